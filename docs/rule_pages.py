@@ -70,12 +70,14 @@ def _sections(body: str) -> Iterator[str]:
 
 
 def severities(rule: Rule) -> str:
-    """Of each kind, where there are kinds: "error (left-waiting), warning (closed)"."""
+    """Format the severities with their kinds: "error (left-waiting), warning (closed)", "note (no kind, stop)"."""
     kinds = next((list(texts) for texts in (rule.severity, rule.title, rule.message) if not isinstance(texts, str)), [None])
     named: dict[str, list[str]] = {}
     for kind in kinds:
-        named.setdefault(by_kind(rule.severity, kind), []).extend([kind] if kind else [])
-    return ", ".join(f"{severity} ({', '.join(names)})" if names else severity for severity, names in named.items())
+        named.setdefault(by_kind(rule.severity, kind), []).append(kind or "no kind")
+    return ", ".join(
+        severity if names == ["no kind"] else f"{severity} ({', '.join(names)})" for severity, names in named.items()
+    )
 
 
 def _thresholds(module: RuleModule) -> list[str]:

@@ -250,7 +250,7 @@ class Certain:
         return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
-        """All candidates of these connections."""
+        """Return all candidates of these connections."""
         of_these = pl.col("connection").is_in(connections.implode())
         some = {name: rows.filter(of_these) for name, rows in self._candidates.items()}
         return {name: rows for name, rows in some.items() if rows.height}

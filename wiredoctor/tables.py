@@ -219,8 +219,8 @@ CAPTURES = Table(
         _c("clock_step_time", LIST64, "ns", "their times"),
         _c("clock_step_frame_before", LIST64, "", "the packets before them on their interfaces"),
         _c("clock_step_time_before", LIST64, "ns", "their times"),
-        _c("shuffled", I64, "", "packets that are out of order in the file, and were put in order of their times"),
-        _c("shuffled_worst", I64, "ns", "by how much at the most"),
+        _c("shuffled", I64, "", "packets that are out of order in the file, and were sorted by time"),
+        _c("shuffled_worst", I64, "ns", "the largest difference of time"),
         _c("shuffled_frame", LIST64, "", "the first five of these packets"),
         _c("shuffled_time", LIST64, "ns", "their times"),
         _c("shuffled_frame_before", LIST64, "", "the latest packets before them in the file"),
@@ -662,7 +662,7 @@ RECOVERIES = Table(
             "spurious",
             BOOL,
             "",
-            "by its time stamps it answers the first copy, not a retransmission: that was late, not lost (RFC 3522)",
+            "by its timestamps it answers the first copy, not a retransmission: the first copy was late, not lost (RFC 3522)",
         ),
     ),
     subject="segments",
@@ -1008,7 +1008,7 @@ _MESSAGE = (
         "endless",
         BOOL,
         "",
-        "its body goes on until somebody leaves: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
+        "its body has no end of its own: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
         "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
     ),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
@@ -1031,11 +1031,11 @@ _REQUEST_ONLY = (
     _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
     _c("forwarded", BOOL, "", "has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
-    _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
+    _c("forwarded_for", TEXT, "", 'addresses in X-Forwarded-For, else in Forwarded; "unknown" for other values'),
     _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
     _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
     _c("navigation", BOOL, "", "asks for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
-    _n("range_start", I64, "bytes", "first byte that Range: bytes=N- asks for; none without"),
+    _n("range_start", I64, "bytes", "first byte that Range: bytes=N- asks for; none without a range"),
 )
 
 _RESPONSE_ONLY = (
@@ -1092,13 +1092,13 @@ _RESPONSE_PIECES = (
         "how much longer the first packet of the body of an event stream was on its way than the packet before it, by the "
         "sender's time stamps; none where these say nothing",
     ),
-    _c("held_bursts", I32, "", "lumps of three events or more behind an application's pause of at least 500 ms"),
+    _c("held_bursts", I32, "", "lumps of three events or more after a pause of the application of at least 500 ms"),
     _c("held_events", I64, "", "events in these"),
     _c("large_lumps", I32, "", "of these lumps, those of ten events or more"),
     _c("large_events", I64, "", "events in those"),
-    _c("cut_lumps", I32, "", "of these lumps, those that end inside an event and have another one behind them"),
-    _c("first_cut", BOOL, "", "the first lump ends inside an event, and such a lump is behind it"),
-    _c("one_flight", BOOL, "", "the whole body came in one lump, whatever is in it, where it is an event stream"),
+    _c("cut_lumps", I32, "", "of these lumps, those that end inside an event and are followed by another lump"),
+    _c("first_cut", BOOL, "", "the first lump ends inside an event, and such a lump follows"),
+    _c("one_flight", BOOL, "", "event streams: the complete body came in one lump, whatever it contains"),
     _c("flights", I32, "", "times that something of it came, 5 ms or more (without such waits) after what was before, likewise"),
     _c("held_frames", LIST64, "", "of the first three of them: last packet before, first packet (6 frames at most)"),
     _c("held_times", LIST64, "ns", "times of `held_frames`"),
@@ -1217,7 +1217,7 @@ EXCHANGES = Table(
             "upgraded",
             BOOL,
             "",
-            "101, 2xx to CONNECT, or a raw stream of Docker: what follows is no HTTP; or nothing that follows was read, because "
+            "101, 2xx to CONNECT, or a raw stream of Docker: later bytes are not HTTP; or later bytes were not read, because "
             "too many requests waited",
         ),
         _n("request_time", I64, "ns", "request end - request start"),
@@ -1289,7 +1289,7 @@ ASKED = (
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
     *("response_start", "response_status"),
 )
-"""Columns of EXCHANGES that say what a client asked for, and whether it was answered."""
+"""Columns of EXCHANGES about the request and whether it was answered."""
 
 _CLOSE = (
     *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),

@@ -125,6 +125,6 @@ def test_raw_bytes_are_those_that_tshark_follows() -> None:
 
 def test_followed_bytes_say_that_nothing_is_masked() -> None:
     done = run("show", SPLIT, "--connection", "0", "--follow", "--color", "never")
-    assert done.stdout.startswith("# what follows is what was sent: nothing of it is masked\n")
+    assert done.stdout.startswith("# the following bytes are shown as sent: nothing is masked\n")
     assert done.stdout.count("> POST /order HTTP/1.1") == 5
     assert "> " + "o" * 400 in done.stdout

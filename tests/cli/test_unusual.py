@@ -89,7 +89,7 @@ def test_an_unknown_link_type_of_a_whole_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(pcap(bytes(60), link_type=400))
     (finding,) = wiredoctor.analyze(str(tmp_path / "x")).findings
     assert finding.message == (
-        "Packets of link type 400 cannot be read (offset 20: unknown link type). Packets analysed before that: 0."
+        "Packets of link type 400 cannot be read (offset 20: unknown link type). Packets analyzed before that: 0."
     )
     assert finding.display_filter == ""
 

@@ -14,7 +14,7 @@ from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.http.head import KNOWN_METHODS
 
 LEAST = 6
-"""Bytes of a word that is searched for: shorter ones are found anywhere by chance."""
+"""The least length of a word in bytes; shorter words occur anywhere by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")

@@ -78,7 +78,7 @@ def compare(
         bool, typer.Option("--any-server", help="Match by method and path, whatever address and port the server has.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="A difference in time below this is none.")
+        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore differences in time below this.")
     ] = 10.0,
     fail_on: Annotated[
         list[Worse] | None,

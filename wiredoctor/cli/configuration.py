@@ -76,7 +76,7 @@ def checked(source: Source, catalogue: Catalogue) -> Configuration:
 
 
 def _here() -> Path:
-    """The current folder; the root where it is gone."""
+    """Return the current folder, or the root if it no longer exists."""
     try:
         return Path.cwd()
     except FileNotFoundError:

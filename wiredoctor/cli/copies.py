@@ -1,4 +1,4 @@
-"""What is special about a report that is a copy of the capture: -o FILE.pcapng."""
+"""Write a report as an annotated copy of the capture: -o FILE.pcapng."""
 
 from __future__ import annotations
 

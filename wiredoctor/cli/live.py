@@ -75,7 +75,7 @@ def live(
         ),
     ],
     filter: Annotated[
-        str | None, typer.Option("--filter", metavar="BPF", help="Only packets that this filter of libpcap lets through.")
+        str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
     ] = None,
     write: Annotated[
         str | None,
@@ -83,7 +83,9 @@ def live(
     ] = None,
     ring: Annotated[
         str | None,
-        typer.Option("--ring", metavar="FILES:SIZE", help="At most so many files of this size (10:200MB); then the oldest goes."),
+        typer.Option(
+            "--ring", metavar="FILES:SIZE", help="Keep at most this many files of this size (10:200MB); the oldest is deleted."
+        ),
     ] = None,
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="TIME", help="End after this time (90, 30s, 10m, 2h).")

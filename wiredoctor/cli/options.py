@@ -204,7 +204,7 @@ def wanted(
     end: str | None,
     confidence: Confidence = Confidence.low,
 ) -> Wanted:
-    """What the filter options ask for; raises UsageError."""
+    """Return the filter that the options describe; raises UsageError."""
     first, last = _moment("--from", begin), _moment("--to", end)
     if first and last and first.absolute == last.absolute and first.nanoseconds > last.nanoseconds:
         raise UsageError(f"--from {begin} is later than --to {end}")

@@ -32,7 +32,7 @@ def ordered(
     interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
     packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
 ) -> Order:  # fmt: skip
-    """What the command line asks for; raises UsageError."""
+    """Return the order that the command line describes; raises UsageError."""
     from wiredoctor.live import Order
 
     if doubled := [name for name in interfaces if interfaces.count(name) > 1]:

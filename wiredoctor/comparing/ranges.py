@@ -19,8 +19,7 @@ MOST_PIECES = 4_000_000
 
 
 def match_ranges(wire: Wire, expected: Array) -> None:
-    """Fills part_a and part_b: which of the bytes of segments without a partner came in segments of the other, without one
-    either."""
+    """Fill part_a and part_b: the bytes of segments without a partner that came in other such segments at the other point."""
     left = np.flatnonzero((wire.partner == NOBODY) & (wire.one.packets["length"][wire.a.row] > 0))
     right = np.flatnonzero((wire.back == NOBODY) & (wire.two.packets["length"][wire.b.row] > 0))
     if not len(left) or not len(right):

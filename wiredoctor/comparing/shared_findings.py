@@ -87,7 +87,7 @@ class Shared:
         )  # fmt: skip
 
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
-        """Frames of the packets of its connection that were lost in its time."""
+        """Return the lost packets of the finding's connection during the finding, as frames."""
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
         end = begin + span * SECOND + self.near

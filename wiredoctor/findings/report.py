@@ -49,7 +49,7 @@ UNJUDGED: dict[str, Ending] = {
     "request-unreadable": Ending("exchanges", "where the request ends cannot be read"),
     "reset": Ending("connections", "reset while something was under way, and no rule says why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
-    "silence": Ending("connections", "data was never acknowledged, and nothing came any more"),
+    "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule says why"),
     "no-connection": Ending("connections", "the connection did not come about while it was captured"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, before anything was sent"),

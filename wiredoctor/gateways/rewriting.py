@@ -76,7 +76,7 @@ def _believed(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
 
 
 def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
-    """The targets with these numbers."""
+    """Return the targets with these numbers."""
     wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())

@@ -1,8 +1,8 @@
-"""Events of a stream, counted in bytes that come in pieces of any size.
+"""Count the events of a stream whose bytes arrive in pieces of any size.
 
 An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where
-the delimiter behind it begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed ones are counted as they are decoded,
-as far as zlib reads their coding.
+the next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports
+their coding.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from wiredoctor import limits
 from wiredoctor.http.fields import Fields
 
 LONGEST_LINE = 72
-"""Bytes of a delimiter: two hyphens and a boundary of 70 characters, RFC 2046 section 5.1.1."""
+"""The longest delimiter in bytes: two hyphens and a boundary of 70 characters, RFC 2046 section 5.1.1."""
 
 
 STEP = 1 << 16
-"""Bytes that are decoded at once."""
+"""How many bytes are decoded at once."""
 FREE = 1 << 18
 MOST_TIMES = 64
-"""What so many bytes of a coded stream, and FREE more, decode to is looked at: text shrinks to a twentieth."""
+"""A stream may decode to this many times its coded bytes, plus FREE; text compresses to a twentieth."""
 
 
 class CodedError(Exception):
-    """The bytes are not coded as their head says, or decode to far too many."""
+    """The bytes do not have the announced coding, or decode to far too many."""
 
 
 class Counter(Protocol):
@@ -39,15 +39,15 @@ class Counter(Protocol):
         ...
 
     def count(self, data: bytes, /) -> int:
-        """How many events end in these bytes, which follow those before; raises CodedError."""
+        """Return how many events end in these bytes, which continue the stream; raises CodedError."""
         ...
 
     def close(self) -> None:
-        """Nothing more will be counted."""
+        """Release resources; no more bytes will be counted."""
 
 
 class Lines:
-    """Events that end with at least so many ends of lines, LF or CR LF; empty ones are none."""
+    """Events that end with at least `least` line ends, LF or CR LF. Empty events do not count."""
 
     __slots__ = ("_begun", "_ends", "_least", "_pattern")
 
@@ -57,14 +57,14 @@ class Lines:
 
     @property
     def inside(self) -> bool:
-        """Whether an event has begun that no end of line has ended yet."""
+        """Whether an event has begun and not ended yet."""
         return self._begun and self._ends < self._least
 
     def close(self) -> None:
         """Nothing is kept."""
 
     def count(self, data: bytes) -> int:
-        """How many events end in these bytes."""
+        """Return how many events end in these bytes."""
         data = data.replace(b"\r", b"")
         rest = data.lstrip(b"\n")
         ends = self._ends + len(data) - len(rest)
@@ -77,7 +77,7 @@ class Lines:
 
 
 class Parts:
-    """Parts between delimiters; the body's first line says what these are."""
+    """Parts between delimiters; the first line of the body is the delimiter."""
 
     __slots__ = ("_delimiter", "_rest")
 
@@ -86,13 +86,13 @@ class Parts:
         self._rest = b""
 
     inside = False
-    """The delimiter behind a part comes with the next one: where a part ends is not known before."""
+    """Always false: the delimiter after a part comes with the next part, so the end of a part is unknown until then."""
 
     def close(self) -> None:
         """Nothing is kept."""
 
     def count(self, data: bytes) -> int:
-        """How many parts end in these bytes."""
+        """Return how many parts end in these bytes."""
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -112,7 +112,7 @@ class Parts:
 
 
 class Coded:
-    """Events of a stream that is gzip or deflate, which is zlib's format, though many send it bare (RFC 9110 section 8.4.1)."""
+    """Events of a gzip or deflate stream. Many servers send deflate without the zlib header (RFC 9110 section 8.4.1)."""
 
     __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
 
@@ -124,7 +124,7 @@ class Coded:
 
     @property
     def inside(self) -> bool:
-        """Whether what was decoded ends inside an event."""
+        """Whether the decoded bytes end inside an event."""
         return self._events.inside
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class Coded:
         _OPEN.discard(self)
 
     def count(self, data: bytes) -> int:
-        """How many events end in what these bytes decode to; raises CodedError."""
+        """Decode these bytes and return how many events end in them; raises CodedError."""
         self._read += len(data)
         if self._inflate is None:
             data = self._start = self._start + data

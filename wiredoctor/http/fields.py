@@ -20,11 +20,11 @@ ENDLESS = frozenset(
         *("application/vnd.amazon.eventstream", "gnss/data"),
     )
 )
-"""Media types of what goes on until somebody leaves, and rests as its source does: server-sent events, server push of images,
-RTSP in HTTP, the event streams of AWS, corrections of NTRIP."""
+"""Media types of responses without an end of their own: server-sent events, server push of images, RTSP in HTTP, the event
+streams of AWS, and NTRIP corrections."""
 
 PLAYLISTS = ("mpegurl", "scpls")
-"""Ends of audio and video types whose body is a list of addresses."""
+"""Suffixes of audio and video types whose body is a playlist."""
 
 Line = tuple[bytes, str, int]
 """Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
@@ -86,11 +86,11 @@ class Fields:
     event_stream: bool = False
     """A media type whose parts are meant to arrive one by one, and not as a file."""
     endless: bool = False
-    """Its body goes on until somebody leaves."""
+    """Its body has no end of its own."""
     attachment: bool = False
-    """It is to be kept as a file."""
+    """Content-Disposition says that it is a file."""
     icy: bool = False
-    """Has a field of a radio station (Icecast, SHOUTcast)."""
+    """It has a field of a radio station (Icecast, SHOUTcast)."""
 
     @property
     def suspect(self) -> bool:

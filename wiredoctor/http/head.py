@@ -146,7 +146,7 @@ class HeadParser:
         del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
-        """A status line, or None where it is none."""
+        """Parse a status line; return None if it is not one."""
         try:
             return self._statuses[line]
         except KeyError:
@@ -211,7 +211,7 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def folded(lines: list[bytes]) -> int:
-    """What is wrong with folded field lines, which those that are put together may not tell."""
+    """Return the faults of folded field lines, which the joined line may no longer show."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 

@@ -1,10 +1,10 @@
-"""How a response came piece by piece: its chunks, and the events of an event stream. Plain responses have nothing of this.
+"""Track how a response came piece by piece: its chunks, and the events of an event stream. Other responses are not tracked.
 
-A flight is a run of packets of one body with gaps below 5 ms: what a sender let go at once. Where it had to wait for ACKs or for
-room in the receiver's window (core/lumps.py), the gap is none of its own, and is taken out. (A burst joins whatever comes within
-two round trips; over a long way it holds events that were sent one by one.)
+A flight is a run of packets of one body with gaps below 5 ms, which the sender sent at once. If the sender had to wait for ACKs
+or for room in the receiver's window (core/lumps.py), the gap does not count. (A burst joins everything within two round trips,
+so over a long path it holds events that were sent one by one.)
 
-A lump is a flight that some buffer let go: events behind a long wait, in less time than a program takes to make them.
+A lump is a flight that a buffer released: events after a long wait, in less time than a program needs to make them.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from wiredoctor.http.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND
-"""Packets that follow each other faster left together."""
+"""Packets with smaller gaps were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""The same for chunks, whose number alone is of interest."""
+"""The same for chunks, of which only the number matters."""
 LONGEST = 20 * MILLISECOND
-"""A lump takes no longer, but for what is taken out. That is less than 5 % of any wait before it."""
+"""The longest lump, without gaps that do not count. That is less than 5 % of any wait before it."""
 MOST_PER_PACKET = MILLISECOND // 2
-"""Events that come one in a packet are a lump only if the packets follow each other faster: no program makes 2,000 a second."""
+"""With one event per packet a lump needs a shorter time per packet than this: no program makes 2,000 events a second."""
 AT_ONCE = MILLISECOND // 4
-"""Packets that follow each other faster, so many and more, were there together, until their sender had to wait."""
+"""FEWEST_AT_ONCE or more packets with a shorter time per packet were ready together, until their sender had to wait."""
 FEWEST_AT_ONCE = 4
 LARGE = 10
-"""Events of a lump that is no step of a program."""
+"""A lump with this many events or more is no single step of a program."""
 LARGEST = 1024
-"""Chunks of more bytes count as of so many: the median of small ones is exact, and what is remembered is bounded."""
+"""Larger chunks count as this size: the median of small chunks stays exact, and memory is bounded."""
 SHOWN = 3
-"""Lumps whose packets are remembered."""
+"""How many lumps are remembered with their packets."""
 EARLY = 2
-"""Chunks of the first flight that are counted."""
+"""How many chunks of the first flight are counted."""
 
 
 class Flight:
-    """Packets of a body that came together: the first, how many, in what time, and the events that ended in them.
+    """Packets of a body that came together: the first, their number and time, and the events that ended in them.
 
-    `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event.
-    `pause`: the last packet before it and its time, where the application had been silent for long; `emptied`: that was a small
-    one, so that nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far that clock advanced then; NEVER
-    where the packets do not say.
+    `bytes`: of content. `ticks`: how far the sender's clock advanced from packet to packet. `inside`: it ends inside an event.
+    `pause`: the packet before it and its time, if the application had been silent for long. `emptied`: that packet was small, so
+    nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far the sender's clock advanced in it; NEVER if the
+    packets do not show it.
     """
 
     __slots__ = (
@@ -55,29 +55,29 @@ class Flight:
         self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
 
     def took(self, tick: int) -> int:
-        """Nanoseconds that it took, or that its sender took by a clock with this unit (0: unknown) if that is more."""
+        """Return its duration (ns), or that by the sender's clock with this unit (0: unknown) if it is longer."""
         return max(self.span, (self.ticks - 1) * tick)
 
     def is_quick(self, tick: int) -> bool:
-        """Whether it took no longer than what was there before takes."""
+        """Return whether it was short enough for data that was ready before."""
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
     def is_lump(self, least: int, tick: int) -> bool:
-        """Whether `least` events or more came so fast that they were there before; what it waited for is not looked at."""
+        """Return whether `least` events or more came so fast that they were ready before. The wait before it is not checked."""
         together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
 
 
 class Pieces:
-    """What is known of the pieces of one response so far.
+    """The pieces of one response so far.
 
     `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
-    content. `apart`: chunks that began some time after the one before (`began`: when the newest did). `lines`: every data
-    chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are followed. `full`: flights
-    with content.
-    Of the lumps behind a long pause of the application: `held` is their number, `held_events` their events; `large` and
-    `large_events` those of them with many; `cut` those that end inside an event and have such a lump behind them, `first_cut`
-    likewise of the first flight; `shown`: the first of them.
+    content. `apart`: chunks that began some time after the previous one (`began`: when the newest did). `lines`: every data
+    chunk ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are tracked. `full`: flights with
+    content.
+    Lumps after a long pause of the application: `held` is their number, `held_events` their events. `large`, `large_events`:
+    lumps with LARGE events or more. `cut`: lumps that end inside an event and are followed by another lump; `first_cut`: the same
+    for the first flight. `shown`: the first lumps.
     """
 
     __slots__ = (
@@ -119,12 +119,12 @@ class Pieces:
 
     @property
     def watching(self) -> bool:
-        """Whether it matters when more packets come."""
+        """Whether the times of more packets matter."""
         return self.is_timed or self.first is None or (self.together and self.early < EARLY)
 
     @property
     def median(self) -> int:
-        """Size of the chunk in the middle, of an even number the mean of the two, rounded down; NONE without chunks."""
+        """The median chunk size, rounded down; NONE without chunks."""
         count, passed, middle = sum(self.sizes.values()), 0, list[int]()
         for size, number in sorted(self.sizes.items()):
             middle += [size for place in ((count - 1) // 2, count // 2) if passed <= place < passed + number]
@@ -132,12 +132,12 @@ class Pieces:
         return sum(middle) // 2 if count else NONE
 
     def comes(self, frame: int, time: int) -> None:
-        """A packet brings body."""
+        """Note a packet with body."""
         gap = max(time - self.last, 0)
         if self.first is None:
             self.first = self._fly(frame, time)
         elif frame < self.frame:
-            # out of order: what came together cannot be told
+            # out of order: it is unknown which packets came together
             self.lose()
         elif frame > self.frame:
             self.together = self.together and gap < CHUNK_GAP
@@ -156,8 +156,9 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Before the newest packet its sender had to wait, and no program: take the gap out. `if_quick`: only if what came before
-        it was sent at once."""
+        """Do not count the gap before the newest packet, in which the sender and not the program waited.
+
+        `if_quick`: only if the packets before it were sent at once."""
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
             return False
@@ -179,7 +180,7 @@ class Pieces:
         return True
 
     def ticked(self, frame: int, gap: int, ticks: int) -> None:
-        """How far the clock of the sender advanced in the time before a packet."""
+        """Note how far the sender's clock advanced in the time before a packet."""
         flight = self.newest
         if flight.frame == frame:
             flight.gap, flight.gap_ticks = gap, ticks
@@ -187,7 +188,7 @@ class Pieces:
             flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
-        """The line before a data chunk was read. What began `flush_gap` or more before the next was flushed on purpose."""
+        """Note a chunk-size line. A chunk that began `flush_gap` or more before the next one was flushed on purpose."""
         self.apart += time - self.began >= flush_gap and bool(self.sizes)
         self.began = time
         counted = min(size, LARGEST)
@@ -197,7 +198,7 @@ class Pieces:
             self.early += 1
 
     def content(self, data: bytes) -> None:
-        """Content that the newest packet brought."""
+        """Count content of the newest packet."""
         if not self.is_timed or not data:
             return
         self.full += not self.newest.bytes
@@ -218,21 +219,21 @@ class Pieces:
         self.counter = None
 
     def lose(self) -> None:
-        """What came cannot be followed: bytes are missing, or out of order."""
+        """Stop tracking: bytes are missing, or out of order."""
         self._stop_counting()
         self.is_timed = self.together = False
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
-        """The application was silent for long before this packet; `before`: the last one and its time."""
+        """Note that the application was silent for long before this packet. `before`: the previous one and its time."""
         flight = self.flights.get(frame)
         if flight is not None:
             flight.pause, flight.emptied = before, emptied
 
     def settle(self, least: int, tick: int = 0, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more behind long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
+        """Count the lumps of `least` events or more after long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
 
-        The pauses of all flights are known, and more events can come to the newest at most (not when it is `over`).
+        The pauses of all flights must be known. Only the newest flight can get more events, unless the body is `over`.
         """
         self.tick = tick
         first = self.first
@@ -264,12 +265,12 @@ class Pieces:
 
 
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
-    """What to watch of a response with these fields; None where its pieces mean nothing."""
+    """Return a tracker for a response with these fields; None if its pieces do not matter."""
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
         return Pieces(counter_of(fields), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None
 
 
 def is_left_out(fields: Fields) -> bool:
-    """Whether the events of a stream with these fields are not counted because too many others are decoded."""
+    """Return whether the events of a stream are not counted because too many other streams are being decoded."""
     return fields.event_stream and not has_room(fields)

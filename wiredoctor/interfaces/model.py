@@ -56,5 +56,5 @@ class Permission(NamedTuple):
 
     @property
     def permitted(self) -> bool:
-        """Whether any of them is."""
+        """Return whether any backend is permitted."""
         return any(backend.permitted for backend in self.backends)

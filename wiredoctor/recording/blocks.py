@@ -155,7 +155,7 @@ class Blocks:
         if length & 3 or not _LEAST.get(kind, 12) <= length <= LARGEST:
             return f"a block of type {kind} with an impossible length of {length} bytes", kind, length
         if length <= left and struct.unpack_from(order + "I", self._buffer, at + length - 4)[0] != length:
-            return f"a block of type {kind} that ends otherwise than it begins", kind, length
+            return f"a block of type {kind} whose two lengths differ", kind, length
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:

@@ -220,7 +220,7 @@ def _forget_interfaces() -> None:
 
 
 def _each(interfaces: Sequence[str]) -> list[str]:
-    """The interfaces, with all that are up in place of `any`."""
+    """Replace `any` in a list of interfaces by all interfaces that are up."""
     everything = [name for _, name in socket.if_nameindex() if is_up(name)]
     return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))
 

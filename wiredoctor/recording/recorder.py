@@ -270,7 +270,7 @@ class Recorder:
                 self._asked_for_drops.append(time.time_ns())
 
     def _tell_changes(self) -> None:
-        """Tells of interfaces that went or came, and has the capture take in again those that came back."""
+        """Report interfaces that disappeared or came back, and capture again on those that came back."""
         for name, state in self._links.changes():
             self._events.tell("interface", name=name, state=state)
             source = self._backend.source

@@ -95,7 +95,7 @@ class Reach:
 
     @property
     def endings(self) -> dict[str, int]:
-        """Of each reason of UNJUDGED, how much there is."""
+        """Return the count per reason of UNJUDGED."""
         return {one.ending: one.count for one in self.not_judged if one.ending}
 
 

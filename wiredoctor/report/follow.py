@@ -10,8 +10,8 @@ from wiredoctor.report.streams import Hole, Run
 from wiredoctor.report.words import clean, count
 from wiredoctor.tables import SECOND
 
-UNMASKED = "what follows is what was sent: nothing of it is masked"
-"""What is said of followed bytes."""
+UNMASKED = "the following bytes are shown as sent: nothing is masked"
+"""The warning before followed bytes."""
 
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")

@@ -30,7 +30,7 @@ class Group:
 
     @cached_property
     def delay(self) -> float | None:
-        """Seconds in all; None where none of them cost time."""
+        """Return the total time (s); None if no finding cost time."""
         delays = [f.delay for f in self.findings if f.delay is not None]
         return sum(delays) if delays else None
 

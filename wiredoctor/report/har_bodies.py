@@ -77,7 +77,7 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 
 
 def _inflated(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """At most one byte more than `most`; None where it is not compressed so. whole: and neither where its end is missing."""
+    """Decompress at most one byte more than `most`. Return None for another coding, or with `whole` if the end is missing."""
     for window in windows:
         out: list[bytes] = []
         rest, room = data, most + 1

@@ -39,7 +39,7 @@ _KINDS = {
 document, and what follows for scripts."""
 
 PRECONNECTED = 1_000_000_000
-"""ns. A connection that was established so long before its first request was not opened for that."""
+"""A connection that was established longer (ns) before its first request was not opened for it."""
 
 
 class Bytes:

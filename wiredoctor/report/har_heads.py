@@ -18,7 +18,7 @@ _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
 _SHORT = 256
-"""Characters of a field that may be one of thousands to be remembered."""
+"""The longest field (characters) that is cached, because there may be thousands."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

@@ -1,4 +1,4 @@
-"""The rows that a ladder is drawn of: read again, chosen while they pass (ladder_choice.py), and what else is known of them."""
+"""Collect the rows of a ladder: read the packets again, choose some (ladder_choice.py), and add the known facts."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _STATE_END = r"(?=[NIDVEOU-][NIUPRD-](?![\w-]))"
 """The cookie characters of a termination state, haproxy's doc/configuration.txt section 8.5."""
 _HAPROXY = re.compile(r"haproxy|\d/-?\d+/-?\d", re.IGNORECASE)
-"""Its name, or the times of its log: in other texts four capital letters are a word."""
+"""The name of haproxy, or the times of its log; in other texts four capital letters are a word."""
 _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:[A-Z]{2,5},){0,9}[A-Z]{2,5})(?![\w-])")
 """Envoy's response flags, behind a status or a name."""
 

@@ -166,7 +166,7 @@ def _group(group: Running, paper: Paper) -> list[Text]:
 
 
 def extent_of(group: Running) -> str:
-    """How often and how long: "  x 38, 7.9 s in all"."""
+    """Format count and total time: "  x 38, 7.9 s in all"."""
     times = f"  x {group.count:,}" if group.count > 1 else ""
     if not group.delay:
         return times

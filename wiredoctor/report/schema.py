@@ -331,7 +331,7 @@ _SUMMARY = _object(
             what=_one_of("connections by what they carried, captured in both directions; or the captures themselves", SUBJECTS),
             connections=_whole("how many connections"),
             exchanges=_whole("with how many HTTP exchanges"),
-            families=_list(_text("name of a family"), "families of which all rules that apply were asked for"),
+            families=_list(_text("name of a family"), "families whose applicable rules were all requested"),
             rules=_list(_text("name of a rule"), "the rules of other families"),
         ),
         "how far this report reaches",
@@ -339,7 +339,7 @@ _SUMMARY = _object(
     healthy=_list(_text("name of a rule"), "rules that had something to look at and found nothing"),
     not_judged=_list(
         _object(
-            "of what nothing, or less, can be said",
+            "that cannot be judged, or only in part",
             what=_one_of("of what", ("connections", "exchanges", "rules")),
             count=_whole("of how many", 1),
             reason=_text("why"),

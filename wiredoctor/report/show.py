@@ -100,7 +100,7 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 
 
 def _heads(report: Report, asked: Asked, ladder: Ladder) -> tuple[list[Head], int]:
-    """The heads that begin in packets of the ladder, of the exchange that is asked for or all; and how many more there are."""
+    """Return the heads that begin in packets of the ladder, of one exchange or of all, and how many more there are."""
     import polars as pl
 
     again = report.again.get(asked.capture)

@@ -105,7 +105,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
 
 
 def _held_up_behind(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """A gateway has no pace of its own: its own client waits for what it does not read."""
+    """Make own-pace candidates of gateways ordinary stalls: a gateway's own client waits for data that it does not read."""
     of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
     return rows.with_columns(
         pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
@@ -278,7 +278,7 @@ def _made_whole(one: _Try, known: _Known) -> bool:
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Nanoseconds that a failed try took: until it failed, or another was begun."""
+    """Return how long (ns) a failed try took: until it failed, or until another one began."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 

@@ -1,7 +1,7 @@
-"""What became of connection attempts that failed: another address was asked and answered, or the server accepts later.
+"""Find the outcome of failed connection attempts: another address answered, or the server accepted later.
 
-Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`, when the client knew, or sent its last
-SYN (ns). Few of a million share a port with a connection that was accepted, so these are looked for first.
+Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: when the client learned of the
+failure, or sent its last SYN (ns). Few of a million share a port with an accepted connection, so those are selected first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLACE = ["port", "ipv6", "loopback"]
 
 
 def one_host(endpoint: str) -> pl.Expr:
-    """An address, or an endpoint, with 127.0.0.1 and ::1 as one: both are the host itself."""
+    """Replace 127.0.0.1 and ::1 in an address or endpoint by one name: both are the host itself."""
     return c(endpoint).str.replace(r"^(127\.0\.0\.1|\[::1\]|::1$)", _LOCALHOST)
 
 
@@ -24,16 +24,16 @@ def _on_loopback() -> pl.Expr:
 
 
 def _place() -> list[pl.Expr]:
-    """The columns of _PLACE: an address of the other version is looked for on the same port, and not beyond the host itself."""
+    """Return the columns of _PLACE. The other address must have the same port, and be on the loopback interface or not, too."""
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """A row per attempt at 127.0.0.1 or ::1 that was refused within this time (ns) of an attempt at the other one.
+    """Return a row per attempt at 127.0.0.1 or ::1 that was refused within this time (ns) of an attempt at the other one.
 
-    `superseded`: the second one counts. `other_frame`, `other_time`: of the second, the RST (`answer_frame`) of the first. A
-    client that asks again and again pauses longer between its attempts than between two addresses.
+    `superseded`: it is the first of the two, and the second counts. `other_frame`, `other_time`: for the second, the RST of the
+    first. A client that retries pauses longer between its attempts than between two addresses.
     """
     pair = ("client_key", "server_key")
     gap = c("gap")
@@ -62,11 +62,11 @@ def _key(of: str, name: str) -> pl.Expr:
 
 
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """A row per attempt whose client was answered, on the same port, by an address of the other version of IP, while the attempt
-    went on or within this time (ns) after it: `next_server`, `next_syn_time`, `next_frame` and `next_time` of the SYN-ACK.
+    """Return a row per attempt whose client got an answer on the same port from an address of the other IP version.
 
-    That two addresses are one client's, and two others one server's, is known on the loopback interface; elsewhere it is taken
-    to be so only if nobody else was answered there in that time.
+    The answer came during the attempt or within this time (ns) after it. `next_server`, `next_syn_time`, and `next_frame` and
+    `next_time` of the SYN-ACK. On the loopback interface it is known that two addresses belong to one host. Elsewhere it is
+    assumed only if nobody else got an answer there in that time.
     """
     ports = failed.select(_place()[0]).unique()
     answered = (
@@ -99,11 +99,11 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per refused attempt at a server that accepted a connection, of whatever client, at another time.
+    """Return a row per refused attempt at a server that accepted a connection of any client at another time.
 
-    `before_frame`, `before_time`: the first one, if the attempt came later. `accepted_frame`, `accepted_time`: the next one, and
-    `down_since` the first refusal before it (ns). Where both addresses of a host refused (`other_frame`), either may accept. A
-    connection that was open when the capture began was accepted before that.
+    `before_frame`, `before_time`: the first accepted one, if the attempt came later. `accepted_frame`, `accepted_time`: the next
+    one. `down_since`: the first refusal before that (ns). If both addresses of a host refused (`other_frame`), either may accept.
+    A connection that was open when the capture began was accepted before the capture.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

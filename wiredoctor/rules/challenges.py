@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Pair:
-    """A client host and a server. `repeated`: the requests that were needlessly refused, and what came of them."""
+    """A client host and a server. `repeated`: the needlessly challenged requests, with their repetitions."""
 
     repeated: list[tuple[Row, Row]] = field(default_factory=list[tuple[Row, Row]])
     _places: dict[tuple[str, int | None, str], int] = field(default_factory=dict[tuple[str, int | None, str], int])

@@ -1,7 +1,7 @@
-"""What is left of findings where the capture's clock was set back, or its packets were out of order.
+"""Drop or weaken findings if the capture's clock was set back, or its packets were out of order.
 
-A connection with packets before and after a step of the clock has no findings that rest on times between them. Where packets
-were put in order, times are right if the stamps are: what rests on them has medium confidence at most.
+A connection with packets before and after a clock step has no findings that depend on times between them. If packets were
+sorted, times are right if the timestamps are: findings that depend on them have medium confidence at most.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """The same candidates, with medium confidence at most where they rest on times of packets of which one is among `shuffled`:
-    frames that were put in order, ascending."""
+    """Limit candidates to medium confidence if they depend on times of packets that were out of order.
+
+    `shuffled`: the frames that were sorted, ascending."""
     if not shuffled:
         return {**found}
     frames = np.asarray(shuffled, dtype=np.int64)
@@ -63,7 +64,7 @@ def unsure_across(
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
-    """Whether the order of packets alone proves each candidate."""
+    """Return whether the order of packets alone proves each candidate."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):
         return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)
@@ -88,7 +89,7 @@ def unstepped(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Its candidates are made of these rows later, and the rows of connections without a step: see `unstepped`."""
+    """Return whether the rule makes its candidates later, from these rows and those of connections without a step."""
     return module.rule.summary and module.by_limits is not None
 
 
@@ -103,13 +104,13 @@ def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
 
 
 def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
-    """Whether one of the frames is among the packets of each candidate, or between them."""
+    """Return whether one of the frames lies within the packets of each candidate."""
     first, newest = _ends(rows)
     return _steps_between(first - 1, newest, frames)
 
 
 def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """The first and the last frame of each candidate."""
+    """Return the first and the last frame of each candidate."""
     frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()

@@ -1,4 +1,4 @@
-"""How connections end, and how long they may rest: what the rules about their lifetime share."""
+"""Shared by the rules about the lifetime of connections: how they end, and how long they may be idle."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ FRAMING_ERRORS = (
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""Rules that say that the end of a message is unknown: what happened at that end is their consequence. Where only some kinds of
-a rule say so, with the kind; with none of a rule's kinds: "body-not-allowed/"."""
+"""Rules that report an unknown end of a message, and so explain later events on the connection. "rule/kind" means one kind of a
+rule, and "rule/" findings without a kind."""
 
 BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
-"""The same of the exchange before, for `explained_by`: who cannot tell where a response ended takes what follows for garbage."""
+"""The same for the previous exchange, for `explained_by`: if its end is unknown, later bytes look like garbage."""
 
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""
 
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
-"""Media types of streams, whose parts come one by one and which rest between them."""
+"""Media types of streams, whose parts come one by one with idle times between them."""
 
 
 def streams() -> pl.Expr:
-    """The response is a stream of such a type, or another endless medium (tables: `endless`)."""
+    """Return whether the response is a stream of such a type, or another endless medium (column `endless`)."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 
@@ -34,7 +34,7 @@ POOLS = (
     Advice(
         "client",
         "^Go-http-client",
-        "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in a Transport of one's own).",
+        "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in other Transports).",
         "pool_limit",
     ),
     Advice("client", "curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default).", "pool_limit"),
@@ -43,7 +43,7 @@ POOLS = (
     Advice(
         "client",
         "axios|node-fetch|superagent",
-        "Node: the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in an Agent of one's own).",
+        "Node: the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other Agents).",
         "pool_limit",
     ),
     Advice(
@@ -75,7 +75,7 @@ POOLS = (
     Advice(
         "client",
         "python-requests|urllib3",
-        "requests or urllib3, which have no idle limit: an adapter with urllib3's Retry repeats what was lost.",
+        "requests and urllib3 have no idle timeout: an adapter with urllib3's Retry repeats lost requests.",
     ),
     Advice(
         "client",
@@ -91,9 +91,9 @@ POOLS = (
         "http-reuse never; Apache httpd: ttl of ProxyPass.",
         "pool_limit",
     ),
-    Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ttl of ProxyPass.", "pool_limit"),
+    Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass.", "pool_limit"),
 )
-"""Where the idle limit of a client's pool is set: of use where it was an idle limit that was met.
+"""Where the idle timeout of a client's pool is set. Shown if a request met an idle timeout.
 
 Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
 http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14
@@ -104,19 +104,19 @@ ServicePointManager.MaxServicePointIdleTime.
 
 
 def patience(at_least: int) -> pl.Expr:
-    """Nanoseconds in which something that was on its way may still be seen: `at_least`, or two round trips."""
+    """Return the grace period (ns) for packets that are under way: `at_least`, or two round trips."""
     c = pl.col
     return pl.max_horizontal(pl.lit(at_least), 2 * (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)))
 
 
 def undecided(since: str, at_least: int) -> pl.Expr:
-    """The capture ended before the patience since the time in that column was over."""
+    """Return whether the capture ended within the grace period after the time in column `since`."""
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
 
 
 def kept_its_word() -> pl.Expr:
-    """The server closed no sooner than it had announced with Keep-Alive: timeout=N, but for what timers differ by."""
+    """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers."""
     c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
     early = 20 * MILLISECOND + announced // 100
@@ -124,18 +124,19 @@ def kept_its_word() -> pl.Expr:
 
 
 def rest() -> pl.Expr:
-    """How long the client had left the connection alone before its request: the same at every capture point, because the
-    answer before it was on its way to the client, and the request on its way back. Null for the first exchange."""
+    """Return the idle time that the client saw before its request (ns), null for the first exchange.
+
+    It is the same at every capture point, because a round trip to the client is subtracted."""
     c = pl.col
     return c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
 
 
 def closed_against_request() -> pl.Expr:
-    """The server's FIN, or RST with ACK flag, acknowledges nothing of the request: it had closed before that came."""
+    """Return whether the server had closed before the request came: its FIN or RST acknowledges no byte of it."""
     before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
     return before & ~pl.col("server_close_contradicted")
 
 
 def request_taken() -> pl.Expr:
-    """The server's FIN, or RST with ACK flag, acknowledges all of the request: it had come."""
+    """Return whether the request had arrived: the server's FIN, or RST with ACK flag, acknowledges all of it."""
     return (pl.col("server_close_ack") >= pl.col("request_end_offset")).fill_null(False)

@@ -1,4 +1,4 @@
-"""After how long servers close idle connections by default: whose default an idle limit that was observed is."""
+"""Default idle timeouts of servers, to name the software that an observed timeout matches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.tables import SECOND
 
 ANY = ""
-"""Of an intermediary that hands on the Server field of what stands behind it, be that any of the products below."""
+"""The pattern of an intermediary, which forwards the Server field of any of the products below."""
 
 _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (2, (("gunicorn", "gunicorn (--keep-alive)"),)),
@@ -45,13 +45,13 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (300, (("caddy", "Caddy (idle_timeout)"),)),
     (3600, (("envoy", "Envoy (idle_timeout)"),)),
 )
-"""Seconds after which servers close an idle connection by default; of each the pattern of its Server field, and its name."""
+"""Default idle timeouts (s), each with patterns of the Server field and names of the software."""
 
 
 def usual(limit: int | None, server: str) -> str:
-    """Whose default this idle limit (ns) is: "; 5 s is the default of Apache httpd (...)", or "" where it is nobody's.
+    """Name the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)", or "" if none.
 
-    `server` is what the Server field says: the default of another product is not named. Where it says nothing, all are.
+    `server`: the Server field. Only the default of that product is named, or all if the field is empty.
     """
     whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
     if not whose:
@@ -67,7 +67,7 @@ def _is(server: str, pattern: str) -> bool:
 
 
 def is_usual(limit: pl.Expr) -> pl.Expr:
-    """Whether this idle limit (ns) is anybody's default."""
+    """Return whether this idle timeout (ns) is a common default."""
 
     def near(limits: pl.Series) -> pl.Series:
         return pl.Series(limits.name, [bool(_near(n)) for n in limits.cast(pl.Int64).to_list()], dtype=pl.Boolean)
@@ -76,7 +76,7 @@ def is_usual(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, str, str]]:
-    """Timers fire late; they seem to fire early where the end of the response was still in the server's buffers."""
+    """Return the defaults near a timeout (ns). Timers are late, or seem early if the response was still in server buffers."""
     if limit is None:
         return []
     for s, products in _IDLE_LIMITS:
@@ -86,7 +86,7 @@ def _near(limit: int | None) -> list[tuple[int, str, str]]:
 
 
 def usual_limits(server: str) -> list[int]:
-    """The seconds after which software of this Server field closes idle connections by default; all, where it says nothing."""
+    """Return the default idle timeouts (s) of the software in this Server field; all if the field is empty."""
     return [
         seconds
         for seconds, products in _IDLE_LIMITS

@@ -1,4 +1,4 @@
-"""What the closes of a server teach of its idle limit, and what is a limit: learned, announced, or only usual."""
+"""Learn the idle timeout of a server from its closes. A timeout may also be announced, or be only a common default."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from wiredoctor.durations import duration_text
 from wiredoctor.tables import MILLISECOND, SECOND
 
 TOGETHER = 50 * MILLISECOND
-"""Closes that one host sends of its own accord within this time are one event: a process ended."""
+"""Closes that one host begins within this time (ns) are one event: a process ended."""
 DECIDED_ONCE = 20 * MILLISECOND
-"""Closes within this time of one another, of rests that are alike, count once: one process decided once."""
+"""Closes within this time (ns) after similar idle times count once: one process decided once."""
 EARLIEST = 950 * MILLISECOND
-"""Rests from here on teach a limit; shorter ones come from workers that end."""
+"""Shorter idle times (ns) teach no timeout: they come from workers that end."""
 AT_ONCE = 20 * MILLISECOND
-"""A close so soon after a response belongs to that response."""
+"""A close this soon after a response (ns) belongs to that response."""
 NEAR = 20 * MILLISECOND
-"""Timers fire so late on a machine that is not idle; and by a share of their time."""
+"""Timers are this late (ns) on a busy machine, plus a share of their time."""
 LATE = 300 * MILLISECOND
-"""A process may look for connections whose limit has passed so much later."""
+"""A process may check its connections this much (ns) after their timeout."""
 MOST = 4096
-"""Closes of an endpoint from which its limit is learned, the newest: older ones tell of another configuration."""
+"""The newest closes of an endpoint from which its timeout is learned; older ones may stem from another configuration."""
 
 
 class Limit(NamedTuple):
-    """An idle limit of an endpoint, from `low` to `high` (ns): how it is known, and from how many `closes`, where it is learned.
+    """An idle timeout of an endpoint, from `low` to `high` (ns): how it is known, and the number of `closes` it is learned from.
 
-    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one
-    close), met (from requests that met it), announced, usual. `said`: the seconds that were announced.
+    `how`: soon (it closes after its responses), sharp, coarse (it checks its connections only now and then), single (from one
+    close), met (from requests that met it), announced, usual (a common default). `said`: the announced time (s).
     """
 
     how: str
@@ -40,38 +40,38 @@ class Limit(NamedTuple):
 
     @property
     def tolerance(self) -> int:
-        """How much (ns) a rest may be beside it."""
+        """How much (ns) an idle time may differ from it."""
         return NEAR + self.low // 100
 
     def has(self, rest: int) -> bool:
-        """Whether a close after this rest (ns) is explained by it."""
+        """Return whether it explains a close after this idle time (ns)."""
         return self.low - self.tolerance <= rest <= self.high + self.tolerance + LATE
 
     def words(self) -> str:
-        """How long it is: "5 s", "5 s to 5.1 s"."""
+        """Format it: "5 s", "5 s to 5.1 s"."""
         low, high = duration_text(self.low), duration_text(self.high)
         return low if low == high else f"{low} to {high}"
 
     def origin(self) -> str:
-        """How it is known."""
+        """Say how it is known."""
         closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
             beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
             return f"announced: Keep-Alive: timeout={self.said}{beyond}"
         if self.how == "usual":
-            return "only usual: nothing in the capture shows it"
+            return "a common default that the capture does not show"
         if self.how == "met":
             return f"learned from {self.closes:,} requests that met it"
-        return f"learned from {closes}" + (": it looks for idle connections only now and then" if self.how == "coarse" else "")
+        return f"learned from {closes}" + ("; it checks for idle connections only now and then" if self.how == "coarse" else "")
 
 
 class End(NamedTuple):
-    """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
+    """A close of the server: its time, the idle time before it (ns; None if there is none), its connection, when it is known.
 
-    `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request. `sort`: idle,
-    unaware (it acknowledges nothing of a request that nobody answered), met (it acknowledges that), broken (it cut a response
-    off), open (a tunnel, or a stream without an end). `waited` (ns): since the request that it met came. `said`: the seconds that
-    its last response announced. `frame`: its packet.
+    `teaches`: everything that it acknowledges was answered. `reset`: an RST with ACK flag that met a request. `sort`: idle,
+    unaware (it acknowledges no byte of an unanswered request), met (it acknowledges that request), broken (it cut off a
+    response), open (a tunnel, or a stream without an end). `waited` (ns): time since the request that it met came. `said`: the
+    time (s) that its last response announced. `frame`: its packet.
     """
 
     time: int
@@ -87,7 +87,7 @@ class End(NamedTuple):
 
 
 def learn(ends: list[End]) -> Limit | None:
-    """What the closes of one endpoint, in their order, teach of its idle limit; None where that is nothing."""
+    """Return the idle timeout of one endpoint, learned from its closes in order; None if they show none."""
     ends = _once(ends[-MOST:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
     if soon := _soon(ends, rests):
@@ -107,19 +107,21 @@ def learn(ends: list[End]) -> Limit | None:
 
 
 def closes_soon(ends: list[End]) -> bool:
-    """Whether the server closes after its answers."""
+    """Return whether the server closes after its responses."""
     ends = _once(ends[-MOST:])
     return bool(_soon(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
 
 
 def _soon(ends: list[End], rests: list[int]) -> int:
-    """How many of these closes followed an answer at once; 0 where that is no habit. `rests`: those that teach, sorted."""
+    """Count the closes that followed a response at once; 0 if that is no habit.
+
+    `rests`: the sorted idle times of closes that teach."""
     soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
     return soon if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends) else 0
 
 
 def _met(ends: list[End]) -> Limit | None:
-    """The limit that requests met, where most closes met one: nothing else can show it."""
+    """Return the timeout that requests met, if most closes met a request and nothing else can show it."""
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_alike(rests)) < len(rests):
         return None
@@ -127,7 +129,7 @@ def _met(ends: list[End]) -> Limit | None:
 
 
 def _alike(rests: list[int]) -> list[int]:
-    """Of sorted rests those that are near their median."""
+    """Return those of the sorted idle times that are near their median."""
     median = rests[len(rests) // 2]
     return [rest for rest in rests if abs(rest - median) <= _same(median)]
 
@@ -137,7 +139,7 @@ def _same(rest: int) -> int:
 
 
 def _once(ends: list[End]) -> list[End]:
-    """Of closes at one moment, after rests that are alike, one."""
+    """Keep one of the closes that came together after similar idle times."""
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

@@ -1,7 +1,7 @@
-"""Who ended an exchange early: a client that closed before it had its answer, and why, as far as packets tell.
+"""Find clients that closed before they had their response, and the reason as far as packets show it.
 
-`client-abort` and `no-response` share this: a client that had only closed its half belongs to the second. Most of it is in the
-packets of the connection; what else the client did at that moment, its other connections tell (same_client.py).
+Shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts come from the packets of the
+connection. The other connections of the client show what else it did at that moment (same_client.py).
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ from wiredoctor.rules.closes import closed_against_request, patience
 from wiredoctor.rules.same_client import WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
-HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")
-AT_ONCE = Threshold("50 ms", "who closes so soon after the request, or on a response that had just begun, was not impatient")
-STILL_WAITING = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
-REFUSED = Threshold("1 s", "an RST within that time (or two round trips) of the response answers the response")
-TIMEOUT_SHARE = Threshold("2 %", "timers fire late by little; what lies nearer to a round number is no chance")
+HALF_CLOSE = Threshold("1 s", "a client half-closes together with its request; a later FIN means that it gave up")
+AT_ONCE = Threshold(
+    "50 ms", "a client that closes this soon after the request, or after the response began, has not lost patience"
+)
+STILL_WAITING = Threshold("5 s", "a half-closed client still waits; if nothing came for this long after its FIN, it is gone")
+REFUSED = Threshold("1 s", "or two round trips; an RST this soon after the response answers the response")
+TIMEOUT_SHARE = Threshold("2 %", "timers are late by less; a time this close to a common timeout is no coincidence")
 TIMEOUT_NEAR = Threshold("200 ms", "for long timeouts 2 % would be seconds")
 
-STOOD_STILL = Threshold("5 s", "who goes on to another part does so sooner; a download that stood still so long was given up")
-GONE = Threshold("1 s", "a socket that is closed for good answers what comes with an RST; a half-closed one takes it")
-PAUSES = Threshold("2 pauses", "of the application, so three pieces or more: a response that comes piece by piece")
-TOGETHER = Threshold("50 ms", "closes that one host sends of its own accord within this time are one event: a program ended")
-SEVERAL = Threshold("3 connections", "that wait for an answer, for different times, are not closed at once by their time-outs")
-PAIR = Threshold("2 connections", "are enough where their client asks nothing more of that server")
-REPLACED = Threshold("50 ms", "and two round trips: a program that replaces a question by the next does both in one step")
-MOVED = Threshold("500 ms", "and two round trips: a browser asks for the next page, and cancels what the last one waited for")
-SHORT = Threshold("4 s", "who leaves a page that loads does so sooner than any usual time-out")
-LONGER = Threshold("110 %", "of this wait: who has waited so long for the same before has no time-out that is shorter")
+STOOD_STILL = Threshold("5 s", "a client requests another part sooner; a download without data for this long was given up")
+GONE = Threshold("1 s", "a closed socket answers data with an RST within this time; a half-closed one accepts the data")
+PAUSES = Threshold("2 pauses", "of the application, so the response came in three pieces or more")
+TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
+SEVERAL = Threshold("3 connections", "with different waits; timeouts would not close these at the same moment")
+PAIR = Threshold("2 connections", "are enough if the client then requests nothing more from that server")
+REPLACED = Threshold("50 ms", "and two round trips; a program replaces one request by the next in one step")
+MOVED = Threshold("500 ms", "and two round trips; a browser requests the next page and cancels the requests of the last one")
+SHORT = Threshold("4 s", "a user leaves a loading page sooner than any common timeout expires")
+LONGER = Threshold("110 %", "of this wait; a client that has waited this long for the same before has no shorter timeout")
 
 _STREAMS = (
     *("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json-seq"),
     *("application/stream+json", "application/x-json-stream"),
 )
 _LOGS = r"^application/vnd\.docker\..*-stream$"
-"""Media types whose parts come one by one: lines of JSON, RFC 7464, and the logs of containers."""
+"""Media types whose parts come one by one: JSON lines, RFC 7464, and container logs."""
 
 _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
-"""Seconds that people and libraries choose for timeouts."""
+"""Common timeouts of clients, in seconds."""
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -58,21 +60,21 @@ FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip"),
 )
-"""Columns of `early` that `decide` looks at."""
+"""Columns of `early` that `decide` needs."""
 
 
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Of rows of `closes` for which `screen` is true, those in which the client ended an exchange, with the columns FACTS.
+    """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
-    `ended_at`, `waited`, `due`: when it closed, how long after the first byte of its request, and until when other packets can
-    say why (ns). `timeout`: seconds that the wait is near to. `half_closed`: its FIN came with the request, and the server closed
-    without a byte. `uploading`: its request was not complete. `begun`: a final response was. `head_only`: it had the head, and
-    closed on it. `in_pieces`: a response that streams. `stood_still`: nothing had come for seconds, though there was room for it.
-    `partial`: a part of a resource was asked for, or a whole one was coming. `round_trip` (ns): 0 where it is not known.
+    `ended_at`: when it closed. `waited`: the time since the first byte of its request. `due`: until when other packets can show
+    the reason (all ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: its FIN came with the request,
+    and the server closed without sending a byte. `uploading`: the request was not complete. `begun`: a final response had begun.
+    `head_only`: it had the head and closed at once. `in_pieces`: the response streams. `stood_still`: no data came for seconds.
+    `partial`: the request asked for a range, or a 200 or 206 was coming. `round_trip` (ns): 0 if it is unknown.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
-    # a limit for the whole of it, such as curl's --max-time, counts from the SYN
+    # a limit on the complete transfer, such as curl's --max-time, counts from the SYN
     opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
     connecting = c("client_close_time") - opened
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
@@ -99,14 +101,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _since(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """From when on the wait is near to a time-out, where that is not the request."""
+    """Say from which moment the matching timeout counts, if not from the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(" from its SYN on"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(" from the last byte on")))
 
 
 def _half_closed() -> pl.Expr:
-    """A lone FIN with the request, and a server that closed without a byte."""
+    """Return whether the client sent only a FIN, with its request, and the server closed without sending a byte."""
     c = pl.col
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
@@ -115,7 +117,7 @@ def _half_closed() -> pl.Expr:
 
 
 def _head_only() -> pl.Expr:
-    """The client had acknowledged the head, and closed as soon as it may have seen it."""
+    """Return whether the client had acknowledged the head and closed as soon as it can have seen it."""
     c = pl.col
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
@@ -123,7 +125,7 @@ def _head_only() -> pl.Expr:
 
 
 def _in_pieces() -> pl.Expr:
-    """A response without a length that comes piece by piece, or is of a type that does."""
+    """Return whether a response without a length came piece by piece, or has a media type that does."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
     unsized = ~c("response_framing").is_in(["content-length", "none"])
@@ -135,24 +137,24 @@ def _round_trip() -> pl.Expr:
 
 
 def begun() -> pl.Expr:
-    """Something of the final response was seen."""
+    """Return whether some part of the final response was captured."""
     return pl.col("has_response") & (pl.col("response_status") >= 200).fill_null(False)
 
 
 def whole_response() -> pl.Expr:
-    """The final response was captured to its end."""
+    """Return whether the final response was captured to its end."""
     return begun() & (pl.col("response_end_reason") == "complete")
 
 
 def _endless() -> pl.Expr:
-    """Nothing but a close ends it: a stream, a tunnel, a body that nobody framed (missing-framing)."""
+    """Return whether only a close can end the response: a stream, a tunnel, or a body without framing (missing-framing)."""
     c = pl.col
     unframed = (c("response_framing") == "close-delimited") & c("persistent")
     return c("upgraded") | (c("response_framing") == "tunnel") | (c("response_endless") & c("has_response")) | unframed
 
 
 def _by_the_client() -> pl.Expr:
-    """The server had not closed before. Nothing acknowledges an RST: of two resets the one captured first counts."""
+    """Return whether the server had not closed before. RSTs are never acknowledged, so the one captured first counts."""
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -160,17 +162,17 @@ def _by_the_client() -> pl.Expr:
 
 
 def _reset() -> pl.Expr:
-    """An RST that does not acknowledge the end of the response; without ACK flag it says nothing of that."""
+    """Return whether an RST does not acknowledge the end of the response. An RST without ACK flag cannot tell."""
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
     return (c("client_close_rst") == 1) & (_unfinished() | (whole_response() & short)).fill_null(False)
 
 
 def _left() -> pl.Expr:
-    """A FIN after which the response was not completed, or not taken.
+    """Return whether the response was not completed after a FIN, or not accepted.
 
-    Over is over: the server has closed too, or the client's RST says that nobody listens. Until then a client whose FIN
-    came with its request may wait.
+    The exchange is over if the server has closed too, or the client has sent an RST. Until then a client whose FIN came with its
+    request may still wait.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
@@ -187,15 +189,15 @@ def _left() -> pl.Expr:
 
 
 def _at_once() -> pl.Expr:
-    """The FIN came with the request, or as the response began, and the server had no more to say, or nothing.
+    """Return whether the FIN came with the request or as the response began, and the client took all that the server sent.
 
-    Later in a response the time since its last byte says nothing: a timeout runs out between two pieces, too.
+    Later in a response this time proves nothing, because a timeout can also expire between two pieces.
     """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
     read = c("client_close_time") - c("response_start") - c("rtt_client").fill_null(0)
     since = pl.when(begun()).then(read).otherwise(asked)
-    # it acknowledges all that the server ever sent
+    # the close acknowledges everything that the server ever sent
     all_of_it = (c("client_close_ack") >= c("server_close_offset")) & (c("server_close_rst") == 0)
     nobody_sent = c("server_close_frame").is_null() & ~begun()
     taken = (all_of_it | nobody_sent) & c("client_rst_frame").is_null()
@@ -203,9 +205,9 @@ def _at_once() -> pl.Expr:
 
 
 def _unfinished() -> pl.Expr:
-    """The response was not seen to its end, and that is not the fault of the capture."""
+    """Return whether the end of the response is missing, and not only from the capture."""
     c = pl.col
-    # what came, and is no response, is something else than nothing: another protocol, or bytes that the capture lacks
+    # bytes that are no response are not nothing: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
     taken = (c("client_close_ack") > known).fill_null(False)
     sent = (c("server_close_offset") > known).fill_null(False)
@@ -213,12 +215,12 @@ def _unfinished() -> pl.Expr:
 
 
 def _goes_on() -> pl.Expr:
-    """Some of the response came after the client's FIN."""
+    """Return whether a part of the response came after the client's FIN."""
     return (begun() & (pl.col("response_end") > pl.col("client_close_time"))).fill_null(False)
 
 
 def _timeout(wait: pl.Expr) -> pl.Expr:
-    """The timeout (seconds) that ran out after this wait, null where it is near none."""
+    """Return the common timeout (s) that this wait matches, null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
 
     def near(wait: int | None) -> int | None:
@@ -233,7 +235,7 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the usual time-out (s) that a wait (ns) is near to, by `share` (%) of it or `most` (ns)."""
+    """Return the common timeout (s) that a wait (ns) matches, within `share` (%) of it and `most` (ns)."""
     return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
 
 
@@ -241,10 +243,10 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 
 
 class Ended(NamedTuple):
-    """Why an exchange was ended early: a kind of client-abort, "half-closed", or None where it cannot be told.
+    """Why an exchange was ended early: a kind of client-abort, "half-closed", or None if the packets do not show it.
 
-    `other`: the request that came in its place. `others`: what the same client closed at that moment; `silent`: another of these
-    speaks for it. `longest` (ns): how long the client had waited for the same before.
+    `other`: the request that replaced it. `others`: the connections that the same client closed at that moment. `silent`: the
+    finding of another of these covers it. `longest` (ns): how long the client had waited for the same before.
     """
 
     kind: str | None
@@ -255,7 +257,7 @@ class Ended(NamedTuple):
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
-    """Return the first kind that fits a candidate, which has the columns FACTS."""
+    """Return the first kind that fits a candidate with the columns FACTS."""
     own = clients.request(row["connection"], row["exchange"])
     if group := _stopped(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group)
@@ -284,7 +286,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
 
 def _stopped(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
-    """The connections that a program closed as it ended; none where it did not."""
+    """Return the connections that a program closed when it ended; none if it did not end."""
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
     if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
@@ -302,12 +304,12 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...]) -> Close | None:
-    """The close that speaks for all: the first that waited for an answer."""
+    """Return the close whose finding covers the group: the first on which the client was waiting."""
     return next((close for close in group if close.waited is not None), None)
 
 
 def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """A request with another query that replaced this one."""
+    """Return the request with another query that replaced this one, if any."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     for other in clients.others(own, since, until):
@@ -318,7 +320,7 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """The page for which this one was left."""
+    """Return the page for which the user left this one, if any."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
@@ -330,7 +332,7 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Another part of the same resource that was asked for."""
+    """Return the request for another part of the same resource, if any."""
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.others(own, since, until):
         if other.asks_the_same(own) and other.range_start is not None and other.range_start != own.range_start:

@@ -11,7 +11,7 @@ from wiredoctor import limits
 from wiredoctor.limits import Limit, Met
 
 _AT_ONCE = 1 << 16
-"""Candidates that are looked at together."""
+"""How many candidates are examined together."""
 
 _CORE = {
     "connection": pl.Int64(),

@@ -1,4 +1,4 @@
-"""What other connections of the same two hosts show about data that nothing acknowledged."""
+"""Find out what other connections of the same two hosts show about unacknowledged data."""
 
 from __future__ import annotations
 

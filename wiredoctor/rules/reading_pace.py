@@ -1,8 +1,8 @@
-"""Whether a client that closes its window reads at a pace of its own: a rate limit, a player with a full buffer.
+"""Find clients that close their window because they read at their own pace: a rate limit, or a player with a full buffer.
 
-Such a program sleeps as long each time (wget, players, loops with a pause), so that its window opens on a clock, or as long as
-it takes until what it has read fits its rate (curl): then what it reads between two openings is in proportion to the time between
-them. How much is read each time says less: the kernel opens a window early or late.
+Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens on a clock. Or it
+sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is in proportion to the time
+between them. The amount alone shows less, because the kernel opens a window early or late.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import polars as pl
 from wiredoctor.tables import MILLISECOND, SECOND
 
 _PERIODS, _RATES = 3, 4
-"""So many in a row that are alike show a clock, or a rate: two may be by chance."""
+"""How many similar values in a row show a clock, or a rate; two may be a coincidence."""
 
 _MEDIA = r"^(?:audio|video)/"
 _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add to closed windows what shows that a client paces itself.
+    """Add columns to closed windows which show that a client paces itself.
 
-    `period`: the time (ns) between two openings, `rate`: the bytes per second between them, each null where it is not alike for
-    at least half of the closed windows of a response, or a window was closed for more than two such times. `plays`: it takes
-    audio or video. All of it with at most `most` (ns) between two openings, and not for servers, where it is not HTTP, or where
-    the client is a gateway, whose own client waits. `of_client`: the window is that of a client.
+    `period`: the time (ns) between two openings. `rate`: the bytes per second between them. Either is null if it is not similar
+    for at least half of the closed windows of a response, or if a window was closed for more than two such times. `plays`: the
+    response is audio or video. `of_client`: the window belongs to a client. Only openings at most `most` (ns) apart count.
+    Servers, other protocols than HTTP, and gateways are left out: a gateway's own client waits.
 
-    `rows` have `connection`, `direction` of who closed it, `http`, `start`, `opened` (ns) and `offset`, of what came then (null
-    where it never opened), and `closed`, how long it was (ns).
+    `rows` have `connection`, the `direction` of the receiver, `http`, `start`, `opened` (ns) and `offset` of the next data (null
+    if the window never opened), and `closed`, how long the window was closed (ns).
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(
@@ -66,13 +66,15 @@ def _closed() -> pl.Expr:
 
 
 def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Add of each response the longest of the times between openings that are alike: `period`, on a clock, and `while_paced`, on
-    a clock or at one `rate`; null where they are alike near less than half of its closed windows. And `opened_before`."""
+    """Add per response the longest of the similar times between openings, and `opened_before`.
+
+    `period`: on a clock. `while_paced`: on a clock or at one `rate`. Null if they are similar for less than half of its closed
+    windows."""
     c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()
     names = ("period", "rate", "while_paced")
     longest = pl.max_horizontal(f"period_{n}" for n in range(_RATES))
-    # what is alike is alike for the windows in it, and for those before and behind it
+    # a run of similar values covers its windows, and those right before and after it
     near = [c("while_paced").shift(n).is_not_null().over(_OF_RESPONSE) for n in range(-_RATES, 2)]
     return (
         held.with_columns(
@@ -95,7 +97,7 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 
 def _alike(of: str, count: int, tolerance: int) -> pl.Expr:
-    """The largest of so many columns if they differ by 5 % and this at most."""
+    """Return the largest of `count` columns if they differ by at most 5 % and `near`."""
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
     # horizontally, the largest of null and a number is the number

@@ -22,15 +22,15 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Rests", "Stop", "Stops",
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""So many requests answered after a longer rest refute a limit; of one that many requests met, a fourth of these."""
+"""This many requests answered after a longer idle time refute a timeout, or a fourth as many as the requests that met it."""
 LEARNED_SHARE = 2
-"""A limit that several closes show is refuted by more than twice as many requests: processes ended, and the client has a pace of
-its own (recorded: 22 times as many; of 46 real limits at most as many)."""
+"""A timeout that several closes show is refuted by more than this many requests per close: processes ended, and the client has a
+pace of its own (22 per close in a recording; at most 1 for 46 real timeouts)."""
 _EVER = 1 << 62
 
 
 class Rests:
-    """How the servers of some candidates close connections. Made of `closes`, see `known_rests`."""
+    """How the servers of some candidates close connections, built from `closes` (see `known_rests`)."""
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -66,8 +66,9 @@ class Rests:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Whether requests that came after a longer rest were answered, so that this is no limit, but the pace of a client, or a
-        habit of other servers."""
+        """Return whether requests after a longer idle time were answered, so this is no timeout.
+
+        It is the pace of a client, or a habit of other servers."""
         if limit.how == "soon":
             return False
         used = self._used.get(endpoint, [])
@@ -79,7 +80,7 @@ class Rests:
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
     def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
-        """What the closes of an endpoint teach."""
+        """Return the timeout that the closes of an endpoint show."""
         if until is None and endpoint in self._learned:
             return self._learned[endpoint]
         nothing = self.stops(endpoint, until).connections
@@ -94,7 +95,7 @@ class Rests:
         return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
-        """When processes of an endpoint ended. `until` (ns): what is known by then."""
+        """Return when processes of an endpoint ended, as known at `until` (ns)."""
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
@@ -106,11 +107,11 @@ class Rests:
         return self._stops[endpoint]
 
     def stopped(self) -> dict[int, Stops]:
-        """All of them, by endpoint."""
+        """Return all stops, by endpoint."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Candidates about closes, without those of connections that ended with their process, or late because it stood still."""
+        """Drop candidates whose connections ended with their process, or late because it had stood still."""
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
         places = rows.select("endpoint", "connection", "final_at").iter_rows()
@@ -121,11 +122,11 @@ class Rests:
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
     def is_refused(self, endpoint: int, time: int) -> bool:
-        """Whether a SYN to it was refused within a second after this time (ns)."""
+        """Return whether the endpoint refused a SYN within a second after this time (ns)."""
         return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
 
     def uses(self, endpoint: int) -> Uses:
-        """How its connections were used."""
+        """Return how the connections of the endpoint were used."""
         c = pl.col
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
@@ -136,23 +137,24 @@ class Rests:
         return Uses(rows.collect())
 
     def _of(self, endpoint: int) -> list[End]:
-        """Its closes, in the order of their times."""
+        """Return the closes of the endpoint in the order of their times."""
         if endpoint not in self._known:
             rows = self._ends.filter(pl.col("endpoint") == endpoint).drop("endpoint")
             self._known[endpoint] = [End(*end) for end in rows.iter_rows()]
         return self._known[endpoint]
 
     def announced(self, connection: int) -> int | None:
-        """The seconds that the last response on a connection announced."""
+        """Return the idle timeout (s) that the last response on a connection announced."""
         return self._said.get(connection, (None, ""))[0]
 
     def server(self, connection: int) -> str:
-        """The Server field of the last response on a connection that has one."""
+        """Return the last Server field on a connection."""
         return self._said.get(connection, (None, ""))[1]
 
     def others(self, endpoint: int, connection: int, time: int, until: int | None = None) -> list[int]:
-        """The rests (ns) of other connections of the endpoint that the server closed at the same moment; 0 where a request or a
-        response was under way on one that had not rested."""
+        """Return the idle times (ns) of other connections that the server closed at the same moment.
+
+        0 stands for a connection with a request or response in progress."""
         ends = self._of(endpoint)
         first = bisect_left(ends, time - TOGETHER, key=_time)
         last = bisect_right(ends, time + TOGETHER, key=_time)
@@ -165,7 +167,7 @@ def _time(end: End) -> int:
 
 
 def nothing_known() -> Rests:
-    """No closes. Not made on import: nothing may run in Polars before processes are forked."""
+    """Return knowledge of no closes. Not created on import: nothing may run in Polars before processes are forked."""
     ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
@@ -178,17 +180,16 @@ _ENDS = {
     "sort": pl.String(),
     **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
 }
-"""Columns of End behind `endpoint`."""
+"""The columns of End, after `endpoint`."""
 
 _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
-"""Columns of Syn behind `endpoint`."""
+"""The columns of Syn, after `endpoint`."""
 
 
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> Rests:  # fmt: skip
-    """Look at all closes of the endpoints that are in the column `endpoint` of these candidates, and at the SYNs to them among
-    `connections`."""
+    """Collect all closes of the endpoints of these candidates, and the SYNs to them among `connections`."""
     frames = [rows.select("endpoint", "connection") for rows in candidates]
     if not frames:
         return nothing_known()
@@ -200,7 +201,7 @@ def known_rests(
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """The SYNs that were answered, of endpoints where one was refused."""
+    """Return the answered SYNs of endpoints that refused one."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
@@ -221,7 +222,7 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed first, while both sides had left it open; columns of End behind `endpoint`."""
+    """Return a row per connection that the server closed first although both sides had left it open."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
@@ -263,7 +264,7 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """The rests after which a request came and was answered: `endpoint`, `rest` as the server saw it, when it is known."""
+    """Return the idle times after which a request was answered: `endpoint`, `rest` as the server saw it, when it is known."""
     c = pl.col
     rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
@@ -271,7 +272,7 @@ def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """What the last responses on connections announce, and of what software they are."""
+    """Return the announced timeout and the software of the last response on each connection."""
     c = pl.col
     rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
     server = c("response_server").cast(pl.String)

@@ -1,4 +1,4 @@
-"""Which of the candidates of `ack_release` are stalls, and whose: what one row alone cannot say."""
+"""Decide which candidates of `ack_release` are stalls, and whose. A single row cannot show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses that their server cut off when its client had stopped reading: it may have given that client up."""
+"""Find responses that the server cut off after its client had stopped reading, so the server may have given up on it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from wiredoctor.rules.narrow import Rows
 from wiredoctor.tables import SECOND
 
 LEAST = SECOND
-"""Servers that give up a client that does not read wait for longer."""
+"""Servers wait for longer before they give up on a client that does not read."""
 
 DRAINED = 5 * SECOND
-"""Between the end of the stall and the server's close: what the server's kernel held is sent before that."""
+"""The longest time between the end of the stall and the server's close: the server's kernel first sends its buffered data."""
 
 
 def until_close(start: str, end: str, close: str) -> pl.Expr:
-    """Whether a stall may be why the server closed. Names of columns (ns)."""
+    """Return whether a stall may be the reason for the server's close. The arguments name columns (ns)."""
     c = pl.col
     lasted = c(end) - c(start) >= LEAST
     return (lasted & (c(start) < c(close)) & (c(end) >= c(close) - DRAINED)).fill_null(value=False)
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Candidates of `truncated-response` behind a `zero-window-stall` of the client that may be their cause: they say so, and
-    that another cause is possible, with medium confidence."""
+    """Mark candidates of `truncated-response` that a `zero-window-stall` of the client may have caused.
+
+    They get a text that names it as a possible cause, and medium confidence."""
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found
     stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))

@@ -1,7 +1,7 @@
-"""When a process of a server ended: closes of one moment that no idle limit explains, one event for all rules that see closes.
+"""Find when a process of a server ended: closes at one moment that no idle timeout explains. All rules about closes share this.
 
-In this order, and no step looks back: what closes after every answer; what may be a stop, by the packets; limits, from the closes
-that are in none of these; and by these limits what was no stop after all.
+The steps: leave out closes right after responses; find possible stops by their packets; learn idle timeouts from all other
+closes; and drop stops that these timeouts explain. No step changes an earlier one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from wiredoctor.rules.learned import AT_ONCE, TOGETHER, End, Limit, closes_soon,
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
-"""Rests that differ by less may be of one limit, and of requests that came at one time."""
+"""Idle times that differ by less (ns) may belong to one timeout and to requests that came together."""
 REFUSED = SECOND
-"""So long after the closes of a stop a SYN is refused, where no process stands ready to take over."""
+"""A SYN is refused within this time (ns) after a stop if no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""A request that was not answered for so long did not meet a limit at which others were closed."""
+"""A request that waited for longer (ns) did not meet the timeout that closed other connections."""
 STRAGGLERS = 500 * MILLISECOND
-"""Processes of one server end so far apart."""
+"""Processes of one server end within this time (ns) of one another."""
 AGAIN = SECOND
-"""What is closed so soon after a stop belongs to it."""
+"""Closes this soon (ns) after a stop belong to it."""
 
 
 class Syn(NamedTuple):
@@ -37,12 +37,12 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A stop of an endpoint: how it is known (`form`), the first and the last of its closes (ns), the closes of connections that
-    rested, how many requests were lost and responses or tunnels cut off, and the SYNs that were refused.
+    """A stop of an endpoint: how it is known (`form`), its first and last close (ns), the closes of idle connections, how many
+    requests were lost and responses or tunnels cut off, and the refused SYNs.
 
-    `form`: a (three rests or more, of which the longest is more than twice the shortest), b (two, and a SYN was refused within a
-    second), c (one, and at the same moment it ended what was not over), d (one, and the next SYN was refused), e (three, that lie
-    closer together, and nothing that was open before is used any more).
+    `form`: a (three idle times or more, and the longest is more than twice the shortest), b (two, and a SYN was refused within a
+    second), c (one, and it cut off an exchange at the same moment), d (one, and the next SYN was refused), e (three that are
+    closer together, and no older connection is used again).
     """
 
     form: str
@@ -55,18 +55,18 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The stops of an endpoint, in order, and the connections that it closed late because its process had stood still."""
+    """The stops of an endpoint in order, and the connections that it closed late because its process had stood still."""
 
     stops: tuple[Stop, ...] = ()
     late: frozenset[int] = frozenset()
 
     def at(self, time: int) -> Stop | None:
-        """The stop that a close at this time (ns) belongs to."""
+        """Return the stop that a close at this time (ns) belongs to, if any."""
         return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
 
     @property
     def connections(self) -> set[int]:
-        """Those that rested, and teach nothing."""
+        """The idle connections whose closes teach no timeout."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 
@@ -74,14 +74,14 @@ NONE = Stops()
 
 
 class Uses(NamedTuple):
-    """How connections of an endpoint were used: of each exchange `connection`, `request_start`, `response_end`, `previous_end`,
-    whether it has a response (`answered`) and was closed by the server (`closed`), and until when it was watched (`final_at`)."""
+    """The exchanges of an endpoint: `connection`, `request_start`, `response_end`, `previous_end`, whether there is a response
+    (`answered`), whether the server closed (`closed`), and until when the exchange was watched (`final_at`)."""
 
     rows: pl.DataFrame
 
 
 def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
-    """The endpoints that may have stopped, of closes sorted by `endpoint` and `time`: cheap, for all of them."""
+    """Return the endpoints that may have stopped: a cheap check of all closes, sorted by `endpoint` and `time`."""
     c = pl.col
     if ends.is_empty():
         return set()
@@ -106,8 +106,9 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """The stops of one endpoint, of its closes and of the SYNs to it, both in the order of their times. `uses` is asked where the
-    end of the capture has to tell."""
+    """Find the stops of one endpoint from its closes and the SYNs to it, both ordered by time.
+
+    `uses` is called if the rest of the capture has to decide."""
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
     moments = _moments(counting)
@@ -133,7 +134,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Closes that follow each other at once."""
+    """Group closes that follow one another at once."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
@@ -143,12 +144,12 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
 
 
 def _rests(moment: Iterable[End]) -> list[int]:
-    """The rests of those on which nothing was under way, sorted."""
+    """Return the sorted idle times of connections without a request in progress."""
     return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """How closes of one moment show by themselves, and by SYNs, that a process ended; None where they do not."""
+    """Return the form of a stop that closes of one moment and SYNs show, or None."""
     rests = _rests(moment)
     if not rests:
         return None
@@ -164,7 +165,9 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 
 
 def _is_under_way(end: End, shortest: int) -> bool:
-    """Whether a close ended what no limit would have ended. A request may have met the limit that all the others met."""
+    """Return whether a close ended an exchange that no timeout would have ended.
+
+    A request may have met the timeout that closed all the others."""
     if end.sort in ("broken", "open"):
         return True
     if end.sort != "met" or end.waited is None:
@@ -173,13 +176,13 @@ def _is_under_way(end: End, shortest: int) -> bool:
 
 
 def _is_close(moment: list[End]) -> bool:
-    """Whether a server that looks after its connections now and then closes so."""
+    """Return whether a server that checks its connections only now and then would close like this."""
     rests = _rests(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Whether nothing that was open before goes on, and what was opened later may rest as long, and lives."""
+    """Return whether no older connection is used again, and a later one stays idle as long without a close."""
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
@@ -191,7 +194,7 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Whether a limit had passed on all that was closed: it was closed late, or in time, and nothing ended."""
+    """Return whether a timeout had passed on all closed connections, so nothing ended."""
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
@@ -215,7 +218,7 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
 
 
 def _refused(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
-    """Those that were refused by that time, or before another one was accepted."""
+    """Yield the SYNs that were refused by that time, or before another one was accepted."""
     accepted = False
     for syn in syns:
         if syn.refused and (not accepted or syn.answered <= until):
@@ -228,7 +231,7 @@ def _answered(syn: Syn) -> int:
 
 
 def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
-    """The same, with the connections that other processes closed a little later or before."""
+    """Add the connections that other processes closed a little earlier or later."""
     some = [
         end
         for end in ends
@@ -247,7 +250,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: L
 
 
 def _joined(stops: Iterable[Stop]) -> list[Stop]:
-    """Stops that follow each other soon are one: the processes of a server end one after the other."""
+    """Merge stops that follow one another soon: the processes of a server end one after the other."""
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None

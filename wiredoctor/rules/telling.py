@@ -271,8 +271,9 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
 
 @lru_cache(maxsize=1024)
 def _fitting(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
-    """`software` is "" where HTTP messages keep silent about it, and None where there are none: then a guess at a HTTP server
-    would mislead whoever runs a database."""
+    """Return the advice for a software.
+
+    `software` is "" if the HTTP messages do not name it, and None without HTTP: then advice for an HTTP server would mislead."""
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text
         for one in advice

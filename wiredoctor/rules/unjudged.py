@@ -320,7 +320,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed-unanswered": "the server closed it without a byte of an answer",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
     "refused": "an RST answered the SYN",
-    "no-connection": lambda waited, _: f"no connection came about, and no packet for {duration_text(waited)}",
+    "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "closed-unused": "the server closed it less than a second after its SYN-ACK, and nothing was sent",
     "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent when the response before it had announced the close: the client has to repeat it",

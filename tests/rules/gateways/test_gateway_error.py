@@ -36,15 +36,15 @@ def test_the_sentence_names_both_sides() -> None:
     told = of("closed, and 502 in front")
     assert told.message == (
         "GET /1/a/order got 502 from the gateway 10.0.0.2:80 after 16 ms: the server behind, 10.0.0.3:8001, closed the "
-        "connection (FIN) 13.4 ms after the request, without an answer."
+        "connection (FIN) 13.4 ms after the request, without a response."
     )
-    assert told.title == "The gateway answered 502: the server behind it closed the connection without an answer"
+    assert told.title == "The gateway answered 502: the server behind it closed the connection without a response"
     assert (told.client, told.server, told.delay) == ("10.0.0.1:40001", "10.0.0.2:80", None)
 
 
 def test_what_closed_without_an_answer_is_no_crash_of_the_gateway() -> None:
     told = of("a silent close in front")
-    assert "got no answer from the gateway 10.0.0.2:80, which closed the connection after 16 ms" in told.message
+    assert "got no response from the gateway 10.0.0.2:80, which closed the connection after 16 ms" in told.message
     assert told.status is None
 
 
@@ -79,9 +79,9 @@ def test_json_names_causes_by_rule_kind_and_place(tmp_path: Path) -> None:
 
 def test_gateways_between_are_evidence() -> None:
     told = of("two gateways in a row")
-    assert told.message.endswith("without an answer. It was passed on by 10.0.0.5:8081.")
+    assert told.message.endswith("without a response. It was forwarded by 10.0.0.5:8081.")
     assert "the server behind, 10.0.0.3:8001," in told.message
-    assert "passed on by 10.0.0.5:8081: response: 502" in [step.note for step in told.evidence]
+    assert "forwarded by 10.0.0.5:8081: response: 502" in [step.note for step in told.evidence]
 
 
 def test_what_the_client_never_saw_says_so() -> None:

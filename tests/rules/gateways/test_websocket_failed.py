@@ -35,14 +35,14 @@ def test_those_who_got_it_are_counted_too() -> None:
 def test_a_server_that_has_one_is_told_from_one_that_may_have_none() -> None:
     for words in ("426 says", "names the version that it was asked for"):
         [told] = of(words)
-        assert "a proxy between dropped that field" in told.message
+        assert "A proxy in between has dropped that field" in told.message
     [told] = of("the server has no WebSocket")
     assert "Either the server has no WebSocket on this path, or a proxy" in told.message
 
 
 def test_versions_are_named() -> None:
     [told] = of("another version")
-    assert "asks in version 8 of the protocol, the server says that it speaks 13." in told.message
+    assert "requests version 8 of the protocol, but the server supports 13." in told.message
     assert told.measures["asked"] == 8
     assert told.measures["spoken"] == 13
 
@@ -51,7 +51,7 @@ def test_versions_are_named() -> None:
     ("words", "how", "setting"),
     [
         ("asks in HTTP/1.0, and says nothing", "in HTTP/1.0 and without Upgrade: ", "nginx: proxy_http_version 1.1"),
-        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy pass it on"),
+        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward it"),
         ("in HTTP/1.0, which has none", "to 10.0.0.3:8001 in HTTP/1.0: ", "nginx: proxy_http_version 1.1"),
     ],
 )
@@ -60,7 +60,7 @@ def test_what_the_gateway_did_and_what_sets_it_right(words: str, how: str, setti
     assert how in told.message
     assert setting in told.remedy
     assert told.severity == "error"
-    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway asks 10.0.0.3:8001 ")
+    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway forwards it to 10.0.0.3:8001 ")
 
 
 def test_the_server_behind_is_told_where_the_gateway_passed_it_on() -> None:

@@ -182,7 +182,7 @@ def test_a_process_that_ended_is_said() -> None:
     server.met(5.0, 0.0005, "R.", 100)
     server.idle(103.0, 2.01)
     server.idle(104.0, 1.03)
-    assert "the server closed 2 other connections: a process of it ended" in told(server, "no-response").message
+    assert "the server closed 2 other connections: a server process ended" in told(server, "no-response").message
 
 
 def told(server: Server, rule: str) -> Finding:
@@ -234,14 +234,14 @@ def test_node_closes_a_second_after_what_it_announces() -> None:
     server.met(6.0, 0.0005, "R.", 100)
     check(server.text(f"{AT_LIMIT}, confidence medium"))
     finding = told(server, "keep-alive-race")
-    assert "its idle limit is 6 s, announced: Keep-Alive: timeout=5; it closes a second after that" in finding.message
+    assert "its idle timeout is 6 s, announced: Keep-Alive: timeout=5; it closes a second after that" in finding.message
 
 
 def test_what_is_only_usual() -> None:
     server = Server(0.03, "Server: uvicorn\\r\\n")
     server.met(5.0, 0.0005, "R.", 100)
     check(server.text(f"{AT_LIMIT}, confidence low"))
-    assert "only usual" in told(server, "keep-alive-race").message
+    assert "a common default" in told(server, "keep-alive-race").message
     other = Server(0.03, "Server: nginx\\r\\n")
     other.met(5.0, 0.0005, "R.", 100)
     check(other.text("no-response, kind unread"))
@@ -290,7 +290,7 @@ def test_a_dying_worker_whose_fin_crosses_the_request_is_no_idle_limit(round_tri
     message = told(server, "keep-alive-race").message
     assert "2 other connections" in message
     assert "a process of the server ended" in message
-    assert "idle limit" not in message
+    assert "idle timeout" not in message
 
 
 @pytest.mark.parametrize(("answered", "speaks"), [(1, True), (2, False)])

@@ -48,7 +48,7 @@ def aborts(*parts: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
 
 def test_rst_before_the_response() -> None:
     [abort] = aborts(DUE, closes(500 * MS, rst=True))
-    assert (abort["side"], abort["confidence"], abort["had"]) == ("client", "high", "it had nothing of the response")
+    assert (abort["side"], abort["confidence"], abort["had"]) == ("client", "high", "no part of the response had come")
     assert [e["frame"] for e in abort["evidence"]] == [4, 7]
 
 

@@ -199,7 +199,7 @@ def test_an_announcement_makes_a_limit_of_closes_at_one_moment() -> None:
     assert kind(closing(1, 3300 * MS, response_keep_alive_timeout=3), used(2, 6 * S)) == ("inverted", "10.0.0.1")
 
 
-@pytest.mark.parametrize(("acknowledged", "said"), [(100, "No request was lost by that here; a"), (101, "A"), (200, "A")])
+@pytest.mark.parametrize(("acknowledged", "said"), [(100, "No request was lost in this capture, but a"), (101, "A"), (200, "A")])
 def test_it_does_not_say_that_nothing_was_lost_where_something_was(acknowledged: int, said: str) -> None:
     """A request on connection 2 that a close acknowledges in part, or as a whole; what met it before is a keep-alive-race."""
     met = request(

@@ -73,8 +73,8 @@ def test_a_close_that_the_response_before_had_announced() -> None:
     assert "announced the close" in crossed["unaware"]
     assert "could not know" not in crossed["unaware"]
     assert "could not know" in race()[0]["unaware"]
-    assert "idle limit" not in crossed["limit_means"] + crossed["shorter"]
-    assert "idle limit" in race()[0]["shorter"]
+    assert "idle timeout" not in crossed["limit_means"] + crossed["shorter"]
+    assert "idle timeout" in race()[0]["shorter"]
     assert kinds(**announced, request_ack=501) == ["stale-pool"]
     assert kinds(**announced | RST) == ["stale-pool"]
 
@@ -111,7 +111,7 @@ def test_how_long_it_had_rested_is_what_the_client_saw() -> None:
 
 def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
     assert "premature-close" in race(server_close_time=3 * S)[0]["limit_means"]
-    assert "idle limit" in race(server_close_time=3 * S + 1)[0]["limit_means"]
+    assert "idle timeout" in race(server_close_time=3 * S + 1)[0]["limit_means"]
     assert "premature-close" not in race(server_close_time=3 * S + 1)[0]["limit_means"]
 
 
@@ -125,11 +125,11 @@ def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
 @pytest.mark.parametrize(
     ("at", "announced", "said"),
     [
-        (2 * S, False, "it together with the response before: that is no idle limit"),
-        (2 * S + MS, False, "it 1 ms after the response before: that is no idle limit"),
-        (2 * S + MS, True, "it 1 ms after the response before, which had announced that"),
-        (7 * S, True, "it 5 s after the response before, which had announced that"),
-        (7 * S, False, "it after 5 s of rest, which seems to be its idle limit"),
+        (2 * S, False, "it together with the previous response: that is no idle timeout"),
+        (2 * S + MS, False, "it 1 ms after the previous response: that is no idle timeout"),
+        (2 * S + MS, True, "it 1 ms after the previous response, which had announced the close"),
+        (7 * S, True, "it 5 s after the previous response, which had announced the close"),
+        (7 * S, False, "it after 5 s idle, which is probably its idle timeout"),
     ],
 )
 def test_when_the_server_closed_is_a_sentence(at: int, announced: bool, said: str) -> None:

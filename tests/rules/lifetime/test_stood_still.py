@@ -49,7 +49,9 @@ def test_one_that_is_answered_on_waking_shows_that_the_process_lives() -> None:
 
 def test_what_is_said() -> None:
     [first, _] = [f for f in findings(frozen(Server(0.001, FIVE)).text()) if f.rule == "keep-alive-race"]
-    assert "the process stood still: for 8 s it sent nothing on any connection, while requests lay on 2." in first.message
+    assert (
+        "the process stood still: for 8 s it sent nothing on any connection, while requests were waiting on 2." in first.message
+    )
     assert "a process of the server ended" not in first.message
 
 
@@ -59,7 +61,7 @@ def test_a_limit_that_three_closes_show_stays_what_it_is() -> None:
         server = frozen(sharp(0.001), flags=flags)
         [found, _] = [f for f in findings(server.text()) if f.rule == "keep-alive-race"]
         assert found.side == "server"
-        assert "its idle limit is 4.99 s to 5.02 s, learned from 3 closes" in found.message
+        assert "its idle timeout is 4.99 s to 5.02 s, learned from 3 closes" in found.message
 
 
 def test_one_request_alone_may_have_been_given_up() -> None:

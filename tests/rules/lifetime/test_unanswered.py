@@ -51,7 +51,7 @@ def test_a_pipeline_is_told_once() -> None:
 
 def test_an_interim_response_is_no_answer() -> None:
     interim = {"has_response": True, "response_status": 100, "response_end_offset": 525, "server_close_offset": 525}
-    assert [c["interim_only"] for c in unanswered(**interim)] == [" (but for an interim 100)"]
+    assert [c["interim_only"] for c in unanswered(**interim)] == [" (except an interim 100)"]
     assert unanswered(**interim | {"server_close_offset": 526}) == []
 
 

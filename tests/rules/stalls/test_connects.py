@@ -89,7 +89,7 @@ def test_a_client_that_looks_for_open_ports_is_one_finding(count: int, findings:
     if findings == 1:
         assert (told[0]["connection"], told[0]["client"], told[0]["server"]) == (None, "10.0.0.1", None)
         assert told[0]["where"] == f"{count} ports of 10.0.0.2"
-        assert "looks for open ports" in told[0]["many"]
+        assert "is looking for open ports" in told[0]["many"]
 
 
 @pytest.mark.parametrize(("count", "findings"), [(20, 20), (21, 1), (1000, 1)])
@@ -151,7 +151,7 @@ def retried(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "the first was lost"),
+        ({}, "the first SYN or its answer was lost"),
         ({"refused_frame": 9, "refused_time": MS}, "refused by an RST (frame 9)"),
         ({"first_answer_frame": 2, "first_answer_time": MS}, "answer to it (frame 2) was lost"),
     ],

@@ -124,11 +124,11 @@ def test_edges_of_each_wait(sort: dict[str, Any], waited: int, speaks: bool) -> 
     assert bool(held(**sort | {"waited": waited} | end)) is speaks
 
 
-@pytest.mark.parametrize(("closed", "did"), [(100 * MS - 1, "threw data away"), (100 * MS, "did not read")])
+@pytest.mark.parametrize(("closed", "did"), [(100 * MS - 1, "discarded data"), (100 * MS, "did not read")])
 def test_what_the_receiver_did(closed: int, did: str) -> None:
     [stall] = held(closed=closed)
     assert stall["did"] == did
-    assert ("SO_RCVBUF" in stall["buffer"]) is (did == "threw data away")
+    assert ("SO_RCVBUF" in stall["buffer"]) is (did == "discarded data")
 
 
 @pytest.mark.parametrize(

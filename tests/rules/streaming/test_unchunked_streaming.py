@@ -39,7 +39,7 @@ def test_it_says_whether_the_response_says_close() -> None:
 
 def test_a_response_of_http10_need_not_say_close() -> None:
     [old, _] = streams(response_version="HTTP/1.0")
-    assert old["says_close"].startswith("The server answers as HTTP/1.0")
+    assert old["says_close"].startswith("The server answers with HTTP/1.0")
     assert streams(response_version="HTTP/1.0", response_connection_close=True)[0]["says_close"].startswith("The response says")
 
 

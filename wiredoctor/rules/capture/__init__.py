@@ -1,1 +1,1 @@
-"""Rules about the capture itself, so that none of its faults is blamed on a server."""
+"""Rules about faults of the capture itself, so that no server is blamed for them."""

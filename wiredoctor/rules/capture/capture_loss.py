@@ -1,32 +1,35 @@
 """Packets are missing from the capture.
 
 What it means
-    Somebody acknowledged data that is not in the capture: it arrived, but was not recorded. The capturing host was too slow,
-    its buffer too small, or the packets took another way. Or the handshake of a connection is missing whose ports had been used
-    by another connection before. Kind *dropped*: the program that captured counted packets that it
-    could not take, and wrote the number into the capture.
+    A host acknowledged data that is not in the capture, so the data arrived but was not captured. The capturing host was too
+    slow, its buffer too small, or the packets took another path. Or the handshake is missing for a connection whose ports an
+    earlier connection had used. Kind dropped: the capturing program counted packets that it could not process, and wrote the
+    number into the capture.
 
 Why it hurts
-    What was said in the missing packets is unknown. Findings that rest on such a place have low confidence, and faults that
-    lie in it are not found. While packets were dropped, anything that seems to be absent (a response, an ACK, a close) may
-    only be missing from the capture: such findings have medium confidence at most.
+    The contents of the missing packets are unknown. Findings that depend on such a gap have low confidence, and faults inside
+    it are not found. While packets were dropped, a response, an ACK or a close that seems to be absent may only be missing from
+    the capture. Such findings have medium confidence at most.
 
 How it is proved
-    An acknowledgement number covers bytes that were never seen, on a connection of which both directions were
-    captured, after its first packet. Never more bytes are counted than 1.25 GB per second of the time in which they can have
-    passed. Ports used again: behind the end of a connection (the FINs of both sides, or an RST) the numbers of both directions
-    are beyond what was open; or both jump, and one goes back by more than the window, or both go on by 1 MiB or more (the number
-    of one of them by 65,538 or 65,539: Linux begins 65,537 behind the FIN of a connection in TIME_WAIT). No byte is missing
-    there: each connection begins with a sequence number of its own (RFC 9293), and what lies between the two was never sent.
-    Kind *dropped*: isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each interface.
+    An acknowledgment number covers bytes that were never captured, after the first packet of a connection with both directions
+    in the capture. At most 1.25 GB per second are counted for the time in which the bytes can have passed.
+
+    Ports used again: after the end of a connection (the FINs of both sides, or an RST), the sequence numbers of both directions
+    lie outside the open windows. Without such an end, the numbers of both directions jump, and one goes back by more than the
+    window. Or both go forward by 1 MiB or more (one of them may go forward by only 65,538 or 65,539, because Linux begins
+    65,537 after the FIN of a connection in TIME_WAIT). No byte is missing between the numbers: each connection has an initial
+    sequence number of its own (RFC 9293).
+
+    dropped: isb_ifdrop and isb_osdrop in the last Interface Statistics Block of each interface.
 
 What it is not
-    A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
-    before the capture began, nor the probe (one old byte, or none) by which a connection that rested then may begin here. A
-    difference between the packets that an interface received and those in the file: filters leave packets out, too.
+    A segment that was lost on the network is retransmitted. A capture may have only one direction. The part of a connection
+    before the capture began does not count. Neither does a keep-alive probe (one old byte, or none) with which an idle
+    connection may begin here. An interface may receive more packets than the file has, because filters leave packets out.
 
 What to do
-    Capture with a larger buffer and a snap length that fits, and only what is needed.
+    Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.
 
 References
     tcpdump(1), options -B and -s; pcapng, Interface Statistics Block.
@@ -41,9 +44,8 @@ from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet, told_once
 from wiredoctor.rules.words import duration
 
 _REMEDY = (
-    "Capture again with a larger buffer and the snap length that the traffic needs (tcpdump -B 32768 -s 0; in immediate "
-    "mode the default frame size leaves room for eight packets in a 2 MB ring), and with a filter that leaves out what is not "
-    "needed."
+    "Capture again with a larger buffer, the snap length that the traffic needs (tcpdump -B 32768 -s 0), and a filter for the "
+    "packets that you need. In immediate mode the default frame size leaves room for only eight packets in a 2 MB ring."
 )
 
 RULE = Rule(
@@ -53,13 +55,13 @@ RULE = Rule(
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{missing_bytes:,} bytes that were acknowledged by their receiver{reused} are not in the capture, in {places:,} "
-        "{place_word}. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
-        "recorded the capture lost them. Nothing is concluded from what is missing.",
-        "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could take "
-        "them{when}; this file has {packets:,} of the {captured:,} that it took. The network delivered the dropped ones all the "
-        "same. What seems to be absent in that time may only be missing here, so findings that rest on it have medium "
-        "confidence at most.",
+        None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture, in {places:,} "
+        "{place_word}. Connections affected: {touched:,} of {connections:,}{part}. The network delivered these packets, but the "
+        "capture lost them. No conclusion is drawn from the missing data.",
+        "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
+        "process them{when}. This file has {packets:,} of the {captured:,} that it processed. The network still delivered the "
+        "dropped ones. A packet that seems to be absent in that time may only be missing from the capture, so findings that "
+        "depend on it have medium confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",
@@ -70,28 +72,28 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 places", "shown as evidence; the message has the totals")
 
 
 def screen() -> dict[str, pl.Expr]:
-    """True on some row of one of these tables wherever there is a candidate."""
+    """Return an expression per table; at least one is true on some row if there is a candidate."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """A row with the counts where anything is missing, and one for each capture that counted dropped packets."""
+    """Return a row with the counts if data is missing, and one per capture that counted dropped packets."""
     return pl.concat([_unseen(connections), _dropped(captures)], how="diagonal_relaxed")
 
 
 def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
-    # nothing tells a keep-alive probe from the ACK that it resembles, where it is the first packet of its side
+    # as the first packet of its side, a keep-alive probe cannot be told from an ACK
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     reused = c("reuse_frame").is_not_null()
     hole = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
-    again = pl.format("connection {}: the ports of an earlier connection, used again; its handshake is missing", "connection")
+    again = pl.format("connection {}: it uses the ports of an earlier connection, and its handshake is missing", "connection")
     places = connections.with_columns(
         pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"),
         pl.coalesce("reuse_time", "unseen_time").alias("place_time"),
@@ -108,14 +110,14 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lack() -> list[pl.Expr]:
-    """What is missing: `lack` for the title, `reused` for the text."""
+    """Say what is missing: `lack` for the title, `reused` for the message."""
     c = pl.col
-    holes = pl.format("{} bytes were acknowledged that it does not have", _thousands("missing_bytes"))
+    holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
     one = c("handshakes") == 1
     again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
     whose = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(again + pl.lit(" of connections"))
-    alone = again + pl.lit(" on ports that are used again")
-    told = pl.format(", and {} on ports that an earlier one had used (no bytes are missing between their numbers),", whose)
+    alone = again + pl.lit(" on reused ports")
+    told = pl.format(", and {} on reused ports (no bytes are missing between the two connections),", whose)
     return [
         pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
         .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),

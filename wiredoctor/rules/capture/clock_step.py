@@ -1,30 +1,30 @@
 """The clock of the capture was set back, or its packets are out of order.
 
 What it means
-    A packet is stamped earlier than the packet that was captured before it on the same interface: the clock of the capturing
-    host was set while it captured (by hand, by a virtual machine that was resumed, by a time service that found it wrong), or
-    captures were joined one behind the other. Out-of-order (a note): the clock was right, but several threads or processors
-    captured, and some wrote their packets a little later than others; dumpcap does so with several interfaces.
+    A packet has an earlier timestamp than the previous packet on the same interface. The clock of the capturing host was set
+    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Or several captures
+    were appended to one file. Kind out-of-order (a note): the clock was right. Several threads or processors captured, and some
+    wrote their packets a little later than others; dumpcap does so with several interfaces.
 
 Why it hurts
-    Times across such a step are wrong: a wait seems shorter, or negative, and an answer seems to come before its question. Out of
-    order, an answer stands before its question in the file: the packets are put in order of their times before they are
-    analyzed, and keep their frame numbers. Wireshark does not do that, and may call them lost or retransmitted.
+    Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request. In a
+    file that is out of order, a response may come before its request, too. wiredoctor sorts those packets by time before it
+    analyzes them, and keeps their frame numbers. Wireshark does not, and may show them as lost or retransmitted.
 
 How it is proved
-    A time stamp goes back by more than 1 ms within one interface, and later times go on from there. Out-of-order: it goes back by
-    50 ms at most, and the connections that have packets on both sides show that the time stamps are right and the order is not
-    (a segment is acknowledged before it comes, acknowledgements go back). Where no connection shows anything, the times are soon
-    where they had been: before 10 ms, or five packets, have gone on from the lower value. Between interfaces 500 ms count, and
-    only what connections show.
+    A timestamp goes back by more than 1 ms within one interface, and later times continue from there. Out-of-order: it goes
+    back by 50 ms at most. Connections with packets on both sides show that the timestamps are right and the order is wrong (a
+    segment is acknowledged before it comes, or acknowledgment numbers go back). If no connection shows either, the times must
+    soon be back where they were: before 10 ms, or five packets, have passed after the step. Between interfaces the limit is 500
+    ms, and only connections count.
 
 What it is not
-    Packets that several queues or processors record less than 1 ms out of order. Several interfaces whose clocks differ. A clock
-    that was set forward: that looks like a pause.
+    Several queues or processors may write packets less than 1 ms out of order. The clocks of several interfaces may differ. A
+    clock that was set forward looks like a pause.
 
 What to do
-    Let the time service slew the clock instead of stepping it while capturing, and merge captures by time. Out-of-order: nothing
-    for this report; for other programs put the file in order with reordercap.
+    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Out-of-order: this
+    report needs nothing; for other programs sort the file with reordercap.
 
 References
     chrony.conf(5), makestep; mergecap(1); reordercap(1).
@@ -42,20 +42,20 @@ RULE = Rule(
     severity={None: "warning", "out-of-order": "note"},
     title={
         None: "The capture's clock goes back {times}, by {worst}{at_most}",
-        "out-of-order": "Packets are out of order in the file, by {worst}{at_most}: they were put in order",
+        "out-of-order": "Packets are out of order in the file, by {worst}{at_most}: they were sorted before the analysis",
     },
     message={
-        None: "{steps:,} packets are stamped earlier than the one before on the same interface, by {worst}{at_most}. Where a "
-        "connection has packets on both sides of such a step, nothing is said of the times between them.",
-        "out-of-order": "{steps:,} packets stand behind others in the file that are stamped up to {worst} later: several threads "
-        "or processors captured. They were analyzed in the order of their times; frame numbers are those of the file. What rests "
-        "on times between such packets has medium confidence at most.",
+        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
+        "If a connection has packets on both sides of such a step, times between them are not used.",
+        "out-of-order": "{steps:,} packets follow others in the file that have a timestamp up to {worst} later: several threads "
+        "or processors captured. They were analyzed in the order of their times; frame numbers are those of the file. Findings "
+        "that depend on times between such packets have medium confidence at most.",
     },
     remedy={
-        None: "Capture again while the clock is not set: let chrony or ntpd slew it (chrony: no makestep after the start). Where "
-        "files were joined, join them by time (mergecap without -a; reordercap mends a file), or analyse them one by one.",
-        "out-of-order": "Nothing has to be done for this report. Before Wireshark or another program reads the file, put it in "
-        "order: reordercap in.pcap out.pcap.",
+        None: "Capture again without setting the clock: let chrony or ntpd slew it (chrony: no makestep after the start). If "
+        "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
+        "out-of-order": "This report needs no change. Before Wireshark or another program reads the file, sort it: "
+        "reordercap in.pcap out.pcap.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -68,19 +68,19 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per capture file whose times go back, and one per file that is out of order."""
+    """Return a row per capture file whose times go back, and one per file that is out of order."""
     steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_named("clock_step")})
     shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_named("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
     return pl.concat(
         [
-            _of(steps, None, "the packet before", pl.format("stamped {} earlier than the packet before it", back)),
-            _of(shuffled, "out-of-order", "a packet that stands before it", pl.format("stamped {} earlier", back)),
+            _of(steps, None, "the previous packet", pl.format("a timestamp {} earlier than that of the previous packet", back)),
+            _of(shuffled, "out-of-order", "an earlier packet of the file", pl.format("a timestamp {} earlier", back)),
         ]
     )
 
@@ -93,7 +93,7 @@ def _named(prefix: str) -> dict[str, str]:
 
 
 def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
-    """A row per capture with such packets, of which the first are named by _FIELDS; `worst` is in ns."""
+    """Return a row per capture with such packets. The columns _FIELDS hold the first of them; `worst` is in ns."""
     c = pl.col
     once = c("steps").first() == 1
     places = captures.filter(c("steps") > 0).with_row_index("row").explode(*_FIELDS).with_columns(note.alias("note"))
@@ -117,5 +117,5 @@ def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Exp
 
 
 def _of_the_capture() -> list[pl.Expr]:
-    """`of_the_capture` for an aggregation."""
+    """Return the columns of `of_the_capture` for an aggregation."""
     return [column.first() for column in of_the_capture()]

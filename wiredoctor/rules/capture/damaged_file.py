@@ -1,18 +1,18 @@
 """The capture file cannot be read to its end.
 
 What it means
-    The file ends inside a packet, a block of it is not readable, or its end is all zeros. It was copied while it was being
-    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more room
+    The file ends inside a packet, a block of it is unreadable, or its end is all zeros. It was copied while it was being
+    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more space
     than there is for temporary files.
 
 Why it hurts
-    What comes behind the damage is not analysed: it may hold the fault that is looked for.
+    Packets after the damage are not analyzed. They may hold the fault that you are looking for.
 
 How it is proved
-    The lengths that the file itself announces do not fit what is in it.
+    The lengths that the file announces do not match its contents.
 
 What it is not
-    A capture that was simply stopped: such a file ends between two packets.
+    A capture that was simply stopped ends between two packets.
 
 What to do
     Copy the file again, or capture again and stop the capturing program with an interrupt (Ctrl-C).
@@ -31,7 +31,7 @@ from wiredoctor.rules.proof import evidence, of_the_capture
 RULE = Rule(
     severity="warning",
     title="The capture file could not be read {how_far}",
-    message="{damage}. Packets analysed before that: {packets:,}{unknown}.",
+    message="{damage}. Packets analyzed before that: {packets:,}{unknown}.",
     remedy="{cure}",
     display_filter="{those}",
     references=(
@@ -43,18 +43,18 @@ RULE = Rule(
 
 
 _COPY = (
-    "Copy the file again, or let capinfos and editcap (Wireshark) save what can be saved. When capturing again, end the "
-    "capturing program with an interrupt and see that the disk has room."
+    "Copy the file again, or let editcap (Wireshark) save the readable packets. When capturing again, stop the "
+    "capturing program with an interrupt, and check that the disk has space."
 )
-_CONVERT = "Convert the file to a link type that is known (Ethernet, raw IP), or capture on an interface that has one."
+_CONVERT = "Convert the file to a known link type (Ethernet, raw IP), or capture on an interface that has one."
 _ROOM = (
-    "Allow more with --max-spool, or name a folder with more room in the environment variable TMPDIR; or decompress the "
+    "Allow more space with --max-spool, or name a folder with more space in the environment variable TMPDIR. Or decompress the "
     "capture into a file, which is read without a copy."
 )
 
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per capture file that could not be read to its end."""
+    """Return a row per capture file that could not be read to its end."""
     read = pl.when(pl.col("last_frame") > 0).then("last_frame")
     return (
         captures.filter(pl.col("damage") != "")
@@ -65,7 +65,7 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
             "packets",
-            read.is_not_null().replace_strict({True: "; what may come after them is unknown", False: ""}).alias("unknown"),
+            read.is_not_null().replace_strict({True: "; packets after them are unknown", False: ""}).alias("unknown"),
             pl.format("frame.number <= {}", read).fill_null("").alias("those"),
             pl.when(pl.col("packets") > 0).then(pl.lit("to its end")).otherwise(pl.lit("at all")).alias("how_far"),
             pl.when(pl.col("damage").str.contains("link type", literal=True))
@@ -75,7 +75,7 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             .otherwise(pl.lit(_COPY))
             .alias("cure"),
             _sentence(pl.col("damage").str.strip_chars_end(". ")).alias("damage"),
-            evidence(("last_read", "last_time", "the last packet that could be read")),
+            evidence(("last_read", "last_time", "the last readable packet")),
         )
     )
 

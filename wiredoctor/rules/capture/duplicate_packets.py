@@ -1,26 +1,26 @@
 """Packets were captured twice.
 
 What it means
-    The same packets are in the capture twice, or more often: the point of capture saw them at two places. A mirror port that
-    copies what comes in and what goes out of a switch does so, a capture on all interfaces of a router or of a host with
-    bridges and containers, and one that sees a packet with and without its VLAN tag or tunnel.
+    The capture has the same packets twice or more often, because the capture point saw them at two places. Examples are a
+    mirror port that copies both the incoming and the outgoing packets of a switch, a capture on all interfaces of a router or
+    of a host with bridges and containers, and a capture of a packet with and without its VLAN tag or tunnel.
 
 Why it hurts
-    Tools that do not notice count everything double, and take the copies for retransmissions and duplicate ACKs. Here the
-    second copies are left out before anything is judged. The capture is twice as large as it has to be.
+    Tools that do not detect this count everything twice, and show the copies as retransmissions and duplicate ACKs. wiredoctor
+    removes the second copies before the analysis. The capture is twice as large as necessary.
 
 How it is proved
-    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options and payload, and differ in
-    interface, MAC addresses, time to live or encapsulation, or follow each other within 1 ms. On a router that queues packets
-    between two captured interfaces the second may come up to 10 s later: it has the same identification and time stamps, and
-    another time to live, on a connection that had shown such copies before. At least a tenth of a connection's packets have
-    such copies.
+    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ in
+    interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. On a router that queues packets
+    between two captured interfaces the second copy may come up to 10 s later. Then it has the same identification and
+    timestamps, another time to live, and a connection that had shown such copies before. At least a tenth of a connection's
+    packets have such copies.
 
 What it is not
-    A retransmission: it has another IPv4 identification or other time stamps, or comes later. Duplicate ACKs of a receiver.
+    A retransmission has another IPv4 identification or other timestamps, or comes later. A receiver may send duplicate ACKs.
 
 What to do
-    Capture at one place only, or leave the copies out of the file.
+    Capture at one place only, or remove the copies from the file.
 
 References
     Wireshark's wiki on capture setup, editcap(1).
@@ -36,9 +36,9 @@ from wiredoctor.rules.proof import packet, told_once
 RULE = Rule(
     severity="note",
     title="{duplicates:,} packets were captured twice",
-    message="{duplicates:,} packets on {touched:,} of {connections:,} connections are second copies of packets that had been "
-    "captured before{told_apart}. They were left out before anything was judged.",
-    remedy="{cure} What is there already is mended by editcap -d, where the copies are alike in every byte.",
+    message="{duplicates:,} packets on {touched:,} of {connections:,} connections are second copies of packets that were "
+    "captured before{told_apart}. They were removed before the analysis.",
+    remedy="{cure} In an existing capture editcap -d removes the copies if all their bytes are equal.",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("Wireshark wiki, Ethernet capture setup", "https://wiki.wireshark.org/CaptureSetup/Ethernet"),
@@ -47,8 +47,8 @@ RULE = Rule(
     summary=True,
 )
 
-SHARE = Threshold("10 %", "of a connection's packets; single copies come from the network itself")
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SHARE = Threshold("10 %", "of a connection's packets; single copies may come from the network itself")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
 
 _TOLD_APART = (
     "",
@@ -57,7 +57,7 @@ _TOLD_APART = (
     " with another time to live",
     " in another encapsulation",
 )
-"""By `connections.duplicate_way`."""
+"""How copies differ, indexed by `connections.duplicate_way`."""
 
 _CURES = (
     "Let the mirror port copy one direction of each port only (rx or tx, not both).",
@@ -69,12 +69,12 @@ _CURES = (
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("duplicates") > 0
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where many packets of a connection were captured twice."""
+    """Return one row with the counts if many packets of a connection were captured twice."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")

@@ -1,21 +1,21 @@
 """Connections are encrypted and were not decrypted.
 
 What it means
-    The connections carry TLS. What was said on them is not readable in the capture, but for the beginning: the client's hello
-    names the server that it wants (SNI) and the protocols that it speaks (ALPN). In TLS 1.2 and before, the server's hello
-    says which of these it chose.
+    The connections carry TLS. Their contents are not readable in the capture, except for the beginning. The ClientHello names
+    the requested server (SNI) and the supported protocols (ALPN). In TLS 1.2 and earlier, the ServerHello names the chosen
+    protocol.
 
 Why it hurts
-    HTTP on them is not judged: neither framing, nor closing, nor streaming. What TCP shows still is: connects, losses, closed
-    windows, data that waited for an acknowledgement (of which it is then not known what it was, so that confidence is medium at
-    most). A server that thinks for long cannot be told from a client that waits.
+    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connects, losses,
+    closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the kind of data matters. A
+    server that computes for a long time looks like a client that waits.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
 
 What it is not
-    Payload of another kind that is not HTTP. A hello with an encrypted part (Encrypted Client Hello) may show the name of a
-    front instead of the server's, and browsers send a part like that to servers that do not know it.
+    Other payload may be no HTTP either. A ClientHello with an encrypted part (Encrypted Client Hello) may name a public front
+    instead of the server. Browsers also send such a part to servers that do not support it.
 
 What to do
     To have HTTP judged as well, capture behind the point where TLS ends, or between a proxy and its application.
@@ -35,10 +35,10 @@ RULE = Rule(
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
     message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
-    "Connects and stalls are judged there all the same, with medium confidence at most where it matters what was sent. "
-    "Slow responses, closes, framing and streaming are not.",
-    remedy="To have HTTP judged, capture where it is not encrypted: behind the proxy or balancer at which TLS ends, or on the "
-    "loopback device of the host where it does.",
+    "Connects and stalls are still judged, with medium confidence at most if the kind of data matters. "
+    "Slow responses, closes, framing and streaming are not judged.",
+    remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer at which TLS ends, or on the "
+    "loopback device of that host.",
     display_filter="tls && tcp.stream == {first_connection}",
     references=(
         Reference("RFC 8446 section 5.1, TLS records", "https://www.rfc-editor.org/rfc/rfc8446.html#section-5.1"),
@@ -48,21 +48,21 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
-NAMED = Threshold("3 names", "the most frequent ones; connections tell the rest")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+NAMED = Threshold("3 names", "the most frequent ones; wiredoctor connections lists all")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("protocol") == "tls"
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where any connection carries TLS."""
+    """Return one row with the counts if any connection carries TLS."""
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
-    hidden = pl.format(" On {} of them a part of the client's hello is encrypted (ECH), so that the name may be another.", unsure)
+    hidden = pl.format(" Encrypted Client Hello (ECH) is used on {} of them; the name shown may not be the server's.", unsure)
     return told_once(
         connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
@@ -75,7 +75,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _hello() -> pl.Expr:
-    """What the hellos of a connection say, as far as there is something."""
+    """Return the known facts of a connection's ClientHello and ServerHello as text."""
     parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", chosen {}": "alpn_chosen"}
     return pl.concat_str([_if_any(text, name) for text, name in parts.items()])
 
@@ -85,7 +85,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """The most frequent values, with the number of their connections where that is not one; "" where there is none."""
+    """List the most frequent values, with the number of connections if it is not one; "" if there is no value."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)

@@ -1,22 +1,22 @@
 """Packets in the capture are larger than the network carries.
 
 What it means
-    The capture was taken on a host whose network card cuts large segments up (TSO, GSO) or puts received ones together (GRO,
-    LRO). The capture shows what the host handed over, not what was on the wire.
+    The capture comes from a host whose network card splits large segments (TSO, GSO) or merges received ones (GRO, LRO). The
+    capture shows the segments of the host, not those on the wire.
 
 Why it hurts
-    Timing and number of packets inside such a segment are unknown: when its parts left, what was lost and sent again by the
-    card, how many ACKs there would have been.
+    The timing and number of packets inside such a segment are unknown: when its parts left, which parts the card lost and
+    retransmitted, and how many ACKs there were.
 
 How it is proved
     A segment carries more payload than the MSS that its receiver announced in its SYN.
 
 What it is not
-    Jumbo frames and loopback devices: they announce a large MSS. Connections without a SYN that announces one.
+    Jumbo frames and loopback devices announce a large MSS. Connections without an MSS in a captured SYN are not judged.
 
 What to do
-    Nothing, as long as larger faults are looked for. For timing inside of transfers, capture on a mirror port, or turn the
-    offloads off while capturing.
+    Nothing if you are looking for larger faults. For the timing inside transfers, capture on a mirror port, or turn the
+    offloads off during the capture.
 
 References
     ethtool(8), option -K.
@@ -32,9 +32,9 @@ from wiredoctor.rules.proof import packet, told_once
 RULE = Rule(
     severity="note",
     title="The capture has segments above the MSS: it was taken on a host with segmentation offload",
-    message="{super_segments:,} segments on {touched:,} of {connections:,} connections are longer than their receiver takes in "
-    "one packet. A network card cut them up later, or had put them together before: timing inside them is not on the wire as "
-    "shown.",
+    message="{super_segments:,} segments on {touched:,} of {connections:,} connections are longer than their receiver accepts "
+    "in one packet. A network card split them later, or had merged them before: the timing inside them differs from that on the "
+    "wire.",
     remedy="If that timing matters, capture at a switch, or turn the offloads off while capturing (ethtool -K eth0 tso off gso "
     "off gro off lro off), and on again afterwards.",
     display_filter="tcp.stream == {first_connection} && tcp.len > {first_mss}",
@@ -42,16 +42,16 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("super_segments") > 0
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where a segment is longer than its receiver takes."""
+    """Return one row with the counts if a segment is longer than its receiver accepts."""
     c = pl.col
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)

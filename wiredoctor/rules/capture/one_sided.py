@@ -1,24 +1,24 @@
 """Only one direction of a connection was captured.
 
 What it means
-    The capture has packets that one side sent, and none of the other, though they acknowledge what the other sent. Either the
-    packets of the other side take another way, or the port mirror or the capture filter leaves them out.
+    The capture has packets of one side and none of the other, although the packets acknowledge data of the other side. Either
+    the packets of the other side take another path, or the port mirror or the capture filter leaves them out.
 
 Why it hurts
-    Half of a conversation proves little: requests without responses, no round trip, nobody to blame for a pause. Such
-    connections are hardly judged.
+    Half of a conversation proves little: there are requests without responses, there is no round trip, and a pause cannot be
+    assigned to a side. Such connections are hardly judged.
 
 How it is proved
-    There is not one packet of the other side, and yet the acknowledgement numbers of the side that is seen advance, or
-    acknowledge the answer to its SYN; or it sends on and on from the middle of a connection and never has to repeat itself.
+    There is no packet of the other side. Nevertheless the acknowledgment numbers of the captured side advance, or acknowledge
+    the answer to its SYN. Or that side keeps sending from the middle of a connection and never has to retransmit.
 
 What it is not
-    A SYN that nobody answers. A side that sends to a peer that is gone. A connection of which the capture lacks some packets
-    only. A connection whose beginning is not in the capture, and of which that has less than a second, at its own beginning or
-    end: what the packets acknowledge may have passed before the capture began, and what acknowledges them may come after it.
+    A SYN may get no answer. A side may send to a peer that is gone. A capture may lack only some packets of a connection. If
+    the capture has less than a second of a connection, at the beginning or end of the capture and without the connection's
+    beginning, the other side's packets may lie before or after the capture.
 
 What to do
-    Capture where both directions pass.
+    Capture at a place that both directions pass.
 
 References
     Wireshark's wiki on capture setup.
@@ -35,25 +35,25 @@ RULE = Rule(
     severity="warning",
     title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
     message="Only one side was captured of {one_sided:,} of {connections:,} connections (the client's: {client_only:,}, the "
-    "server's: {server_only:,}). What the other side said is not in the capture, so that hardly anything can be judged there.",
-    remedy="Capture where both directions pass: mirror both of them (SPAN port with rx and tx), on the host itself, or on both "
-    "paths where routing is asymmetric; and see that the capture filter names hosts or ports without src or dst.",
+    "server's: {server_only:,}). The packets of the other side are missing, so hardly anything can be judged there.",
+    remedy="Capture at a place that both directions pass: on a SPAN port with rx and tx, on the host itself, or on both paths "
+    "if routing is asymmetric. Check that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",
     references=(Reference("Wireshark wiki, Ethernet capture setup", "https://wiki.wireshark.org/CaptureSetup/Ethernet"),),
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
-SLICE = Threshold("1 s", "a few round trips of a long path: whoever is there answers within that time")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+SLICE = Threshold("1 s", "a few round trips of a long path; a peer that is alive answers within that time")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("one_sided")
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where any connection is one-sided."""
+    """Return one row with the counts if any connection is one-sided."""
     c = pl.col
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
@@ -68,7 +68,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_slice() -> pl.Expr:
-    """Whether so little is known of a connection, at an end of the capture, that the other side had no time to speak."""
+    """Return whether the capture has so little of a connection, at its beginning or end, that the peer may be outside it."""
     c = pl.col
     begun = c("history").str.contains("[SsHh]")  # a SYN or SYN-ACK
     at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)

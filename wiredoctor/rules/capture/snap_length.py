@@ -1,22 +1,22 @@
-"""Packets were cut short where HTTP says what follows.
+"""Packets were cut short inside HTTP heads or chunk framing.
 
 What it means
-    The capture keeps the first bytes of each packet only (its snap length), and the end of a request's or response's head, or a
-    line between two chunks, lay behind that. A mirror that sends packets through a tunnel may cut them, too (ERSPAN, VXLAN).
+    The capture keeps only the first bytes of each packet (its snap length). The end of a request head, of a response head, or
+    of a chunk-size line lies beyond that. A mirror that sends packets through a tunnel may cut them, too (ERSPAN, VXLAN).
 
 Why it hurts
-    Header fields are missing: how long a body is, whether the connection stays open, what the server is. From there on it is
-    not known where the next message begins, so that exchanges are missed and hardly anything is judged.
+    Header fields are missing: the length of a body, whether the connection stays open, the server software. After such a cut
+    the beginning of the next message is unknown, so exchanges are missed and hardly anything is judged.
 
 How it is proved
-    A packet is in the file in part only, and what is missing belongs to a head or to chunk framing.
+    The file has only a part of a packet, and the missing part belongs to a head or to chunk framing.
 
 What it is not
-    Bodies that were cut short: their length is known, and nobody needs them. Packets that are not in the capture at all:
-    capture-loss. Payload of which it is not known that it is HTTP.
+    Bodies may be cut short: their length is known, and their contents are not needed. Packets that are not in the capture at
+    all are capture-loss. Payload that is not known to be HTTP does not count.
 
 What to do
-    Capture whole packets, and let the mirror send whole ones.
+    Capture complete packets, and let the mirror send complete ones.
 
 References
     tcpdump(1), option -s.
@@ -32,27 +32,27 @@ from wiredoctor.rules.proof import packet, told_once
 RULE = Rule(
     severity="warning",
     title="Packets were cut after {snap_length} bytes, {cut:,} of them inside HTTP heads or chunk framing",
-    message="{cut:,} packets on {touched:,} of {connections:,} connections were cut short inside HTTP heads or chunk framing; "
-    "the longest piece of a packet in the capture has {snap_length} bytes. What the missing lines said is unknown, and with it "
-    "where the next messages begin. Nothing is concluded from that.",
-    remedy="Capture whole packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. Where the file must stay small, a snap "
-    "length of 2,000 bytes keeps whole packets of an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
-    "(ERSPAN, a cloud's traffic mirroring) has a setting of its own.",
+    message="{cut:,} packets on {touched:,} of {connections:,} connections were cut short inside HTTP heads or chunk framing. "
+    "The longest part of a packet in the capture has {snap_length} bytes. The missing lines are unknown, and so is the "
+    "beginning of the next messages. No conclusion is drawn from that.",
+    remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
+    "length of 2,000 bytes keeps complete packets with an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
+    "packets (ERSPAN, a cloud's traffic mirroring) has a setting of its own.",
     display_filter="frame.cap_len < frame.len && tcp.stream == {first_connection}",
     references=(Reference("tcpdump(1), -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("cut_heads") > 0
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where a head was cut short."""
+    """Return one row with the counts if a head or chunk framing was cut short."""
     c = pl.col
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
     told = told_once(

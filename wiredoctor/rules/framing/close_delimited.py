@@ -1,24 +1,24 @@
-"""The end of a response is the end of its connection, as it announced.
+"""The response body ends only when the connection closes, as announced.
 
 What it means
-    The response has a body, but neither Content-Length nor Transfer-Encoding; it, or the request, says that the connection will
-    close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). That is legal, and the oldest way of all.
+    The response has a body, but neither Content-Length nor Transfer-Encoding. It, or the request, announces that the connection
+    will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). That is legal, and the oldest way of all.
 
 Why it hurts
-    A body that was cut off cannot be told from one that is whole: clients and caches keep half a file and do not know it. And
-    every response costs a connection: a handshake, and the slow start of a new one.
+    A truncated body cannot be told from a complete one: clients and caches keep half a file without noticing. Every response
+    also costs a connection: a handshake and the slow start of a new one.
 
 How it is proved
-    The heads of request and response are read; statuses and methods that have no body are left out. Who says that the connection
-    will close is named: a field, or HTTP/1.0 without keep-alive.
+    The heads of request and response show it; statuses and methods without a body are left out. The finding names what
+    announces the close: a field, or HTTP/1.0 without keep-alive.
 
 What it is not
-    A response that claims to keep the connection open: missing-framing. 204, 304, and the answers to HEAD and CONNECT, which
-    have no body. Transfer-Encoding whose final coding is not chunked: unfinished-transfer-coding. Endless media (the column
-    endless of the table exchanges), such as the pictures of a camera: there is no end that a length could tell.
+    A response that claims to keep the connection open is missing-framing. 204, 304, and responses to HEAD and CONNECT have no
+    body. If the final transfer coding is not chunked, it is unfinished-transfer-coding. Endless media (column endless of the
+    table exchanges), such as the pictures of a camera, have no end that a length could announce.
 
 What to do
-    Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
+    Let the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
 
 References
     RFC 9112 sections 6.3, 8 and 9.3.
@@ -33,12 +33,12 @@ from wiredoctor.rules.proof import close_confidence, close_word, evidence
 
 RULE = Rule(
     severity="note",
-    title="The {status} ends where its connection does: a cut-off body would look whole",
-    message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}, "
-    "so that its body ({body_bytes:,} bytes seen) ends with the connection. That is legal, but a body that was cut off looks "
-    "the same, and each such response costs a connection.",
-    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked where the length is not known in "
-    "advance; then the connection can be kept, too.",
+    title="The {status} ends when its connection closes: a truncated body would look complete",
+    message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}. "
+    "So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body looks the same, "
+    "and each such response costs a connection.",
+    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
+    "advance. Then the connection can stay open, too.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -48,24 +48,28 @@ RULE = Rule(
     explained_by=(("unchunked-streaming", "exchange"),),
     caused_by=(("keep-alive-disabled", "endpoint"), ("http10-downgrade", "endpoint")),
     advice=(
-        Advice("server", "IIS|Microsoft", 'IIS: with "Enable HTTP keep-alive" off it does not chunk; turn it on.'),
+        Advice("server", "IIS|Microsoft", 'IIS: turn "Enable HTTP keep-alive" on; without it IIS does not send chunks.'),
         Advice(
             "server",
             "Python/",
             "Python's http.server: protocol_version is HTTP/1.0 by default; set HTTP/1.1 and send Content-Length.",
         ),
-        Advice("server", "nginx", "nginx: proxy_http_version 1.1 towards the application; with 1.0 it answers without chunks."),
+        Advice(
+            "server",
+            "nginx",
+            "nginx: proxy_http_version 1.1 towards the application; with 1.0 the application cannot send chunks.",
+        ),
     ),
 )
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_framing") == "close-delimited"
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response whose end is the connection's, as it was announced."""
+    """Return a row per response that ends with its connection, as announced."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
@@ -89,13 +93,17 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the head: no Content-Length, no Transfer-Encoding; {}", _announced()),
             ),
-            ("server_close_frame", "server_close_time", pl.format("the server's {}: the end", close_word("server_close_rst"))),
+            (
+                "server_close_frame",
+                "server_close_time",
+                pl.format("the server's {}: the end of the body", close_word("server_close_rst")),
+            ),
         ),
     )
 
 
 def _announced() -> pl.Expr:
-    """Who says that the connection will close."""
+    """Say what announces the close."""
     c = pl.col
     return (
         pl.when(c("response_connection_close"))
@@ -103,6 +111,6 @@ def _announced() -> pl.Expr:
         .when(c("request_connection_close"))
         .then(pl.lit("the request said Connection: close"))
         .when(c("response_version") < "HTTP/1.1")
-        .then(pl.lit("it is HTTP/1.0 and nobody asked to keep the connection"))
+        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection"))
         .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
     )

@@ -1,23 +1,23 @@
-"""A message says in two ways that differ where it ends.
+"""Fields of a message contradict each other about its end.
 
 What it means
-    A head has both Content-Length and Transfer-Encoding, or more than one Content-Length, which differ. A message has one end;
-    these fields name two.
+    A head has both Content-Length and Transfer-Encoding, or several different values of Content-Length. A message has one end,
+    but these fields name two.
 
 Why it hurts
-    Who reads it decides which of them counts, and two readers in a row may decide differently: a proxy sees one request, the
-    server behind it two. That is how requests are smuggled past access rules and into the connections of other users. Careful
-    servers answer with 400, careful clients report an invalid response, and both close the connection.
+    Each reader decides which field counts, and two readers in a row may decide differently: a proxy sees one request, the
+    server behind it sees two. That is how requests are smuggled past access rules and into the connections of other users.
+    Careful servers answer with 400, careful clients report an invalid response, and both close the connection.
 
 How it is proved
-    The fields stand in the head.
+    The fields are in the head.
 
 What it is not
-    The same number twice, as two fields or as a list (RFC 9110 section 8.6). Transfer-Encoding: identity, which counts as if it
-    were not there. The answers to HEAD and CONNECT, 1xx, 204 and 304: there the fields do not frame anything.
+    The same number may occur twice, as two fields or as a list (RFC 9110 section 8.6). Transfer-Encoding: identity counts as
+    missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do not frame a body.
 
 What to do
-    Send one of them only: Transfer-Encoding: chunked, or one Content-Length.
+    Send only one of them: Transfer-Encoding: chunked, or one Content-Length.
 
 References
     RFC 9112 sections 6.1, 6.2, 6.3 and 11.2. RFC 9110 section 8.6.
@@ -32,12 +32,12 @@ from wiredoctor.rules.faulty import SMUGGLING, faulty, whose
 
 RULE = Rule(
     severity="error",
-    title="The {what} says in two ways that differ where it ends",
-    message='The head of the {what} has the fields "{shown}", and a message can have one end only. RFC 9112 lets '
-    "Transfer-Encoding win over Content-Length, and calls lengths that differ invalid; who reads it otherwise takes the rest for "
-    "another {what}. Careful readers refuse it and close the connection.",
-    remedy="Let one place frame the message: the server, the framework or the HTTP library. Both fields together come from "
-    "programs that set Content-Length by hand on what is then sent in chunks, and from proxies and gateways that copy "
+    title="The fields of the {what} contradict each other about its end",
+    message='The head of the {what} has the fields "{shown}", but a message can have only one end. In RFC 9112 '
+    "Transfer-Encoding overrides Content-Length, and different lengths are invalid. A reader that decides otherwise takes the "
+    "rest for another {what}. Careful readers reject the message and close the connection.",
+    remedy="Let only one component frame the message: the server, the framework or the HTTP library. Both fields together come "
+    "from programs that set Content-Length by hand on a chunked message, and from proxies and gateways that copy "
     "Transfer-Encoding or Content-Length from the message that they received: Transfer-Encoding belongs to one connection and "
     "must not be copied.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -50,13 +50,15 @@ RULE = Rule(
         Advice("client", "", SMUGGLING),
         Advice("client", r"\.NET|MS Web Services", ".NET: set either ContentLength or SendChunked."),
         Advice("client", "python-requests|urllib3", "requests: with a generator as data it chunks; leave Content-Length out."),
-        Advice("client", "^node|axios|undici", "Node: with Content-Length among the headers of a stream nothing else is needed."),
+        Advice(
+            "client", "^node|axios|undici", "Node: if the headers of a stream have Content-Length, set no other framing field."
+        ),
     ),
     ends=True,
 )
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per message whose fields contradict each other."""
+    """Return a row per message whose fields contradict each other."""
     head = pl.format("the head of the {}: {}", whose(), "shown")
     return faulty(faults, "conflicting-framing", pl.format("the {} begins", whose()), head, pl.col("shown"))

@@ -1,26 +1,26 @@
-"""More bytes follow a body than its Content-Length announced.
+"""A body is longer than its Content-Length.
 
 What it means
-    A message says how long its body is (Content-Length). Behind that many bytes its sender goes on with bytes that do not
-    begin another message: the body is longer than it was said to be.
+    A message announces the length of its body (Content-Length). After that many bytes its sender continues with bytes that do
+    not begin another message.
 
 Why it hurts
-    The reader stops where Content-Length says: the end of the body is lost. What is left lies in front of the next message, and
-    is read as its beginning: good clients close the connection ("excess found in a read"), others report a malformed response to
-    the next request, and servers answer a request that nobody sent with 400. Between a proxy and a server it is a way to smuggle
+    The reader stops after Content-Length bytes, so the end of the body is lost. It takes the rest for the beginning of the next
+    message. Good clients close the connection ("excess found in a read"). Others report a malformed response to the next
+    request, and servers answer a request that nobody sent with 400. Between a proxy and a server it can be used to smuggle
     requests.
 
 How it is proved
-    The head of the message and its Content-Length, and the first bytes behind the body, which are neither a status line nor a
-    request line. Of a response the request was captured, too, so that it is known not to be the answer to HEAD.
+    The proof is the head of the message with its Content-Length, and the first bytes after the body, which are neither a status
+    line nor a request line. The request of a response was captured, too, so the response is known not to be one to HEAD.
 
 What it is not
-    Another message that begins exactly there, asked for or not (a 408, say). Empty lines behind the body of a request, which
-    old browsers send. Bytes behind a message that has no body at all: body-not-allowed, and of a request unframed-request-body.
-    What follows 101 Switching Protocols, or CONNECT.
+    Another message may begin exactly there, requested or not (such as a 408). Old browsers send empty lines after the body of a
+    request. If a message has no body at all, it is body-not-allowed, or unframed-request-body for a request. Bytes after 101
+    Switching Protocols or CONNECT belong to another protocol.
 
 What to do
-    Let the program that states Content-Length count the bytes that it sends: after encoding and compression.
+    Let the program that sets Content-Length count the bytes that it sends, after encoding and compression.
 
 References
     RFC 9110 section 8.6. RFC 9112 sections 6.2, 6.3 and 11.2.
@@ -36,12 +36,12 @@ from wiredoctor.rules.faulty import faulty, quoted, whose
 RULE = Rule(
     severity="error",
     title="The {side} sent more than the Content-Length of its {what} announced",
-    message="The {what} announced {due:,} bytes of body (Content-Length), but more bytes of the {side} follow them that do not "
-    "begin another message. The {peer} stops reading where Content-Length says: the end of the body is lost, and the rest stands "
-    "in front of the next {what} on this connection and spoils it.",
-    remedy="Let the program that states Content-Length count what it sends: bytes and not characters, after compression, "
-    "templates and filters and not before, line ends included; or leave the field to the server, the framework or the HTTP "
-    "library, which count by themselves. A proxy that changes bodies must change the length, too.",
+    message="The {what} announced {due:,} bytes of body (Content-Length), but more bytes of the {side} follow that do not "
+    "begin another message. The {peer} stops after Content-Length bytes: the end of the body is lost, and the {peer} takes the "
+    "rest for the beginning of the next {what} on this connection.",
+    remedy="Let the program that sets Content-Length count bytes and not characters, after compression, templates and filters, "
+    "with line ends. Or leave the field to the server, the framework or the HTTP library, which count by themselves. A proxy "
+    "that changes bodies must change the length, too.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 8.6, Content-Length", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.6"),
@@ -50,15 +50,15 @@ RULE = Rule(
     ),
     advice=(
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),
-        Advice("server", "IIS|Microsoft", "ISAPI: the length of what all calls of WriteClient write together."),
-        Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; it is counted."),
+        Advice("server", "IIS|Microsoft", "ISAPI: set the total length of all calls of WriteClient."),
+        Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; the library counts."),
     ),
     ends=True,
 )
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per message that is longer than it says."""
+    """Return a row per message that is longer than its Content-Length."""
     head = pl.format("the {}: Content-Length {}", whose(), "body_due")
-    proof = pl.format("behind the body: {}, which begins no message", quoted())
+    proof = pl.format("after the body: {}, which begins no message", quoted())
     return faulty(faults, "excess-body", head, proof, pl.col("body_due").alias("due"))

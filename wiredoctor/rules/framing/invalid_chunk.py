@@ -1,20 +1,21 @@
-"""A chunked body has something else where the size of a chunk or the end of one must be.
+"""A chunked body has an invalid chunk.
 
 What it means
-    A chunked body is a row of chunks: a line with the size in hexadecimal digits, that many bytes, CRLF (RFC 9112 section 7.1).
-    Here the line holds no such number, or one that no reader can count to, or the bytes are followed by something else than CRLF.
+    A chunked body is a sequence of chunks: a line with the size in hexadecimal digits, that many bytes, and CRLF (RFC 9112
+    section 7.1). Here the line has no such number, or one that is too large for any reader, or the bytes are not followed by
+    CRLF.
 
 Why it hurts
-    From here on nobody can tell the body from its framing. The reader gives up ("invalid chunk size", "Malformed encoding found
-    in chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead), closes the connection, and what was right of the body is
-    often thrown away, too. Readers that go on each in their own way can be made to see different messages.
+    After that a reader cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding found in
+    chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the valid part
+    of the body, too. Readers that continue, each in its own way, can be made to see different messages.
 
 How it is proved
-    The head says Transfer-Encoding: chunked, all chunks before it were read, and these bytes are not what the grammar has there.
+    The head says Transfer-Encoding: chunked, all earlier chunks are valid, and these bytes do not match the grammar.
 
 What it is not
-    Chunk extensions, trailer fields, leading zeros, capital digits and blanks behind the size, which are all allowed or harmless.
-    A body that ends before its last chunk: truncated-response. Bytes that the capture lacks, or cut off.
+    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless. A
+    body that ends before its last chunk is truncated-response. Bytes that the capture lacks, or has cut off, do not count.
 
 What to do
     Leave the chunks to the server, the framework or the HTTP library.
@@ -32,14 +33,14 @@ from wiredoctor.rules.faulty import SMUGGLING, faulty, quoted, whose
 
 RULE = Rule(
     severity="error",
-    title="The chunks of the {what} are broken: what stands there is no chunk",
-    message="The {what} is sent in chunks (Transfer-Encoding: chunked), but where the size of a chunk, or the CRLF behind one, "
-    "has to be, stands something else. From there on the body cannot be told from its framing: the {peer} has to give up, and "
-    "closes the connection.",
+    title="The {what} has an invalid chunk",
+    message="The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes in place of a chunk size, or of "
+    "the CRLF after a chunk. After that the body cannot be told from its framing: the {peer} has to give up, and closes the "
+    "connection.",
     remedy="Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: chunked by "
-    "themselves have to write, for each piece, its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, CRLF, "
-    "CRLF; common mistakes are a field without chunks, chunks of a body that is chunked again, a length of characters and not of "
-    "bytes, and LF alone. A proxy that copies Transfer-Encoding from a response that it has unpacked does the same.",
+    "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, CRLF, "
+    "CRLF. Common mistakes are a field without chunks, a body that is chunked twice, a length in characters instead of "
+    "bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding does the same.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
@@ -47,14 +48,14 @@ RULE = Rule(
     ),
     advice=(
         Advice("client", "", SMUGGLING),
-        Advice("server", "IIS|Microsoft", "IIS: a module or ISAPI extension that sets the field has to write the chunks, too."),
-        Advice("server", "Python/", "Python's http.server does not chunk by itself: a handler that sets the field has to."),
+        Advice("server", "IIS|Microsoft", "IIS: a module or ISAPI extension that sets the field must write the chunks, too."),
+        Advice("server", "Python/", "Python's http.server writes no chunks: a handler that sets the field must write them."),
     ),
     ends=True,
 )
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per message whose chunks break off."""
+    """Return a row per message with an invalid chunk."""
     head = pl.format("the {}: Transfer-Encoding chunked", whose())
     return faulty(faults, "invalid-chunk", head, pl.format("neither a chunk size nor the end of a chunk: {}", quoted()))

@@ -1,34 +1,36 @@
-"""A head breaks the grammar of HTTP, or an answer has none.
+"""A start line or header field is malformed, or the response has no head.
 
 What it means
-    A head is a start line and fields, name: value, each ended by CRLF. Kinds: bare-lf, a line ends with LF alone;
-    space-before-colon, blanks stand between a field's name and its colon; folding, a line begins with a blank and so goes on with
-    the field before it; control-byte, a line holds a NUL, a lone CR or another control character; content-length, the field is
-    there, but its value is no number; no-colon, a line of the head is no field.
+    A head is a start line and fields (name: value), each ended by CRLF. Kind bare-lf: a line ends with LF alone. Kind
+    space-before-colon: there is white space between a field's name and its colon. Kind folding: a line begins with white space,
+    and so continues the previous field. Kind control-byte: a line contains a NUL, a CR without LF or another control character.
+    Kind content-length: the value of Content-Length is no number. Kind no-colon: a line of the head is no field.
 
-    Kind no-status-line, an error: where the response to a request should begin came bytes that are no HTTP, such as the
-    traceback of a program that failed before it had written a head.
+    Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of
+    a program that failed before it had written a head.
 
 Why it hurts
-    Readers differ in what they make of it: some refuse the message (400, "invalid header"), some skip the field, some mend it.
-    What one of them skips and the next one heeds is how requests are smuggled and responses split. With a Content-Length that is
-    no number the end of the message is unknown, too. A request whose answer has no status line has failed: clients report an
-    invalid response, and most proxies answer 502; nginx passes such bytes on as they are, Apache httpd as the body of a 200.
+    Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some repair it.
+    If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length is no
+    number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients report an
+    invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them as the body
+    of a 200.
 
 How it is proved
-    The bytes of the head. Kind no-status-line: the server acknowledged the request and had not answered it when it sent bytes
-    that do not begin with HTTP/; nothing is missing before them, and no head followed them.
+    The bytes of the head prove it. no-status-line: the server acknowledged the request and had not answered it when it sent
+    bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
 
 What it is not
-    The rest of a body that is longer than announced, in the packet in which the body ends or before the head of the next
-    response: excess-body. What follows 101 Switching Protocols, or CONNECT; a protocol whose server speaks first;
-    Shoutcast (ICY). One that only begins like HTTP: before any response, a request of HTTP/1.1 without Host, or one behind which
-    the client sends what is no HTTP either, may be none. Bytes above 127, tabs and blanks around a value, empty values, an
-    unknown field: allowed. A head that is not whole. Two lengths that differ: conflicting-framing.
+    The rest of a body that is longer than announced is excess-body. It lies in the packet in which the body ends, or before the
+    head of the next response. Other protocols may follow 101 Switching Protocols or CONNECT. A server may speak first in
+    another protocol, such as Shoutcast (ICY). A connection may only look like HTTP at its beginning. Before any response, that
+    is assumed for an HTTP/1.1 request without Host, and if the client sends bytes after its request that are not HTTP either.
+    Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete head is not
+    judged. Two different lengths are conflicting-framing.
 
 What to do
-    Build heads with an HTTP library, and put nothing into a field that has not been checked for line ends and control characters.
-    Write nothing to the connection, or to the standard output of a CGI program, but what goes through that library.
+    Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
+    everything to the connection, or to the standard output of a CGI program, through that library.
 
 References
     RFC 9112 sections 2.2, 4, 5.1, 5.2 and 11.1. RFC 9110 sections 5.5 and 8.6.
@@ -47,47 +49,48 @@ _NO_STATUS = "no-status-line"
 
 _TITLES: dict[str | None, str] = {
     "bare-lf": "A line in the head of a {what} ends with LF alone",
-    "space-before-colon": "Blanks stand before the colon of a field in a {what}",
+    "space-before-colon": "A field in a {what} has white space before its colon",
     "folding": "A field in a {what} is folded over two lines",
-    "control-byte": "The head of a {what} holds a control character",
-    "content-length": "The Content-Length of a {what} is no number",
-    "no-colon": "A line in the head of a {what} is no field",
-    _NO_STATUS: "The answer to a request is not HTTP",
+    "control-byte": "The head of a {what} contains a control character",
+    "content-length": "The Content-Length of a {what} is not a number",
+    "no-colon": "A line in the head of a {what} is not a header field",
+    _NO_STATUS: "The response to a request is not HTTP",
 }
 _WHAT: dict[str | None, str] = {
-    "bare-lf": "a line ends with LF and not with CRLF ({place}). Many readers accept that, others refuse the {what}, and some do "
+    "bare-lf": "a line ends with LF and not with CRLF ({place}). Many readers accept that, others reject the {what}, and some do "
     "not see the line's end at all.",
-    "space-before-colon": "blanks stand between the name {place} and its colon. Servers must refuse such a request, proxies must "
-    "remove the blanks from such a response, and others take name and blanks for another field.",
-    "folding": "the field {place} goes on in a line that begins with a blank. That has been obsolete since RFC 7230: servers may "
-    "refuse it, and some readers take the second line for a field of its own.",
-    "control-byte": "it holds a byte that no line of a head may hold ({place}): a control character, or a CR without LF. Readers "
-    "refuse the message, drop the byte, or end the line there.",
-    "content-length": 'it says "{place}", which is no number. The end of the message is unknown: a server has to answer such a '
-    "request with 400 and close, a client has to throw away such a response.",
-    "no-colon": "a line is no field: it has no colon ({place}). Some readers refuse the {what}, others skip the line, or take it "
-    "for the end of the head.",
+    "space-before-colon": "there is white space between the name {place} and its colon. Servers must reject such a request, "
+    "proxies must remove the white space from such a response, and others take the name with the white space for another field.",
+    "folding": "the field {place} continues in a line that begins with white space. That has been obsolete since RFC 7230: "
+    "servers may reject it, and some readers take the second line for a field of its own.",
+    "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. Readers "
+    "reject the message, drop the byte, or end the line there.",
+    "content-length": 'there is "{place}", which is not a number. The end of the message is unknown: a server has to answer '
+    "such a "
+    "request with 400 and close, and a client has to discard such a response.",
+    "no-colon": "a line is not a field: it has no colon ({place}). Some readers reject the {what}, others skip the line, or "
+    "take it for the end of the head.",
 }
 _REMEDIES: dict[str | None, str] = {
-    "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads by themselves often print a newline "
-    "only.",
-    "space-before-colon": "Put the colon right behind the name.",
-    "folding": "Write each field on one line; what folds them are programs that take their rules from mail, and long values that "
-    "hold a line end, such as certificates passed on in a field.",
-    "control-byte": "Put nothing into a field that has not been checked for control characters and line ends: they get there "
+    "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads by themselves often print only a "
+    "newline.",
+    "space-before-colon": "Put the colon right after the name.",
+    "folding": "Write each field on one line. Programs that follow the rules of mail fold fields, and so do long values with a "
+    "line end, such as certificates that are forwarded in a field.",
+    "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
     "from user input, from binary data, and from strings with their terminating NUL.",
-    "content-length": "Let the HTTP library count the body; what comes there instead of a number is an empty or unset variable, "
-    "a sign, a unit, or digits of another base.",
-    "no-colon": "Look for what writes into the head besides the HTTP library: a program that prints a message or a warning "
-    "before its head is complete, or a value with a line end in it.",
+    "content-length": "Let the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "
+    "sign, a unit, and digits of another base.",
+    "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
+    "before its head is complete, or a value that contains a line end.",
     _NO_STATUS: "Look into the server's log at that time: a program failed before it had written the head of its response, "
-    "and what it printed (a traceback, a message) went to the client. Let it print to standard error, and let the server answer "
+    "and its output (a traceback, a message) went to the client. Let it print to standard error, and let the server answer "
     "500. If another program listens on that port, send the request elsewhere.",
 }
-_ONCE = "{also} Said once per connection and kind."
+_ONCE = "{also} It is reported once per connection and kind."
 _ANSWER = (
-    "The server acknowledged {request}, and the first bytes that it sent in answer, {place}, are no status line. The client "
-    "cannot read them as a response: the request has failed. No head came after them on this connection."
+    "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are no status line. The client "
+    "cannot read them as a response, so the request has failed. No head followed them on this connection."
 )
 
 RULE = Rule(
@@ -107,11 +110,11 @@ RULE = Rule(
     ends=True,
 )
 
-CONNECTIONS = Threshold("16384 connections", "bounds the memory of what was said before; the least recently seen is forgotten")
+CONNECTIONS = Threshold("16384 connections", "bounds the memory of reported kinds; the least recently used is forgotten")
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per head and kind, the first of its side."""
+    """Return a row per head and kind, the first of its side."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the head of the {}: {} ({})", whose(), "fault", "shown")
@@ -125,14 +128,14 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answer() -> pl.Expr:
-    """The evidence of an answer without a head."""
+    """Return the evidence of a response without a head."""
     asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    came = pl.format("the answer begins: {}, which is no status line", quoted())
+    came = pl.format("the response begins: {}, which is no status line", quoted())
     return pl.concat_list(packet("message_frame", "message_time", asked), packet("frame", "time", came)).cast(EVIDENCE)
 
 
 def judge(rows: pl.DataFrame, said: Recent[set[str]] | None) -> tuple[pl.DataFrame, Recent[set[str]]]:
-    """Each kind once per connection; several in one head are one finding, that of the first."""
+    """Keep each kind once per connection, and merge several kinds in one head into the first."""
     memory = Recent[set[str]](set, CONNECTIONS.value) if said is None else said
     kept: dict[tuple[int, int], int] = {}
     also: dict[int, list[str]] = {}
@@ -143,5 +146,5 @@ def judge(rows: pl.DataFrame, said: Recent[set[str]] | None) -> tuple[pl.DataFra
         first = kept.setdefault((connection, frame), i)
         if first != i:
             also.setdefault(first, []).append(kind)
-    texts = [f" The same head has more: {', '.join(also[i])}." if i in also else "" for i in kept.values()]
+    texts = [f" The same head also has: {', '.join(also[i])}." if i in also else "" for i in kept.values()]
     return rows[list(kept.values())].with_columns(pl.Series("also", texts, dtype=pl.String)), memory

@@ -1,29 +1,28 @@
 """A response does not say where it ends, on a connection that it claims to keep open.
 
 What it means
-    The response has a body, but neither Content-Length nor Transfer-Encoding, so that its end is the end of the connection
-    (RFC 9112 section 6.3, rule 8). At the same time it claims, or leaves the client to assume, that the connection
-    stays open for the next request. Both cannot be true.
+    The response has a body, but neither Content-Length nor Transfer-Encoding, so it ends when the connection closes (RFC 9112
+    section 6.3, rule 8). At the same time it says, or lets the client assume, that the connection stays open for the next
+    request. These contradict each other.
 
-    Kinds: left-waiting, the connection stayed open and the client waited for an end that did not come; closed, the server
-    closed at once, so that the client got its answer, but lost the connection that it had been promised.
+    Kind left-waiting: the connection stayed open, and the client waited for an end that did not come. Kind closed: the server
+    closed at once, so the client got its response but lost the promised connection.
 
 Why it hurts
-    A client that is left waiting shows nothing until somebody gives up: the server's idle limit, the client's
-    timeout, or the user. And a body that was cut off cannot be told from one that is whole.
+    A client that is left waiting shows nothing until the server's idle timeout, the client's timeout, or the user ends the
+    wait. A truncated body cannot be told from a complete one.
 
 How it is proved
-    The heads of request and response are read; statuses and methods that have no body are left out. The time from
-    the last byte of the body to the close of the connection (or to the end of the capture) says which kind it is.
+    The heads of request and response show it; statuses and methods without a body are left out. The time from the last byte of
+    the body to the close of the connection (or to the end of the capture) decides the kind.
 
 What it is not
-    204, 304, and the answers to HEAD and CONNECT, which have no body. A response that says Connection: close, or an
-    HTTP/1.0 response without keep-alive: these are allowed to end with the connection. Endless media (the column endless of the
-    table exchanges), which end when somebody leaves.
+    204, 304, and responses to HEAD and CONNECT have no body. A response with Connection: close, or an HTTP/1.0 response without
+    keep-alive, may end with the connection. Endless media (column endless of the table exchanges) end only with a close.
 
 What to do
-    Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked), or say
-    Connection: close and close.
+    Let the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). Or let
+    it send Connection: close, and close.
 
 References
     RFC 9112 sections 6.3 and 9.3, Microsoft Q240146.
@@ -39,25 +38,25 @@ from wiredoctor.rules.proof import close_confidence, close_word, evidence, serve
 from wiredoctor.rules.words import DURATION, duration
 
 _UNFRAMED = (
-    "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so that its body "
-    "({body_bytes:,} bytes seen) ends only where the connection does; yet nothing says that the connection will close. "
+    "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so its body "
+    "({body_bytes:,} bytes captured) ends only when the connection closes. But nothing announces that it will close. "
 )
 
 RULE = Rule(
     severity={"left-waiting": "error", "closed": "warning"},
     title={
-        "left-waiting": "The {status} has no end: the client waited {waited} for the connection to close",
+        "left-waiting": "The {status} does not say where it ends: the client waited {waited} for the close",
         "closed": "The {status} does not say where it ends, on a connection that it claims to keep open",
     },
     message={
         "left-waiting": _UNFRAMED
-        + "The connection stayed open for {waited} after the last byte, until {until}: all that time the "
-        "client could not know that it has the whole response.",
+        + "The connection stayed open for {waited} after the last byte, until {until}. In that time the "
+        "client could not know that it had the complete response.",
         "closed": _UNFRAMED + "It was closed {waited} after the last byte by {until}: the response got through, but the "
-        "promised connection is gone, and a response that was cut off would have looked the same.",
+        "promised connection is gone, and a truncated response would have looked the same.",
     },
-    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked where the length is not known in "
-    "advance. If it has to end the response by closing, let it say Connection: close and close at once.",
+    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
+    "advance. If it has to end the response by closing, let it send Connection: close and close at once.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -75,16 +74,16 @@ RULE = Rule(
     ends=True,
 )
 
-WAITING = Threshold("1 s", "a server that ends a response by closing does it at once; a second is longer than any round trip")
+WAITING = Threshold("1 s", "a server that ends a response by closing closes at once; a second is longer than any round trip")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_framing") == "close-delimited"
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response without framing that claims to be persistent."""
+    """Return a row per response without framing on a connection that claims to be persistent."""
     c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
     left_waiting = (c("waited") >= WAITING.value) & ~streams()
@@ -113,7 +112,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unframed() -> pl.Expr:
-    """A final response that may have a body and whose end is the connection's, though it claims to be persistent."""
+    """Return whether a final response ends with its connection although it claims to be persistent."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
@@ -121,7 +120,9 @@ def _unframed() -> pl.Expr:
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Adds who closed first, when, in which frame, and how long after the body's last byte (nobody: what was seen last)."""
+    """Add who closed first, when, in which frame, and how long after the last byte of the body.
+
+    Without a close, use the last packet of the connection."""
     c = pl.col
     server = server_closed_first()
     client = c("client_close_time").is_not_null()
@@ -135,5 +136,5 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _until() -> pl.Expr:
-    """What ended the wait, in words."""
+    """Say what ended the wait."""
     return pl.coalesce(pl.format("the {}'s {}", "closer", close_word("close_rst")), pl.lit("the end of the capture"))

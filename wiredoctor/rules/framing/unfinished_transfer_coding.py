@@ -1,23 +1,23 @@
-"""Transfer-Encoding does not say where the message ends.
+"""Transfer-Encoding does not mark the end of the message.
 
 What it means
-    Transfer-Encoding marks the end of a message only when chunked is its final coding, and is there once (RFC 9112 section 6.1).
-    Here it ends with another coding, or names chunked twice.
+    Transfer-Encoding marks the end of a message only if chunked is its final coding and occurs once (RFC 9112 section 6.1).
+    Here it ends with another coding, or has chunked twice.
 
 Why it hurts
-    Of a request nobody can tell where it ends: servers must answer with 400 and close. A response ends with its connection, as
-    far as its reader thinks so; others look for chunks that are not there, or take the coding for content: browsers know no
+    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection, but
+    not all readers know that. Some look for chunks that are not there, others take the coding for content: browsers support no
     coding but chunked.
 
 How it is proved
-    The field stands in the head.
+    The field is in the head.
 
 What it is not
-    Transfer-Encoding: identity, which counts as if it were not there. gzip, chunked, which is legal. Content-Encoding: gzip,
-    which is about the content and not about its way. The answers to HEAD and CONNECT, 1xx, 204 and 304, which have no body.
+    Transfer-Encoding: identity counts as missing. The value "gzip, chunked" is legal. Content-Encoding: gzip is a property of
+    the content and not of the transfer. Responses to HEAD and CONNECT, and 1xx, 204 and 304, have no body.
 
 What to do
-    Send Transfer-Encoding: chunked alone, and say compression in Content-Encoding.
+    Send Transfer-Encoding: chunked alone, and announce compression in Content-Encoding.
 
 References
     RFC 9112 sections 6.1, 6.3 and 7.
@@ -34,11 +34,11 @@ RULE = Rule(
     severity="error",
     title="The Transfer-Encoding of the {what} does not mark its end",
     message='The head of the {what} says "{shown}". Only chunked, once and as the final coding, marks the end of a message: '
-    "readers differ in what they make of anything else, and careful ones refuse it.",
-    remedy="Let the {side} send Transfer-Encoding: chunked, and nothing else in that field; compression is said in "
-    "Content-Encoding: gzip. chunked twice comes from programs that set the field by hand on what the server or the library "
-    "frames already, and from proxies that copy it from the message that they received: it belongs to one connection and must "
-    "not be copied.",
+    "readers treat anything else differently, and careful ones reject it.",
+    remedy="Let the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
+    "Content-Encoding: gzip. A second chunked comes from programs that set the field by hand although the server or the library "
+    "frames the message, and from proxies that copy it from the message that they received. It belongs to one connection and "
+    "must not be copied.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
@@ -51,6 +51,6 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per message whose transfer codings do not end with chunked, or have it twice."""
+    """Return a row per message whose transfer codings do not end with chunked, or have it twice."""
     head = pl.format("the head of the {}: {}", whose(), "shown")
     return faulty(faults, "unfinished-transfer-coding", pl.format("the {} begins", whose()), head, pl.col("shown"))

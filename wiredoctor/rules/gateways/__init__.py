@@ -1,1 +1,1 @@
-"""Rules about reverse proxies, where one capture holds both of their sides."""
+"""Rules about reverse proxies. They need both sides of a proxy in one capture."""

@@ -1,31 +1,33 @@
-"""A gateway failed its client, and what it tried behind it says why.
+"""A gateway failed its client, and its connection to the server behind it shows why.
 
 What it means
     A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
-    itself (502, 503, 504), no answer at all, or one that broke off. The capture holds the other side of the gateway, too, and
-    there the cause: the server behind refused the connection, did not answer the SYN, closed without an answer, was too slow,
-    did not read, sent what the gateway could not take, or broke off; or the gateway tried nothing.
+    itself (502, 503, 504), no response, or a response that broke off. The capture also holds the other side of the gateway,
+    which shows the cause. The server behind refused the connection, did not answer the SYN, or closed without a response. Or it
+    was too slow, did not read, sent something that the gateway rejected, or broke off. Or the gateway tried no server.
 
 Why it hurts
-    The user sees "502 Bad Gateway", and the log of the gateway is all that most people have. A gateway that closes without
-    an answer, as haproxy and httpd do on connections used before, looks like a crash of the gateway.
+    The user sees "502 Bad Gateway", and most people have only the log of the gateway. A gateway that closes without a response,
+    as haproxy and httpd do on reused connections, looks as if it had crashed.
 
 How it is proved
-    Requests in front and behind are paired: method, target, fields, lengths and time leave one choice only. The response of the
-    gateway has a status of 500 or above that the last try had not, or later than that; or there is none, and the gateway closed
-    first; or both sides broke off. Kinds, by the last try: refused (RST answers the SYN); unreachable (nothing answers it);
-    closed (FIN or RST before any byte of a response, and before the gateway's own); timed-out (the gateway closed, or answered,
-    first); unsent (the same, and the server's window was shut while the request was not all there); rejected-response
-    (a response had begun, or was whole); truncated; not-passed-on (no try). Unseen: a 502 or 504 where the capture holds no
-    gateway: one finding per server and status.
+    Requests in front of and behind the gateway are paired if method, target, fields, lengths and time leave only one choice. A
+    gateway failed in one of three ways. Its response has a status of 500 or above which the last try did not have, or had
+    later. Or there is no response, and the gateway closed first. Or both sides broke off.
+
+    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST came
+    before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered, first.
+    unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a response had
+    begun, or was complete. truncated: the response broke off. not-passed-on: there was no try. unseen: there is a 502 or 504,
+    but the capture holds no gateway; there is one finding per server and status.
 
 What it is not
-    A status that the gateway passed on. A client that left first, while the try was still open. An event stream that ended. A
-    request that met the gateway's own close of an idle connection, and was never passed on: keep-alive-race. A try that failed
-    while a later one was answered: the client saw nothing of it, and the finding of the failed try becomes a warning.
+    The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
+    If a request met the gateway's own close of an idle connection and was never forwarded, it is keep-alive-race. If a try
+    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
 
 What to do
-    Look at the cause, which is named: it belongs to the connection behind the gateway.
+    The finding names its cause, a finding on the connection behind the gateway. Follow that one.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.
@@ -63,8 +65,8 @@ _LIMITS = (
     "Go ResponseHeaderTimeout"
 )
 _RECORD = (
-    "Record both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with the ports of "
-    "its front and of the servers behind it."
+    "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
+    "and those of the servers behind it."
 )
 
 RULE = Rule(
@@ -75,30 +77,30 @@ RULE = Rule(
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
-        "unseen": "Status {code} is that of {responses} of {total} responses of {server}; their median wait was {wait}.{looks}"
-        "{limit} This is the status with which a gateway reports the failure of a server behind it; the capture has no such "
-        "server, so that it cannot be told whether the gateway or a server behind it said so, and why.",
+        "unseen": "{responses} of {total} responses of {server} have status {code}; their median wait was {wait}.{looks}"
+        "{limit} With this status a gateway reports the failure of a server behind it. The capture has no such "
+        "server, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
     },
     remedy={
-        "refused": "Start the server behind, or see whether it listens on this address and port (ss -ltn there). A container or "
-        "pod that was made anew has another address, and nginx resolves the names of proxy_pass and upstream only when it "
+        "refused": "Start the server behind, or check whether it listens on this address and port (ss -ltn there). A recreated "
+        "container or pod has another address, and nginx resolves the names of proxy_pass and upstream only when it "
         "starts: reload it, or use resolver with a variable in proxy_pass.",
-        "unreachable": "See whether the server behind is up and has this address (ip neigh and ip route get on the gateway), and "
-        "which firewall or security group on the way drops the packets.",
-        "closed": "The cause lies behind the gateway: see the finding that this one names, and the log of the server behind at "
-        "that second. Where its side is the client, the pool of the gateway is what has to change: let it keep idle connections "
+        "unreachable": "Check whether the server behind is up and has this address (ip neigh and ip route get on the gateway), "
+        "and which firewall or security group on the path drops the packets.",
+        "closed": "The cause is behind the gateway: see the finding that this one names, and the log of the server behind at "
+        "that second. If that finding blames the client, change the pool of the gateway. Let it keep idle connections "
         "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
-        "ttl of ProxyPass; Caddy: keepalive), or let it repeat what is idempotent.",
-        "timed-out": "Make the server behind answer sooner, or raise the limit of the gateway, which was {waited} here "
+        "ttl of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests.",
+        "timed-out": "Make the server behind answer sooner, or raise the timeout of the gateway, which was {waited} here "
         "({setting}).",
-        "unsent": "The server behind does not read the request: its process is stopped, busy, or waits for something else. Look "
-        "at it (a stack trace, its CPU time), and limit the size of what it is sent.",
-        "rejected-response": "See what is wrong with the response ({what}). Where its head is too long for the gateway: nginx "
+        "unsent": "The server behind does not read the request: its process is stopped, busy, or waiting for something else. "
+        "Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
+        "rejected-response": "Find out what is wrong with the response ({what}). If its head is too long for the gateway: nginx "
         "proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
         "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
         "truncated": "Look into the log of the server behind at that second: a crash, a worker that was killed for taking too "
-        "long, a length that it counted wrongly.",
-        "not-passed-on": "Look at the limits and the health checks of the gateway, and into its log at that second (nginx: no "
+        "long, or a wrong Content-Length.",
+        "not-passed-on": "Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
         "unseen": _RECORD + " Until then look into the gateway's log at that second.",
@@ -121,17 +123,17 @@ RULE = Rule(
     ),
     advice=(
         Advice("server", "nginx", "nginx: its error log names the server behind and the reason (upstream ...).", "own"),
-        Advice("server", "Apache", "Apache httpd: its error log says it with AH01102, AH00957 and the like.", "own"),
+        Advice("server", "Apache", "Apache httpd: its error log has the reason (AH01102, AH00957 and the like).", "own"),
     ),
     summary=True,
     absence=True,
     ends=True,
 )
 
-WAITED = Threshold("1 s", "what users notice as waiting: an error that came sooner cost them no time")
-MEMORY = Threshold("10 s", "for so long gateways answer from memory that a server behind does not: measured 1.4 s at the most")
-NO_NEIGHBOR = Threshold("3060 ms", "after that Linux gives up asking for a neighbor's address (ARP): no SYN ever left")
-NEAR = Threshold("2 %", "timers fire late by little")
+WAITED = Threshold("1 s", "users notice a wait of this length; an earlier error cost them no time")
+MEMORY = Threshold("10 s", "in which a gateway remembers that a server did not answer; at most 1.4 s were measured")
+NO_NEIGHBOR = Threshold("3060 ms", "after which Linux gives up asking for a neighbor's address (ARP), so no SYN ever left")
+NEAR = Threshold("2 %", "timers are late by less than this")
 
 _UNSEEN = (502, 504)
 _SETTINGS = {
@@ -143,7 +145,7 @@ _SETTINGS = {
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
@@ -158,8 +160,9 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """A row per try of each exchange that may have failed at the front of a gateway; and one per server and status, where no
-    gateway is seen."""
+    """Return a row per try of each exchange that may have failed at the front of a gateway.
+
+    If the capture holds no gateway, return a row per server and status."""
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
     said = exchanges.select("connection", "exchange", "response_reason", "response_server")
@@ -189,7 +192,7 @@ def find(
 def _remembering(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Adds what the gateway had met last before each of these: a server that could not be reached, and one that answered."""
+    """Add the last earlier server that the gateway could not reach, and the last one that answered."""
     c = pl.col
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
@@ -207,7 +210,7 @@ def _remembering(
 
 
 def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Of exchanges at the back that may belong to several: whether at least as many of these have the status that it has."""
+    """Return whether the status of an exchange behind, which may belong to several, is that of at least as many in front."""
     c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
@@ -233,7 +236,7 @@ def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that a gateway began in vain when several requests waited: nobody knows for which."""
+    """Return a row per failed connection of a gateway while several requests waited, so it is unknown for which."""
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
     hosts = (
@@ -258,13 +261,15 @@ def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 MOST_LOOSE = 10_000
-"""Connections of which nobody knows for whom they were begun: so many are looked at."""
+"""How many connections without a known request are examined."""
 
 
 def _unseen(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """A row per server and status where no gateway is seen. Of a capture with one the statuses of other servers say nothing."""
+    """Return a row per server and status if the capture holds no gateway.
+
+    If it holds one, the statuses of other servers are not reported."""
     c = pl.col
     status = c("response_status")
     made = (status == 503) & (
@@ -288,7 +293,7 @@ def _unseen(
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """What the rows say of each exchange, together with all others: the server behind may be a gateway as well."""
+    """Judge each exchange together with all others, because the server behind may be a gateway as well."""
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
@@ -321,11 +326,11 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
     if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
-        return Front(own, (), certain=False)  # tried on a connection that is too old to be looked at
+        return Front(own, (), certain=False)  # tried on a connection that is too old to be examined
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:
-        # as many have this status in front as behind: these were passed on, and none of them is this one's
+        # as many have this status in front as behind, so all were forwarded, and none was made by the gateway
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
 
@@ -340,7 +345,7 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Exchanges that a gateway before has passed on -> when that was over: it comes first, and is the one that is told."""
+    """Map exchanges that an earlier gateway forwarded to their end, because the finding of the first gateway is reported."""
     until: dict[Key, int] = {}
     for key, failure in found.items():
         tries = fronts[key].tries if fronts[key].certain else ()
@@ -374,7 +379,7 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 
 
 def _end(front: Exchange, failure: Failure) -> int:
-    """When the client knew that it had failed."""
+    """Return when the client learned that its request had failed (ns)."""
     whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
     return front.began if whole else min(front.dropped, front.left)
 
@@ -388,13 +393,13 @@ def _begun(failure: Failure) -> int:
 
 
 def _given_up(front: Exchange, failure: Failure) -> int:
-    """When the gateway gave up its last try, or answered instead."""
+    """Return when the gateway gave up its last try, or answered instead (ns)."""
     last = failure.last
     return min(front.answered, last.left) if isinstance(last, Exchange) else front.answered
 
 
 def _got(front: Exchange) -> tuple[str, str]:
-    """What the client got, in the message and in the title."""
+    """Return what the client got, for the message and for the title."""
     gateway = f"the gateway {front.server}"
     if front.begun and (front.status or 0) >= 500:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
@@ -403,11 +408,11 @@ def _got(front: Exchange) -> tuple[str, str]:
         left = ", and the client left" if gone else ", which closed the connection"
         return f"got only a part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
     left = ", and the client left" if gone else ", which closed the connection"
-    return f"got no answer from {gateway}{left}", "The gateway gave no answer"
+    return f"got no response from {gateway}{left}", "The gateway sent no response"
 
 
 def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str, str]:
-    """Why, in the message and in the title; and what was wrong with the response of the server behind."""
+    """Return the reason for the message and for the title, and what was wrong with the response of the server behind."""
     last = failure.last
     if last is None:
         return (*_not_passed_on(front, lost, no_neighbor), "")
@@ -422,8 +427,8 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
     close = "RST" if last.values["server_close_rst"] == 1 else "FIN"
     if failure.kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
-        why = f"{behind} closed the connection ({close}) {after} after the request, without an answer"
-        return why, "the server behind it closed the connection without an answer", ""
+        why = f"{behind} closed the connection ({close}) {after} after the request, without a response"
+        return why, "the server behind it closed the connection without a response", ""
     if failure.kind == "timed-out":
         part = "sent only a part of a head" if last.begun else "had not answered"
         after = duration_text(max(_given_up(front, failure) - last.asked, 0))
@@ -433,7 +438,7 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
         return why, "the server behind it did not read the request", ""
     if failure.kind == "rejected-response":
         what = _wrong(last)
-        return f"the gateway did not take the response of {behind} {what}", "it did not take the response behind it", what
+        return f"the gateway rejected the response of {behind} {what}", "it rejected the response of the server behind it", what
     if last.server_first:
         why = f"{behind} broke off its response ({close})"
     else:
@@ -442,7 +447,7 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
 
 
 def _wrong(last: Exchange) -> str:
-    """What is wrong with a response that the gateway did not take."""
+    """Say what is wrong with a response that the gateway rejected."""
     if last.garbage:
         return "which is not HTTP"
     if not last.has_head:
@@ -455,16 +460,16 @@ def _wrong(last: Exchange) -> str:
 def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
     reason = "it sent the request to no server"
     if no_neighbor:
-        times = "so long a host asks for the address of a neighbor that does not answer (ARP), and no SYN leaves until then"
-        return f"no server behind was sent the request, and {times}", reason
+        times = "a host asks that long for the address of a neighbor that does not answer (ARP), without sending a SYN"
+        return f"the gateway sent the request to no server, and {times}", reason
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
-        return f"no server behind was sent the request; {lost['lost_server']} could not be reached {before} before", reason
-    return "no server behind was sent the request", reason
+        return f"the gateway sent the request to no server; it could not reach {lost['lost_server']} {before} earlier", reason
+    return "the gateway sent the request to no server", reason
 
 
 def _remembered(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """The server that could not be reached shortly before, where none has answered since."""
+    """Return the server that the gateway could not reach shortly before, if none has answered since."""
     lost, good = row["lost_time"], row["good_time"]
     if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
         return None
@@ -477,15 +482,15 @@ def _waits_for_a_neighbor(wait: int) -> bool:
 
 
 def _more(failure: Failure) -> str:
-    """The tries before the last, and the gateways between."""
+    """Name the other tries, and the gateways in between."""
     said: list[str] = []
     if failure.whole and len(failure.tries) > 1:
         others = [one.server for one in failure.tries if one is not failure.last]
         said.append(f"It was one of {len(failure.tries)} tries; the others went to {_listed(others)}")
     if failure.through:
-        said.append(f"It was passed on by {_listed([one.server for one in failure.through])}")
+        said.append(f"It was forwarded by {_listed([one.server for one in failure.through])}")
     if not failure.whole:
-        said.append("Several requests waited at that time, so that it cannot be told which try was whose; all failed like this")
+        said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
     return "".join(f" {one}." for one in said)
 
 
@@ -495,7 +500,7 @@ def _listed(servers: list[str]) -> str:
 
 
 _SHOWN = 4
-"""Servers that a sentence names, and tries in the proof."""
+"""How many servers a sentence names, and how many tries are evidence."""
 
 
 def _confidence(front: Exchange, failure: Failure) -> str:
@@ -507,9 +512,11 @@ def _confidence(front: Exchange, failure: Failure) -> str:
 
 
 def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
-    yield from _frames(front.values, ("request_last_frame", "request_end", "the request of the client"))
+    yield from _frames(front.values, ("request_last_frame", "request_end", "the client's request"))
     if lost is not None:
-        yield _frame(lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which could not be reached")
+        yield _frame(
+            lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which the gateway could not reach"
+        )
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         yield from _of_try(one, one in failure.through)
     yield from _end_of(front, "the gateway's", "the client's")
@@ -524,15 +531,15 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
         yield from _frames(v, ("refused_frame", "refused_time", "an RST refuses it"))
         return
     if passed_on:
-        yield from _frames(v, ("request_frame", "request_start", f"the request is passed on to {one.server}"))
-        yield from _end_of(one, f"passed on by {one.server}:", "the gateway's")
+        yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))
+        yield from _end_of(one, f"forwarded by {one.server}:", "the gateway's")
         return
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     yield from _end_of(one, "the server's", "the gateway's")
 
 
 def _end_of(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]:
-    """How an exchange ended: its response, and the first close where there was none, or where it is not whole."""
+    """Yield how an exchange ended: its response, and the first close if the response is missing or incomplete."""
     v = one.values
     if one.begun:
         yield from _frames(v, ("response_frame", "response_start", f"{server} response: {one.status}"))
@@ -540,7 +547,7 @@ def _end_of(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
-    before = "before the response is whole" if one.begun else "without a response"
+    before = "before the response is complete" if one.begun else "without a response"
     yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}, {before}"))
 
 
@@ -561,7 +568,7 @@ def _filter(front: Exchange, failure: Failure) -> str:
 
 
 def _software(row: Mapping[str, Any]) -> str:
-    """Whose page it is, by what only the gateway itself can have said; "" where it does not show."""
+    """Return the software that made the error page, by fields that only the gateway itself can send; "" if unknown."""
     server, reason = row["response_server"] or "", row["response_reason"] or ""
     if row["response_frame"] is None:
         return ""
@@ -575,19 +582,19 @@ def _software(row: Mapping[str, Any]) -> str:
 
 
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row about a server, behind which nothing was captured -> a candidate."""
+    """Make a candidate from a row about a server without a captured server behind it."""
     software = _software(row)
     median = row["median"] or 0
     seconds = round(median / SECOND)
     round_number = seconds > 0 and abs(median - seconds * SECOND) * 100 <= seconds * SECOND * NEAR.value
-    limit = f" That is close to {seconds} s: a limit of the gateway ({_SETTINGS.get(software, _LIMITS)})."
+    limit = f" That is close to {seconds} s: a timeout of the gateway ({_SETTINGS.get(software, _LIMITS)})."
     note = f"the first {row['code']}"
     return {
         "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
         "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
         "evidence": [_frame(row["response_frame"], row["response_start"], note)],
         **dict.fromkeys(_TEXTS, ""), "server": row["server"],
-        "looks": f" The answer looks like one of {software}." if software else "",
+        "looks": f" The response looks like one of {software}." if software else "",
         "limit": limit if row["code"] == 504 and round_number else "",
         "filter": f"http.response.code == {row['code']}",
         "wait": median, "waited": median, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,

@@ -1,28 +1,28 @@
-"""A client asked for a WebSocket, and did not get one.
+"""A client asked for a WebSocket and did not get one.
 
 What it means
-    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server that has one there answers 101. Here another
-    answer came. Most often a proxy before the server is the reason: Upgrade and Connection hold for one connection only, so that
-    a proxy drops both unless it is told to pass them on, or asks in HTTP/1.0, which knows no upgrade.
+    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket answers 101. Here another
+    answer came. The usual reason is a proxy in front of the server. Upgrade and Connection hold for one connection only, so a
+    proxy drops both unless it is configured to forward them. Or it uses HTTP/1.0, which has no upgrade.
 
 Why it hurts
-    The page stays without its live data, or falls back to asking again and again. The application's log shows an ordinary GET, or
-    nothing, and the browser says no more than "WebSocket connection failed".
+    The page has no live data, or falls back to polling. The application's log shows an ordinary GET, or nothing, and the
+    browser only reports "WebSocket connection failed".
 
 How it is proved
-    A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response that is neither 101, nor a redirection, nor asks for
-    credentials or forbids the access (401, 403, 407). Dropped: both sides of a gateway are in the capture, and the request that
-    it sent on for this one has no Upgrade: websocket, or is of HTTP/1.0. Version: the response names a version of the protocol
-    (Sec-WebSocket-Version), and not the one that was asked for. Unsupported: everything else.
+    A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response. The response is not a 101, not a redirection, and
+    no refusal by authentication or access rules (401, 403, 407). Kind dropped: both sides of a gateway are in the capture, and
+    its forwarded request has no Upgrade: websocket, or is HTTP/1.0. Kind version: the response names a version of the protocol
+    (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
 
 What it is not
-    A redirection, or a response that has to do with who asks. A 502 or 504: the gateway got no answer, which is told as such. A
-    client that tried again at once and got its WebSocket. No response at all. A 426, or the version that was asked for, says
-    nothing of versions: so do servers answer that were asked without Upgrade.
+    A redirection may follow, and a response may depend on the user. A 502 or 504 says that the gateway got no response, which
+    is reported as such. The client may try again at once and get its WebSocket. There may be no response at all. A 426, or the
+    requested version in the response, is no problem of versions: servers answer like this if Upgrade is missing.
 
 What to do
-    Let the proxy pass the upgrade on, and speak HTTP/1.1 to the server. Where no proxy is involved, look whether the server has
-    a WebSocket on this path.
+    Let the proxy forward the upgrade, and use HTTP/1.1 to the server. If there is no proxy, check whether the server has a
+    WebSocket on this path.
 
 References
     RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.
@@ -47,22 +47,22 @@ _HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with m
 RULE = Rule(
     severity={"dropped": "error", "version": "warning", "unsupported": "warning"},
     title={
-        "dropped": "No WebSocket: the gateway does not pass the upgrade on",
-        "version": "No WebSocket: the server does not speak the version of the protocol that it is asked in",
+        "dropped": "No WebSocket: the gateway does not forward the upgrade",
+        "version": "No WebSocket: the server does not support the requested version of the protocol",
         "unsupported": "No WebSocket: the request to upgrade got {answer}",
     },
     message={
-        "dropped": _ANSWERED + "The gateway had sent the request on to {behind} {how}: the server there was asked for an "
-        "ordinary page, and cannot know that a WebSocket was wanted.",
-        "version": _ANSWERED + "The client asks in version {asked} of the protocol, the server says that it speaks {spoken}.",
+        "dropped": _ANSWERED + "The gateway had forwarded the request to {behind} {how}: that server got an ordinary GET, and "
+        "cannot know that the client wanted a WebSocket.",
+        "version": _ANSWERED + "The client requests version {asked} of the protocol, but the server supports {spoken}.",
         "unsupported": _ANSWERED + "{guess}",
     },
     remedy={
-        "dropped": "Let the gateway pass the upgrade on. {setting}",
-        "version": "Let both sides speak version 13 (RFC 6455), the only one that is in use: replace the library of the side "
+        "dropped": "Let the gateway forward the upgrade. {setting}",
+        "version": "Let both sides use version 13 (RFC 6455), the only one in use: replace the library of the side "
         "that does not.",
-        "unsupported": "Look whether the server has a WebSocket on this path. If a proxy stands before it, let that pass the "
-        'upgrade on: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "upgrade"; Apache '
+        "unsupported": "Check whether the server has a WebSocket on this path. If a proxy is in front of it, let it forward the "
+        'upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "upgrade"; Apache '
         "httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy need nothing.",
     },
     display_filter="frame.number in {{{frames}}}",
@@ -76,29 +76,29 @@ RULE = Rule(
     summary=True,
 )
 
-AGAIN = Threshold("5 s", "some clients try again at once, in another way, and get their WebSocket")
-SHOWN = Threshold("3 requests", "enough to look at; the count says the rest")
+AGAIN = Threshold("5 s", "some clients try again at once in another way, and get their WebSocket")
+SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
 
 _TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
-"""They have to do with who asks; or the gateway had no answer, of which gateway-error speaks."""
+"""Statuses that depend on the user, or with which the gateway got no response (see gateway-error)."""
 
 _UPGRADE_REQUIRED = 426
 _EITHER = (
-    "Either the server has no WebSocket on this path, or a proxy between dropped the field Upgrade, so that the server saw an "
-    "ordinary GET. A capture behind the proxy decides it: there the request has the field, or has not."
+    "Either the server has no WebSocket on this path, or a proxy in between dropped the field Upgrade, so the server got an "
+    "ordinary GET. A capture behind the proxy shows whether the request still has the field."
 )
 _OLD = (
-    "The request is of HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers ask "
-    "in HTTP/1.1, so that a proxy seems to have made this request."
+    "The request uses HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers use "
+    "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
-    "So answers a server that has a WebSocket there, and was asked without Upgrade: a proxy between dropped that field, which a "
-    "capture behind the proxy would show."
+    "A server with a WebSocket on this path answers like this if Upgrade is missing. A proxy in between has dropped that field; "
+    "a capture behind the proxy would show it."
 )
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _refused()
 
 
@@ -118,7 +118,7 @@ def _refused() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request for a WebSocket that was refused, or got it, with what a gateway made of it."""
+    """Return a row per request for a WebSocket, successful or not, with the request that a gateway forwarded for it."""
     c = pl.col
     got = _asked() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
@@ -148,7 +148,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
 
 
 def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """The last request of a gateway for each of its front, where it is certain."""
+    """Return the last request behind a gateway for each request in front of it, if the pairing is certain."""
     c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
@@ -173,7 +173,7 @@ def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFr
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """A row per endpoint, path and kind."""
+    """Merge the refused requests per endpoint, path and kind."""
     c = pl.col
     refused = _unhealed(rows).filter(~_told_of_another())
     kind = (
@@ -201,7 +201,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
-    """The refused requests whose client did not get the WebSocket on another connection at about the same time."""
+    """Return the refused requests whose client did not get the WebSocket on another connection at about that time."""
     c = pl.col
     place = ["client_host", "agent", "server", "path"]
     got = rows.filter("upgraded").select(*place, "connection", "response_start")
@@ -213,8 +213,10 @@ def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _told_of_another() -> pl.Expr:
-    """A gateway had passed the request on as it was: the server behind has the finding; or in HTTP/1.0: the gateway has it. Or
-    the status is the gateway's own: gateway-error has it."""
+    """Return whether another finding covers the request.
+
+    If a gateway forwarded it unchanged, that of the server behind; if it forwarded HTTP/1.0, that of the gateway; if the status
+    is the gateway's own, gateway-error."""
     c = pl.col
     passed_on = c("behind_asks") & c("behind_can")
     own = c("is_front") & (c("status") >= 500) & (c("behind_status").is_null() | (c("behind_status") != c("status")))
@@ -222,9 +224,9 @@ def _told_of_another() -> pl.Expr:
 
 
 def _shown() -> pl.Expr:
-    """The first requests, what a gateway sent on for them, and their responses."""
+    """Return the first requests, the requests that a gateway forwarded for them, and their responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway asks {} {}", "behind", _how())
+    sent = pl.format("the gateway forwards it to {} {}", "behind", _how())
     answered = pl.format("the response: {}", "status")
     items = [
         packet("request_frame", "request_start", asked),
@@ -236,7 +238,7 @@ def _shown() -> pl.Expr:
 
 
 def _how() -> pl.Expr:
-    """How a gateway asked that dropped the upgrade."""
+    """Say how a gateway forwarded the request without the upgrade."""
     c = pl.col
     old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
@@ -246,8 +248,9 @@ def _how() -> pl.Expr:
 
 
 def _setting() -> pl.Expr:
-    """What to set, by what shows the gateway's software: httpd adds X-Forwarded-Server; only nginx asks in HTTP/1.0 by default,
-    and it replaces the field Server of what it passes on."""
+    """Return the setting of the gateway's software.
+
+    Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses."""
     c = pl.col
     replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
     return (
@@ -255,12 +258,12 @@ def _setting() -> pl.Expr:
         .then(pl.lit(_HTTPD))
         .when(~c("behind_can") | replaced)
         .then(pl.lit(_NGINX))
-        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy pass it on by themselves."))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward it by themselves."))
     )
 
 
 def _told(told: pl.DataFrame) -> pl.DataFrame:
-    """What a candidate has."""
+    """Return the columns of the candidates."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))

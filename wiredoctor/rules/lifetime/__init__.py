@@ -1,1 +1,1 @@
-"""Rules about when connections begin and end."""
+"""Rules about the lifetime of connections: how long they stay open, and who ends them."""

@@ -1,23 +1,23 @@
-"""The server closed a connection on which an NTLM or Negotiate handshake had to go on.
+"""The server closed a connection in the middle of an NTLM or Negotiate handshake.
 
 What it means
-    NTLM and Negotiate authenticate the connection, not the request: challenge and answer must travel on the same one. The
-    server sent a challenge, and closed the connection before the answer could come.
+    NTLM and Negotiate authenticate the connection, not the request: challenge and answer must travel on the same connection.
+    The server sent a challenge and closed the connection before the answer could come.
 
 Why it hurts
-    The client cannot log in, however right its credentials are. It begins anew on another connection, gets another challenge,
-    and loses that too: users see the password prompt again and again.
+    The client cannot log in, even with the right credentials. It starts again on another connection, gets another challenge,
+    and loses that too. Users see the password prompt again and again.
 
 How it is proved
-    A 401 or 407 whose challenge (scheme NTLM or Negotiate) carries a token, which only the middle of a handshake has, and the
-    server's FIN or RST within a second after it, before any of the client.
+    A 401 or 407 has a challenge of the scheme NTLM or Negotiate with a token, which only the middle of a handshake has. The
+    server's FIN or RST follows within a second, before any FIN or RST of the client.
 
 What it is not
-    The first 401, which names the schemes without a token: a connection may end after that. A client that did not go on: what
-    the server closes later than a second is idle. The client closing first.
+    The first 401 names the schemes without a token, and the connection may end after that. If the server closes later than a
+    second, the client did not continue and the connection was idle. A client that closes first is not this.
 
 What to do
-    Keep the connection open between challenge and answer, on the server and on every proxy and balancer before it.
+    Keep the connection open between challenge and answer, on the server and on every proxy and balancer in front of it.
 
 References
     RFC 4559 section 6, Microsoft MS-NTHT, RFC 9112 section 9.3.
@@ -35,11 +35,11 @@ RULE = Rule(
     severity="error",
     title="The server closed the connection in the middle of an authentication ({scheme})",
     message="The {status} to {request} carries a challenge of the scheme {scheme}, which the client has to answer on the same "
-    "connection, but the server closed that connection with {close} {gap} after the end of the response{announced}. A "
-    "challenge is worth nothing on another connection, so that nobody can log in this way.",
-    remedy="Keep the connection open between the challenge and its answer: HTTP keep-alive on the server (and no filter or "
-    "module that ends the request by itself), and on every proxy and balancer before it one connection to the server for each "
-    "connection of a client.",
+    "connection. But the server closed that connection with {close} {gap} after the end of the response{announced}. A "
+    "challenge is useless on another connection, so nobody can log in.",
+    remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and use no "
+    "filter or module that ends the request by itself. On every proxy and balancer in front of it, use one connection to the "
+    "server per client connection.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 4559 section 6, on connections behind a proxy", "https://www.rfc-editor.org/rfc/rfc4559.html#section-6"),
@@ -54,7 +54,7 @@ RULE = Rule(
             "server",
             "IIS|Microsoft",
             'IIS: turn "Enable HTTP keep-alive" on (HTTP response headers, common headers), and look for ISAPI filters that '
-            "answer by themselves.",
+            "send responses of their own.",
         ),
         Advice(
             "server",
@@ -68,11 +68,11 @@ RULE = Rule(
     ends=True,
 )
 
-IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was not used any more")
+IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was no longer in use")
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
@@ -81,10 +81,10 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per challenge after which the connection was closed."""
+    """Return a row per challenge after which the server closed the connection."""
     c = pl.col
     gap = c("server_close_time") - c("response_end")
-    announced = pl.when(c("response_connection_close")).then(pl.lit(", as it had announced (Connection: close)"))
+    announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(screen()).select(
         "connection",
         "exchange",

@@ -1,42 +1,44 @@
 """The client closed the connection before it had its response.
 
 What it means
-    The client closed the connection, or reset it, while the response was due or incomplete. Most clients that do so are not
-    impatient: a program ends, a page is left, the next question replaces this one. The packets around the close tell.
+    The client closed or reset the connection while the response was due or incomplete. In most cases nobody lost patience: a
+    program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
-    Kinds, the first that fits: stopped, a program, a test or a tab of the client ended, and closed several connections at once;
-    unread, the client had the head of the response, and did not want the body; superseded, the next question replaced it, as in
-    search as you type; left, the user went on while a page was loading, or had waited longer for the same before; seek, another
-    part of the same resource was asked for, as players and download managers do; stream, a response that came in pieces and has
-    no end of its own; timeout, a time-out of the client ran out; gave-up, anything else.
+    The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
+    connections at once. Kind unread: the client had the head of the response and did not want the body. Kind superseded: the
+    next request replaced this one, as in search as you type. Kind left: the user went on while a page was loading, or the
+    client had waited longer for the same response before. Kind seek: the client requested another part of the same resource, as
+    players and download managers do. Kind stream: the response came in pieces and has no end of its own. Kind timeout: a
+    timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
-    What the server did was done for nobody, and is often asked for again: the load grows just when the server is slow.
-    In the server's log it is a 499 (nginx), a "broken pipe" or a "client prematurely closed connection".
+    The server did work that nobody used. The client often repeats the request, so the load grows just when the server is slow.
+    The server's log shows a 499 (nginx), a "broken pipe", or a "client prematurely closed connection".
 
 How it is proved
-    An RST of the client that does not acknowledge the end of the response, or a FIN of the client after which the response was
-    not completed. Where the client closed its socket for good (FIN), what comes after that is answered by an RST, and counts
-    for nothing.
+    The client sent an RST that does not acknowledge the end of the response, or a FIN after which the response was not
+    completed. If the client closed its socket completely (FIN), it answers later data with an RST, and that data does not
+    count.
 
-    stopped: within 50 ms the same host closed three or more connections on which it waited, for different times; or two to one
-    server, which it asked nothing more. unread: the close acknowledges the head of the response, and came as soon as the client
-    may have seen it. superseded: at that moment the same client (host and User-Agent) asked for the same path with another query.
-    left: within half a second it asked for a page, or got one; or it had waited longer for such an answer before, which nobody
-    does who has a time-out. seek: within five seconds it asked for another range of the same resource. stream: no Content-Length,
-    and pauses of the application, or a type that streams. timeout: the wait since the request, or since the last byte, is a time
-    that people and libraries choose.
+    stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
+    connections to one server are enough if no wait matches a common timeout and the client requested nothing more from it.
+    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
+    moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
+    client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
+    which a client with a timeout does not do. seek: within five seconds the client requested another range of the same
+    resource. stream: there is no Content-Length, and the application paused, or the media type is one that streams. timeout:
+    the time since the request, or since the last byte, is a common timeout.
 
 What it is not
-    A half-close: a client may send FIN and still wait for the response, which then comes and is acknowledged; a FIN right
-    behind the request, which the server takes for an abort: no-response, half-closed. A response that is shorter than it says,
-    where the client closed on what it had just read and the server had nothing to add. A close that the server began. Event
-    streams, other endless media and tunnels, which have no other end. A server that reset the connection first, or that had
-    closed it before the request came: keep-alive-race.
+    A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server may
+    take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it announced, and
+    the client closed after the last byte because the server sent nothing more. A close that the server began is not the
+    client's. Event streams, other endless media and tunnels have no other end. If the server reset the connection first, or had
+    closed it before the request came, keep-alive-race reports it.
 
 What to do
-    If it was a time-out, find where it is set, and ask why the server needs longer than that. A health check that does not read
-    the body can ask for less.
+    If a timeout expired, find where it is set, and find out why the server needs longer. A health check that does not read the
+    body can use HEAD or request a smaller page.
 
 References
     RFC 9112 section 9.6, RFC 9293 section 3.6.
@@ -83,15 +85,16 @@ from wiredoctor.rules.words import DURATION, duration
 
 _CLOSED = "The client closed the connection with {close} {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: nobody was kept waiting. "
-_NOTICE = "Let the server notice that the client is gone, and stop working for it."
+_NOTICE = "Let the server detect that the client is gone, and stop its work for it."
 _PATIENCE = (
-    "Ask first why the response took longer than the client was willing to wait; only then make the client's timeout "
-    "longer. " + _NOTICE[:-1] + "; let clients wait longer before each repetition."
+    "Find out first why the response took longer than the client waited; only then raise the client's timeout. "
+    + _NOTICE
+    + " Let clients wait longer before each retry."
 )
 
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
-    Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline of the request's context."),
+    Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
     Advice("client", "python-requests|urllib3", "requests or urllib3: the argument timeout."),
     Advice("client", "python-httpx", "httpx: the argument timeout (5 s by default)."),
     Advice("client", "aiohttp", "aiohttp: ClientTimeout(total=...), 5 minutes by default."),
@@ -105,9 +108,9 @@ _TIMEOUTS = (
         "This client is a gateway. nginx: proxy_read_timeout (60 s by default); haproxy: timeout server; Apache httpd: "
         "ProxyTimeout.",
     ),
-    Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ProxyTimeout."),
+    Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ProxyTimeout."),
 )
-"""Where the time-outs of clients are set."""
+"""Where the timeouts of clients are set."""
 
 RULE = Rule(
     severity={
@@ -117,30 +120,29 @@ RULE = Rule(
     },
     title={
         "stopped": "A program of the client ended while it waited: it closed {closed} connections at once",
-        "unread": "The client closed the connection on the head of the {status}: it did not want the body",
-        "superseded": "The client asked something else {wait} after its request, which that replaced",
+        "unread": "The client closed the connection after the head of the {status}: it did not want the body",
+        "superseded": "The client replaced its request by another one after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
-        "seek": "The client asked for another part, and gave this one up",
+        "seek": "The client requested another part and gave this one up",
         "stream": "The client ended a stream after {wait}",
         "timeout": "The client gave up {wait} after its request, before it had the response{timeout_named}",
         "gave-up": "The client gave up {wait} after its request, before it had the response",
     },
     message={
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a tab ended there.",
-        "unread": _CLOSED + " That was {read} after the response began, whose head it had: that was what it wanted.",
-        "superseded": _CLOSED + " Within {apart} it asked for {instead} in its place.",
+        "unread": _CLOSED + " It had the head of the response and closed {read} after the response began.",
+        "superseded": _CLOSED + " Within {apart} it requested {instead} instead.",
         "left": _CLOSED + "{left_means}",
-        "seek": _CLOSED + " It asked for {instead} then.",
-        "stream": _CLOSED + " The response has no length, and came piece by piece: who has seen enough of it can end it in no "
-        "other way.",
+        "seek": _CLOSED + " It requested {instead} instead.",
+        "stream": _CLOSED + " The response has no length and came piece by piece: a client can end it only by closing.",
         "timeout": _CLOSED + "{timeout_means}",
         "gave-up": _CLOSED,
     },
     remedy={
-        "stopped": _NOTHING + "Let a program that ends wait for its answers first, where they matter. " + _NOTICE,
-        "unread": "A check that looks at the status only: let it ask with HEAD, or for a small page. A client that wants to use "
-        "its connection again: let it read the body to its end before it closes it (Go: io.Copy(io.Discard, response.Body)).",
-        "superseded": _NOTHING + "A client that waits for a pause in typing before it asks spares the server the others.",
+        "stopped": _NOTHING + "If the responses matter, let the program wait for them before it ends. " + _NOTICE,
+        "unread": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to reuse "
+        "the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+        "superseded": _NOTHING + "If the client waits for a pause in typing before each request, it sends fewer of them.",
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,
         "stream": _NOTHING,
@@ -170,20 +172,20 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     return may_be_early()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per exchange in which the client closed before it had acknowledged the whole response, or before that was whole.
+    """Return a row per exchange whose client closed before it acknowledged the complete response.
 
-    Most of them are nobody's fault: `judge` looks closer, which costs a batch without such rows nothing.
+    Most of these are harmless. `judge` examines them, at no cost to a batch without such rows.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """The clients that closed early, as their own connection shows them."""
+    """Return the exchanges that the client ended early, judged by their own connection."""
     c = pl.col
     late = c("client_rst_frame") != c("client_close_frame")
     return (
@@ -214,7 +216,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
                 ("client_close_frame", "client_close_time", _close_note()),
-                ("late_frame", "client_rst_time", "the client's RST: its socket is closed, nobody takes the response"),
+                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and takes no response"),
             ),
             *FACTS,
         )
@@ -239,13 +241,13 @@ __all__ = [
     "TIMEOUT_SHARE",
     "TOGETHER",
 ]
-"""The thresholds, which are those of this rule."""
+"""The thresholds of this rule; left_early.py defines them."""
 
 _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """The candidates with their kinds, as the other connections of their clients show them."""
+    """Set the kind of each candidate from the other connections of its client."""
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_told(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
     moments = rows["ended_at"].to_list()
@@ -264,27 +266,27 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _told(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
-    """Columns that say what the other connections show: _WORDS and `evidence`."""
+    """Return what the other connections show: the columns _WORDS and `evidence`."""
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
         asked = shorten(printable(f"{masking.method(one.other.method)} {masking.target(one.other.target)}"), MOST_REQUEST)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
-        told["left_means"] = f" The same client asked for a page then: {asked}."
-        note = f"the same client asks for {asked}{part}"
+        told["left_means"] = f" At that time the same client requested a page: {asked}."
+        note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
     elif one.longest:
         told["left_means"] = (
-            f" It had waited {duration_text(one.longest)} for such an answer before: no time-out is shorter than that."
+            f" It had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
         )
     waits = sorted(close.waited for close in one.others if close.waited is not None)
     if one.others:
         span = f" ({duration_text(waits[0])} to {duration_text(waits[-1])})" if len(waits) > 1 else ""
         told["waits"] = (
-            f", on {len(waits):,} of which it waited{span}"
+            f" and was waiting on {len(waits):,} of them{span}"
             if len(waits) < len(one.others)
-            else f", on all of which it waited{span}"
+            else f" and was waiting on all of them{span}"
         )
         more = [close for close in one.others if close.connection != connection][:_SHOWN]
         notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
@@ -293,10 +295,10 @@ def _told(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str,
 
 
 MOST_REQUEST = 100
-"""Characters of another request in a text."""
+"""How many characters of another request a text shows."""
 
 _SHOWN = 3
-"""Of the other connections that were closed at the same moment."""
+"""How many other connections that were closed at the same moment are evidence."""
 
 
 def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
@@ -304,7 +306,7 @@ def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
 
 
 def _may_wait() -> pl.Expr:
-    """A FIN alone: nothing but its time says that the client does not listen any more."""
+    """Return whether there is only a FIN: then only its time shows that the client no longer reads."""
     c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
@@ -313,18 +315,20 @@ def _may_wait() -> pl.Expr:
 
 
 def _had_nothing() -> pl.Expr:
-    """Nothing of the response had come when the client closed."""
+    """Return whether no part of the response had come when the client closed."""
     return ~begun() | (pl.col("response_start") > pl.col("client_close_time"))
 
 
 def _had() -> pl.Expr:
-    """What the client had by then."""
-    part = pl.format("it had only a part of the {} ({} bytes of body were seen)", "response_status", "response_body_bytes")
+    """Say which part of the response the client had when it closed."""
+    part = pl.format(
+        "it had only a part of the {} (the capture has {} bytes of the body)", "response_status", "response_body_bytes"
+    )
     return (
         pl.when(_had_nothing())
-        .then(pl.lit("it had nothing of the response"))
+        .then(pl.lit("no part of the response had come"))
         .when(whole_response())
-        .then(pl.format("it had not acknowledged the whole of the {}, and never did", "response_status"))
+        .then(pl.format("it had not acknowledged the complete {}, and never did", "response_status"))
         .otherwise(part)
     )
 
@@ -333,13 +337,13 @@ def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
-    # where the response was coming, the time may be a chance
+    # while the response was coming, the time may match by chance
     sure = pl.when(timeout.is_not_null() & _had_nothing())
     return [
         sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        sure.then(pl.format(" That is close to {} s{}: a timeout of the client ran out.", timeout, "since"))
+        sure.then(pl.format(" That is close to {} s{}: a timeout of the client expired.", timeout, "since"))
         .when(timeout.is_not_null())
-        .then(pl.format(" That is close to {} s{}: a timeout may have run out.", timeout, "since"))
+        .then(pl.format(" That is close to {} s{}: a timeout may have expired.", timeout, "since"))
         .otherwise(nothing)
         .alias("timeout_means"),
         known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),

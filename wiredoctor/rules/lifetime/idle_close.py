@@ -1,37 +1,41 @@
-"""The server closes connections that nobody has used for a while.
+"""The server closes idle connections.
 
 What it means
-    A server keeps a connection open for the next request, but not for ever: this is the idle limit that was observed, and what
-    the server announces; where it announces nothing, whose default it is.
+    A server keeps a connection open for the next request, but not forever. The finding shows the observed idle timeout and the
+    announced one. If the server announces none, the finding names the software whose default matches.
 
-    Kinds: inverted, a client keeps its connections for longer than that. Its pool will hand out one that the server has closed
-    or is about to close. Stop, no limit closed them: a process of the server ended (a reload, a restart, a deployment, a worker
-    that was recycled), and all its idle connections with it, at one moment.
+    Kind inverted: a client keeps its connections for longer than that. Its pool will hand out one that the server has closed or
+    is about to close. Kind stop: no timeout closed the connections. A process of the server ended (a reload, a restart, a
+    deployment, a recycled worker), and all its idle connections ended with it at one moment.
 
 Why it hurts
-    By itself it does not: every server has such a limit, and every process ends. But each client, proxy or balancer that keeps
-    idle connections longer than the server behind it loses a request now and then (keep-alive-race).
+    The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer that
+    keeps idle connections longer than the server behind it loses a request now and then (keep-alive-race).
 
 How it is proved
-    The server sent the first FIN or RST more than a second after a complete response that had left the connection open (or after
-    the one second that it had announced), and no request came in between. Inverted: a client used another connection again
-    after an idle time beyond that limit (which was met at two moments, was announced, or is somebody's default). A client that
-    lets the server's FIN lie proves nothing: many pools look before they use a connection, and not sooner.
+    The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
+    request came in between. A close after an announced second counts, too.
 
-    Stop: within 50 ms the server closed connections on which nothing was under way, and one of these holds. Three or more, and
-    the longest had rested more than twice as long as the shortest; two or more, and a SYN was refused within a second; one or
-    more, and at the same moment it cut off a response or a tunnel, or left a request without an answer that had not rested
-    nearly as long; one or more, and the next SYN was refused, whenever it came; three or more, and nothing that was open before
-    was used again, while a later connection rests as long and lives. Not where an idle limit that was announced, or that other
-    closes show, had passed on all of them. Such closes are no premature-close and no broken promise, and teach no limit.
+    inverted: a client used another connection again after an idle time beyond the timeout. The timeout was observed at two
+    moments, or matches the announcement or a common default. A client that ignores the server's FIN proves nothing: many pools
+    check a connection only before they use it.
+
+    stop: within 50 ms the server closed connections without a request in progress, and one of five facts shows a stop. First:
+    there are three or more, and the longest idle time is more than twice the shortest. Second: there are two or more, and a SYN
+    was refused within a second. Third: at the same moment the server cut off a response or a tunnel, or left a request
+    unanswered, and no idle timeout explains that. Fourth: the server refused the next SYN, whenever it came. Fifth: there are
+    three or more, no older connection was used again, and a later connection stays idle as long without a close. It is no stop
+    if an announced or otherwise known idle timeout had passed on all of them. A stop is not reported as premature-close or as a
+    broken promise, and no timeout is learned from it.
 
 What it is not
-    A close right after a response: premature-close. A close before the time that the server had announced
-    (Keep-Alive: timeout): idle-timeout-broken-promise. A client that closes first.
+    A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is
+    idle-timeout-broken-promise. A client that closes first is not this.
 
 What to do
-    Nothing, as long as clients give up idle connections sooner than the server. Where one does not, shorten the limit of its
-    pool, or lengthen that of the server. At a stop, let a process that ends finish first, and another accept in the meantime.
+    Nothing, as long as clients give up idle connections sooner than the server. If one does not, shorten the idle timeout of
+    its pool, or lengthen that of the server. In a restart, start the new process first, and let the old one finish its
+    requests.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
@@ -60,7 +64,7 @@ _OBSERVED = (
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
-"""What stands around the shortest and the longest time, where there was more than one."""
+"""The text around the shortest and the longest time if there was more than one close."""
 
 RULE = Rule(
     severity={None: "note", "inverted": "warning", "stop": "note"},
@@ -70,23 +74,22 @@ RULE = Rule(
         "stop": "A process of the server ended, and {closes:,} idle {connection_word} with it",
     },
     message={
-        None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose one.",
+        None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose a request.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
-        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} That is a stop, a "
-        "reload, a restart, a deployment or a worker that was recycled, and no idle limit: nothing is learned from it, and no "
-        "promise is broken by it.",
+        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} This was a stop, a "
+        "reload, a restart, a deployment or a recycled worker, and not an idle timeout.",
     },
     remedy={
         None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
         "{least}.",
-        "inverted": "Make the idle limit of the client's pool shorter than {least}, or that of the server longer than the "
+        "inverted": "Make the idle timeout of the client's pool shorter than {least}, or the server's longer than the "
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
-        "uvicorn --timeout-keep-alive, IIS connectionTimeout. Where the client is a balancer or a proxy (AWS application load "
+        "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
-        "stop": "Nothing has to change where no request was lost. Where one was, let the process that ends answer what came, and "
-        "say Connection: close in these answers, before it closes (nginx -s quit, apachectl graceful-stop, Node server.close, "
-        "Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), let the next one accept before that, and let clients "
-        "repeat what is safe to repeat.",
+        "stop": "Nothing has to change if no request was lost. Otherwise let the new process accept connections first. Let the "
+        "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
+        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM). Let clients repeat "
+        "requests that are safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -104,20 +107,22 @@ RULE = Rule(
     unexplained=("stop",),
 )
 
-IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
-SPREAD = Threshold("20 %", "idle times that differ more are no limit, but a server that was stopped or needed room")
-APART = Threshold("100 ms", "closes that come together may be one stop of the server; apart they are two timers")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
+SPREAD = Threshold("20 %", "if idle times differ more, the server was stopped or needed room, and no timeout closed them")
+APART = Threshold("100 ms", "closes that come together may be one stop of the server; further apart they are two timers")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed while idle, after the rest `closed_after` (null: too soon for an idle limit),
-    and per use of one after a rest, `used_after`."""
+    """Return a row per connection that the server closed while idle, and per use of a connection after an idle time.
+
+    `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
+    before the use."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
@@ -131,7 +136,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
     rows = closes.filter((both & (ended | (rested > IDLE.value).fill_null(False))) | lost)
     used = (rested > IDLE.value).fill_null(False)
-    # a row may be both: used after a rest, and closed after another
+    # a row may be both: used after one idle time, and closed after another
     facts = [
         *("connection", "endpoint", "final_at"),
         pl.when(closing).then(after).alias("closed_after"),
@@ -147,8 +152,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (what is said at the end knows all)
-    """One finding per server, and one per stop of it."""
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
+    """Return one candidate per server, and one per stop of a server."""
     c = pl.col
     stopped = rests.stopped()
     ended = [number for stops in stopped.values() for number in stops.connections]
@@ -164,7 +169,7 @@ def _servers(rows: pl.DataFrame) -> list[tuple[int, str]]:
 
 
 def _limits(rows: pl.DataFrame) -> pl.DataFrame:
-    """What is said of idle limits, a row per server."""
+    """Return the observed idle timeouts, one row per server."""
     c = pl.col
     closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
     servers = closes.group_by("server").agg(
@@ -190,7 +195,7 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
-    """Per server: the clients that keep connections longer than it does, and a packet that shows it."""
+    """Return per server the clients that keep connections longer than it does, and a packet that shows it."""
     c = pl.col
     pair = ["server", "client_host"]
     closed = closes.group_by(pair).agg(pl.len().alias("pair_closes"), c("connection").alias("closed"))
@@ -215,7 +220,7 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
 
 
 def _is_limit() -> pl.Expr:
-    """These idle times are a limit, and no stop of the server: alike, and met at two moments or somebody's default."""
+    """Return whether the idle times show a timeout: similar, and seen at two moments, a default, or as announced."""
     c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
     known = is_usual(c("limit")) | _kept(0) | _kept(1)
@@ -223,14 +228,14 @@ def _is_limit() -> pl.Expr:
 
 
 def _kept(beyond: int) -> pl.Expr:
-    """It closed when the seconds had passed that it announces, and so many more."""
+    """Return whether the server closed `beyond` seconds after the time that it announces."""
     c = pl.col
     limit = (c("longest_promise") + beyond) * SECOND
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
 
 def _announced() -> pl.Expr:
-    """What the server itself says of its limit; whose default it is says nothing then."""
+    """Say which idle timeout the server announces. Then the defaults of other servers do not matter."""
     c = pl.col
     same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
     several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
@@ -240,13 +245,13 @@ def _announced() -> pl.Expr:
 
 
 def _told(servers: pl.DataFrame) -> pl.DataFrame:
-    """What a candidate has."""
+    """Return the columns of the candidates."""
     c = pl.col
     inverted = c("clients").is_not_null()
-    survived = pl.format("a connection was used again after {} of rest.", duration(c("survived")))
+    survived = pl.format("a connection was used again after {} idle.", duration(c("survived")))
     one = pl.when(c("clients") == 1)
     several = c("closes") > 1
-    again = pl.format("connection {} is used again, after {}", "connection", duration(c("survived")))
+    again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))
     use = packet("request_frame", "request_start", again)
     shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
     confident = pl.when("doubtful").then(pl.lit("low")).when("guessed").then(pl.lit("medium")).otherwise(pl.lit("high"))
@@ -269,7 +274,7 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         "closes",
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
         _announced().alias("announced"),
-        pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost by that here; a")).alias("nothing_lost"),
+        pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost in this capture, but a")).alias("nothing_lost"),
         pl.when(c("promise").is_null()).then("limit").alias("idle_limit"),
         pl.lit(value=True).alias("pool_limit"),
         one.then(pl.format("The client {} keeps idle connections", "client_host"))
@@ -282,7 +287,7 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _left_open_note() -> pl.Expr:
-    return pl.format("connection {}: a response ends, and it is left open", "connection")
+    return pl.format("connection {}: a response ends and leaves it open", "connection")
 
 
 def _note() -> pl.Expr:
@@ -291,17 +296,17 @@ def _note() -> pl.Expr:
 
 
 def _shown(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
-    """The packets of the first connections that were closed, as evidence."""
+    """Return packets of the first closed connections as evidence."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
 
 
 _OF_STOPS = ("within", "ended_how", "met_by")
-"""Words that only a stop has."""
+"""Texts that only kind stop has."""
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """A row for each stop of a server."""
+    """Return a row per stop of a server."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")
@@ -312,7 +317,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
     rests = sorted(end.rest for end in stop.resting if end.rest is not None)
     several = len(stop.resting) > 1
     low, high = duration_text(rests[0]), duration_text(rests[-1])
-    rested = f", which had rested for {low} to {high}" if several and low != high else f", which had rested for {low}"
+    rested = f" after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
     within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
     shown = [(end.frame, end.time, _rested(end)) for end in stop.resting[: SHOWN.value]]
     shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]
@@ -339,29 +344,29 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
 
 
 def _rested(end: End) -> str:
-    rest = "" if end.rest is None else f", which had rested for {duration_text(end.rest)}"
+    rest = "" if end.rest is None else f" after {duration_text(end.rest)} idle"
     return f"the server closes connection {end.connection}{rest}"
 
 
 def _ended_how(stop: Stop) -> str:
-    """What shows, beside the rests, that a process ended."""
+    """Say which facts other than the idle times show that a process ended."""
     said: list[str] = []
     if stop.cut:
         said.append(
-            "a response or a tunnel was cut off with them"
+            "a response or a tunnel was cut off at the same time"
             if stop.cut == 1
-            else f"{stop.cut:,} responses or tunnels were cut off with them"
+            else f"{stop.cut:,} responses or tunnels were cut off at the same time"
         )
     if stop.refused:
         said.append(
             f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
         )
     if stop.form == "e":
-        said.append("nothing that had been open before was used again, while a later connection rested as long and lives")
+        said.append("no older connection was used again, and a later one stayed idle as long without a close")
     return "".join(f"; {one}" for one in said)
 
 
 def _met_by(stop: Stop) -> str:
     if not stop.lost:
-        return " No request was lost by that."
-    return f" It lost {'a request' if stop.lost == 1 else f'{stop.lost:,} requests'}, told by themselves."
+        return " No request was lost."
+    return f" {'A request was' if stop.lost == 1 else f'{stop.lost:,} requests were'} lost; other findings report this."

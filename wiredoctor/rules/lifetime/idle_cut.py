@@ -1,30 +1,32 @@
-"""Something that was open on purpose was closed because nothing passed for a while.
+"""An open stream or tunnel was closed because no data passed for a while.
 
 What it means
-    An event stream, a WebSocket, a tunnel or another incomplete response carried no data in either direction for a while, and
-    then one side closed the connection without notice: that side, or a proxy or balancer in front of it, has a limit for idle
-    connections.
+    An event stream, a WebSocket, a tunnel or another incomplete response carried no data in either direction for a while. Then
+    one side closed the connection without notice. That side, or a proxy or balancer in front of it, has an idle timeout.
 
 Why it hurts
-    A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, a tunnel breaks in the
-    middle of a session. Events between the close and the next connection are lost. Tests do not show it, because it takes a
-    quiet time that tests do not have.
+    A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, and a tunnel breaks in
+    the middle of a session. Events between the close and the next connection are lost. Tests do not show it, because they have
+    no quiet time that is long enough.
 
 How it is proved
-    All that was sent is acknowledged, there is room for more, no byte of payload passes for 5 s or longer, and the next event is
-    the FIN or RST. High confidence where the server closed and that time is the default of a common proxy or balancer (within
-    0.5 % or 50 ms), or where three or more of its connections, and three in four of those that one side closed after a rest,
-    rested equally long (within 1 % + 20 ms, or 300 ms, by which nginx and HAProxy are early); medium where two of two did (within
-    1 % + 20 ms). A single one is a note.
+    All data is acknowledged, the window is open, no byte of payload passes for 5 s or longer, and the next event is the FIN or
+    RST.
+
+    Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or
+    50 ms). It is also high if three or more of its connections had the same idle time (within 1 % + 20 ms, or 300 ms, by which
+    nginx and HAProxy are early). These must be three quarters of the connections that this side closed while idle. Confidence is
+    medium if two of two had the same idle time (within 1 % + 20 ms). A single one is a note.
 
 What it is not
-    A user who left the page: the client closed, and after a time that no other connection shares. A close announced by a
-    WebSocket close frame or the last chunk. A server that stops: it closes all connections at the same moment, whatever their
-    idle times. A request without any response yet (a long poll): client-abort, no-response. An idle connection between two
-    requests: idle-close. TCP keep-alive probes do not count as data, for proxies neither. HTTP/2.
+    A user who leaves the page is a client that closed, after a time that no other connection shares. A WebSocket close frame or
+    a last chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A
+    request without any response yet (a long poll) belongs to client-abort or no-response. An idle connection between two
+    requests is idle-close. TCP keep-alive probes do not count as data, and proxies do not count them either. HTTP/2 is not
+    judged.
 
 What to do
-    Let one side send something more often than that: WebSocket pings, comments in event streams. Or lengthen the limit.
+    Let one side send something more often than that: WebSocket pings, or comments in event streams. Or lengthen the timeout.
 
 References
     RFC 6455 section 5.5.2, the HTML standard on event streams, nginx on WebSockets, HAProxy's timeout tunnel, AWS and Azure on
@@ -49,11 +51,11 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = Rule(
     severity="warning",
-    title="{subject} was closed after a rest of {limit}",
-    message="On {subject_of} of {request} no byte passed for {rest} in either direction; then the {side} closed it with {close}, "
-    "and nothing had announced that.{alike}{named}",
-    remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry nothing. "
-    "Or lengthen the limit where it is set: {settings}. Let clients connect again by themselves, and ask for what they missed.",
+    title="{subject} was closed after {limit} idle",
+    message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with {close}, "
+    "without announcing it.{alike}{named}",
+    remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
+    "Or lengthen the timeout where it is set: {settings}. Let clients reconnect by themselves and request what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
@@ -72,32 +74,32 @@ RULE = Rule(
 )
 
 REST = Threshold("5 s", "users and programs pause for seconds; no common limit is shorter")
-SAME = Threshold("1 %", "timers that were set to the same time fire so near to each other")
-SAME_NEAR = Threshold("20 ms", "a loaded machine fires short timers so much later")
+SAME = Threshold("1 %", "timers that are set to the same time differ by less")
+SAME_NEAR = Threshold("20 ms", "a loaded machine delays short timers by this much")
 EARLY = Threshold(
-    "300 ms", "nginx and HAProxy do not restart a timer for less, so it may fire that much early; for three or more rests"
+    "300 ms", "nginx and HAProxy do not restart a timer for less, so it may fire that early; for three or more idle times"
 )
-ENOUGH = Threshold("3 rests", "of three random rests two agreed in half of the recordings, never three")
-PAIR = Threshold("2 rests", "two of two that agree are hardly chance")
-SHARE = Threshold("75 %", "of the rests that a side ended: else it closes for reasons of its own")
-NAMED = Threshold("25 %", "of the rests that a side ended are near a common limit: fewer may be so by chance")
-STOP = Threshold("50 ms", "one process closed these together: it ended, whatever each had rested")
-ENDPOINTS = Threshold("1024 servers", "what is remembered of each takes some kilobytes")
-REMEMBERED = Threshold("64 rests", "the newest of a server; older ones tell of another configuration")
+ENOUGH = Threshold("3 rests", "(idle times); of three random ones two agreed in half of the recordings, but never three")
+PAIR = Threshold("2 rests", "(idle times); if two of two agree, that is hardly a coincidence")
+SHARE = Threshold("75 %", "of the idle times that a side ended; otherwise it closes for reasons of its own")
+NAMED = Threshold("25 %", "of the idle times that a side ended match a common timeout; fewer may be a coincidence")
+STOP = Threshold("50 ms", "a process that ends closes its connections within this time, whatever their idle times")
+ENDPOINTS = Threshold("1024 servers", "bounds the memory, some kilobytes per server")
+REMEMBERED = Threshold("64 rests", "(idle times), the newest of a server; older ones may stem from another configuration")
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""How early, and how late, the timers of proxies may fire."""
+"""How early and how late the timers of proxies may fire (ns)."""
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that was closed after a rest, though something was open on it."""
+    """Return a row per connection that was closed while idle, although a stream or tunnel was open on it."""
     c = pl.col
     rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
         server_closed_first().alias("by_server"),
@@ -105,14 +107,14 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         streams().alias("stream"),
     )
     by_server = rows.filter("by_server", c("tunnel") | _stream() | _unfinished())
-    # who breaks off a download is impatient: client-abort
+    # a client that breaks off a download is reported by client-abort
     by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), c("tunnel") | _stream())
     sides = (_of(by_server, "server", c("last_payload_role") == 0), _of(by_client, "client", c("last_payload_role") == 1))
     return pl.concat(sides).filter(c("rest_ns") >= REST.value)
 
 
 def _upgraded() -> pl.Expr:
-    """Another protocol than HTTP is spoken: after 101 or CONNECT. HTTP/2 has rests of its own."""
+    """Return whether another protocol follows a 101 or CONNECT. HTTP/2 is left out: it has idle times of its own."""
     c = pl.col
     changed = ((c("response_status") == 101) | (c("response_framing") == "tunnel")).fill_null(value=False)
     return c("upgraded") & changed & ~c("response_upgrade").str.contains("h2c", literal=True)
@@ -123,22 +125,24 @@ def _ended_by_close() -> pl.Expr:
 
 
 def _stream() -> pl.Expr:
-    """A response whose parts come one by one, with rests between them, and that nothing but the close has ended."""
+    """Return whether the response streams, with idle times between its parts, and only the close has ended it."""
     c = pl.col
     open_end = (c("response_framing") == "close-delimited") | c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & c("stream") & open_end
 
 
 def _unfinished() -> pl.Expr:
-    """A response that says itself that more of it was due."""
+    """Return whether the framing of the response says that more of it was due."""
     c = pl.col
     framed = c("response_framing").is_in(["content-length", "chunked"]) & c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & framed & (c("response_status") >= 200)
 
 
 def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
-    """Candidates that this side closed. `from_afar`: the last payload came from the other side, and reached this one later than
-    the capture point; so did its close."""
+    """Return candidates that this side closed.
+
+    `from_afar`: the last payload came from the other side, so it reached this side later than the capture point; the close came
+    from this side, so it left earlier."""
     c = pl.col
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
     rest = c(f"{side}_close_time") - c("last_payload_time") - way
@@ -156,7 +160,7 @@ def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
         c(f"{side}_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         *("endpoint", "rest_ns", "final_at", "close"),
-        # a response that breaks off has an error of its own
+        # truncated-response reports a response that breaks off
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
         _what().alias("what"),
         evidence(
@@ -168,7 +172,7 @@ def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
 
 
 def _what() -> pl.Expr:
-    """What was open: a number of _WORDS."""
+    """Return what was open, as an index into _WORDS."""
     c = pl.col
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
@@ -188,7 +192,7 @@ def _what() -> pl.Expr:
 
 
 class _Words(NamedTuple):
-    """How what was open is called, and what keeps it busy."""
+    """The texts for one kind of stream or tunnel: its name, a way to keep it busy, and the settings of its timeout."""
 
     subject: str
     subject_of: str
@@ -206,17 +210,17 @@ _STREAMS = (
 )
 _WORDS = (
     _Words("A WebSocket", "the WebSocket", "WebSocket pings, which most libraries can send by themselves", _TUNNELS),
-    _Words("A CONNECT tunnel", "the tunnel", "a keep-alive message of what the tunnel carries", _TUNNELS),
+    _Words("A CONNECT tunnel", "the tunnel", "a keep-alive message of the protocol in the tunnel", _TUNNELS),
     _Words("An upgraded connection", "the upgraded connection", "a keep-alive message of its protocol", _TUNNELS),
     _Words("An event stream", "the event stream", 'a comment (a line ":" and an empty line), which clients ignore', _STREAMS),
-    _Words("A stream", "the stream", "a part, or what its format allows between parts", _STREAMS),
+    _Words("A stream", "the stream", "a part, or whatever its format allows between parts", _STREAMS),
     _Words("An unfinished response", "the unfinished response", "a piece of the response", _STREAMS),
-    _Words("A raw stream of Docker", "the raw stream", "an output of the process now and then", _TUNNELS),
+    _Words("A raw stream of Docker", "the raw stream", "some output of the process", _TUNNELS),
 )
 
 
 class _Rest(NamedTuple):
-    """What is remembered of a connection that was closed after a rest: who closed it, after how long, and when (ns)."""
+    """A connection that was closed while idle: who closed it, its idle time, and when it was closed (ns)."""
 
     side: str
     rest: int
@@ -224,7 +228,7 @@ class _Rest(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: Recent[deque[_Rest]] | None) -> tuple[pl.DataFrame, Recent[deque[_Rest]]]:
-    """What is said as soon as a connection is closed: by it and those before it."""
+    """Count similar idle times as soon as a connection is closed, from it and earlier ones."""
     memory = Recent(lambda: deque[_Rest](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
@@ -237,7 +241,7 @@ def judge(rows: pl.DataFrame, state: Recent[deque[_Rest]] | None) -> tuple[pl.Da
 
 
 def _count(known: Iterable[_Rest], own: _Rest) -> tuple[int, ...]:
-    """The columns _COUNTS of a rest among those that are known."""
+    """Return the columns _COUNTS of an idle time among the known ones."""
     mine = sorted(one.rest for one in known if one.side == own.side)
     median = mine[len(mine) // 2]
     alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
@@ -257,7 +261,7 @@ shortest and the longest of these; how many are like itself; and how many unlike
 
 
 def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
-    """What is said at the end: by all connections that were closed after a rest."""
+    """Return the final candidates, from all connections that were closed while idle."""
     c = pl.col
     place = ["endpoint", "side"]
     middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
@@ -277,7 +281,7 @@ def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _near(rows: pl.DataFrame) -> pl.Series:
-    """How many rests of the same side are like each."""
+    """Count for each idle time how many of the same side are like it."""
     c = pl.col
     order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
     width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
@@ -292,7 +296,7 @@ def _near(rows: pl.DataFrame) -> pl.Series:
 
 
 def _others(rows: pl.DataFrame) -> pl.Series:
-    """How many connections of the server that had rested differently were closed at the same moment: of neighbours in time."""
+    """Count, among neighbors in time, connections with another idle time that were closed at the same moment."""
     c = pl.col
     order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
     unlike = pl.lit(value=False)
@@ -304,7 +308,7 @@ def _others(rows: pl.DataFrame) -> pl.Series:
 
 
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    """The candidates, with what their confidence is and why."""
+    """Return the candidates with confidence and texts."""
     c = pl.col
     common = limit_near(c("rest_ns"))
     by_server = c("side") == "server"
@@ -337,20 +341,20 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole(rest: pl.Expr) -> pl.Expr:
-    """The whole second that a rest is near to, null where it is near none."""
+    """Return the whole second that an idle time is close to, null if there is none."""
     nearest = ((rest + SECOND // 2) // SECOND) * SECOND
     late = rest - nearest
     return pl.when((late <= _WHOLE_LATE) & (late >= -_WHOLE_EARLY)).then(nearest)
 
 
 def _often() -> pl.Expr:
-    """How often something has to pass: half of the limit, at most a minute, in whole seconds."""
+    """Return how often data has to pass: half of the timeout, at most a minute, in whole seconds."""
     half = pl.col("limit_ns") // (2 * SECOND) * SECOND
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
 
 
 def _least(*names: str) -> pl.Expr:
-    """The lowest of these confidences."""
+    """Return the lowest of these confidences."""
     values = [pl.col(name) for name in names]
     low = pl.any_horizontal(value == "low" for value in values)
     medium = pl.any_horizontal(value == "medium" for value in values)
@@ -358,7 +362,7 @@ def _least(*names: str) -> pl.Expr:
 
 
 def _alike() -> pl.Expr:
-    """How many others ended like this."""
+    """Say how many other connections were closed after the same idle time."""
     c = pl.col
     which = (
         pl.when(c("alike_rests") == c("rests"))
@@ -367,16 +371,16 @@ def _alike() -> pl.Expr:
     )
     shortest, longest = duration(c("shortest_ns")), duration(c("longest_ns"))
     span = pl.when(shortest == longest).then(longest).otherwise(pl.format("{} to {}", shortest, longest))
-    limit = pl.format(": that is a limit of {}.", duration(c("limit_ns")))
-    several = which + pl.format(" that the {} closed after a rest had rested for {}", "side", span) + limit
-    single = pl.lit(" Nothing else like it is in the capture: it may be a limit, or a decision of its own.")
-    differ = pl.format(" The {} rests that it ended differ: these may be decisions of its own.", "rests")
+    limit = pl.format(": that is a timeout of {}.", duration(c("limit_ns")))
+    several = which + pl.format(" that the {} closed while idle had been idle for {}", "side", span) + limit
+    single = pl.lit(" The capture has no similar close: it may be a timeout, or a decision of that side.")
+    differ = pl.format(" The {} idle times that it ended differ: they may be decisions of that side.", "rests")
     low = pl.when(c("rests") > 1).then(differ).otherwise(single)
     return pl.when("again").then(several).when(c("verdict") == "low").then(low).otherwise(pl.lit(""))
 
 
 def _named() -> pl.Expr:
-    """Whose default it is."""
+    """Say whose default the timeout is."""
     c = pl.col
     told = pl.format(" {} is the default of {}.", duration(c("common")), whose(c("common")))
     return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))

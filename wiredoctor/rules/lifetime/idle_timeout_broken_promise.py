@@ -1,25 +1,27 @@
 """The server closed an idle connection sooner than it had announced.
 
 What it means
-    With Keep-Alive: timeout=30 a server tells its clients how long it keeps an idle connection, so that they can give it up
-    before it does. Here it closed earlier than that by more than a second.
+    With Keep-Alive: timeout=30 a server tells its clients how long it keeps an idle connection, so that they can close it
+    first. Here the server closed more than a second before the announced time.
 
 Why it hurts
-    Clients that heed the announcement (Node's fetch, Apache HttpClient, the browsers) are deceived by it: they send a request on
-    a connection that is gone, and lose it (keep-alive-race). Those that know nothing of it are no worse off.
+    Clients that use the announcement (Node's fetch, Apache HttpClient, browsers) rely on it. They send a request on a
+    connection that is gone, and lose it (keep-alive-race). Other clients are no worse off.
 
 How it is proved
-    The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N; the server's FIN or RST came
-    more than a second after its end, less than N - 1 seconds after its beginning, with no request in between, and before any of
-    the client. (A server counts from when it has written the response, and that may wait in its buffers.)
+    The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N. The server's FIN or RST came
+    more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came in
+    between, and the client had not closed. (A server counts from the moment at which it has written the response, which may
+    then wait in buffers.)
 
 What it is not
-    A close after the announced time: idle-close. A close within a second: premature-close. A server that counts requests: max=0
-    says that there will be no other; any other max is an upper bound. A client that closes first. A process of the server that
-    ended, and all its idle connections with it: idle-close, kind stop.
+    A close after the announced time is idle-close. A close within a second is premature-close. A server that counts requests
+    announces with max=0 that it accepts no other; any other max is an upper bound. A client that closes first is not this. If a
+    process of the server ended with all its idle connections, idle-close reports it as kind stop.
 
 What to do
-    Let the announcement say what the server does, and look for what else may close: a balancer or a firewall before it.
+    Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in front
+    of it.
 
 References
     RFC 9112 section 9.5, RFC 2068 section 19.7.1.1, Apache's KeepAliveTimeout, Node's server.keepAliveTimeout.
@@ -38,14 +40,14 @@ from wiredoctor.tables import SECOND
 
 RULE = Rule(
     severity="warning",
-    title="The server closed an idle connection after {idle}, though it had announced {announced}",
-    message="The server announced with its response to {request} that it keeps an idle connection for {announced} "
-    "(Keep-Alive: timeout={timeout}{max_said}), and closed this one with {close} when it had been idle for {idle}. A client "
+    title="The server closed an idle connection after {idle}, although it had announced {announced}",
+    message="In its response to {request} the server announced that it keeps an idle connection for {announced} "
+    "(Keep-Alive: timeout={timeout}{max_said}). It closed this one with {close} after {idle} idle. A client "
     "that relies on the announcement sends its next request on a connection that is gone.",
-    remedy="Let the announcement and the idle limit be the same. Where the server's own limit is as it says, something before it "
-    "closes sooner (a balancer, a reverse proxy, a firewall): the longer limit belongs nearer to the server, and whoever talks "
-    "to the client has to announce its own. A restart or a reload closes idle connections early, too; one connection alone does "
-    "not show it.",
+    remedy="Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
+    "front of it closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, and "
+    "let the device that talks to the client announce its own. A restart or a reload also closes idle connections early; a "
+    "single connection does not show that.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),
@@ -55,31 +57,29 @@ RULE = Rule(
     ),
     explained_by=(("auth-connection-closed", "connection"),),
     advice=(
-        Advice(
-            "server", "nginx", "nginx: the second value of keepalive_timeout is what it announces, the first is what it does."
-        ),
-        Advice("server", "Apache/|Apache$", "Apache httpd: KeepAliveTimeout is both; look before it."),
-        Advice("server", "^$", "If it is Node: server.keepAliveTimeout is both; look before it."),
+        Advice("server", "nginx", "nginx: the first value of keepalive_timeout is the timeout, the second is the announcement."),
+        Advice("server", "Apache/|Apache$", "Apache httpd: KeepAliveTimeout sets both; look for a device in front of it."),
+        Advice("server", "^$", "If it is Node: server.keepAliveTimeout sets both; look for a device in front of it."),
     ),
     absence=True,
     ends=True,
 )
 
-IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
-EARLY = Threshold("1 s", "announcements are whole seconds, and timers are looked at once in a while")
+IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
+EARLY = Threshold("1 s", "announcements are whole seconds, and servers check their timers only now and then")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed sooner than it had said."""
+    """Return a row per connection that the server closed sooner than announced."""
     c = pl.col
     idle = c("server_close_time") - c("response_end")
     promised = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
-    # the server may have handed its last byte to its kernel long before that was on the wire, and counts from then
+    # the server counts from handing the last byte to its kernel, possibly long before that byte was on the wire
     longest = c("server_close_time") - c("response_start")
     early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last_on_connection")
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
@@ -115,7 +115,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """The same, without what ended with a process of the server."""
+    """Drop the closes that belong to the end of a server process."""
     return rests.without_stopped(rows, live=live)
 
 

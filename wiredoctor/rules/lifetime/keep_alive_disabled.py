@@ -1,25 +1,26 @@
-"""The server closes the connection after every response, and says so.
+"""The server closes the connection after every response, and announces it.
 
 What it means
-    Every response says Connection: close, though the clients, which speak HTTP/1.1, would have kept the connection: keep-alive is
-    switched off in the server or in a proxy before it, or the server cannot do it.
+    Every response says Connection: close, although the clients speak HTTP/1.1 and would keep the connection open. Keep-alive is
+    turned off in the server or in a proxy in front of it, or the server does not support it.
 
 Why it hurts
-    Each request needs a connection of its own: a handshake (two round trips before the first byte of the response instead of
-    one), for HTTPS another one or two, and the slow start of a new connection. Both sides keep the state of the closed ones for a
-    while, and run out of ports under load.
+    Each request needs a connection of its own. That costs a handshake (two round trips before the first byte of the response
+    instead of one), one or two more round trips for HTTPS, and the slow start of a new connection. Both sides keep state of
+    closed connections for a while, and run out of ports under load.
 
 How it is proved
-    Three or more HTTP/1.1 exchanges of a client and a server, each on a connection of its own, whose handshake was seen; the
-    client did not ask to close, and every response with a status below 400 says Connection: close. Three of these there must be.
+    A client and a server had three or more HTTP/1.1 exchanges, each on a connection of its own whose handshake was captured.
+    The client did not ask to close, and every response with a status below 400 says Connection: close. At least three such
+    responses are needed.
 
 What it is not
-    A client that asks for the close: no-connection-reuse. HTTP/1.0: http10-downgrade. Errors, after which many servers
-    and gateways close whatever was agreed on (400, 408, 413, 500, 502, ...): they are not counted. A last response after many,
-    with which a server ends a connection.
+    If the client asks for the close, it is no-connection-reuse. HTTP/1.0 is http10-downgrade. After errors many servers and
+    gateways close anyway (400, 408, 413, 500, 502, ...), so errors are not counted. A server may also end a connection with the
+    last of many responses.
 
 What to do
-    Turn keep-alive on, or let a proxy that has it on stand before the server.
+    Turn keep-alive on, or put a proxy that supports it in front of the server.
 
 References
     RFC 9112 sections 9.3 and 9.6, nginx's keepalive_timeout, Apache's KeepAlive, gunicorn's design.
@@ -37,11 +38,11 @@ RULE = Rule(
     severity="warning",
     title="The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
     message="Each of {exchanges:,} exchanges of {client} with {server} had a connection of its own: every response says "
-    "Connection: close, though the client did not ask for that. {wasted:,} handshakes took {delay}; the slow start of new "
-    "connections comes on top of that.",
+    "Connection: close, although the client did not ask for that. {wasted:,} handshakes took {delay}, plus the slow start of "
+    "new connections.",
     remedy="Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
     "every response by design (gunicorn's sync worker, Flask's development server): use another worker or server, or put a "
-    "proxy with keep-alive before them.",
+    "proxy with keep-alive in front of them.",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -52,19 +53,19 @@ RULE = Rule(
     ),
     explained_by=(("http10-downgrade", "endpoint"),),
     advice=(
-        Advice("server", "nginx", "nginx: keepalive_timeout is 0 there; 75 s is the default."),
+        Advice("server", "nginx", "nginx: keepalive_timeout is 0; the default is 75 s."),
         Advice("server", "Apache(?!-Coyote)", "Apache httpd: KeepAlive On (the default)."),
         Advice("server", "Apache-Coyote|Tomcat", "Tomcat: maxKeepAliveRequests must not be 1."),
         Advice("server", "IIS|Microsoft", 'IIS: "Enable HTTP keep-alive" (HTTP response headers, common headers).'),
         Advice(
             "server",
             "gunicorn",
-            "gunicorn: its default worker (sync) keeps nothing open, by design; --worker-class gthread does, with --keep-alive.",
+            "gunicorn: the default worker (sync) keeps no connection open by design; use --worker-class gthread, --keep-alive.",
         ),
         Advice(
             "server",
             "Werkzeug",
-            "This is Flask's development server (Werkzeug), which is so by design and not meant for production.",
+            "This is Flask's development server (Werkzeug), which does this by design and is not meant for production.",
         ),
         Advice("server", "Python/.*BaseHTTP|SimpleHTTP|WSGIServer", 'Python\'s http.server: protocol_version = "HTTP/1.1".'),
     ),
@@ -72,21 +73,22 @@ RULE = Rule(
     any_order=True,
 )
 
-ENOUGH = Threshold("3 exchanges", "one may be the last of a connection that has served enough, two a coincidence")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+ENOUGH = Threshold("3 exchanges", "one may be the last of many on a connection, and two may be a coincidence")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close")
     return closes.sum() >= ENOUGH.value
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per client host and server between which every response closes its connection."""
+    """Return a row per client host and server if every response between them closes its connection."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
-    answered = (c("response_status") >= 200) & (c("response_status") < 400)  # behind an error many close whatever was agreed on
+    # after an error many servers close anyway
+    answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
     pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
     return (
@@ -112,8 +114,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Per client host and server (`pair`, a hash: a million names would be a third more memory) the numbers that are told, and
-    the frames of the first responses."""
+    """Return per client host and server the counts for the message, and the frames of the first responses.
+
+    `pair` is a hash: a million names would take a third more memory."""
     c = pl.col
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
     known = connections.select(
@@ -121,7 +124,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     )
     rows = answers.select(
         *("connection", "response_frame", "response_end", "hole_before"),
-        # a request of which the capture lacks a part may have asked for it
+        # the missing part of a request may have asked for the close
         (c("response_connection_close") & ~c("request_has_hole")).alias("closes"),
     )
     seen = c("handshake")
@@ -143,7 +146,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _shown(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """The pairs with their names and evidence: of a million connections these are fetched of those that are shown."""
+    """Add names and evidence to the pairs that are shown only; there may be a million."""
     c = pl.col
     first = answers.select("connection", "response_frame", "response_start", "response_status").join(
         pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"

@@ -1,44 +1,47 @@
 """A request was sent on a connection that the server had closed.
 
 What it means
-    A kept-alive connection has two owners, and either may close it when it has been idle for long enough. Here the server did,
-    and the client sent its next request on it all the same. The server never took that request; nobody answers it.
+    Client and server share a kept-alive connection, and either may close it after some idle time. Here the server closed it,
+    and the client still sent its next request on it. The server never accepted that request, and it was not answered.
 
-    Kinds: race, the FIN was still on its way when the request left, so that the client could not know; stale-pool, the FIN
-    had arrived, but the client's pool did not look before it used the connection again; forgotten, the server, or a balancer,
-    NAT or firewall before it, had dropped the connection without a FIN, and answered the request with an RST; at-limit, the
-    server's kernel had acknowledged the request, but its process was closing the connection by then and never read it.
+    Kind race: the FIN was still on its way when the request left, so the client could not know. Kind stale-pool: the FIN had
+    arrived, but the client's pool did not check the connection before it used it again. Kind forgotten: the server, or a
+    balancer, NAT or firewall in front of it, had dropped the connection without a FIN and answered the request with an RST.
+    Kind at-limit: the server's kernel had acknowledged the request, but its process was already closing the connection and
+    never read the request.
 
 Why it hurts
-    The request is lost: "connection reset by peer", "the server closed the connection unexpectedly", "a connection that was
-    expected to be kept alive was closed by the server", or a 502 from a proxy whose upstream it was. It comes and goes, most
-    often where requests are about as far apart as the server's idle limit.
+    The request is lost. The client reports "connection reset by peer", "the server closed the connection unexpectedly", or "a
+    connection that was expected to be kept alive was closed by the server". A proxy in this role answers 502. The error comes
+    and goes. It is most frequent if the time between requests is close to the server's idle timeout.
 
 How it is proved
-    The server's FIN (or RST with ACK flag) acknowledges nothing of the request, and the request was never answered. The
-    acknowledgement number of the request says what the client knew: whether it covers the FIN. Both hold wherever the capture
-    was taken. A forgotten connection: the first request after a second or more of rest is answered by an RST without
-    ACK flag, with the sequence number that the request asked for, and no FIN came before or soon after.
+    The server's FIN (or RST with ACK flag) acknowledges no byte of the request, and the request was never answered. The
+    acknowledgment number of the request shows whether the client had received the FIN. Both hold at any capture point.
 
-    At the limit the close does acknowledge the request, because kernels acknowledge what processes have not read. It is proved
-    by the rest: the server closed when the connection had rested as long as it lets others rest (learned from its other closes,
-    else announced, else usual), milliseconds after the request. An RST in place of a FIN says that something was left unread
-    (RFC 1122); a FIN needs a limit that is sharply known. Not where younger connections of the server closed within 50 ms: then
-    a process ended.
+    forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. Its sequence
+    number is the acknowledgment number of the request, and no FIN came before or soon after.
 
-    A process that stood still (a suspended machine, a frozen container, a debugger) closes on waking what rested too long, before
-    it reads: for more than a second, from the request to the close, the server sent nothing on any connection while requests lay
-    on two or more, and the rest at the close is its limit or more. Not where a SYN was refused then. Here the server has to
-    change: no limit of the client's pool would have helped.
+    at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle time
+    is the proof: the server closed milliseconds after the request, at the idle time after which it closes other connections.
+    That time is learned from its other closes, or it is announced, or it is a common default. An RST instead of a FIN shows
+    that data was left unread (RFC 1122); a FIN needs a timeout that is known exactly. It is not reported if the server closed
+    connections with a shorter idle time within 50 ms: then a process ended.
+
+    A process may stand still (a suspended machine, a frozen container, a debugger). When it wakes, it closes connections that
+    were idle for too long before it reads from them. Three facts show this. For more than a second before the close the server
+    sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was at least
+    the timeout. It is not reported if a SYN was refused at that time. Here the server has to change: no timeout of the client's
+    pool would have helped.
 
 What it is not
-    A server that had received the request and closed without an answer, at no limit: no-response. The first request of a fresh
-    connection: no-response, too. A connection that was closed while idle and not used again: idle-close. A request that was
-    pipelined before the client could know that the response before it announced the close: it has to be repeated on another
-    connection. (A request sent by a client that had that response is reported.)
+    If the server received the request and closed without an answer, at no timeout, or if it is the first request of a fresh
+    connection, no-response reports it. A connection that was closed while idle and not used again is idle-close. A request may
+    be pipelined before the client can know that an earlier response announces the close: it must be repeated on another
+    connection. A request that the client sent after that response is reported.
 
 What to do
-    Let the client's pool give up idle connections sooner than the server does, and repeat requests that are safe to repeat.
+    Let the client's pool give up idle connections sooner than the server does. Let it repeat requests that are safe to repeat.
 
 References
     RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
@@ -66,28 +69,28 @@ from wiredoctor.tables import SECOND
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "The connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
-    "Make the idle limit of the client's pool shorter than that of the server{}; where the client is a proxy or a "
-    "balancer, make the limit of the server behind it the longer one (AWS application load balancers and nginx's upstream "
+    "Make the idle timeout of the client's pool shorter than that of the server{}. If the client is a proxy or a "
+    "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
     "keepalive_timeout keep connections for 60 s). "
 )
-_REPEAT = "Let the client repeat requests that are idempotent when a connection that it used again is closed without an answer."
+_REPEAT = "Let the client repeat idempotent requests if a reused connection is closed without an answer."
 
 RULE = Rule(
     severity="error",
     title={
-        "race": "A request was lost: the server had closed the connection while it was on its way",
-        "stale-pool": "A request was lost: the client used a connection that it knew to be closed",
+        "race": "A request was lost: the server closed the connection while the request was on its way",
+        "stale-pool": "A request was lost: the client used a connection whose close it had received",
         "forgotten": "A request was lost: the server no longer knew the idle connection",
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },
     message={
-        "race": "{request} was sent on a connection that the server had closed: its {close} acknowledges nothing of that "
-        "request, {unaware}. Nobody answered it.{behind} " + _IDLE,
-        "stale-pool": "{request} was sent {known_for} after {what_was_known}. Nobody answered it.{behind} " + _IDLE,
-        "forgotten": "{request} was answered by an RST that belongs to no connection (it has no ACK flag, and the sequence "
-        "number that the request asked for). No FIN was seen: the server, or a balancer, NAT or firewall before it, had "
-        "forgotten the connection without saying so. The connection had been idle for {idle}{idle_unknown}. The limit that it "
-        "met is at most that long.{elsewhere}{behind}",
+        "race": "{request} was sent on a connection that the server had closed: its {close} acknowledges no byte of that "
+        "request, {unaware}. It was never answered.{behind} " + _IDLE,
+        "stale-pool": "{request} was sent {known_for} after {what_was_known}. It was never answered.{behind} " + _IDLE,
+        "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence "
+        "number is the request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
+        "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. The idle "
+        "timeout is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
         "kernel had acknowledged the request, but {taken}{unread}."
         "{behind} The connection had been idle for {idle}." + _CLOSED,
@@ -95,9 +98,9 @@ RULE = Rule(
     remedy={
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
-        "forgotten": "Make the idle limit of the client's pool shorter than that of the server and of everything between them "
-        "(balancer, NAT, firewall), or let the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
-        "system's default of two hours is too long). " + _REPEAT,
+        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of everything between "
+        "them (balancer, NAT, firewall). Or let the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
+        "default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -119,33 +122,33 @@ RULE = Rule(
     ends=True,
 )
 
-DECIDED = Threshold("1 s", "so long (or two round trips) a FIN may be captured after the RST that makes it a race")
-IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
-QUICK_RST = Threshold("100 ms", "nine in ten servers closed so soon after a request that had met their limit, by an RST")
-SLOW_RST = Threshold("1500 ms", "of 359 recorded ones the slowest took 1.1 s; for a request that came when the limit had passed")
-QUICK_FIN = Threshold("50 ms", "a FIN is also what a process sends that had read the request, so it has to come sooner")
-SLOW_FIN = Threshold("500 ms", "the same for a request that came when the limit had passed")
-UNSURE_FIN = Threshold("10 ms", "where the limit is not learned from several closes, only a FIN that is no answer to the request")
-LATE_RST = Threshold("100 ms", "timers fire so late; where the limit is not learned from several closes")
+DECIDED = Threshold("1 s", "or two round trips; a FIN captured this soon after the RST makes it a race")
+IMMEDIATE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
+QUICK_RST = Threshold("100 ms", "nine in ten servers sent their RST this soon after a request that met their idle timeout")
+SLOW_RST = Threshold("1500 ms", "for a request after the timeout had passed; the slowest of 359 recorded ones took 1.1 s")
+QUICK_FIN = Threshold("50 ms", "must be shorter, because a process that has read the request also sends a FIN")
+SLOW_FIN = Threshold("500 ms", "the same for a request after the timeout had passed")
+UNSURE_FIN = Threshold("10 ms", "if the timeout is not learned from several closes; a later FIN may answer the request")
+LATE_RST = Threshold("100 ms", "timers are at most this late; used if the timeout is not learned from several closes")
 LATE_FIN = Threshold("20 ms", "the same for a FIN, which proves less")
-STILL = Threshold("1 s", "shorter ones are a busy process, which the limits above allow for")
-LAY = Threshold("2 connections", "with a request; one alone may have been given up by a handler that took too long")
-COMPANY = Threshold("2 connections", "that a server closes with this one, as those do that look for idle ones now and then")
+STILL = Threshold("1 s", "a shorter silence is a busy process, which the thresholds above allow for")
+LAY = Threshold("2 connections", "with a waiting request; on a single one a slow handler may have given up")
+COMPANY = Threshold("2 connections", "closed together with this one, as a server does that checks for idle ones periodically")
 
-YOUNGER = Threshold("90 %", "of the limit: what is closed at the same moment after a shorter rest was closed for another reason")
-UNLIKE = Threshold("5 %", "rests that differ by more were not ended by one limit")
+YOUNGER = Threshold("90 %", "of the timeout; a connection that was idle for less was closed for another reason")
+UNLIKE = Threshold("5 %", "if idle times differ by more, no single timeout closed these connections")
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     return may_be_lost()
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request that met a closed connection, or may have met the idle limit of the server (`by_limits` decides)."""
+    """Return a row per request that met a close, or may have met the server's idle timeout (`by_limits` decides)."""
     c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    # announced, and acknowledged all the same: the FIN may have come later
+    # announced, but the request is acknowledged: the FIN may have come later
     warned = (c("took") == WARNED) & ~closed_against_request()
     rows = lost(closes).filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
     kind = (
@@ -197,7 +200,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
             ("request_frame", "request_start", _request_note()),
-            ("reset_frame", "server_rst_time", "the server's RST: the request came to a connection that was gone"),
+            ("reset_frame", "server_rst_time", "the server's RST: the request arrived after the close"),
         ),
         *("endpoint", "rested", "later", "warned", "previous_announced_close", "server_close_time", "final_at"),
         "rest_ns",
@@ -208,7 +211,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 class _Told(NamedTuple):
-    """What the rests of a server add to a candidate: how sure they make it, words, and what limit is named (ns)."""
+    """What the server's idle times add to a candidate: confidence, texts, and the idle timeout (ns)."""
 
     confidence: str | None
     closed_after: str
@@ -219,7 +222,7 @@ class _Told(NamedTuple):
     pool_limit: bool = False
     side: str = "client"
     title: str = ""
-    taken: str = "the process was closing the connection by then and never took it"
+    taken: str = "the process was already closing the connection and never read the request"
 
 
 _TOLD = pl.Schema(
@@ -232,7 +235,7 @@ _TOLD = pl.Schema(
 
 
 def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """The requests that met a close, with what is known of the limit that it kept; at-limit only where it kept one."""
+    """Add what is known about the idle timeout. Keep at-limit candidates only if the close matches a timeout."""
     told = [_tell(row, rests, live=live) for row in rows.iter_rows(named=True)]
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
@@ -247,12 +250,12 @@ def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """The requests that met a close, and which of them came again."""
+    """Mark the requests that the client repeated."""
     return beside_repetitions(rows, clients)
 
 
 def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
-    """What the rests of the server tell of a candidate; None where it is none."""
+    """Judge a candidate by the idle times of its server. Return None if it is none."""
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.others(row["endpoint"], row["connection"], row["server_close_time"], until)
@@ -269,7 +272,7 @@ def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
 
 
 def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
-    """Whether a close that acknowledges the request kept this limit, and was no answer to the request."""
+    """Return whether a close that acknowledges the request matches this idle timeout and is no answer to the request."""
     rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
     if limit.how == "soon":
         return rested <= limit.high
@@ -289,26 +292,26 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
 
 
 def _is_younger(rest: int, limit: Limit) -> bool:
-    """Whether a connection was closed too early for this limit: for another reason."""
+    """Return whether a connection was closed too early for this idle timeout, so for another reason."""
     return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
 
 
 _SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", "announced": "medium", "met": "medium"}
-"""How sure a limit makes it; else low."""
+"""How an idle timeout is known -> confidence; low for all others."""
 
 
 def _at_limit(row: Mapping[str, Any], limit: Limit, rests: Rests) -> _Told:
     if limit.how == "soon":
-        times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the response before"
-        means = f" after the response before, as it does after its answers without announcing it ({times})."
+        times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
+        means = f" after the previous response, as it often does without announcing it ({times})."
         return _Told(_SURE[limit.how], "The server closed it ", row["rested"] or None, means, _ANNOUNCE)
-    means = f" of rest: its idle limit is {_named(limit, row, rests)}."
+    means = f" idle: its idle timeout is {_named(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.words()})")
     return _Told(_SURE.get(limit.how, "low"), "The server closed it after ", row["rested"], means, shorter, limit.low, True)
 
 
 def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
-    """A limit, how it is known, and whose default it is: of what was announced that says nothing."""
+    """Name an idle timeout, how it is known, and whose default it is unless the server announces one."""
     said = limit.how == "announced" or rests.announced(row["connection"]) is not None
     whose = "" if said else usual(limit.low, rests.server(row["connection"]))
     return f"{limit.words()}, {limit.origin()}{whose}"
@@ -320,7 +323,7 @@ def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
 def _on_waking(
     row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], until: int | None
 ) -> _Told | None:  # fmt: skip
-    """What a request met that lay there while the process stood still; None where it may be another matter."""
+    """Judge a request that waited while the process stood still. Return None if that is not proved."""
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None
@@ -343,19 +346,19 @@ def _on_waking(
     if limit.how == "usual" and not lives:
         return None
     means = (
-        f" of rest: its idle limit is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it "
-        f"sent nothing on any connection, while requests lay on {connections:,}."
+        f" idle: its idle timeout is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it "
+        f"sent nothing on any connection, while requests were waiting on {connections:,}."
     )
     return _Told(
         "high" if lives else "medium", "The server closed it after ", rested, means, _AWAKE, limit.low, False, "server",
-        "A request was lost: it lay there while the server stood still, which closed the idle connection on waking",
-        "the process stood still, and closed the connection on waking before it read",
+        "A request was lost: the server stood still and closed the idle connection when it woke",
+        "the process stood still, and when it woke, it closed the connection before reading",
     )  # fmt: skip
 
 
 _AWAKE = (
-    "Find out what made the process stand still: a machine that was suspended, a container that was frozen or throttled, a "
-    "debugger, a collection of garbage. "
+    "Find out what made the process stand still: a suspended machine, a frozen or throttled container, a debugger, a garbage "
+    "collection. "
 )
 
 
@@ -363,7 +366,7 @@ _AWAKE = (
 
 
 def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], stop: Stop | None) -> _Told:
-    """What is known of the limit that the close kept, if it kept one."""
+    """Say which idle timeout, if any, the close matches."""
     rested, announced = row["rested"], row["previous_announced_close"]
     if row["kind"] == "forgotten" or rested is None:
         return _Told("high", "", None, "", _SHORTER.format(""), None, pool_limit=True)
@@ -373,52 +376,54 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
     if stop is not None:
         return _Told("high", "The server closed it ", rested or None, _stopped(rested, row["connection"], stop), _DRAIN)
     if together := _ended_with(limits, rested, others):
-        means = f" of rest, and with it, within {duration_text(TOGETHER)}, {together}: a process of the server ended then."
+        means = f" idle, and within {duration_text(TOGETHER)} it also closed {together}: a process of the server ended then."
         return _Told("high", "The server closed it after ", rested, means, _DRAIN)
     if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
         return _Told("high", "The server closed it ", rested or None, _behind(rested) + _UNANNOUNCED, _ANNOUNCE)
     limit = next((one for one in limits if one.has(rested)), None)
     known = limits[0] if limits and limits[0].how != "usual" else None
     if limit is None and known is not None:
-        means = f" of rest; that is not its idle limit, which is {_named(known, row, rests)}."
+        means = f" idle. That is not its idle timeout, which is {_named(known, row, rests)}."
         return _Told("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
-    means = f" of rest: its idle limit is {_named(limit, row, rests)}."
+    means = f" idle: its idle timeout is {_named(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.words()})")
     return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _stopped(rested: int, connection: int, stop: Stop) -> str:
-    """That a process ended, and what shows it."""
+    """Say that a process ended, and which facts show it."""
     others = [end for end in stop.resting if end.connection != connection]
-    said = [f"with it {_connections([end.rest or 0 for end in others])} that rested"] if others else []
-    said += [f"{'a response or a tunnel' if stop.cut == 1 else f'{stop.cut:,} responses or tunnels'} cut off"] if stop.cut else []
+    said = [f"it also closed {_connections([end.rest or 0 for end in others])}, all idle"] if len(others) > 1 else []
+    said += ["it also closed another idle connection"] if len(others) == 1 else []
+    cut = "a response or a tunnel" if stop.cut == 1 else f"{stop.cut:,} responses or tunnels"
+    said += [f"it cut off {cut}"] if stop.cut else []
     refused = len(stop.refused)
-    said += [f"{'a SYN' if refused == 1 else f'{refused:,} SYNs'} refused after that"] if refused else []
+    said += [f"it refused {'a SYN' if refused == 1 else f'{refused:,} SYNs'} after that"] if refused else []
     how = f" ({', '.join(said)})" if said else ""
     return f"{_behind(rested)}: a process of the server ended then{how}."
 
 
 def _single(row: Mapping[str, Any], rests: Rests, others: list[int]) -> _Told:
-    """No close shows a limit but this one, and those of the same moment."""
+    """Judge a close if no other moment shows an idle timeout."""
     rested, said, server = row["rested"], rests.announced(row["connection"]), rests.server(row["connection"])
     whose = usual(rested, server)
-    means = f" of rest, which seems to be its idle limit{whose}."
+    means = f" idle, which is probably its idle timeout{whose}."
     if said is None and others and not (server and whose):
-        count = f"{_connections(others)} that had rested as long"
-        means = f" of rest, and with it {count}: a process of the server ended then, or all met one limit."
+        count = f"{_connections(others)} after the same idle time"
+        means = f" idle. It also closed {count}: a process of the server ended then, or all met one idle timeout."
         return _Told("high", "The server closed it after ", rested, means, _DRAIN + _SHORTER.format(""))
     if said is not None:
         promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
         kept = next((one for one in promised if one.has(rested)), None)
-        means = f" of rest, its idle limit, {kept.origin()}." if kept else f" of rest, though it had announced {said} s."
+        means = f" idle, its idle timeout, {kept.origin()}." if kept else f" idle, although it had announced {said} s."
     shorter = _SHORTER.format(f" (here {duration_text(rested)})")
     return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _ended_with(limits: list[Limit], rested: int, others: list[int]) -> str:
-    """The connections that the server closed at the same moment, where no idle limit explains that; else ""."""
+    """Name the connections that the server closed at the same moment; "" if one idle timeout explains all."""
     known = next((one for one in limits if one.how in ("sharp", "coarse", "met", "announced")), None)
     if known is not None:
         unlike = [rest for rest in others if _is_younger(rest, known)]
@@ -428,7 +433,7 @@ def _ended_with(limits: list[Limit], rested: int, others: list[int]) -> str:
         return ""
     low, high = duration_text(min(others)), duration_text(max(others))
     span = low if low == high else f"{low} to {high}"
-    return f"{_connections(others)} that had rested for {span}"
+    return f"{_connections(others)} after {span} idle"
 
 
 def _connections(others: list[int]) -> str:
@@ -436,19 +441,19 @@ def _connections(others: list[int]) -> str:
 
 
 def _behind(rested: int) -> str:
-    return "together with the response before" if rested == 0 else " after the response before"
+    return "together with the previous response" if rested == 0 else " after the previous response"
 
 
-_WITH_WARNING = ", which had announced that (Connection: close, or what means the same)."
-_UNANNOUNCED = ": that is no idle limit, but a close that nothing announced (premature-close)."
+_WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
+_UNANNOUNCED = ": that is no idle timeout, but an unannounced close (premature-close)."
 
 # words
 
 
 def _unknown() -> pl.Expr:
-    """Why it is not known how long the connection had rested."""
+    """Say why the idle time is unknown."""
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
-    return pl.when(pl.col("idle").is_null()).then(pl.format("a time that is not known: {}", first))
+    return pl.when(pl.col("idle").is_null()).then(pl.format("an unknown time: {}", first))
 
 
 def _unaware() -> pl.Expr:
@@ -458,25 +463,25 @@ def _unaware() -> pl.Expr:
 
 
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
-_RST_UNSEEN = "and where an RST has arrived, no request is sent any more"
-_WARNED = "; but the response before it, which the client had, announced the close"
+_RST_UNSEEN = "and a client that has received an RST sends no request"
+_WARNED = ". But the client had the previous response, which announced the close"
 _ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
 _HEED = "Let the client give up a connection whose response says Connection: close. "
-_LOOK = "Let the pool look at a connection before it uses it again: one that is readable while idle has ended. "
-_DRAIN = "Let a server process that ends finish first: take no more requests, answer those that came, then close. "
-_UNREAD = ", as the RST in place of a FIN says"
+_LOOK = "Let the pool check a connection before it uses it again: an idle connection that is readable has ended. "
+_DRAIN = "Before a server process ends, let it accept no more requests, answer those that came, and then close. "
+_UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
-    "the server's FIN, on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "
-    "not look before it used the connection again"
+    "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "
+    "not check the connection before using it again"
 )
 _SAID = (
-    "a response that had announced the close, on the same connection: the client had that response, and did not heed it. The "
-    "server closed as it had said"
+    "a response on the same connection that announced the close: the client had that response and ignored the announcement. The "
+    "server closed as announced"
 )
 
 
 def _elsewhere() -> pl.Expr:
-    """That the reset did not come from the server, where packets show it."""
+    """Say that the reset did not come from the server if packets show it."""
     c = pl.col
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",
@@ -494,10 +499,10 @@ def _range(lowest: str, highest: str) -> pl.Expr:
 
 def _close_note() -> pl.Expr:
     c = pl.col
-    asked = pl.lit("the server's RST without ACK flag, with the sequence number that the request asks for")
-    closed = pl.format("the server's {}: acknowledges nothing of the request", "close")
+    asked = pl.lit("the server's RST without ACK flag; its sequence number is the request's acknowledgment number")
+    closed = pl.format("the server's {}, which acknowledges no byte of the request", "close")
     rested = duration(c("rested"))
-    taken = pl.format("the server's {}: acknowledges the request, {} after the response before", "close", rested)
+    taken = pl.format("the server's {}, which acknowledges the request, {} after the previous response", "close", rested)
     return (
         pl.when(c("kind") == "forgotten")
         .then(asked)
@@ -511,11 +516,11 @@ def _close_note() -> pl.Expr:
 
 def _request_note() -> pl.Expr:
     c = pl.col
-    rested = pl.format("the request, after a rest of {}", duration(c("idle")))
+    rested = pl.format("the request, after {} idle", duration(c("idle")))
     return (
         pl.coalesce(rested, pl.lit("the request"))
         + pl.when((c("kind") == "race") & (c("server_close_rst") == 0))
-        .then(pl.lit(": does not acknowledge the FIN"))
+        .then(pl.lit(", which does not acknowledge the FIN"))
         .otherwise(pl.lit(""))
-        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit(": acknowledges the FIN")).otherwise(pl.lit(""))
+        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit(", which acknowledges the FIN")).otherwise(pl.lit(""))
     )

@@ -1,29 +1,28 @@
-"""The response said that the connection closes, and then it stayed open.
+"""The response announced a close, but the connection stayed open.
 
 What it means
-    A response with Connection: close is the last one of its connection; the server closes when it has sent it. Here it did not
-    for more than five seconds, and the client waited.
+    A response with Connection: close is the last one on its connection, and the server closes after sending it. Here it did not
+    close for more than five seconds, and the client waited.
 
-    Kinds: close-delimited, the close is also the end of the body: the client could not know that it had all of it.
+    Kind close-delimited: the close is also the end of the body, so the client could not know that it had all of it.
 
 Why it hurts
-    The connection is of no use to anybody any more, and holds a socket, a port and often a worker on both sides. Clients that
-    wait for the close (HTTP/1.0 ones, some proxies) wait that long. Where the close ends the body, every client does, and the
-    user with it.
+    The connection is useless, and holds a socket, a port and often a worker on both sides. Clients that wait for the close
+    (HTTP/1.0 clients, some proxies) wait that long. If the close ends the body, every client waits, and so does the user.
 
 How it is proved
-    The response is complete, marks its own end (Content-Length or chunked) and says Connection: close; neither side sent FIN or
-    RST within five seconds of its end, or of the end of the request where that came later. close-delimited: the server's close
-    came five seconds or more after the last byte of the body, and the client had not closed before.
+    The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a FIN
+    or RST within five seconds after its end, or after the end of the request if that came later. close-delimited: the server's
+    close came five seconds or more after the last byte of the body, and the client had not closed before.
 
 What it is not
-    A response that leaves the connection open: idle-close. One without any end, that did not announce the close either:
-    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over, or
-    from which packets were dropped meanwhile: the close may be one of them. A server that has answered before an upload was
-    over and reads it on, so that no reset destroys its answer.
+    A response that leaves the connection open is idle-close. A response without any end that did not announce the close is
+    missing-framing. Event streams and tunnels are idle between two events. If the capture ends before the time is over, or if
+    packets were dropped in that time, the close may be missing from the capture. A server that answered before an upload was
+    complete may read the rest, so that no reset destroys its answer.
 
 What to do
-    Let the server close at once: shut down the sending side, read what still comes, close.
+    Let the server close at once: shut down the sending side, read what still arrives, then close.
 
 References
     RFC 9112 section 9.6, RFC 9112 section 6.3.
@@ -41,21 +40,21 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity={None: "warning", "close-delimited": "warning"},
     title={
-        None: "The server said Connection: close, and left the connection open for {waited}",
+        None: "The server sent Connection: close but left the connection open for {waited}",
         "close-delimited": "The client waited {waited} for the close that ends the {status}",
     },
     message={
         None: "The {status} to {request} is complete and says Connection: close, but the server did not close: the connection "
-        "stayed open for {waited} after it, until {until}. Nobody can use it any more, and it holds resources on both sides.",
-        "close-delimited": "The {status} to {request} ends where its connection does, and the server closed that {waited} after "
-        "the last of {body_bytes:,} bytes of the body. All that time the client could not know that it had the whole of it.",
+        "stayed open for {waited} after it, until {until}. It can no longer be used, and it holds resources on both sides.",
+        "close-delimited": "The {status} to {request} ends when its connection closes, and the server closed it {waited} after "
+        "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
     },
     remedy={
-        None: "Let the server close right after the response: shut down its sending side, read what still comes for a short "
-        "time, close. Look for what keeps the socket open: a worker that waits for the client to close first, or a child process "
-        "that has inherited it (close-on-exec).",
-        "close-delimited": "Let the server send Content-Length, or Transfer-Encoding: chunked, so that nobody has to wait for "
-        "the close; and let it close when it has written the last byte. Look for what keeps the socket open: work that is done "
+        None: "Let the server close right after the response: shut down its sending side, read what still arrives for a short "
+        "time, then close. Find out what keeps the socket open: a worker that waits for the client to close first, or a child "
+        "process that has inherited it (close-on-exec).",
+        "close-delimited": "Let the server send Content-Length, or Transfer-Encoding: chunked, so that no client has to wait for "
+        "the close. Let it close when it has written the last byte. Find out what keeps the socket open: work that is done "
         "after the last write, or a child process that has inherited it (close-on-exec).",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -65,23 +64,23 @@ RULE = Rule(
     ),
     explained_by=tuple((name, "connection") for name in FRAMING_ERRORS),
     advice=(
-        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI extensions and modules that go on after the last write."),
-        Advice("server", "PHP", "PHP: fastcgi_finish_request() ends the response before what is done after it."),
+        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI extensions and modules that go on working after the last write."),
+        Advice("server", "PHP", "PHP: fastcgi_finish_request() ends the response before later work begins."),
     ),
     absence=True,
 )
 
-LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs to see that all was received")
+LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs to learn that everything was received")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & ~pl.col("persistent")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that should have been closed and was not."""
+    """Return a row per connection that the server should have closed and did not."""
     c = pl.col
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
@@ -98,19 +97,19 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     rows = closes.filter(answered & final).with_columns(
         pl.coalesce(first, "final_at").alias("closed_at"),
         pl.max_horizontal("response_end", "request_end").alias("over"),
-        # who answers before an upload is over reads it on
+        # a server that answers before an upload is complete reads the rest of it
         pl.max_horizontal(pl.coalesce("response_last_body_time", "response_start"), "request_end").alias("last_byte"),
     )
     return _told(rows.filter(lingers | waited))
 
 
 def _way() -> pl.Expr:
-    """What a packet to the client and the answer to it need."""
+    """Return the time that a packet to the client and its answer need (ns)."""
     return pl.col("rtt_client").fill_null(0)
 
 
 def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """What a candidate has."""
+    """Return the columns of the candidates."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
     start = pl.when(delimited).then("last_byte").otherwise("over")

@@ -1,27 +1,27 @@
 """The server closed a connection that it had left open for the next request.
 
 What it means
-    Request and response both left the connection persistent (RFC 9112 section 9.3), and yet the server closed it
-    right after the response. It should have said `Connection: close`. In the words of the .NET Framework: "The underlying
-    connection was closed: A connection that was expected to be kept alive was closed by the server."
+    Request and response both left the connection persistent (RFC 9112 section 9.3), but the server closed it right after the
+    response. It should have sent `Connection: close`. In the words of the .NET Framework: "The underlying connection was
+    closed: A connection that was expected to be kept alive was closed by the server."
 
 Why it hurts
-    A client may send its next request before it sees the close. That request is lost: an error that comes and goes, the more
-    often the faster the client is. Clients that wait for the close lose a handshake per request.
+    A client may send its next request before it sees the close. That request is lost. The error comes and goes, and it is more
+    frequent with fast clients. Clients that wait for the close lose a handshake per request.
 
 How it is proved
-    A complete request, a complete response that marks its own end (Content-Length or chunked), neither says
-    that the connection will close, and the server's FIN or RST follows within a second. The client had not closed
-    before: that is read from acknowledgement numbers, so it holds wherever the capture was taken.
+    The request is complete. The response is complete and marks its own end (Content-Length or chunked). Neither announces the
+    close, and the server's FIN or RST follows within a second. The client had not closed before. Acknowledgment numbers show
+    that, so it holds at any capture point.
 
 What it is not
-    An idle timeout: servers close what nobody uses, but after more than a second, or after the one second that they had
-    announced (Keep-Alive: timeout=1). A response that says `Connection: close`, or whose body ends with the connection. The
-    client closing first, or both at once. A close after an upgrade or a tunnel. A process of the server that ended, and all its
-    idle connections with it: idle-close, kind stop.
+    Servers close idle connections after more than a second, or after the one second that they announced (Keep-Alive:
+    timeout=1). A response may say `Connection: close`, or its body may end with the connection. The client may close first, or
+    both sides at once. A close after an upgrade or a tunnel is not judged. If a process of the server ended with all its idle
+    connections, idle-close reports it as kind stop.
 
 What to do
-    Let the response that ends a connection say `Connection: close`, or keep the connection open.
+    Send `Connection: close` in the response that ends a connection, or keep the connection open.
 
 References
     RFC 9112 sections 9.3 and 9.6, Microsoft HttpWebRequest.KeepAlive, Microsoft HttpFilterProc.
@@ -41,11 +41,12 @@ RULE = Rule(
     severity="warning",
     title="The server closed a connection that was expected to be kept alive, after a {status}",
     message="The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
-    "{close}. Nothing had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
-    "the header field Connection: close is missing from the response. A client that sends its next request at that "
+    "{close}. Neither had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
+    "the response has no header field Connection: close. A client that sends its next request at that "
     'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
-    remedy="Let the server send Connection: close with the response after which it closes, or keep the connection open. "
-    "{cure}Until then let clients repeat what is safe to repeat; switching keep-alive off in the client is the last resort.",
+    remedy="Let the server send Connection: close in the response after which it closes, or keep the connection open. "
+    "{cure}Until then let clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
+    "resort.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -67,10 +68,12 @@ RULE = Rule(
     advice=(
         Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request by themselves."),
         Advice(
-            "server", "nginx", "nginx announces its own closes: look for what stands before it, and for a reload at that time."
+            "server", "nginx", "nginx announces its own closes: look for a device in front of it, and for a reload at that time."
         ),
         Advice(
-            "server", "gunicorn", "gunicorn: use --worker-class gthread with --keep-alive; its sync worker keeps nothing open."
+            "server",
+            "gunicorn",
+            "gunicorn: use --worker-class gthread with --keep-alive; its sync worker keeps no connection open.",
         ),
         Advice("server", "Python/", "Python's http.server: a handler that sets close_connection has to send Connection: close."),
     ),
@@ -78,17 +81,17 @@ RULE = Rule(
     ends=True,
 )
 
-IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
-DECIDED = Threshold("1 s", "so long (or two round trips) a request may still be on its way that makes this a keep-alive-race")
+IMMEDIATE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
+DECIDED = Threshold("1 s", "or two round trips; a request that arrives this late makes it a keep-alive-race")
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
-    # a FIN or RST from before the response is forged, or of a connection before this one
+    # a FIN or RST before the response is forged, or belongs to an earlier connection
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     closed &= ~kept_its_word()
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
@@ -96,7 +99,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per exchange after which the server closed though nobody had said so."""
+    """Return a row per exchange after which the server closed without an announcement."""
     c = pl.col
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
@@ -127,13 +130,13 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """The same, without what ended with a process of the server."""
+    """Drop the closes that belong to the end of a server process."""
     return rests.without_stopped(rows, live=live)
 
 
 _UNAUTHORIZED = (
     " A 401 is the classic case: the part of the server that checks credentials answers by itself and ends the connection, "
-    "while the client means to repeat the request with credentials on it."
+    "although the client will repeat the request with credentials on it."
 )
 _UNAUTHORIZED_CURE = (
     "If an ISAPI filter answers from OnPreprocHeaders: SF_STATUS_REQ_FINISHED_KEEP_CONN closes like SF_STATUS_REQ_FINISHED, so "

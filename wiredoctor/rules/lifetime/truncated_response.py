@@ -1,29 +1,30 @@
 """The server ended the connection before its response was complete.
 
 What it means
-    The response says how long it is (Content-Length), or that a last chunk will end it, or its head was still being sent; the
-    server's FIN or RST came before that.
+    The response announces its length (Content-Length) or a last chunk, or its head was still being sent. The server's FIN or
+    RST came before its end.
 
-    Kinds: stream, an event stream or another medium without an end of its own, whose last chunk is missing. So ends every stream
-    when its server stops or is deployed: a note, one for all that end within 50 ms.
+    Kind stream: an event stream or another endless medium ended without its last chunk. Every stream ends like this if its
+    server stops or is deployed. That is a note, and there is one for all streams that end within 50 ms.
 
 Why it hurts
-    The client has half an answer. Good clients report an error ("transfer closed with outstanding read data remaining",
-    IncompleteRead, "unexpected end of stream"); others store or show what came, as if it were all. Clients of streams come again.
+    The client has a part of the response. Good clients report an error ("transfer closed with outstanding read data remaining",
+    IncompleteRead, "unexpected end of stream"). Others store or show the part as if it were complete. Clients of streams
+    reconnect.
 
 How it is proved
-    The bytes between the head of the response and the server's FIN or RST are fewer than its Content-Length, or the last
-    chunk (size 0) is not among them. The client had not closed before: acknowledgement numbers say so.
+    Between the head of the response and the server's FIN or RST there are fewer bytes than its Content-Length, or the last
+    chunk (size 0) is missing. The client had not closed before, as acknowledgment numbers show.
 
-    Where the client had not read for a second or more until shortly before that (zero-window-stall), the server may have given
-    it up: that is named, with medium confidence.
+    The server may have given up on a client that had not read for a second or more until shortly before (zero-window-stall).
+    Then the finding says so, with medium confidence.
 
 What it is not
-    A capture that ended, or lost packets, before the response did. A client that gave up: client-abort. A body without any
-    announced end, which cannot be told from a whole one: close-delimited. The answers to HEAD, and 204 and 304.
+    The capture may end, or lack packets, before the end of the response. A client that gave up is client-abort. A body without
+    an announced end cannot be told from a complete one: close-delimited. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time; where a program states Content-Length, let it count bytes.
+    Look into the server's log at that time. If a program sets Content-Length, let it count bytes.
 
 References
     RFC 9112 sections 8 and 6.3.
@@ -44,13 +45,13 @@ from wiredoctor.rules.rests import TOGETHER, Rests
 from wiredoctor.rules.words import DURATION, duration
 
 _REMEDY = (
-    "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, where a "
-    "proxy stands before the application, an upstream that closed. If the program states Content-Length by itself, let it count "
+    "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "
+    "proxy, an upstream that closed. If the program sets Content-Length by itself, let it count "
     "bytes and not characters, after compression and not before.{cut}"
 )
 _STREAM = (
-    "Where the server was stopped on purpose, nothing. Else look into its log at that time. A server that ends a stream in order "
-    "sends the last chunk before it closes: then a client can tell its end from a failure."
+    "Nothing has to change if the server was stopped on purpose. Otherwise look into its log at that time. A server that ends a "
+    "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 
 RULE = Rule(
@@ -61,9 +62,9 @@ RULE = Rule(
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "what is missing of the {status} to {request} was never sent, or was thrown away by the server.",
-        "stream": "The stream in answer to {request} ended {lasted} after it began with the server's {close}, without the last "
-        "chunk (size 0).{together} So end streams when their server stops or is deployed; their clients come again.",
+        "the missing part of the {status} to {request} was never sent, or the server discarded it.",
+        "stream": "The server's {close} ended the stream in response to {request} {lasted} after it began, without the last "
+        "chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },
     remedy={None: _REMEDY, "stream": _STREAM},
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -98,22 +99,22 @@ RULE = Rule(
 )
 
 
-ENDPOINTS = Threshold("10000 endpoints", "whose streams that ended last are remembered")
-REMEMBERED = Threshold("16 closes", "of an endpoint that ended streams: they come in the order in which they are decided")
+ENDPOINTS = Threshold("10000 endpoints", "bounds the memory of streams that ended")
+REMEMBERED = Threshold("16 closes", "of an endpoint that ended streams, because their rows are not in the order of time")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     return c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response that was cut off by its sender."""
+    """Return a row per response that its server cut off."""
     c = pl.col
     rows = closes.filter(screen())
-    # how far the server had sent: the close says so, whatever the capture lacks of it
+    # the close shows how far the server had sent, even if the capture lacks packets
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"
     body = (sent - c("response_head_bytes")).clip(0)
@@ -155,7 +156,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, state: Recent[deque[int]] | None) -> tuple[pl.DataFrame, Recent[deque[int]]]:
-    """Of the streams of an endpoint that ended at one moment the first is told, the others are silent."""
+    """Silence all but the first of an endpoint's streams that ended at one moment."""
     memory = Recent(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
     silent = [_is_told(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
@@ -163,7 +164,7 @@ def judge(rows: pl.DataFrame, state: Recent[deque[int]] | None) -> tuple[pl.Data
 
 
 def _is_told(memory: Recent[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Whether another stream speaks for this one; else it is remembered."""
+    """Return whether the finding of another stream covers this one. Remember it otherwise."""
     if kind is None:
         return False
     closes = memory[endpoint]
@@ -174,19 +175,19 @@ def _is_told(memory: Recent[deque[int]], kind: str | None, endpoint: int, time: 
 
 
 def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """The candidates, with what else the server closed at that moment."""
+    """Add what else the server closed at that moment."""
     texts: list[str] = []
     for endpoint, connection, time, final_at in rows.select(
         "endpoint", "connection", "server_close_time", "final_at"
     ).iter_rows():
         others = len(rests.others(endpoint, connection, time, final_at + TOGETHER if live else None))
         which = "another connection" if others == 1 else f"{others:,} other connections"
-        texts.append(f" With it, within {duration_text(TOGETHER)}, the server closed {which}." if others else "")
+        texts.append(f" Within {duration_text(TOGETHER)} the server also closed {which}." if others else "")
     return rows.with_columns(pl.Series("together", texts, pl.String))
 
 
 def _cut() -> pl.Expr:
-    reset = " The RST says that the connection was given up: a program that thought itself done would have sent a FIN."
+    reset = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
     return pl.when(pl.col("server_close_rst") == 1).then(pl.lit(reset)).otherwise(pl.lit(""))
 
 
@@ -205,5 +206,5 @@ def _close_note(came: pl.Expr) -> pl.Expr:
     c = pl.col
     after = duration((c("server_close_time") - c("response_start")).clip(0))
     return pl.format(
-        "the server's {}, {} after the beginning of the response, behind {} bytes", close_word("server_close_rst"), after, came
+        "the server's {}, {} after the beginning of the response, after {} bytes", close_word("server_close_rst"), after, came
     )

@@ -1,1 +1,1 @@
-"""Rules about round trips that buy nothing."""
+"""Rules about needless round trips."""

@@ -1,32 +1,32 @@
-"""The client opens a new connection for every request, though it could use the one before again.
+"""The client opens a new connection for every request, although it could reuse the previous one.
 
 What it means
-    One exchange after the other, each on a connection of its own. The server would have kept the connection; the client closed
-    it, or left it alone, and opened another.
+    The exchanges follow one another, each on a connection of its own. The server would have kept the connection open. The
+    client closed it, or left it idle, and opened another.
 
-    Kinds: asked, the requests themselves say Connection: close, so that the client could have it otherwise; cheap, the handshakes
-    took next to nothing of the time (a loop of curl, a health check).
+    Kind asked: the requests themselves say Connection: close, so the client can change it. Kind cheap: the handshakes took next
+    to none of the time (a loop of curl, a health check).
 
 Why it hurts
-    Each request waits for a handshake (a round trip; with TLS two or three), and begins with the slow start of a new connection.
-    Ports and sockets are used up under load.
+    Each request waits for a handshake (a round trip; with TLS two or three) and begins with the slow start of a new connection.
+    Under load the client runs out of ports and sockets.
 
 How it is proved
-    Three or more exchanges of a client (host and User-Agent) and a server, from the SYN to the last byte of the response without
-    overlap, each within 5 s of the one before; each is the only one on its connection; request and response leave that open
-    (asked: the request says Connection: close); and when the next SYN came the server had not closed it. Cheap: the handshakes
-    took less than 5 % of the exchanges' time, or less than 1 % of the time from the first to the last, with fewer than ten in a
-    second.
+    There are three or more exchanges of a client (host and User-Agent) with a server. They do not overlap from the SYN to the
+    last byte of the response, and each begins within 5 s of the previous one. Each is the only one on its connection. Request
+    and response leave the connection open (asked: the request says Connection: close). When the next SYN came, the server had
+    not closed it. Cheap: the handshakes took less than 5 % of the time of the exchanges. Or they took less than 1 % of the time
+    from the first to the last, with fewer than ten in a second.
 
 What it is not
-    Connections side by side, as browsers and pools open them. A server that closes after each response: keep-alive-disabled,
-    premature-close. HTTP/1.0 without keep-alive. Requests that are further apart: no program may be left that has a connection.
-    A client that uses connections again more often than not, and opens some for what may not be repeated. A pool whose
-    connections are still open, and not left alone for three times as long as its requests are apart. Sessions that find their
-    connection closed by the server, and open another.
+    Browsers and pools open connections side by side. If the server closes after each response, it is keep-alive-disabled or
+    premature-close. HTTP/1.0 without keep-alive cannot reuse connections. If requests are further apart, the program with the
+    connection may have ended. A client may reuse connections in most cases, and open some for requests that must not be
+    repeated. The connections of a pool may still be open, and not idle for three times as long as its requests are apart. A
+    session may find its connection closed by the server and open another.
 
 What to do
-    Let the client keep a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
+    Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
 
 References
     RFC 9112 section 9.3, requests' Session, .NET's guidelines for HttpClient, nginx's upstream keepalive.
@@ -42,29 +42,30 @@ from wiredoctor.rules.proof import EVIDENCE, packet, server_closed_first
 from wiredoctor.tables import SECOND
 
 _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
-_COST = " {wasted:,} handshakes took {delay}; the slow start of new connections comes on top of that."
+_COST = " {wasted:,} handshakes took {delay}, plus the slow start of new connections."
 
 RULE = Rule(
     severity={None: "warning", "asked": "note", "cheap": "note"},
     title={
         None: "The client opens a connection for every request: {exchanges:,} for {exchanges:,}",
-        "asked": "The client asks for a connection per request: {exchanges:,} say Connection: close",
-        "cheap": "The client opens a connection for every request, which costs it little here: {exchanges:,} for {exchanges:,}",
+        "asked": "The client closes the connection after each request: {exchanges:,} say Connection: close",
+        "cheap": "The client opens a connection for every request, at little cost here: {exchanges:,} for {exchanges:,}",
     },
     message={
-        None: _EACH + ", though request and response had left the one before open. It closed it, or left it alone." + _COST,
+        None: _EACH
+        + ", although request and response had left the previous one open. The client closed it, or left it idle."
+        + _COST,
         "asked": _EACH + ": its requests say Connection: close." + _COST,
-        "cheap": _EACH
-        + ", though request and response had left the one before open. {wasted:,} handshakes took {delay}, next to "
-        "nothing of the time.",
+        "cheap": _EACH + ", although request and response had left the previous one open. {wasted:,} handshakes took {delay}, a "
+        "negligible part of the time.",
     },
     remedy={
-        None: "Let the client use a connection again: one session, agent or client object for all requests instead of one for "
-        "each, with a pool large enough; and let it read every response to its end before it goes on.",
-        "asked": "Let the client leave Connection: close out of its requests, and keep a pool. Where the client is a reverse "
-        'proxy: nginx closes towards its upstreams unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
+        None: "Let the client reuse its connections: one session, agent or client object for all requests instead of one for "
+        "each, with a large enough pool. Let it read every response to its end before it continues.",
+        "asked": "Let the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
+        'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (releases of 2026 do so by default).",
-        "cheap": "Nothing has to change. Where the server is further away, or speaks TLS, let the client keep a pool.",
+        "cheap": "Nothing has to change. If the server is further away, or speaks TLS, let the client use a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -77,9 +78,13 @@ RULE = Rule(
         Reference("nginx, upstream keepalive", "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive"),
     ),
     advice=(
-        Advice("client", "python-requests", "requests: one requests.Session; requests.get() makes one for each call."),
-        Advice("client", "Python-urllib", "Python's urllib.request, which cannot: use http.client, urllib3, requests or httpx."),
-        Advice("client", "python-httpx", "httpx: one httpx.Client; httpx.get() makes one for each call."),
+        Advice("client", "python-requests", "requests: use one requests.Session; requests.get() makes one for each call."),
+        Advice(
+            "client",
+            "Python-urllib",
+            "Python's urllib.request cannot reuse connections: use http.client, urllib3, requests or httpx.",
+        ),
+        Advice("client", "python-httpx", "httpx: use one httpx.Client; httpx.get() makes one for each call."),
         Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
         Advice("client", "curl", "curl: several URLs in one command; libcurl: one handle for all transfers."),
         Advice("client", "^Go-http-client", "Go: read the body to its end and close it, and use one http.Client."),
@@ -87,7 +92,7 @@ RULE = Rule(
         Advice("client", "^Java/", "Java's HttpURLConnection: read the stream to its end, the error stream as well."),
         Advice("client", "Apache-HttpClient", "Apache HttpClient: one CloseableHttpClient; consume every entity."),
         Advice("client", "okhttp", "OkHttp: one OkHttpClient, and close every response body."),
-        Advice("client", "ApacheBench", "ab: the option -k."),
+        Advice("client", "ApacheBench", "ab: use the option -k."),
         Advice(
             "client",
             r"^$|\.NET|MS Web Services|WinHttp",
@@ -100,28 +105,30 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 exchanges", "two connections in a row may be two programs")
-FOLLOWS = Threshold("5 s", "what begins later may be another program: a health check, a loop in a shell, somebody by hand")
-IMMEDIATE = Threshold("1 s", "what the server closes so soon was not the client's to use again: premature-close")
-SHARE = Threshold("5 %", "of the exchanges' time: who waits for an answer does not notice a handshake that takes less")
-SPAN_SHARE = Threshold("1 %", "of the time from the first to the last: the program did something else most of the time")
-DENSE = Threshold("10 exchanges", "within a second: such a load is worth a pool, whatever a handshake takes")
-UNUSED = Threshold("3 times", "as long as the longest time between two requests: a pool of several turns to each in that time")
-ABANDONED = Threshold("75 %", "of the connections that are left open: the newest of a pool that grows have only just been used")
-LOOKED = Threshold("50 ms", "between the client's FIN and its next SYN: it looked, and the server had closed")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+FOLLOWS = Threshold("5 s", "a later request may come from another program: a health check, a shell loop, or a user")
+IMMEDIATE = Threshold("1 s", "if the server closes this soon, the client could not reuse the connection: premature-close")
+SHARE = Threshold("5 %", "of the time of the exchanges; nobody notices a handshake that takes less")
+SPAN_SHARE = Threshold("1 %", "of the time from the first to the last; the program did something else most of the time")
+DENSE = Threshold("10 exchanges", "within a second; such a load is worth a pool, however cheap a handshake is")
+UNUSED = Threshold(
+    "3 times", "as long as the longest time between two requests; a pool uses each of its connections in that time"
+)
+ABANDONED = Threshold("75 %", "of the connections that stay open; a growing pool has only just used the newest")
+LOOKED = Threshold("50 ms", "between the client's FIN and its next SYN; it checked the connection, and the server had closed it")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection: the time that it was in use, and whether (`kind`) it was given up after one exchange."""
+    """Return a row per connection: the time of its use, and (`kind`) whether it was abandoned after one exchange."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
@@ -140,7 +147,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
         c("gap_before").alias("doubtful"),
         "final_at",
     )
-    # a gateway passes on the names of its clients; nginx asks for HTTP/1.0 and the close by itself
+    # a gateway forwards the User-Agent of its clients; nginx sends HTTP/1.0 and Connection: close on its own
     forwarded = c("request_forwarded") | (c("request_connection_close") & (c("request_version") == "HTTP/1.0"))
     agents = exchanges.filter((c("exchange") == 0) & ~forwarded).select(
         "connection", c("request_user_agent").cast(pl.Categorical).alias("agent")
@@ -149,7 +156,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
     ended = c("history").str.contains("F", literal=True) | c("history").str.contains("R", literal=True)
     known = connections.select(
         *("connection", "exchanges", "end"),
-        # of a FIN that came long after the server's only the end of the connection tells
+        # only the end of the connection shows a FIN that came long after the server's
         pl.when(ended).then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
@@ -171,7 +178,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """A row per client host, server and kind with exchanges that followed each other."""
+    """Return a row per client host, server and kind with exchanges that followed one another."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
@@ -189,7 +196,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("doubtful").any(),
         _cheap().alias("cheap"),
     )
-    # of a million connections those that are shown get words
+    # only connections that are shown get texts; there may be a million
     place = counted.select((c("frame").rank("ordinal").over("pair", "kind") <= SHOWN.value).alias("shown"))["shown"]
     some = runs.filter(place)
     shown = (
@@ -199,7 +206,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _cheap() -> pl.Expr:
-    """Of exchanges that followed each other, whether their handshakes took next to nothing of the time."""
+    """Return whether the handshakes of successive exchanges took a negligible part of the time."""
     c = pl.col
     cost = 100 * c("rtt").filter("follows").sum()
     opened = c("opened").sort()
@@ -209,8 +216,10 @@ def _cheap() -> pl.Expr:
 
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """The `row` of each connection that is one of ENOUGH whose exchanges followed each other, whether it `follows` one, and the
-    number of its `pair` of client host and server. Only what tells this is sorted: it takes a third of the room."""
+    """Return connections in runs of ENOUGH or more successive exchanges.
+
+    `row`: of the connection. `follows`: whether it follows another. `pair`: the number of its client host and server. Only the
+    needed columns are sorted, which takes a third of the memory."""
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
     last = rows["connection"].gather(order).is_last_distinct()
@@ -235,8 +244,9 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _looked(lean: pl.DataFrame) -> pl.Series:
-    """Whether the server closed a connection first, of a client that looks at them: most of these it gives up just before it
-    opens another."""
+    """Return whether the server closed first, for a client that checks its connections.
+
+    Such a client closes most of these just before it opens another."""
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
@@ -249,13 +259,13 @@ def _looked(lean: pl.DataFrame) -> pl.Series:
 
 
 def _used_again() -> pl.Expr:
-    """Whether the program uses connections again more often than not: it has a pool, and a reason for what stands alone."""
+    """Return whether the program usually reuses connections, so it has a pool and a reason for single exchanges."""
     alone = (pl.col("kind") == "kept").sum().over("program")
     return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone
 
 
 def _still_open() -> pl.Expr:
-    """Whether a connection is open when the capture ends, and the program may come back to it."""
+    """Return whether a connection is open at the end of the capture, so the program may still reuse it."""
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
     longest = c("opened").diff().max().over("program")
@@ -265,7 +275,7 @@ def _still_open() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    """The packets of these connections, all of one kind."""
+    """Return the evidence packets of these connections, which are all of one kind."""
     c = pl.col
     asked = c("kind") == "asked"
     shown = (
@@ -280,7 +290,7 @@ def _evidence() -> pl.Expr:
 
 
 def _told(pairs: pl.DataFrame) -> pl.DataFrame:
-    """What a candidate has."""
+    """Return the columns of the candidates."""
     c = pl.col
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),

@@ -1,24 +1,24 @@
-"""The client is asked for its credentials again and again, though they had been accepted.
+"""The client waits for an authentication challenge each time, although its credentials were accepted before.
 
 What it means
-    A client may not know that it has to say who it is: its first request gets a 401 (a proxy's 407), and is repeated with
-    credentials. From then on it could send them at once (pre-authentication). Here it waits to be asked, each time.
+    A client may not know that credentials are needed: its first request gets a 401 (from a proxy a 407) and is repeated with
+    credentials. After that it could send them at once (preemptive authentication). Here it waits for the challenge each time.
 
 Why it hurts
-    Every request takes two round trips instead of one, and an upload is sent twice. The server's log is full of 401s, among which
-    nobody sees the real ones.
+    Every request takes two round trips instead of one, and an upload is sent twice. The server's log is full of 401s, which
+    hide the real ones.
 
 How it is proved
-    Three or more requests without credentials got a 401 or 407 and came again with credentials, after that user's credentials had
-    been accepted by the same server for the same path or one above it. NTLM and Negotiate authenticate a connection and must
-    challenge each new one: with them only challenges on a connection count on which credentials had been accepted before.
+    Three or more requests without credentials got a 401 or 407 and came again with credentials. The same server had accepted
+    credentials of that user before, for the same path or one above it. NTLM and Negotiate authenticate a connection and must
+    challenge each new one. For them only challenges on a connection with accepted credentials count.
 
 What it is not
-    The first challenge of a client, a connection (NTLM, Negotiate), a user or a part of the site. A Digest challenge that says
-    stale=true: the server wants a new nonce. Credentials that are refused.
+    The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A Digest
+    challenge with stale=true asks for a new nonce. Credentials may also be refused.
 
 What to do
-    Turn pre-authentication on in the client.
+    Turn preemptive authentication on in the client.
 
 References
     RFC 9110 section 11.6, RFC 7617 section 2.2, RFC 7616 section 3.6, RFC 4559 section 6, Microsoft's
@@ -38,12 +38,11 @@ from wiredoctor.rules.proof import EVIDENCE
 
 RULE = Rule(
     severity="warning",
-    title="The client waits to be asked for its credentials: {requests:,} requests were sent twice",
+    title="The client waits for a challenge before it sends its credentials: {requests:,} requests were sent twice",
     message="{client} sent {requests:,} requests to {server} without credentials, got a {challenge} each time, and repeated them "
-    "with credentials ({scheme}), though these had been accepted before. The needless exchanges took {delay}. Only the first of "
-    "its requests has to be refused.",
-    remedy="Turn pre-authentication on in the client, so that it sends its credentials at once where they have been accepted. "
-    "{connection_bound}",
+    "with credentials ({scheme}), although the server had accepted these before. The needless exchanges took {delay}. Only the "
+    "first request needs a challenge.",
+    remedy="Turn preemptive authentication on in the client, so that it sends accepted credentials at once. {connection_bound}",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 11.6, authentication", "https://www.rfc-editor.org/rfc/rfc9110.html#section-11.6"),
@@ -73,15 +72,15 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 requests", "two may be two programs, or two parts of a site")
-SHOWN = Threshold("3 requests", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
-    "NTLM and Negotiate authenticate a connection: look for a server that asks for each request (IIS: authPersistSingleRequest, "
-    "authPersistNonNTLM), and for a proxy that shares its connections between clients."
+    "NTLM and Negotiate authenticate a connection: look for a server that challenges each request (IIS: "
+    "authPersistSingleRequest, authPersistNonNTLM), and for a proxy that shares its connections between clients."
 )
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _refused().sum() >= ENOUGH.value
 
 
@@ -97,7 +96,7 @@ def _refused() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request that has credentials, or was refused for want of them, and got its response."""
+    """Return a row per answered request that has credentials, or was refused because it has none."""
     c = pl.col
     answered = c("has_request") & (c("response_status") >= 200)
     unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
@@ -119,7 +118,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """A row per client host and server between which requests were needlessly sent twice."""
+    """Return a row per client host and server with requests that were needlessly sent twice."""
     host = ["client_host", "server"]
     refused = rows.filter(pl.col("scheme") == "", pl.col("status").is_in(REFUSED)).group_by(host).len()
     some = rows.join(refused.filter(pl.col("len") >= ENOUGH.value), on=host, how="semi").select(Row._fields)
@@ -156,7 +155,7 @@ _SCHEMA = {
 
 
 def _told(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
-    """What a candidate has."""
+    """Return the columns of the candidates."""
     first, last = repeated[0][0], repeated[-1]
     scheme = last[1].scheme
     return {

@@ -1,27 +1,27 @@
-"""A message was written in crumbs.
+"""A message was sent in many tiny segments.
 
 What it means
-    A program writes its message in many small pieces, and, with Nagle's algorithm off (TCP_NODELAY), each piece leaves as a
-    packet of its own.
+    A program writes its message in many small pieces. With Nagle's algorithm off (TCP_NODELAY), each piece leaves as a packet
+    of its own.
 
 Why it hurts
-    Each packet costs headers, an interrupt and a system call on both sides, and more where packets are filtered, encrypted or
-    counted. Ten crumbs of 30 bytes take ten times the packets of one buffer, and a lossy path loses ten times as many.
+    Each packet costs headers, an interrupt and a system call on both sides, and more if packets are filtered, encrypted or
+    counted. Ten writes of 30 bytes take ten times the packets of one buffer, and a lossy path loses ten times as many.
 
 How it is proved
-    Eight small segments or more of one message follow each other, each within 20 ms of the one before, with less than a quarter
-    of the MSS on average, from a side that is proved to have Nagle's algorithm turned off: what it had sent was not acknowledged
-    yet, or it sent faster than ACKs can come back. The numbers are those of the run up to the packet that proves it; it may
-    go on.
+    Eight or more small segments of one message follow one another, each within 20 ms of the previous one, with less than a
+    quarter of the MSS on average. Their sender is proved to have turned off Nagle's algorithm: earlier data was not yet
+    acknowledged, or it sent faster than ACKs can come back. The counts are those of the run up to the packet that proves it;
+    the run may go on.
 
 What it is not
-    Segments that an offload put together or that fill a window, the odd segment at the end of a message, events of an event
-    stream that are meant to leave one by one, other endless media (the column endless of the table exchanges), pieces that come
-    more slowly. Pieces of which half or more come 5 ms or more after the one before, as the words of a language model: each is
-    flushed on purpose, to be read at once.
+    Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
+    message. The events of an event stream and the parts of other endless media (column endless of the table exchanges) are
+    meant to leave one by one. Slower pieces are separate events. If half or more of the pieces come 5 ms or more after the
+    previous one, as the tokens of a language model do, each was flushed on purpose, to be read at once.
 
 What to do
-    Collect what belongs together, and write it once. TCP_NODELAY is right for programs that do so.
+    Collect related data, and write it once. TCP_NODELAY is right for programs that do so.
 
 References
     RFC 9293 section 3.7.4, RFC 896.
@@ -41,9 +41,9 @@ from wiredoctor.tables import SERVER
 
 RULE = Rule(
     severity="warning",
-    title="The {side} writes its {what} in crumbs: {average} bytes per packet",
-    message="{segments} small packets of one {what} followed each other within {lasted}, with {average} bytes each on average "
-    "where {mss:,} fit. Nagle's algorithm, which would have put them together, is turned off.",
+    title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
+    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average "
+    "although {mss:,} fit. Nagle's algorithm, which would have merged them, is turned off.",
     remedy="Let the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
     "once, writev, TCP_CORK or MSG_MORE); TCP_NODELAY can then stay on.",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame} && tcp.len > 0",
@@ -56,12 +56,12 @@ RULE = Rule(
     ),
 )
 
-SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to tell how many of them a run took")
+SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to count how many of them a run took")
 MAX_INTERVAL = Threshold("20 ms", "between two segments of a run; slower writes are separate events")
-FLUSHED = Threshold("5 ms", "as the median: a program that takes so long for a piece flushes each on purpose")
-MIN_SEGMENTS = Threshold("8 segments", "so many small writes are a habit of the program, fewer an accident")
-LARGEST_SHARE = Threshold("25 %", "of the MSS, on average: below it, a quarter of the packets would do")
-LONGEST_LOOK = Threshold("64 segments", "a run that has not shown itself by then is not looked at further")
+FLUSHED = Threshold("5 ms", "as the median; a program that takes longer per piece flushes each on purpose")
+MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
+LARGEST_SHARE = Threshold("25 %", "of the MSS on average; below it, a quarter of the packets would be enough")
+LONGEST_LOOK = Threshold("64 segments", "a run that is not proved by then is not examined further")
 SIDES = Threshold("16384 connection sides", "bounds the memory for runs that hold several messages")
 
 _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "boundary", "length")
@@ -75,7 +75,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per small segment that may prove a run (see `judge`), and per one that begins another message within a run."""
+    """Return a row per small segment that may prove a run (see `judge`), or that begins another message within a run."""
     c = pl.col
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
@@ -106,8 +106,9 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass
 class _Message:
-    """The part of a run that belongs to one message: how many segments, bytes and flushes of the run were before it, and its
-    first packet. `said`: there is a finding."""
+    """The part of a run that belongs to one message: the segments, bytes and flushes of the run before it, and its first packet.
+
+    `said`: there is a finding already."""
 
     run: int = 0
     segments: int = 0
@@ -119,7 +120,7 @@ class _Message:
 
 
 def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.DataFrame, Recent[_Message]]:
-    """The first row of each message at which its run is long and small enough."""
+    """Return per message the first row at which its run is long enough and its segments are small enough."""
     memory = Recent(_Message, SIDES.value) if state is None else state
     least, share = MIN_SEGMENTS.value, LARGEST_SHARE.value
     kept: list[int] = []
@@ -158,15 +159,17 @@ def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.
 
 
 def _nagle_off() -> pl.Expr:
-    """Proved by earlier packets; or half of the run is not acknowledged yet, where Nagle's algorithm allows one segment; or the
-    run took less than half of a round trip per segment, which each would have had to wait for. The last holds at the
-    receiver, too, where every segment may be acknowledged as soon as it is captured."""
+    """Return whether Nagle's algorithm is proved to be off.
+
+    Earlier packets prove it. Or half of the run is unacknowledged, although Nagle's algorithm allows one small segment. Or the
+    run took less than half a round trip per segment, although each would have waited for one. The last also holds at the
+    receiver, where every segment may be acknowledged as soon as it is captured."""
     c = pl.col
     earlier = c("small_run_bytes") - c("length")
     rtt = c("rtt_own") + c("rtt_peer")
     quick = 2 * (c("time") - c("small_run_time")) < (c("small_run") - 1) * rtt
     faster = c("handshake") & (quick & (rtt >= SURE_WAY.value)).fill_null(False)
-    answers = c("rtt_peer").is_not_null()  # else the receiver's ACKs may not be in the capture
+    answers = c("rtt_peer").is_not_null()  # otherwise the receiver's ACKs may be missing
     return c("nagle_disabled") | ((2 * c("in_flight_before") >= earlier) & answers) | faster
 
 

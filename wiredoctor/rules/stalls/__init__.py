@@ -1,1 +1,1 @@
-"""Rules about waiting for nothing."""
+"""Rules about needless waits."""

@@ -1,53 +1,66 @@
 """A connection could not be established.
 
 What it means
-    The client sent a SYN and got no connection. Refused: an RST came back at once, because nothing listens on that port, or
-    because a firewall says no in that way. Prohibited: a firewall, or a route that forbids it, answered with an ICMP error.
-    Unreachable: a router answered with another ICMP error: it has no route to the server, no host in that network has the
-    address, or the packet ran into a routing loop. Timed out: no answer came at all, however often the SYN was sent again.
+    The client sent a SYN and got no connection. Kind refused: an RST came back at once, because nothing listens on that port,
+    or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route that forbids the
+    connection, answered with an ICMP error. Kind unreachable: a router answered with another ICMP error. It has no route to the
+    server, no host in that network has the address, or the packet ran into a routing loop. Kind timed-out: no answer came,
+    although the SYN was sent several times.
 
-    Not every refusal is a failure. Tried next: the client knows another address of the server, which answered. Not up yet:
-    somebody asked whether a port is free, or whether a server is up already. Down: the server was back within a minute.
+    Not every failed attempt is a failure. Kind tried-next: the client knows another address of the server, which answered. Kind
+    not-up-yet: a program checked whether a port is free, or whether a server is up already. Kind down: the server was back
+    within a minute.
 
 Why it hurts
-    Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for
-    more than two minutes, Windows 21 s), unless they have a limit of their own. Programs on Linux say "Connection refused" of an
-    RST and of ICMP "port unreachable", "No route to host" or "Network is unreachable" of other ICMP errors, "Permission denied"
-    of prohibitions in ICMPv6, "Connection timed out" without an answer. Other systems wait in spite of some of these errors.
+    The program that needed the connection failed. A refusal at least is quick. Without an answer clients wait for a long time
+    (Linux for more than two minutes, Windows for 21 s), unless they have a connect timeout of their own. Programs on Linux
+    report an RST or ICMP "port unreachable" as "Connection refused". They report other ICMP errors as "No route to host" or
+    "Network is unreachable", prohibitions in ICMPv6 as "Permission denied", and a missing answer as "Connection timed out".
+    Other systems ignore some of these errors and go on waiting.
 
 How it is proved
-    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Prohibited, unreachable:
-    an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and neither side sent anything but SYNs of
-    the client. Prohibited: destination unreachable of code 3, 9, 10 or 13, in ICMPv6 of code 1, 4, 5 or 6. A host answers TCP
-    to a port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all
-    other errors, with lower confidence where less than 3 s have passed since the last SYN, because some clients try again.
-    Timed out: at least three SYNs with the same sequence number, no packet of the server, and nothing for 30 s after the last
-    SYN. Where the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower confidence.
-    Where the client is a gateway that then told its own client that it had no connection, two SYNs are enough, or one and 0.9
-    s.
+    refused: an RST acknowledges the SYN and nothing else, and no SYN-ACK came before or after it.
 
-    What became of an attempt is decided in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within
-    300 ms are one attempt, and the last one counts. Tried next: an address of the other version of IP answered the same client
-    on the same port by a SYN-ACK, while the attempt went on or within 300 ms of its end; that goes for attempts without an
-    answer, too. Away from the loopback interface nobody else may have been answered on that port by an address of that version
-    in that time: no packet says which IPv4 and IPv6 addresses are one client's, or one server's. Not up yet: the address
-    accepted no connection before, and one within 60 s of the first refusal. Down: it had accepted before, and did again within
-    60 s. Refused: all else. There is one finding for a client and a server, with how often.
+    prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
+    connection has no packets except SYNs of the client. It is prohibited if the error is destination unreachable with code 3,
+    9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. A host answers TCP to a closed port with an RST, so "port unreachable"
+    also comes from a firewall. All other errors are unreachable. Confidence is lower within 3 s of the last SYN, because some
+    clients try again.
+
+    timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s after
+    the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower
+    confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN and
+    0.9 s.
+
+    The kind of an attempt is the first of these that applies:
+
+    1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so during
+    the attempt or within 300 ms after its end. This also applies to attempts without an answer. Packets do not show which IPv4
+    and IPv6 addresses belong to one host. So outside the loopback interface the rule requires that nobody else got an answer
+    from that IP version on that port in that time.
+
+    2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
+
+    3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
+
+    4. refused, prohibited, unreachable or timed-out.
+
+    If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
+    finding per client and server, with the number of failures.
 
 What it is not
-    A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
-    which are no failures. An error whose quoted addresses are not those of the connection, because NAT changed them on the way:
-    these are counted under "not analysed". A SYN-ACK that came when the client had given up. A capture in
-    which the answers of a host are missing: where one of its connections, or one of the client's, shows that the server's
-    packets were not captured, nothing is said of SYNs without an answer. What a gateway tried for a request of its client is
-    never less than refused: what became of that request says more.
+    If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
+    redirects are no failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
+    analysed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on another connection
+    of the same client or server, SYNs without an answer are not reported. The attempt of a gateway never becomes less than
+    refused: the result of its client's request is more important.
 
 What to do
-    Refused: start the service, or let the client use the port on which it listens. Tried next: let the server listen on both
-    addresses. Down: let the new process listen before the old one stops. Prohibited: find the rule on the host that
-    sent the error (iptables -nvL, nft list ruleset, ip route), and allow the connection. Unreachable: see what that router knows
-    of the way (ip route get, ip neigh). Timed out: see whether the server is there, and which firewall
-    on the way drops the packets.
+    refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
+    addresses. down: let the new process listen before the old one stops. prohibited: find the rule on the host that sent the
+    error (iptables -nvL, nft list ruleset, ip route), and allow the connection. unreachable: check the routes and neighbors of
+    that router (ip route get, ip neigh). timed-out: check whether the server is up, and which firewall on the path drops the
+    packets.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
@@ -88,36 +101,36 @@ RULE = Rule(
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs say {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
-        "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: it is not "
-        "there, or something on the way drops the packets.{many}",
-        "tried-next": "{where} {did} when {whose} asked. {next_server} answered {then} after that SYN: the server can be reached "
-        "at one of two addresses only, and no request failed, because the client tried both.{waited}{many}",
-        "not-up-yet": "{where} answered the SYN of {whose} with an RST, and accepted a connection {then} later, the first one "
-        "in this capture: somebody asked whether the port was free, or did not wait until the server was ready.{other}{many}",
-        "down": "{where} answered the SYN of {whose} with an RST, though it had accepted connections before. It accepted the "
-        "next one {down_for} after the first refusal{outages}: most often that is a restart.{other}{many}",
+        "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: the "
+        "server is not there, or something on the path drops the packets.{many}",
+        "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
+        "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
+        "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
+        "later: a program checked whether the port was free, or did not wait until the server was ready.{other}{many}",
+        "down": "{where} answered the SYN of {whose} with an RST, although it had accepted connections before. It accepted the "
+        "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{other}{many}",
     },
     remedy={
-        "refused": "See whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
-        "listens on 127.0.0.1 alone refuses everybody else), whether the client has the right port, and whether a firewall "
-        "rejects it (an RST with another TTL than the server's other packets is not the server's).",
-        "prohibited": "Look on {router} for the rule: with each try a counter rises in iptables -nvL or nft list ruleset at a "
-        "REJECT (iptables -j REJECT says port unreachable unless --reject-with names another answer; firewalld and nft say "
-        "administratively prohibited), or ip route has a prohibit route; on other routers it is an access list. Allow this "
-        "client and port there, or let the client use another way. In Kubernetes kube-proxy rejects a Service without ready "
-        "endpoints like this (kubectl get endpointslices). Security groups of clouds do not answer at all: it is none of them.",
-        "unreachable": "See what {router} knows of the way to the server: ip route get ADDRESS names its route (it may be an "
-        "unreachable route, or none), ip neigh tells whether anybody answers to the address there. See whether the server is up "
-        "and has this address, and whether the client has the right one (DNS, a container or pod that was made anew). Where time "
-        "to live was exceeded, traceroute shows which routers send the packets in circles.",
-        "timed-out": "See whether the server is up and has this address, whether the way to it exists (traceroute -T -p PORT), "
-        "and which firewall or security group drops the packets: a capture on the server shows whether the SYN arrives. Give "
-        "clients a connect timeout of a few seconds, so that they try the next address.",
+        "refused": "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
+        "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
+        "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
+        "prohibited": "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset "
+        "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+        "administratively prohibited). Or ip route has a prohibit route. On other routers it is an access list. Allow this "
+        "client and port there, or let the client use another path. In Kubernetes kube-proxy rejects a Service without ready "
+        "endpoints like this (kubectl get endpointslices). It is no security group of a cloud: those do not answer at all.",
+        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be an "
+        "unreachable route, or missing), and ip neigh shows whether a host answers for the address. Check whether the server is "
+        "up and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
+        "live was exceeded, traceroute shows which routers send the packets in circles.",
+        "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
+        "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
+        "Give clients a connect timeout of a few seconds, so that they try the next address.",
         "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
-        "without a host; nginx: listen 80 and listen [::]:80), or let the name stand for the one on which it listens "
-        "(/etc/hosts, DNS), or write that address instead of the name (127.0.0.1 instead of localhost).",
-        "not-up-yet": "Nothing, if the client asks again. Else let it start when the server is ready: a readiness probe, or "
-        "condition: service_healthy in depends_on of Docker Compose.",
+        "without a host; nginx: listen 80 and listen [::]:80). Or let the name resolve only to the address on which it listens "
+        "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
+        "not-up-yet": "Nothing has to change if the client tries again. Otherwise start it when the server is ready: use a "
+        "readiness probe, or condition: service_healthy in depends_on of Docker Compose.",
         "down": "Let the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
         "a rolling update behind a balancer), or let clients try again for that long.",
     },
@@ -140,32 +153,36 @@ RULE = Rule(
     ends=True,
 )
 
-SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")
-PATIENCE = Threshold("30 s", "longer than any answer takes, and than the pauses between the first five SYNs of Linux")
-AT_THE_END = Threshold("3 s", "where the capture ends before that: longer than any round trip")
-GIVEN_UP = Threshold("2 SYNs", "a gateway that told its own client of the failure has given up")
-LONE = Threshold("900 ms", "of such a gateway after a single SYN: Linux repeats it after 1 s")
-MANY_SERVERS = Threshold("20 servers", "a client that fails at more addresses and ports looks for open ones: told as one")
-MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the server is what they have in common: told as one")
-MANY_TIMES = Threshold("100 connections", "more of one client to one server are told as one")
-NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address asks it at once, or after 250 ms (RFC 8305 section 8)")
-NEXT_WAIT = Threshold("1 s", "who asks the other address so late has made somebody wait: a warning")
-SOON = Threshold("60 s", "a server that starts, or restarts, accepts by then; one that takes longer is down")
+SYNS = Threshold("3 SYNs", "two may be lost on a bad path, and some scanners send only one")
+PATIENCE = Threshold("30 s", "longer than any answer takes, and longer than the pauses between the first five SYNs of Linux")
+AT_THE_END = Threshold("3 s", "if the capture ends before that; longer than any round trip")
+GIVEN_UP = Threshold("2 SYNs", "are enough if a gateway has reported the failure to its own client, because then it has given up")
+LONE = Threshold("900 ms", "after the single SYN of such a gateway; Linux would repeat it after 1 s")
+MANY_SERVERS = Threshold(
+    "20 servers", "a client that fails at more addresses and ports is looking for open ones; reported as one finding"
+)
+MANY_CLIENTS = Threshold(
+    "20 clients", "if more clients fail at one server, the server is the common cause; reported as one finding"
+)
+MANY_TIMES = Threshold("100 connections", "more failures of one client at one server are reported as one finding")
+NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
+NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited; then it is a warning")
+SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that did not come about, with as little as possible: a scan makes a million of them."""
+    """Return one narrow row per failed connection: a port scan produces a million."""
     c = pl.col
     no_answer = (c("server_packets") == 0) & (c("client_packets") == c("syns"))
     waited, since_third = c("said_at") - c("last_syn_time"), c("said_at") - c("third_syn_time")
     enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
-    # whose gateway has given its client another answer has given up
+    # a gateway that has answered its client has given up the attempt
     given_up = c("attempt").fill_null(value=False) & (
         (c("syns") >= GIVEN_UP.value) | (c("said_at") - c("syn_time") >= LONE.value)
     )
@@ -207,7 +224,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
 
 _KINDS = ("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next")
 _REFUSED, _PROHIBITED, _UNREACHABLE, _TIMED_OUT, _TRIED_NEXT, _NOT_UP_YET, _DOWN, _TRIED_LATE = range(len(_KINDS))
-"""Numbers of the kinds; the last one is a warning."""
+"""Indexes into _KINDS; the last one is a tried-next with severity warning."""
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time"),
     *("error", "router"),
@@ -215,10 +232,10 @@ _PROOF = (
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Failures with their final kinds (`failed_as`: what they were), without those at an address that was not the last one asked.
+    """Set the final kinds of failures, and drop the first of two refusals by localhost.
 
-    `then_frame`, `then_time`: of the SYN-ACK that decides the kind. Attempts of gateways stay what they are: what became of their
-    client's request says more.
+    `failed_as`: the kind before. `then_frame`, `then_time`: the SYN-ACK that decides the kind. Attempts of gateways keep their
+    kind, because the result of their client's request is more important.
     """
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
@@ -254,30 +271,29 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
 
 
 def _of_kind(of_rst: str, of_icmp: str) -> pl.Expr:
-    """A column of what answered the SYN: an RST, an ICMP error, or nothing."""
+    """Return a column by what answered the SYN: `of_rst`, `of_icmp`, or null if nothing did."""
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
     return pl.when(rst).then(of_rst).when(~nothing).then(of_icmp)
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """An address without its port."""
+    """Return the address of an endpoint without its port."""
     return pl.col(endpoint).str.replace(r":\d+$", "").str.strip_chars("[]")
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Hosts with a connection of which the server's packets were not captured."""
+    """Return hosts with a connection whose server packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     named = blind.select("client_host", _host("server").alias("server_host"))
     return named.select(host).unique()
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """A finding per client host and server of what refusals became; of other failures each by itself, unless they are many of one
-    client, of one server, or of one pair."""
+    """Merge refusals per client host and server. Merge other failures only if one client, server or pair has many."""
     first = _told(rows)
     c = pl.col
-    # of a million failures a few are told: they alone get texts and proofs
+    # only the few failures that are reported get texts and evidence; there may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
     told = told.with_columns(icmp.words(pl.col("error")).alias("said"), *_explained())
     given = told.select(
@@ -326,7 +342,7 @@ def _evidence() -> pl.Expr:
 
 
 def _other_address() -> pl.Expr:
-    """The endpoint of a server on the host itself with its other address."""
+    """Return a localhost endpoint with its other address (127.0.0.1 or ::1)."""
     server = pl.col("server")
     named = one_host("server")
     return (
@@ -337,9 +353,11 @@ def _other_address() -> pl.Expr:
 
 
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    """For each finding the `row` of its first failure, the `end` of its last, whether that is `alone`, and how many `failures`,
-    `servers`, `server_hosts`, `clients` and `outages` it is about, and the longest `waited_for` and `down_for` (ns). Texts are
-    compared by the numbers of their hashes, and only these are sorted: they take less room."""
+    """Group failures into findings.
+
+    `row`: the first failure. `end`: of the last one (ns). `alone`: there is only one. `failures`, `servers`, `server_hosts`,
+    `clients`, `outages`: how many there are. `waited_for`, `down_for`: the longest (ns). Texts are replaced by numbers of their
+    hashes before sorting, which takes less memory."""
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
     found = rows.select(
@@ -383,12 +401,12 @@ _COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "clie
 
 
 def _numbers(values: pl.Series) -> Array:
-    """Equal values -> equal numbers from 0 on."""
+    """Map equal values to equal numbers, starting at 0."""
     return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.uint32)
 
 
 def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Of each failure: at how many servers its client failed in that way, how many clients at its server, how often both."""
+    """Count per failure, for its kind: the servers of its client, the clients of its server, and the failures of the pair."""
     group = found["group"].to_numpy()
     client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))
     width = int(server.max(initial=0)) + 1
@@ -398,7 +416,7 @@ def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
 
 
 def _explained() -> tuple[pl.Expr, pl.Expr]:
-    """What an ICMP error comes from, and what programs on Linux make of it (icmp_err_convert, icmpv6_err_convert)."""
+    """Return the cause of an ICMP error, and the error of programs on Linux (icmp_err_convert, icmpv6_err_convert)."""
     error = pl.col("error")
 
     def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
@@ -409,12 +427,12 @@ def _explained() -> tuple[pl.Expr, pl.Expr]:
 
 
 _REASONS = {
-    ": it has no route to that address, or one of the kind unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
-    ": nobody answers to that address there (ARP, neighbour discovery), or its route is of the kind unreachable": (
+    ": it has no route to that address, or an unreachable route": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": no host answers for that address there (ARP, neighbor discovery), or its route is an unreachable route": (
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),
-    ": the packet passed too many routers, most often because some of them send it in circles": ((4, 11, 0), (6, 3, 0)),
+    ": the packet passed too many routers, usually because some of them send it in circles": ((4, 11, 0), (6, 3, 0)),
 }
 _ERRNO = {
     '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
@@ -425,11 +443,11 @@ _ERRNO = {
 
 _SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
 _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
-"""Wireshark reads the SYN that an error quotes as if it were sent."""
+"""Wireshark applies tcp.flags to the SYN quoted in an ICMP error, too."""
 
 
 def _worded(told: pl.DataFrame) -> pl.DataFrame:
-    """Who failed where, in words; a finding of many connections names none."""
+    """Add the texts. A finding about many connections names none of them."""
     c = pl.col
     one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
     ports = pl.format("{} ports of {}", "servers", "server_host")
@@ -443,8 +461,8 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.format("{} ports of {} hosts", "servers", "server_hosts"))
     )
     whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
-    scan = pl.lit(" A client that tries so many looks for open ports; if nobody scans, its configuration names wrong ones.")
-    more = pl.format(" {} connections failed like that; the first is shown.", "failures")
+    scan = pl.lit(" A client that tries this many is looking for open ports, or its configuration names wrong ones.")
+    more = pl.format(" {} connections failed in this way; the first is shown.", "failures")
     several = pl.when(c("failures") > 1).then(more).otherwise(pl.lit(""))
     tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
     again = pl.when(one & (c("syns") > 1)).then(pl.format(" The SYN was sent {} times.", "syns")).otherwise(pl.lit(""))
@@ -465,18 +483,18 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outcome() -> tuple[pl.Expr, ...]:
-    """What became of a refusal, in words."""
+    """Return the texts about the outcome of an attempt."""
     c = pl.col
     nothing = pl.lit("")
     failed_as = {
         _REFUSED: "refused a connection",
-        _PROHIBITED: "was forbidden by a firewall",
+        _PROHIBITED: "was blocked by a firewall",
         _UNREACHABLE: "was not reachable",
         _TIMED_OUT: "did not answer",
     }
     other = pl.format(" {} had refused it just before.", _other_address())
     longest = pl.format(" (it went down {} times; this is the longest)", "outages")
-    waited = pl.format(" It asked there only after {}.", duration(c("waited_for")))
+    waited = pl.format(" The client tried it only after {}.", duration(c("waited_for")))
     return (
         c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),

@@ -1,26 +1,25 @@
-"""A connection was established only after its SYN had been sent again.
+"""A connection was established only after a SYN retransmission.
 
 What it means
-    The client's first SYN, or what the server answered to it, did not arrive. TCP waits long before it sends a SYN again: 1 s on
-    Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). Then it was answered.
+    The client's first SYN, or the server's answer to it, did not arrive. TCP waits long before it retransmits a SYN: 1 s on
+    Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). A later SYN was answered.
 
 Why it hurts
-    Whoever needs the connection waits for a second, for three, or for seven: a time that no other lost packet costs. Users
-    see a page that now and then takes exactly that much longer.
+    The program that needs the connection waits for one, three or seven seconds. No other lost packet costs as much. Users see a
+    page that sometimes takes exactly that much longer.
 
 How it is proved
-    The same SYN (the same initial sequence number) came again 200 ms or more after the first, a later one was answered by a
-    SYN-ACK, and the client acknowledged that. Where a SYN-ACK was captured before, it was the answer that was lost. Where an
-    ICMP error quotes an earlier SYN, a router did not know the way at that time.
+    The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later one was answered by a
+    SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, the answer was lost. If an ICMP error quotes an
+    earlier SYN, a router had no route at that time.
 
 What it is not
-    A SYN with another sequence number: that is a new connection. Copies of one SYN that a mirror port made. A path whose
-    round trip is longer than the client's timer: there the SYN comes again though nothing is lost. A connection that was
-    never established: connect-failed.
+    A SYN with another sequence number is a new connection. A mirror port may copy a SYN. If the round trip is longer than the
+    client's timer, the SYN is sent again although nothing is lost. A connection that was never established is connect-failed.
 
 What to do
-    See whether the server drops SYNs because its queue of new connections is full; if not, find the loss between client and
-    server.
+    Check whether the server drops SYNs because its queue of new connections is full. If it does not, find the loss between
+    client and server.
 
 References
     RFC 9293 section 3.5, RFC 6298 section 2, listen(2), tcp(7).
@@ -37,13 +36,13 @@ from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
     severity="warning",
-    title="A connection took {delay} longer because its SYN had to be sent again",
-    message="The client sent its SYN {syns} times until it was connected to {server}: {cause}. The time until the SYN that "
-    "helped is {lost_time}; the client's timer decides it (1 s on common systems, doubled with each try).{plainer}",
-    remedy="See first whether the server drops SYNs while it is busy: on Linux nstat -az TcpExtListenOverflows "
-    "TcpExtListenDrops counts connections for which the listen queue had no room (make net.core.somaxconn and the server's own "
-    "backlog larger, accept faster), and a full connection table of a firewall (nf_conntrack: table full in its log) does the "
-    "same. Where these counters stand still, packets are lost between client and server: captures from both ends show where.",
+    title="A connection took {delay} longer because its SYN had to be retransmitted",
+    message="The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
+    "{lost_time} after the first, as the client's timer decides (1 s on common systems, doubled with each try).{plainer}",
+    remedy="Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
+    "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
+    "own backlog, accept faster). A firewall with a full connection table drops SYNs, too (nf_conntrack: table full in its "
+    "log). If these counters do not rise, packets are lost between client and server: captures from both ends show where.",
     display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
     references=(
         Reference("RFC 6298 section 2, the retransmission timer", "https://www.rfc-editor.org/rfc/rfc6298.html#section-2"),
@@ -57,18 +56,18 @@ MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Win
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("syns") > 1
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection whose SYN was repeated and in the end answered."""
+    """Return a row per connection whose SYN was retransmitted and finally answered."""
     c = pl.col
     by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
-    # the server's own timer may have sent the answer again just before the client's sent the SYN
+    # the server's timer may have retransmitted the SYN-ACK just before the client retransmitted the SYN
     delay = pl.when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
     again = c("second_syn_time") - c("syn_time")
-    # a round trip longer than the timer: the SYN was repeated before its answer could be there
+    # if the round trip is longer than the timer, the SYN is retransmitted before its answer can arrive
     impatient = c("data_rtt") >= again
     earlier = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("first_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
@@ -95,7 +94,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                 ("syn_frame", "syn_time", "the first SYN"),
                 ("refused_frame", "refused_time", "it is refused"),
                 ("syn_error_frame", "syn_error_time", pl.format("{} of {}, which quotes the SYN", _said(), "syn_error_router")),
-                ("earlier_frame", "first_answer_time", "a SYN-ACK that the client never acknowledged by itself"),
+                ("earlier_frame", "first_answer_time", "a SYN-ACK that did not reach the client"),
                 ("helpful_frame", "answered_syn_time", _again_note(by_syn)),
                 ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
             ),
@@ -104,7 +103,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _cause() -> pl.Expr:
-    """What became of the first SYN, as far as the capture can tell."""
+    """Say what happened to the first SYN, as far as the capture shows it."""
     answered = pl.format("the server's answer to it (frame {}) was lost on its way to the client", "first_answer_frame")
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
     return (
@@ -114,7 +113,7 @@ def _cause() -> pl.Expr:
         .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _said(), "syn_error_frame"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
-        .otherwise(pl.lit("the first was lost, or dropped by the server or something before it, or its answer was lost"))
+        .otherwise(pl.lit("the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"))
     )
 
 

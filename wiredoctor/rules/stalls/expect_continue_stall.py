@@ -1,21 +1,22 @@
-"""A client waited in vain for 100 Continue.
+"""A 100 Continue that the client waited for never came.
 
 What it means
-    The client announced its body with Expect: 100-continue and waited for the server's 100 (Continue). None came, and the client
-    sent the body when its patience was at an end: curl, Go and .NET wait 1 s, the .NET Framework 350 ms, Apache HttpClient 3 s.
+    The client announced its body with Expect: 100-continue and waited for the server's 100 (Continue). None came, and the
+    client sent the body when its timeout expired. That timeout is 1 s in curl, Go and .NET, 350 ms in the .NET Framework and 3
+    s in Apache HttpClient.
 
 Why it hurts
-    Every such request takes that time longer. HTTP clients send Expect on their own (curl does for large bodies), so that
-    nobody looks for it.
+    Every such request takes that much longer. HTTP clients send Expect on their own (curl does for large bodies), so nobody
+    looks for it.
 
 How it is proved
-    The request says Expect: 100-continue, no interim response was seen, and the first byte of its body came at least 250 ms
-    after its head was complete. None of the first three pauses within the body, less a round trip, is half as long as that:
-    a client whose source is slow would have been as late without Expect.
+    The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250 ms
+    after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of that. A
+    client with a slow source would have been as late without Expect.
 
 What it is not
-    A client that does not wait, and reads what it sends from a slow source. A server that answers 100, be it late. A final
-    response before the body. An upload that takes its time once it has begun, a body that was lost and sent again.
+    A client may not wait at all and read its body from a slow source. A server may send the 100 late, or a final response
+    before the body. An upload may be slow after it has begun. A body may be lost and retransmitted.
 
 What to do
     Let the server answer 100 (Continue), or let the client send the body at once.
@@ -38,7 +39,8 @@ RULE = Rule(
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
     "{body_bytes:,} bytes of the body after {wait}{timer}.",
-    remedy="Let the client send its body without waiting, or the server (or the proxy before it) answer 100 (Continue). ",
+    remedy="Let the client send its body without waiting, or let the server (or the proxy in front of it) answer 100 "
+    "(Continue). ",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
     explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),
@@ -55,23 +57,23 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("250 ms", "the shortest known patience of a client is 350 ms; a late body alone is not proof")
+MIN_WAIT = Threshold("250 ms", "the shortest known timeout of a client is 350 ms; a late body alone is no proof")
 
 _TIMERS = (
-    (330, 450, ", the patience of the .NET Framework (350 ms)"),
-    (950, 1_200, ", the patience of curl, Go and .NET (1 s)"),
-    (2_900, 3_300, ", the patience of Apache HttpClient (3 s)"),
+    (330, 450, ", the timeout of the .NET Framework (350 ms)"),
+    (950, 1_200, ", the timeout of curl, Go and .NET (1 s)"),
+    (2_900, 3_300, ", the timeout of Apache HttpClient (3 s)"),
 )
-"""From, to (ms), and whose timer that is."""
+"""The range of a wait (ms), and the client whose timeout that is."""
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("request_expect_continue")
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request whose body waited for an interim response."""
+    """Return a row per request whose body waited for an interim response."""
     c = pl.col
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")

@@ -1,38 +1,40 @@
 """A long transfer was limited by a buffer at one of its ends.
 
 What it means
-    A sender may have no more bytes on their way than the receiver's window allows, and keeps what it has sent in its own send
-    buffer until it is acknowledged. Both pass one buffer per round trip, whatever the network could carry: 64 kB per
-    80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
+    A sender may have no more bytes in flight than the receiver's window allows. It also keeps sent data in its own send buffer
+    until the data is acknowledged. Either way one buffer is transferred per round trip, whatever the network could carry: 64 kB
+    per 80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
 
-    Kinds: receive-window, the window that the receiver announced; no-window-scaling, a window that cannot grow beyond
-    65,535 bytes, because the option for that was missing in a SYN (RFC 7323); send-buffer, what was in flight kept to a ceiling
-    below the window.
+    Kind receive-window: the limit is the window that the receiver announced. Kind no-window-scaling: the window cannot grow
+    beyond 65,535 bytes, because a SYN lacks the window scale option (RFC 7323). Kind send-buffer: the bytes in flight reached a
+    ceiling below the window.
 
 Why it hurts
-    Downloads and uploads over a long way stay slow on a fast network, each connection by itself. Several connections at
+    Downloads and uploads over a long distance stay slow on a fast network, each connection by itself. Several connections at
     once hide it.
 
 How it is proved
-    The time of a body of at least 1 s and 40 segments is divided by round trips. One belongs to the receiver's window if that
-    was filled up to less than a segment in it (as the sender saw it, wherever the capture was taken), as wide as it has ever
-    been, and if the round trip did not become longer by it: where queues are full, a larger window only makes them longer. One
-    belongs to the send buffer if the most in flight is what it was in most of ten round trips or more, does not grow, and leaves
-    room for two segments in the window. The buffer took 60 % of the time, and the round trip is at least 5 ms.
+    The body takes at least 1 s and has 40 segments or more. Its time is divided into round trips.
 
-    For send-buffer confidence is low: a congestion window that does not grow and a program that writes at a steady pace
-    can look the same.
+    A round trip is limited by the receiver's window on three conditions. The sender filled the window up to less than a segment
+    (as the sender saw it, at any capture point). The window was as large as it has ever been. The round trip did not become
+    longer: if queues are full, a larger window only makes them longer.
+
+    A round trip is limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was reached in most
+    of ten round trips or more, does not grow, and leaves room for two segments in the window.
+
+    The buffer took 60 % of the time, and the round trip is at least 5 ms. For send-buffer confidence is low: a congestion
+    window that does not grow, and a program that writes at a steady pace, can look the same.
 
 What it is not
-    Slow start and a congestion window that grows. Losses. A program that has nothing to send (by its time stamps, too, where its
-    segments carry any: else the path stood still). A receiver that does not read: its
-    window shrinks below what it was (and where it closes, that is zero-window-stall). A path whose queues are full. A connection
-    whose handshake was not captured: the scale of its windows is unknown.
+    Slow start, a growing congestion window and losses are other limits. A program may have nothing to send; if segments carry
+    timestamps, they must confirm that, because otherwise the path stood still. A receiver that does not read shrinks its window
+    (if it closes, that is zero-window-stall). A path may have full queues. Without the handshake in the capture, the scale of
+    the windows is unknown.
 
 What to do
-    Let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF switches that off. Raise the
-    limits of the kernel where bandwidth x round trip is more than they allow. See that nothing removes the option for window
-    scaling from SYNs.
+    Let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off. Raise the limits of the kernel
+    if bandwidth x round trip is larger than they allow. Check that nothing removes the window scale option from SYNs.
 
 References
     RFC 7323 section 2. Zhang et al., SIGCOMM 2002.
@@ -49,7 +51,7 @@ from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
 _WINDOW = (
     "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of the {side} was full: the "
-    "{peer} may have {window:,} bytes on their way, and has to wait a round trip of {rtt} for their ACK. {window:,} bytes / "
+    "{peer} may have {window:,} bytes in flight, and has to wait a round trip of {rtt} for their ACK. {window:,} bytes / "
     "{rtt} = {limit} at most, whatever the path can carry"
 )
 _NEEDED = " For 100 Mbit/s over this round trip it takes {needed:,} bytes (bandwidth x round trip)."
@@ -58,28 +60,28 @@ _CHECK = " On Linux `ss -ti` at the {peer} shows it as rwnd_limited."
 RULE = Rule(
     severity="note",
     title={
-        "receive-window": "The receive window of the {side}, {window:,} bytes, kept the {what} to {rate}",
-        "no-window-scaling": "Without window scaling the {what} came to {rate}: {window:,} bytes per round trip of {rtt}",
-        "send-buffer": "The {side} kept to {window:,} bytes on their way, and the {what} to {rate}",
+        "receive-window": "The receive window of the {side}, {window:,} bytes, limited the {what} to {rate}",
+        "no-window-scaling": "Without window scaling the {what} reached only {rate}: {window:,} bytes per round trip of {rtt}",
+        "send-buffer": "The {side} had at most {window:,} bytes in flight, which limited the {what} to {rate}",
     },
     message={
         "receive-window": _WINDOW + ".{rest}" + _NEEDED,
         "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of "
-        "its receiver was full, and it can be no larger: the SYN of the {side} does not offer to scale windows, so that none of "
+        "its receiver was full, and it cannot be larger: the SYN of the {side} lacks the window scale option, so no window of "
         "this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the path can carry.{rest}"
         + _NEEDED,
         "send-buffer": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the {side} had about "
-        "as much on its way in each round trip, {window:,} bytes, although the {peer} announced a window of {announced:,} bytes. "
-        "{window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
+        "the same amount in flight in each round trip, {window:,} bytes, although the {peer} announced a window of "
+        "{announced:,} bytes. {window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
     },
     remedy={
         "receive-window": "Let the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
-        "net.ipv4.tcp_rmem, unless the program sets SO_RCVBUF: remove that (nginx: rcvbuf of listen; Apache httpd: "
+        "net.ipv4.tcp_rmem, unless the program sets SO_RCVBUF: remove that setting (nginx: rcvbuf of listen; Apache httpd: "
         "ReceiveBufferSize; HAProxy: tune.rcvbuf.client, tune.rcvbuf.server), or raise the limit above bandwidth x round trip. "
         "On Windows `netsh interface tcp show global` should say normal as its Receive Window Auto-Tuning Level." + _CHECK,
         "no-window-scaling": "Let the {side} offer window scaling: net.ipv4.tcp_window_scaling = 1 on Linux (the default), a "
         "Receive Window Auto-Tuning Level of normal on Windows (`netsh interface tcp show global`). If the SYN has the option "
-        "where it leaves the {side}, something on the way removes it: look for firewalls and balancers that normalize TCP "
+        "when it leaves the {side}, something on the path removes it: look for firewalls and balancers that normalize TCP "
         "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies keeps the "
         "option only together with time stamps.",
         "send-buffer": "On Linux `ss -ti` at the {side} tells, while such a transfer runs, whether it is sndbuf_limited, or "
@@ -100,11 +102,11 @@ RULE = Rule(
 )
 
 MIN_TIME = Threshold("1 s", "what users notice as slow; shorter transfers end in slow start")
-MIN_SHARE = Threshold("60 %", "of the time of the body; what takes less is not what limits it")
+MIN_SHARE = Threshold("60 %", "of the time of the body; a buffer that takes less is not the limit")
 MIN_RTT = Threshold("5 ms", "below it even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as round trips")
-MIN_UNSCALED = Threshold("32768 bytes", "a window below half of what it can be without scaling is small for another reason")
+MIN_UNSCALED = Threshold("32768 bytes", "a window below half of the maximum without scaling is small for another reason")
 LARGEST_UNSCALED = 65_535
-"""Bytes: what the window field holds."""
+"""The largest value of the window field, in bytes."""
 EXAMPLE = 12_500_000
 """Bytes per second: 100 Mbit/s."""
 
@@ -115,7 +117,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per long body that a buffer limited."""
+    """Return a row per long body that a buffer limited."""
     c = pl.col
     took = c("time") - c("start")
     window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
@@ -175,7 +177,7 @@ def _kind(is_window: pl.Expr) -> pl.Expr:
 
 
 def _side() -> pl.Expr:
-    """Who has to change something. A server offers to scale windows only to a client that does."""
+    """Return the side that must change. A server sends the window scale option only if the client does."""
     c = pl.col
     is_server = c("role") == SERVER
     sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))
@@ -187,14 +189,14 @@ def _side() -> pl.Expr:
 
 
 def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
-    """Bytes in a time as text, "0.8 MB/s"."""
+    """Format bytes per time, "0.8 MB/s"."""
     rate = size.cast(pl.Float64) * SECOND / time
     megabytes = pl.format("{} MB/s", (rate / 1e6).round_sig_figs(2))
     return pl.when(rate < 1e5).then(pl.format("{} kB/s", (rate / 1e3).round_sig_figs(2))).otherwise(megabytes)
 
 
 def _rest() -> pl.Expr:
-    """What took the rest of the time."""
+    """Say what took the rest of the time."""
     c = pl.col
     parts = [
         pl.when(c(name) * 20 >= c("took")).then(pl.format("{} {} %", pl.lit(word), c(name) * 100 // c("took")))
@@ -205,9 +207,9 @@ def _rest() -> pl.Expr:
 
 
 def _shown(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
-    """The frames that prove a kind; null in the others."""
+    """Return the frames that prove a kind, null for the other kinds."""
     c = pl.col
-    # the server's says nothing where the client's does not have the option
+    # the server's SYN-ACK lacks the option anyway if the client's SYN does
     is_server = c("role") == SERVER
     syns = [
         pl.when(lacks_scaling & (c(f"scaling_{of}") == 0) & (is_client | (c(f"scaling_{other}") == 1)))
@@ -220,13 +222,13 @@ def _shown(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
 
 
 def _evidence() -> pl.Expr:
-    unscaled = "a SYN without the option for window scaling"
+    unscaled = "a SYN without the window scale option"
     return evidence(
         ("syn_own_frame", "syn_own_time", unscaled),
         ("syn_peer_frame", "syn_peer_time", unscaled),
         ("first_frame", "start", "the body begins"),
         ("window_frame", "window_time", pl.format("announces a window of {} bytes", "window")),
-        ("filled_frame", "filled_time", pl.format("fills it: what follows has to wait for an ACK, {}", duration(pl.col("rtt")))),
-        ("in_flight_frame", "in_flight_time", pl.format("with it {} bytes are in flight, the most there were", "in_flight")),
+        ("filled_frame", "filled_time", pl.format("fills it: later data has to wait for an ACK, {}", duration(pl.col("rtt")))),
+        ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
         ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),
     )

@@ -1,29 +1,30 @@
-"""Nothing moved until a lost segment was sent again.
+"""A connection stood still until a lost segment was retransmitted.
 
 What it means
-    A segment or its acknowledgement was lost, and the connection stood still until the sender noticed. Its
-    retransmission timer told it (kind timeout): 200 ms at the least on Linux, and doubled with each try
-    (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip, or a few when queues are full.
+    A segment or its acknowledgment was lost, and the connection stood still until the sender noticed. Kind timeout: the
+    retransmission timer expired, which takes at least 200 ms on Linux and doubles with each try (RFC 6298). Kind fast: three
+    duplicate ACKs reported the loss (RFC 5681), which takes a round trip, or a few if queues are full.
 
 Why it hurts
-    A lost packet costs an exchange that would have taken a few milliseconds the whole timer. Short exchanges suffer
-    most: after the last segment of a message nothing follows that could bring duplicate ACKs.
+    A lost packet adds the complete timeout to an exchange that would have taken a few milliseconds. Short exchanges suffer
+    most: after the last segment of a message no data follows that could cause duplicate ACKs.
 
 How it is proved
-    From the last forward progress (new data, a FIN, or an ACK that advances) to the retransmission that was then acknowledged
-    nothing new was seen for at least 150 ms. Several tries are one stall. A first copy that comes late counts like a
-    retransmission when the other side's ACK was waiting for it: the loss lies before the capture point.
+    Forward progress is new data, a FIN, or an ACK that advances. None was captured for at least 150 ms before the
+    retransmission, which was then acknowledged. Several retransmissions are one stall. A first copy that comes late counts as a
+    retransmission if the other side's ACK was waiting for it: then the loss is before the capture point.
 
 What it is not
-    A retransmission for which nobody waited: the receiver had the data, as a D-SACK or an ACK shows that came too early
-    to answer it, and no answer was outstanding. A segment that was late and not lost, because it lay in a full queue for longer
-    than the timer: the ACK that ends the time echoes the time stamp of the first copy (RFC 3522; without time stamps nothing
-    tells it from a loss). An idle connection and its keep-alive probes. A server that thinks: it has acknowledged the request. A
-    copy into a closed window, or the first one after it opened: the receiver had thrown the data away, which zero-window-stall
-    reports. A last segment that was lost before the capture point looks like a pause, and is none here.
+    Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK, or an ACK that came
+    too early to answer the retransmission, shows that. A segment may be late instead of lost, because it lay in a full queue
+    for longer than the timer. Then the ACK that ends the wait echoes the timestamp of the first copy (RFC 3522); without
+    timestamps it looks like a loss. An idle connection with keep-alive probes is not stalled. A server that computes its
+    response has acknowledged the request. A copy into a closed window, or the first copy after it opened, is zero-window-stall:
+    the receiver had discarded the data. If the last segment was lost before the capture point, it looks like a pause and is not
+    reported.
 
 What to do
-    Find where packets are lost: look at the counters of interfaces and queues along the path, capture on both sides of
+    Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides of
     a suspect.
 
 References
@@ -40,27 +41,27 @@ from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SERVER
 
 _REMEDY = (
-    "Find where packets are lost between client and server: error and drop counters of the interfaces (ip -s link, ethtool -S), "
-    "of queues (tc -s qdisc) and of switches, traffic policing, overloaded wireless links. Captures from both sides of a "
-    "suspect show whether the loss lies between them."
+    "Find where packets are lost between client and server. Check the error and drop counters of interfaces (ip -s link, "
+    "ethtool -S), queues (tc -s qdisc) and switches, traffic policing, and overloaded wireless links. Captures from both sides "
+    "of a suspect show whether the loss is between them."
 )
 
 RULE = Rule(
     severity="warning",
     title={
-        "timeout": "Nothing moved for {gap} until a retransmission timer ran out",
-        "fast": "Nothing moved for {gap} until a segment that was reported missing was sent again",
+        "timeout": "The connection stood still for {gap} until a retransmission timer expired",
+        "fast": "The connection stood still for {gap} until a segment reported as missing was retransmitted",
     },
     message={
         "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed when its "
-        "retransmission timer ran out (at least 200 ms on Linux, and longer with each try); {again}.",
-        "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs told the "
-        "sender that a segment was missing; {again}.",
+        "retransmission timer expired (at least 200 ms on Linux, longer with each try); {again}.",
+        "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs "
+        "reported a missing segment; {again}.",
     },
     remedy={
         "timeout": _REMEDY
-        + " Selective acknowledgements and tail loss probes (RFC 2018, RFC 8985; on by default in Linux) spare "
-        "many of these timeouts: see that neither a sysctl nor a middlebox turns them off.",
+        + " Selective acknowledgments and tail loss probes (RFC 2018, RFC 8985; on by default in Linux) prevent "
+        "many of these timeouts: check that neither a sysctl nor a middlebox turns them off.",
         "fast": _REMEDY,
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
@@ -77,14 +78,14 @@ RULE = Rule(
 MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
 EARLIEST_RETRANSMISSION = Threshold(
     "50 ms",
-    "without progress before a retransmission that counts; reordering, tail loss probes and round trips cause sooner ones",
+    "without progress before a retransmission; reordering, tail loss probes and round trips cause shorter gaps",
 )
 MAX_ANSWER = Threshold(
     "5 s",
-    "an ACK takes a round trip and a timer below 500 ms; what comes later than the slowest paths allow answers something else",
+    "an ACK takes a round trip and a timer below 500 ms; a later one, even on the slowest path, answers another segment",
 )
-DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
-FAST = Threshold("4 round trips", "duplicate ACKs mend a loss in one, or in some more with full queues; later it was the timer")
+DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
+FAST = Threshold("4 round trips", "duplicate ACKs repair a loss in one, or in a few with full queues; later it was the timer")
 
 
 def cutoffs() -> dict[str, int]:
@@ -93,10 +94,10 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per ACK that shows that a retransmission ended a time without forward progress."""
+    """Return a row per ACK which shows that a retransmission ended a time without forward progress."""
     c = pl.col
     gap = c("retransmitted_time") - c("stall_time")
-    # a second try comes by the timer, and so does one that is much later than the duplicate ACKs
+    # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
     soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
     told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("retransmission_count") == 1) & soon
     kind = pl.when(told).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
@@ -107,7 +108,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
             "connection",
-            # the ACK may be a request: settling finds what had waited
+            # the ACK may be a request, so settling finds the exchange that had waited
             pl.lit(None, pl.Int32).alias("exchange"),
             kind.alias("kind"),
             pl.lit(None, pl.String).alias("side"),
@@ -124,7 +125,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             c("retransmission_count").alias("tries"),
             evidence(
                 ("stall_frame", "stall_time", "the last forward progress"),
-                ("first_retransmission_frame", "first_retransmission_time", "sent again, in vain"),
+                ("first_retransmission_frame", "first_retransmission_time", "retransmitted, also lost"),
                 ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
                 ("frame", "time", "its acknowledgement"),
             ),
@@ -133,14 +134,14 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _early() -> pl.Expr:
-    """The ACK came before one could have answered the retransmission: the receiver had the data without it."""
+    """Return whether the ACK came too early to answer the retransmission, so the receiver already had the data."""
     rtt = pl.col("rtt_own")
     earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
     return (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
 
 
 def _somebody_waited() -> pl.Expr:
-    """The receiver lacked the data; or it had them, and an answer to them was due (an early one has come with this ACK)."""
+    """Return whether the receiver lacked the data, or had it and owed a response (which may have come with this ACK)."""
     answer_due = pl.col("http") & pl.col("message_incomplete")
     had = pl.col("dsack") | _early()
     return ~had | (answer_due & (~_early() | (pl.col("new_bytes") > 0)))
@@ -154,15 +155,15 @@ def _confidence() -> pl.Expr:
 
 
 def _lost() -> pl.Expr:
-    """What was lost, as far as the capture can tell; this row is the receiver's."""
+    """Say what was lost, as far as the capture shows it. The row belongs to the receiver."""
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
     return (
         pl.when(pl.col("retransmitted_late"))
-        .then(pl.format("a segment of the {} was lost before it came to the capture point", what))
+        .then(pl.format("a segment of the {} was lost before the capture point", what))
         .when(pl.col("http") & (pl.col("role") == SERVER))
         .then(pl.lit("the request or its answer was lost"))
-        .otherwise(pl.format("a segment of the {}, or its acknowledgement, was lost", what))
+        .otherwise(pl.format("a segment of the {}, or its acknowledgment, was lost", what))
     )
 
 
@@ -173,11 +174,11 @@ def _again() -> pl.Expr:
         pl.when(pl.col("retransmitted_late"))
         .then(pl.format("the missing {} then came, and were acknowledged", what))
         .when(tries > 1)
-        .then(pl.format("it sent the {} again, {} times until they were acknowledged", what, tries))
-        .otherwise(pl.format("it sent the {} again, and they were acknowledged", what))
+        .then(pl.format("it retransmitted the {} {} times until they were acknowledged", what, tries))
+        .otherwise(pl.format("it retransmitted the {}, and they were acknowledged", what))
     )
 
 
 def _recovery_note(gap: pl.Expr) -> pl.Expr:
-    copy = pl.when(pl.col("retransmitted_late")).then(pl.lit("what was missing comes")).otherwise(pl.lit("sent again"))
+    copy = pl.when(pl.col("retransmitted_late")).then(pl.lit("the missing segment comes")).otherwise(pl.lit("retransmitted"))
     return pl.format("{} after {} without progress", copy, duration(gap))

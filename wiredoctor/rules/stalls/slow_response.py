@@ -1,28 +1,28 @@
-"""The server took long to begin its answer.
+"""The server was slow to begin its response.
 
 What it means
-    The whole request had reached the server, and its first byte of an answer came a second or more later. The network took no
-    part in that: the round trip is subtracted. The server thought: a slow query, a lock, a call to another service, a cold
-    start.
+    The complete request had reached the server, and the first byte of the response came a second or more later. The network is
+    not the cause, because the round trip is subtracted. The server needed the time: a slow query, a lock, a call to another
+    service, or a cold start.
 
 Why it hurts
-    The user waits. Whether that is a fault only the server's owner knows: long polling is meant to wait.
+    The user waits. Only the owner of the server knows whether that is a fault: long polling waits on purpose.
 
 How it is proved
-    First byte of the response, less the last byte of the request, less the round trip between capture point and server is
-    at least 1 s. Of pipelined requests the time counts from when the response before it was over, and where the server was
-    heard in between with an interim response such as 102 or 103, from the last of these.
+    The time from the last byte of the request to the first byte of the response, less the round trip between capture point and
+    server, is at least 1 s. For pipelined requests it counts from the end of the previous response. If the server sent an
+    interim response such as 102 or 103, it counts from the last of these.
 
-    Where a capture holds both sides of a gateway, time in which a server behind it was asked belongs to that server; what is left
-    to the gateway counts if it is 1 s or more (in-gateway).
+    If a capture holds both sides of a gateway, the time of a server behind it belongs to that server. The rest counts as the
+    gateway's own if it is 1 s or more (in-gateway).
 
 What it is not
-    A stall of the connection: where one is found in that time, it is the one reported. An upload that takes long. A
-    response that takes long once it has begun, as a stream of events does. In a capture that lacks packets, a response
-    that may answer a later request. A server that says every half second that it is still at work.
+    A stall of the connection is reported as such if one is found in that time. A long upload, and a response that is slow after
+    it has begun, such as an event stream, are something else. So is a server that reports every half second that it is still
+    working. If the capture lacks packets, the response may answer a later request.
 
 What to do
-    Look into the server: its access log with times, a trace of the request, the slow query log of its database.
+    Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
 
 References
     RFC 9110 section 15.2.
@@ -39,22 +39,22 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity={None: "note", "in-gateway": "note"},
     title={
-        None: "The server thought for {wait} before it answered {request}",
-        "in-gateway": "The gateway itself took {wait} before it answered {request}",
+        None: "The server needed {wait} before it answered {request}",
+        "in-gateway": "The gateway itself needed {wait} before it answered {request}",
     },
     message={
-        None: "{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the "
+        None: "{since}. The response ({status}) began {wait} later{uncounted}. No segment was lost or held back in between: the "
         "time was spent in the server or behind it.",
-        "in-gateway": "{since}; the gateway took {wait} until the response ({status}) began in which it waited for no server "
-        "behind it.",
+        "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
+        "server behind it.",
     },
     remedy={
-        None: "Find out what the server does in that time: time the request in its access log, trace it through the services "
-        "that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), nothing is "
-        "wrong.",
-        "in-gateway": "See what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and timeout "
-        "queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind, a lookup "
-        "of its name.",
+        None: "Find out what the server does in that time: log the time of the request in its access log, trace it through the "
+        "services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), "
+        "nothing is wrong.",
+        "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
+        "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind, "
+        "or a DNS lookup.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -65,7 +65,7 @@ RULE = Rule(
         Advice(
             "server",
             "nginx",
-            "nginx: $request_time and $upstream_response_time in log_format tell whether the time is spent behind it.",
+            "nginx: $request_time and $upstream_response_time in log_format show whether the time is spent behind it.",
         ),
         Advice("server", "Apache", "Apache: %D in LogFormat logs the time of each request in microseconds."),
         Advice("server", "IIS|Microsoft", "IIS: the field time-taken of its log, and Failed Request Tracing, show it."),
@@ -73,19 +73,19 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("1 s", "what users notice as waiting; faster answers are nobody's complaint")
+MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely complain about a shorter one")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response that began late."""
+    """Return a row per response that began late."""
     c = pl.col
     begin = pl.max_horizontal("request_end", "previous_end", "heard")
-    # a response behind another one has the same way as that
+    # a pipelined response took the same path as the one before it, so no round trip is subtracted
     wait = pl.min_horizontal(
         c("response_start") - c("request_end") - c("rtt_server"),
         c("response_start") - c("previous_end"),
@@ -133,7 +133,7 @@ def _of_another() -> pl.Expr:
 
 
 def _heard() -> pl.Expr:
-    """When the server was last heard of behind the request. A 100 says that the body may come, nothing of the answer."""
+    """Return the time of the last interim response after the request, except a 100, which only asks for the body."""
     c = pl.col
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()
@@ -145,16 +145,16 @@ def _was_heard(begin: pl.Expr) -> pl.Expr:
 
 
 def _since(begin: pl.Expr) -> pl.Expr:
-    free = pl.lit("The request was complete and the connection free")
+    free = pl.lit("The request was complete, and the connection was free")
     heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
     return pl.when(_was_heard(begin)).then(heard).otherwise(free)
 
 
 def _uncounted(begin: pl.Expr) -> pl.Expr:
-    round_trip = pl.format(", the round trip to the server ({}) not counted", duration(pl.col("rtt_server")))
+    round_trip = pl.format(", not counting the round trip to the server ({})", duration(pl.col("rtt_server")))
     return pl.when(begin == pl.col("request_end")).then(round_trip).otherwise(pl.lit(""))
 
 
 def _answer_note(begin: pl.Expr, wait: pl.Expr) -> pl.Expr:
-    behind = pl.when(_was_heard(begin)).then(pl.format(" than the interim {}", pl.col("interim").list.last()))
-    return pl.format("the first byte of the response, {} later{}", duration(wait), behind.otherwise(pl.lit("")))
+    behind = pl.when(_was_heard(begin)).then(pl.format(" after the interim {}", pl.col("interim").list.last()))
+    return pl.format("the first byte of the response, {}{}", duration(wait), behind.otherwise(pl.lit(" later")))

@@ -1,23 +1,23 @@
-"""Of several servers that answer the same requests, one is slow.
+"""One of several servers that answer the same requests is slow.
 
 What it means
-    A client sends the same requests to several servers, as behind a balancer or a name with several addresses. One of them takes
-    at least five times as long as the others to answer.
+    A client sends the same requests to several servers, as behind a balancer or a name with several addresses. One of them
+    takes at least five times as long as the others to answer.
 
 Why it hurts
-    One request in so many is slow, seemingly at random. Averages hide it, and a test that reaches another server finds nothing.
-    A round-robin balancer sends the slow server as many requests as the others.
+    Some requests are slow, seemingly at random. Averages hide it, and a test that reaches another server finds nothing. A
+    round-robin balancer sends the slow server as many requests as the others.
 
 How it is proved
-    Two or more servers (addresses or ports) gave the same client ten or more answers each for the same method, site and path
-    (digits in it do not count). From the end of a request to the beginning of its response, without the round trip, the slow one
-    takes five times the median of the others or more, and 100 ms more or longer; three in four of its answers take longer than
-    nine in ten of theirs.
+    Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path
+    (digits in it do not count). The time is that from the end of a request to the beginning of its response, less the round
+    trip. For the slow server it is at least five times the median of the others, and 100 ms longer or more. Three in four of
+    its responses take longer than nine in ten of theirs.
 
 What it is not
-    Servers of different sites, or whose answers differ in size: they do different work. Programs that watch servers and ask all
-    of them the same (Prometheus, health checks). A server that is slow at times: slow-response. Time lost in TCP: the
-    other rules about stalls report it.
+    Servers of different sites, or whose responses differ in size, do different work. Programs that watch servers send the same
+    requests to all of them (Prometheus, health checks). A server that is slow only at times is slow-response. Time lost in TCP
+    is reported by the other rules about stalls.
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
@@ -38,11 +38,11 @@ from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
     severity="warning",
-    title="One of {servers} servers is slow: {median}, where the others take {usual_time}",
-    message="{server} took {median} (median) to answer {what}, {requests:,} times. For the same requests {others}. It got "
-    "{share} % of {all_requests:,} requests; beyond the median of the others these took {delay}.",
-    remedy="Take {server} out of the rotation, and look what it does not have in common with the others: load, disk, caches, "
-    "memory, neighbors on the same machine, its way to the database. Let the balancer prefer servers with few open requests "
+    title="One of {servers} servers is slow: it takes {median}, the others {usual_time}",
+    message="{server} took {median} (median of {requests:,}) to answer {what}. For the same requests {others}. It got "
+    "{share} % of {all_requests:,} requests, which took {delay} longer in total than at the others' median.",
+    remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
+    "memory, neighbors on the same machine, its path to the database. Let the balancer prefer servers with few open requests "
     "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -55,23 +55,23 @@ RULE = Rule(
     any_order=True,
 )
 
-ENOUGH = Threshold("10 exchanges", "of each server: the median of fewer says little")
-TIMES = Threshold("5 times", "servers that share a load differ by less, also where one has an older processor")
-BEYOND = Threshold("100 ms", "what users notice; of two fast servers one may well take five times as long")
-ABOVE = Threshold("75 %", "a server that is slow always, not at times")
-USUAL = Threshold("90 %", "of the answers of the others: theirs are slow at times, too")
-SIZES = Threshold("4 times", "answers that differ more in size are other work")
-SHOWN = Threshold("3 exchanges", "enough to look at; the medians say the rest")
+ENOUGH = Threshold("10 exchanges", "of each server; a median of fewer means little")
+TIMES = Threshold("5 times", "servers that share a load differ by less, even if one has an older processor")
+BEYOND = Threshold("100 ms", "users notice this; one of two fast servers may well take five times as long as the other")
+ABOVE = Threshold("75 %", "of its responses, so it is slow always and not only at times")
+USUAL = Threshold("90 %", "of the responses of the others, which are slow at times, too")
+SIZES = Threshold("4 times", "responses that differ more in size mean different work")
+SHOWN = Threshold("3 exchanges", "shown as evidence; the message has the medians")
 LISTED = Threshold("5 servers", "more are counted")
 
 _SMALL = 4096
-"""Bytes by which sizes may differ whatever they are."""
+"""Sizes may always differ by this many bytes."""
 
 _WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
-"""User-Agent of programs that ask unlike servers the same."""
+"""A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
-"""A Host field that is an address, or nothing: it says nothing of the site."""
+"""A pattern for a Host field that does not name the site: an address, or nothing."""
 
 
 def _slow() -> pl.Expr:
@@ -79,31 +79,31 @@ def _slow() -> pl.Expr:
 
 
 def _least() -> int:
-    """How many slow answers there are at least where one server is slow."""
+    """Return how many slow responses there are at least if one server is slow."""
     return ENOUGH.value * ABOVE.value // 100
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per answer to a request that a server has often answered slowly: whose, when, and how long it took."""
+    """Return a row per response to requests that some server often answers slowly."""
     c = pl.col
     answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_WATCHES)
     known = connections.select("connection", "client_host", "server")
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
     places = c("client_host").first()
     slow = _keyed(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
-    # the others are compared with these only: most hosts are never looked at
+    # only servers of the same requests are compared with these; most hosts are never examined
     asking = known.join(slow.select("client_host").unique(), on="client_host", how="semi")
     return _keyed(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
 
 
 def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """What is needed of each exchange, and the `key` of what was asked by whom: a hash of client host, method, site and path."""
+    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site and path."""
     c = pl.col
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
@@ -125,7 +125,7 @@ def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """A row per slow server and path."""
+    """Return a row per slow server and path."""
     c = pl.col
     place = ["key", "server"]
     groups = rows.group_by(place).agg(
@@ -141,12 +141,12 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Each of `slow` with each other server of the same requests, whose columns end with `_other`."""
+    """Pair each row of `slow` with the other servers of the same requests, whose columns end with `_other`."""
     return slow.join(groups, on="key", suffix="_other").filter(pl.col("server") != pl.col("server_other"))
 
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
-    """The servers whose median is far above that of the others, which are asked for as large answers."""
+    """Return the servers whose median is far above that of others with responses of a similar size."""
     c = pl.col
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
@@ -165,7 +165,7 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Of each slow server the share of its answers that took longer than nearly all of the others, and what they cost."""
+    """Add per slow server the share of responses that took longer than nearly all others, and the lost time."""
     c = pl.col
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))
@@ -178,7 +178,7 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """What a candidate has: of a path that several clients asked for, the words are those of the busiest client."""
+    """Return the columns of candidates. If several clients requested a path, the texts are about the busiest client."""
     c = pl.col
     place = ["key", "server"]
     own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")
@@ -232,7 +232,7 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
 
 
 def _shown() -> pl.Expr:
-    """The first requests that it got, and its answers."""
+    """Return the first requests of the slow server and its responses as evidence."""
     c = pl.col
     items = [
         packet("request_frame", "request_start", pl.format("{} is asked", "server")),
@@ -242,7 +242,7 @@ def _shown() -> pl.Expr:
 
 
 def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """The medians of the others, side by side."""
+    """Format the medians of the other servers."""
     c = pl.col
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
     one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
@@ -255,7 +255,7 @@ def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
             *("key", "server"),
             (
                 c("one").list.join(", ")
-                + pl.when(c("beyond") > 0).then(pl.format(", and {} more as long", "beyond")).otherwise(pl.lit(""))
+                + pl.when(c("beyond") > 0).then(pl.format(", and {} more about as long", "beyond")).otherwise(pl.lit(""))
             ).alias("listed"),
         )
     )

@@ -1,36 +1,38 @@
-"""Data was sent again and again, and nothing acknowledged it.
+"""Data was retransmitted again and again, and never acknowledged.
 
 What it means
-    The kernel of the receiver acknowledges whatever arrives, whether its application is slow, busy or stopped. If the same
-    data is sent four times and no ACK comes back, packets are lost between the two hosts, all of them or all of a kind, or
-    the receiver is gone.
+    The kernel of the receiver acknowledges everything that arrives, even if its application is slow, busy or stopped. If the
+    same data is sent four times and no ACK comes back, the path between the hosts loses all packets, or all of one kind. Or the
+    receiver is gone.
 
-    Kinds: too-large, a router reports by ICMP that segments are larger than the next link carries; large-only, full
-    segments are lost while smaller ones arrive, which is a path MTU black hole; unreachable, a router reports by ICMP that
-    it cannot deliver them; after-idle, the connection had been idle, and a NAT, a firewall or a balancer has forgotten it;
-    mid-message, the path broke while a message was under way; gone, none of these.
+    Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full segments
+    are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP that it
+    cannot deliver them. Kind after-idle: the connection had been idle, and a NAT, a firewall or a balancer has forgotten it.
+    Kind mid-message: the path broke while a message was being sent. Kind gone: none of these.
 
 Why it hurts
-    The application waits for a timeout of its own: Linux repeats data for 15 minutes before it gives up. Users see "read
+    The application waits for a timeout of its own: Linux retransmits data for 15 minutes before it gives up. Users see "read
     timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
-    Data of more than one byte, or a FIN whose sender still had to receive the rest of a message, was sent four times over
-    a second or more, or three times before the sender gave up (RST, FIN, or the same request on a new connection). No ACK
-    covers its first byte, although the receiver had acknowledged the handshake or earlier data in this capture, and its
-    window was not closed. On the receiver's side of the fault the same data comes again three times over 0.8 s although
-    its ACK had passed, and nothing new follows: the acknowledgements do not arrive. That has medium confidence.
-    While it lasts, live reports it three seconds after the fourth copy.
+    The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four times
+    over a second or more. Three times are enough if the sender then gave up (RST, FIN, or the same request on a new
+    connection). No ACK covers its first byte, although the receiver had acknowledged the handshake or earlier data in this
+    capture, and its window was not closed.
+
+    If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender. Then
+    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. That has medium
+    confidence. While it lasts, live reports it three seconds after the fourth copy.
 
 What it is not
-    A server that takes its time: its kernel has acknowledged the request. Data that is acknowledged after all:
-    retransmission-stall. A closed window: zero-window-stall. A request that is answered by an RST without ACK flag:
-    keep-alive-race. Keep-alive probes, and copies after the receiver's RST. A capture with one direction, or one that ends
-    before the last copy could be acknowledged.
+    The kernel of a slow server has acknowledged the request. Data that is acknowledged in the end is retransmission-stall. A
+    closed window is zero-window-stall. A request that gets an RST without ACK flag is keep-alive-race. Keep-alive probes, and
+    copies after the receiver's RST, do not count. A capture may have only one direction, or end before the last copy can be
+    acknowledged.
 
 What to do
-    See the kind. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
-    connections earlier or send keep-alive probes. Else capture on the path to see where the packets end.
+    The kind decides. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
+    connections earlier or send keep-alive probes. Otherwise capture on the path to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -49,42 +51,42 @@ from wiredoctor.tables import CLIENT, SERVER
 
 _SENT = "{sent_again} {seen}"
 _FIND = (
-    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end; look "
-    "at its log, its drop counters and its failovers at that time. "
+    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. Check "
+    "its log, its drop counters and its failovers at that time. "
 )
 _LIMIT = (
-    "So that the application does not wait for the kernel, which repeats data for 15 minutes on Linux, give requests a "
-    "timeout, or set TCP_USER_TIMEOUT (net.ipv4.tcp_retries2 for the whole host)."
+    "The kernel retransmits data for 15 minutes on Linux. Give requests a timeout, or set TCP_USER_TIMEOUT "
+    "(net.ipv4.tcp_retries2 for the whole host), so that the application does not wait that long."
 )
 _SIZES = (
     "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
-    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they tell the "
-    "sender the size. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Else lower the MTU of the sender's "
-    "interface or route (ip route change ... mtu N) to what a VPN or tunnel leaves."
+    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they report "
+    "the size to the sender. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Otherwise lower the MTU of the "
+    "sender's interface or route (ip route change ... mtu N) to the size that a VPN or tunnel leaves."
 )
 
 RULE = Rule(
     severity="error",
     title={
-        "too-large": "Segments of the {sender} are too large for a link on the way, which carries {mtu:,} bytes",
-        "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, smaller ones do",
+        "too-large": "Segments of the {sender} are too large for a link on the path, which carries {mtu:,} bytes",
+        "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, but smaller ones do",
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
-        "after-idle": "After {idle} idle nothing acknowledged what the {sender} sent: the path seems to have forgotten the "
+        "after-idle": "After {idle} idle the {sender}'s data was never acknowledged: the path has probably forgotten the "
         "connection",
-        "mid-message": "The path broke in the middle of a message: nothing acknowledged what the {sender} sent",
-        "gone": "Nothing acknowledged what the {sender} sent, {copies} times",
+        "mid-message": "The path broke in the middle of a message: the {sender}'s data was never acknowledged",
+        "gone": "The {sender} sent data {copies} times, and it was never acknowledged",
     },
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
         "it, or it ignores it.",
         "large-only": _SENT
         + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
-        "alive meanwhile ({alive}). A link on the way carries no packets of that size, and the ICMP message that should say so "
-        "does not arrive: a path MTU black hole.{others}",
+        "alive at that time ({alive}). A link on the path carries no packets of that size, and the ICMP message that should "
+        "report it does not arrive: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT
         + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
-        "for each connection and drops it after some time without packets; it says nothing then and discards what comes later."
+        "for each connection and drops it after some time without packets. Then it silently discards later packets."
         "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
         "240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
         "mid-message": _SENT + "{context} {fate}{others}",
@@ -93,11 +95,11 @@ RULE = Rule(
     remedy={
         "too-large": _SIZES,
         "large-only": _SIZES,
-        "unreachable": "Ask whoever runs that router or firewall why it does not deliver: a route or a host that is down, or a "
+        "unreachable": "Find out why that router or firewall does not deliver the packets: a route or a host that is down, or a "
         "rule that was changed while the connection was open. " + _LIMIT,
         "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
-        "{idle}), or keep them known: TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the system's "
-        "default of two hours is too long), or pings of the protocol. Else raise the idle timeout of the NAT, firewall or "
+        "{idle}), or keep them alive: send TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the "
+        "default of two hours is too long), or pings of the protocol. Otherwise raise the idle timeout of the NAT, firewall or "
         "balancer. " + _LIMIT,
         "mid-message": _FIND + _LIMIT,
         "gone": _FIND + _LIMIT,
@@ -123,15 +125,17 @@ RULE = Rule(
     ends=True,
 )
 
-COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, four in a row with growing pauses hardly ever")
-SPAN = Threshold("1 s", "four copies within less may all meet one outage of a busy link")
-GAVE_UP = Threshold("3 copies", "enough where the sender itself gave up then")
-AGAIN_SPAN = Threshold("800 ms", "copies of data that was acknowledged: three come within 1.4 s of the first on Linux")
-REST = Threshold("5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest seen were some seconds")
-ALIVE = Threshold("10 ms", "besides the round trip to the receiver: what comes sooner may have left before the first copy came")
-RECENT = Threshold("1 s", "or four round trips: so long before the first copy the receiver was certainly there")
-PATH_MTU = Threshold("536 bytes", "segments that every IPv4 path carries (RFC 9293 section 3.7.1)")
-ANSWERABLE = Threshold("500 ms", "or two round trips: for so long an ACK of the last copy may still come")
+COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, but hardly ever four in a row with growing pauses")
+SPAN = Threshold("1 s", "four copies within a shorter time may all meet one outage of a busy link")
+GAVE_UP = Threshold("3 copies", "are enough if the sender itself then gave up")
+AGAIN_SPAN = Threshold("800 ms", "between copies of acknowledged data; on Linux three come within 1.4 s of the first")
+REST = Threshold(
+    "5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest observed times were some seconds"
+)
+ALIVE = Threshold("10 ms", "and the round trip to the receiver; an earlier packet may have left before the first copy came")
+RECENT = Threshold("1 s", "or four round trips; a packet this soon before the first copy shows that the receiver was there")
+PATH_MTU = Threshold("536 bytes", "is a segment size that every IPv4 path carries (RFC 9293 section 3.7.1)")
+ANSWERABLE = Threshold("500 ms", "or two round trips; until then an ACK of the last copy may still come")
 
 
 def cutoffs() -> dict[str, int]:
@@ -140,15 +144,17 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per direction whose data was sent again and again; also those acknowledged after all, which take back early ones."""
+    """Return a row per direction with repeatedly retransmitted data, also if it was acknowledged later.
+
+    Those rows withdraw early findings."""
     c = pl.col
-    # a column `direction` would name a side that has to change something
+    # a column `direction` would name the side that must change
     found = unacknowledged.filter(_in_vain() | c("acknowledged_frame").is_not_null())
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """The candidates as their own connection shows them."""
+    """Judge the candidates by their own connection."""
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
@@ -158,7 +164,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """The candidates as all connections of the two hosts show them, one for each connection."""
+    """Judge the candidates by all connections of the two hosts, and keep one per connection."""
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select([name for name in rows.columns if name not in _COMPUTED])
@@ -167,7 +173,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _told(marked.with_columns(several.alias("same_elsewhere")))
     sure = told.filter(_enough(repeated=pl.col("repeated")))
-    # a FIN comes last: what was told before it in live stays
+    # a FIN comes last, and a finding that live reported before it stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
@@ -190,7 +196,7 @@ def _round_trip() -> pl.Expr:
 
 
 def _in_vain() -> pl.Expr:
-    """Nothing acknowledged it, although the receiver was in the capture, and its window open."""
+    """Return whether no ACK covers the data, although the receiver is in the capture and its window was open."""
     c = pl.col
     counts = (c("length") > 1) | (c("fin") & c("message_owed"))
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
@@ -198,8 +204,9 @@ def _in_vain() -> pl.Expr:
 
 
 def _taken_by_others() -> pl.Expr:
-    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race. A receiver that
-    has reset the connection acknowledges nothing any more."""
+    """Return whether keep-alive-race reports the request: an RST without ACK flag, or an earlier close of the receiver.
+
+    A receiver that has reset the connection acknowledges no more data."""
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -208,7 +215,9 @@ def _taken_by_others() -> pl.Expr:
 
 
 def _enough(*, repeated: pl.Expr) -> pl.Expr:
-    """It was sent often enough, for long enough. `repeated`: the same request may have come on a new connection."""
+    """Return whether the data was sent often enough over enough time.
+
+    `repeated`: whether the same request may have come on a new connection."""
     c = pl.col
     # the last copy may still be answered
     open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
@@ -222,7 +231,7 @@ def _enough(*, repeated: pl.Expr) -> pl.Expr:
 
 
 def _alive() -> pl.Expr:
-    """The receiver sent something after the first copy should have reached it, or reports data that was sent behind that."""
+    """Return whether the receiver sent a packet after the first copy should have arrived, or a SACK for later data."""
     c = pl.col
     later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
     return c("sack_frame").is_not_null() | later.fill_null(value=False)
@@ -232,7 +241,7 @@ def _large_only() -> pl.Expr:
     c = pl.col
     larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
     recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
-    # a receiver that repeats what was acknowledged does not get small packets either
+    # a receiver that retransmits acknowledged data does not get small packets either
     arrives = ~c("acknowledged_before") & ~c("peer_repeats")
     return larger & recently & arrives & (_alive() | c("alive_elsewhere"))
 
@@ -272,7 +281,7 @@ def _confidence() -> pl.Expr:
 
 
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    """Adds the columns of candidates and of texts."""
+    """Add the columns of candidates and of texts."""
     c = pl.col
     role = (
         pl.when(c("client_direction").is_null())
@@ -285,7 +294,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
         _kind().alias("kind"),
     )
-    # whoever closes has waited before, and no longer
+    # the sender of a FIN had waited before it, so the time before the FIN counts
     start = pl.when("fin").then(c("first_time") - c("rest")).otherwise("first_time")
     end = pl.when("fin").then("first_time").otherwise(pl.max_horizontal("last_time", "own_close_time"))
     worded = named.with_columns(
@@ -310,11 +319,11 @@ _COMPUTED = (
     *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
     *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
 )
-"""Columns that `conclude` computes again."""
+"""The columns that `conclude` computes again."""
 
 
 def _what() -> pl.Expr:
-    """What was repeated."""
+    """Say what was retransmitted."""
     c = pl.col
     message = pl.when(c("sender") == "client").then(pl.lit("the request")).otherwise(pl.lit("the response"))
     of = pl.when(c("exchange").is_not_null()).then(pl.format(" of {}", message)).otherwise(pl.lit(""))
@@ -322,28 +331,31 @@ def _what() -> pl.Expr:
 
 
 def _texts() -> list[pl.Expr]:
-    """What the message says."""
+    """Return the texts of the message."""
     c = pl.col
     nothing = pl.lit("")
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
-        "{}, although an ACK of the {} that covers it had passed here: its acknowledgements do not reach the {}.",
+        "{}, although an ACK of the {} that covers it had passed the capture point: its ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
     ended = pl.format("The {} ended the connection with an RST after the last copy.", "receiver")
     survived = pl.format(
-        " The longest idle time that a connection of the two survived in this capture is {}.", duration(c("survived_rest"))
+        " The longest idle time that a connection between the two survived in this capture is {}.", duration(c("survived_rest"))
     )
-    longest = pl.format("and the longest that was acknowledged has {}", "largest_acknowledged")
+    longest = pl.format("and the largest acknowledged segment has {}", "largest_acknowledged")
     return [
         pl.when("acknowledged_before")
         .then(covered)
-        .otherwise(pl.format("{}, and nothing acknowledged it.", sent))
+        .otherwise(pl.format("{}, and it was never acknowledged.", sent))
         .alias("sent_again"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
-        pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and none was ever acknowledged")).alias("largest"),
+        pl.when(c("largest_acknowledged") > 0)
+        .then(longest)
+        .otherwise(pl.lit("and no segment was ever acknowledged"))
+        .alias("largest"),
         _life().alias("alive"),
         _others().alias("others"),
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(nothing).alias("survived"),
@@ -355,12 +367,12 @@ def _texts() -> list[pl.Expr]:
 
 
 def _life() -> pl.Expr:
-    """What shows that the receiver was there."""
+    """Say which fact shows that the receiver was there."""
     c = pl.col
     packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
     return (
         pl.when(c("sack_frame").is_not_null())
-        .then(pl.lit("it reported smaller later data by SACK"))
+        .then(pl.lit("its SACK reported smaller, later data"))
         .when(_alive())
         .then(packet)
         .otherwise(pl.lit("another connection of the two hosts was answered"))
@@ -379,7 +391,7 @@ def _others() -> pl.Expr:
 
 
 def _context() -> pl.Expr:
-    """When the receiver was heard last."""
+    """Say when the receiver sent its last packet."""
     c = pl.col
     heard = pl.coalesce("peer_time", "heard_time")
     since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
@@ -392,29 +404,28 @@ def _context() -> pl.Expr:
 
 
 def _fate() -> pl.Expr:
-    """What broke."""
-    back = pl.format("The way from the {} to the {} is broken beyond the point of capture.", "receiver", "sender")
+    """Say which part of the path is broken."""
+    back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
     one_way = pl.format(
-        "The {} is there: it repeats what had been acknowledged. So only the way from the {} to the {} is broken.",
+        "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
         *("receiver", "sender", "receiver"),
     )
     both = pl.format(
-        "The path broke, or the {} is gone. It was not slow: its kernel acknowledges what arrives, whatever its application "
-        "does.",
+        "The path broke, or the {} is gone. A slow application is not the cause: the kernel acknowledges arriving data.",
         "receiver",
     )
     return pl.when("acknowledged_before").then(back).when("peer_repeats").then(one_way).otherwise(both)
 
 
 def _report() -> pl.Expr:
-    """What the ICMP error says."""
+    """Return the ICMP error as text."""
     c = pl.col
     said = icmp.words(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
     return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, "icmp_mtu")).otherwise(said)
 
 
 def _proof() -> list[pl.Expr]:
-    """Packets of the proof that not every candidate has."""
+    """Return the evidence packets that not every candidate has."""
     c = pl.col
     large = c("kind") == "large-only"
     return [
@@ -438,7 +449,7 @@ def _evidence() -> pl.Expr:
         ("second_frame", "second_time", again),
         ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
-        ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes it", "report", "router")),
+        ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes the segment", "report", "router")),
         ("last_frame", "last_time", last),
         ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
         ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),

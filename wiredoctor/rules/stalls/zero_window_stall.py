@@ -1,44 +1,45 @@
-"""A receiver kept its sender waiting with a closed window.
+"""A closed receive window kept the sender waiting.
 
 What it means
-    The receiving application did not read, its socket's buffer ran full, and its TCP said so by announcing a window of 0,
-    or of less than a segment. The sender had more and was not allowed to send it. Or the receive buffer is smaller than two
-    segments: then the window never has room for a full one, however fast the application reads.
+    The receiving application did not read, so its socket buffer became full. Its TCP announced a window of 0, or of less than a
+    segment. The sender had more data and was not allowed to send it. Or the receive buffer is smaller than two segments: then
+    the window never has room for a full one, however fast the application reads.
 
 Why it hurts
-    The transfer stands still however fast network and sender are. Behind it is a process that is busy, blocked or
-    stopped: a client that writes to a slow disk, a server that hands an upload on to something slower.
+    The transfer stands still however fast network and sender are. The cause is a process that is busy, blocked or stopped: a
+    client that writes to a slow disk, or a server that forwards an upload to something slower.
 
 How it is proved
     The receiver announced a window of 0 (or less than one MSS, and a full segment followed), and opened it at least 100 ms
-    later. That the sender had data to send is shown by its next segment, which leaves as soon as the window update reaches
-    it, or by its probes; without either, nobody waited.
+    later. The sender had data to send: its next segment leaves as soon as the window update reaches it, or it sent probes.
+    Without either, nobody waited.
 
-    A kernel without memory throws data away that was on its way, and answers each copy with an ACK of the same number and
-    window 0. Such copies are probes, no losses. The wait lasts until one of them is acknowledged: after the window has opened,
-    the sender's back-off takes its time. A copy with room that is not acknowledged within a round trip, or 50 ms, was lost:
-    there the wait ends, and a retransmission-stall begins.
+    A kernel without memory discards data that was on its way, and answers each copy with an ACK of the same number and window
+    0. Such copies are probes and no losses. The wait lasts until one of them is acknowledged, because the sender's back-off
+    goes on after the window has opened. If the window has room for a copy and no ACK comes within a round trip, or 50 ms, the
+    copy was lost. Then the wait ends, and a retransmission-stall begins.
 
-    A window that stays below a full segment holds its sender until the override timer sends what fits: the segment comes
-    100 ms or more after the announcement, fills the window exactly, as the one before it did, and nothing else was in flight.
-    Two do so in a row at least, and most of those that fill the window.
+    A window below a full segment holds the sender until the override timer sends the data that fits. That segment comes 100 ms
+    or more after the announcement and fills the window exactly, as the one before it did, with nothing else in flight. At least
+    two in a row do so, and most of those that fill the window.
 
-    A window that was still 0 when the connection or the capture ended: the sender's probes, two of them or a second of them,
-    show that it had data; that it gave up is seen by its FIN or RST.
+    A window may still be 0 when the connection or the capture ends. Then two probes, or probes over a second, show that the
+    sender had data. Its FIN or RST shows that it gave up.
 
-    Own pace (a note): the window is that of a client that takes a response, and opens again on a clock (three periods in a row
-    differ by 5 % at most), or so that the bytes between two openings are in proportion to the time between them (four in a row,
-    5 %), for half of its closed windows at least; none of them is closed for more than two such periods, nor are these longer
-    than 60 s. Or the response is audio or video, and the window opens again within 60 s. It is not said of gateways, whose own
+    Own pace (a note): a client takes a response at its own pace. Its window opens on a clock (three periods in a row differ by
+    5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %). This holds
+    for at least half of its closed windows. No window is closed for more than two such periods, and no period is longer than 60
+    s. Or the response is audio or video, and the window opens again within 60 s. Gateways are excluded, because their own
     clients wait.
 
 What it is not
-    A small window that opens at once. A sender that had nothing to send, or whose message was complete. A full window
-    with data on the way, which a round trip empties. Keep-alive probes. A segment that was lost while the window was open.
+    A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
+    data in flight is emptied within a round trip. Keep-alive probes do not count. A segment may be lost while the window is
+    open.
 
 What to do
-    Look at what the receiving process does in that time. A larger receive buffer only helps against short interruptions,
-    and where it is smaller than two segments. A client that reads at its own pace needs nothing.
+    Find out what the receiving process does in that time. A larger receive buffer helps only against short interruptions, or if
+    it is smaller than two segments. A client that reads at its own pace needs no change.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2.
@@ -62,15 +63,15 @@ RULE = Rule(
     },
     message={
         None: "The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
-        "own-pace": "The {side} {paced}. Its window was closed for {closed} in between, and the {peer} had more to send: nobody "
-        "waited for that, as far as the packets show.",
+        "own-pace": "The {side} {paced}. Its window was closed for {closed} in between, and the {peer} had more to send. As "
+        "far as the packets show, nobody waited for that.",
     },
     remedy={
-        None: "See what the {side}'s process does while it does not read (a full disk or a slow downstream, a lock, a pause of "
-        "the garbage collector, a full thread pool); let it read ahead or drop what it cannot take. Larger receive buffers "
+        None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
+        "garbage collection, a full thread pool). Let it read ahead, or drop data that it cannot process. Larger receive buffers "
         "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}.",
-        "own-pace": "Nothing, if it is meant: a rate limit (curl --limit-rate, wget --limit-rate), a player with a full buffer. "
-        "Else see why the program pauses between its reads.",
+        "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
+        "with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -82,12 +83,14 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy receiver")
-PROBES = Threshold("2 probes", "of a window that never opened: one may answer a stray segment")
-PROBED = Threshold("1 s", "or so long after the window closed, where fewer were sent")
-FIRST_PROBE = Threshold("3 s", "a sender with data probes a window so soon; later it is a keep-alive probe, if it is not HTTP")
-OWN_PACE = Threshold("60 s", "a player that reads 2 MB at a time, of audio at 256 kbit/s; who pauses for longer may be ill")
-TIMERS = Threshold("2 waits", "in a row: one such segment may have been late on the way, or written late")
+MIN_WAIT = Threshold("100 ms", "shorter pauses are scheduling delays of a busy receiver")
+PROBES = Threshold("2 probes", "of a window that never opened; a single one may answer a stray segment")
+PROBED = Threshold("1 s", "after the window closed, if fewer probes were sent")
+FIRST_PROBE = Threshold(
+    "3 s", "a sender with data probes the window within this time; without HTTP a later probe is a keep-alive probe"
+)
+OWN_PACE = Threshold("60 s", "a player that reads 2 MB of 256 kbit/s audio at a time; a longer pause may be a fault")
+TIMERS = Threshold("2 waits", "in a row; a single such segment may have been delayed on the path, or written late")
 
 
 def cutoffs() -> dict[str, int]:
@@ -96,7 +99,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per first segment after a closed window that kept its sender waiting, and per stall that lasted longer than that."""
+    """Return a row per first segment after a closed window, and per stall that lasted longer than the closed window."""
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
 
@@ -130,14 +133,14 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """What `window_stalls` has of refused data, of override timers, and of windows that never opened."""
+    """Return the rows of `window_stalls`: discarded data, override timers, and windows that never opened."""
     c = pl.col
     never, timer = c("sort") == "never_opened", c("sort") == "timer"
     gave_up = c("sender_close_frame").is_not_null()
     end = pl.when(never & gave_up).then("sender_close_time").otherwise("end_time")
     start = pl.when(never & (c("copies") == 0)).then("window_probe_time").otherwise("start_time")
     wait = pl.when(never).then(end - start).otherwise("waited")
-    # a window stays below a segment all the time
+    # the window always stays below a segment
     closed = pl.when(never | timer).then(end - c("start_time")).otherwise("closed")
     told = pl.when(never).then(_never_opened()).otherwise(~timer | (c("count") >= TIMERS.value))
     sure = c("handshake") & pl.when(never).then(gave_up).otherwise(~timer | c("http"))
@@ -168,7 +171,7 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """The same, where a client reads at a pace of its own by its kind."""
+    """Set the kind of the candidates whose client reads at its own pace."""
     c = pl.col
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
@@ -186,14 +189,14 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
         pl.when(timed)
         .then(pl.format("reads on a clock, every {}: it limits its rate, or sleeps", every))
         .when(c("rate").is_not_null())
-        .then(pl.format("reads at one rate, {}: it limits that, or what it hands the data on to takes no more", rate))
-        .otherwise(pl.lit("plays what it gets, and reads when its buffer has room"))
+        .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
+        .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
         .alias("paced"),
     ).select(rows.columns)
 
 
 def _unpaced(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
-    """Columns for `conclude`. `may_pause`: the window may have been closed on purpose."""
+    """Return the columns for `conclude`. `may_pause`: the window may have been closed on purpose."""
     return [
         pl.col("http"),
         opened.cast(pl.Int64).alias("opened"),
@@ -209,7 +212,7 @@ _READS_NOT = "its application did not read in that time"
 
 
 def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
-    """Columns that say where it happened, and that the receiver has to change something."""
+    """Return the columns of the place. `direction` names the receiver as the side that must change."""
     return [
         pl.col("connection"),
         pl.col("exchange") if exchange is None else exchange.alias("exchange"),
@@ -220,7 +223,7 @@ def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
 
 
 def _words(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Columns of the texts."""
+    """Return the columns of the texts."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 
@@ -235,10 +238,10 @@ def _stall_words() -> list[pl.Expr]:
     several = c("count") > 1
     long = c("closed") >= MIN_WAIT.value
     small = "has a receive buffer smaller than two segments"
-    no_memory = "its kernel had no memory for what it had allowed"
-    threw = pl.lit(", threw away the data that came all the same,") + pl.when(several).then(
-        pl.format(" {} times in a row, and opened it after", "count")
-    ).otherwise(pl.lit(" and opened it"))
+    no_memory = "its kernel had no memory for the data that it had allowed"
+    threw = pl.lit(", discarded the data that still arrived") + pl.when(several).then(
+        pl.format(" {} times in a row, and opened the window after", "count")
+    ).otherwise(pl.lit(" and opened the window"))
     why = pl.when(several).then(pl.lit(" in all: ")).otherwise(pl.lit(" later: ")) + pl.when(long).then(
         pl.lit(_READS_NOT)
     ).otherwise(pl.lit(no_memory))
@@ -256,7 +259,7 @@ def _stall_words() -> list[pl.Expr]:
     probed = pl.format(" of it, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_words(
-            _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("threw data away"))),
+            _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
             _by_sort("window", "closed window", "closed window"),
             _by_sort(", less than a full segment, and no larger one for", " and did not open it in", threw),
             _by_sort(": it " + small, pl.format(", until {}: its application did not read", until), why),
@@ -274,7 +277,7 @@ _BUFFER = (
 
 
 def _never_opened() -> pl.Expr:
-    """The sender had data to send."""
+    """Return whether the sender had data to send before a window that never opened."""
     c = pl.col
     again = c("copies") > 0
     first = c("window_probe_time") - c("start_time") <= FIRST_PROBE.value
@@ -297,12 +300,12 @@ def _stall_evidence() -> pl.Expr:
     sent = (
         pl.when("timer")
         .then(pl.format("{} bytes, which fill the window, after {}", "sent_bytes", duration(c("sent_time") - c("start_time"))))
-        .otherwise(pl.lit("what was thrown away is sent again, with room"))
+        .otherwise(pl.lit("the discarded data is sent again, now with room"))
     )
     return evidence(
         ("start_frame", "start_time", start),
         ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-        ("copy_frame", "copy_time", "the sender repeats data that has no room"),
+        ("copy_frame", "copy_time", "the sender retransmits data that has no room"),
         ("opened_frame", "opened_time", "the window opens"),
         ("sent_frame", "sent_time", sent),
         ("newest_frame", "last_time", end),
@@ -314,7 +317,7 @@ def _closed() -> pl.Expr:
 
 
 def _at_once() -> pl.Expr:
-    """The sender sent when the window update came to it: it had waited for that, and for nothing else."""
+    """Return whether the sender sent as soon as the window update arrived, so it had waited only for that."""
     rtt = pl.col("rtt_own")
     after = pl.col("time") - pl.col("opened_time") - rtt
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)
@@ -323,9 +326,9 @@ def _at_once() -> pl.Expr:
 
 
 def _had_data() -> pl.Expr:
-    """What the sender had sent before was not the end of a message, nor did the receiver say something in between.
+    """Return whether the sender's last data did not end a message, and the receiver sent nothing in between.
 
-    Where that filled a hole, the message may have ended with what came before it: then only probes show that there was more.
+    If that data filled a gap, the message may have ended with earlier data: then only probes show that there was more.
     """
     c = pl.col
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)
@@ -335,7 +338,7 @@ def _had_data() -> pl.Expr:
 
 def _confidence() -> pl.Expr:
     hole = pl.col("opens_gap") | pl.col("fills_gap")
-    # of payload that is not HTTP it is not known what was due
+    # for payload other than HTTP it is unknown whether more was due
     inferred = ~pl.col("handshake") | ~_at_once() | (~pl.col("http") & (pl.col("window_probes") == 0))
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 

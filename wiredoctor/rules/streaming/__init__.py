@@ -1,1 +1,1 @@
-"""Rules about bodies that come piece by piece."""
+"""Rules about bodies that are sent piece by piece."""

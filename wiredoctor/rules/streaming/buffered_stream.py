@@ -1,41 +1,47 @@
-"""What was meant to arrive piece by piece was held back, and arrived at once.
+"""Something buffered a stream and delivered many parts of it at once.
 
 What it means
-    A program writes its response bit by bit, so that each bit can be used at once, and something on the way collects the bits:
-    a proxy that buffers, a compression filter that does not flush, a framework that hands on the whole.
+    A program writes its response in small parts, so that each part can be used at once. Something between the program and the
+    client collects the parts: a proxy that buffers, a compression filter that does not flush, or a framework that sends only
+    the complete response.
 
-    Kinds: event-stream, the media type says that events follow each other (text/event-stream, multipart/x-mixed-replace,
-    application/x-ndjson without a length); chunked, the response has chunks as of a program that flushes, but they came together.
+    Kind event-stream: the media type says that the body is a sequence of events (text/event-stream, multipart/x-mixed-replace,
+    or application/x-ndjson without a length). Kind chunked: the response has the chunks of a program that flushes, but the
+    chunks came together.
 
 Why it hurts
-    Live updates come late or all at the end, progress bars stand still and then jump, tokens of a language model appear as one
-    block. Clients that time out on silence give up on a stream that is healthy where it is made.
+    Live updates come late or only at the end. Progress bars stand still and then jump. The tokens of a language model appear as
+    one block. Clients with a timeout give up on a stream that is healthy at its source.
 
 How it is proved
-    A lump is a run of packets of the body, 5 ms apart at most and over within 20 ms, in which three events or more end. For
-    500 ms before it nothing came, though all that was sent before had been acknowledged, the window was open and nothing was
-    lost. Times in which the sender waited for ACKs or for room in the window are taken out. Where events come one in a packet,
-    the packets follow each other faster than any program writes. Events are counted in the bytes, decoded where they are gzip
-    or deflate.
+    A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms
+    at most. If it has fewer than two events per packet, its packets come every 0.5 ms or faster, which no program does. Nothing
+    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost.
+    Time in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the
+    body, after decoding gzip or deflate.
 
-    Kind event-stream, proved (a warning): a lump ends inside an event, and another lump follows: no program stops there, but a
-    buffer that is full does. Or two lumps or more hold nine tenths of 20 events or more, and an earlier stream of the same path
-    came one by one. Or the capture has both sides of a gateway, and the pieces had come there half a second before.
+    Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
+    follows. A program does not stop there, but a full buffer does. Second: two lumps or more hold nine tenths of at least 20
+    events, and an earlier stream of the same path came event by event. Third: the capture has both sides of a gateway, and the
+    events had reached the gateway half a second earlier.
 
-    Likely (a note, low confidence): the whole body is one lump of 20 events or more, or two lumps or more of 10 hold all of it.
-    Where the coding cannot be decoded: the whole body came in one lump a second or more after the request.
+    Kind event-stream is a note with low confidence if it is only likely. Then the complete body is one lump of 20 events or
+    more, or it consists of two or more lumps of at least 10 events each. If the content coding cannot be decoded, the complete
+    body came in one lump a second or more after the request.
 
-    Kind chunked (a note): two data chunks or more came at once, 500 ms or more after the request, and either both sides of a
-    gateway show that the pieces were there before, or the server has streamed a response of this media type before.
+    Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its data
+    chunks came together. In addition, the other side of a gateway shows that the chunks were there 500 ms earlier, or the
+    server has already streamed a response of this media type.
 
 What it is not
-    Events that come one by one, however fast or slowly. Several events at each step of a program, as of agents and dashboards:
-    what happens at once is said at once. A path that stands still, a slow reader, a loss, a stall. Lines of JSON with a length
-    or as an attachment: a file. A query that takes its time and then gives all its rows.
+    Events that come one by one, however fast or slow, are a healthy stream. So are several events at each step of a program, as
+    agents and dashboards send them: they occurred together. A path that stands still, a slow reader, a lost packet and a stall
+    have rules of their own. JSON lines with a Content-Length or sent as an attachment are a file. A query may also take its
+    time and then return all its rows.
 
 What to do
-    Look for the first place on the way, from the program outwards, behind which the pieces come together: capture before and
-    behind each proxy. Switch buffering and compression off there for this media type, or let the filter flush.
+    Capture on both sides of each proxy, beginning at the program, and find the first hop after which the parts come together.
+    Turn buffering and compression off there for this media type, or make the filter flush.
 
 References
     WHATWG HTML, server-sent events. nginx, proxy_buffering. RFC 9112 section 7.1.
@@ -56,7 +62,7 @@ from wiredoctor.rules.proof import EVIDENCE, confidence
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import NEVER
 
-_NAMED = "{named} A capture on each side of every proxy shows where the pieces come together."
+_NAMED = "{named} A capture on each side of every proxy shows where they begin to come together."
 
 RULE = Rule(
     severity={"event-stream": "warning", "chunked": "note"},
@@ -68,11 +74,11 @@ RULE = Rule(
         "event-stream": "The {status} to {request} is {media}: its {events_word} are meant to arrive one by one. {how} {why} "
         + _NAMED,
         "chunked": "The body of the {status} to {request} was written in {chunks:,} chunks ({why}), but they came together: "
-        "nothing of it for {wait}, then all {body_bytes:,} bytes in one burst. Something between the program and this point "
-        "holds back what is flushed, or the program flushes only at its end. " + _NAMED,
+        "nothing came for {wait}, then all {body_bytes:,} bytes in one burst. Something between the program and the capture "
+        "point holds back flushed data, or the program flushes only at its end. " + _NAMED,
     },
-    remedy="Find the first place, from the program outwards, behind which the pieces come together, and switch buffering and "
-    "compression off there for this media type.{switches} A program that runs behind nginx can ask for it in its response: "
+    remedy="Starting at the program, find the first hop after which the parts come together, and turn buffering and "
+    "compression off there for this media type.{switches} A program behind nginx can turn buffering off in its response: "
     "X-Accel-Buffering: no.{asked}",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -91,39 +97,41 @@ RULE = Rule(
         Advice(
             "server",
             "gunicorn|uvicorn|hypercorn|waitress|Werkzeug|Python",
-            "Python: a compressing middleware (GZipMiddleware) collects what a generator yields; leave this path out.",
+            "Python: exempt this path from compressing middleware (GZipMiddleware), which buffers what a generator yields.",
         ),
-        Advice("server", "Express|^$", "If it is Express: the middleware compression() needs res.flush() behind each write."),
+        Advice(
+            "server", "Express|^$", "If it is Express: call res.flush() after each write if the middleware compression() is used."
+        ),
     ),
     absence=True,
 )
 
 MIN_WAIT = Threshold("500 ms", "longer than programs need to begin a stream")
-MIN_CODED_WAIT = Threshold("1 s", "for a body that cannot be decoded, whose one event may have taken its time")
-MIN_CODED_BYTES = Threshold("300 bytes", "compressed: one or two events are smaller")
-MIN_EVENTS = Threshold("3 events", "at once; two may be a coincidence")
-MANY_EVENTS = Threshold("20 events", "in all: fewer may be what a program says at once")
+MIN_CODED_WAIT = Threshold("1 s", "if the body cannot be decoded: it may be a single event that took long to compute")
+MIN_CODED_BYTES = Threshold("300 bytes", "of compressed body; one or two events are smaller")
+MIN_EVENTS = Threshold("3 events", "in one lump; two may be a coincidence")
+MANY_EVENTS = Threshold("20 events", "in the whole body; a program may send fewer in one step")
 MOST_OF = Threshold("90 %", "of the events came in lumps")
-MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two are a program that flushes")
-ENDPOINTS = Threshold("16384 servers", "and media types or paths, of which it is remembered that they have streamed")
+MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two come from a program that flushes")
+ENDPOINTS = Threshold("16384 servers", "bounds the memory of servers, media types and paths that have streamed")
 
 MOST_NAMED = 80
-"""Characters of a Server or Via field that are shown."""
+"""How many characters of a Server or Via field a message shows."""
 
 EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
-"""Media types whose parts are meant to arrive one by one, and what these are called."""
+"""Media types whose parts are meant to arrive one by one -> the word for a part."""
 
 IDENTITY = ("", "identity")
 
 SWITCHES = (
     ("nginx|openresty|tengine", 'nginx: proxy_buffering off, proxy_http_version 1.1 and proxy_set_header Connection "" in that '
-     "location (towards HTTP/1.0, its old default, a program cannot chunk), and gzip off for this media type."),
-    ("Apache", "Apache httpd: flushpackets=on at the ProxyPass, and no mod_deflate for this media type (SetEnv no-gzip)."),
-    ("IIS|Microsoft|ARR", "IIS: dynamic compression collects what is flushed: leave this media type out of dynamicTypes, or set "
+     "location (a program cannot send chunks to HTTP/1.0, nginx's old default), and gzip off for this media type."),
+    ("Apache", "Apache httpd: flushpackets=on in ProxyPass, and no mod_deflate for this media type (SetEnv no-gzip)."),
+    ("IIS|Microsoft|ARR", "IIS: dynamic compression buffers flushed data: remove this media type from dynamicTypes, or set "
      'doDynamicCompression="false" in urlCompression; Response.BufferOutput = false in the program.'),
-    ("varnish", "Varnish: beresp.do_stream must not be false, and do_gzip and do_esi off for this media type."),
+    ("varnish", "Varnish: beresp.do_stream must not be false; turn do_gzip and do_esi off for this media type."),
 )  # fmt: skip
-"""What Server or Via may name, and what to do there."""
+"""A pattern for Server or Via -> the setting of that software."""
 
 _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
@@ -133,12 +141,14 @@ _FACTS = (
 )
 
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
-"""How a candidate is proved: not yet; only if the other side of a gateway proves it (`conclude`), else it is dropped; by a lump
-that ends inside an event; by an earlier stream; by that other side."""
+"""The proof of a candidate.
+
+LIKELY: none yet. OTHER_SIDE: none; `conclude` drops it unless the other side of a gateway proves it. CUT: a lump ends inside an
+event. EARLIER: an earlier stream of the same path. BEHIND: the other side of a gateway."""
 
 
 def cutoffs() -> dict[str, int]:
-    """Return which lumps of held-back events must be counted."""
+    """Return the least pause and number of events of a lump that the core must count."""
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
@@ -147,22 +157,22 @@ def _late() -> pl.Expr:
 
 
 def _streamed() -> pl.Expr:
-    """The response came piece by piece: in chunks with pauses, or as so many events that are no step of a program."""
+    """Return whether the response was streamed: in chunks with pauses, or as many events in separate flights."""
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _streamed().fill_null(False)
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response that may have been held back, and per one that was streamed (see `judge`)."""
+    """Return a row per response that may have been held back, and per response that was streamed (see `judge`)."""
     c = pl.col
     rows = exchanges.filter(screen()).filter(c("has_request") & c("has_response") & ~c("upgraded"))
-    # a response behind another one on the connection has the same way as that
+    # the response before it on the connection took the same path, so its end needs no round trip
     wait = pl.min_horizontal(
         c("response_body_time") - c("request_end") - c("rtt_server"), c("response_body_time") - c("previous_end")
     )
@@ -185,7 +195,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass
 class _Streamed:
-    """The first response of a kind that was seen to stream: as of when it was known, its end, and a packet of it."""
+    """The first streamed response of an endpoint: when it became known, its end, and one of its packets."""
 
     known: int = NEVER
     end: int = NEVER
@@ -193,10 +203,10 @@ class _Streamed:
 
 
 def judge(rows: pl.DataFrame, state: Recent[_Streamed] | None) -> tuple[pl.DataFrame, Recent[_Streamed]]:
-    """The responses that were held back, or may have been; remembers which servers have streamed what."""
+    """Return the responses that were or may have been held back. Remember which servers have streamed."""
     memory = Recent(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
-    # in the order in which they were known: that of frames may not be that of batches
+    # batches may not follow the order of frames, so sort by when a response became known
     for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
         is_stream = row["response_content_type"] in EVENT_STREAMS
         earlier = memory[row["endpoint"], row["response_content_type"], row["path"] if is_stream else ""]
@@ -220,13 +230,13 @@ _CANDIDATE = {
 
 
 def _waited(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Nothing of the body came for so long, and that was not the path: it was on its way for less than half of that."""
+    """Return whether the body came `least` late, and was on its way for at most half of that time."""
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
 
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Kind event-stream: a candidate per wait (the first three), which are one unless a stall explains each."""
+    """Return a candidate of kind event-stream per wait (the first three). They become one finding unless stalls explain all."""
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
         return _coded(row)
@@ -244,7 +254,7 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """How it is proved that the lumps were held back; LIKELY, or OTHER_SIDE where only that can prove it."""
+    """Return the proof that the lumps were held back, or LIKELY, or OTHER_SIDE if nothing else can prove it."""
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
         return CUT
@@ -258,11 +268,11 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 
 
 _LARGE = 10
-"""As http.pieces.LARGE."""
+"""The same as http.pieces.LARGE."""
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
-    """The packets around the wait before each of the first lumps."""
+    """Return the packets before and after the wait for each of the first lumps."""
     frames, times = row["response_held_frames"], row["response_held_times"]
     waits = [_pause(frames[i : i + 2], times[i : i + 2], word) for i in range(0, len(frames), 2)]
     if at_first:
@@ -273,52 +283,53 @@ def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[
 def _how(row: dict[str, Any], word: str, lumps: int, *, at_first: bool) -> str:
     events = row["response_events"]
     if at_first and row["response_first_events"] == events:
-        return f"Nothing of its body came for {duration_text(row['wait'])}, then {events:,} {word} at once."
+        return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
     held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
-    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, then three {word} or more at once"
+    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, then three {word} or more came at once"
     return f"{lumps:,} times {least}: {held:,} of its {events:,} {word}."
 
 
 _WHY = {
-    CUT: "A program does not stop inside an event: the buffer of something between it and this point was full.",
-    EARLIER: "An earlier response to this path came one by one: something between the program and this point collects them.",
-    LIKELY: "Something between the program and this point may collect them; or the program has them all at once.",
+    CUT: "A program does not stop inside an event: a buffer between it and the capture point was full.",
+    EARLIER: "In an earlier response to this path they came one by one: something between the program and the capture point "
+    "buffers them.",
+    LIKELY: "Something between the program and the capture point may buffer them, or the program sends them all at once.",
     OTHER_SIDE: "",
 }
 
 
 def _why(row: dict[str, Any], proof: str) -> str:
     coding = row["response_content_encoding"]
-    filters = f" They are compressed ({shorten(coding, MOST_NAMED)}): a filter that does not flush holds what it is given."
+    filters = f" They are compressed ({shorten(coding, MOST_NAMED)}): a compression filter that does not flush holds data back."
     return _WHY[proof] + (filters if coding not in IDENTITY else "")
 
 
 def _coded(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The whole body in one lump, of a coding that cannot be decoded."""
+    """Return a candidate if the complete body came in one lump and its content coding cannot be decoded."""
     coded = row["response_content_encoding"] not in IDENTITY and row["response_body_bytes"] >= MIN_CODED_BYTES.value
     if not (coded and row["whole"] and row["response_one_flight"] and _waited(row, MIN_CODED_WAIT)):
         return []
     wait = _one_burst(row, f"the whole body, {row['response_body_bytes']:,} bytes")
-    how = f"Nothing of its body came for {duration_text(row['wait'])}, then all {row['response_body_bytes']:,} bytes at once."
+    how = f"No byte of its body came for {duration_text(row['wait'])}, then all {row['response_body_bytes']:,} bytes at once."
     word = EVENT_STREAMS[row["response_content_type"]]
     return [_candidate(row, "event-stream", word, wait, how=how, why=_why(row, LIKELY), evidence=wait, proof=LIKELY)]
 
 
 def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Kind chunked."""
+    """Return a candidate of kind chunked if the response is one."""
     several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
     if not (several and row["whole"] and row["response_bursts"] == 1 and _waited(row)):
         return []
     packets = wait = _one_burst(row, f"the whole body, {row['response_chunks']:,} chunks")
-    proof, why = OTHER_SIDE, "the other side of the gateway shows them apart"
+    proof, why = OTHER_SIDE, "the other side of the gateway shows them earlier"
     if before is not None:
-        proof, why = EARLIER, "and this server has streamed this media type before"
-        packets = [_packet(before.frame, before.end, "an earlier response of this server: it came piece by piece"), *packets]
+        proof, why = EARLIER, "this server has streamed this media type before"
+        packets = [_packet(before.frame, before.end, "an earlier response of this server, which came piece by piece"), *packets]
     return [_candidate(row, "chunked", "chunks", wait, why=why, evidence=packets, proof=proof)]
 
 
 def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """What the other side of a gateway proves; without what nothing else proves or makes likely."""
+    """Add proof from the other side of a gateway. Drop candidates that nothing else proves or makes likely."""
     if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
         return rows
     told: list[dict[str, Any]] = []
@@ -333,8 +344,8 @@ def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.Lazy
 
 
 def _proved_behind(row: dict[str, Any], ahead: str) -> dict[str, Any]:
-    note = f"the first piece of it at the other side of the gateway, {ahead} earlier"
-    events = f"At the other side of the gateway the first of them was there {ahead} earlier."
+    note = f"its first part on the other side of the gateway, {ahead} earlier"
+    events = f"On the other side of the gateway the first of them came {ahead} earlier."
     return row | {
         "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
         "why": row["why"] if row["kind"] == "chunked" else events,
@@ -364,9 +375,9 @@ def _candidate(
     row: dict[str, Any], kind: str, word: str, wait: list[dict[str, Any]], *, evidence: list[dict[str, Any]], proof: str,
     how: str = "", why: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """`wait`: the packets before and after one that this candidate explains; `evidence`: those of all."""
+    """Return a candidate. `wait`: the packets around the pause that it covers. `evidence`: the packets of all pauses."""
     server, via = row["response_server"] or "", row["response_via"] or ""
-    asked = " This response says so itself, so that it is not nginx, or not only, that holds it back."
+    asked = " This response has that field already, so something other than nginx holds it back, or also holds it back."
     likely = proof == LIKELY
     return {
         "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",

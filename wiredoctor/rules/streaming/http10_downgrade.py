@@ -1,24 +1,25 @@
-"""Requests of HTTP/1.1 are answered in HTTP/1.0.
+"""The server answers HTTP/1.1 requests with HTTP/1.0.
 
 What it means
-    The client speaks HTTP/1.1, the server, or a proxy before it, answers in HTTP/1.0: an old program, or one that was told so.
+    The client speaks HTTP/1.1. The server, or a proxy in front of it, answers with HTTP/1.0. It is old software, or it is
+    configured for HTTP/1.0.
 
 Why it hurts
-    HTTP/1.0 has no chunked coding: what is made while it is sent has no length, so that its end is the end of the connection,
-    and a proxy that must know the length first holds back the whole of it. And a connection is closed after each response unless
-    both sides ask for the opposite: users pay a handshake for each.
+    HTTP/1.0 has no chunked transfer coding. A response that is generated while it is sent has no length, so it ends with its
+    connection. A proxy that must know the length first holds the complete response back. The connection is also closed after
+    each response unless both sides ask to keep it. Users then pay for a handshake per request.
 
 How it is proved
     The request line ends with HTTP/1.1 and the status line begins with HTTP/1.0, in every response of the server.
 
 What it is not
-    A client that asks in HTTP/1.0 (ab, older proxies): it is answered as it asks. The 2xx to a CONNECT, after which nothing is
-    HTTP. A server that answers in HTTP/1.1 as well: balancers and firewalls have error pages that begin with HTTP/1.0, whatever
-    the server behind them speaks. Endless media (the column endless of the table exchanges), such as a radio station's: their
-    end is the connection's.
+    A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After the 2xx response to a CONNECT
+    nothing is HTTP. A server that also answers with HTTP/1.1 is left out: balancers and firewalls have error pages that begin
+    with HTTP/1.0, whatever the server behind them speaks. Endless media, such as a radio station, end with their connection
+    anyway (column endless of the table exchanges).
 
 What to do
-    Let the server, or the proxy towards its application, speak HTTP/1.1.
+    Configure HTTP/1.1 on the server, or on the proxy towards its application.
 
 References
     RFC 9110 section 6.2, RFC 9112 sections 7.1 and 9.3, nginx's proxy_http_version.
@@ -33,11 +34,11 @@ from wiredoctor.rules.proof import EVIDENCE, packet
 
 RULE = Rule(
     severity="note",
-    title="The server answers requests of HTTP/1.1 in HTTP/1.0",
+    title="The server answers HTTP/1.1 requests with HTTP/1.0",
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
-    "coding: a response whose length is not known in advance ends with its connection, and nothing between can pass it on piece "
-    "by piece and keep the connection.",
-    remedy="Let the server speak HTTP/1.1; where a proxy stands before it, let that speak HTTP/1.1 to both sides.",
+    "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and keep the "
+    "connection.",
+    remedy="Configure the server to speak HTTP/1.1. If a proxy is in front of it, let the proxy speak HTTP/1.1 to both sides.",
     display_filter='http.response.version == "HTTP/1.0" && frame.number in {{{frames}}}',
     references=(
         Reference("RFC 9110 section 6.2, protocol version", "https://www.rfc-editor.org/rfc/rfc9110.html#section-6.2"),
@@ -58,16 +59,16 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("3 responses", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 responses", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_version") == "HTTP/1.0"
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per server that answers in an older version than it is asked in."""
+    """Return a row per server that answers with an older version than its clients use."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded") & ~c("response_endless")
     old = asked & (c("response_version") == "HTTP/1.0")
@@ -94,7 +95,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             c("response_frame").filter("old").min().alias("frame"),
             c("response_start").filter("old").min().alias("start"),
             c("response_end").filter("old").max().alias("end"),
-            packet("response_frame", "response_start", pl.format("HTTP/1.0 {} to a request of HTTP/1.1", "response_status"))
+            packet(
+                "response_frame", "response_start", pl.format("HTTP/1.0 {} in response to an HTTP/1.1 request", "response_status")
+            )
             .filter("old")
             .sort_by(c("response_frame").filter("old"))
             .head(SHOWN.value)
@@ -104,7 +107,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         )
         .filter((c("downgraded") > 0) & ~c("new"))
     )
-    kept = pl.format("{} of these responses left the connection open, because both sides asked for that. ", "persistent")
+    kept = pl.format("{} of these responses left the connection open because both sides asked for that. ", "persistent")
     return servers.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
@@ -120,7 +123,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         "downgraded",
         pl.when(c("persistent") > 0)
         .then(kept)
-        .otherwise(pl.lit("Each of these responses is the last of its connection. "))
+        .otherwise(pl.lit("Each of these responses is the last on its connection. "))
         .alias("kept"),
         "evidence",
     ).sort("frame")

@@ -1,23 +1,24 @@
-"""A page was sent as a whole at its end, and only then could the client ask for what belongs to it.
+"""A page was sent only when it was complete, which delayed the requests for its style sheets and scripts.
 
 What it means
-    The server took its time for an HTML page and sent all of it at once. Its first lines, which name style sheets and scripts,
-    would have been ready much earlier: the client could have fetched these while the server was still at work on the rest.
+    The server needed time for an HTML page and then sent all of it at once. The first lines of the page, which name style
+    sheets and scripts, were ready much earlier. The client could have fetched these files while the server worked on the rest.
 
 Why it hurts
-    The time of the server and the time of the page's own files are added up, where they could have overlapped: the page
-    is there later by the shorter of the two.
+    The time of the server and the time for the page's files add up, although they could overlap. The page is complete later, by
+    the shorter of the two.
 
 How it is proved
-    The first byte of an HTML response came 500 ms or more after the request, its body in one burst, and the same client host
-    began two GETs or more within a second after its end whose Referer is that page. One finding per page, over all connections.
+    The first byte of an HTML response came 500 ms or more after the request, and its body came in one burst. Within a second
+    after the end of the response, the same client host sent two or more GETs whose Referer is that page. There is one finding
+    per page, over all connections.
 
 What it is not
-    A page that comes in several bursts: it is flushed. A fast page. Requests of another client, later ones, and those whose
-    Referer names only the site.
+    A page that comes in several bursts is flushed already. A fast page has nothing to gain. Requests of another client, later
+    requests, and requests whose Referer names only the site are not counted.
 
 What to do
-    Flush the head of the page before the slow work begins, and let nothing on the way collect it; or send 103 Early Hints.
+    Flush the head of the page before the slow work begins, and let nothing on the path buffer it. Or send 103 Early Hints.
 
 References
     RFC 8297. RFC 9110 section 10.1.3. nginx, proxy_buffering.
@@ -37,12 +38,12 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = Rule(
     severity="note",
-    title="The page {page} is sent as a whole after {wait}: what belongs to it has to wait",
-    message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client ask for what "
-    "belongs to it: {requests} GETs within a second of its end name it as their Referer. An early flush of the page's head would "
-    "let them overlap with the work of the server.",
+    title="The page {page} was sent only when complete, after {wait}: its files had to wait",
+    message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request "
+    "its files: {requests} GETs within a second of its end name it as their Referer. If the head of the page were flushed early, "
+    "they would overlap with the work of the server.",
     remedy="Send the head of the page (up to its style sheets and scripts) before the slow work begins, and flush it; or answer "
-    "with 103 Early Hints first. Compression and proxies must pass on what is flushed: nginx proxy_buffering off (or "
+    "with 103 Early Hints first. Compression and proxies must forward flushed data: nginx proxy_buffering off (or "
     "X-Accel-Buffering: no in the response), Apache httpd flushpackets=on.",
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -54,28 +55,28 @@ RULE = Rule(
         Advice(
             "server",
             "IIS|Microsoft|ASP",
-            "ASP.NET: Response.Flush() behind the head of the page. IIS chunks what is flushed only while HTTP keep-alive is on, "
-            "and dynamic compression may collect it.",
+            "ASP.NET: Response.Flush() after the head of the page. IIS sends flushed data in chunks only if HTTP keep-alive is "
+            "on, and dynamic compression may buffer it.",
         ),
         Advice("server", "PHP|Apache|nginx", "If it is PHP: output_buffering off (or ob_flush()), then flush()."),
         Advice("server", "gunicorn|uvicorn|hypercorn|waitress|Werkzeug|Python", "Python: a streaming response (a generator)."),
         Advice("server", "Apache-Coyote|Tomcat|Jetty|Java", "Java: flushBuffer() on the response."),
-        Advice("server", "Express|^$", "If it is Node: res.write() of the head, then the rest."),
+        Advice("server", "Express|^$", "If it is Node: res.write() the head first, then the rest."),
     ),
     summary=True,
     absence=True,
 )
 
-MIN_WAIT = Threshold("500 ms", "to the first byte: what an early flush can gain is less than that")
-SOON = Threshold("1 s", "what a page needs is asked for as soon as the page is there; later requests may be somebody's click")
-MIN_REQUESTS = Threshold("2 requests", "one may be anything, as the site's icon")
-SHOWN = Threshold("2 loads", "of which the packets are shown; the counts say the rest")
+MIN_WAIT = Threshold("500 ms", "to the first byte; an early flush gains less than that")
+SOON = Threshold("1 s", "a browser requests the files of a page as soon as it has the page; later requests may be a click")
+MIN_REQUESTS = Threshold("2 requests", "one may be anything, such as the site's icon")
+SHOWN = Threshold("2 loads", "whose packets are shown; the message has the totals")
 
 HTML = ("text/html", "application/xhtml+xml")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _late() & pl.col("response_content_type").is_in(HTML)
 
 
@@ -84,7 +85,7 @@ def _late() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per load of a page, with what was asked for behind it."""
+    """Return a row per load of a page, with the requests that followed it."""
     c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
@@ -118,7 +119,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """One finding per page."""
+    """Merge the loads of each page into one candidate."""
     c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
@@ -193,7 +194,7 @@ def _packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
 
 
 def _names(referer: str, host: str, target: str) -> bool:
-    """Whether a Referer (an absolute URL without fragment, RFC 9110 section 10.1.3) is the page of this Host and target."""
+    """Return whether a Referer (an absolute URL without fragment, RFC 9110 section 10.1.3) names this Host and target."""
     scheme, mark, rest = referer.partition("://")
     if not mark or scheme.lower() not in ("http", "https"):
         return False
@@ -202,14 +203,14 @@ def _names(referer: str, host: str, target: str) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Authority, and path with query; an empty path is `/`."""
+    """Return the authority, and the path with its query. An empty path becomes `/`."""
     end = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
     path = rest[end:]
     return rest[:end], path if path.startswith("/") else f"/{path}"
 
 
 def _authority(host: str, target: str) -> str:
-    """Of a request: its Host, or what the target says where it is a whole URL (RFC 9112 section 3.2.2)."""
+    """Return the authority of a request: from its target in absolute-form (RFC 9112 section 3.2.2), else from its Host."""
     return _split(target.partition("://")[2])[0] if _is_url(target) else host
 
 
@@ -222,6 +223,6 @@ def _is_url(target: str) -> bool:
 
 
 def _host(authority: str) -> str:
-    """Without user information and the ports that go without saying."""
+    """Return the authority in lowercase without user information and default ports."""
     name = authority.rpartition("@")[2].lower()
     return name.removesuffix(":80").removesuffix(":443")

@@ -1,26 +1,26 @@
 """A response was sent in tiny chunks.
 
 What it means
-    The body was written in many small pieces, and each became a chunk of its own; or the line that says how long a chunk is was
-    written by itself, and travelled in a packet of its own.
+    The program wrote the body in many small pieces, and each piece became a chunk. Or it wrote the chunk-size line by itself,
+    and the line traveled in a packet of its own.
 
 Why it hurts
-    Each chunk costs a line with its size and two ends of line (six bytes and more), a system call, and on both sides a step of
-    the parser; a small write may also cost a packet. Compression and proxies work chunk by chunk, and lose as much.
+    Each chunk costs a size line and two line ends (six bytes or more), a system call, and a step of the parser on both sides. A
+    small write may also cost a packet. Compression and proxies work chunk by chunk, so they lose just as much.
 
 How it is proved
-    The response has 2 kB or more in ten data chunks or more, and their median is below 128 bytes; or five times or more
-    a chunk-size line came in a packet that held no content.
+    The response has 2 kB or more in ten or more data chunks, and their median is below 128 bytes. Or a chunk-size line came in
+    a packet without content five times or more.
 
 What it is not
-    An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) or another endless medium, whose parts
-    are meant to leave one by one, and any other stream of which half of the chunks or more come 5 ms or more after the one
-    before: there is something to be read in each. A few small chunks among large ones, as at the end of a response, and
-    responses below 2 kB. Where each chunk left at once in a packet of its own, tinygrams says so instead.
+    The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless media
+    are meant to leave one by one. The same holds for any stream in which at least half of the chunks come 5 ms or more after
+    the previous one: each can be read when it comes. Other cases are a few small chunks among large ones, such as the last ones
+    of a response, and responses below 2 kB. If each chunk left at once in a packet of its own, tinygrams reports it instead.
 
 What to do
-    Put a buffer of some kilobytes between the program and the response, and flush it where a reader can use what there is. Write
-    the chunk's size, its data and its end in one call.
+    Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
+    the size line, the data and the end of a chunk in one call.
 
 References
     RFC 9112 section 7.1.
@@ -38,43 +38,49 @@ RULE = Rule(
     severity="note",
     title="The response{to}{request} came in tiny chunks",
     message="The body of the {status}{to}{request} ({body_bytes:,} bytes) came in {chunks:,} chunks. {median_note} {alone_note}",
-    remedy="Put a buffer of some kilobytes between the program and the response (a buffered writer), and flush it only where "
-    "the reader can use what there is. Write the size line, the data and the end of a chunk in one call (writev, TCP_CORK).",
+    remedy="Put a buffer of some kilobytes between the program and the response (a buffered writer), and flush it only when "
+    "the reader can use its contents. Write the size line, the data and the end of a chunk in one call (writev, TCP_CORK).",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),),
     explained_by=(("tinygrams", "exchange"),),
     advice=(
-        Advice("server", "^$", "If it is Node: collect what belongs together in one res.write()."),
+        Advice("server", "^$", "If it is Node: collect related data in one res.write()."),
         Advice(
-            "server", "gunicorn|uvicorn|hypercorn|waitress|Python", "Python: yield blocks of text, not lines; io.BufferedWriter."
+            "server",
+            "gunicorn|uvicorn|hypercorn|waitress|Python",
+            "Python: yield blocks of text, not lines, or use io.BufferedWriter.",
         ),
-        Advice("server", "Apache-Coyote|Tomcat|Jetty|Java", "Java: the response's setBufferSize(), and fewer calls of flush()."),
         Advice(
-            "server", "IIS|Microsoft|ASP|Kestrel", "ASP.NET: leave Response.BufferOutput on, and call Response.Flush() seldom."
+            "server",
+            "Apache-Coyote|Tomcat|Jetty|Java",
+            "Java: enlarge the buffer (setBufferSize() of the response), and call flush() less often.",
+        ),
+        Advice(
+            "server", "IIS|Microsoft|ASP|Kestrel", "ASP.NET: leave Response.BufferOutput on, and call Response.Flush() rarely."
         ),
     ),
 )
 
-MIN_CHUNKS = Threshold("10 chunks", "so many small chunks are a habit of the program; fewer are the end of something")
-TINY = Threshold("128 bytes", "as median; the framing of a smaller chunk is 5 % of it and more")
-MIN_BYTES = Threshold("2000 bytes", "in all: of less nothing can be saved")
-MIN_ALONE = Threshold("5 lines", "once it may be where a full packet ended")
+MIN_CHUNKS = Threshold("10 chunks", "this many small chunks are a habit of the program; fewer may be the end of a response")
+TINY = Threshold("128 bytes", "as the median; framing takes 5 % or more of a smaller chunk")
+MIN_BYTES = Threshold("2000 bytes", "in the whole body; with less there is nothing to save")
+MIN_ALONE = Threshold("5 lines", "without content in their packet; a single one may follow a full packet")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_chunks") >= MIN_CHUNKS.value
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response."""
+    """Return a row per response in tiny chunks."""
     c = pl.col
-    # to buffer these would be the fault that buffered-stream is about
+    # buffering these would cause what buffered-stream reports
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_alone") >= MIN_ALONE.value
     median = pl.format("Their median is {} bytes.", "response_median_chunk")
-    lines = pl.format("{} lines that say how long a chunk is came in packets without content.", "response_chunk_lines_alone")
+    lines = pl.format("{} chunk-size lines came in packets without content.", "response_chunk_lines_alone")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
         .filter(c("response_body_bytes") >= MIN_BYTES.value)

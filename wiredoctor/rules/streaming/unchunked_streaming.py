@@ -1,27 +1,28 @@
-"""A body was streamed piece by piece without Transfer-Encoding: chunked.
+"""A body was streamed without Transfer-Encoding: chunked.
 
 What it means
-    The server sent a response whose body has no announced length and no chunks, so that it ends where the connection
-    ends, and it sent it in pieces, with pauses of its own in between. To an HTTP/1.1 client it could have sent chunks.
+    The server sent a response whose body has neither a length nor chunks, so it ends when the connection closes. The server
+    sent it in pieces, with pauses of its own in between. To an HTTP/1.1 client it could have sent chunks.
 
 Why it hurts
-    An intermediary (balancer, proxy, cache) sees no pieces, only a body without an end: many pass it on as a whole, when
-    the connection closes, so that what was flushed early arrives late. A stream that breaks off cannot be told
-    from one that is finished. Every response costs a connection.
+    An intermediary (balancer, proxy, cache) sees a body of unknown length. Many forward it only when the connection closes, so
+    data that was flushed early arrives late. A client cannot tell a stream that broke off from a complete one. Every response
+    costs a connection.
 
 How it is proved
-    The request was HTTP/1.1, the response has neither Content-Length nor a transfer coding, and its body came in two or more
-    bursts with a pause of 50 ms or more that was the application's: all that was sent before had been acknowledged, the
-    receiver's window was open, nothing had been lost. Where segments carry time stamps (RFC 7323), the server's clock has to
-    say so, too: by it the segment after the pause left half of the pause, less a round trip, after the one before it, or later.
+    The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
+    bursts with a pause of the application of 50 ms or more. During the pause all earlier data was acknowledged, the receiver's
+    window was open, and nothing was lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too:
+    at least half of it, less a round trip, lies between the segments before and after it.
 
 What it is not
-    A slow reader, a lost packet, or a stall in the middle of a body. A path that stands still. The slow start of a connection.
-    A response to HTTP/1.0, which knows no chunks. Endless media (the column endless of the table exchanges), such as the
-    pictures of a camera: their clients show each part as it comes, and nothing is missing when they leave.
+    A slow reader, a lost packet or a stall in the middle of a body are no pauses of the application. Neither are a path that
+    stands still and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless of
+    the table exchanges), such as the pictures of a camera, are left out: their clients show each part as it comes, and nothing
+    is missing when they leave.
 
 What to do
-    Let the server use Transfer-Encoding: chunked. IIS stops doing so when HTTP keep-alive is switched off.
+    Let the server use Transfer-Encoding: chunked. IIS stops using it when HTTP keep-alive is turned off.
 
 References
     RFC 9112 sections 6.3, 7.1 and 9.3. RFC 7323 section 4.
@@ -39,9 +40,9 @@ RULE = Rule(
     severity="warning",
     title="The server streams its response without Transfer-Encoding: chunked",
     message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts (pauses of the application: "
-    "{pauses:,}, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends where "
-    "the connection does. {says_close} An intermediary cannot pass such a stream on piece by piece, and a stream that broke off "
-    "looks whole.",
+    "{pauses:,}, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends when "
+    "the connection closes. {says_close} An intermediary cannot forward such a stream piece by piece, and a stream that broke "
+    "off looks complete.",
     remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -68,8 +69,8 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_BURSTS = Threshold("2 bursts", "one burst is a body, two are a stream")
-MIN_PAUSE = Threshold("50 ms", "of the application; longer than scheduling, shorter than a person notices")
+MIN_BURSTS = Threshold("2 bursts", "one burst is an ordinary body, two are a stream")
+MIN_PAUSE = Threshold("50 ms", "of the application; longer than a scheduling delay, shorter than a person notices")
 
 
 def cutoffs() -> dict[str, int]:
@@ -78,16 +79,16 @@ def cutoffs() -> dict[str, int]:
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_application_pauses") > 0
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per pause of a streamed body (the first three); they are one candidate unless a stall explains each."""
+    """Return a row per pause of a streamed body (the first three). They become one finding unless stalls explain all."""
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
     unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1") & ~c("response_endless")
-    # where a round trip is unknown, slow start may be taken for bursts
+    # if a round trip is unknown, slow start can look like bursts
     known = c("rtt_client").is_not_null() & c("rtt_server").is_not_null()
     rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & unframed & streamed & known)
     pauses = rows.with_columns(
@@ -114,7 +115,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         _says_close().alias("says_close"),
         evidence(
             ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
-            ("before", "pause_start", "a burst of its body ends: all of it was acknowledged, and the window was open"),
+            ("before", "pause_start", "the end of a burst of its body: all of it was acknowledged, and the window was open"),
             ("after", "pause_end", pl.format("the next burst, {} later", duration(pause))),
         ),
     )
@@ -125,6 +126,6 @@ def _says_close() -> pl.Expr:
         pl.when(pl.col("response_connection_close"))
         .then(pl.lit("The response says Connection: close."))
         .when(pl.col("response_version") == "HTTP/1.0")
-        .then(pl.lit("The server answers as HTTP/1.0, which has no chunks and closes unless it says otherwise."))
+        .then(pl.lit("The server answers with HTTP/1.0, which has no chunks and closes by default."))
         .otherwise(pl.lit("The response does not even say Connection: close."))
     )
