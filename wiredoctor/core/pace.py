@@ -26,6 +26,8 @@ AFTER: Final = 8
 """Gaps that are compared."""
 ALIKE: Final = 3
 """Of these, so many show a clock."""
+ALL_ALIKE: Final = 2
+"""If so many follow and no more, and none is unlike, they are enough: a stream that was cut off after its first pieces."""
 RELEASED: Final = 3
 """So many writes that a prompt ACK released show Nagle's algorithm at work."""
 AT_ONCE: Final = 3 * MILLISECOND // 2
@@ -90,6 +92,11 @@ def are_alike(gap: i64, other: i64) -> bool:
 def is_decided(held: HeldRelease) -> bool:
     """Return whether later gaps cannot change what a segment is, or need not be waited for."""
     return held.alike >= ALIKE or held.later >= AFTER
+
+
+def is_paced(held: HeldRelease) -> bool:
+    """Return whether the gaps that are known show that a segment came on its program's clock."""
+    return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 
 def watch(sender: Side, packet: Packet) -> Watch:

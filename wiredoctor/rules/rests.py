@@ -150,13 +150,18 @@ class Rests:
         """The Server field of the last response on a connection that has one."""
         return self._said.get(connection, (None, ""))[1]
 
-    def others(self, endpoint: int, connection: int, time: int, until: int | None = None) -> list[int]:
+    def others(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
         """The rests (ns) of other connections of the endpoint that the server closed at the same moment; 0 where a request or a
-        response was under way on one that had not rested."""
+        response was under way on one that had not rested. Not of those that came after one another: a connection that was used
+        first when the other was closed, and not before `since` (ns), this one's own."""
         ends = self._of(endpoint)
-        first = bisect_left(ends, time - TOGETHER, key=_time)
+        first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
         last = bisect_right(ends, time + TOGETHER, key=_time)
-        near = (end for end in ends[first:last] if end.connection != connection and end.sort != "open")
+        near = (
+            end
+            for end in ends[first:last]
+            if end.connection != connection and end.sort != "open" and end.time - max(end.rest or 0, end.waited or 0) <= time
+        )
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 

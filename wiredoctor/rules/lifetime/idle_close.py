@@ -22,8 +22,11 @@ How it is proved
     the longest had rested more than twice as long as the shortest; two or more, and a SYN was refused within a second; one or
     more, and at the same moment it cut off a response or a tunnel, or left a request without an answer that had not rested
     nearly as long; one or more, and the next SYN was refused, whenever it came; three or more, and nothing that was open before
-    was used again, while a later connection rests as long and lives. Not where an idle limit that was announced, or that other
-    closes show, had passed on all of them. Such closes are no premature-close and no broken promise, and teach no limit.
+    was used again, while a later connection rests as long and lives; two or more, closed at one time although their responses
+    had ended at others, the only closes of the server, and nothing that was open before was used again, while they had rested
+    for less than a second, or another connection rested more than twice as long and lived. Not where an idle limit that was
+    announced, or that other closes show, had passed on all of them. Such closes are no premature-close and no broken promise,
+    and teach no limit.
 
 What it is not
     A close right after a response: premature-close. A close before the time that the server had announced
@@ -321,7 +324,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
         "exchange": None,
         "kind": "stop",
         "side": "server",
-        "confidence": "medium" if stop.form == "e" else "high",
+        "confidence": "medium" if stop.form in ("e", "f") else "high",
         "frame": first,
         "start": stop.start,
         "end": stop.end,
@@ -358,6 +361,8 @@ def _ended_how(stop: Stop) -> str:
         )
     if stop.form == "e":
         said.append("nothing that had been open before was used again, while a later connection rested as long and lives")
+    if stop.form == "f":
+        said.append("their responses had ended at different times, and nothing that had been open before was used again")
     return "".join(f"; {one}" for one in said)
 
 
