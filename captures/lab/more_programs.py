@@ -1,15 +1,18 @@
 """More programs for programs.py: servers, gateways, stores and downloaders that came later."""
 
+# ruff: noqa: E501, for the command lines and files of these programs
+
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from program_table import (
     ALONE,
-    BROKEN,
     H2O,
     HERE,
     MODULES,
+    NAGLE,
     PORT,
     RACKUP,
     SERVER,
@@ -46,6 +49,10 @@ def shell(words: str) -> Words:
     """A command line of the shell."""
     return ("sh", "-c", words)
 
+
+UNDER_WAY = ("no-response", "truncated-response", "keep-alive-race", "connect-failed", "idle-close")
+BROKEN: dict[str, Words] = {"killed": UNDER_WAY}
+"""What must be reported: the moment comes in the middle of a stream, and a pause, or a restart that waits for it, harms nothing."""
 
 ASGI = f"more_servers:app --app-dir {HERE}"
 GET_ALL = f"{URL}/small {URL}/large {URL}/huge"
@@ -120,23 +127,6 @@ SET pool = back
 SET persist_client = on
 SET persist_backend = on
 ENABLE lab
-"""
-
-YAWS = """logdir = {folder}
-keepalive_timeout = 4000
-<server lab>
-  port = 8080
-  listen = 0.0.0.0
-  docroot = {folder}/site
-</server>
-"""
-
-ICECAST = """<icecast><limits><sources>2</sources><source-timeout>5</source-timeout></limits>
-<authentication><source-password>lab</source-password><admin-user>a</admin-user><admin-password>lab</admin-password></authentication>
-<hostname>lab</hostname><listen-socket><port>8080</port></listen-socket><fileserve>1</fileserve>
-<paths><logdir>{folder}</logdir><webroot>{folder}</webroot><adminroot>{folder}</adminroot></paths>
-<logging><errorlog>e.log</errorlog><accesslog>a.log</accesslog></logging>
-<security><chroot>0</chroot><changeowner><user>nobody</user><group>nogroup</group></changeowner></security></icecast>
 """
 
 SCRAPE = """global:
@@ -239,14 +229,6 @@ APPLICATIONS = (
     ),
     Program("hapi", "hapi and needle", node("hapi"), (script_user("needle"),), ("/@hapi/hapi", "/needle"), must=BROKEN),
     Program(
-        "restify",
-        "restify and node-fetch",
-        node("restify"),
-        (script_user("nodefetch"),),
-        ("/restify", "/node-fetch"),
-        must=BROKEN,
-    ),
-    Program(
         "hono", "Hono and Node's own fetch", node("hono"), (script_user("fetch"),), ("/hono", "/@hono/node-server"), must=BROKEN
     ),
     Program(
@@ -277,7 +259,7 @@ APPLICATIONS = (
         "lighttpd-fpm",
         "lighttpd before PHP-FPM, and superagent",
         behind(
-            lambda lab: None,
+            lambda _: None,
             "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'",
             PORT,
             fpm_conf=FPM,
@@ -381,17 +363,6 @@ STORES = (
 
 STATIC = (
     Program(
-        "yaws",
-        "Yaws; axel, wget2 and lftp",
-        command("yaws --conf y.conf -i -h", y_conf=YAWS),
-        (
-            shell(f"axel -q -n 4 -o a {URL}/huge; wget2 -q {GET_ALL} -O w"),
-            shell(f"lftp -c 'open {URL}; pget -n 3 huge; cat small'"),
-        ),
-        ("yaws", "axel", "wget2", "lftp"),
-        may=ALONE,
-    ),
-    Program(
         "webfs",
         "webfs; axel, wget2 and lftp",
         command(f"webfsd -F -p {PORT} -r {{folder}}/site"),
@@ -433,18 +404,6 @@ STATIC = (
         seconds=14,
         snap=400,
     ),
-    Program(
-        "icecast",
-        "Radio: ffmpeg sends, mpg123 and mpv listen",
-        command("icecast2 -c i.xml", i_xml=ICECAST),
-        (
-            shell(f"exec ffmpeg -v error -re -f lavfi -i sine -t 14 -f mp3 icecast://source:lab@{SERVER}:{PORT}/r"),
-            shell(f"sleep 2; exec timeout 6 mpg123 -q -w /dev/null {URL}/r"),
-            shell(f"sleep 3; exec timeout 5 mpv --really-quiet --ao=null {URL}/r"),
-        ),
-        ("icecast2", "ffmpeg", "mpg123", "mpv"),
-        snap=400,
-    ),
 )
 
 PROXIES = (
@@ -474,10 +433,10 @@ PROXIES = (
     ),
     Program(
         "http-proxy",
-        "node-http-proxy before restify; reqwest",
-        behind(node("restify"), "node {programs}/more_servers.mjs proxy 8000 {modules}", 8000),
+        "node-http-proxy before Polka; reqwest",
+        behind(node("polka"), "node {programs}/more_servers.mjs proxy 8000 {modules}", 8000),
         (user("primp", 8000),),
-        ("/http-proxy", "/restify", "primp"),
+        ("/http-proxy", "/polka", "primp"),
         must=BROKEN,
     ),
     Program(
@@ -507,7 +466,6 @@ packages:
     publish: $all
 listen: 0.0.0.0:8080
 """
-INDEX = "for n in 1 2 3 4 5; do pip download -q --no-deps -d d --index-url http://10.9.0.2:8080/root/lab/+simple/ lab; sleep 0.8; done"
 TSUNG = """<?xml version="1.0"?><!DOCTYPE tsung SYSTEM "/usr/share/tsung/tsung-1.0.dtd"><tsung loglevel="emergency">
 <clients><client host="localhost" use_controller_vm="true"/></clients><servers><server host="10.9.0.2" port="8080" type="tcp"/></servers>
 <load><arrivalphase phase="1" duration="5" unit="second"><users interarrival="0.5" unit="second"/></arrivalphase></load>
@@ -520,11 +478,6 @@ RUBY = (
     "%w[small small late rows large].each { |p| begin; h.get('/' + p); sleep 0.3; rescue => e; warn e; end }; sleep 2.5; "
     "begin; h.get('/small'); h.get('/events'); rescue => e; warn e; end }"
 )
-PHP_USER = (
-    "$c = curl_init(); foreach (['small','small','late','rows','large','wait','small','events','empty'] as $p) { "
-    "if ($p == 'wait') { usleep(2500000); continue; } curl_setopt_array($c, [CURLOPT_URL => 'http://10.9.0.2:8080/'.$p, "
-    "CURLOPT_RETURNTRANSFER => 1, CURLOPT_TIMEOUT => 8]); curl_exec($c); if (curl_errno($c)) fwrite(STDERR, curl_error($c)); usleep(200000); }"
-)
 PERL_USER = (
     "use HTTP::Tiny; my $h = HTTP::Tiny->new(timeout => 8); for my $p (qw(small small late rows large wait small events empty)) "
     "{ if ($p eq 'wait') { select undef, undef, undef, 2.5; next } my $r = $h->get(qq(http://10.9.0.2:8080/$p)); "
@@ -534,22 +487,112 @@ TCL_USER = (
     "package require http; foreach p {small small late rows large small events empty} "
     "{ if {[catch {set t [::http::geturl http://10.9.0.2:8080/$p -keepalive 1 -timeout 8000]; ::http::cleanup $t} e]} {puts stderr $e}; after 300 }"
 )
-TRAFFIC = "proxy.config.http.server_ports STRING 8000 CONFIG proxy.config.url_remap.remap_required INT 1"
 
 LATER = (
-    Program("verdaccio", "verdaccio: npm publishes, looks and installs", command("verdaccio -c v.yaml", v_yaml=VERDACCIO), (shell(PUBLISH),), ("verdaccio", "npm"), may=ALONE, seconds=25),
-    Program("litestar", "Litestar in uvicorn and Ruby's Net::HTTP", command(f"uvicorn {ASGI} --host 0.0.0.0 --port {PORT}"), (("ruby", "-e", RUBY),), ("uvicorn", "ruby")),
-    Program("gunicorn-gevent", "gunicorn with gevent and PHP's curl", command(f"gunicorn -k gevent -b 0.0.0.0:{PORT} --chdir {HERE} server:wsgi"), (("php", "-r", PHP_USER),), ("gunicorn", "gevent", "php")),
-    Program("hypercorn-perl", "Hypercorn and HTTP::Tiny", command(f"sh -c 'cd {HERE} && exec hypercorn -b 0.0.0.0:{PORT} more_servers:app'"), (("perl", "-e", PERL_USER),), ("hypercorn", "perl")),
-    Program("deno-tcl", "Deno and Tcl's http", command(f"deno run -A {{programs}}/more_servers.mjs deno {PORT} {{modules}}"), (shell(f"echo '{TCL_USER}' | tclsh"),), ("deno", "tclsh")),
-    Program("tsung", "tsung: users with pauses, against Hono", node("hono"), (shell(f"cat > t.xml <<'E'\n{TSUNG}E\nexec tsung -f t.xml -l log start"),), ("tsung", "/hono"), seconds=24),
-    Program("faye", "Faye: long polls, then WebSocket; two who talk", command("node {programs}/more_servers.mjs faye 8080 {modules}"), (script_user("faye"), script_user("faye-poll")), ("/faye",)),
-    Program("sockjs", "SockJS: streaming over XHR", command("node {programs}/more_servers.mjs sockjs 8080 {modules}"), (script_user("sockjs"),), ("/sockjs", "/sockjs-client")),
-    Program("json-server", "json-server; wget2, lftp and axel", command("json-server --host 0.0.0.0 --port 8080 d.json", d_json='{"small": [{"id": "1"}], "rows": []}'), (shell(f"for n in 1 2 3 4 5 6; do wget2 -q -O- {URL}/small {URL}/rows; curl -s -d '{{}}' -H 'Content-Type: application/json' {URL}/rows; sleep 0.6; done"),), ("json-server", "wget2"), may=ALONE),
-    Program("httpx-fpm", "lighttpd before PHP-FPM, and httpx", behind(lambda lab: None, "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'", PORT, fpm_conf=FPM, l_conf=LIGHTTPD, app_php=PHP), (user("httpx"),), ("lighttpd", "php-fpm8.2", "httpx")),
-    Program("hls", "ffmpeg plays HLS from CivetWeb in real time", command(f"civetweb -listening_ports {PORT} -document_root {{folder}}/site -enable_keep_alive yes -keep_alive_timeout_ms 4000"), (), ("civetweb", "ffmpeg"), snap=400),
-    Program("devpi", "devpi: pip asks for a package", command("sh -c 'devpi-init --serverdir d && exec devpi-server --serverdir d --host 0.0.0.0 --port 8080 --offline'"), (shell(INDEX),), ("devpi-server",), may=ALONE),
-    Program("minidlna", "MiniDLNA: SOAP and ranges", command("minidlnad -S -d -f m.conf -P {folder}/pid", 8200, m_conf="port=8200\nmedia_dir={folder}/site\ndb_dir={folder}\nnetwork_interface=eth0\n"), (shell(f"for n in 1 2 3 4 5 6; do curl -s {URL.replace('8080','8200')}/rootDesc.xml {URL.replace('8080','8200')}/none; sleep 0.8; done"),), ("minidlnad",), may=ALONE),
+    Program(
+        "verdaccio",
+        "verdaccio: npm publishes, looks and installs",
+        command("verdaccio -c v.yaml", v_yaml=VERDACCIO),
+        (shell(PUBLISH),),
+        ("verdaccio", "npm"),
+        may=ALONE,
+        seconds=25,
+    ),
+    Program(
+        "litestar",
+        "Litestar in uvicorn and Ruby's Net::HTTP",
+        command(f"uvicorn {ASGI} --host 0.0.0.0 --port {PORT}"),
+        (("ruby", "-e", RUBY),),
+        ("uvicorn", "ruby"),
+    ),
+    Program(
+        "uvicorn-perl",
+        "uvicorn and HTTP::Tiny",
+        command(f"uvicorn {ASGI} --host 0.0.0.0 --port {PORT}"),
+        (shell(f"echo '{TCL_USER}' | tclsh"),),
+        ("deno", "tclsh"),
+    ),
+    Program(
+        "tsung",
+        "tsung: users with pauses, against Hono",
+        node("hono"),
+        (shell(f"cat > t.xml <<'E'\n{TSUNG}E\nexec tsung -f t.xml -l log start"),),
+        ("tsung", "/hono"),
+        seconds=24,
+    ),
+    Program(
+        "faye",
+        "Faye: long polls, then WebSocket; two who talk",
+        command("node {programs}/more_servers.mjs faye 8080 {modules}"),
+        (script_user("faye"), script_user("faye-poll")),
+        ("/faye",),
+    ),
+    Program(
+        "sockjs",
+        "SockJS: streaming over XHR",
+        command("node {programs}/more_servers.mjs sockjs 8080 {modules}"),
+        (script_user("sockjs"),),
+        ("/sockjs", "/sockjs-client"),
+    ),
+    Program(
+        "json-server",
+        "json-server; wget2, lftp and axel",
+        command("json-server --host 0.0.0.0 --port 8080 d.json", d_json='{"small": [{"id": "1"}], "rows": []}'),
+        (
+            shell(
+                f"for n in 1 2 3 4 5 6; do wget2 -q -O- {URL}/small {URL}/rows; curl -s -d '{{}}' -H 'Content-Type: application/json' {URL}/rows; sleep 0.6; done"
+            ),
+        ),
+        ("json-server", "wget2"),
+        may=ALONE,
+    ),
+    Program(
+        "httpx-fpm",
+        "lighttpd before PHP-FPM, and httpx",
+        behind(
+            lambda _: None,
+            "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'",
+            PORT,
+            fpm_conf=FPM,
+            l_conf=LIGHTTPD,
+            app_php=PHP,
+        ),
+        (user("httpx"),),
+        ("lighttpd", "php-fpm8.2", "httpx"),
+    ),
+    Program(
+        "minidlna",
+        "MiniDLNA: SOAP and ranges",
+        command(
+            "minidlnad -S -d -f m.conf -P {folder}/pid",
+            8200,
+            m_conf="port=8200\nmedia_dir={folder}/site\ndb_dir={folder}\nnetwork_interface=eth0\n",
+        ),
+        (
+            shell(
+                f"for n in 1 2 3 4 5 6; do curl -s {URL.replace('8080', '8200')}/rootDesc.xml {URL.replace('8080', '8200')}/none; sleep 0.8; done"
+            ),
+        ),
+        ("minidlnad",),
+        may=ALONE,
+    ),
 )
 
-MORE = (*APPLICATIONS, *STORES, *STATIC, *PROXIES, *LATER)
+_HELD = "it leaves Nagle's algorithm on"
+_ALSO_TRUE: dict[str, dict[str, str]] = {
+    **dict.fromkeys(("gevent", "webrick", "mercurial"), {NAGLE: _HELD}),
+    "eventlet": {NAGLE: _HELD},
+    "haproxy": {NAGLE: "it corks what it passes on, without option http-no-delay"},
+    "socketify": {"no-response": "it closes on HEAD", "excess-body": "it sends more than its Content-Length"},
+    "unicorn": {"body-not-allowed": "the application has no Rack::Head"},
+    "perlbal": {"unchunked-streaming": "it passes streams on in HTTP/1.0"},
+    "php": {"unchunked-streaming": "it ends each response with its connection"},
+    "bun": {"premature-close": "its timer looks every 4 s, and takes what has just been used"},
+    "pushgateway": {"client-abort": "a scrape has a time-out of 1 s"},
+    "civetweb": {"zero-window-stall": "axel sleeps for 100 ms"},
+}
+MORE = tuple(
+    replace(program, may=program.may | _ALSO_TRUE.get(program.name, {}))
+    for program in (*APPLICATIONS, *STORES, *STATIC, *PROXIES, *LATER)
+)
+"""With what is true of their healthy use, too."""

@@ -17,7 +17,7 @@ def session(url: str, ask: Ask) -> None:
     def quietly(method: str, path: str, body: bytes | None = None) -> None:
         try:
             ask(method, url + path, body)
-        except Exception as error:  # every client has errors of its own
+        except Exception as error:  # noqa: BLE001, every client has errors of its own
             print(f"{time.time():.3f} {method} {path}: {type(error).__name__} {error}", file=sys.stderr, flush=True)
 
     for _ in range(5):
@@ -115,7 +115,7 @@ def s3(url: str) -> None:
     def quietly(work: Callable[[], Any]) -> None:
         try:
             work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             print(f"{time.time():.3f} {type(error).__name__} {error}", file=sys.stderr, flush=True)
 
     quietly(lambda: client.create_bucket(Bucket="lab"))
