@@ -580,8 +580,7 @@ LATER = (
 
 _HELD = "it leaves Nagle's algorithm on"
 _ALSO_TRUE: dict[str, dict[str, str]] = {
-    **dict.fromkeys(("gevent", "webrick", "mercurial"), {NAGLE: _HELD}),
-    "eventlet": {NAGLE: _HELD},
+    **{name: {NAGLE: _HELD} for name in ("gevent", "webrick", "mercurial", "eventlet")},
     "haproxy": {NAGLE: "it corks what it passes on, without option http-no-delay"},
     "socketify": {"no-response": "it closes on HEAD", "excess-body": "it sends more than its Content-Length"},
     "unicorn": {"body-not-allowed": "the application has no Rack::Head"},
