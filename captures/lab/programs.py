@@ -28,12 +28,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from impairments import Conditions
+from more_programs import MORE
 from network import cable, stop, tcpdump
-from program_table import PROGRAMS, Program
+from program_table import PROGRAMS as FIRST
+from program_table import Program
 from scenario import Lab
 
 MOMENT, PAUSE = 2.2, 4.0
 """Seconds of use after which something goes wrong, and for which a program stands still."""
+
+PROGRAMS = FIRST | {program.name: program for program in MORE}
 
 REFUSED = ("connect-failed",)
 CUT = ("no-response", "truncated-response", "keep-alive-race", "connect-failed", "gateway-error", "client-abort")

@@ -283,6 +283,7 @@ class HeldRelease:
         """The watermark at which it is decided by what is known."""
         self.alike: i64 = 0
         """Gaps as long, before and after."""
+        self.alike_before: i64 = 0
         self.later: i64 = 0
         """Gaps after it."""
         self.is_sure: bool = True

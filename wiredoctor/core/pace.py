@@ -28,6 +28,8 @@ AFTER: Final = 8
 """So many gaps before a segment, and after it, are compared with its own."""
 ALIKE: Final = 3
 """If so many of them are as long, the program writes on a clock."""
+ALL_ALIKE: Final = 2
+"""If only so many gaps follow, and all are as long, they are enough: the stream was cut off after its first pieces."""
 RELEASED: Final = 3
 """If prompt ACKs released so many segments, their side uses Nagle's algorithm."""
 SHARE: Final = 8
@@ -151,6 +153,11 @@ def are_alike(gap: i64, other: i64) -> bool:
 def is_decided(held: HeldRelease) -> bool:
     """Return whether later gaps cannot change what a segment is, or need not be waited for."""
     return held.alike >= ALIKE or held.later >= AFTER
+
+
+def is_paced(held: HeldRelease) -> bool:
+    """Return whether the gaps that are known show that a segment came on its program's clock."""
+    return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 
 def watch(sender: Side, packet: Packet) -> Watch:

@@ -91,7 +91,7 @@ class Stalls:
             found = self.find_release(own, peer, data, packet, segment, events)
             if found:
                 sort = found
-        if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and is_small_write(data):
+        if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and may_be_paced(data, segment):
             self.hold_release(connection, own, peer, packet, segment, events, data)
         elif sort:
             self.write_release(self.releases, connection, own, peer, packet, segment, events, sort)
@@ -186,7 +186,7 @@ class Stalls:
             return
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
-        held.alike = alike
+        held.alike = held.alike_before = alike
         held.is_sure = not pace.pace_of(own).is_torn
         waiting = pace.pace_of(own).held
         if len(waiting) >= pace.MOST_HELD:
@@ -227,7 +227,7 @@ class Stalls:
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
         """Write a held row, as of this frame, unless its program writes on a clock of its own."""
-        if not held.is_over and held.alike < pace.ALIKE:
+        if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
             self.releases.put(1 if held.is_sure else 0)
@@ -407,9 +407,11 @@ class Stalls:
         put.put(run.flushes)
 
 
-def is_small_write(data: Previous) -> bool:
-    """Return whether a segment was a small write and no head: such ones may come on a clock."""
-    return sizes.is_small_data(data) and not (data.ends_head and not data.ends_message)
+def may_be_paced(data: Previous, segment: Segment) -> bool:
+    """Return whether a segment after a small write may have come on a clock. After a head only the first piece of a longer body
+    may: a body that is whole was there with its head."""
+    whole = data.ends_head and not data.ends_message and segment.part.ends_message
+    return sizes.is_small_data(data) and not whole
 
 
 def is_http(segment: Segment) -> bool:

@@ -151,14 +151,20 @@ class Rests:
         """Return the last Server field on a connection."""
         return self._said.get(connection, (None, ""))[1]
 
-    def others(self, endpoint: int, connection: int, time: int, until: int | None = None) -> list[int]:
+    def others(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
         """Return the idle times (ns) of other connections that the server closed at the same moment.
 
-        0 stands for a connection with a request or response in progress."""
+        0 stands for a connection with a request or response in progress. Connections that followed one another do not count:
+        one that was first used after the other was closed, or that was closed before `since` (ns), the beginning of this one.
+        """
         ends = self._of(endpoint)
-        first = bisect_left(ends, time - TOGETHER, key=_time)
+        first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
         last = bisect_right(ends, time + TOGETHER, key=_time)
-        near = (end for end in ends[first:last] if end.connection != connection and end.sort != "open")
+        near = (
+            end
+            for end in ends[first:last]
+            if end.connection != connection and end.sort != "open" and end.time - max(end.rest or 0, end.waited or 0) <= time
+        )
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.learned import AT_ONCE, TOGETHER, End, Limit, closes_soon, learn
+from wiredoctor.rules.learned import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, closes_soon, learn
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
@@ -25,6 +25,10 @@ STRAGGLERS = 500 * MILLISECOND
 """Processes of one server end within this time (ns) of one another."""
 AGAIN = SECOND
 """Closes this soon (ns) after a stop belong to it."""
+CLOSER = 4
+"""If the responses of two connections ended this many times as far apart as the closes, they did not cause the closes."""
+APART = 5 * MILLISECOND
+"""And at least this far apart (ns): one process closes several connections in less time."""
 
 
 class Syn(NamedTuple):
@@ -42,7 +46,8 @@ class Stop(NamedTuple):
 
     `form`: a (three idle times or more, and the longest is more than twice the shortest), b (two, and a SYN was refused within a
     second), c (one, and it cut off an exchange at the same moment), d (one, and the next SYN was refused), e (three that are
-    closer together, and no older connection is used again).
+    closer together, and no older connection is used again), f (two, no older connection is used again, and neither a timeout nor
+    their responses explain the closes).
     """
 
     form: str
@@ -101,7 +106,7 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
     refused = moments.join(syns.filter("refused").select("endpoint", "answered"), on="endpoint").filter(
         c("answered") >= c("time")
     )
-    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | c("others"))
+    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | (c("spread") > APART) | c("others"))
     return {*several["endpoint"], *refused["endpoint"]}
 
 
@@ -116,6 +121,9 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
     swept = [number for number, moment in enumerate(moments) if forms[number] is None and _is_close(moment)]
     if len(swept) == 1 and uses is not None and _is_last(moments[swept[0]], uses()):
         forms[swept[0]] = "e"
+    one = _lone(moments)
+    if one is not None and forms[one] is None and uses is not None and _is_unexplained(moments[one], uses()):
+        forms[one] = "f"
     if not any(forms):
         return NONE
     inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
@@ -191,6 +199,34 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
     used = c("answered") & (c("request_start") - c("previous_end") >= shortest)
     rests = ~c("closed") & (c("final_at") - c("response_end") >= shortest)
     return not rows.filter((c("first") > end) & (used | rests).fill_null(value=False)).is_empty()
+
+
+def _lone(moments: list[list[End]]) -> int | None:
+    """The one moment at which the server closed connections that rested, where those were closed at one time, and their
+    responses had ended at others."""
+    closing = [number for number, moment in enumerate(moments) if _rests(moment)]
+    if len(closing) != 1:
+        return None
+    resting = sorted((end.rest, end.time) for end in moments[closing[0]] if end.teaches and end.rest is not None)
+    (shortest, first), (longest, last) = resting[0], resting[-1]
+    apart = longest - shortest > max(APART, CLOSER * abs(last - first))
+    return closing[0] if apart and shortest > AT_ONCE else None
+
+
+def _is_unexplained(moment: list[End], uses: Uses) -> bool:
+    """Whether nothing that was open before goes on, and these rests show no limit, coarse ones included: the shortest is shorter
+    than any, or a connection rested for much longer and lived."""
+    c = pl.col
+    start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
+    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
+    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+        return False
+    if rested[0] < EARLIEST:
+        return True
+    longest = max(2 * rested[0], rested[-1]) + NEAR
+    used = c("answered") & (c("request_start") - c("previous_end") > longest)
+    rests = ~c("closed") & (c("final_at") - c("response_end") > longest)
+    return not rows.filter((used | rests).fill_null(value=False)).is_empty()
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:

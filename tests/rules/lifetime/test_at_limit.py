@@ -185,6 +185,15 @@ def test_a_process_that_ended_is_said() -> None:
     assert "the server closed 2 other connections: a server process ended" in told(server, "no-response").message
 
 
+def test_connections_that_come_one_after_the_other_do_not_show_that_a_process_ended() -> None:
+    """A server that closes on every HEAD closes on the repetition, too, on a connection that was opened after its first close."""
+    opened = "  0.000  >  S    win 64240 mss 1460\n  0.001  <  S.   win 64240 mss 1460\n  0.001  >  .\n"
+    asked = '  0.001  >  P.   "HEAD /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n  0.002  <  F.\n  0.002  >  F.\n'
+    heads = [f"  connection {n}, start {n / 200}, client 10.0.0.1:4100{n}, server 10.0.0.2:80\n" for n in (1, 2, 3)]
+    for finding in findings("".join(head + opened + asked for head in heads)):
+        assert "a process of it ended" not in finding.message
+
+
 def told(server: Server, rule: str) -> Finding:
     [finding] = [one for one in findings(server.text()) if one.rule == rule]
     return finding

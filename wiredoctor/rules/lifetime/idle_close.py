@@ -20,13 +20,15 @@ How it is proved
     moments, or matches the announcement or a common default. A client that ignores the server's FIN proves nothing: many pools
     check a connection only before they use it.
 
-    stop: within 50 ms the server closed connections without a request in progress, and one of five facts shows a stop. First:
+    stop: within 50 ms the server closed connections without a request in progress, and one of six facts shows a stop. First:
     there are three or more, and the longest idle time is more than twice the shortest. Second: there are two or more, and a SYN
     was refused within a second. Third: at the same moment the server cut off a response or a tunnel, or left a request
     unanswered, and no idle timeout explains that. Fourth: the server refused the next SYN, whenever it came. Fifth: there are
-    three or more, no older connection was used again, and a later connection stays idle as long without a close. It is no stop
-    if an announced or otherwise known idle timeout had passed on all of them. A stop is not reported as premature-close or as a
-    broken promise, and no timeout is learned from it.
+    three or more, no older connection was used again, and a later connection stays idle as long without a close. Sixth: there
+    are two or more, their responses had ended at different times, the server closed no other connections, and no older
+    connection was used again; and they were idle for less than a second, or another connection was idle for more than twice
+    as long and stayed open. It is no stop if an announced or otherwise known idle timeout had passed on all of them. A stop is
+    not reported as premature-close or as a broken promise, and no timeout is learned from it.
 
 What it is not
     A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is
@@ -326,7 +328,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
         "exchange": None,
         "kind": "stop",
         "side": "server",
-        "confidence": "medium" if stop.form == "e" else "high",
+        "confidence": "medium" if stop.form in ("e", "f") else "high",
         "frame": first,
         "start": stop.start,
         "end": stop.end,
@@ -363,6 +365,8 @@ def _ended_how(stop: Stop) -> str:
         )
     if stop.form == "e":
         said.append("no older connection was used again, and a later one stayed idle as long without a close")
+    if stop.form == "f":
+        said.append("their responses had ended at different times, and no older connection was used again")
     return "".join(f"; {one}" for one in said)
 
 

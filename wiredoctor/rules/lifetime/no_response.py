@@ -270,7 +270,8 @@ def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
 def _ended(row: Mapping[str, Any], rests: Rests, *, live: bool) -> str:
     """Say that a process ended if the server closed other connections, or refused SYNs, at the same moment."""
     until = row["final_at"] + TOGETHER if live else None
-    others = len(rests.others(row["endpoint"], row["connection"], row["server_close_time"], until))
+    since = row["start"] if row["exchange"] == 0 else 0
+    others = len(rests.others(row["endpoint"], row["connection"], row["server_close_time"], until, since))
     if row["kind"] == "on-arrival":
         return ""
     if not others:
