@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway_score import analyze
+from batch import reports
 from impairments import Conditions
 from network import cable
 from scenario import PEERS
@@ -238,9 +238,9 @@ def _written(path: Path, text: str) -> str:
 def score(folder: Path, python: str, *, verbose: bool) -> int:
     """Prints what is said of the streams; returns 1 where a mark is missed."""
     cases = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    reports = analyze(python, [str(folder / f"{case['name']}.pcap") for case in cases])
+    said_of = reports(python, [folder / f"{case['name']}.pcap" for case in cases], 1)
     passed, warned, noted, held, told, proved, few, few_told = (0,) * 8
-    for case, report in zip(cases, reports, strict=True):
+    for case, report in zip(cases, said_of, strict=True):
         said = dict[str, str]()
         for finding in report["findings"]:
             if finding["rule"] in ("buffered-stream", "tinygrams", "tiny-chunks", "unchunked-streaming"):
