@@ -141,6 +141,23 @@ def test_connections_are_numbered_as_the_file_has_them() -> None:
     assert core.records.times.shuffled.count == 1
 
 
+@pytest.mark.parametrize("late", [1, 5])
+def test_connections_on_ports_used_again_are_numbered_as_the_file_has_them(late: int) -> None:
+    """What stands in the file within 50 ms of the second connection on the ports is read ahead, and is of a later one."""
+    talk = "  0.000  >  S\n  0.003  <  S.\n  0.003  >  .\n"
+    first, again, other = (
+        ladder_packets(f"connection 1, start {start}, client 10.0.0.1:{port}, server 10.0.0.2:80, isn {isn} {isn}\n{talk}")
+        for start, port, isn in (("0.000", 4001, 1000), ("0.010", 4001, 900_000), ("0.020", 4002, 1000))
+    )
+    packets = [*first, *again[:1], *again, *other]
+    packets.insert(late, packets.pop(late - 1))
+    core = opened(to_pcap(packets))
+    core.run(100)
+    assert [(one.id, one.key[8:10]) for one in core.flows.open_connections()] == [(1, b"\x0f\xa1"), (2, b"\x0f\xa2")]
+    assert core.records.times.shuffled.count == 1
+    assert core.flows.next_id == 3
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_all_packets_go_on_once_and_in_order(seed: int) -> None:
     """Packets of threads that are up to 5 ms late: whatever the file looks like, none is lost, and a growing file gives the same

@@ -61,6 +61,8 @@ class Flows:
         """Of the product that is a hash, these bits are dropped."""
         self.factors: tuple[i64, i64, i64] = (secret_factor(), secret_factor(), secret_factor())
         self.next_id: i64 = 0
+        self.promised: dict[bytes, list[int]] = {}
+        """Ids of later connections on ports that are used again, by key, of which the first packet was only read ahead."""
         self.held: list[int] = [0] * BUCKETS
         """Connections of each bucket."""
         self.count: i64 = 0
@@ -136,15 +138,32 @@ class Flows:
         """Return a new connection, which begins with this packet."""
         if 2 * self.count == len(self.chains):
             self.grow()
-        connection = Connection(self.next_id, key_of(packet))
+        key = key_of(packet)
+        connection = Connection(self.promised_id(key) if key in self.promised else self.number(packet), key)
         connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
-        if self.share is not None:
-            write_i64_le(self.share.opened, packet.frame)
-        self.next_id += 1
         self.count += 1
         self.held[bucket_of(packet)] += 1
         self.insert(connection)
         return connection
+
+    def number(self, packet: Packet) -> i64:
+        """Return the id of a connection that begins with this packet."""
+        if self.share is not None:
+            write_i64_le(self.share.opened, packet.frame)
+        self.next_id += 1
+        return self.next_id - 1
+
+    def promise(self, packet: Packet) -> None:
+        """Keep an id for the connection that this packet will open on ports that another one still has."""
+        self.promised.setdefault(key_of(packet), []).append(self.number(packet))
+
+    def promised_id(self, key: bytes) -> i64:
+        """Return the first of the ids that are kept for these endpoints."""
+        ids = self.promised[key]
+        number: i64 = ids.pop(0)
+        if not ids:
+            del self.promised[key]
+        return number
 
     def insert(self, connection: Connection) -> None:
         """Enter a connection into its chain."""

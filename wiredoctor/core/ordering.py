@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.capture.steps import Step
 from wiredoctor.core.chain import copy_record
+from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.copies import Copies, is_after
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows, Share
@@ -49,6 +50,8 @@ class Held:
         """-1 without ACK flag."""
         self.size: i64 = 0
         """Bytes in sequence space."""
+        self.is_syn: bool = False
+        """Whether it is a SYN without ACK flag."""
 
 
 class Ordering:
@@ -287,22 +290,39 @@ class Ordering:
         self.queue[first:] = rest
 
     def read(self, held: Held) -> None:
-        """Read the headers of a packet, and number its connection if it is the first of it in the file."""
+        """Read the headers of a packet, and number its connection if it is the first of it in the file, as far as a SYN shows."""
         scratch = self.scratch
         copy_record(held.packet, scratch)
         scratch.frame, scratch.clock = held.packet.frame, held.packet.clock
         held.is_read = True
         held.addresses = held.ports = 0
+        held.is_syn = False
         if self.headers.read(scratch) != SEGMENT or not (self.share is None or self.share.has(scratch)):
             return
-        if self.flows.look_up(scratch) is None:
+        connection = self.flows.look_up(scratch)
+        if connection is None:
             self.flows.open(scratch)
         if scratch.is_quoted:
             return
+        held.is_syn = scratch.flags & (SYN | ACK) == SYN
+        if held.is_syn and connection is not None and self.is_reuse(connection, scratch):
+            self.flows.promise(scratch)
         held.addresses, held.ports, held.is_turned = scratch.addresses, scratch.ports, scratch.is_turned
         held.sequence = scratch.sequence
         held.acknowledgment = scratch.acknowledgment if scratch.flags & ACK else i64(-1)
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
+
+    def is_reuse(self, connection: Connection, packet: Packet) -> bool:
+        """Return whether a SYN opens a later connection on the same ports: by the newest SYN of its side, which may be held."""
+        base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
+        frame: i64 = -1
+        for held in (self.queue[max(self.gone, len(self.queue) - COMPARED) :], self.late[-COMPARED:]):
+            for other in held:
+                if not (other.is_read and other.is_syn and other.packet.frame > frame and other.is_turned == packet.is_turned):
+                    continue
+                if other.ports == packet.ports and other.addresses == packet.addresses:
+                    base, frame = other.sequence, other.packet.frame
+        return base != NO_BASE and base != packet.sequence
 
     def compare(self, held: Held) -> None:
         """Count by how many packets with later stamps, which stand before it in the file, it comes after them or before."""
