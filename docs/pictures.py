@@ -26,8 +26,8 @@ from rich.text import Text
 
 import wiredoctor
 from wiredoctor.findings import Finding, Report
-from wiredoctor.report import ladder
-from wiredoctor.report.ladder_svg import svg
+from wiredoctor.report.ladder import build
+from wiredoctor.report.ladder.draw_svg import svg
 from wiredoctor.tables import SECOND
 from wiredoctor.testing import ladder_packets, to_pcap
 
@@ -111,7 +111,7 @@ def of_lookalike(name: str, source: dict[str, Any]) -> str:
     with capture_of(source) as file:
         report = wiredoctor.analyze(file, keep=True)
         frames = tuple(source["frames"]) if "frames" in source else None
-        made = ladder.of_connection(report, report.captures[0].file, source.get("connection"), frames=frames, most=MOST_STEPS)
+        made = build.of_connection(report, report.captures[0].file, source.get("connection"), frames=frames, most=MOST_STEPS)
     assert made.steps, f"{name}: {made.missing}"
     return svg(made, f"Ladder diagram of healthy traffic: {name.replace('-', ' ')}.", name=name)
 
@@ -131,11 +131,11 @@ def _drawn(rule: str, source: dict[str, Any], file: Path) -> str:
     return svg(made, f"{title(rule)}. {found[0].title}.", name=rule)
 
 
-def _ladder(report: Report, finding: Finding, source: dict[str, Any]) -> ladder.Ladder:
+def _ladder(report: Report, finding: Finding, source: dict[str, Any]) -> build.Ladder:
     if "connection" not in source:
-        return ladder.of_findings(report, [finding], MOST_STEPS)[0]
+        return build.of_findings(report, [finding], MOST_STEPS)[0]
     frames = source.get("frames")
-    return ladder.of_connection(
+    return build.of_connection(
         report,
         finding.capture,
         source["connection"],

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wiredoctor.findings import Rule, by_kind
-from wiredoctor.rules import RuleModule
-from wiredoctor.rules.modules import HEADINGS
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.catalogue import HEADINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPTURES = ROOT / "captures"

@@ -44,7 +44,7 @@ def validate_report() -> Callable[[dict[str, Any]], None]:
     """Fails unless a parsed JSON report keeps to the schema that `wiredoctor schema` prints."""
     from jsonschema import Draft202012Validator
 
-    from wiredoctor.report.schema import schema
+    from wiredoctor.report.data.json_schema import schema
 
     validator = Draft202012Validator(schema())
 

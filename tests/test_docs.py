@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 from tests.ladders import check, ladders_in
 from tests.rules import test_every_rule as every_rule
 from wiredoctor.cli.app import application
-from wiredoctor.cli.exits import Exit
+from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.core.records import BLOCK
 from wiredoctor.pipeline import BATCH
-from wiredoctor.rules import RuleModule, catalogue
+from wiredoctor.rule_engine import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "pages"

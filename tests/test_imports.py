@@ -127,13 +127,13 @@ def test_the_table_is_complete() -> None:
 
 WRONG = [
     ("core", "from wiredoctor.engine import x"),
-    ("core", "def f():\n    import wiredoctor.rules.proof"),
+    ("core", "def f():\n    import wiredoctor.rules.shared.evidence"),
     ("core", "from ..findings import x"),
     ("core", "from .. import spill"),
     ("decode", "from wiredoctor.core.loop import Core"),
     ("http", "from wiredoctor import findings"),
     ("http", "if TYPE_CHECKING:\n    from wiredoctor.core.heads import y"),
-    ("report", "from wiredoctor.rules.words import duration"),
+    ("report", "from wiredoctor.rules.shared.numbers import duration"),
     ("rules", "from wiredoctor.engine.tables import take_tables"),
     ("cli", "import wiredoctor.rules"),
     ("capture", "from wiredoctor import pipeline"),

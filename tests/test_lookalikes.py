@@ -12,7 +12,7 @@ import pytest
 from tests.captures.reports import report_of
 from wiredoctor import analyze
 from wiredoctor.findings import Finding
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import POINTS, capture
 
 ROOT = Path(__file__).resolve().parent.parent

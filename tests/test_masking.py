@@ -11,10 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wiredoctor import masking
 from wiredoctor.findings import fingerprint
-from wiredoctor.masked import masked
-from wiredoctor.masking import (
+from wiredoctor.text import redact
+from wiredoctor.text.redact import (
     identity_target,
     masked_host,
     masked_method,
@@ -23,6 +22,7 @@ from wiredoctor.masking import (
     masked_words,
     showing,
 )
+from wiredoctor.text.redact_tables import masked
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 LATIN = st.text(st.characters(max_codepoint=255))
@@ -205,7 +205,7 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
     def never(texts: pl.Series) -> pl.Series:
         raise AssertionError(texts)
 
-    monkeypatch.setattr("wiredoctor.masked._targets", never)
+    monkeypatch.setattr("wiredoctor.text.redact_tables._targets", never)
     rows = pl.LazyFrame({"request_target": ["/"], "exchange": [1]} | {n: [""] for n in OTHERS})
     assert masked("exchanges", rows).select(pl.col("exchange").sum()).collect().item() == 1
 
@@ -233,11 +233,11 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
         (partial(masked_words, "content-encoding"), "", ""),
         (partial(masked_words, "x-accel-buffering"), "no", "no"),
         (partial(masked_words, "x-accel-buffering"), "gzip", "*"),
-        (masking.field_name, "set-cookie", "set-cookie"),
-        (masking.field_name, "X-Forwarded-For", "X-Forwarded-For"),
-        (masking.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
-        (masking.field_name, "aB3xK9qL2m", ""),
-        (masking.field_name, "hunter2-x", ""),
+        (redact.field_name, "set-cookie", "set-cookie"),
+        (redact.field_name, "X-Forwarded-For", "X-Forwarded-For"),
+        (redact.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
+        (redact.field_name, "aB3xK9qL2m", ""),
+        (redact.field_name, "hunter2-x", ""),
     ],
 )
 def test_other_texts(mask: object, text: str, shown: str) -> None:
@@ -257,15 +257,15 @@ def test_other_texts(mask: object, text: str, shown: str) -> None:
     ],
 )
 def test_payload(data: bytes, shown: str) -> None:
-    assert masking.payload(data) == shown
+    assert redact.payload(data) == shown
     with showing(True):
-        assert masking.payload(data) == data.decode("latin-1")
+        assert redact.payload(data) == data.decode("latin-1")
 
 
 def test_what_is_shown_is_shown_within() -> None:
     with showing(True):
-        assert (masking.target("/a?b=c"), masking.host("a@b"), masking.method("x1")) == ("/a?b=c", "a@b", "x1")
-    assert (masking.target("/a?b=c"), masking.host("a@b"), masking.method("x1")) == ("/a?b=*", "*@b", "*")
+        assert (redact.target("/a?b=c"), redact.host("a@b"), redact.method("x1")) == ("/a?b=c", "a@b", "x1")
+    assert (redact.target("/a?b=c"), redact.host("a@b"), redact.method("x1")) == ("/a?b=*", "*@b", "*")
 
 
 @given(TARGETS)

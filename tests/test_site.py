@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.report.chromium import browser, opened
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 pytest.importorskip("material", reason="the site is made by mkdocs-material: pip install '.[docs]'")
 

@@ -28,7 +28,7 @@ finally:
 
 RARE = {
     "another format": ["wiredoctor.core.pcapng", "bz2", "lzma", "zstandard", "lz4"],
-    "packets off the fast path": ["wiredoctor.decode.fragments", "scapy"],
+    "packets off the fast path": ["wiredoctor.protocols.ip.fragments", "scapy"],
     "gateways": ["wiredoctor.gateways.pairs", "wiredoctor.gateways.edges"],
     "another command": [
         f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
@@ -60,7 +60,7 @@ def test_what_is_rarely_needed_is_not_loaded(ordinary: set[str], purpose: str) -
 
 def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
     """Else the test above would hold for a run that does nothing."""
-    assert {"wiredoctor.core.pcap", "wiredoctor.rules.telling", "wiredoctor.report.json"} <= ordinary
+    assert {"wiredoctor.core.pcap", "wiredoctor.rule_engine.render", "wiredoctor.report.data.json"} <= ordinary
 
 
 def test_the_names_are_those_of_modules_that_exist() -> None:
@@ -71,7 +71,7 @@ def test_the_names_are_those_of_modules_that_exist() -> None:
 
 
 def test_another_command_loads_its_own() -> None:
-    assert "wiredoctor.cli.connections" in loaded("connections", "server-head-body-split.pcap")
+    assert "wiredoctor.cli.commands.connections" in loaded("connections", "server-head-body-split.pcap")
 
 
 def test_interfaces_are_listed_without_an_analysis() -> None:
@@ -82,7 +82,7 @@ def test_interfaces_are_listed_without_an_analysis() -> None:
 
 def test_help_loads_no_analysis() -> None:
     found = loaded("--help")
-    assert "wiredoctor.cli.schema" in found
+    assert "wiredoctor.cli.commands.schema" in found
     assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.decode"} & found
 
 

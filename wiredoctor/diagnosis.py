@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 import wiredoctor
-from wiredoctor import gateways, limits, rules
+from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
     SEVERITIES,
@@ -26,9 +26,9 @@ from wiredoctor.findings import (
     sum_totals,
     total_delay,
 )
-from wiredoctor.masked import masked
-from wiredoctor.rules import RuleModule
-from wiredoctor.rules.behind import fronts_of, tries_of
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
+from wiredoctor.rule_engine.candidates import Found, Waiting, together
 from wiredoctor.spill import BatchSpill, Folder, Spill, Window
 from wiredoctor.tables import (
     CLOSES,
@@ -41,7 +41,7 @@ from wiredoctor.tables import (
     closes,
     finished_exchanges,
 )
-from wiredoctor.waiting import Found, Waiting, together
+from wiredoctor.text.redact_tables import masked
 
 if TYPE_CHECKING:
     from wiredoctor.engine.run import Analysis
@@ -59,7 +59,7 @@ class Done:
     folder: Folder
     captures: pl.DataFrame
     totals: dict[str, RuleTotal]
-    left: rules.Left
+    left: rule_engine.Left
     paired: gateways.Gateways
     again: Again | None = None
 
@@ -94,7 +94,7 @@ def diagnose(
         capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live
     )
     suspects = analysis.suspects(exchanges, connections)
-    left = rules.unjudged(
+    left = rule_engine.unjudged(
         *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
         first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
@@ -115,7 +115,7 @@ def diagnose(
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal], *, live: bool,
-) -> tuple[list[Finding], rules.Explained, gateways.Gateways]:  # fmt: skip
+) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways]:  # fmt: skip
     """One cause, one finding, what all candidates explain, and the gateways.
 
     Summaries are found now, over the whole capture, of a long one over its end.
@@ -128,39 +128,39 @@ def _settle(
     many = _are_many(connections, exchanges)
     steps, shuffled = sorted(analysis.steps.frames), sorted(analysis.shuffled.frames)
     if steps:
-        found = waiting(analysis.folder, (rules.without_times_across(batch, modules, steps) for batch in found))
+        found = waiting(analysis.folder, (rule_engine.without_times_across(batch, modules, steps) for batch in found))
     if shuffled:
-        found = waiting(analysis.folder, (rules.unsure_across(batch, modules, shuffled) for batch in found))
+        found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, shuffled) for batch in found))
     parts = [(dict(modules), scans)]
-    if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
-        parts = rules.seen(scans, modules, window, analysis.met, connections.forgotten)
+    if window := rule_engine.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
+        parts = rule_engine.seen(scans, modules, window, analysis.met, connections.forgotten)
     if steps:
-        parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
+        parts = [part for some, tables in parts for part in rule_engine.unstepped(tables, some, steps)]
     for some, tables in parts:
         for asked in _one_by_one(some) if many else [some]:
-            batch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
-            batch = rules.unsure_across(batch, modules, shuffled)
-            found.append(rules.without_times_across(batch, modules, steps) if steps else batch)
+            batch = judge(rule_engine.find_summaries(asked, tables, few=rows <= SMALL, many=many))
+            batch = rule_engine.unsure_across(batch, modules, shuffled)
+            found.append(rule_engine.without_times_across(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
     while True:
-        failed = rules.failures(modules)
+        failed = rule_engine.failures(modules)
         totals.clear()
         explaining: list[pl.DataFrame] = []
-        whole = rules.joined(modules, candidates)
-        whole = rules.with_pieces_behind(whole, tries, scans["exchanges"])
-        whole = rules.concluded(
+        whole = rule_engine.joined(modules, candidates)
+        whole = rule_engine.with_pieces_behind(whole, tries, scans["exchanges"])
+        whole = rule_engine.concluded(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
         )
-        whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
-        whole = rules.after_stalls(rules.given_up_by_gateways(whole, known.clients))
-        findings = rules.settle(
+        whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
+        whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known.clients))
+        findings = rule_engine.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
             explains=explaining.append, tries=tries, known=known,
         )  # fmt: skip
-        if rules.failures(modules) == failed:
-            explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
+        if rule_engine.failures(modules) == failed:
+            explained = rule_engine.explained(explaining[0] if explaining else pl.DataFrame(), modules)
             return [_located(finding, capture) for finding in findings] if capture.files else findings, explained, known
         # what cannot be told explains nothing either
 
@@ -198,7 +198,7 @@ def report(
     secrets: bool,
 ) -> Report:
     """What was found in all captures. `modules` are the rules that ran, `everything` all there are, `chosen` those asked for."""
-    failed = rules.failures(modules)
+    failed = rule_engine.failures(modules)
     every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
     checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
     made = _joined(done, checked, unasked, secrets=secrets)

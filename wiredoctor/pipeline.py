@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from wiredoctor import diagnosis, rules
+from wiredoctor import diagnosis, rule_engine
 from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, inputs
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.cutoffs import Cutoffs
@@ -19,10 +19,10 @@ from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_cap
 from wiredoctor.engine.run import Analysis, OutOfOrder, Progress
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Report, configured
-from wiredoctor.masking import showing
-from wiredoctor.rules import RuleModule, catalogue, set_thresholds
+from wiredoctor.rule_engine import RuleModule, catalogue, set_thresholds
+from wiredoctor.rule_engine.candidates import Found
 from wiredoctor.spill import Folder
-from wiredoctor.waiting import Found
+from wiredoctor.text.redact import showing
 
 Catalogue = Mapping[str, RuleModule]
 
@@ -66,16 +66,16 @@ def analyze(
     `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
     """
     everything = catalogue()
-    chosen = rules.select(everything, select, ignore)
-    modules = rules.with_causes(chosen, everything)
-    rules.begin(modules)
+    chosen = rule_engine.select(everything, select, ignore)
+    modules = rule_engine.with_causes(chosen, everything)
+    rule_engine.begin(modules)
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     budget = Budget.of(max_spool)
     files = OpenFiles(budget)
     with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
-        cutoffs = rules.cutoffs(modules)
+        cutoffs = rule_engine.cutoffs(modules)
 
         def read(what: Input, tell: Progress) -> None:
             # nothing refers to a capture after its turn, unless it is kept: what was unpacked takes disk space
@@ -144,7 +144,7 @@ def _read_once(
     memory: dict[str, Any] = {}
 
     def judge(found: Found) -> Found:
-        return rules.judge(modules, found, memory)
+        return rule_engine.judge(modules, found, memory)
 
     if jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes

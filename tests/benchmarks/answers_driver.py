@@ -15,7 +15,7 @@ from typing import Any
 
 from wiredoctor import pipeline
 from wiredoctor.pipeline import analyze
-from wiredoctor.report.json import write
+from wiredoctor.report.data.json import write
 
 
 def answer(path: str, options: dict[str, Any]) -> str:

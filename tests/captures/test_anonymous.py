@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.anonymizing.rewriting import SEED, said, words
+from tests.extract.rewriting import SEED, said, words
 from tests.captures.papers import PATHS, read
 from tests.captures.reports import report_of
-from wiredoctor.anonymizing import Packet, anonymized
-from wiredoctor.anonymizing.checked import write
-from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
+from wiredoctor.extract.anonymize import Packet, anonymized
+from wiredoctor.extract.anonymize.checked import write
+from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.findings import Report
-from wiredoctor.http.head import KNOWN_METHODS
-from wiredoctor.masking import masked_reason
+from wiredoctor.protocols.http1.head import KNOWN_METHODS
+from wiredoctor.text.redact import masked_reason
 
 SPEAKING = [path for path in PATHS if read(path).finds]
 USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}

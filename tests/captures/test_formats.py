@@ -23,7 +23,7 @@ from tests.report.drawn import check_drawn
 from tests.report.pages import check_page
 from tests.report.tabled import check_tables
 from tests.sweeps import some
-from wiredoctor.report.html import graphs, pictures
+from wiredoctor.report.html import graphs, proof_pictures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -80,7 +80,7 @@ def test_tables(batch: int, tmp_path: Path) -> None:
 def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many graphs and pictures as the pages of each capture would have, so that what is drawn is drawn of all."""
     report, parsed = _told(batch)
-    for module, name in ((graphs, "MOST_GRAPHS"), (pictures, "MOST_PICTURES"), (pictures, "MOST_SECTIONS")):
+    for module, name in ((graphs, "MOST_GRAPHS"), (proof_pictures, "MOST_PICTURES"), (proof_pictures, "MOST_SECTIONS")):
         monkeypatch.setattr(module, name, getattr(module, name) * len(BATCHES[batch]))
     page = tmp_path / "page.html"
     page.write_text(check_page(report, parsed), "utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.captures.papers import CAPTURES
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 
 @pytest.mark.parametrize("script", sorted(path.stem for path in (CAPTURES / "lab").glob("*.py")))

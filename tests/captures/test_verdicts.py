@@ -2,7 +2,7 @@
 
 Each exchange without a final response, each message that was cut short and each reset or silent connection must be in a finding
 or among what was not judged. What counts as such is asked here of each row by itself, in Python, and not by the queries of
-`wiredoctor.rules.unjudged`.
+`wiredoctor.rule_engine.unjudged`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tests.captures.papers import PATHS
 from tests.captures.reports import report_of
 from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
-from wiredoctor.report.closing import reach
-from wiredoctor.report.phrases import nothing
-from wiredoctor.report.verdict import reached
-from wiredoctor.rules import catalogue
+from wiredoctor.report.coverage import reach
+from wiredoctor.report.fail_on import reached
+from wiredoctor.report.terminal.sentences import nothing
+from wiredoctor.rule_engine import catalogue
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 EVERY = 16

@@ -58,7 +58,7 @@ INTERRUPTIBLE = [sys.executable, "-c", _LISTENING]
 def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
     """The made-up analysis, in the place of the real one, with the real rules."""
     from wiredoctor.findings import configured
-    from wiredoctor.rules import catalogue, set_thresholds
+    from wiredoctor.rule_engine import catalogue, set_thresholds
 
     fake, module = FakeAnalysis(), ModuleType("wiredoctor.pipeline")
     module.__dict__.update(analyze=fake, catalogue=catalogue, configured=configured, set_thresholds=set_thresholds)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from wiredoctor.cli import completing
+from wiredoctor.cli import completion
 from wiredoctor.cli.app import COMMANDS, application
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,9 +30,9 @@ def proposed(line: str) -> list[str]:
 
 def test_rules_are_known_without_being_loaded() -> None:
     own = {name: module.doc.partition("\n")[0] for name, module in catalogue().items() if module.plugin is None}
-    assert dict(completing.rule_names("")) == own
+    assert dict(completion.rule_names("")) == own
     families = {module.family for module in catalogue().values()}
-    assert {name for name, _ in completing.rules("")} == {*own, *families}
+    assert {name for name, _ in completion.rules("")} == {*own, *families}
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_what_fits_is_proposed(line: str, words: list[str]) -> None:
 def test_interfaces_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("eth0", "lo"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(completing, "_NETWORK", tmp_path)
-    assert completing.interfaces("") == ["eth0", "lo", "any"]
+    monkeypatch.setattr(completion, "_NETWORK", tmp_path)
+    assert completion.interfaces("") == ["eth0", "lo", "any"]
     assert proposed("wiredoctor live -i e") == ["eth0"]
-    monkeypatch.setattr(completing, "_NETWORK", tmp_path / "nosuch")
-    assert completing.interfaces("") == ["any"]
+    monkeypatch.setattr(completion, "_NETWORK", tmp_path / "nosuch")
+    assert completion.interfaces("") == ["any"]
 
 
 BASH = """
@@ -93,7 +93,7 @@ def test_bash_completes_and_loads_no_analysis(tmp_path: Path) -> None:
         "complete -o default -F _wiredoctor_completion wiredoctor",
     ]
     modules = {line.rpartition("|")[2].strip() for line in loaded.read_text().splitlines()}
-    assert "wiredoctor.cli.completing" in modules
+    assert "wiredoctor.cli.completion" in modules
     assert not {"polars", "numpy", "wiredoctor.pipeline", "wiredoctor.rules", "pydantic"} & modules
 
 

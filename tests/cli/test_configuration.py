@@ -10,9 +10,9 @@ import pytest
 
 from tests.cli.conftest import FakeAnalysis, Run
 from tests.report.examples import capture_loss, finding, report
-from wiredoctor.cli.configuration import nearest, read_table
-from wiredoctor.report.left_out import Ignore
-from wiredoctor.rules import catalogue
+from wiredoctor.cli.config_file import nearest, read_table
+from wiredoctor.report.exclude import Ignore
+from wiredoctor.rule_engine import catalogue
 
 FULL = """
 select = ["stalls", "premature-close"]
@@ -133,7 +133,7 @@ def test_every_way_to_write_the_table(tmp_path: Path, text: str) -> None:
 def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing it would cost a small capture as much as its analysis."""
     (tmp_path / "pyproject.toml").write_text("[project.scripts]\nwiredoctor = 'wiredoctor.cli:main'\n")
-    monkeypatch.setattr("wiredoctor.cli.configuration._parsed", None)
+    monkeypatch.setattr("wiredoctor.cli.config_file._parsed", None)
     assert nearest(tmp_path) is None
 
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.reading import Opened, contents, whole
 from wiredoctor import limits
-from wiredoctor.anonymizing.heads import Heads
-from wiredoctor.anonymizing.names import Addresses
 from wiredoctor.cli.app import application
-from wiredoctor.extracting import causes_not_shown
+from wiredoctor.extract.anonymize.heads import Heads
+from wiredoctor.extract.anonymize.names import Addresses
+from wiredoctor.extract.minimize import causes_not_shown
 from wiredoctor.findings import Finding
 from wiredoctor.report.words import duration
 

@@ -13,7 +13,7 @@ import wiredoctor
 from wiredoctor.cli import folders, orders
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
-from wiredoctor.report import exported
+from wiredoctor.report.data import tables
 from wiredoctor.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
     assert {path.stem for path in (tmp_path / "t").iterdir()} == {*TABLES, "findings"}
     for path in (tmp_path / "t").iterdir():
         file = pq.ParquetFile(path)
-        declared = [c.name for c in exported.TABLES[path.stem].columns]
+        declared = [c.name for c in tables.TABLES[path.stem].columns]
         names = file.schema_arrow.names
         assert [n for n in names if n != "capture" or "capture" in declared] == [
             n for n in declared if not n.endswith("credentials_user")
@@ -54,10 +54,10 @@ def test_arrow_says_the_same(report: Report, tmp_path: Path) -> None:
     feather = pytest.importorskip("pyarrow.feather")
     for form in ("parquet", "arrow"):
         folders.write_tables(report, tmp_path / "t", form)
-    for name in exported.TABLES:
+    for name in tables.TABLES:
         read = pl.read_parquet(tmp_path / "t" / f"{name}.parquet")
         assert pl.DataFrame(feather.read_table(tmp_path / "t" / f"{name}.arrow")).equals(read)
-        assert read.schema == exported.schema(name)
+        assert read.schema == tables.schema(name)
 
 
 def test_an_empty_report(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_what_is_half_written_does_not_look_finished(report: Report, tmp_path: P
     def fails(*_: object) -> dict[str, str]:
         raise OSError("no room")
 
-    monkeypatch.setattr(exported, "metadata", fails)
+    monkeypatch.setattr(tables, "metadata", fails)
     with pytest.raises(OSError, match="no room"):
         folders.write_tables(report, tmp_path, "parquet")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"packets.parquet": b"of before", "mine.txt": b"x"}
@@ -94,7 +94,7 @@ def test_many_portions_make_one_file(report: Report, tmp_path: Path, monkeypatch
     folders.write_tables(report, tmp_path / "a", "parquet")
     monkeypatch.undo()
     folders.write_tables(report, tmp_path / "b", "parquet")
-    for name in exported.TABLES:
+    for name in tables.TABLES:
         assert pl.read_parquet(tmp_path / "a" / f"{name}.parquet").equals(pl.read_parquet(tmp_path / "b" / f"{name}.parquet"))
 
 
@@ -140,4 +140,4 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str],
 
 
 def test_live_names_the_tables_before_it_may_load_them() -> None:
-    assert set(orders._TABLES) == set(exported.TABLES)
+    assert set(orders._TABLES) == set(tables.TABLES)

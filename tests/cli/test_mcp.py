@@ -20,19 +20,10 @@ from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.planting import leaks, secret
 from tests.report.examples import finding, report
 from wiredoctor import analyze
-from wiredoctor.cli.archive import Archive, Bounds, Refused
-from wiredoctor.report.answers import (
-    MOST_CHARACTERS,
-    MOST_ROWS,
-    Page,
-    WrongQuestion,
-    connection,
-    diagnosis,
-    exchanges,
-    findings,
-)
-from wiredoctor.report.answers import finding as one_finding
-from wiredoctor.report.ladder import MOST_STEPS
+from wiredoctor.mcp.answers import MOST_CHARACTERS, MOST_ROWS, Page, WrongQuestion, connection, diagnosis, exchanges, findings
+from wiredoctor.mcp.answers import finding as one_finding
+from wiredoctor.mcp.captures import Archive, Bounds, Refused
+from wiredoctor.report.ladder.build import MOST_STEPS
 
 pytest.importorskip("mcp", reason="the MCP SDK is not installed")
 import anyio
@@ -45,8 +36,8 @@ from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import TypeAdapter
 
-from wiredoctor.cli.assistant import server
-from wiredoctor.cli.protocol import Server
+from wiredoctor.mcp.protocol import Server
+from wiredoctor.mcp.server import server
 from wiredoctor.report import answered
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -421,7 +412,7 @@ def test_several_folders_have_numbers(folder: Path) -> None:
 
 
 def test_reports_are_kept_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiredoctor.cli.archive.MOST_KEPT", MOST_KEPT)
+    monkeypatch.setattr("wiredoctor.mcp.captures.MOST_KEPT", MOST_KEPT)
     archive = Archive([str(tmp_path)], Bounds(1 << 20, 60))
     for number in range(MOST_KEPT + 2):
         shutil.copy(CAPTURES / SPLIT, tmp_path / f"{number}.pcap")

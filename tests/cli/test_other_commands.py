@@ -53,7 +53,7 @@ def test_explain_an_unknown_rule(run: Run) -> None:
 
 
 def test_every_rule_can_be_explained(run: Run) -> None:
-    from wiredoctor.rules import catalogue
+    from wiredoctor.rule_engine import catalogue
 
     for name in catalogue():
         assert run("explain", name).stdout.startswith(f"{name} (family ")

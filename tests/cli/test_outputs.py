@@ -24,7 +24,8 @@ from wiredoctor.cli.app import application
 from wiredoctor.cli.options import Format
 from wiredoctor.cli.outputs import FileAccess, Output, spool
 from wiredoctor.cli.writing import How, write_files
-from wiredoctor.report import exported, sarif
+from wiredoctor.report.data import sarif
+from wiredoctor.report.data import tables as exported
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "captures" / "server-head-body-split.pcap"
@@ -91,7 +92,7 @@ def test_a_full_temporary_folder_is_named_as_such(disk: Path, tmp_path: Path) ->
 
 
 def test_an_extract_that_finds_no_room_in_the_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from wiredoctor import extracting
+    from wiredoctor.extract import minimize
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import INTERRUPTIBLE, FakeAnalysis, Run
 from tests.cli.test_process import clean_environment
-from wiredoctor.cli import exits, signals
+from wiredoctor.cli import exit_codes, signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -191,5 +191,5 @@ def test_a_signal_while_an_error_is_reported(run: Run, analysis: FakeAnalysis, m
         raise signals.Stopped(signal.SIGTERM)
 
     analysis.raises = ZeroDivisionError()
-    monkeypatch.setattr(exits, "say", say)
+    monkeypatch.setattr(exit_codes, "say", say)
     assert run("analyze", "trace.pcap").exit_code == 143

@@ -12,9 +12,9 @@ import pytest
 import wiredoctor
 from tests.capture import files
 from tests.capture.files import Packet
-from wiredoctor.report import json as as_json
-from wiredoctor.report import markdown, text
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.data import json as as_json
+from wiredoctor.report.terminal import markdown, text
+from wiredoctor.report.terminal.terminal import Paper
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND

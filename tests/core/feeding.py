@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.batches import View
 from wiredoctor.core.flows import Share
 from wiredoctor.core.formats import open_records
@@ -47,7 +47,7 @@ class Run:
 
     def __init__(self, path: Path, share: Share | None = None, with_segments: bool = False) -> None:
         self.met = Met()
-        cutoffs = core_cutoffs(rules.cutoffs(rules.catalogue()).of_all_segments())
+        cutoffs = core_cutoffs(rule_engine.cutoffs(rule_engine.catalogue()).of_all_segments())
         self.source = Source(os.open(path, os.O_RDONLY), 0)
         self.core = Core(open_records(self.source, path.name), cutoffs, self.met, True, True, share)
         if with_segments:

@@ -1,4 +1,4 @@
-"""The quick way through plain heads finds what wiredoctor.http.head finds, and leaves all other heads to it."""
+"""The quick way through plain heads finds what wiredoctor.protocols.http1.head finds, and leaves all other heads to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wiredoctor import limits
 from wiredoctor.core.heads import NO_LENGTH, HeadReader, begins, find_byte, length_of, skip_text
-from wiredoctor.http.head import HeadParser, RequestLine
+from wiredoctor.protocols.http1.head import HeadParser, RequestLine
 
 STARTS = [b"GET /a?b=c HTTP/1.1", b"POST / HTTP/1.0", b"HTTP/1.1 200 OK", b"HTTP/1.0 404 ", b"GET /a b HTTP/1.1",
           b"FOO / HTTP/1.1", b"GET / HTTP/1.1 ", b"HTTP/1.1 20 OK", b"GET  / HTTP/1.1", b"GET /\x7f HTTP/1.1"]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from tests.capture import files
 from tests.core.feeding import Memory
 from tests.ladders import ladder_packets, set_back, to_pcap
-from wiredoctor import limits, rules
+from wiredoctor import limits, rule_engine
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.ordering import Held, order_of
@@ -39,7 +39,7 @@ TALK = r"""
 def opened(content: bytes, *, grows: bool = False, written: int | None = None) -> Core:
     """A core that puts the records of a pcap file in order."""
     source = Memory(content, len(content) if written is None else written)
-    core = Core(open_records(source, "x"), core_cutoffs(rules.cutoffs(rules.catalogue())), Met(), False, False)
+    core = Core(open_records(source, "x"), core_cutoffs(rule_engine.cutoffs(rule_engine.catalogue())), Met(), False, False)
     core.put_in_order(grows)
     return core
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import Record, ethernet, ipv4, ipv6, tcp
 from wiredoctor import limits
-from wiredoctor.decode.fragments import FragmentStore
+from wiredoctor.protocols.ip.fragments import FragmentStore
 from wiredoctor.tables import SCRATCH
 
 PAYLOAD = bytes(range(256)) * 4

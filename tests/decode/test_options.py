@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.decode.decoding import decoded
 from tests.decode.packets import Record, ipv4, tcp
-from wiredoctor.decode.sack import sack_blocks
+from wiredoctor.protocols.tcp.sack import sack_blocks
 
 NOP, END = b"\1", b"\0"
 MSS, SCALE, PERMITTED, TIMES = b"\2\4\5\xb4", b"\3\3\7", b"\4\2", b"\x08\x0a" + bytes(range(8))

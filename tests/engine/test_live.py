@@ -14,26 +14,26 @@ from tests.captures.papers import CAPTURES
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import block_ends, pcapng
 from tests.pipeline import recording
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.spill import Folder
 
-MODULES = rules.with_causes(catalogue(), catalogue())
+MODULES = rule_engine.with_causes(catalogue(), catalogue())
 
 
 @contextmanager
 def growing(path: Path, parts: list[int]) -> Generator[tuple[GrowingCapture, LiveAnalysis]]:
     """Yield a file as a stream of parts that begin at these offsets, of which nothing is written yet, and its analysis."""
-    rules.begin(MODULES)
+    rule_engine.begin(MODULES)
     with GrowingCapture(str(path)) as capture:
         data = path.read_bytes()
         for number, (begin, end) in enumerate(zip(parts, [*parts[1:], len(data)], strict=True)):
             part = path.with_suffix(f".{number}")
             part.write_bytes(data[begin:end])
             capture.add(os.open(part, os.O_RDONLY), begin)
-        yield capture, LiveAnalysis(capture, MODULES, Folder(), rules.cutoffs(MODULES))
+        yield capture, LiveAnalysis(capture, MODULES, Folder(), rule_engine.cutoffs(MODULES))
 
 
 def doubled(path: Path, to: Path) -> list[int]:

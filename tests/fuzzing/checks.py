@@ -10,18 +10,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.comparing.comparisons import all_forms
+from tests.compare.comparisons import all_forms
 from tests.fuzzing.guard import must
 from tests.report.agreeing import check_formats
 from tests.report.pages import Page, page_of
-from wiredoctor.report import connections as connection_table
-from wiredoctor.report import exchanges as exchange_table
-from wiredoctor.report import json as report_json
-from wiredoctor.report import markdown, show, show_text, text
-from wiredoctor.report.follow import Window
-from wiredoctor.report.follow import text as text_of
-from wiredoctor.report.paper import Paper, Writer
-from wiredoctor.report.streams import Run, follow
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.packets.follow import Window
+from wiredoctor.report.packets.follow import text as text_of
+from wiredoctor.report.packets.streams import Run, follow
+from wiredoctor.report.terminal import connections as connection_table
+from wiredoctor.report.terminal import exchanges as exchange_table
+from wiredoctor.report.terminal import markdown, show, show_text, text
+from wiredoctor.report.terminal.terminal import Paper, Writer
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, NEVER
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _no_number(name: str) -> None:
 def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
-    from wiredoctor.report.schema import schema
+    from wiredoctor.report.data.json_schema import schema
 
     return Draft202012Validator(schema())
 

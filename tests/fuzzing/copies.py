@@ -12,7 +12,7 @@ from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
 from wiredoctor.capture.model import NO_PACKET
 from wiredoctor.core.records import LATEST
-from wiredoctor.report import pcapng
+from wiredoctor.report.packets import pcapng
 
 if TYPE_CHECKING:
     from wiredoctor import Report

@@ -12,7 +12,7 @@ from typing import Any
 import wiredoctor
 from tests.ladders import Packet, ladder_packets, to_pcap
 from wiredoctor.findings import Report
-from wiredoctor.report import json as report_json
+from wiredoctor.report.data import json as report_json
 
 HANDSHAKE = """
 0.000 > S mss 1460

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.http.events import CodedError, counter_of
-from wiredoctor.http.fields import Fields
-from wiredoctor.http.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
-from wiredoctor.http.pieces import GAP, LARGEST, LONGEST, Pieces, is_left_out, pieces_of
+from wiredoctor.protocols.http1.event_streams import CodedError, counter_of
+from wiredoctor.protocols.http1.fields import Fields
+from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
+from wiredoctor.protocols.http1.pieces import GAP, LARGEST, LONGEST, Pieces, is_left_out, pieces_of
 
 SSE, LINES, PARTS = "text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"
 

@@ -16,8 +16,8 @@ from tests.http.conversations import TRAPS, Flight, conversation, duplicated, pa
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.feeding import WHOLE, tables
-from wiredoctor.http.fault_words import KINDS
-from wiredoctor.http.head import HeadParser, find_head_end
+from wiredoctor.protocols.http1.fault_words import KINDS
+from wiredoctor.protocols.http1.head import HeadParser, find_head_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

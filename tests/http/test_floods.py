@@ -11,7 +11,7 @@ import pytest
 from tests.http.talk import HANDSHAKE, analyzed, exchanges, rows
 from tests.ladders import Packet, ladder_packets
 from wiredoctor import limits
-from wiredoctor.http.head import HeadParser
+from wiredoctor.protocols.http1.head import HeadParser
 from wiredoctor.testing.wire import ACK, SYN, Peers
 
 INTERIM = r"HTTP/1.1 103 Early Hints\r\n\r\n"

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from wiredoctor import limits
-from wiredoctor.http.tls import NOTHING, SILENT, Handshake, Hello, Side
+from wiredoctor.protocols.tls.hello import NOTHING, SILENT, Handshake, Hello, Side
 
 NAME, PROTOCOLS, VERSIONS, ENCRYPTED = 0, 16, 43, 0xFE0D
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.interfaces.namespaces import call, ip, namespace
-from wiredoctor.capture.linktypes import _NAMES as CAPTURED  # pyright: ignore[reportPrivateUsage]
+from wiredoctor.capture.link_types import _NAMES as CAPTURED  # pyright: ignore[reportPrivateUsage]
 from wiredoctor.interfaces import ANY, interfaces
 from wiredoctor.interfaces.hardware import COOKED, link_type
 from wiredoctor.interfaces.netlink import attributes, messages

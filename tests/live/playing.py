@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 from tests.pipeline import recording
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Order, Ring, Session
 from wiredoctor.live.recorder_client import Event, Progress
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import SECOND
 
 
@@ -125,8 +125,8 @@ def play(
     looks: int = 0,
 ) -> Played:
     """Analyses a stream as it comes, up to one of these places after the other; with more `looks` if it needs them."""
-    modules = rules.with_causes(catalogue(), catalogue())
-    rules.begin(modules)
+    modules = rule_engine.with_causes(catalogue(), catalogue())
+    rule_engine.begin(modules)
     player = Player(files, stops, removed, order=Order((), "", ring=ring))
     told: list[tuple[int, Finding]] = []
     notes: list[str] = []

@@ -20,11 +20,11 @@ from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_sile
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, no_gateways_between, together
 from tests.sweeps import FULL
-from wiredoctor import diagnosis, limits, pipeline, rules, spill
+from wiredoctor import diagnosis, limits, pipeline, rule_engine, spill
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live import Ring, session
-from wiredoctor.report import json as report_json
-from wiredoctor.rules import catalogue, set_thresholds
+from wiredoctor.report.data import json as report_json
+from wiredoctor.rule_engine import catalogue, set_thresholds
 from wiredoctor.tables import SECOND
 
 SHORT = 200
@@ -37,7 +37,7 @@ def of_file(path: Path) -> str:
     """What `analyze` says of a file, but for what only the end of a file can tell: of events, `live` tells what is known when
     they are over, and takes nothing back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.rules, "judge", partial(rules.judge, live=True))
+        patch.setattr(pipeline.rules, "judge", partial(rule_engine.judge, live=True))
         patch.setattr(pipeline.diagnosis, "diagnose", partial(diagnosis.diagnose, live=True))
         return as_json(wiredoctor.analyze(path))
 

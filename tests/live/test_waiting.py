@@ -12,12 +12,12 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Player, pcapng
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.findings import Finding
 from wiredoctor.live import Session
 from wiredoctor.live.recorder_client import Event
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import SECOND
 
 NO_RESPONSE = r"""
@@ -49,8 +49,8 @@ def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None
     """A close is decided a second later, and another second must pass until everything of that time has come."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
-    modules = rules.with_causes(catalogue(), catalogue())
-    rules.begin(modules)
+    modules = rule_engine.with_causes(catalogue(), catalogue())
+    rule_engine.begin(modules)
     player = Silent([(tmp_path / "trace.pcapng", 0)], stops)
     with GrowingCapture("live") as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
@@ -103,8 +103,8 @@ def told_by_the_clock(text: str, tmp_path: Path, seconds: float) -> list[tuple[f
     """What is told of a ladder, and how many seconds after its first packet."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
-    modules = rules.with_causes(catalogue(), catalogue())
-    rules.begin(modules)
+    modules = rule_engine.with_causes(catalogue(), catalogue())
+    rule_engine.begin(modules)
     player = Clocked([(tmp_path / "trace.pcapng", 0)], stops)
     told: list[tuple[float, Finding]] = []
     at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.findings import Cause
 from wiredoctor.report.groups import grouped
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:

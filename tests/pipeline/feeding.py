@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.batches import View
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture.files import OpenFiles
@@ -20,7 +20,7 @@ from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
-from wiredoctor.report import json as report_json
+from wiredoctor.report.data import json as report_json
 from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def tables(
     It is read in steps of this many packets, or in steps that end after these frames, and the tables are taken after each. The
     cutoffs are those of all rules; with `all_segments` they are widened to what columns of `segments` describe without any rule.
     """
-    cutoffs = rules.cutoffs(rules.catalogue())
+    cutoffs = rule_engine.cutoffs(rule_engine.catalogue())
     cells = core_cutoffs(cutoffs.of_all_segments() if all_segments else cutoffs)
     seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
     with open_capture(path) as capture:

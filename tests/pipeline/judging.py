@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.pipeline.recording import Seen
 from wiredoctor.findings import Finding, Report
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 OF_THE_CAPTURE = "capture"
 """The family of rules that tell what is wrong with the capture itself: they are what should be heard."""

@@ -14,7 +14,7 @@ from wiredoctor.batches import Batch, View, join, take_cells
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
 from wiredoctor.engine import run, tables
-from wiredoctor.report.json import write
+from wiredoctor.report.data.json import write
 from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CONNECTIONS, NEVER, RUNS
 

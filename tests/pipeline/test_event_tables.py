@@ -11,7 +11,7 @@ import pytest
 
 from tests.captures.papers import CAPTURES, EACH_KIND
 from tests.pipeline.feeding import WHOLE, tables
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.testing import capture
 

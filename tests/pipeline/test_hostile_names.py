@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.ladders import to_pcap
 from tests.pipeline.test_secrets import outputs, spoken
-from wiredoctor.rules.plugins import Plugin
+from wiredoctor.rule_engine.plugins import Plugin
 
 ORDERS = [
     *(

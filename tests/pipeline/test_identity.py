@@ -15,10 +15,10 @@ import pytest
 from tests.ladders import ladder_packets, to_pcap
 from wiredoctor import analyze
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.comparing import compare, of_json, of_report
+from wiredoctor.compare import compare, of_json, of_report
 from wiredoctor.findings import Report
-from wiredoctor.report import json as report_json
-from wiredoctor.report.left_out import Ignore, without_ignored, without_known
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.exclude import Ignore, without_ignored, without_known
 
 TALK = r"""
 0.000 > S

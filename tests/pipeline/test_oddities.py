@@ -14,11 +14,11 @@ from tests.decode.test_fragments import fragments4
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import recording
 from tests.pipeline.feeding import open_capture
-from wiredoctor import analyze, limits, rules
+from wiredoctor import analyze, limits, rule_engine
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.engine.run import Analysis
 from wiredoctor.findings import Rule
-from wiredoctor.rules import RuleModule
+from wiredoctor.rule_engine import RuleModule
 from wiredoctor.spill import Folder
 
 LADDER = """
@@ -56,7 +56,7 @@ def seen(path: Path, step: int) -> list[tuple[int, str]]:
     module = RuleModule("odd", "test", rule, "", {}, look, None, ("oddities",))
     with open_capture(path) as capture:
         modules = {"odd": module}
-        analysis = Analysis(capture, modules, Folder(), rules.cutoffs(modules), open_capture_records(capture))
+        analysis = Analysis(capture, modules, Folder(), rule_engine.cutoffs(modules), open_capture_records(capture))
         analysis.run(step, lambda _: None, lambda found: found)
     return [row[:2] for found in analysis.found if found for row in found["odd"].select("frame", "layer").rows()]
 

@@ -10,7 +10,7 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, open_capture, tables
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.engine import run, second_pass
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.findings import Again
@@ -106,13 +106,13 @@ def test_a_rule_that_asks_for_segments_has_them_in_the_first_pass(monkeypatch: p
         seen.append(tables["segments"])
         return {}
 
-    monkeypatch.setattr(rules, "find_candidates", find_candidates)
+    monkeypatch.setattr(rule_engine, "find_candidates", find_candidates)
     monkeypatch.setattr(run, "SEGMENTS_AT_ONCE", 100)
-    module = rules.catalogue()["tinygrams"]._replace(tables=("segments",), cutoffs=None)
+    module = rule_engine.catalogue()["tinygrams"]._replace(tables=("segments",), cutoffs=None)
     with open_capture(path) as capture:
         modules = {"tinygrams": module}
         records = open_capture_records(capture)
-        analysis = run.Analysis(capture, modules, Folder(), rules.cutoffs(modules), records)
+        analysis = run.Analysis(capture, modules, Folder(), rule_engine.cutoffs(modules), records)
         analysis.run(100_000, lambda done: None, lambda found: found)
     monkeypatch.undo()
     assert max(rows.height for rows in seen) <= 100

@@ -15,32 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wiredoctor
-from tests.comparing.comparisons import all_forms
+from tests.compare.comparisons import all_forms
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
 from tests.report.pages import page_data
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import (
-    connections,
-    csv,
-    exchanges,
-    exported,
-    har,
-    html,
-    json,
-    junit,
-    markdown,
-    pcapng,
-    sarif,
-    show,
-    show_text,
-    text,
-)
-from wiredoctor.report.ladder import of_findings
+from wiredoctor.report import html
+from wiredoctor.report.data import csv, har, json, junit, sarif, tables
+from wiredoctor.report.ladder.build import of_findings
 from wiredoctor.report.ordered import Sink
-from wiredoctor.report.paper import Paper, Writer
-from wiredoctor.rules import catalogue
+from wiredoctor.report.packets import pcapng
+from wiredoctor.report.terminal import connections, exchanges, markdown, show, show_text, text
+from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.rule_engine import catalogue
 
 RULES = Path(__file__).parent.parent / "rules"
 
@@ -231,7 +219,7 @@ def outputs(report: Report) -> dict[str, str]:
     made["html"] += str(page_data(made["html"]))
     made |= all_forms(report)
     made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
-    made["tables"] = " ".join(str(rows.to_dicts()) for _, rows in exported.portions(report))
+    made["tables"] = " ".join(str(rows.to_dicts()) for _, rows in tables.portions(report))
     made["objects"] = f"{report.findings} {report.captures}"
     return made
 

@@ -17,10 +17,10 @@ from tests.capture.files import Packet
 from tests.pipeline.processes import report, reports
 from wiredoctor import limits
 from wiredoctor.limits import Met
-from wiredoctor.rules import narrow
-from wiredoctor.rules.proof import EVIDENCE
+from wiredoctor.rule_engine import summary_columns
+from wiredoctor.rule_engine.candidates import Stored, Waiting, together
+from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.spill import Folder
-from wiredoctor.waiting import Stored, Waiting, together
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 NOTED = [{"frame": 1, "time": 2, "note": "seen"}]
@@ -65,7 +65,7 @@ def test_candidates_of_a_few_epochs_are_joined_where_none_is_told_apart(
     given_ones = [{"a": rows(100 * n, a), "b": rows(7 * n, b)} for n, (a, b) in enumerate(epochs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES_HELD, "value", held)
-        patch.setattr("wiredoctor.waiting.LOOSE", loose)
+        patch.setattr("wiredoctor.rule_engine.candidates.LOOSE", loose)
         waiting = Waiting(Folder(), apart=False)
         for found in given_ones:
             waiting.append(found)
@@ -85,8 +85,8 @@ def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: i
     met = Met()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES, "value", most)
-        patch.setattr(narrow, "_AT_ONCE", at_once)
-        core = narrow.core({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
+        patch.setattr(summary_columns, "_AT_ONCE", at_once)
+        core = summary_columns.core({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
     best = {
         name: [row["frame"] for row in sorted(some, key=lambda row: (-(row["delay"] or 0), row["frame"]))]
         for name, some in by_rule.items()

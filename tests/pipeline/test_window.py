@@ -15,8 +15,8 @@ import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.processes import WRITTEN, report, reports
-from wiredoctor import Report, limits, rules
-from wiredoctor.rules.window import Window
+from wiredoctor import Report, limits, rule_engine
+from wiredoctor.rule_engine.summaries import Window
 from wiredoctor.tables import SECOND, SMALL
 
 HOUR = 3_600
@@ -175,7 +175,7 @@ def test_what_a_live_capture_has_forgotten_counts_as_left_out(chosen: str, count
     rows = {"connection": [0, 1], "start": [3, 6], "end": [6, 9]}
     tables = {"connections": pl.LazyFrame(rows), "exchanges": pl.LazyFrame({"connection": [0, 1]})}
     met = limits.Met()
-    rules.seen(tables, {chosen: rules.catalogue()[chosen]}, Window(5, limits.COMPARED_TIME), met, forgotten=1)
+    rule_engine.seen(tables, {chosen: rule_engine.catalogue()[chosen]}, Window(5, limits.COMPARED_TIME), met, forgotten=1)
     assert met.counts == ({limits.COMPARED_TIME.name: count} if count else {})
 
 
@@ -238,14 +238,14 @@ def test_the_start_of_the_last_exchanges_is_that_of_sorting_them(seed: int, monk
     for count in (1, 3, 50, 100, 199):
         monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", count)
         known = sorted((start for start in starts if start is not None), reverse=True)
-        found = rules.window(rows, len(starts), -5 * SECOND, latest)
+        found = rule_engine.window(rows, len(starts), -5 * SECOND, latest)
         assert (found and found.since) == (known[count - 1] if count <= len(known) else None)
 
 
 def test_a_capture_that_is_short_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one query is spent on it."""
     asked = pl.LazyFrame({"request_start": [0]}).select(pl.col("request_start").map_batches(_never))
-    assert rules.window(asked, 1_000_000, 0, HOUR * SECOND) is None
+    assert rule_engine.window(asked, 1_000_000, 0, HOUR * SECOND) is None
     with pytest.raises(pl.exceptions.PolarsError):
         asked.collect()
 

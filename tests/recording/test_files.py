@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.recording.running import ROOT, kinds, packets
 from tests.recording.streams import BEGIN, enhanced
-from wiredoctor.capture.sets import inputs
+from wiredoctor.capture.find import inputs
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.events import Events
 from wiredoctor.recording.files import open_output

@@ -16,11 +16,11 @@ from tests.report.har_schema import HAR, faults
 from tests.report.pages import check_page
 from tests.report.sarif_schema import SARIF, unresolved
 from wiredoctor.findings import Report
-from wiredoctor.report import csv as report_csv
-from wiredoctor.report import har, junit, sarif
-from wiredoctor.report import json as report_json
+from wiredoctor.report.data import csv as report_csv
+from wiredoctor.report.data import har, junit, sarif
+from wiredoctor.report.data import json as report_json
 from wiredoctor.report.words import clean
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 Parsed = dict[str, Any]
 

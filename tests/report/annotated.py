@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wiredoctor import Report
-from wiredoctor.report import pcapng
+from wiredoctor.report.packets import pcapng
 
 FIELDS = ("frame.number", "frame.time_epoch", "frame.len", "frame.cap_len", "frame.comment")
 _PCAP, _PCAPNG = {0xA1B2C3D4: 1_000, 0xA1B23C4D: 1}, 0x0A0D0D0A

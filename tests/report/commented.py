@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Finding, Report
-from wiredoctor.report import markdown
-from wiredoctor.report.proof import MOST_FRAMES
+from wiredoctor.report.terminal import markdown
+from wiredoctor.report.terminal.evidence import MOST_FRAMES
+from wiredoctor.text.durations import duration_text
 
 _BREAK = "\u200b"
 """Stands where a reader could see a mention or an address."""

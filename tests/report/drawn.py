@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.report.chromium import opened
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import shorten
+from wiredoctor.text.durations import duration_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

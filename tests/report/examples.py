@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor import tables
 from wiredoctor.findings import CaptureSummary, Checked, Evidence, Finding, Reference, Report, fingerprint, printable
-from wiredoctor.masked import masked
+from wiredoctor.text.redact_tables import masked
 
 MS = tables.MILLISECOND
 HOSTILE = "GET /\x1b[2J\x1b]0;owned\x07[bold red]x[/bold red]\r\n\u009b31m" + "A" * 300

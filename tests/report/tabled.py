@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from wiredoctor.cli.folders import write_tables
 from wiredoctor.findings import Report
-from wiredoctor.report import exported
-from wiredoctor.report.exported import TABLES
+from wiredoctor.report.data import tables
+from wiredoctor.report.data.tables import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
@@ -38,7 +38,7 @@ def check_tables(report: Report, parsed: Parsed, folder: Path) -> None:
     import duckdb
 
     # the packets are read once for both
-    with patch.object(exported, "portions", return_value=[*exported.portions(report)]):
+    with patch.object(tables, "portions", return_value=[*tables.portions(report)]):
         for form in ("parquet", "arrow"):
             write_tables(report, folder, form)
     assert sorted(path.name for path in folder.iterdir()) == sorted(

@@ -13,11 +13,13 @@ import pytest
 import wiredoctor
 from wiredoctor.findings import Report
 from wiredoctor.gateways import TRIES, Gateways
-from wiredoctor.report import by_status, junit, markdown, phrases, sarif, text
-from wiredoctor.report import json as report_json
-from wiredoctor.report.closing import reach
-from wiredoctor.report.paper import Paper
-from wiredoctor.rules import catalogue
+from wiredoctor.report import by_status
+from wiredoctor.report.coverage import reach
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.data import junit, sarif
+from wiredoctor.report.terminal import markdown, sentences, text
+from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import capture
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
@@ -81,7 +83,7 @@ SAID = "10.0.0.2:80: 3 of 6 responses failed: 2 x 503 (not explained), 1 x 500 (
 
 
 def test_every_format_names_the_failures(report: Report) -> None:
-    assert phrases.failing(reach(report)) == [SAID]
+    assert sentences.failing(reach(report)) == [SAID]
     page = io.StringIO()
     text.write(report, page, Paper(width=200, unicode=True))
     assert f"  {SAID}\n" in page.getvalue()
@@ -113,7 +115,7 @@ def test_json_has_an_object_per_server(report: Report) -> None:
 
 def test_most_servers_are_named_and_the_others_counted(tmp_path: Path) -> None:
     some = [connection(number, f"10.0.1.{number}:80", 503, start=number) for number in range(1, 14)]
-    lines = phrases.failing(reach(analyzed(tmp_path, *some)))
+    lines = sentences.failing(reach(analyzed(tmp_path, *some)))
     assert len(lines) == 11
     assert lines[-1] == "and 3 other servers: 3 responses"
 
@@ -134,4 +136,4 @@ def test_what_a_gateway_passed_on_and_what_it_repeated(tmp_path: Path) -> None:
     assert servers["10.0.9.1:8001"].failures == (by_status.Failures(500, 1, {}, {}, 1), by_status.Failures(503, 1))
     # what its client saw counts once
     assert reach(report).answers.statuses == {200: 1, 503: 1}
-    assert "1 passed on from 10.0.9.1:8001" in phrases.failing(reach(report))[1]
+    assert "1 passed on from 10.0.9.1:8001" in sentences.failing(reach(report))[1]

@@ -9,8 +9,8 @@ import pytest
 from tests.report.examples import capture, connection, exchange, finding, report, without_request, without_response
 from tests.report.test_text import page
 from wiredoctor.findings import Checked, LeftOut, Report
-from wiredoctor.report.closing import Looked, reach
-from wiredoctor.report.phrases import checked
+from wiredoctor.report.coverage import Looked, reach
+from wiredoctor.report.terminal.sentences import checked
 
 CHECKED = {
     "capture-loss": Checked("capture", "connections"),

@@ -11,8 +11,8 @@ import pytest
 
 from tests.report.examples import capture, capture_loss, connection, exchange, finding, report, without_request, without_response
 from wiredoctor.findings import Report
-from wiredoctor.report import csv as report_csv
-from wiredoctor.report import json as report_json
+from wiredoctor.report.data import csv as report_csv
+from wiredoctor.report.data import json as report_json
 
 
 def read(out: io.BytesIO) -> list[dict[str, str]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.report.test_manual import RULE, Page
-from wiredoctor.report.finder import find
-from wiredoctor.report.searches import SEARCHES
-from wiredoctor.rules import catalogue
+from wiredoctor.report.terminal.rule_search import find
+from wiredoctor.report.terminal.rule_search_words import SEARCHES
+from wiredoctor.rule_engine import catalogue
 
 PAGES = {
     page.name: page

@@ -23,8 +23,8 @@ from tests.report.examples import capture, connection, exchange, finding, report
 from tests.report.har_schema import HAR, faults
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import har
-from wiredoctor.report.har_bodies import decoded, told, without_chunks
+from wiredoctor.report.data import har
+from wiredoctor.report.data.har_bodies import decoded, told, without_chunks
 
 ROOT = Path(__file__).parents[2]
 HANDSHAKE = "0.000 > S  0:0(0) win 64240 mss 1460\n0.010 < S. 0:0(0) ack 1 win 64240 mss 1460\n0.020 > . 1:1(0) ack 1\n"
@@ -211,7 +211,7 @@ def test_entries_of_any_year_in_order_of_time(year: str) -> None:
     ],
 )
 def test_urls(method: str, target: str, host: str, url: str) -> None:
-    from wiredoctor.report.har_messages import url as made
+    from wiredoctor.report.data.har_messages import url as made
 
     assert made({"request_method": method, "request_target": target, "request_host": host, "server": "10.0.0.2"}) == url
 

@@ -11,7 +11,7 @@ import pytest
 
 import wiredoctor
 from tests.report.chromium import browser
-from wiredoctor.report import har
+from wiredoctor.report.data import har
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 PANEL = "devtools://devtools/bundled/devtools_app.html?panel=network"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wiredoctor.masking import showing
-from wiredoctor.report.heads import MOST_LINE, MOST_LINES, lines_of, masked_field
+from wiredoctor.report.packets.heads import MOST_LINE, MOST_LINES, lines_of, masked_field
+from wiredoctor.text.redact import showing
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,14 @@ from markdown_it.token import Token
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import Page, page_data, page_of
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, pcapng, sarif, show_text, text
-from wiredoctor.report.heads import Head
-from wiredoctor.report.ladder import Ladder, Step, Wait
-from wiredoctor.report.paper import Paper, Writer
-from wiredoctor.report.show import Asked, Shown
+from wiredoctor.report.data import csv, har, json, junit, sarif
+from wiredoctor.report.data import tables as exported
+from wiredoctor.report.ladder.build import Ladder, Step, Wait
+from wiredoctor.report.packets import pcapng
+from wiredoctor.report.packets.heads import Head
+from wiredoctor.report.terminal import connections, exchanges, markdown, show_text, text
+from wiredoctor.report.terminal.show import Asked, Shown
+from wiredoctor.report.terminal.terminal import Paper, Writer
 from wiredoctor.report.words import clean
 
 ORDERS = [

@@ -28,10 +28,10 @@ from tests.report.examples import (
 )
 from tests.report.pages import Page, check_data, page_data, page_of
 from wiredoctor.findings import Report
-from wiredoctor.report import json
+from wiredoctor.report.data import json
 from wiredoctor.report.groups import grouped
-from wiredoctor.report.html import data, graphs, kept, lanes, pictures
-from wiredoctor.report.phrases import change, example, headline, standing
+from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines
+from wiredoctor.report.terminal.sentences import change, example, headline, standing
 from wiredoctor.report.words import clean
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -155,15 +155,15 @@ def test_graphs_hold_every_segment(real: Report, page: str) -> None:
         carrying = segments.filter((pl.col("length") > 0) | ((pl.col("flags") & 0x07) != 0))
         assert sum(lane["segments"] for lane in graph["lanes"]) == carrying.height
         assert sum(sum(lane["packets"]) for lane in graph["lanes"]) == carrying.height
-        assert sum(lane["kind"].count(lanes.RESENT) for lane in graph["lanes"]) == segments["retransmission"].sum()
+        assert sum(lane["kind"].count(sequence_lines.RESENT) for lane in graph["lanes"]) == segments["retransmission"].sum()
         assert sum(lane["acks"] for lane in graph["lanes"]) == segments["ack"].drop_nulls().len()
     stalled = [f for f in real.findings if f.delay and f.connection is not None]
     assert sum(len(told[f"data-graph-{n}"]["stalls"]) for n in range(len(told) - 1)) == len(stalled)
 
 
 def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "MOST_RUNS", 50)
-    lane = lanes.Lane()
+    monkeypatch.setattr(sequence_lines, "MOST_RUNS", 50)
+    lane = sequence_lines.Lane()
     n = 1_000
     rows = pl.DataFrame({
         "time": [i * 1_000_000 for i in range(n)], "flags": [16] * n, "offset": [i * 1_000 for i in range(n)],
@@ -175,8 +175,8 @@ def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.Monk
     lane.add_segments({name: column[n // 2 :] for name, column in columns.items()})
     lane.add_acks(columns["time"], columns["offset"], columns["offset"] + 5)
     told = lane.told()
-    assert told["kind"].count(lanes.RESENT) == 10
-    assert told["kind"].count(lanes.PLAIN) <= 50
+    assert told["kind"].count(sequence_lines.RESENT) == 10
+    assert told["kind"].count(sequence_lines.PLAIN) <= 50
     assert sum(told["packets"]) == n == told["segments"] == told["acks"]
     assert len(told["ack"]) <= 50
     assert sum(told["ack"]) == 999_000
@@ -187,18 +187,18 @@ def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.Monk
 
 
 def test_more_than_a_page_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MOST_EXCHANGES", 10)
+    monkeypatch.setattr(row_limits, "MOST_EXCHANGES", 10)
     connections = [connection(n) for n in range(40)]
     exchanges = [exchange(n, response_end=n * 100 * MS + (n + 40) * MS) for n in range(40)]
     one = report([finding(connection=3, exchange=0)], connections, exchanges)
-    rows = kept.exchanges(one, 10)
+    rows = row_limits.exchanges(one, 10)
     assert (rows.rows.height, rows.of) == (10, 40)
     # what a finding speaks of, and the slowest
     assert rows.rows["connection"].to_list() == [3, *range(31, 40)]
-    some = kept.connections(one, 5)
+    some = row_limits.connections(one, 5)
     assert 3 in some.rows["connection"].to_list()
-    monkeypatch.setattr(kept.exchanges, "__defaults__", (10,))
-    monkeypatch.setattr(kept.connections, "__defaults__", (10,))
+    monkeypatch.setattr(row_limits.exchanges, "__defaults__", (10,))
+    monkeypatch.setattr(row_limits.connections, "__defaults__", (10,))
     said = Page(page_of(one)).text
     assert "10 of 40 exchanges: those that findings speak of, and the slowest." in said
     assert "10 of 40 connections: those that findings speak of, and the largest." in said
@@ -233,21 +233,21 @@ def test_reports_of_any_kind(one: Report) -> None:
 
 
 def test_pictures_are_bounded_and_fairly_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PICTURES", 4)
+    monkeypatch.setattr(proof_pictures, "MOST_PICTURES", 4)
     drawn: list[int] = []
-    monkeypatch.setattr(pictures, "_draw", lambda _, told: drawn.extend(one.place for one in told))
+    monkeypatch.setattr(proof_pictures, "_draw", lambda _, told: drawn.extend(one.place for one in told))
     many = [finding(number=n + 1) for n in range(300)] + [capture_loss(number=301)]
-    made = pictures.sections(report(many), grouped(many))
+    made = proof_pictures.sections(report(many), grouped(many))
     assert len(drawn) == 4
     assert 300 in drawn
-    assert [len(section.others) for section in made] == [pictures.MOST_LISTED, 0]
-    assert made[0].not_listed == 299 - pictures.MOST_LISTED
+    assert [len(section.others) for section in made] == [proof_pictures.MOST_LISTED, 0]
+    assert made[0].not_listed == 299 - proof_pictures.MOST_LISTED
 
 
 def test_texts_have_room_together() -> None:
     names = [f"/{'x' * 3_000}{n}" for n in range(30)]
     rows = [exchange(n, request_target=name) for n, name in enumerate(names)]
-    columns = data.exchange_columns(kept.exchanges(report([], [], rows)), kept.connections(report([], [], rows)).rows)
+    columns = data.exchange_columns(row_limits.exchanges(report([], [], rows)), row_limits.connections(report([], [], rows)).rows)
     assert max(map(len, columns["request_target"]["words"])) <= 500
 
 

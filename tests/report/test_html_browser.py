@@ -16,8 +16,8 @@ from tests.report.chromium import browser, opened
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import page_of
 from tests.report.test_hostile_names import ORDERS, encodable
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Evidence, Reference, Report, printable, shorten
+from wiredoctor.text.durations import duration_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from wiredoctor.interfaces import Backend, Interface, Permission
-from wiredoctor.report.interfaces import write, write_json
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.terminal.interfaces import write, write_json
+from wiredoctor.report.terminal.terminal import Paper
 
 ADDRESSES = ("192.0.2.10/24", "198.51.100.200/25", "2001:db8::1/64", "2001:db8:1234:5678:9abc:def0:1234:5678/64", "fe80::1/64")
 LO = Interface("lo", 1, None, "ETHERNET", "up", 65536, ("127.0.0.1/8", "::1/128"), "")

@@ -27,8 +27,8 @@ from tests.report.examples import (
     without_response,
 )
 from wiredoctor.findings import Finding, Report, printable
-from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target
-from wiredoctor.report.json import write, write_lines, write_one_table, write_table_lines
+from wiredoctor.report.data.json import write, write_lines, write_one_table, write_table_lines
+from wiredoctor.text.redact import masked_host, masked_method, masked_reason, masked_target
 
 Validate = Callable[[dict[str, Any]], None]
 

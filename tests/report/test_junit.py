@@ -10,8 +10,8 @@ import pytest
 
 from tests.report.examples import capture, capture_loss, connection, exchange, finding, report
 from wiredoctor.findings import Report
-from wiredoctor.report import junit
-from wiredoctor.report.verdict import reached
+from wiredoctor.report.data import junit
+from wiredoctor.report.fail_on import reached
 
 ATTRIBUTES = {
     "testsuites": {"name", "tests", "failures", "errors", "skipped", "time"},

@@ -11,10 +11,10 @@ import pytest
 
 import wiredoctor
 from wiredoctor.findings import Report
-from wiredoctor.report.ladder import MOST_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
-from wiredoctor.report.ladder_rows import NOT_KEPT
-from wiredoctor.report.ladder_text import write_ladder
-from wiredoctor.report.paper import Paper, Writer
+from wiredoctor.report.ladder.build import MOST_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
+from wiredoctor.report.ladder.draw_text import write_ladder
+from wiredoctor.report.ladder.load import NOT_KEPT
+from wiredoctor.report.terminal.terminal import Paper, Writer
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.report.test_hostile_names import ORDERS, safe
-from wiredoctor.report.ladder import Ladder, Step, Wait
-from wiredoctor.report.ladder_svg import TALLEST, described, svg
+from wiredoctor.report.ladder.build import Ladder, Step, Wait
+from wiredoctor.report.ladder.draw_svg import TALLEST, described, svg
 
 NONE = Wait(None, 0, of_finding=False, waited_for=None)
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.examples import capture_loss, finding, report
 from wiredoctor.findings import LeftOut, total_delay
-from wiredoctor.report.left_out import Ignore, without_ignored, without_known
+from wiredoctor.report.exclude import Ignore, without_ignored, without_known
 
 
 @pytest.mark.parametrize(

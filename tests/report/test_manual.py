@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from io import StringIO
 
 from wiredoctor.findings import Reference, Rule, Threshold, configured
-from wiredoctor.report.manual import severities, write_found, write_list, write_message, write_page
-from wiredoctor.report.messages import Case, Message
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.terminal.error_messages import Case, Message
+from wiredoctor.report.terminal.manual import severities, write_found, write_list, write_message, write_page
+from wiredoctor.report.terminal.terminal import Paper
 
 PAGE = """A segment waited for nothing.
 

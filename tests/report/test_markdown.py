@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from tests.report.examples import HOSTILE, capture, capture_loss, finding, hostile_finding, report
 from tests.report.test_text import busy
 from wiredoctor.findings import Evidence, LeftOut, Report
-from wiredoctor.report.markdown import MOST_BYTES, block, code, escaped, write
+from wiredoctor.report.terminal.markdown import MOST_BYTES, block, code, escaped, write
 from wiredoctor.report.words import clean
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiredoctor.report.finder import MOST_RULES, at_once, find, message
-from wiredoctor.report.manual import write_message
-from wiredoctor.report.message_search import search_all
-from wiredoctor.report.messages import messages
-from wiredoctor.report.paper import Paper
-from wiredoctor.report.searches import SEARCHES
-from wiredoctor.rules import catalogue
+from wiredoctor.report.terminal.error_messages import messages
+from wiredoctor.report.terminal.manual import write_message
+from wiredoctor.report.terminal.message_search import search_all
+from wiredoctor.report.terminal.rule_search import MOST_RULES, at_once, find, message
+from wiredoctor.report.terminal.rule_search_words import SEARCHES
+from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.rule_engine import catalogue
 
 PASTED = [
     (said, tuple(rules.replace("-\n", "").split()) if rules.strip() != "-" else ())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.report.examples import MS, capture, capture_loss, connection, exchange, finding, report
 from wiredoctor.findings import Evidence, Report, total_delay
-from wiredoctor.report.narrow import Moment, Wanted, address, narrow
+from wiredoctor.report.filter import Moment, Wanted, address, narrow
 
 SECOND = 10**9
 IN_200_MS, IN_500_MS = Moment(200 * MS, absolute=False), Moment(500 * MS, absolute=False)

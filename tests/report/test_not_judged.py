@@ -12,14 +12,17 @@ import pytest
 from tests.report.examples import capture, connection, exchange, finding, report, without_response
 from tests.report.test_text import page
 from wiredoctor.findings import LeftOut, Report, Unjudged
-from wiredoctor.report import answers, html, junit, markdown, sarif
-from wiredoctor.report import json as report_json
-from wiredoctor.report.answers import Page
-from wiredoctor.report.closing import reach
-from wiredoctor.report.narrow import Wanted, narrow
-from wiredoctor.report.phrases import MOST_EXAMPLES, nothing, reasons
-from wiredoctor.report.verdict import reached
-from wiredoctor.rules import catalogue
+from wiredoctor.mcp import answers
+from wiredoctor.mcp.answers import Page
+from wiredoctor.report import html
+from wiredoctor.report.coverage import reach
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.data import junit, sarif
+from wiredoctor.report.fail_on import reached
+from wiredoctor.report.filter import Wanted, narrow
+from wiredoctor.report.terminal import markdown
+from wiredoctor.report.terminal.sentences import MOST_EXAMPLES, nothing, reasons
+from wiredoctor.rule_engine import catalogue
 
 
 def unjudged(reason: str = "no-answer", number: int = 1, **changes: Any) -> Unjudged:

@@ -17,10 +17,11 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from wiredoctor import Report
-from wiredoctor.capture import Interface, companions, making
+from wiredoctor.capture import Interface
+from wiredoctor.capture.pcapng import metadata, write
 from wiredoctor.cli.app import application
 from wiredoctor.engine import copying
-from wiredoctor.report import pcapng
+from wiredoctor.report.packets import pcapng
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
@@ -171,17 +172,17 @@ def test_blocks_of_all_kinds_stay_as_they_are(tmp_path: Path, order: str) -> Non
 
 def test_packets_without_room_for_a_comment_are_copied() -> None:
     one = simple("<", Packet(0, b"abc", 3))
-    assert making.with_comments(one, "<", 3, ["x"]) == one
+    assert write.with_comments(one, "<", 3, ["x"]) == one
     broken = enhanced("<", Packet(0, b"abcd", 4))
     broken = block("<", 6, broken[8:-4] + b"\1\0\xff\xff")
-    made = making.with_comments(broken, "<", 6, ["x"])
+    made = write.with_comments(broken, "<", 6, ["x"])
     assert made[32:40] == b"\1\0\1\0x\0\0\0"
 
 
 def test_a_comment_is_cut_between_characters() -> None:
-    assert making.comment("ä" * 40_000)[1].decode() == "ä" * 32_767
-    assert making.comment("\ud800")[1] == b"?"
-    many = making.with_comments(enhanced("<", Packet(0, b"", 0)), "<", 6, ["y" * 60_000] * 300)
+    assert write.comment("ä" * 40_000)[1].decode() == "ä" * 32_767
+    assert write.comment("\ud800")[1] == b"?"
+    many = write.with_comments(enhanced("<", Packet(0, b"", 0)), "<", 6, ["y" * 60_000] * 300)
     assert len(many) < 16 << 20
 
 
@@ -218,7 +219,7 @@ def test_names_and_secrets_of_woven_files_are_kept(tmp_path: Path, order: str) -
 
 @pytest.mark.parametrize("wrong", [b"", bytes(3), b"\0\1\0\x09abcd", struct.pack(">II", 1, 9) + b"abcd"])
 def test_what_is_not_laid_out_as_names_or_secrets_is_not_turned(wrong: bytes) -> None:
-    assert companions.turned(block(">", 10, wrong), ">") == b""
+    assert metadata.turned(block(">", 10, wrong), ">") == b""
 
 
 @tshark
@@ -238,16 +239,16 @@ def test_only_what_is_concerned(tmp_path: Path, name: str) -> None:
 
 
 def test_times_before_1970_and_the_frame_check_sequence(tmp_path: Path) -> None:
-    made = making.interface(Interface(1), seconds=-5, fcs=32)
+    made = write.interface(Interface(1), seconds=-5, fcs=32)
     path = tmp_path / "early.pcapng"
-    path.write_bytes(making.section("x") + made + making.packet(0, 1, b"ab", 2))
+    path.write_bytes(write.section("x") + made + write.packet(0, 1, b"ab", 2))
     assert wiredoctor.analyze(path).captures[0].first_time == "1969-12-31T23:59:55.000000001Z"
     assert option("<", 13, b"\x20") in made
 
 
 def test_a_long_capture_is_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "PIECE", 50)
-    monkeypatch.setattr(companions, "_PIECE", 50)
+    monkeypatch.setattr(metadata, "_PIECE", 50)
     path = CAPTURES / "client-sees-head-body-split.pcapng"
     report = wiredoctor.analyze(path, keep=True)
     in_pieces = annotated(report)

@@ -11,12 +11,12 @@ import pytest
 
 from tests.report.examples import finding, report
 from tests.report.pages import Page, page_of
-from wiredoctor.report import json as report_json
-from wiredoctor.report import markdown, text
-from wiredoctor.report.answers import Page as Rows
-from wiredoctor.report.answers import diagnosis
-from wiredoctor.report.paper import Paper
-from wiredoctor.report.phrases import product
+from wiredoctor.mcp.answers import Page as Rows
+from wiredoctor.mcp.answers import diagnosis
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.terminal import markdown, text
+from wiredoctor.report.terminal.sentences import product
+from wiredoctor.report.terminal.terminal import Paper
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.report import examples
-from wiredoctor.report import running
 from wiredoctor.report.groups import grouped
-from wiredoctor.report.paper import Paper
-from wiredoctor.report.running import Rates, Tally, lines, plain
+from wiredoctor.report.terminal import live_view
+from wiredoctor.report.terminal.live_view import Rates, Tally, lines, plain
+from wiredoctor.report.terminal.terminal import Paper
 
 FINDING = examples.finding()
 
@@ -80,7 +80,7 @@ def test_it_fits_the_terminal_and_says_what_is_left_out(width: int, height: int,
 
 
 def test_of_very_many_the_least_bad_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "MOST", 10)
+    monkeypatch.setattr(live_view, "MOST", 10)
     tally = Tally()
     for i in range(30):
         tally.add(replace(FINDING, server=f"10.0.0.{i}:80", delay=float(i)))

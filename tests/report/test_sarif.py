@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from tests.report.examples import capture, capture_loss, connection, exchange, finding, hostile_finding, report
 from tests.report.sarif_schema import SARIF, unresolved
 from wiredoctor.findings import LeftOut, Report
-from wiredoctor.report import sarif
-from wiredoctor.rules import catalogue
+from wiredoctor.report.data import sarif
+from wiredoctor.rule_engine import catalogue
 
 
 def written(one: Report, **how: Any) -> dict[str, Any]:

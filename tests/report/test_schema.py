@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.report.examples import connection, exchange, finding, report
-from wiredoctor.report.json import write
-from wiredoctor.report.schema import schema
+from wiredoctor.report.data.json import write
+from wiredoctor.report.data.json_schema import schema
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "pages" / "json.md"
 

@@ -10,9 +10,9 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.report import streams
-from wiredoctor.report.follow import Window, escaped, text
-from wiredoctor.report.streams import Hole, Run, follow, spans
+from wiredoctor.report.packets import streams
+from wiredoctor.report.packets.follow import Window, escaped, text
+from wiredoctor.report.packets.streams import Hole, Run, follow, spans
 
 HANDSHAKE = """
     0.000 > S

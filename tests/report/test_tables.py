@@ -10,8 +10,8 @@ import pytest
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
 from wiredoctor.findings import Report
-from wiredoctor.report import connections, exchanges
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.terminal import connections, exchanges
+from wiredoctor.report.terminal.terminal import Paper
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 LONG = "/very/long/path/[bold]x[/bold]/\x9b31m/" + "a" * 200 + "/item.json?token=hunter2"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.report.examples import HOSTILE, capture, capture_loss, connection, exchange, finding, hostile_finding, report
 from wiredoctor.findings import Evidence, Finding, Report
-from wiredoctor.report.paper import Paper
-from wiredoctor.report.text import write
+from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.text import write
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.examples import capture_loss, finding, report
 from wiredoctor.findings import Severity
-from wiredoctor.report.verdict import reached
+from wiredoctor.report.fail_on import reached
 
 
 @pytest.mark.parametrize(

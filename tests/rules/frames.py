@@ -14,7 +14,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
 from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, Stalls
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.rules import catalogue, cutoffs
+from wiredoctor.rule_engine import catalogue, cutoffs
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 
 MS = 1_000_000

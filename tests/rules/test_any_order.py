@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, answered, connection, followed, in_order, rows
-from wiredoctor.rules import RuleModule, catalogue
+from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rules.round_trips import no_connection_reuse
 
 ANY_ORDER = {name: module for name, module in catalogue().items() if module.rule.any_order}

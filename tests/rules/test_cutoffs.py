@@ -11,12 +11,12 @@ import pytest
 
 from wiredoctor.cutoffs import UNREACHABLE, Cutoffs, least_demanding
 from wiredoctor.findings import Threshold, configured
-from wiredoctor.rules import catalogue, cutoffs, select, set_thresholds
-from wiredoctor.rules.modules import RuleError, threshold_name
+from wiredoctor.rule_engine import catalogue, cutoffs, select, set_thresholds
+from wiredoctor.rule_engine.catalogue import RuleError, threshold_name
 from wiredoctor.tables import MILLISECOND as MS
 from wiredoctor.testing import findings
 
-modules: Any = importlib.import_module("wiredoctor.rules.modules")
+modules: Any = importlib.import_module("wiredoctor.rule_engine.catalogue")
 
 OPEN = """
   0.000  >  S    win 64240 mss 1460

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
-from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.rules.modules import HEADINGS
-from wiredoctor.rules.rests import nothing_known
-from wiredoctor.rules.same_client import nobody
-from wiredoctor.rules.telling import GIVEN_NAMES, names_in
+from wiredoctor.rule_engine import RuleModule, catalogue
+from wiredoctor.rule_engine.catalogue import HEADINGS
+from wiredoctor.rule_engine.render import GIVEN_NAMES, names_in
+from wiredoctor.rules.shared.idle_times import nothing_known
+from wiredoctor.rules.shared.same_client import nobody
 from wiredoctor.tables import RULE_TABLES
 
 RULES = list(catalogue().values())

@@ -11,7 +11,7 @@ from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
 from tests.rules.together import check_together, stands_alone
 from tests.sweeps import FULL
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import EPOCHS, POINTS
 
 FILES = sorted(Path(__file__).parent.glob("*/*.txt"))

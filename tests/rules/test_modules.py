@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wiredoctor.rules import catalogue, find_candidates, find_summaries, select, with_causes
-from wiredoctor.rules.plugins import ENTRY_POINTS
+from wiredoctor.rule_engine import catalogue, find_candidates, find_summaries, select, with_causes
+from wiredoctor.rule_engine.plugins import ENTRY_POINTS
 
 GOOD = '''"""A rule of somebody else."""
 from wiredoctor.findings import Rule

@@ -13,12 +13,12 @@ import pytest
 
 import wiredoctor
 from wiredoctor.findings import Report
-from wiredoctor.report.closing import reach
-from wiredoctor.rules import catalogue
-from wiredoctor.rules.plugins import ENTRY_POINTS, EXPLAINING, SCOPES
+from wiredoctor.report.coverage import reach
+from wiredoctor.rule_engine import catalogue
+from wiredoctor.rule_engine.plugins import ENTRY_POINTS, EXPLAINING, SCOPES
 from wiredoctor.testing import capture
 
-settling: Any = importlib.import_module("wiredoctor.rules.settle")
+settling: Any = importlib.import_module("wiredoctor.rule_engine.root_cause")
 
 SLOW = r"""
   0.000  >  S    win 64240 mss 1460
@@ -43,7 +43,7 @@ SPLIT = r"""
 GOOD = '''"""Every response."""
 import polars as pl
 from wiredoctor.findings import Rule
-from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.shared.evidence import evidence
 RULE = Rule(severity="note", title="A response", message="{status} after {wait}", remedy="None.", display_filter="")
 def find(exchanges):
     return exchanges.select(
@@ -132,7 +132,7 @@ def analysed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., 
 ABOUT_PACKETS = '''"""Rows of packets."""
 import polars as pl
 from wiredoctor.findings import Rule
-from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.shared.evidence import evidence
 RULE = Rule(severity="note", title="A packet", message="", remedy="None.", display_filter="")
 def cutoffs():
     return {CUTOFFS}

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.rules.same_client import WINDOW, Clients, known_clients
+from wiredoctor.rules.shared.same_client import WINDOW, Clients, known_clients
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
 
 ASK = {

@@ -10,8 +10,8 @@ import pytest
 import wiredoctor
 from tests.captures.papers import EACH_KIND
 from tests.rules.frames import in_order
-from wiredoctor.rules import RuleModule, candidates, catalogue
-from wiredoctor.rules.rests import nothing_known
+from wiredoctor.rule_engine import RuleModule, catalogue, run
+from wiredoctor.rules.shared.idle_times import nothing_known
 
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
 
@@ -48,7 +48,7 @@ def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
             if module.screen is None:
                 continue
             tables = [lazy[table] for table in module.tables]
-            screens = candidates._screens(module)
+            screens = run._screens(module)
             hopeless = [
                 rows.filter(~screens[name].fill_null(value=False)) if name in screens else rows
                 for name, rows in zip(module.tables, tables, strict=True)
@@ -58,7 +58,7 @@ def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
                 speaking.add(module.name)
         return running
 
-    monkeypatch.setattr(candidates, "_promising", all_of_them)
+    monkeypatch.setattr(run, "_promising", all_of_them)
     for path in EACH_KIND:
         wiredoctor.analyze(path)
     assert len(speaking) > len(SCREENED) // 2

@@ -11,9 +11,9 @@ from tests.rules.frames import MS, S, answered, connection, rows
 from wiredoctor import limits
 from wiredoctor.findings import Advice, Finding, Rule, RuleTotal
 from wiredoctor.limits import Met
-from wiredoctor.rules import RuleModule, settle
-from wiredoctor.rules.proof import EVIDENCE
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rule_engine import RuleModule, settle
+from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import TABLES
 
 FIRST_TIME = 1_700_000_000_000_000_000

@@ -11,7 +11,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import CAPTURES
 from wiredoctor.findings import Threshold, configured
-from wiredoctor.rules import catalogue, set_thresholds
+from wiredoctor.rule_engine import catalogue, set_thresholds
 
 RULES = Path(sys.modules["wiredoctor.rules"].__file__ or "").parent
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.pipeline import catalogue
 from wiredoctor.testing import capture
@@ -240,7 +240,7 @@ def test_an_ignored_finding_still_explains() -> None:
         },
         schema_overrides={"exchange": pl.Int32()},
     )
-    by = rules.explained(core, modules)
+    by = rule_engine.explained(core, modules)
     assert by.connections.rows() == [(1, 3)]
     assert {*by.endpoints.rows()} == {("10.0.0.7", None), (None, "[2001:db8::1]:80")}
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.durations import duration_text
 from wiredoctor.report.words import duration as of_seconds
-from wiredoctor.rules.words import duration
+from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.text.durations import duration_text
 
 MOST = 10**17
 """Three years."""

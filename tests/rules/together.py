@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.pipeline.ladders import elsewhere, no_gateways_between
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing.expectations import compare, expectations
 
 if TYPE_CHECKING:

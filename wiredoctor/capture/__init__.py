@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wiredoctor.capture.budget import Budget
+from wiredoctor.capture.clock_steps import ClockSteps
+from wiredoctor.capture.find import Input, inputs
 from wiredoctor.capture.model import CaptureError, Interface, NoRoom, TooManyFiles
-from wiredoctor.capture.sets import Input, inputs
-from wiredoctor.capture.steps import ClockSteps
 
 __all__ = ["Budget", "CaptureError", "ClockSteps", "Input", "Interface", "NoRoom", "TooManyFiles", "inputs"]

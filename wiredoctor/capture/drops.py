@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from wiredoctor.capture.blocks import read_options
+from wiredoctor.capture.pcapng.blocks import read_options
 
 _COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
 _SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from wiredoctor.capture.budget import Budget
-from wiredoctor.capture.ending import LONGEST, Ending, ending
+from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
 from wiredoctor.capture.formats import format_of, is_capture
 from wiredoctor.capture.model import CaptureError, NoRoom, TooManyFiles
 from wiredoctor.capture.spool import Spooled, compression, decompressed_head, not_a_capture, spool

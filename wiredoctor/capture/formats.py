@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wiredoctor.capture import damage as words
-from wiredoctor.capture.linktypes import is_known
+from wiredoctor.capture.link_types import is_known
 from wiredoctor.capture.model import CaptureError, Interface
 from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
 

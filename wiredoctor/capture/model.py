@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wiredoctor.capture.ending import Ending
+    from wiredoctor.capture.end_of_capture import Ending
 
 NO_PACKET = -1
 """Link type of a record that counts as a frame and holds no packet (journal entries, system calls)."""

@@ -12,10 +12,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import wiredoctor
-from wiredoctor.cli.completing import VARIABLE
-from wiredoctor.cli.completing import words as completed_words
+from wiredoctor.cli.completion import VARIABLE
+from wiredoctor.cli.completion import words as completed_words
 from wiredoctor.cli.conversion import without_pydantic
-from wiredoctor.cli.exits import Exit, exit_code, guarded, open_streams
+from wiredoctor.cli.exit_codes import Exit, exit_code, guarded, open_streams
 
 HELP = ["-h", "--help"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exit_codes import UsageError
 
 
 def fingerprints(path: str) -> frozenset[str]:

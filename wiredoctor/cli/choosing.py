@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exit_codes import UsageError
 
 if TYPE_CHECKING:
     from wiredoctor import Finding, Report
@@ -26,7 +26,7 @@ def _findings(last: int) -> str:
 
 def check_connection(report: Report, capture: str, connection: int) -> None:
     """Raises UsageError where the capture has no connection of this id, which --connection names."""
-    from wiredoctor.report.show import has_connection
+    from wiredoctor.report.terminal.show import has_connection
 
     if not has_connection(report, capture, connection):
         raise UsageError(f"--connection {connection}: {_connections(report.connection_count)}")

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.running import Request, run
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.comparing import Seen
+    from wiredoctor.compare import Seen
     from wiredoctor.pipeline import Budget
 
 
@@ -42,8 +42,8 @@ def kept(name: str, asked: Asked) -> Report | None:
 
 def seen(name: str, asked: Asked) -> Seen | None:
     """A side; None where a capture of it could not be read completely, which has been said."""
-    from wiredoctor.comparing import NoReport, of_json, of_report
-    from wiredoctor.report.closing import reach
+    from wiredoctor.compare import NoReport, of_json, of_report
+    from wiredoctor.report.coverage import reach
 
     if _is_report(name):
         try:

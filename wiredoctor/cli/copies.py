@@ -6,19 +6,19 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.options import Format
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.cli.outputs import Output
     from wiredoctor.cli.writing import How
-    from wiredoctor.report.paper import Paper
+    from wiredoctor.report.terminal.terminal import Paper
 
 
 def write_pcapng(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
     """The capture with comments."""
-    from wiredoctor.report import pcapng
+    from wiredoctor.report.packets import pcapng
 
     try:
         pcapng.write(report, out, only_findings=how.only_findings)

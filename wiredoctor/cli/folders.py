@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.exit_codes import say
 from wiredoctor.cli.outputs import DIRECT, FileAccess
 from wiredoctor.replacement import is_full, room_needed
 
@@ -59,7 +59,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
     """Writes a file of `form` (parquet or arrow) for each table; those of before stay until all of them are whole."""
     from tempfile import TemporaryDirectory
 
-    from wiredoctor.report import exported
+    from wiredoctor.report.data import tables as exported
 
     access.make_folder(folder)
     names = exported.written(report)
@@ -84,7 +84,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
 def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Path) -> None:
     import polars as pl
 
-    from wiredoctor.report import exported
+    from wiredoctor.report.data import tables as exported
 
     rows = pl.scan_ipc(files) if files else exported.empty(name).lazy()
     try:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.exit_codes import say
 from wiredoctor.cli.outputs import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from wiredoctor import Report
-    from wiredoctor.report.follow import Window
-    from wiredoctor.report.paper import Paper
-    from wiredoctor.report.show import Asked
-    from wiredoctor.report.streams import Hole, Run
+    from wiredoctor.report.packets.follow import Window
+    from wiredoctor.report.packets.streams import Hole, Run
+    from wiredoctor.report.terminal.show import Asked
+    from wiredoctor.report.terminal.terminal import Paper
 
 
 def print_stream(report: Report, asked: Asked, side: str, paper: Paper) -> None:
     """The bytes of one side or of both, escaped, a line of theirs on a line."""
     from wiredoctor.report.fields import paint
-    from wiredoctor.report.follow import UNMASKED, text
+    from wiredoctor.report.packets.follow import UNMASKED, text
 
     ends, window = _ends(report, asked), _window(report, asked, side)
     with Text(sys.stdout.buffer, paper) as out:
@@ -32,7 +32,7 @@ def print_stream(report: Report, asked: Asked, side: str, paper: Paper) -> None:
 
 def write_raw(report: Report, asked: Asked, side: str) -> None:
     """The bytes of one side as they were sent; what is missing of them is said on standard error."""
-    from wiredoctor.report.follow import raw
+    from wiredoctor.report.packets.follow import raw
     from wiredoctor.report.words import count
 
     window = _window(report, asked, side)
@@ -45,7 +45,7 @@ def write_raw(report: Report, asked: Asked, side: str) -> None:
 
 
 def _events(report: Report, asked: Asked, window: Window) -> Iterator[Run | Hole]:
-    from wiredoctor.report.streams import follow
+    from wiredoctor.report.packets.streams import follow
 
     assert asked.connection is not None
     return _until(follow(report.again[asked.capture], asked.connection), window)
@@ -59,7 +59,7 @@ def _until(events: Iterable[Run | Hole], window: Window) -> Iterator[Run | Hole]
 
 
 def _ends(report: Report, asked: Asked) -> dict[int, tuple[str, str]]:
-    from wiredoctor.report.show import connection_row
+    from wiredoctor.report.terminal.show import connection_row
 
     row = connection_row(report, asked)
     assert row is not None
@@ -68,7 +68,7 @@ def _ends(report: Report, asked: Asked) -> dict[int, tuple[str, str]]:
 
 
 def _window(report: Report, asked: Asked, side: str) -> Window:
-    from wiredoctor.report.follow import Window
+    from wiredoctor.report.packets.follow import Window
 
     direction = next((d for d, (name, _) in _ends(report, asked).items() if name == side), None)
     span = asked.span and (round(asked.span[0] * 1e9), round(asked.span[1] * 1e9))

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from wiredoctor.cli.completing import rules
-from wiredoctor.cli.exits import UsageError
-from wiredoctor.report.narrow import Moment, Wanted, address
+from wiredoctor.cli.completion import rules
+from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.report.filter import Moment, Wanted, address
 
 
 class Format(StrEnum):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.options import Format, size
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
-from wiredoctor.cli.exits import UsageError, reason, say
+from wiredoctor.cli.exit_codes import UsageError, reason, say
 from wiredoctor.cli.options import SUFFIXES, Color, Format
 from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.terminal.terminal import Paper
 
 PIPE_WIDTH = 100
 """Columns of text where no terminal tells its width and COLUMNS is not set."""

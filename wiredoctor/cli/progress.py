@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.exit_codes import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.exit_codes import say
 
 if TYPE_CHECKING:
     from wiredoctor.pipeline import Catalogue

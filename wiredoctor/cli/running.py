@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.configuration import Configuration, check_thresholds
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.config_file import Configuration, check_thresholds
+from wiredoctor.cli.exit_codes import say
 from wiredoctor.cli.options import names
 from wiredoctor.cli.progress import Bar
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.pipeline import Budget
-    from wiredoctor.report.narrow import Wanted
+    from wiredoctor.report.filter import Wanted
 
 MOST_JOBS = 8
 """Every process reads all records and headers, so that more of them gain little, and each takes memory."""
@@ -77,7 +77,7 @@ def run(
     """
     from wiredoctor import core
     from wiredoctor.pipeline import analyze
-    from wiredoctor.report.phrases import incomplete
+    from wiredoctor.report.terminal.sentences import incomplete
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
@@ -121,8 +121,8 @@ def allow_many_files() -> None:
 
 def reduced(report: Report, request: Request) -> Report:
     """The report with what is wanted and not known."""
-    from wiredoctor.report.left_out import without_ignored, without_known
-    from wiredoctor.report.narrow import narrow
+    from wiredoctor.report.exclude import without_ignored, without_known
+    from wiredoctor.report.filter import narrow
 
     report = without_ignored(narrow(report, request.wanted), request.configuration.entries)
     return without_known(report, request.known, request.baseline)

@@ -8,7 +8,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Protocol
 
-from wiredoctor.cli.exits import say
+from wiredoctor.cli.exit_codes import say
 from wiredoctor.cli.outputs import stdout_paper
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from wiredoctor import Finding, Report
     from wiredoctor.cli.options import Color
-    from wiredoctor.report.running import Standing
+    from wiredoctor.report.terminal.live_view import Standing
 
 REFRESH = 1.0
 """Seconds after which a screen is drawn anew though nothing happened: its clock goes on."""
@@ -59,7 +59,7 @@ class Lines:
         """Now and then, how far the analysis is behind: nothing is lost by that, but nobody should wonder."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
-            from wiredoctor.report.running import behind
+            from wiredoctor.report.terminal.live_view import behind
 
             self._next_word = now + SELDOM
             self.note(f"the analysis is {behind(status)}; no packets are lost by that")
@@ -71,7 +71,7 @@ class Lines:
 
     def show(self, findings: Sequence[Finding], status: Standing) -> None:
         """A line each."""
-        from wiredoctor.report.running import plain
+        from wiredoctor.report.terminal.live_view import plain
 
         self._say_lag(status)
         for finding in findings:
@@ -93,7 +93,7 @@ class JsonLines(Lines):
 
     def show(self, findings: Sequence[Finding], status: Standing) -> None:
         """An object each."""
-        from wiredoctor.report import json
+        from wiredoctor.report.data import json
 
         self._say_lag(status)
         for finding in findings:
@@ -106,7 +106,7 @@ class JsonLines(Lines):
 
     def finish(self, report: Report) -> None:
         """The rest of the report."""
-        from wiredoctor.report import json
+        from wiredoctor.report.data import json
 
         told = set(self._told)
         for finding in report.findings:
@@ -128,7 +128,7 @@ class Screen:
         from rich.console import Console
         from rich.live import Live
 
-        from wiredoctor.report.running import Rates, Tally
+        from wiredoctor.report.terminal.live_view import Rates, Tally
 
         self._title, self._color = title, color
         self._tally, self._rates = Tally(), Rates()
@@ -153,7 +153,7 @@ class Screen:
         """Draws what has changed; at least every second."""
         from rich.console import Group
 
-        from wiredoctor.report.running import lines
+        from wiredoctor.report.terminal.live_view import lines
 
         for finding in findings:
             self._tally.add(finding)

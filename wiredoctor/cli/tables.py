@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
-from wiredoctor.cli.configuration import configuration
-from wiredoctor.cli.exits import Exit
+from wiredoctor.cli.config_file import configuration
+from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.cli.options import Color, Format
 from wiredoctor.cli.outputs import Text, spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
@@ -13,8 +13,8 @@ from wiredoctor.cli.running import requested, run
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.report.narrow import Wanted
-    from wiredoctor.report.paper import Paper
+    from wiredoctor.report.filter import Wanted
+    from wiredoctor.report.terminal.terminal import Paper
 
 
 class Asked(NamedTuple):
@@ -48,7 +48,8 @@ def print_table(
 
 
 def _write(report: Report, table: Literal["connections", "exchanges"], form: Format, out: BinaryIO, paper: Paper) -> None:
-    from wiredoctor.report import connections, csv, exchanges, json
+    from wiredoctor.report.data import csv, json
+    from wiredoctor.report.terminal import connections, exchanges
 
     if form == Format.json:
         json.write_one_table(report, out, table, spool)

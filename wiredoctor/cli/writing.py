@@ -15,7 +15,7 @@ from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, Text, spool, writ
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.report.paper import Paper
+    from wiredoctor.report.terminal.terminal import Paper
 
 
 class How(NamedTuple):
@@ -74,26 +74,26 @@ def needs_packets(forms: Iterable[Format]) -> bool:
 
 
 def _text(report: Report, out: BinaryIO, paper: Paper, how: How) -> None:
-    from wiredoctor.report import text
+    from wiredoctor.report.terminal import text
 
     with Text(out, paper) as stream:
         text.write(report, stream, paper, everything=how.everything, quiet=how.quiet, shown=how.shown)
 
 
 def _markdown(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
-    from wiredoctor.report import markdown
+    from wiredoctor.report.terminal import markdown
 
     markdown.write(report, out, quiet=how.quiet, shown=how.shown)
 
 
 def _json(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
-    from wiredoctor.report import json
+    from wiredoctor.report.data import json
 
     json.write(report, out, full=how.full, spool=spool)
 
 
 def _jsonl(report: Report, out: BinaryIO, _paper: Paper, _how: How) -> None:
-    from wiredoctor.report import json
+    from wiredoctor.report.data import json
 
     json.write_lines(report, out)
 

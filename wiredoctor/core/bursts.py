@@ -19,7 +19,7 @@ from wiredoctor.core.sizes import is_small_data, judge_size
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.http.pieces import Pieces
+    from wiredoctor.protocols.http1.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""

@@ -18,7 +18,7 @@ MULTIPLIER: Final = 0x1E3779B97F4A7C15
 LOW_BITS: Final = (1 << 62) - 1
 if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
-    from wiredoctor.http.tls import Told
+    from wiredoctor.protocols.tls.hello import Told
 
 ENDS: Final = (
     "address_bytes",

@@ -14,7 +14,7 @@ from wiredoctor.limits import Met
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:
-    from wiredoctor.decode.fragments import FragmentStore
+    from wiredoctor.protocols.ip.fragments import FragmentStore
 
 
 class Datagrams:
@@ -44,7 +44,7 @@ class Datagrams:
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
         """Take a fragment; return its datagram after these addresses once it is whole, else None."""
         if self.fragments is None:
-            from wiredoctor.decode.fragments import FragmentStore
+            from wiredoctor.protocols.ip.fragments import FragmentStore
 
             self.fragments = FragmentStore(self.met)
         datagram = self.fragments.add((addresses, key), first, more, content)

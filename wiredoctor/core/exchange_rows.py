@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
     from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.core.transfers import Transfer
-    from wiredoctor.http.pieces import Pieces
+    from wiredoctor.protocols.http1.pieces import Pieces
 
 MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),

@@ -12,8 +12,8 @@ from mypy_extensions import i64
 
 from wiredoctor.core.message import BROKEN, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
 from wiredoctor.core.segment import NEVER
-from wiredoctor.http.fault_words import HTTP2_PREFACE, KINDS, MOST_SHOWN, find_place, framing_lines, is_method
-from wiredoctor.masking import payload
+from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MOST_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.text.redact import payload
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader

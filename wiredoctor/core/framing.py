@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.heads import BAD_LENGTH, CHUNKED_LAST, NO_LENGTH, OTHER_LAST, Head
 from wiredoctor.core.message import BROKEN, CHUNKED, LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE
-from wiredoctor.http import framing
+from wiredoctor.protocols.http1 import framing
 
 CODES: Final = (NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL, BROKEN)
 assert CODES == (framing.NO_BODY, framing.LENGTH, framing.CHUNKED, framing.UNTIL_CLOSE, framing.TUNNEL, framing.BROKEN)

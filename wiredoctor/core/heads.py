@@ -2,7 +2,7 @@
 
 Heads repeat: their lines of interest lead, one after the other, to the Head of all heads that say the same, and the line that
 followed last is expected to follow again. Of any other line the length of the name and two of its letters tell whether it may be
-of interest; only then it becomes an object. A head that is not plain is read by wiredoctor.http.head.
+of interest; only then it becomes an object. A head that is not plain is read by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.octets import read_i16_be, read_i32_le, read_i64_le
-from wiredoctor.http import head as grammar
-from wiredoctor.http.fields import READERS, Fields
-from wiredoctor.http.framing import announces_close
-from wiredoctor.http.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine
+from wiredoctor.protocols.http1 import head as grammar
+from wiredoctor.protocols.http1.fields import READERS, Fields
+from wiredoctor.protocols.http1.framing import announces_close
+from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine
 
 NO_LENGTH: Final = -1
 """A head without Content-Length."""

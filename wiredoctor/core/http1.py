@@ -46,9 +46,9 @@ from wiredoctor.core.message import (
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Stream
-from wiredoctor.http.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
-from wiredoctor.http.pieces import is_left_out, pieces_of
-from wiredoctor.http.tls import may_begin as may_begin_tls
+from wiredoctor.protocols.http1.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
+from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
+from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst

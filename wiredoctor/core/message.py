@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.faults import Answer
     from wiredoctor.core.lumps import Releases
     from wiredoctor.core.transfers import Transfer
-    from wiredoctor.http.pieces import Pieces
+    from wiredoctor.protocols.http1.pieces import Pieces
 
 NO_BODY: Final = 0
 LENGTH: Final = 1

@@ -13,7 +13,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.capture.steps import Step
+from wiredoctor.capture.clock_steps import Step
 from wiredoctor.core.chain import copy_record
 from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.copies import Copies, is_after

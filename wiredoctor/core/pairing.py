@@ -34,8 +34,8 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
 from wiredoctor.core.stream import GRACE_PERIOD
-from wiredoctor.http.tls import SILENT, Told
-from wiredoctor.http.tls import Handshake as TlsHandshake
+from wiredoctor.protocols.tls.hello import SILENT, Told
+from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http

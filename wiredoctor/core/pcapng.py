@@ -8,9 +8,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.capture import blocks, drops
 from wiredoctor.capture import damage as words
+from wiredoctor.capture import drops
 from wiredoctor.capture.model import Interface
+from wiredoctor.capture.pcapng import blocks
 from wiredoctor.core.packet import NO_PACKET, Packet
 from wiredoctor.core.records import LATEST, Records, Source
 from wiredoctor.core.unsigned import u32, u32_little

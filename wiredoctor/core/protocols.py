@@ -8,8 +8,8 @@ from mypy_extensions import i64
 
 from wiredoctor.core.message import OFF, TLS
 from wiredoctor.core.segment import NEVER
-from wiredoctor.http.tls import HANDSHAKE
-from wiredoctor.http.tls import Handshake as TlsHandshake
+from wiredoctor.protocols.tls.hello import HANDSHAKE
+from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader

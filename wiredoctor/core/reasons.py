@@ -79,7 +79,7 @@ def in_words(reasons: Tally) -> dict[str, int]:
 
 def reason_words(reason: int) -> str:
     """Return a reason in words."""
-    from wiredoctor.decode import names
+    from wiredoctor.protocols.ip import encapsulations as names
 
     if reason < PROTOCOLS:
         return names.name_protocol(reason)
@@ -90,7 +90,7 @@ def reason_words(reason: int) -> str:
 
 def count_encapsulations(names: Tally) -> dict[str, int]:
     """Return how many packets were in each encapsulation, by its name, from a count of bits."""
-    from wiredoctor.decode.names import names_of
+    from wiredoctor.protocols.ip.encapsulations import names_of
 
     found: dict[str, int] = {}
     for bits, packets in names.flush().items():

@@ -8,9 +8,9 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture.clock_steps import ClockSteps, Step
 from wiredoctor.capture.drops import Drops
 from wiredoctor.capture.model import Interface
-from wiredoctor.capture.steps import ClockSteps, Step
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little

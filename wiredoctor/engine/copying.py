@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from wiredoctor.capture import making
-from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
-from wiredoctor.capture.companions import Blocks, companions
 from wiredoctor.capture.files import Content
 from wiredoctor.capture.formats import format_of
 from wiredoctor.capture.model import NO_PACKET
+from wiredoctor.capture.pcapng import write as making
+from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
+from wiredoctor.capture.pcapng.metadata import Blocks, companions
 from wiredoctor.core.chain import ChainRecords
 from wiredoctor.core.packet import Packet
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records

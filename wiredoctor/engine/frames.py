@@ -16,7 +16,7 @@ from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, Exchange
 from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
-from wiredoctor.http.pieces import Pieces
+from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,

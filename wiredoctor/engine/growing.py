@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from types import TracebackType
 
-from wiredoctor.capture.ending import LONGEST, Ending, ending
+from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
 from wiredoctor.capture.model import CaptureError, readable
 from wiredoctor.core.pcapng import PcapngRecords
 from wiredoctor.core.records import Source

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import polars as pl
 
-from wiredoctor import limits, rules
+from wiredoctor import limits, rule_engine
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import FOREVER
@@ -15,10 +15,10 @@ from wiredoctor.core.records import LATEST
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
-from wiredoctor.rules import RuleModule
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.candidates import Found, Waiting
 from wiredoctor.spill import Folder, Spill, Window
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
-from wiredoctor.waiting import Found, Waiting
 
 _ALL = 1 << 62
 
@@ -126,12 +126,12 @@ class LiveAnalysis(Analysis):
         """Keep the rows of what may have ended badly, and of the connections of such exchanges."""
         kept_exchanges, kept_connections = self._suspects
         if exchanges.height and kept_exchanges.rows < limits.SUSPECTS.value:
-            suspects = exchanges.filter(rules.suspect_exchanges())
+            suspects = exchanges.filter(rule_engine.suspect_exchanges())
             kept_exchanges.add(suspects)
             self._suspected.update(suspects["connection"])
         if connections.height and kept_connections.rows < 2 * limits.SUSPECTS.value:
             known = connections["connection"].is_in(list(self._suspected)) if self._suspected else pl.lit(value=False)
-            kept_connections.add(connections.filter(rules.suspect_connections() | known))
+            kept_connections.add(connections.filter(rule_engine.suspect_connections() | known))
             self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:

@@ -25,11 +25,11 @@ from wiredoctor.core.flows import BUCKETS, Share
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.run import Analysis, Progress, join_found
-from wiredoctor.masking import trace
 from wiredoctor.replacement import FULL, no_room
-from wiredoctor.rules import RuleModule, failures, give_up
+from wiredoctor.rule_engine import RuleModule, failures, give_up
+from wiredoctor.rule_engine.candidates import Found, Waiting
 from wiredoctor.spill import BatchSpill, Folder, renumbered
-from wiredoctor.waiting import Found, Waiting
+from wiredoctor.text.redact import trace
 
 FAILED = 1
 """The exit status of a process that has failed and says why in its outcome."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor import limits, rules
+from wiredoctor import limits, rule_engine
 from wiredoctor.batches import Batch
 from wiredoctor.capture import ClockSteps
 from wiredoctor.capture.drops import spans
-from wiredoctor.capture.linktypes import link_type_name
+from wiredoctor.capture.link_types import link_type_name
 from wiredoctor.capture.model import Captured, readable
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
@@ -29,10 +29,10 @@ from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_table
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
-from wiredoctor.rules import RuleModule
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.candidates import Found, Waiting
 from wiredoctor.spill import BatchSpill, Folder, Spill
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
-from wiredoctor.waiting import Found, Waiting
 
 Progress = Callable[[float], None]
 
@@ -131,7 +131,7 @@ class Analysis:
             tables["oddities"] = ODDITIES.empty()
         if self.core.story.recorder is not None:
             tables |= take_segment_tables(self.core.story.recorder, {"segments": SEGMENTS})
-        return rules.find_candidates(self.modules, tables)
+        return rule_engine.find_candidates(self.modules, tables)
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         """Keep the finished rows of exchanges and connections."""
@@ -233,7 +233,7 @@ def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Fou
     for part in parts:
         for name, rows in part.items():
             frames.setdefault(name, []).append(rows)
-    found = rules.joined(modules, {name: partial(pl.concat, rows) for name, rows in frames.items()})
+    found = rule_engine.joined(modules, {name: partial(pl.concat, rows) for name, rows in frames.items()})
     return {name: rows for name, rows in found.items() if isinstance(rows, pl.DataFrame)}
 
 

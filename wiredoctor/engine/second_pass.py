@@ -18,16 +18,16 @@ from wiredoctor.core.loop import Core
 from wiredoctor.core.recorder import PacketRecorder, Selection
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.decode.sack import sack_blocks
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_packet_tables, take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import Names, Portion
 from wiredoctor.limits import Met
-from wiredoctor.masked import masked
-from wiredoctor.masking import showing
+from wiredoctor.protocols.tcp.sack import sack_blocks
 from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
+from wiredoctor.text.redact import showing
+from wiredoctor.text.redact_tables import masked
 
 STEP = SEGMENTS_AT_ONCE
 """Packets."""

@@ -24,7 +24,7 @@ from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELL
 from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
 from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
-from wiredoctor.http.tls import SILENT
+from wiredoctor.protocols.tls.hello import SILENT
 from wiredoctor.tables import (
     BURSTS,
     CLOSES_OF_STORED,

@@ -5,9 +5,9 @@ Rules and reports import this part, `masking` and `tables`, nothing else of the 
 
 from __future__ import annotations
 
-from wiredoctor.findings.again import Again, Names, Portion
 from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, group_key, host, total_delay
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Origin, Severity, Side
+from wiredoctor.findings.packets import Again, Names, Portion
 from wiredoctor.findings.report import (
     LEFT_OUT_BY,
     UNJUDGED,
@@ -22,7 +22,7 @@ from wiredoctor.findings.report import (
     sum_totals,
 )
 from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, by_kind, configured
-from wiredoctor.findings.texts import printable, shorten
+from wiredoctor.text.escape import printable, shorten
 
 __all__ = [
     "CANDIDATE_COLUMNS",

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
 from wiredoctor.findings.rule import Reference
-from wiredoctor.masking import identity_target, masked_method
+from wiredoctor.text.redact import identity_target, masked_method
 
 
 class Evidence(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from wiredoctor.findings.again import Again
 from wiredoctor.findings.finding import Finding
+from wiredoctor.findings.packets import Again
 
 if TYPE_CHECKING:
     import polars as pl

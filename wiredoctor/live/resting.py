@@ -8,12 +8,12 @@ from typing import Protocol
 
 import polars as pl
 
-from wiredoctor import rules
+from wiredoctor import rule_engine
 from wiredoctor.engine import undecided
 from wiredoctor.engine.live import LiveAnalysis
-from wiredoctor.rules import RuleModule
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.candidates import Found
 from wiredoctor.tables import ASKED, SECOND, closes
-from wiredoctor.waiting import Found
 
 _PENDING = "pending_until"
 """Up to when (ns) a candidate may still change that was compared with others; null or missing where it cannot."""
@@ -79,10 +79,12 @@ class Resting:
         connections = pl.concat([a.connections.scan(), undecided.rows_as_of(open_ones, a.latest).lazy()])
         followed = closes(stored)
         assert isinstance(followed, pl.LazyFrame)
-        told = rules.limited(self._modules, ready, followed, connections, live=True)
+        told = rule_engine.limited(self._modules, ready, followed, connections, live=True)
         if any(self._modules[name].by_clients for name in told):
             asked = pl.concat([stored.select(ASKED), undecided.asked(open_ones).lazy()])
-            told = rules.beside_others(self._modules, told, followed, asked, connections, self._clients(at_end=clock is None))
+            told = rule_engine.beside_others(
+                self._modules, told, followed, asked, connections, self._clients(at_end=clock is None)
+            )
         frames = {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
         return frames if clock is None else self._put_back(frames, ready, clock)
 
@@ -104,4 +106,4 @@ class Resting:
 def _due(rows: pl.DataFrame) -> pl.Expr:
     """When all that counts for a candidate has come."""
     due = [pl.col("due")] if "due" in rows.columns else []
-    return pl.max_horizontal(*due, *([pl.col("final_at") + rules.TOGETHER] if "final_at" in rows.columns else []))
+    return pl.max_horizontal(*due, *([pl.col("final_at") + rule_engine.TOGETHER] if "final_at" in rows.columns else []))

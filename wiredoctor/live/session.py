@@ -14,24 +14,24 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from wiredoctor import diagnosis, limits, rules
+from wiredoctor import diagnosis, limits, rule_engine
 from wiredoctor.capture import Budget, CaptureError
 from wiredoctor.capture.files import OpenFiles
-from wiredoctor.certain import Certain
-from wiredoctor.durations import duration_text
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report, configured
+from wiredoctor.live.finality import Certain
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.live.resting import Resting
-from wiredoctor.masking import showing
 from wiredoctor.recording.folder import PrivateFolder
-from wiredoctor.rules import RuleModule, catalogue, set_thresholds
+from wiredoctor.rule_engine import RuleModule, catalogue, set_thresholds
+from wiredoctor.rule_engine.candidates import Found
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
-from wiredoctor.waiting import Found
+from wiredoctor.text.durations import duration_text
+from wiredoctor.text.redact import showing
 
 BATCH = 20_000
 """Packets that are analyzed at once, at the most: what happens meanwhile waits for them."""
@@ -96,9 +96,9 @@ def watch(
     and that waits; `rows`: a folder for rows. Otherwise both are made here. Raises RecorderError if capturing cannot begin.
     """
     everything = catalogue()
-    chosen = rules.select(everything, select, ignore)
-    modules = rules.with_causes(chosen, everything)
-    rules.begin(modules)
+    chosen = rule_engine.select(everything, select, ignore)
+    modules = rule_engine.with_causes(chosen, everything)
+    rule_engine.begin(modules)
     with ExitStack() as stack:
         held: list[Any] = []
         stack.enter_context(diagnosis.without_collector())
@@ -135,7 +135,7 @@ class Session:
     ) -> None:
         self._capture, self._recorder = capture, recorder
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = LiveAnalysis(capture, modules, Folder(rows), rules.cutoffs(modules))
+        self._analysis = LiveAnalysis(capture, modules, Folder(rows), rule_engine.cutoffs(modules))
         self._certain = Certain(self._analysis, modules, chosen)
         self._resting = Resting(self._analysis, modules, self._certain.gateway_clients)
         self._analysis.listener = self._certain.finish
@@ -279,7 +279,7 @@ class Session:
         return self._certain.tell()
 
     def _found(self, found: Found, clock: int) -> None:
-        found = self._resting.keep(rules.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
+        found = self._resting.keep(rule_engine.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
         self._certain.resting = self._resting.connections
         if not found:
             return
@@ -289,8 +289,8 @@ class Session:
         while len(self._found_in) > limits.CANDIDATES.value:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
-        found = rules.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
-        self._certain.add(rules.without_times_across(found, self._modules, sorted(steps)) if steps else found)
+        found = rule_engine.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
+        self._certain.add(rule_engine.without_times_across(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:
         """How it stands now."""
@@ -310,7 +310,7 @@ class Session:
         a.listener = None
 
         def judge(found: Found) -> Found:
-            return self._resting.keep(rules.judge(self._modules, found, self._memory, live=True))
+            return self._resting.keep(rule_engine.judge(self._modules, found, self._memory, live=True))
 
         a.finish(judge)
         a.found.append(self._resting.take(None))
@@ -330,7 +330,7 @@ class Session:
                 with suppress(CaptureError):
                     kept = open_descriptor(descriptor, self.order.file, OpenFiles(Budget()))
                     made.again[done.summary.file] = SecondPass(
-                        kept, done.connections.scan, rules.cutoffs(self._modules), secrets=self._secrets
+                        kept, done.connections.scan, rule_engine.cutoffs(self._modules), secrets=self._secrets
                     )
         made.incomplete += self._why_incomplete()
         return made

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import shorten
+from wiredoctor.text.durations import duration_text
 
 __all__ = ["NANOSECONDS", "clean", "count", "duration", "scale", "shorten", "size"]
 

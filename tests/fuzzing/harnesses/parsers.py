@@ -15,15 +15,16 @@ from tests.decode.packets import Record, ethernet, ipv4, tcp
 from tests.fuzzing import tokens
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
-from wiredoctor import durations, findings, masking
-from wiredoctor.cli import baselines, configuration
-from wiredoctor.cli.exits import UsageError
+from wiredoctor import findings
+from wiredoctor.cli import baselines, config_file
+from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.core.framing import request_framing, response_framing
 from wiredoctor.core.heads import Head, length_of
 from wiredoctor.findings import Threshold
-from wiredoctor.http import head
-from wiredoctor.http.framing import BROKEN
-from wiredoctor.report import narrow, words
+from wiredoctor.protocols.http1 import head
+from wiredoctor.protocols.http1.framing import BROKEN
+from wiredoctor.report import filter, words
+from wiredoctor.text import durations, redact
 
 Parser = Callable[[bytes], None]
 
@@ -92,8 +93,8 @@ def config(data: bytes) -> None:
     with as_file(data) as path, redirect_stderr(io.StringIO()):
         file = path.rename(path.with_name("wiredoctor.toml"))
         try:
-            read = configuration.configuration(str(file), _catalogue())
-            configuration.check_thresholds(read, _catalogue())
+            read = config_file.configuration(str(file), _catalogue())
+            config_file.check_thresholds(read, _catalogue())
         except UsageError as error:
             must(str(error).isprintable(), "a configuration is refused in a line", str(error))
 
@@ -111,11 +112,11 @@ def moments(data: bytes) -> None:
     """--from and --to, --host."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(ValueError):
-        moment = narrow.Moment.parse(text)
+        moment = filter.Moment.parse(text)
         must(isinstance(moment.nanoseconds, int), "a moment is a whole number")
         must(isinstance(moment.since(1_700_000_000), int), "a moment is a whole number")
     with suppress(ValueError):
-        must(narrow.address(text).isprintable(), "an address can be shown", text)
+        must(filter.address(text).isprintable(), "an address can be shown", text)
 
 
 def thresholds(data: bytes) -> None:
@@ -135,12 +136,12 @@ def thresholds(data: bytes) -> None:
 def texts(data: bytes) -> None:
     """Whatever is shown is safe to show, and masked targets keep their secrets."""
     text = data.decode("latin-1")
-    for mask in (masking.masked_target, masking.masked_host, masking.masked_method, masking.masked_reason):
+    for mask in (redact.masked_target, redact.masked_host, redact.masked_method, redact.masked_reason):
         shown = mask(text)
         must(mask(shown) == shown, f"what {mask.__name__} has masked stays as it is", text, shown, mask(shown))
     query = text.partition("?")[2]
     if re.match(r"/[^\x00-\x20\x7f?]*\?", text) and re.fullmatch(r"[a-z]+=[0-9]+", query):
-        must(masking.masked_target(text).endswith("=*"), "the value of a query is masked", text)
+        must(redact.masked_target(text).endswith("=*"), "the value of a query is masked", text)
     for foreign in (text, data.decode("utf-8", "surrogateescape")):
         must(words.clean(foreign).isprintable(), "text can be shown", foreign)
         must(findings.printable(foreign).isprintable(), "text can be shown", foreign)

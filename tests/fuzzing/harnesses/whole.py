@@ -15,7 +15,7 @@ from tests.fuzzing.places import as_file
 from tests.pipeline.feeding import tables
 from wiredoctor import gateways
 from wiredoctor.capture import CaptureError
-from wiredoctor.rules.behind import Behind, tries_of
+from wiredoctor.rule_engine.across_tries import Behind, tries_of
 
 SHORT = 600
 """Packets up to which a capture is also read in small steps, and its tables are checked."""

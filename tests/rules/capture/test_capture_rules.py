@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import S, connection, found, rows
-from wiredoctor.rules.proof import packet, told_once
+from wiredoctor.rules.shared.evidence import packet, told_once
 
 
 def test_bytes_that_were_acknowledged_but_not_captured() -> None:

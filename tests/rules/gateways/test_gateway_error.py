@@ -13,9 +13,9 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from wiredoctor.findings import Finding
-from wiredoctor.report import json as report_json
-from wiredoctor.rules.behind import Behind
-from wiredoctor.rules.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
+from wiredoctor.report.data import json as report_json
+from wiredoctor.rule_engine.across_tries import Behind
+from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
 from wiredoctor.tables import TRIES
 from wiredoctor.testing import findings
 

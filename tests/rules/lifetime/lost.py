@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from tests.rules.frames import MS, S, followed, rows
-from wiredoctor.rules import catalogue
-from wiredoctor.rules.rests import known_rests
-from wiredoctor.rules.same_client import nobody
+from wiredoctor.rule_engine import catalogue
+from wiredoctor.rules.shared.idle_times import known_rests
+from wiredoctor.rules.shared.same_client import nobody
 
 LOST = {
     "has_response": False,

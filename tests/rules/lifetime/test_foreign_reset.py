@@ -102,7 +102,7 @@ def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:
 
 
 def test_json_says_it(tmp_path: Path) -> None:
-    from wiredoctor.report.json import finding
+    from wiredoctor.report.data.json import finding
 
     [found] = findings(REQUEST + "  0.0220  <  R.   id 0 ttl 253 ack 29\n")
     assert json.loads(json.dumps(finding(found)))["origin"] == "between"

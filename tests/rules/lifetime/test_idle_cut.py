@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, followed, rows
-from wiredoctor.rules.idle_limits import IDLE_LIMITS, limit_near, whose
 from wiredoctor.rules.lifetime import idle_cut
+from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, whose
 
 
 def cut(number: int, rest: int, *, by: str = "server", at: int = 0, endpoint: int = 1) -> dict[str, Any]:

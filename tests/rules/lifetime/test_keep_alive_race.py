@@ -8,7 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S
 from tests.rules.lifetime.lost import FIN, candidates, request
-from wiredoctor.durations import duration_text
+from wiredoctor.text.durations import duration_text
 
 RST = {"server_close_rst": 1, "server_close_ack": None, "server_close_frame": 10, "server_close_time": 8 * S + 10 * MS}
 """An RST without ACK flag behind the request, with the sequence number that it asks for."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.rules.frames import MS, S
-from wiredoctor.rules.defaults import usual_limits
-from wiredoctor.rules.rests import End, learn
+from wiredoctor.rules.shared.idle_defaults import usual_limits
+from wiredoctor.rules.shared.idle_times import End, learn
 
 
 def idle(*rests: int) -> list[End]:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, connection, found, rows
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 
 
 def refused(number: int, client: str = "10.0.0.1", server: str = "10.0.0.2:80") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, answered, connection, rows
-from wiredoctor.rules import catalogue
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.rules.streaming.late_flush import _names as names  # pyright: ignore[reportPrivateUsage]
 
 PAGE = {

@@ -16,7 +16,7 @@ from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
-    from wiredoctor.report.html.kept import Kept
+    from wiredoctor.report.html.row_limits import Kept
 
 MOST_FINDINGS = 20_000
 

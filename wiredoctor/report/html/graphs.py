@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wiredoctor.report.groups import Group
-from wiredoctor.report.html.lanes import Lane
+from wiredoctor.report.html.sequence_lines import Lane
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Again, Report
-    from wiredoctor.report.html.kept import Kept
+    from wiredoctor.report.html.row_limits import Kept
 
 MOST_GRAPHS = 24
 FAR = 1_000_000

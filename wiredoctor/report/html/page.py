@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wiredoctor.report import phrases
-from wiredoctor.report.closing import reach
+from wiredoctor.report.coverage import reach
 from wiredoctor.report.groups import Group, grouped
-from wiredoctor.report.html import data, graphs, kept, pictures
-from wiredoctor.report.ladder_svg import RULES
+from wiredoctor.report.html import data, graphs, proof_pictures, row_limits
+from wiredoctor.report.ladder.draw_svg import RULES
+from wiredoctor.report.terminal import sentences
 from wiredoctor.report.words import clean, count
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
     """The page, in UTF-8. quiet: without what was read and how far it reaches. shown: in words, what it was narrowed to."""
     groups = grouped(report.findings)
     names = [*dict.fromkeys(c.file for c in report.captures)]
-    exchanges, connections = kept.exchanges(report), kept.connections(report)
-    sections = pictures.sections(report, groups)
+    exchanges, connections = row_limits.exchanges(report), row_limits.connections(report)
+    sections = proof_pictures.sections(report, groups)
     packets = graphs.read(report, graphs.chosen(groups, connections, names), exchanges, names)
     _link(sections, packets)
     blocks = [
@@ -87,7 +87,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _link(sections: list[pictures.Section], packets: graphs.Packets) -> None:
+def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
     """Which graph shows a finding."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
@@ -97,12 +97,12 @@ def _link(sections: list[pictures.Section], packets: graphs.Packets) -> None:
 
 
 def _tables(
-    report: Report, groups: list[Group], exchanges: kept.Kept, connections: kept.Kept, packets: graphs.Packets
+    report: Report, groups: list[Group], exchanges: row_limits.Kept, connections: row_limits.Kept, packets: graphs.Packets
 ) -> dict[str, Any]:
     names = [*dict.fromkeys(c.file for c in report.captures)]
     places = {name: place for place, name in enumerate(names)}
     numbers = {
-        id(f): number for number, group in enumerate(groups, 1) for f in group.findings if number <= pictures.MOST_SECTIONS
+        id(f): number for number, group in enumerate(groups, 1) for f in group.findings if number <= proof_pictures.MOST_SECTIONS
     }
     return {
         "captures": data.capture_names(report),
@@ -118,22 +118,22 @@ def _tables(
 
 def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> dict[str, Any]:
     far = reach(report)
-    named = [] if report.findings else phrases.well(report, far)
-    rest = phrases.rest(report, far)
+    named = [] if report.findings else sentences.well(report, far)
+    rest = sentences.rest(report, far)
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else ""),
-        "headline": phrases.headline(report, groups) if groups else phrases.nothing(report, far, shown),
-        "incomplete": phrases.opening(report),
-        "secrets": phrases.SECRETS if report.secrets else "",
-        "left": phrases.more(groups[pictures.MOST_SECTIONS :]) if len(groups) > pictures.MOST_SECTIONS else "",
-        "captures": [(c.file, phrases.facts(c), _of_capture(c)) for c in report.captures],
-        "totals": phrases.totals(report, shown),
-        "failing": phrases.failing(far),
+        "headline": sentences.headline(report, groups) if groups else sentences.nothing(report, far, shown),
+        "incomplete": sentences.opening(report),
+        "secrets": sentences.SECRETS if report.secrets else "",
+        "left": sentences.more(groups[proof_pictures.MOST_SECTIONS :]) if len(groups) > proof_pictures.MOST_SECTIONS else "",
+        "captures": [(c.file, sentences.facts(c), _of_capture(c)) for c in report.captures],
+        "totals": sentences.totals(report, shown),
+        "failing": sentences.failing(far),
         "limits": report.limits,
-        "checked": [*phrases.checked(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
+        "checked": [*sentences.checked(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
         "well": named,
-        "not_judged": phrases.reasons(report, far),
-        "left_out": phrases.known(report),
+        "not_judged": sentences.reasons(report, far),
+        "left_out": sentences.known(report),
         "several": len(report.captures) > 1,
         "version": report.version,
         "quiet": quiet,
@@ -141,11 +141,11 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
 
 
 def _of_capture(capture: CaptureSummary) -> list[str]:
-    lines = phrases.encapsulated(capture) + phrases.not_analysed(capture)
+    lines = sentences.encapsulated(capture) + sentences.not_analysed(capture)
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
-def _cut(report: Report, exchanges: kept.Kept, connections: kept.Kept, packets: graphs.Packets) -> dict[str, str]:
+def _cut(report: Report, exchanges: row_limits.Kept, connections: row_limits.Kept, packets: graphs.Packets) -> dict[str, str]:
     """What the page has not, a sentence for each of its parts; empty where it has all."""
     findings = len(report.findings)
     of_exchanges = (

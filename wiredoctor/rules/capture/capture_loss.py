@@ -40,8 +40,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet, told_once
-from wiredoctor.rules.words import duration
+from wiredoctor.rules.shared.evidence import EVIDENCE, of_the_capture, packet, told_once
+from wiredoctor.rules.shared.numbers import duration
 
 _REMEDY = (
     "Capture again with a larger buffer, the snap length that the traffic needs (tcpdump -B 32768 -s 0), and a filter for the "

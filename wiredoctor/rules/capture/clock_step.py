@@ -35,8 +35,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import EVIDENCE, of_the_capture
+from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
     severity={None: "warning", "out-of-order": "note"},

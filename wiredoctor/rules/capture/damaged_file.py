@@ -26,7 +26,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.proof import evidence, of_the_capture
+from wiredoctor.rules.shared.evidence import evidence, of_the_capture
 
 RULE = Rule(
     severity="warning",

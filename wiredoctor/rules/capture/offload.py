@@ -27,7 +27,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import packet, told_once
+from wiredoctor.rules.shared.evidence import packet, told_once
 
 RULE = Rule(
     severity="note",

@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.faulty import candidates, quoted
+from wiredoctor.rules.shared.framing_faults import candidates, quoted
 
 RULE = Rule(
     severity={None: "error", "announced": "warning"},

@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.proof import close_confidence, close_word, evidence
+from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence
 
 RULE = Rule(
     severity="note",

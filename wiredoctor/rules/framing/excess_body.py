@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.faulty import faulty, quoted, whose
+from wiredoctor.rules.shared.framing_faults import faulty, quoted, whose
 
 RULE = Rule(
     severity="error",

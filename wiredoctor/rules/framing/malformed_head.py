@@ -41,9 +41,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.faulty import SMUGGLING, candidates, quoted, whose
-from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.proof import EVIDENCE, packet
+from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, quoted, whose
 
 _NO_STATUS = "no-status-line"
 

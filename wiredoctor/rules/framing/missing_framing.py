@@ -33,9 +33,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import streams
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.numbers import DURATION, duration
 
 _UNFRAMED = (
     "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so its body "

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.faulty import SMUGGLING, faulty, quoted
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, faulty, quoted
 
 RULE = Rule(
     severity="error",

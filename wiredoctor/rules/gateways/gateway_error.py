@@ -40,9 +40,9 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
-from wiredoctor.rules.gateway_kinds import (
+from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.gateway_kinds import (
     COLUMNS,
     LATE,
     OF_CONNECTION,
@@ -54,9 +54,9 @@ from wiredoctor.rules.gateway_kinds import (
     failures,
     shared_out,
 )
-from wiredoctor.rules.proof import EVIDENCE
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import MESSAGE_BITS, SECOND
+from wiredoctor.text.durations import duration_text
 
 _KINDS = (*("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on"),)
 _ERROR: Severity = "error"

@@ -32,9 +32,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor import masking
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.text import redact
 
 _ANSWERED = "{server} answered {requests:,} of {all_requests:,} requests for a WebSocket on {path} with {answer}. "
 
@@ -268,8 +268,8 @@ def _told(told: pl.DataFrame) -> pl.DataFrame:
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
     has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()
-    paths = [masking.target(path) for path in told["path"]]
-    reasons = [None if reason is None else masking.reason(reason) for reason in told["reason"]]
+    paths = [redact.target(path) for path in told["path"]]
+    reasons = [None if reason is None else redact.reason(reason) for reason in told["reason"]]
     told = told.with_columns(
         pl.Series("path", paths, dtype=pl.String),
         pl.Series("reason", reasons, dtype=pl.String),

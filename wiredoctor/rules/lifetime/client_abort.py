@@ -50,11 +50,10 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor import masking
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule, printable, shorten
-from wiredoctor.rules.closes import BROKEN_BEFORE, FRAMING_ERRORS
-from wiredoctor.rules.left_early import (
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
+from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, close_word, evidence
+from wiredoctor.rules.shared.left_early import (
     AT_ONCE,
     FACTS,
     GONE,
@@ -78,10 +77,11 @@ from wiredoctor.rules.left_early import (
     early,
     whole_response,
 )
-from wiredoctor.rules.left_early import screen as may_be_early
-from wiredoctor.rules.proof import EVIDENCE, close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.same_client import Clients
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.left_early import screen as may_be_early
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.same_client import Clients
+from wiredoctor.text import redact
+from wiredoctor.text.durations import duration_text
 
 _CLOSED = "The client closed the connection with {close} {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: nobody was kept waiting. "
@@ -270,7 +270,7 @@ def _told(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str,
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
-        asked = shorten(printable(f"{masking.method(one.other.method)} {masking.target(one.other.target)}"), MOST_REQUEST)
+        asked = shorten(printable(f"{redact.method(one.other.method)} {redact.target(one.other.target)}"), MOST_REQUEST)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
         told["left_means"] = f" At that time the same client requested a page: {asked}."

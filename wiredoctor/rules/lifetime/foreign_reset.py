@@ -39,8 +39,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.proof import close_confidence, evidence
-from wiredoctor.rules.words import duration
+from wiredoctor.rules.shared.evidence import close_confidence, evidence
+from wiredoctor.rules.shared.numbers import duration
 
 RULE = Rule(
     severity="warning",

@@ -49,16 +49,16 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, SELF_FRAMED, kept_its_word
-from wiredoctor.rules.defaults import is_usual
-from wiredoctor.rules.lost import candidates
-from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_first
-from wiredoctor.rules.rests import LATE as TIMERS_LATE
-from wiredoctor.rules.rests import End, Rests, Stop
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.connection_close import POOLS, SELF_FRAMED, kept_its_word
+from wiredoctor.rules.shared.evidence import EVIDENCE, close_word, packet, server_closed_first
+from wiredoctor.rules.shared.idle_defaults import is_usual
+from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
+from wiredoctor.rules.shared.idle_times import End, Rests, Stop
+from wiredoctor.rules.shared.lost_requests import candidates
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
 
 _OBSERVED = (
     "{server} closed {closes:,} idle {connection_word}, {limit} after the last response"

@@ -42,11 +42,11 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import streams
-from wiredoctor.rules.idle_limits import IDLE_LIMITS, limit_near, whose
-from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, whose
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = Rule(

@@ -32,10 +32,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import SELF_FRAMED
-from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.rests import Rests
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.connection_close import SELF_FRAMED
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.idle_times import Rests
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
 
 RULE = Rule(

@@ -31,8 +31,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import streams
-from wiredoctor.rules.proof import EVIDENCE, packet
+from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 
 RULE = Rule(
     severity="warning",

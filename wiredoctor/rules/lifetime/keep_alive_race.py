@@ -54,17 +54,17 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
-from wiredoctor.rules.defaults import usual
-from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, beside, lost
-from wiredoctor.rules.lost import screen as may_be_lost
-from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests, Stop
-from wiredoctor.rules.same_client import Clients, beside_repetitions
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.connection_close import POOLS, closed_against_request, rest, undecided
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence
+from wiredoctor.rules.shared.idle_defaults import usual
+from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, Limit, Rests, Stop
+from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, behind, beside, lost
+from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "The connection had been idle for {idle}{idle_unknown}." + _CLOSED

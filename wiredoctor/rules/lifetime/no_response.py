@@ -48,12 +48,13 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import BROKEN_BEFORE
-from wiredoctor.rules.left_early import FACTS, decide, early
-from wiredoctor.rules.left_early import screen as may_be_early
-from wiredoctor.rules.lost import (
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence
+from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, Rests
+from wiredoctor.rules.shared.left_early import FACTS, decide, early
+from wiredoctor.rules.shared.left_early import screen as may_be_early
+from wiredoctor.rules.shared.lost_requests import (
     AFTER_A_WHILE,
     HALF_CLOSED,
     IMMEDIATE,
@@ -65,12 +66,11 @@ from wiredoctor.rules.lost import (
     fresh,
     lost,
 )
-from wiredoctor.rules.lost import screen as may_be_lost
-from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.rests import NEAR, TOGETHER, Rests
-from wiredoctor.rules.same_client import Clients, beside_repetitions
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, SECOND
+from wiredoctor.text.durations import duration_text
 
 _TAKEN = "{request} arrived (the server's {close} acknowledges its last byte), and "
 _RELAYS = (

@@ -31,9 +31,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import patience
-from wiredoctor.rules.proof import close_confidence, close_origin, evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.connection_close import patience
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
     severity="error",

@@ -36,13 +36,13 @@ from collections import deque
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import BROKEN_BEFORE, streams
-from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.rests import TOGETHER, Rests
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.idle_times import TOGETHER, Rests
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
 
 _REMEDY = (
     "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "

@@ -37,8 +37,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import SELF_FRAMED
-from wiredoctor.rules.proof import EVIDENCE, packet, server_closed_first
+from wiredoctor.rules.shared.connection_close import SELF_FRAMED
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet, server_closed_first
 from wiredoctor.tables import SECOND
 
 _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"

@@ -33,8 +33,8 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.challenges import BOUND, REFUSED, Pair, Row
-from wiredoctor.rules.proof import EVIDENCE
+from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Row
+from wiredoctor.rules.shared.evidence import EVIDENCE
 
 RULE = Rule(
     severity="warning",

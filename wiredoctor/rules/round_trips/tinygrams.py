@@ -34,9 +34,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SERVER
 
 RULE = Rule(

@@ -75,10 +75,10 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules import icmp
-from wiredoctor.rules.attempts import acceptances, next_addresses, one_host, other_refusals
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.attempts import acceptances, next_addresses, one_host, other_refusals
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import Array
 
 RULE = Rule(

@@ -30,9 +30,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules import icmp
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
     severity="warning",

@@ -40,9 +40,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules import ack_release, stalled
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.verdicts import JUDGED_ONLY, said
+from wiredoctor.rules.shared import ack_release, held_segments
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
 
 RULE = Rule(
     severity="warning",
@@ -98,11 +98,11 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("waited") & ~pl.col("prompt"))
 
 
-def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
+def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
     """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
-    limits = stalled.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
-    memory = state or stalled.Stalls("whole", limits)
-    candidates = stalled.in_order(candidates)
+    limits = held_segments.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
+    memory = state or held_segments.Stalls("whole", limits)
+    candidates = held_segments.in_order(candidates)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:

@@ -30,8 +30,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.proof import confidence, evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import confidence, evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(

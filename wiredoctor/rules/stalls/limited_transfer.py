@@ -45,8 +45,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
 _WINDOW = (

@@ -75,9 +75,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules import ack_release, stalled
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.verdicts import JUDGED_ONLY, said
+from wiredoctor.rules.shared import ack_release, held_segments
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
 from wiredoctor.tables import SERVER
 
 _WHY = (
@@ -211,12 +211,12 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns((pl.col("probe") & long).fill_null(False).alias("probe"))
 
 
-def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
+def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
     """The stalls among them, with kind, delay and confidence as far as earlier rows say; `state` is what they said."""
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
-    limits = stalled.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
-    memory = state or stalled.Stalls("nagle", limits)
-    candidates = stalled.in_order(candidates)
+    limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
+    memory = state or held_segments.Stalls("nagle", limits)
+    candidates = held_segments.in_order(candidates)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:

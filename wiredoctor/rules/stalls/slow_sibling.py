@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor import masking
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, packet
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.text import redact
 
 RULE = Rule(
     severity="warning",
@@ -208,7 +208,7 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
     )
     # all digits are 0 by now
     what = [
-        f"{masking.method(method)} {masking.target(path).replace('0', '#')}"
+        f"{redact.method(method)} {redact.target(path).replace('0', '#')}"
         for method, path in several.select(path[1:]).iter_rows()
     ]
     every = c("requests") + c("others_requests")

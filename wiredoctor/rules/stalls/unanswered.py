@@ -43,10 +43,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules import icmp
-from wiredoctor.rules.neighbors import compared
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.neighbors import compared
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import CLIENT, SERVER
 
 _SENT = "{sent_again} {seen}"

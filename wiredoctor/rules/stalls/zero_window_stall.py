@@ -50,9 +50,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.reading_pace import with_pace
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.reading_pace import with_pace
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(

@@ -55,12 +55,12 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
-from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.proof import EVIDENCE, confidence
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.evidence import EVIDENCE, confidence
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
+from wiredoctor.text.durations import duration_text
 
 _NAMED = "{named} A capture on each side of every proxy shows where they begin to come together."
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 
 RULE = Rule(
     severity="note",

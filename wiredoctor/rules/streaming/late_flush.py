@@ -30,11 +30,11 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor import masking
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.text import redact
 
 RULE = Rule(
     severity="note",
@@ -139,7 +139,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .filter(c("requests") >= MIN_REQUESTS.value)
         .sort("response_frame")
     )
-    texts = [f"{masking.host(host)}{masking.target(_path(target).partition('?')[0])}" for host, target in _places(loads)]
+    texts = [f"{redact.host(host)}{redact.target(_path(target).partition('?')[0])}" for host, target in _places(loads)]
     pages = loads.with_columns(pl.Series("page", texts, dtype=pl.String)).group_by("server", "page", maintain_order=True)
     found = pages.agg(
         c("wait").median().cast(pl.Int64),

@@ -1,0 +1,115 @@
+"""Blocks of pcapng that say something of all packets of a file: names, and secrets to decrypt with.
+
+Where files are woven together, they go into the one section that comes of it, so that Wireshark goes on to show and decrypt.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from wiredoctor import limits
+from wiredoctor.capture.files import Content
+from wiredoctor.capture.formats import section_order
+from wiredoctor.capture.pcapng.blocks import SECTION
+
+NAMES, SECRETS = 4, 10
+"""Name Resolution Block, Decryption Secrets Block."""
+
+_PIECE = 1 << 18
+"""Bytes that are read at once."""
+_SMALLEST = 12
+
+
+class Blocks:
+    """The blocks of a pcapng file, one after the other: `kind` and `order` of the one from `at` to `end`."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._begin, self._piece = 0, b""
+        self._length = 0
+        self.at = self.end = self.kind = 0
+        self.order = "<"
+
+    def next(self) -> bool:
+        """Read the type and length of the block at `at`. Return False at the end, or if a section has no byte order."""
+        head = self._bytes(self.at, _SMALLEST)
+        if len(head) < _SMALLEST:
+            return False
+        (self.kind,) = struct.unpack_from(self.order + "I", head)
+        if self.kind == SECTION:
+            order = section_order(head)
+            if order is None:
+                return False
+            self.order = order
+        (self._length,) = struct.unpack_from(self.order + "I", head, 4)
+        self.end = self.at + (self._length + 3 & ~3)
+        return True
+
+    def is_sound(self) -> bool:
+        """Return whether the block is in the file, and as long by its end as by its beginning."""
+        if not _SMALLEST <= self._length <= limits.BLOCK.value or self.end > self._content.size:
+            return False
+        (again,) = struct.unpack(self.order + "I", self._bytes(self.end - 4, 4))
+        return again + 3 & ~3 == self.end - self.at  # as Wireshark compares them
+
+    def block(self) -> bytes:
+        """Return the bytes of the block."""
+        return self._bytes(self.at, self.end - self.at)
+
+    def pass_on(self) -> None:
+        """Go on to the next block."""
+        self.at = self.end
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        if not self._begin <= at or at + size > self._begin + len(self._piece):
+            self._begin, self._piece = at, self._content.read(at, max(size, _PIECE))
+        return self._piece[at - self._begin : at - self._begin + size]
+
+
+def companions(content: Content) -> Iterator[bytes]:
+    """Yield these blocks of a pcapng file, in little-endian order, as far as it is not damaged."""
+    blocks = Blocks(content)
+    while blocks.next() and blocks.is_sound():
+        if blocks.kind in (NAMES, SECRETS) and (block := turned(blocks.block(), blocks.order)):
+            yield block
+        blocks.pass_on()
+
+
+def turned(block: bytes, order: str) -> bytes:
+    """A block of names or secrets in little-endian order; empty where it is not laid out as one."""
+    if order == "<":
+        return block
+    (kind,) = struct.unpack_from(">I", block)
+    body = block[8:-4]
+    made = _secrets(body) if kind == SECRETS else _entries(body)
+    if made is None:
+        return b""
+    size = struct.pack("<I", len(made) + 12)
+    return struct.pack("<I", kind) + size + made + size
+
+
+def _secrets(body: bytes) -> bytes | None:
+    """Kind and length of the secrets, these themselves, options."""
+    if len(body) < 8:
+        return None
+    kind, length = struct.unpack_from(">II", body)
+    end = 8 + (length + 3 & ~3)
+    options = _entries(body[end:]) if end <= len(body) else None
+    return None if options is None else struct.pack("<II", kind, length) + body[8:end] + options
+
+
+def _entries(entries: bytes) -> bytes | None:
+    """Kind and length of each entry and its value: records of names end as options do, which follow in the same form."""
+    made: list[bytes] = []
+    at = 0
+    while at < len(entries):
+        if at + 4 > len(entries):
+            return None
+        code, length = struct.unpack_from(">HH", entries, at)
+        end = at + 4 + (length + 3 & ~3)
+        if end > len(entries):
+            return None
+        made.append(struct.pack("<HH", code, length) + entries[at + 4 : end])
+        at = end
+    return b"".join(made)

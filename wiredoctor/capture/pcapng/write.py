@@ -1,0 +1,128 @@
+"""Blocks of pcapng (draft-ietf-opsawg-pcapng) in either byte order, made anew or given more options. "<" or ">" is the order."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from wiredoctor.capture.model import Interface
+from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, INTERFACE, PACKET, SECTION, SECTION_FIXED
+
+COMMENT = 1
+"""opt_comment."""
+
+LONGEST_OPTION = 0xFFFF
+"""Bytes of an option: 16 bits say how long it is."""
+
+MOST_OPTIONS = 8 << 20
+"""Bytes of options added to a block: Wireshark reads none above 16 MiB."""
+
+_NAME, _RESOLUTION, _OFFSET, _FCS_LENGTH = 2, 9, 14, 13
+_APPLICATION, _END = 4, 0
+_MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
+
+_OPTIONS_AT = {SECTION: 24, INTERFACE: 16}
+
+Option = tuple[int, bytes]
+
+
+def comment(text: str) -> Option:
+    """An opt_comment; what is too long is cut off between characters."""
+    return COMMENT, text.encode("utf-8", "replace")[:LONGEST_OPTION].decode("utf-8", "ignore").encode()
+
+
+def section(program: str, comments: Sequence[str] = ()) -> bytes:
+    """A Section Header Block in little-endian order, written by `program`."""
+    fixed = struct.pack("<IHHq", _MAGIC, 1, 0, _UNKNOWN_LENGTH)
+    return _block("<", SECTION, fixed + _options("<", [(_APPLICATION, program.encode()), *map(comment, comments)]))
+
+
+def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
+    """An Interface Description Block; time stamps count nanoseconds from `seconds` after 1970 on.
+
+    fcs: bits of the frame check sequence that each packet ends with, where the file says so.
+    """
+    options: list[Option] = [(_RESOLUTION, b"\x09")]
+    if described.name:
+        options.insert(0, (_NAME, described.name.encode("utf-8", "replace")[:LONGEST_OPTION]))
+    if fcs is not None:
+        options.append((_FCS_LENGTH, bytes((fcs,))))
+    if seconds:
+        options.append((_OFFSET, struct.pack("<q", seconds)))
+    fixed = struct.pack("<HHI", described.link_type & 0xFFFF, 0, described.snaplen & 0xFFFFFFFF)
+    return _block("<", INTERFACE, fixed + _options("<", options))
+
+
+def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
+    """An Enhanced Packet Block on the interface of this number; `options` as they stand in a block."""
+    high, low, padding = ticks >> 32 & 0xFFFFFFFF, ticks & 0xFFFFFFFF, -len(data) & 3
+    total = ENHANCED_FIXED + len(data) + padding + len(options)
+    head = struct.pack("<IIIIIII", ENHANCED, total, number, high, low, len(data), length)
+    return b"".join((head, data, bytes(padding), options, struct.pack("<I", total)))
+
+
+def comments_alone(texts: Sequence[str]) -> bytes:
+    """The options of a block that has nothing but comments."""
+    return _options("<", _bounded([comment(text) for text in texts])) if texts else b""
+
+
+def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> bytes:
+    """The block with further comments behind its own, and nothing else changed; one of another kind has no room for any."""
+    at = options_at(block, order, kind)
+    if at is None or not texts:
+        return block
+    end = _options_end(block, order, at)
+    rest = block[end:-4] or struct.pack(order + "HH", _END, 0)
+    more = _raw(order, _bounded([comment(text) for text in texts]))
+    total = len(block[:end]) + len(more) + len(rest) + 4
+    size = struct.pack(order + "I", total)
+    return b"".join((block[:4], size, block[8:end], more, rest, size))
+
+
+def with_unknown_length(block: bytes, order: str) -> bytes:
+    """A section header that does not say how long its section is: what is put into it makes that another."""
+    return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
+
+
+def options_at(block: bytes, order: str, kind: int) -> int | None:
+    """Where in a block its options begin; None where it can have none."""
+    if kind in (ENHANCED, PACKET) and len(block) >= ENHANCED_FIXED:
+        (captured,) = struct.unpack_from(order + "I", block, 20)
+        at = 28 + (captured + 3 & ~3)
+        return at if at <= len(block) - 4 else None
+    return _OPTIONS_AT.get(kind)
+
+
+def _options_end(block: bytes, order: str, at: int) -> int:
+    """Behind the options of a block, before opt_endofopt; of options that do not fit, in front of all of them."""
+    begin, last = at, len(block) - 4
+    while at + 4 <= last:
+        code, length = struct.unpack_from(order + "HH", block, at)
+        if code == _END:
+            return at
+        at += 4 + (length + 3 & ~3)
+    return at if at == last else begin
+
+
+def _bounded(options: Sequence[Option]) -> list[Option]:
+    found: list[Option] = []
+    room = MOST_OPTIONS
+    for code, value in options:
+        room -= len(value) + 8
+        if room < 0:
+            break
+        found.append((code, value))
+    return found
+
+
+def _raw(order: str, options: Sequence[Option]) -> bytes:
+    return b"".join(struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) & 3) for code, value in options)
+
+
+def _options(order: str, options: Sequence[Option]) -> bytes:
+    return _raw(order, options) + bytes(4)
+
+
+def _block(order: str, kind: int, body: bytes) -> bytes:
+    size = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + size + body + size

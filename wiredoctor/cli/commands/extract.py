@@ -1,0 +1,212 @@
+"""wiredoctor extract: the packets that show a finding, as a capture of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from wiredoctor.cli.choosing import check_connection, chosen_finding
+from wiredoctor.cli.config_file import configuration
+from wiredoctor.cli.exit_codes import Exit, UsageError, reason
+from wiredoctor.cli.options import Captures, Configurations, Ignores, MaxSpool, Merge, Quiet, Selects, Verbose, size, wanted
+from wiredoctor.cli.outputs import writable
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import Request, requested, run
+from wiredoctor.replacement import replacing
+
+if TYPE_CHECKING:
+    from wiredoctor import Finding, Report
+    from wiredoctor.extract.anonymize.checked import Checked
+    from wiredoctor.extract.minimize import Cutter, Extract
+
+
+def extract(
+    captures: Captures,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it, as pcapng.")],
+    finding: Annotated[
+        int | None,
+        typer.Option("--finding", metavar="N", min=1, help="The finding that analyze gives this number.", show_default=False),
+    ] = None,
+    connection: Annotated[
+        list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="This tcp.stream (repeatable).")
+    ] = None,
+    anonymize: Annotated[
+        bool,
+        typer.Option("--anonymize", help="Put others in the place of addresses, names, tokens and bodies; the finding stays."),
+    ] = False,
+    merge: Merge = False,
+    max_spool: MaxSpool = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    config: Configurations = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Cut out the smallest capture that still shows a finding, which is checked by analysing it; or some connections whole.
+
+    Packets are copied as they are, with all that was sent in them: think before you pass them on, or add --anonymize. Numbers of
+    findings are those of analyze with the same rules.
+    """
+    if (finding is None) == (not connection):
+        raise UsageError("say what to cut out: --finding N (analyze numbers them), or --connection ID (connections lists them)")
+    path = _path(output, captures)
+    rules = every_rule()
+    read = configuration(config, rules)._replace(entries=(), baseline="")
+    request = requested(rules, read, wanted(None, None, None, None, None), select, ignore)
+    report, complete = run(
+        captures, request, merge=merge, keep=True, max_spool=size("--max-spool", max_spool), quiet=quiet, verbose=verbose
+    )
+    if not report.captures:
+        return Exit.BAD_INPUT
+    _one_capture(report)
+    from wiredoctor.extract.minimize import Cutter, NotShown, temporary
+
+    with temporary() as folder:
+        analyse = partial(_analysed, request)
+        summaries = {name for name, module in rules.items() if module.rule.summary}
+        cutter = Cutter(report, analyse, Path(folder), summaries)
+        try:
+            cut = _cut(report, cutter, finding, connection or [])
+        except NotShown as error:
+            raise UsageError(f"--finding {finding}: {error}") from None
+        anonymous = _anonymous(cut, path, Path(folder) / "anonymous.pcapng", analyse) if anonymize else None
+        if anonymous is None:
+            _write(path, report, cut)
+    if not quiet:
+        _tell(output, report, cut, anonymous, finding)
+    return Exit.DONE if complete else Exit.BAD_INPUT
+
+
+def _path(output: str, captures: list[str]) -> Path:
+    path = Path(output)
+    if path.suffix.lower() != ".pcapng":
+        raise UsageError(f"-o {output}: packets are written as pcapng; name the file .pcapng")
+    if path.is_dir():
+        raise UsageError(f"-o {output}: is a directory")
+    writable(path)
+    if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
+        raise UsageError(f"-o {output} would overwrite a capture that is to be read")
+    return path
+
+
+def _one_capture(report: Report) -> None:
+    if len(report.captures) > 1:
+        raise UsageError(f"packets are cut out of one capture, and these are {len(report.captures)}: name one, or add --merge")
+
+
+def _analysed(request: Request, path: Path) -> Report:
+    from wiredoctor.pipeline import analyze
+
+    return analyze(
+        path, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds, keep=True
+    )  # fmt: skip
+
+
+def _cut(report: Report, cutter: Cutter, finding: int | None, connections: list[int]) -> Extract:
+    if finding is not None:
+        return cutter.of_finding(chosen_finding(report, finding))
+    for connection in connections:
+        check_connection(report, report.captures[0].file, connection)
+    return cutter.of_connections(connections)
+
+
+def _write(path: Path, report: Report, cut: Extract) -> None:
+    """The extract as the file that was asked for: the packets of the capture itself, once more."""
+    from wiredoctor.extract.minimize import write
+
+    [capture] = report.captures
+    about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
+    with _replacing(path) as out:
+        write(report, out, cut.frames, about)
+
+
+@contextmanager
+def _replacing(path: Path) -> Generator[BinaryIO]:
+    try:
+        with replacing(path) as out:
+            yield out
+    except OSError as error:
+        raise UsageError(f"-o {path}: {reason(error, str(path))}") from None
+
+
+def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
+    """An anonymous capture in the place of the extract; one that fails its checks is never at `path`."""
+    from wiredoctor.extract.anonymize.checked import NotAnonymous, write_anonymous
+
+    try:
+        checked = write_anonymous(cut.report, attempt, analyse, os.urandom(32))
+    except NotAnonymous as error:
+        raise UsageError(f"--anonymize: nothing is written: {error}") from None
+    with attempt.open("rb") as source, _replacing(path) as out:
+        shutil.copyfileobj(source, out)
+    return checked
+
+
+def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: int | None) -> None:
+    from wiredoctor.extract.minimize import causes_not_shown
+    from wiredoctor.report.words import clean, count
+
+    [capture] = report.captures
+    shown, found, packets = cut.report, cut.found, len(cut.frames)
+    if anonymous is not None:
+        shown, found, packets = anonymous.report, found and anonymous.like(found), len(anonymous.frames)
+    lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
+    if found is not None and number is not None:
+        others = _others(chosen_finding(report, number), found)
+        lines.append(f"analysed again, it shows finding {number} of the capture{'' if others else ' as it was'}: {_facts(found)}")
+        lines += [f"its numbers are those of the packets that were kept: {others}"] if others else []
+        causes = causes_not_shown(chosen_finding(report, number), found)
+        lines += [f"what caused it cannot be seen without other packets: {', '.join(causes)}"] if causes else []
+    else:
+        lines.append(f"analysed again, it shows {count(len(shown.findings), 'finding')}")
+        lines += _gone(report, cut)
+    if anonymous is not None:
+        from wiredoctor.extract.anonymize.checked import left_out
+
+        lines.append("addresses, names, tokens and bodies are others; it was searched for the original ones, and has none")
+        if anonymous.left_out:
+            lines.append(f"packets left out that are not understood well enough: {left_out(anonymous.left_out)}")
+    typer.echo("\n".join(lines))
+
+
+def _others(whole: Finding, cut: Finding) -> str:
+    """ "closes 1 instead of 3": the numbers that are others in the extract, as they are written."""
+    from wiredoctor.extract.minimize import differences
+
+    written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
+    return ", ".join(f"{name} {here} instead of {there}" for name, here, there in written if here != there)
+
+
+def _number(value: float) -> str:
+    from wiredoctor.report.words import duration
+
+    return duration(value) if isinstance(value, float) else f"{value:,}"
+
+
+def _gone(report: Report, cut: Extract) -> list[str]:
+    """A line about the findings that cannot be seen without other packets."""
+    from wiredoctor.extract.minimize import not_shown
+    from wiredoctor.report.words import count
+
+    gone = [f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule for finding in not_shown(report, cut)]
+    return (
+        [f"{count(len(gone), 'finding')} of the whole capture cannot be seen without other packets: {', '.join(gone)}"]
+        if gone
+        else []
+    )
+
+
+def _facts(finding: Finding) -> str:
+    from wiredoctor.report.words import duration
+
+    kind = f" ({finding.kind})" if finding.kind else ""
+    frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
+    delay = f", {duration(finding.delay)}" if finding.delay else ""
+    return f"{finding.rule}{kind}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")

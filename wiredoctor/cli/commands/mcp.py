@@ -1,0 +1,50 @@
+"""wiredoctor mcp: captures for a language model, over the Model Context Protocol."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+from typing import Annotated
+
+import typer
+
+from wiredoctor.cli import signals
+from wiredoctor.cli.exit_codes import Exit, UsageError
+from wiredoctor.cli.options import size
+
+
+def mcp(
+    folder: Annotated[
+        list[str], typer.Option("--folder", metavar="FOLDER", help="Captures in it may be read (repeatable).", show_default=False)
+    ],
+    max_size: Annotated[
+        str, typer.Option("--max-size", metavar="SIZE", help="Largest capture, also unpacked, that is read.")
+    ] = "2GB",
+    max_time: Annotated[int, typer.Option("--max-time", metavar="SECONDS", min=1, help="Longest analysis.")] = 120,
+) -> int:
+    """Serve captures to a program with a language model: analyse, list findings and exchanges, show packets, explain rules.
+
+    The protocol is MCP over standard input and output. Secrets are masked, always.
+    """
+    try:
+        from wiredoctor.mcp.server import serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mcp":
+            raise
+        raise UsageError("the MCP SDK is not installed: pip install 'wiredoctor[mcp]'") from None
+    from wiredoctor.mcp.captures import Archive, Bounds
+
+    for one in folder:
+        if not os.path.isdir(one):
+            raise UsageError(f"--folder {one}: is not a folder")
+        if not os.access(one, os.R_OK | os.X_OK):
+            raise UsageError(f"--folder {one}: no permission to read")
+    gc.enable()  # a command is short, a server is not
+    try:
+        serve(Archive(folder, Bounds(size("--max-size", max_size) or 0, max_time)))
+    except signals.Stopped as stopped:
+        # a thread reads standard input, and Python would wait for it
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+        signals.end(stopped.number)
+    return Exit.DONE

@@ -1,0 +1,243 @@
+"""wiredoctor.toml, or [tool.wiredoctor] in pyproject.toml: what a team has decided about its reports."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+from wiredoctor.cli.exit_codes import UsageError, say
+from wiredoctor.cli.options import suggestion
+from wiredoctor.report.exclude import Ignore
+
+OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
+
+KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
+_OURS = re.compile(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
+"""What a pyproject.toml must hold that is worth parsing."""
+
+ENTRY = ("rule", "kind", "client", "server", "target", "reason", "until")
+
+Catalogue = Mapping[str, Any]
+
+
+class Configuration(NamedTuple):
+    """What a file says; empty where there is none. `ignore` has names, `entries` the [[ignore]] tables that still hold."""
+
+    file: str = ""
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    entries: tuple[Ignore, ...] = ()
+    expired: tuple[str, ...] = ()
+    min_confidence: str = ""
+    fail_on: str = ""
+    baseline: str = ""
+    thresholds: Mapping[str, Mapping[str, str | int]] = MappingProxyType({})
+
+
+class Source(NamedTuple):
+    """A configuration as it was read: the name of its file and its keys. Without a file there are no keys."""
+
+    file: str = ""
+    table: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def baseline(self) -> str:
+        """The path of the baseline; empty if there is none."""
+        return _beside(self.file, _text(self.table.get("baseline", ""), f"{self.file}: baseline"))
+
+
+def read_file(path: str | None) -> Source:
+    """Read this configuration, or without a path the nearest one of the current folder and those above it. Raises UsageError."""
+    file = _given(path) if path is not None else nearest(_here())
+    return Source() if file is None else Source(str(path or _short(file)), _table(file) or {})
+
+
+def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
+    """Return what `read_file` finds, checked."""
+    return checked(read_file(path), catalogue)
+
+
+def checked(source: Source, catalogue: Catalogue) -> Configuration:
+    """Return the configuration with the rules of this catalogue.
+
+    Prints a line for each entry that has expired. Raises UsageError, in a line, on everything that is wrong.
+    """
+    if not source.file:
+        return Configuration()
+    read = read_table(source.table, source.file, catalogue, datetime.now().astimezone().date())
+    for line in read.expired:
+        say(line)
+    return read
+
+
+def _here() -> Path:
+    """Return the current folder, or the root if it no longer exists."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def _given(path: str) -> Path:
+    if not os.path.exists(path):
+        raise UsageError(f"--config {path}: no such file")
+    return Path(path)
+
+
+def _short(file: Path) -> str:
+    try:
+        return os.path.relpath(file)
+    except ValueError:
+        return str(file)
+
+
+def nearest(folder: Path) -> Path | None:
+    """wiredoctor.toml, else a pyproject.toml with [tool.wiredoctor], of this folder or the first above it that has one."""
+    for place in (folder, *folder.parents):
+        if (place / OWN).is_file():
+            return place / OWN
+        if (place / SHARED).is_file() and _table(place / SHARED) is not None:
+            return place / SHARED
+    return None
+
+
+def _table(file: Path) -> dict[str, Any] | None:
+    """The keys of a file; None where pyproject.toml has none for us."""
+    try:
+        text = file.read_text("utf-8")
+        if file.name == SHARED and not _OURS.search(text):
+            return None
+        content = _parsed(text)
+    except RecursionError:
+        raise UsageError(f"{file}: not TOML: nested too deeply") from None
+    except ValueError as error:  # also of the decoder
+        raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
+    if file.name != SHARED:
+        return content
+    tool: Any = content.get("tool", {})
+    table = cast("dict[str, Any]", tool).get("wiredoctor") if isinstance(tool, dict) else None
+    return None if table is None else _dict(table, f"{file}: tool.wiredoctor: must be a table")
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:
+    """What the keys mean; raises UsageError with the file and the key."""
+    _known(table, KEYS, file)
+    given = _list(table.get("ignore", []), f"{file}: ignore: must be a list of names, or [[ignore]] tables")
+    tables = [cast("dict[str, Any]", one) for one in given if isinstance(one, dict)]
+    entries = [_entry(one, f"{file}: ignore entry {number}", catalogue) for number, one in enumerate(tables, 1)]
+    return Configuration(
+        file=file,
+        select=_rules(table.get("select", []), f"{file}: select", catalogue),
+        ignore=_rules([one for one in given if not isinstance(one, dict)], f"{file}: ignore", catalogue),
+        entries=tuple(entry for entry, until in entries if until is None or today <= until),
+        expired=tuple(_expired(file, entry, until) for entry, until in entries if until is not None and until < today),
+        min_confidence=_choice(table.get("min-confidence", ""), ("high", "medium", "low"), f"{file}: min-confidence"),
+        fail_on=_choice(table.get("fail-on", ""), ("error", "warning", "note", "any"), f"{file}: fail-on"),
+        baseline=_beside(file, _text(table.get("baseline", ""), f"{file}: baseline")),
+        thresholds=_thresholds(table.get("thresholds", {}), file),
+    )
+
+
+def _entry(table: dict[str, Any], place: str, catalogue: Catalogue) -> tuple[Ignore, date | None]:
+    """An [[ignore]] table, and the last day on which it holds."""
+    _known(table, ENTRY, place)
+    values = {key: _text(table[key], f"{place}: {key}") for key in ENTRY if key in table and key != "until"}
+    _must(bool(values.get("reason", "").strip()), f"{place}: needs a reason")
+    _must(len(values) > 1, f"{place}: must say what to ignore: {', '.join(ENTRY[:5])}")
+    _rules([values["rule"]] if "rule" in values else [], f"{place}: rule", catalogue)
+    values["reason"] = " ".join(values["reason"].split())
+    return Ignore(**values), _until(table.get("until"), f"{place}: until")
+
+
+def _until(value: Any, place: str) -> date | None:
+    if isinstance(value, datetime):
+        return value.date()
+    if value is None or isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{place}: {value!r} is not a date such as 2026-12-31") from None
+
+
+def _expired(file: str, entry: Ignore, until: date) -> str:
+    what = ", ".join(part for part in (entry.rule, entry.kind, entry.client, entry.server, entry.target) if part)
+    return f"{file}: to ignore {what} ({entry.reason}) was meant until {until.isoformat()}: it is reported again"
+
+
+def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:
+    place = f"{file}: thresholds"
+    rules = _dict(value, f"{place}: must be a table")
+    tables = {rule: _dict(limits, f"{place}.{rule}: must be a table") for rule, limits in rules.items()}
+    for rule, limits in tables.items():
+        for name, limit in limits.items():
+            right = isinstance(limit, str | int) and not isinstance(limit, bool)
+            _must(right, f'{place}.{rule}.{name}: must be text such as "40 ms", or a whole number')
+    return {**tables}
+
+
+def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[int, str]:
+    """What `pipeline.configured` takes; raises UsageError with the file."""
+    from wiredoctor.pipeline import set_thresholds
+
+    try:
+        return set_thresholds(catalogue, read.thresholds)
+    except ValueError as error:
+        raise UsageError(f"{read.file}: {error}") from None
+
+
+def _rules(value: Any, place: str, catalogue: Catalogue) -> tuple[str, ...]:
+    given = _list(value, f"{place}: must be a list of names")
+    known = {*catalogue, *(module.family for module in catalogue.values())}
+    for name in given:
+        _must(
+            isinstance(name, str) and name in known,
+            f"{place}: no rule or family is called {name!r}{suggestion(str(name), known)}",
+        )
+    return tuple(given)
+
+
+def _list(value: Any, wrong: str) -> list[Any]:
+    _must(isinstance(value, list), wrong)
+    return value
+
+
+def _dict(value: Any, wrong: str) -> dict[str, Any]:
+    _must(isinstance(value, dict), wrong)
+    return value
+
+
+def _choice(value: Any, choices: tuple[str, ...], place: str) -> str:
+    _must(value == "" or value in choices, f"{place}: {value!r} is not one of {', '.join(choices)}")
+    return value
+
+
+def _text(value: Any, place: str) -> str:
+    _must(isinstance(value, str), f"{place}: must be text")
+    return value
+
+
+def _beside(file: str, name: str) -> str:
+    """A path in a configuration starts from the folder of the configuration."""
+    return os.path.join(os.path.dirname(file), name) if name else ""
+
+
+def _known(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:
+    for key in table:
+        _must(key in keys, f"{place}: there is no key {key!r}; keys are {', '.join(keys)}")
+
+
+def _must(right: bool, wrong: str) -> None:
+    if not right:
+        raise UsageError(wrong)

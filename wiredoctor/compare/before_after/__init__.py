@@ -1,0 +1,1 @@
+"""A recording made before a change against one made after it."""

@@ -1,0 +1,125 @@
+"""The times of exchanges by endpoint, before and after."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.compare.before_after.from_report import Seen
+from wiredoctor.compare.before_after.result import EndpointChange, Shift
+from wiredoctor.compare.statistics import shift
+from wiredoctor.findings import printable
+from wiredoctor.tables import Array
+from wiredoctor.text.redact import masked_method, masked_target
+
+MOST_ENDPOINTS = 10_000
+"""More are not compared: paths that are never the same twice, of which no two sides have any in common."""
+
+DIGITS = re.compile(r"[0-9]+")
+
+Place = tuple[str | None, str, str]
+"""Server (None: any), method, and path without digits."""
+
+
+class Pair(NamedTuple):
+    """Sorted times of an endpoint on one side, in ns, and how many requests there were."""
+
+    total: Array
+    server_time: Array
+    requests: int
+
+
+@dataclass
+class Times:
+    """The times of a side by endpoint, and the requests by server."""
+
+    endpoints: dict[Place, Pair]
+    servers: dict[str | None, int]
+    shown: dict[tuple[str, str], str]
+    left_out: int = 0
+
+
+def times_of(seen: Seen, *, any_server: bool) -> Times:
+    """The times of a side; `any_server`: whatever server they are of."""
+    if seen.exchanges is None:
+        return Times({}, {}, {})
+    kinds = seen.exchanges.select("method", "target").unique(maintain_order=True)
+    places = [place_of(method, target) for method, target in kinds.iter_rows()]
+    named = kinds.with_columns(
+        pl.Series("verb", [p[0] for p in places], pl.String), pl.Series("path", [p[1] for p in places], pl.String)
+    )
+    keys = ["server", "verb", "path"]
+    server = pl.lit(None, pl.String).alias("server") if any_server else pl.col("server")
+    rows = seen.exchanges.join(named, on=["method", "target"], how="left").select(server, "verb", "path", "total", "server_time")
+    counts = rows.group_by(keys, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
+    most = counts.head(MOST_ENDPOINTS).select(keys)
+    made = Times({}, {}, {}, counts.height - most.height)
+    for server_name, number in counts.group_by("server", maintain_order=True).agg(pl.col("len").sum()).iter_rows():
+        made.servers[server_name] = number
+    kept = rows.join(most, on=keys, how="semi", nulls_equal=True) if made.left_out else rows
+    for (server_name, verb, path), group in kept.group_by(keys, maintain_order=True):
+        total, server_time = (np.sort(group[name].drop_nulls().to_numpy()) for name in ("total", "server_time"))
+        made.endpoints[_text(server_name), str(verb), str(path)] = Pair(total, server_time, group.height)
+    made.shown = {(verb, path): shown for verb, path, shown in reversed(places)}
+    return made
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
+    """Method, path without digits, and the path with `#` for them: as fingerprints see them."""
+    path = printable(masked_target((target or "").partition("?")[0]))
+    return printable(masked_method(method or "")), DIGITS.sub("", path), DIGITS.sub("#", path)
+
+
+def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
+    """Endpoints that either side has, those with the greatest change first, and how many were left out."""
+    empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
+    requests = {
+        place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
+        for place in dict.fromkeys([*one.endpoints, *two.endpoints])
+    }
+    places = sorted(requests, key=lambda p: (-requests[p], p[0] or "", p[1], p[2]))[:MOST_ENDPOINTS]
+    pairs = [(one.endpoints.get(place, empty), two.endpoints.get(place, empty)) for place in places]
+    shifts = _shifts([(a.total, b.total) for a, b in pairs] + [(a.server_time, b.server_time) for a, b in pairs], tolerance)
+    made = [
+        EndpointChange(
+            place[0],
+            place[1],
+            one.shown.get(place[1:]) or two.shown.get(place[1:], place[2]),
+            a.requests,
+            b.requests,
+            total,
+            server,
+        )
+        for place, (a, b), total, server in zip(places, pairs, shifts[: len(pairs)], shifts[len(pairs) :], strict=True)
+    ]
+    return sorted(made, key=_weight), len(requests) - len(places) + max(one.left_out, two.left_out)
+
+
+def _weight(one: EndpointChange) -> tuple[int, float]:
+    """What got slower first, by the time that it costs; then what got faster; then the rest."""
+    verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
+    rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
+    return rank, -abs(one.total.difference or 0.0) * one.exchanges_after if rank < 2 else -float(one.exchanges_after)
+
+
+def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
+    """All of them, where a claim has to stand although so many were tested (Bonferroni: the error is shared)."""
+    first = [shift(a, b, tolerance) for a, b in pairs]
+    tests = sum(one.probability is not None for one in first)
+    if tests < 2:
+        return first
+    return [
+        one if one.verdict in _SILENT and one.tail in _SILENT else shift(a, b, tolerance, tests)
+        for one, (a, b) in zip(first, pairs, strict=True)
+    ]
+
+
+_SILENT = ("same", "too-few", "unknown")

@@ -1,0 +1,195 @@
+"""A report that was written as JSON, or as JSON Lines, in the form in which it is compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import polars as pl
+
+from wiredoctor.compare.before_after.from_report import TIMES, Seen
+from wiredoctor.compare.before_after.result import Source
+from wiredoctor.findings import SEVERITIES, Finding, Side
+from wiredoctor.tables import SECOND
+
+MOST_TEXT = 256 << 20
+"""Bytes of a JSON report that is not laid out as wiredoctor writes it, which has to be parsed as a whole."""
+
+MOST_SECONDS = 4e9
+"""A delay of more, which is 126 years, is none."""
+
+
+class NoReport(ValueError):
+    """What was read is no report of wiredoctor; the text says why, in a few words."""
+
+
+def of_json(name: str, lines: Callable[[], Iterator[bytes]]) -> Seen:
+    """Of a JSON report (with its exchanges where it was written with --full) or of JSON Lines. `lines` reads it from its start.
+
+    Raises NoReport.
+    """
+    try:
+        top, connections, exchanges = _parts(lines)
+        return _seen(name, top, connections, exchanges)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, pl.exceptions.PolarsError):
+        raise NoReport("is JSON, but no report of wiredoctor") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, NoReport) else NoReport("is not JSON") from None
+
+
+Rows = list[tuple[Any, ...]]
+
+
+def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
+    """The report without its tables, and of these what is compared: (capture, id, server) and rows as of _exchange.
+
+    wiredoctor writes an element of a list on a line of its own; so a report of a million exchanges is read line by line.
+    """
+    try:
+        taken, rest = _by_line(lines)
+    except ValueError:
+        taken, rest = {}, lines()
+    kept: list[bytes] = []
+    size = 0
+    for line in rest:
+        kept.append(line)
+        if (size := size + len(line)) > MOST_TEXT:
+            raise NoReport("is too large for a report that wiredoctor did not lay out")
+    top = _whole(b"".join(kept))
+    for name, made in _TABLES.items():
+        if name not in taken and name in top:
+            taken[name] = [made(one) for one in top.pop(name)]
+    return top, taken.get("connections"), taken.get("exchanges")
+
+
+def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
+    """The tables, and the lines without them. Raises ValueError where an element is not on one line."""
+    taken: dict[str, Rows] = {}
+    rest: list[bytes] = []
+    table: str | None = None
+    for line in lines():
+        text = line.strip()
+        if table is None:
+            head = next((n for n in _TABLES if text == f'"{n}": ['.encode()), None)
+            rest.append(line if head is None else f'"{head}": ['.encode())
+            if head is not None:
+                table, taken[head] = head, []
+        elif text.startswith(b"]"):
+            table = None
+            rest.append(line)
+        else:
+            taken[table].append(_TABLES[table](json.loads(text.removesuffix(b","), parse_constant=_no_number)))
+    return taken, iter(rest)
+
+
+def _whole(text: bytes) -> dict[str, Any]:
+    """JSON, or the JSON Lines of a report put together; raises what json raises, and KeyError."""
+    try:
+        report: Any = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        lines: list[dict[str, Any]] = [json.loads(line, parse_constant=_no_number) for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise
+        rest = [one for one in lines if "summary" in one]
+        return {**rest[-1], "findings": [one for one in lines if "summary" not in one]}
+    if "findings" not in report and "captures" in report:  # of JSON Lines without a finding
+        report["findings"] = []
+    return {**report}
+
+
+def _connection(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["capture"], one["id"], one["server"]
+
+
+def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """capture, connection, method, target, total, server time."""
+    request, response = one["request"], one["response"]
+    if request is None:
+        return one["capture"], one["connection"], None, None, None, None
+    begun: float | None = request["start"]
+    ended: float | None = response["end"] if response is not None and response["end_reason"] == "complete" else None
+    total = None if begun is None or ended is None else _ns(ended - begun)
+    times = total, _ns(one["timing"]["server"])
+    return one["capture"], one["connection"], _text(request["method"]), _text(request["target"]), *times
+
+
+_TABLES = {"connections": _connection, "exchanges": _exchange}
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(_seconds(seconds) * SECOND)
+
+
+def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: Rows | None) -> Seen:
+    summary = cast("dict[str, Any]", top["summary"])
+    findings = [_finding(one) for one in top["findings"]]
+    captures = cast("list[dict[str, Any]]", top["captures"])
+    healthy = {str(rule) for rule in summary.get("healthy", ())}
+    left = {str(rule) for one in summary.get("left_out", ()) for rule in one["rules"]}
+    judged = frozenset({f.rule for f in findings} | healthy | left)
+    times = [[_text(one[key]) for one in captures if one[key]] for key in ("first_time", "last_time")]
+    source = Source(
+        name, "report", [_text(one["file"]) for one in captures], _count(summary["connections"]), _count(summary["exchanges"]),
+        len(findings), _seconds(summary["delay"]), min(times[0], default=None), max(times[1], default=None),
+        exchanges is not None,
+    )  # fmt: skip
+    servers = {(capture, number): str(server) for capture, number, server in connections or ()}
+    counts: dict[str, int] = {}
+    for server in servers.values():
+        counts[server] = counts.get(server, 0) + 1
+    rows = None
+    if exchanges is not None:
+        named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
+        rows = pl.DataFrame(named, schema=TIMES, orient="row")
+    notes = [f"{sum(one['findings'] for one in summary['left_out'])} findings were left out"] if summary.get("left_out") else []
+    notes += [_text(line) for line in summary.get("incomplete", ())]
+    return Seen(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
+
+
+def _finding(one: dict[str, Any]) -> Finding:
+    """A finding as it was written, as far as it is compared; what a report of before this version lacks is empty."""
+    if one["severity"] not in SEVERITIES:
+        raise NoReport("has findings of no known severity")
+    return Finding(
+        rule=_text(one["rule"]), family=_text(one["family"]), kind=_maybe(one.get("kind")), side=_side(one.get("side")),
+        severity=one["severity"], confidence="low", title=_text(one["title"]), message="", client=None,
+        server=_maybe(one.get("server")), capture=_text(one["capture"]),
+        connection=None if one.get("connection") is None else _count(one["connection"]), exchange=None,
+        request=_maybe(one.get("request")), status=None, time="", elapsed=0.0,
+        delay=None if one.get("delay") is None else _seconds(one["delay"]), count=_count(one.get("count", 1)), measures={},
+        evidence=(), remedy="", references=(), display_filter="", fingerprint=_text(one["fingerprint"]),
+    )  # fmt: skip
+
+
+def _side(value: Any) -> Side | None:
+    if value not in ("client", "server", None):
+        raise TypeError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _maybe(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise TypeError
+    return int(value)
+
+
+def _seconds(value: Any) -> float:
+    """A length of time that nanoseconds can count."""
+    if not isinstance(value, int | float) or abs(value) > MOST_SECONDS:
+        raise TypeError
+    return float(value)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)

@@ -1,0 +1,1 @@
+"""Recordings of both sides of a proxy."""

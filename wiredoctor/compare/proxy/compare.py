@@ -1,0 +1,217 @@
+"""Recordings before and behind a proxy -> what it did with each exchange, and how long that took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.compare.proxy.changes import MOST_HEADS, Ends, Row, changes
+from wiredoctor.compare.proxy.nesting import SLACK, Nested, nested, sides
+from wiredoctor.compare.proxy.plausibility import impossible
+from wiredoctor.compare.proxy.result import Fate, OwnAnswer, Passed, Proxied, Side
+from wiredoctor.compare.two_points.compare import spread
+from wiredoctor.compare.two_points.packet_columns import apart
+from wiredoctor.compare.two_points.result import Delays
+from wiredoctor.findings import printable
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.input import Recorded
+
+HELD = SECOND // 20
+"""A message that came over at least so long was collected if its first byte was passed on after its last had come (ns)."""
+
+MOST_LISTED = 1_000
+
+
+def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | None:
+    """`back` is None where both sides are in one capture. None where no exchange is on both sides, or their times contradict
+    that."""
+    sides = _Sides(front, back)
+    if not sides.found.front.size or (sides.found.front < 0).all() or sides.contradicted:
+        return None
+    pairs = [_passed(sides, *rows) for rows in sides.pairs()]
+    answers = [*sides.answers()]
+    matched = np.unique(sides.found.front[sides.found.front >= 0])
+    counts = np.bincount(sides.found.front[sides.found.front >= 0])
+    served = sides.back.filter(pl.Series(sides.found.front >= 0))["server_time"].drop_nulls().to_numpy()
+    return Proxied(
+        version=version,
+        front=sides.side("front"),
+        back=sides.side("back"),
+        offset=None if back is None else sides.found.ahead / SECOND,
+        matched=len(matched),
+        retried=int((counts > 1).sum()),
+        own=sides.front.height - len(matched),
+        unasked=int((sides.found.front < 0).sum()),
+        reused=len({(one.front_connection, one.front_exchange) for one in pairs if one.reused}),
+        request_lag=_spread([one.request_lag for one in pairs]),
+        response_lag=_spread([one.response_lag for one in pairs]),
+        in_proxy=_spread([one.in_proxy for one in pairs]),
+        connect=_spread(sides.connects()),
+        server_time=spread(served),
+        requests_collected=sum(one.request_collected for one in pairs),
+        responses_collected=sum(one.response_collected for one in pairs),
+        changes=changes(sides.pairs, sides.recorded, sides.ends),
+        answers=answers[:MOST_LISTED],
+        findings=sides.findings(),
+        exchanges=pairs[:MOST_LISTED],
+        notes=sides.notes(answers),
+    )
+
+
+def _spread(values: list[float | None]) -> Delays | None:
+    return spread(np.array([value for value in values if value is not None], np.float64) * SECOND)
+
+
+class _Sides:
+    """The rows of either side, and which belong together. `found.front`: row at the front of each at the back."""
+
+    def __init__(self, front: Recorded, back: Recorded | None) -> None:
+        self.recorded = (front, back or front)
+        self.one = back is None
+        self.ends = _ends(front), _ends(back or front)
+        if back is None:
+            parts = sides(front.exchanges, {number: ends[1] for number, ends in self.ends[0].items()}, front.gateways)
+            self.front, self.back = front.exchanges[parts.front], front.exchanges[parts.back]
+            self.apart, self.found, self.contradicted = 0, Nested(parts.owner, 0.0), False
+        else:
+            self.front, self.back = front.exchanges, back.exchanges
+            self.apart = apart(front.first_time, back.first_time)
+            self.found = nested(self.front, self.back, self.apart)
+            wrong = impossible(self.front, self.back, self.found.front, self.apart - self.found.ahead, SLACK)
+            self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
+            self.found.front[wrong] = -1
+
+    def pairs(self) -> Iterator[tuple[Row, Row]]:
+        """Rows that belong together, in the order of the back."""
+        rows = np.flatnonzero(self.found.front >= 0)
+        here, there = self.front[self.found.front[rows]], self.back[rows]
+        yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)
+
+    def at_front(self, time: int | None) -> float | None:
+        """A time of the back by the clock of the front (ns)."""
+        return None if time is None else time + self.apart - self.found.ahead
+
+    def connects(self) -> list[float | None]:
+        """How long requests waited for a connection to the server: handshakes that began when the request had come (s)."""
+        shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
+        times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
+        made: list[float | None] = []
+        for here, there in self.pairs():
+            syn, answer = times.get(there["connection"], (None, None))
+            begun = self.at_front(syn)
+            if there["exchange"] == 0 and begun is not None and answer is not None and begun >= (here["request_start"] or 0):
+                made.append(_lag(syn, answer))
+        return made
+
+    def side(self, point: str) -> Side:
+        number = int(point == "back")
+        rows = (self.front, self.back)[number]
+        ids = rows["connection"].unique(maintain_order=True).to_list()
+        servers = dict.fromkeys(self.ends[number][one][1] for one in ids if one in self.ends[number])
+        return Side(self.recorded[number].name, "back" if number else "front", len(ids), rows.height, list(servers)[:20])
+
+    def answers(self) -> Iterator[OwnAnswer]:
+        """Responses at the front that no server behind gave like this, where they are errors or the server's was another."""
+        owner = self.found.front
+        order = np.argsort(owner, kind="stable")
+        starts = np.searchsorted(owner[order], np.arange(self.front.height))
+        ends = np.searchsorted(owner[order], np.arange(self.front.height), side="right")
+        for number, row in enumerate(self.front.iter_rows(named=True)):
+            tries = order[starts[number] : ends[number]]
+            status = row["response_status"]
+            error = status is None or status >= 500 or not row["has_response"]
+            if not len(tries):
+                if status is not None and status >= 500:
+                    yield self._own(row, "never-passed-on", "no request to a server behind it was seen", None)
+                continue
+            last = self.back.row(int(tries[-1]), named=True)
+            if (answer := self._fate(row, last)) and (error or answer[0] == "other-answer"):
+                fate, words = answer
+                again = f", the last of {len(tries)} tries" if len(tries) > 1 else ""
+                yield self._own(row, fate, words + again, last)
+
+    def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
+        """What the server behind did otherwise than the front shows."""
+        if not last["has_response"] or last["response_status"] is None:
+            return "no-answer", f"the server behind did not answer{_closed(last)}"
+        status = last["response_status"]
+        ended, began = row["response_start"], self.at_front(last["response_start"])
+        if ended is not None and began is not None and began > ended and status != row["response_status"]:
+            late = (began - ended) / SECOND
+            return "late-answer", f"the server behind answered {status}, {late:.3g} s later than the proxy"
+        if status != row["response_status"]:
+            return "other-answer", f"the server behind answered {status}"
+        if last["response_end_reason"] in ("fin", "rst", "error") and row["response_end_reason"] != "complete":
+            return "unfinished-answer", f"the answer of the server behind ended early ({last['response_end_reason']})"
+        return None
+
+    def _own(self, row: Row, fate: Fate, words: str, last: Row | None) -> OwnAnswer:
+        return OwnAnswer(
+            row["connection"], row["exchange"], (row["request_start"] or 0) / SECOND, _request(row), row["response_status"],
+            fate, words, last["connection"] if last else None, last["exchange"] if last else None,
+        )  # fmt: skip
+
+    def findings(self) -> list[Any]:
+        """How many of each rule on either side; of one capture by the side on which their connection is."""
+        made: dict[tuple[str, str], int] = {}
+        for number, rows in enumerate((self.front, self.back)):
+            own = set(rows["connection"].to_list())
+            for finding in self.recorded[number].findings:
+                if finding.connection in own or (not self.one and finding.connection is None):
+                    key = ("back" if number else "front", finding.rule)
+                    made[key] = made.get(key, 0) + finding.count
+        return [(side, rule, count) for (side, rule), count in made.items()]
+
+    def notes(self, answers: list[OwnAnswer]) -> list[str]:
+        notes: list[str] = []
+        if int((self.found.front >= 0).sum()) > MOST_HEADS:
+            notes.append(f"field names are compared of the first {MOST_HEADS:,} exchanges")
+        if len(answers) > MOST_LISTED:
+            notes.append(f"{len(answers):,} answers were not the server's, of which {MOST_LISTED:,} are listed")
+        return notes
+
+
+def _ends(recorded: Recorded) -> Ends:
+    rows = recorded.connections.select("connection", "client", "server", "client_direction").iter_rows()
+    return {number: ends for number, *ends in rows}
+
+
+def _closed(row: Row) -> str:
+    if row["server_close_time"] is None:
+        return ""
+    return ", and reset the connection" if row["server_close_rst"] else ", and closed the connection"
+
+
+def _request(row: Row) -> str:
+    return printable(f"{row['request_method']} {row['request_target']}")
+
+
+def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
+    begun, answered = sides.at_front(there["request_start"]), sides.at_front(there["response_start"])
+    over = sides.at_front(there["response_end"])
+    request_lag = _lag(here["request_start"], begun)
+    # another status is another response, which was not passed on
+    passed_on = here["response_status"] == there["response_status"]
+    response_lag = _lag(answered, here["response_start"]) if passed_on else None
+    in_proxy = None if request_lag is None or response_lag is None else round(request_lag + response_lag, 9)
+    request_took, response_took = _lag(here["request_start"], here["request_end"]), _lag(answered, over)
+    return Passed(
+        _request(here), here["response_status"], here["connection"], here["exchange"], there["connection"], there["exchange"],
+        request_lag, response_lag, in_proxy,
+        bool(request_took is not None and request_took * SECOND >= HELD and begun is not None and begun >= here["request_end"]),
+        bool(
+            response_took is not None and response_took * SECOND >= HELD and over is not None
+            and here["response_start"] is not None and here["response_start"] >= over - SECOND // 1000
+        ),
+        there["exchange"] > 0,
+    )  # fmt: skip
+
+
+def _lag(begin: float | None, end: float | None) -> float | None:
+    """Seconds between two times in ns."""
+    return None if begin is None or end is None else round((end - begin) / SECOND, 9)

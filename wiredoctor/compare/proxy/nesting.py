@@ -1,0 +1,178 @@
+"""Exchanges before and behind a proxy, each with those that it became: by method and target, nested in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.compare.proxy.rewritten_targets import alike
+from wiredoctor.compare.two_points import clocks
+from wiredoctor.gateways import Gateways
+from wiredoctor.tables import SECOND, Array
+
+COLUMNS = [
+    *("connection", "exchange", "has_request", "has_response", "server_time", "interim", "endpoint"),
+    *(
+        f"{side}_{name}"
+        for side in ("request", "response")
+        for name in (
+            *("start", "end", "version", "framing", "head_bytes", "body_bytes", "offset", "chunks", "content_encoding"),
+            *("connection_close", "connection_keep_alive", "end_reason", "via"),
+        )
+    ),
+    *("request_method", "request_target", "request_host", "request_expect_continue"),
+    *("response_status", "response_bursts", "response_server", "response_median_chunk"),
+    *("server_close_time", "server_close_rst"),
+]
+"""What of tables.EXCHANGES is compared."""
+
+MOST_OF_A_KIND = 400
+"""Exchanges of one method and target of which times are compared to find out how clocks differ."""
+
+LATE = 1 << 61
+
+BIN = SECOND // 20
+"""Width of the parts in which such differences are counted, ns."""
+
+SLACK = 2_000_000
+"""By how much time stamps of two machines may contradict each other once their clocks are known, ns."""
+
+
+@dataclass
+class Nested:
+    """front: row at the front of each row at the back, or -1. ahead: how far the clock of the back is ahead, ns."""
+
+    front: Array
+    ahead: float
+
+
+def nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
+    """Matches rows of COLUMNS. apart: time of the first packet at the back - that at the front, by their own clocks (ns).
+
+    A row at the back belongs to the newest row at the front with its method and target that was open when it began, and that has
+    none yet; where all have one, to the newest: then it was tried again. Targets that were all rewritten alike are the same.
+    """
+    groups = _groups(front, back)
+    times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
+    rough = _rough(groups, times_front[0], times_back[0])
+    matched = _assigned(groups, times_front, times_back, rough, BIN)
+    ahead = _precise(matched, front, back, apart, rough)
+    return Nested(_assigned(groups, times_front, times_back, ahead, SLACK), ahead)
+
+
+Groups = list[tuple[Array, Array]]
+"""Rows at the front and rows at the back with one method and target."""
+
+
+def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
+    keys = ["request_method", "target"]
+    a, b = (
+        rows.with_columns(target=targets)
+        .with_row_index("row")
+        .filter("has_request")
+        .group_by(keys, maintain_order=True)
+        .agg("row")
+        for rows, targets in zip((front, back), alike(front, back), strict=True)
+    )
+    both = a.join(b, on=keys, maintain_order="left")
+    return [(np.array(x, np.int64), np.array(y, np.int64)) for x, y in zip(both["row"], both["row_right"], strict=True)]
+
+
+def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
+    """Beginning of the request, and end of the exchange; of one without a response the close, or never."""
+    begin = rows["request_start"].fill_null(0).to_numpy()
+    unanswered = pl.max_horizontal(pl.col("server_close_time").fill_null(LATE), "request_start")
+    answered = pl.max_horizontal("request_end", "response_end", "response_start", "request_start")
+    end = rows.select(pl.when("has_response").then(answered).otherwise(unanswered)).to_series()
+    return begin, end.fill_null(0).to_numpy()
+
+
+def _rough(groups: Groups, front: Array, back: Array) -> float:
+    """The commonest difference between requests that may be the same."""
+    differences = [
+        (back[b[:MOST_OF_A_KIND]][:, None] - front[a[:MOST_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MOST_OF_A_KIND]
+    ]
+    if not differences:
+        return 0.0
+    every = np.concatenate(differences)
+    bins, counts = np.unique(every // BIN, return_counts=True)
+    # of equally common ones the smallest: clocks are mostly right
+    best = bins[counts == counts.max()]
+    middle = best[np.abs(best).argmin()]
+    return float(every[every // BIN == middle].min())
+
+
+def _assigned(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], ahead: float, slack: float) -> Array:
+    owner = np.full(len(back[0]), -1, np.int64)
+    for unsorted, b in groups:
+        a = unsorted[np.argsort(front[0][unsorted], kind="stable")]
+        starts, ends = front[0][a] + ahead, front[1][a] + ahead
+        taken = np.zeros(len(a), bool)
+        for row in b[np.argsort(back[0][b], kind="stable")].tolist():
+            begin = back[0][row]
+            last = int(np.searchsorted(starts, begin + slack, side="right"))
+            first = max(0, last - MOST_OF_A_KIND)
+            open_ = np.flatnonzero(ends[first:last] >= begin - slack) + first
+            if not len(open_):
+                continue
+            free = open_[~taken[open_]]
+            # those that wait longest come first: a proxy passes on in order
+            chosen = int(free[0]) if len(free) else int(open_[-1])
+            taken[chosen] = True
+            owner[row] = a[chosen]
+    return owner
+
+
+def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
+    """A request comes to the back later than to the front, and a response to the front later than to the back. Where that allows
+    for one clock, it is one: mostly both sides are recorded on the proxy."""
+    rows = np.flatnonzero(owner >= 0)
+    times: list[Array] = []
+    ahead: list[Array] = []
+    forward: list[Array] = []
+    for column, way in (("request_start", True), ("response_start", False)):
+        here, there = front[column][owner[rows]], back[column][rows]
+        known = (here.is_not_null() & there.is_not_null()).to_numpy()
+        if not way:  # another status is another response
+            known &= (front["response_status"][owner[rows]] == back["response_status"][rows]).fill_null(value=False).to_numpy()
+        first, second = here.fill_null(0).to_numpy()[known], there.fill_null(0).to_numpy()[known]
+        times.append(first)
+        ahead.append(second - first + apart)
+        forward.append(np.full(len(first), way))
+    order = np.argsort(np.concatenate(times), kind="stable")
+    points = clocks.Points(*(np.concatenate(column)[order] for column in (times, ahead, forward)))
+    lines = clocks.fit(points) if len(points.time) else []
+    if len(lines) != 1:
+        return rough
+    return 0.0 if abs(lines[0].offset) <= lines[0].gap / 2 else lines[0].offset
+
+
+class Sides(NamedTuple):
+    """Of one capture of both sides the rows of either, and for each at the back the row at the front, or -1."""
+
+    front: Array
+    back: Array
+    owner: Array
+
+
+def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
+    """The two sides of the proxy that clients ask, of several in a row.
+
+    servers: of each connection, who it is with.
+    """
+    behind = {server for some in known.fronts.values() for server in some}
+    outer = {front: some for front, some in known.fronts.items() if front not in behind}
+    with_server = rows.select("connection", "exchange", "has_request", row=pl.int_range(pl.len(), dtype=pl.Int64)).with_columns(
+        server=pl.col("connection").replace_strict(servers, default="", return_dtype=pl.String)
+    )
+    asked = with_server.filter("has_request").drop("has_request")
+    front = asked.filter(pl.col("server").is_in([*outer]))
+    back = asked.filter(pl.col("server").is_in([server for some in outer.values() for server in some]))
+    place = front.select(front_connection="connection", front_exchange="exchange", owner=pl.int_range(pl.len(), dtype=pl.Int64))
+    tries = known.tries.join(place, on=["front_connection", "front_exchange"], how="inner")
+    of = back.join(tries, on=["connection", "exchange"], how="left", maintain_order="left")
+    return Sides(*(column.to_numpy() for column in (front["row"], back["row"], of["owner"].fill_null(-1))))

@@ -1,0 +1,99 @@
+"""When a byte first passed a point, and when it was first acknowledged there: asked of a few packets, among very many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from wiredoctor.tables import FIN, NEVER, SYN, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.two_points.matched_packets import Wire
+    from wiredoctor.compare.two_points.matching import Rows
+    from wiredoctor.compare.two_points.packet_columns import Point
+
+MOST_LOOKED_AT = 4096
+"""Segments that are looked at to find the first that has a byte."""
+
+_LATE = np.iinfo(np.int64).max
+
+
+class _Segments(NamedTuple):
+    """A direction of a connection at a point: distinct ranges by their start, when each came first, and the longest of them;
+    and what was acknowledged so far, by time."""
+
+    starts: Array
+    ends: Array
+    times: Array
+    longest: int
+    acks: Array
+    ack_times: Array
+
+
+class Streams:
+    """The packets at one point, by group: pair * 2 + whether they go forward. Offsets are those of the first recording.
+
+    start, end: what each packet of the Rows takes of its stream; SYN and FIN take one, too (RFC 9293 section 3.4). ack: the
+    offset of the other direction that it acknowledges, NEVER without. group: of each packet.
+    """
+
+    def __init__(self, wire: Wire, second: bool) -> None:
+        rows: Rows = wire.b if second else wire.a
+        point: Point = wire.two if second else wire.one
+        self.rows = rows
+        self.group = rows.pair * 2 + rows.forward
+        other = rows.pair * 2 + ~rows.forward
+        p = point.packets
+        flags = p["flags"][rows.row]
+        offset, ack = p["offset"][rows.row], p["ack_offset"][rows.row]
+        if second:
+            offset = offset + wire.shift[self.group]
+            ack = np.where(ack == NEVER, NEVER, ack + wire.shift[other])
+        self.start = offset - ((flags & SYN) != 0)
+        self.end = offset + p["length"][rows.row] + ((flags & FIN) != 0)
+        self.ack = ack
+        self._order = np.argsort(self.group, kind="stable")
+        self._bounds = np.searchsorted(self.group[self._order], np.arange(2 * len(wire.pairs) + 1))
+        self._made: dict[int, _Segments] = {}
+
+    def rows_in(self, group: int) -> Array:
+        """The packets of a group."""
+        return self._order[self._bounds[group] : self._bounds[group + 1]]
+
+    def first_with(self, group: int, place: int, after: int = NEVER) -> int | None:
+        """When a packet came that has the byte at this place, the first one behind `after`; None where none did (ns of this
+        clock)."""
+        s = self._segments(group)
+        low = int(np.searchsorted(s.starts, place - s.longest + 1))
+        high = min(int(np.searchsorted(s.starts, place, side="right")), low + MOST_LOOKED_AT)
+        times = s.times[low:high][(s.ends[low:high] > place) & (s.times[low:high] > after)]
+        return int(times.min()) if len(times) else None
+
+    def first_acknowledging(self, group: int, place: int) -> int | None:
+        """When the other side first acknowledged what lies before this place of the group's stream."""
+        s = self._segments(group)
+        at = int(np.searchsorted(s.acks, place))
+        return int(s.ack_times[at]) if at < len(s.acks) else None
+
+    def _segments(self, group: int) -> _Segments:
+        if group not in self._made:
+            self._made[group] = self._make(group)
+        return self._made[group]
+
+    def _make(self, group: int) -> _Segments:
+        mine = self.rows_in(group)
+        mine = mine[self.end[mine] > self.start[mine]]
+        order = np.lexsort((self.rows.time[mine], self.end[mine], self.start[mine]))
+        mine = mine[order]
+        starts, ends = self.start[mine], self.end[mine]
+        new = np.ones(len(mine), bool)
+        new[1:] = (starts[1:] != starts[:-1]) | (ends[1:] != ends[:-1])
+        theirs = self.rows_in(group ^ 1)
+        theirs = theirs[self.ack[theirs] != NEVER]
+        theirs = theirs[np.argsort(self.rows.time[theirs], kind="stable")]
+        longest = int((ends - starts).max(initial=0))
+        return _Segments(
+            starts[new], ends[new], self.rows.time[mine][new], longest,
+            np.maximum.accumulate(self.ack[theirs]), self.rows.time[theirs],
+        )  # fmt: skip

@@ -1,0 +1,243 @@
+"""Two recordings of one wire -> what they say of it together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.compare.two_points.byte_times import Streams
+from wiredoctor.compare.two_points.losses import Verdict, only_at, retransmissions
+from wiredoctor.compare.two_points.matched_packets import Wire, wire
+from wiredoctor.compare.two_points.matching import NOBODY, Rows
+from wiredoctor.compare.two_points.middleboxes import changes, hops
+from wiredoctor.compare.two_points.result import (
+    Alone,
+    Clock,
+    Delays,
+    HowMatched,
+    OneSided,
+    OneSidedKind,
+    Pair,
+    Recording,
+    Step,
+    TwoPoints,
+    Waiting,
+    Way,
+    Where,
+)
+from wiredoctor.compare.two_points.shared_findings import Shared, lost_packets, without_shares
+from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.input import Material
+    from wiredoctor.compare.two_points.packet_columns import Point
+
+MOST_LISTED = 1_000
+"""Packets and connections that are listed one by one."""
+
+_KINDS: tuple[OneSidedKind, ...] = ("lost", "lost-or-not-recorded", "not-recorded", "injected", "outside")
+
+_HOW: tuple[HowMatched, HowMatched, HowMatched] = ("addresses", "rewritten-addresses", "rewritten-numbers")
+
+
+def two_points(one: Material, two: Material, version: str) -> TwoPoints:
+    """`one` was recorded nearer to the client; where the round trips say otherwise, they are taken the other way round."""
+    held = wire(one.point, two.point)
+    swapped = bool(len(held.pairs)) and int(held.turned.sum()) * 2 > len(held.pairs)
+    if swapped:
+        one, two = two, one
+        held = wire(one.point, two.point)
+    near, far = Streams(held, second=False), Streams(held, second=True)
+    verdicts = only_at(held, near, far, second=False), only_at(held, far, near, second=True)
+    clock = _clock(held)
+    findings = Shared(held, one.findings, two.findings, lost_packets(held, verdicts)).told()
+    packets = [*_told(held, verdicts[0], second=False), *_told(held, verdicts[1], second=True)]
+    alone = [*_alone(one.point, held.pairs.one, "client"), *_alone(two.point, held.pairs.two, "server")]
+    many = sum(map(len, verdicts)), len(one.point.connections) + len(two.point.connections) - 2 * len(held.pairs)
+    return TwoPoints(
+        version, _recording(one, "client"), _recording(two, "server"), swapped, clock,
+        [_way(held, near, far, verdicts, forward=forward) for forward in (True, False)] if len(held.pairs) else [],
+        _waiting(held, one.exchanges, two.exchanges),
+        findings if clock else [without_shares(f) for f in findings],
+        changes(held),
+        packets[:MOST_LISTED],
+        _pairs(held)[:MOST_LISTED],
+        alone[:MOST_LISTED],
+        _notes(held, one, two, many),
+    )  # fmt: skip
+
+
+def _recording(material: Material, where: Where) -> Recording:
+    s = material.summary
+    return Recording(
+        s.file, where, s.packets, len(material.point), material.point.connections.height, material.exchanges.height,
+        s.first_time, s.last_time,
+    )  # fmt: skip
+
+
+def _clock(held: Wire) -> Clock | None:
+    if not held.lines or any(line.gap != line.gap for line in held.lines):
+        return None
+    first = held.lines[0]
+    steps: list[Step] = []
+    for before, after in zip(held.lines, held.lines[1:], strict=False):
+        jump = after.offset + after.drift * after.start - before.offset - before.drift * after.start
+        steps.append(Step(after.start / SECOND, jump / SECOND))
+    told = first.drift_error is not None
+    return Clock(
+        first.offset / SECOND, max(0.0, min(line.gap for line in held.lines)) / SECOND,
+        first.drift * 1e6 if told else None, first.drift_error * 1e6 if first.drift_error is not None else None,
+        steps, int((held.partner != NOBODY).sum()),
+    )  # fmt: skip
+
+
+def spread(values: Array) -> Delays | None:
+    """Of times in ns."""
+    if not len(values):
+        return None
+    numbers = np.quantile(values, (0.0, 0.5, 0.95)) / SECOND
+    return Delays(len(values), *(float(n) for n in numbers))
+
+
+def _way(held: Wire, near: Streams, far: Streams, verdicts: tuple[list[Verdict], list[Verdict]], *, forward: bool) -> Way:
+    """One direction, between the point where it passes first and the other."""
+    mine, theirs = (0, 1) if forward else (1, 0)
+    here, there = (near, far) if forward else (far, near)
+    sent = held.a if forward else held.b
+    got = held.b if forward else held.a
+    counts, beyond = _counts(verdicts[mine], sent, forward), _counts(verdicts[theirs], got, forward)
+    partner, part = (held.partner, held.part_a) if forward else (held.back, held.part_b)
+    of = sent.forward == forward
+    again = retransmissions(held, here, there, forward)
+    known = bool(held.lines) and all(line.gap == line.gap for line in held.lines)
+    return Way(
+        "client" if forward else "server", int(of.sum()) - counts["outside"],
+        int((of & ((partner != NOBODY) | (part == 2))).sum()),
+        counts["lost"], counts["lost-or-not-recorded"], beyond["not-recorded"], counts["not-recorded"], beyond["injected"],
+        counts["outside"] + beyond["outside"], int((of & (part > 0)).sum()), hops(held, forward)[0],
+        spread(held.delays(forward)) if known else None,
+        len(again.rows), len(again.needless), again.ack_lost, again.ack_late, again.ack_not_sent, again.ack_beyond,
+    )  # fmt: skip
+
+
+def _counts(verdicts: list[Verdict], rows: Rows, forward: bool) -> dict[OneSidedKind, int]:
+    counts: dict[OneSidedKind, int] = dict.fromkeys(_KINDS, 0)
+    for verdict in verdicts:
+        if bool(rows.forward[verdict.row]) == forward:
+            counts[verdict.kind] += 1
+    return counts
+
+
+def _told(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided]:
+    point, rows = (held.two, held.b) if second else (held.one, held.a)
+    p = point.packets
+    made: list[OneSided] = []
+    # what lies outside the other recording proves nothing, and is listed last
+    for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MOST_LISTED]:
+        at = int(rows.row[verdict.row])
+        what = _what(int(p["flags"][at]), int(p["length"][at]))
+        one = OneSided(
+            "server" if second else "client", int(p["frame"][at]), float(p["time"][at] / SECOND), int(p["connection"][at]),
+            "client" if rows.forward[verdict.row] else "server", verdict.kind, what, verdict.why,
+        )  # fmt: skip
+        made.append(one)
+    return made
+
+
+def _what(flags: int, length: int) -> str:
+    """A packet in a word or two."""
+    names = [name for bit, name in ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST")) if flags & bit]
+    if flags & SYN and flags & ACK:
+        names = ["SYN-ACK"]
+    if length:
+        names.append(f"{length:,} bytes of data" if length > 1 else "1 byte of data")
+    return ", ".join(names) or "ACK"
+
+
+def _pairs(held: Wire) -> list[Pair]:
+    ends = [_ends(point) for point in (held.one, held.two)]
+    count = len(held.pairs)
+    matched = np.bincount(held.a.pair[(held.partner != NOBODY) | (held.part_a == 2)], minlength=count)
+    only_a = np.bincount(held.a.pair[(held.partner == NOBODY) & (held.part_a == 0)], minlength=count)
+    only_b = np.bincount(held.b.pair[(held.back == NOBODY) & (held.part_b == 0)], minlength=count)
+    made: list[Pair] = []
+    for n, (a, b, how) in enumerate(zip(held.pairs.one.tolist(), held.pairs.two.tolist(), held.pairs.how.tolist(), strict=True)):
+        counts = int(matched[n]), int(only_a[n]), int(only_b[n])
+        made.append(Pair(a, b, *ends[0][a], *ends[1][b], _HOW[int(how)], *counts))
+    return made
+
+
+def _ends(point: Point) -> dict[int, tuple[str, str]]:
+    rows = point.connections.select("connection", "client", "server").iter_rows()
+    return {number: (client, server) for number, client, server in rows}
+
+
+def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
+    rows = point.connections.filter(~pl.col("connection").is_in(pl.Series(paired).implode()))
+    columns = rows.head(MOST_LISTED).select("connection", "client", "server", "packets", "first_frame")
+    return [
+        Alone(where, number, client, server, packets, frame, "") for number, client, server, packets, frame in columns.iter_rows()
+    ]
+
+
+def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None:
+    """Exchanges are the same whose requests begin at the same byte."""
+    keys: list[Array] = []
+    times: list[Array] = []
+    for second, rows in enumerate((one, two)):
+        chosen = rows.filter(pl.col("server_time").is_not_null() & pl.col("request_offset").is_not_null())
+        ids = held.pairs.two if second else held.pairs.one
+        connection, offset = chosen["connection"].to_numpy(), chosen["request_offset"].to_numpy()
+        order = np.argsort(ids)
+        at = np.searchsorted(ids[order], connection) if len(ids) else np.zeros(len(connection), np.int64)
+        known = (at < len(ids)) & (ids[order][np.minimum(at, len(ids) - 1)] == connection) if len(ids) else at < 0
+        pair = order[at[known]] if len(ids) else at[known]
+        group = pair * 2 + ~held.turned[pair]
+        place = offset[known] + (held.shift[group] if second else 0)
+        keys.append(np.stack([pair, place], axis=1))
+        times.append(chosen["server_time"].to_numpy()[known])
+    frames = [
+        pl.DataFrame({"pair": key[:, 0], "place": key[:, 1], "time": time}).unique(
+            ["pair", "place"], keep="first", maintain_order=True
+        )
+        for key, time in zip(keys, times, strict=True)
+    ]
+    both = frames[0].join(frames[1], on=["pair", "place"], maintain_order="left")
+    turned = held.turned[both["pair"].to_numpy()] if both.height else np.empty(0, bool)
+    first, second = both["time"].to_numpy(), both["time_right"].to_numpy()
+    far, near = np.where(turned, first, second), np.where(turned, second, first)
+    spreads = [spread(values) for values in (near, far, np.maximum(near - far, 0))]
+    if spreads[0] is None or spreads[1] is None or spreads[2] is None:
+        return None
+    return Waiting(both.height, spreads[0], spreads[1], spreads[2])
+
+
+def copies(held: Wire) -> bool:
+    """Whether no packet took any time."""
+    return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
+
+
+def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> list[str]:
+    notes: list[str] = []
+    if not len(held.pairs):
+        notes.append("no connection passed both points: are these recordings of the same traffic, at the same time?")
+        notes.append("if they are the two sides of a proxy, --both-sides --proxy compares them as such")
+    elif not held.lines or any(line.gap != line.gap for line in held.lines):
+        notes.append("the clocks cannot be compared: packets of one direction only passed both points, or no clock explains them")
+    if copies(held) and not many[0]:
+        notes.append("every packet has the same time in both: these are two copies of one recording, and say nothing of a wire")
+    for number, what in zip(many, ("packets", "connections"), strict=True):
+        if number > MOST_LISTED:
+            notes.append(f"{number:,} {what} are in one recording only, of which {MOST_LISTED:,} are listed")
+    for forward in (True, False):
+        usual, others = hops(held, forward)
+        if others and usual is not None:
+            notes.append(
+                f"the time to live of {others:,} packets tells of another number of hops than {usual}: more than one route"
+            )
+    for material in (one, two):
+        if material.summary.damage:
+            notes.append(f"{material.summary.file} is damaged: {material.summary.damage}")
+    return notes

@@ -1,0 +1,140 @@
+"""The packets of two recordings of one wire, each with its like: what all that is said of the wire starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wiredoctor.compare.two_points import clocks
+from wiredoctor.compare.two_points.matching import NOBODY, Rows, match_alone, match_rest, rows_of
+from wiredoctor.compare.two_points.packet_columns import Point, apart
+from wiredoctor.compare.two_points.pairing import Pairs, pair
+from wiredoctor.compare.two_points.split_segments import match_ranges
+from wiredoctor.tables import Array
+
+
+@dataclass
+class Wire:
+    """Two recordings, the first nearer to the client. `a` and `b`: the packets of their paired connections.
+
+    partner: of each row of a, its row in b, or NOBODY; back: the other way round. part_a, part_b: rows that have no partner of
+    their own, but whose bytes came in other segments: 0 none of them, 1 some, 2 all. lines: the clock of the second against the
+    first; empty where it is not known. typical: the delay in the middle, of either direction, forward first (ns). shift: by
+    group (pair and direction) what must be added to offsets of the second recording to have those of the first. turned: pairs
+    whose client is nearer to the second point.
+    """
+
+    one: Point
+    two: Point
+    pairs: Pairs
+    a: Rows
+    b: Rows
+    partner: Array
+    back: Array
+    part_a: Array
+    part_b: Array
+    lines: list[clocks.Line]
+    typical: tuple[float, float]
+    shift: Array
+    turned: Array
+
+    def ahead(self, times: Array) -> Array:
+        """How far the second clock is ahead at times of the first (ns)."""
+        return clocks.ahead_at(self.lines, times)
+
+    @property
+    def apart(self) -> int:
+        """Time of the first packet of the second recording - that of the first, by their own clocks (ns)."""
+        return apart(self.one.first_time, self.two.first_time)
+
+    def on_first(self, times: Array) -> Array:
+        """Times of the second recording, by the clock of the first (ns since its first packet)."""
+        rough = times + self.apart
+        return rough - self.ahead(rough - self.ahead(rough))
+
+    def on_second(self, times: Array) -> Array:
+        """Times of the first recording, by the clock of the second (ns since its first packet)."""
+        return times + self.ahead(times) - self.apart
+
+    def delays(self, forward: bool) -> Array:
+        """Of all packets of a direction that have a partner, how long they were under way (ns)."""
+        rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
+        took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
+        return took if forward else -took
+
+
+def wire(one: Point, two: Point) -> Wire:
+    """Matches connections, packets and clocks."""
+    pairs = pair(one, two)
+    a, b = rows_of(one, pairs, second=False), rows_of(two, pairs, second=True)
+    partner = match_alone(a, b)
+    turned = _set_directions(a, b, partner, len(pairs))
+    lines = _clock(a, b, partner, apart(one.first_time, two.first_time))
+    parts = np.zeros(len(a), np.int8), np.zeros(len(b), np.int8)
+    made = Wire(one, two, pairs, a, b, partner, np.empty(0, np.int64), *parts, lines, (0, 0), np.empty(0, np.int64), turned)
+    ways = [made.delays(forward) for forward in (True, False)]
+    there, back = (float(np.median(way)) if len(way) else 0.0 for way in ways)
+    made.typical = there, back
+    expected = made.on_second(a.time) + np.where(a.forward, made.typical[0], -made.typical[1])
+    match_rest(a, b, partner, expected)
+    made.back = _reversed(partner, len(b))
+    made.shift = _shift(made)
+    match_ranges(made, expected)
+    return made
+
+
+def _reversed(partner: Array, length: int) -> Array:
+    back = np.full(length, NOBODY, np.int64)
+    rows = np.flatnonzero(partner != NOBODY)
+    back[partner[rows]] = rows
+    return back
+
+
+def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
+    """Which packets pass the first point first: those of a connection's client, unless its round trip to the server is the
+    shorter one there, which are given. (Both sides of a proxy may cross one wire.) Who is the client is as the first recording
+    has it."""
+    rows = np.flatnonzero(partner != NOBODY)
+    there = partner[rows]
+    differ = np.bincount(a.pair[rows], np.where(a.forward[rows] != b.forward[there], 1, -1), minlength=pairs)
+    b.forward = b.forward ^ (differ[b.pair] > 0)
+    order = np.lexsort((a.time[rows], a.pair[rows]))
+    rows = rows[order]
+    owner, way, ahead = a.pair[rows], a.forward[rows], b.time[partner[rows]] - a.time[rows]
+    # of two packets one after the other, in either direction, the difference is a round trip between the points, or minus that
+    answers = np.flatnonzero((owner[1:] == owner[:-1]) & (way[1:] != way[:-1]))
+    trips = np.where(way[answers], ahead[answers] - ahead[answers + 1], ahead[answers + 1] - ahead[answers])
+    votes = np.where(trips < -clocks.QUANTUM, 1, np.where(trips > clocks.QUANTUM, -1, 0))
+    turned = np.bincount(owner[answers], votes, minlength=pairs) > 0
+    a.forward, b.forward = a.forward ^ turned[a.pair], b.forward ^ turned[b.pair]
+    return turned
+
+
+def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
+    """From packets that are alone of their kind: each of them is surely the same."""
+    rows = np.flatnonzero(partner != NOBODY)
+    rows = rows[np.argsort(a.time[rows], kind="stable")]
+    ahead = b.time[partner[rows]] - a.time[rows] + begun
+    lines = clocks.fit(clocks.Points(a.time[rows], ahead, a.forward[rows]))
+    if lines or not len(rows):
+        return lines
+    # of one direction, or of none that any clock explains, only where the time stamps are
+    return [clocks.Line(0, float(np.median(ahead)), 0.0, float("nan"), None)]
+
+
+def _shift(wire: Wire) -> Array:
+    """Where packets have partners they tell; else the sequence numbers do, which differ by less than half their range."""
+    bases: list[Array] = []
+    for rows, packets in ((wire.a, wire.one.packets), (wire.b, wire.two.packets)):
+        base = np.zeros(2 * len(wire.pairs), np.int64)
+        base[rows.pair * 2 + rows.forward] = rows.seq.astype(np.int64) - packets["offset"][rows.row]
+        bases.append(base)
+    shift = (bases[1] - bases[0] + (1 << 31)) % (1 << 32) - (1 << 31)
+    rows = np.flatnonzero(wire.partner != NOBODY)
+    rows = rows[np.argsort(wire.one.packets["length"][wire.a.row[rows]] > 0, kind="stable")]
+    there = wire.partner[rows]
+    group = wire.a.pair[rows] * 2 + wire.a.forward[rows]
+    # of several the last assigned stays: one with payload, where there is one
+    shift[group] = wire.one.packets["offset"][wire.a.row[rows]] - wire.two.packets["offset"][wire.b.row[there]]
+    return shift

@@ -1,0 +1,158 @@
+"""Which connections of one recording are those of another: by the sequence numbers that their packets have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wiredoctor.compare.two_points.packet_columns import Point
+from wiredoctor.tables import FIN, RST, SYN, Array, Columns
+
+MOST_ALIKE = 8
+"""Connections of one recording that share a packet, above which it says nothing: numbers that are 0, as in floods."""
+
+ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2
+"""How a pair of connections was found."""
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+
+
+def mixed(*columns: Array) -> Array:
+    """A 64-bit hash of each row: of a million that differ two are alike once in 30 million times."""
+    with np.errstate(over="ignore"):
+        total = np.zeros(len(columns[0]), np.uint64)
+        for column in columns:
+            total = (total ^ column.astype(np.int64).astype(np.uint64)) * _ODD
+            total = (total ^ (total >> np.uint64(29))) * _MIX
+            total ^= total >> np.uint64(32)
+    return total
+
+
+@dataclass
+class Pairs:
+    """Connections that are the same: ids in the one, ids in the other, how they were found, and what numbers differ by.
+
+    shifts: what must be added to a number of the second recording to have that of the first; by direction (client first).
+    """
+
+    one: Array
+    two: Array
+    how: Array
+    shifts: Array
+
+    def __len__(self) -> int:
+        return len(self.one)
+
+
+def pair(one: Point, two: Point) -> Pairs:
+    """Connections of both recordings, each at most once."""
+    votes = _votes(_signatures(one.packets), one.packets["connection"], _signatures(two.packets), two.packets["connection"])
+    same = _same_addresses(one, two)
+    found = _elected(votes, same, len(one.connections), len(two.connections))
+    pairs = [(a, b, ADDRESSES if (a, b) in same else NUMBERS) for a, b in found]
+    taken_one, taken_two = {a for a, _ in found}, {b for _, b in found}
+    left = {(a, b) for a, b in same if a not in taken_one and b not in taken_two}
+    pairs += [(a, b, OFFSETS) for a, b in _by_offsets(one, two, left)]
+    pairs.sort()
+    columns = np.array(pairs, np.int64).reshape(-1, 3)
+    made = Pairs(columns[:, 0], columns[:, 1], columns[:, 2], np.zeros((len(pairs), 2), np.uint32))
+    _set_shifts(made, one, two)
+    return made
+
+
+def _signatures(p: Columns) -> Array:
+    """What tells a packet among those of other connections."""
+    return mixed(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
+
+
+def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
+    """(packets in common, connection of the one, of the other), most first."""
+    a, b = _once(sign_one, of_one), _once(sign_two, of_two)
+    starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")
+    there = ends - starts
+    found = there > 0
+    rows = np.repeat(np.flatnonzero(found), there[found])
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(there[found]) - there[found], there[found])
+    ones, twos = a[1][rows].astype(np.int64), b[1][starts[rows] + within].astype(np.int64)
+    codes, counts = np.unique(ones << 32 | twos, return_counts=True)
+    order = np.lexsort((codes, -counts))
+    return [(int(counts[i]), int(codes[i] >> 32), int(codes[i] & 0xFFFFFFFF)) for i in order.tolist()]
+
+
+def _once(signatures: Array, connections: Array) -> tuple[Array, Array]:
+    """Each signature of a connection once, without those that many connections have; sorted."""
+    order = np.lexsort((connections, signatures))
+    signs, owners = signatures[order], connections[order]
+    new = np.ones(len(signs), bool)
+    new[1:] = (signs[1:] != signs[:-1]) | (owners[1:] != owners[:-1])
+    signs, owners = signs[new], owners[new]
+    _, inverse, counts = np.unique(signs, return_inverse=True, return_counts=True)
+    few = counts[inverse] <= MOST_ALIKE
+    return signs[few], owners[few]
+
+
+def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
+    """Pairs of connections that have both addresses and ports in common, where that tells few apart."""
+    known: dict[tuple[str, str], list[int]] = {}
+    for number, client, server in two.connections.select("connection", "client", "server").iter_rows():
+        known.setdefault((client, server), []).append(number)
+    same: set[tuple[int, int]] = set()
+    for number, client, server in one.connections.select("connection", "client", "server").iter_rows():
+        for ends in ((client, server), (server, client)):
+            same.update((number, other) for other in known.get(ends, ())[:MOST_ALIKE])
+    return same
+
+
+def _elected(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
+    """The best partner of each. A single packet in common is enough where the addresses agree, too."""
+    del ones, twos
+    left, right, found = set[int](), set[int](), list[tuple[int, int]]()
+    ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))
+    for count, a, b in ranked:
+        if a in left or b in right or (count < 2 and (a, b) not in same):
+            continue
+        left.add(a)
+        right.add(b)
+        found.append((a, b))
+    return found
+
+
+def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of connections with the same addresses those that agree when they are counted from their SYNs: something between the points
+    gives them other sequence numbers."""
+    if not candidates:
+        return []
+    wanted = [np.unique([pair[side] for pair in candidates]) for side in (0, 1)]
+    signs: list[Array] = []
+    owners: list[Array] = []
+    for point, chosen in zip((one, two), wanted, strict=True):
+        p = point.packets
+        rows = np.isin(p["connection"], chosen) & (p["length"] > 0)
+        signs.append(mixed(p["offset"][rows], p["ack_offset"][rows], p["length"][rows], p["from_client"][rows]))
+        owners.append(p["connection"][rows])
+    votes: dict[tuple[int, int], int] = {}
+    held = [dict[int, set[int]](), dict[int, set[int]]()]
+    for side in (0, 1):
+        for owner, sign in zip(owners[side].tolist(), signs[side].tolist(), strict=True):
+            held[side].setdefault(owner, set()).add(sign)
+    for a, b in candidates:
+        votes[a, b] = len(held[0].get(a, set()) & held[1].get(b, set()))
+    return _elected([(n, a, b) for (a, b), n in votes.items() if n], candidates, 0, 0)
+
+
+def _set_shifts(pairs: Pairs, one: Point, two: Point) -> None:
+    """Where the numbers were rewritten, what they differ by: the sequence numbers at offset 0."""
+    for row in np.flatnonzero(pairs.how == OFFSETS).tolist():
+        for direction, from_client in enumerate((True, False)):
+            bases = [_base(point.packets, int(ids[row]), from_client) for point, ids in ((one, pairs.one), (two, pairs.two))]
+            if None not in bases:
+                pairs.shifts[row, direction] = ((bases[0] or 0) - (bases[1] or 0)) & 0xFFFFFFFF
+
+
+def _base(p: Columns, connection: int, from_client: bool) -> int | None:
+    rows = np.flatnonzero((p["connection"] == connection) & (p["from_client"] == from_client) & (p["length"] > 0))
+    if not len(rows):
+        return None
+    return (int(p["seq"][rows[0]]) - int(p["offset"][rows[0]])) & 0xFFFFFFFF

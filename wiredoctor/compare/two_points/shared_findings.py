@@ -1,0 +1,160 @@
+"""Findings of two recordings of one wire: which of them both have, and on which side of the network their time passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wiredoctor.compare.two_points.matching import NOBODY
+from wiredoctor.compare.two_points.result import Shares, SideFinding
+from wiredoctor.findings import SEVERITIES, Finding
+from wiredoctor.tables import SECOND, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.two_points.losses import Verdict
+    from wiredoctor.compare.two_points.matched_packets import Wire
+
+NEAR = SECOND // 100
+"""By how much longer than a round trip two findings of one thing can begin apart (ns)."""
+
+
+class Shared:
+    """Pairs findings by rule, kind, connection and time."""
+
+    def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
+        """lost: (pair, time by the first clock, frame in its own recording) of packets that were lost."""
+        self.wire, self.findings = wire, (one, two)
+        self.lost: dict[int, list[tuple[int, int]]] = {}
+        for pair, time, frame in lost:
+            self.lost.setdefault(pair, []).append((time, frame))
+        self.pair_of = (dict(zip(wire.pairs.one.tolist(), range(len(wire.pairs)), strict=True)),
+                        dict(zip(wire.pairs.two.tolist(), range(len(wire.pairs)), strict=True)))  # fmt: skip
+        self.frames = tuple(
+            _rows_by_frame(point.packets["frame"], rows.row) for point, rows in ((wire.one, wire.a), (wire.two, wire.b))
+        )
+        trip = max((line.gap for line in wire.lines if line.gap == line.gap), default=0.0)
+        self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
+
+    def told(self) -> list[SideFinding]:
+        """Worst first, and of equals those that cost more."""
+        made = [*self._told()]
+        return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
+
+    def _told(self) -> Iterator[SideFinding]:
+        free: dict[tuple[str, str | None, int], list[Finding]] = {}
+        for finding in self.findings[1]:
+            if (pair := self._pair(finding, 1)) is not None:
+                free.setdefault((finding.rule, finding.kind, pair), []).append(finding)
+        for finding in self.findings[0]:
+            pair = self._pair(finding, 0)
+            others = free.get((finding.rule, finding.kind, pair), []) if pair is not None else []
+            other = self._nearest(finding, others)
+            if other is not None:
+                others.remove(other)
+            yield self._side(finding, other, second=False)
+        kept = {id(one) for rest in free.values() for one in rest}
+        for finding in self.findings[1]:
+            if id(finding) in kept or self._pair(finding, 1) is None:
+                yield self._side(finding, None, second=True)
+
+    def _pair(self, finding: Finding, side: int) -> int | None:
+        return None if finding.connection is None else self.pair_of[side].get(finding.connection)
+
+    def _start(self, finding: Finding, side: int) -> float:
+        """Its beginning by the first clock (ns)."""
+        time = np.array([finding.elapsed * SECOND])
+        return float((self.wire.on_first(time.astype(np.int64)) if side else time)[0])
+
+    def _nearest(self, finding: Finding, others: list[Finding]) -> Finding | None:
+        begin = self._start(finding, 0)
+        near = [(abs(self._start(other, 1) - begin), n) for n, other in enumerate(others)]
+        within = [one for one in near if one[0] <= self.near + (finding.delay or 0) * SECOND]
+        return others[min(within)[1]] if within else None
+
+    def _side(self, finding: Finding, other: Finding | None, *, second: bool) -> SideFinding:
+        pair = self._pair(finding, int(second))
+        shares = self._shares(finding, second=second) if pair is not None else None
+        lost = self._lost_within(finding, pair, int(second)) if pair is not None else []
+        seen = "both" if other is not None else "server" if second else "client"
+        return SideFinding(
+            finding.rule, finding.kind, finding.severity, finding.title, finding.request, seen, finding.connection,
+            finding.exchange, [e.frame for e in finding.evidence], finding.delay, other.delay if other else None, shares, lost,
+            "" if pair is not None or finding.connection is None else "the other recording does not have this connection",
+        )  # fmt: skip
+
+    def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
+        """Return the lost packets of the finding's connection during the finding, as frames."""
+        begin = self._start(finding, side)
+        span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
+        end = begin + span * SECOND + self.near
+        return [frame for time, frame in self.lost.get(pair, ()) if begin - self.near <= time <= end]
+
+    def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
+        """Where the time between the first and the last packet of the evidence passed.
+
+        From one packet to the next: where both have the same sender, on its side; else under way, and then on the side of the
+        receiver, until it sent. What came last was under way to the recording that tells of it.
+        """
+        if len(finding.evidence) < 2:
+            return None
+        path = [self._passed(e.frame, second=second) for e in finding.evidence]
+        known = [p for p in path if p is not None]
+        if len(known) < len(path):
+            return None
+        passed = {"client": 0.0, "between": 0.0, "server": 0.0}
+        for (forward, left, came), (turned, then, _) in pairwise(known):
+            here, there = ("client", "server") if forward else ("server", "client")
+            if turned == forward:
+                passed[here] += then - left
+            else:
+                passed["between"] += came - left
+                passed[there] += then - came
+        forward, left, came = known[-1]
+        if forward == second:  # it came from the other point to this one
+            passed["between"] += came - left
+        first = known[0]
+        if first[0] == second:  # the first one, too: what it took is no part of the wait
+            passed["between"] -= first[2] - first[1]
+        return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
+
+    def _passed(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
+        """Whether a packet goes forward, and when it passed the point nearer to its sender, and the other (ns of the first
+        clock)."""
+        frames, rows = self.frames[int(second)]
+        at = int(np.searchsorted(frames, frame))
+        if at >= len(frames) or frames[at] != frame:
+            return None
+        row = int(rows[at])
+        a, b = (int(self.wire.back[row]), row) if second else (row, int(self.wire.partner[row]))
+        if NOBODY in (a, b):
+            return None
+        here = float(self.wire.a.time[a])
+        there = float(self.wire.on_first(self.wire.b.time[b : b + 1])[0])
+        forward = bool(self.wire.a.forward[a])
+        return (True, here, there) if forward else (False, there, here)
+
+
+def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
+    """Frames of the Rows in their order, and the Rows that have them."""
+    return frames[rows], np.arange(len(rows))
+
+
+def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> list[tuple[int, int, int]]:
+    """(pair, time by the first clock, frame in its own recording) of packets that were lost."""
+    made: list[tuple[int, int, int]] = []
+    for second, some in enumerate(verdicts):
+        rows, point = (wire.b, wire.two) if second else (wire.a, wire.one)
+        lost = np.array([v.row for v in some if v.kind == "lost"], np.int64)
+        times = wire.on_first(rows.time[lost]) if second else rows.time[lost].astype(np.float64)
+        frames = point.packets["frame"][rows.row[lost]]
+        made += zip(rows.pair[lost].tolist(), times.astype(np.int64).tolist(), frames.tolist(), strict=True)
+    return made
+
+
+def without_shares(finding: SideFinding) -> SideFinding:
+    """The same where nothing is known of the clocks."""
+    return replace(finding, shares=None)

@@ -1,0 +1,1 @@
+"""The smallest capture that still shows a finding, and copies that show nothing of their users."""

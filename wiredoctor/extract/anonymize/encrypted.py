@@ -1,0 +1,115 @@
+"""TLS and HTTP/2: what frames them stays, and of a hello what rules read of it (versions, protocols)."""
+
+from __future__ import annotations
+
+from wiredoctor.extract.anonymize.names import Tokens
+from wiredoctor.extract.anonymize.streams import NEUTRAL, Stream
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""RFC 9113 section 3.4."""
+
+_CHANGE, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
+_PROTOCOLS = frozenset((b"h2", b"http/1.1", b"http/1.0", b"http/0.9", b"h3"))
+_LONGEST = 18432
+_VERSIONS = 43
+"""supported_versions, RFC 8446 section 4.2.1."""
+
+_SETTINGS = b"\x04\x00\x00\x00\x00\x00"
+"""Type, flags and stream of the frame that each side begins with, RFC 9113 section 3.4."""
+
+
+def tls(stream: Stream, tokens: Tokens) -> None:
+    """Records of RFC 8446 section 5.1 from the beginning of what there is: their heads, alerts in the clear, and hellos."""
+    at, first = stream.low, True
+    while at < stream.high:
+        head = stream.part(at, at + 5)
+        size = int.from_bytes(head[3:], "big")
+        if len(head) < 5 or not _CHANGE <= head[0] <= _DATA or head[1] != 3 or head[2] > 4 or size > _LONGEST:
+            return
+        stream.put(at, head)
+        if head[0] == _CHANGE or (head[0] == _ALERT and size == 2):
+            stream.put(at + 5, stream.part(at + 5, at + 5 + min(size, 2)))
+        elif head[0] == _HANDSHAKE and first:
+            stream.put(at + 5, hello(stream.part(at + 5, at + 5 + size), tokens))
+        first = False
+        at += 5 + size
+
+
+def hello(data: bytes, tokens: Tokens) -> bytes:
+    """A ClientHello or ServerHello (RFC 8446 section 4.1), of which only lengths and numbers of its parts stay, versions and the
+    names of protocols; of the host's name its form."""
+    made = bytearray([NEUTRAL]) * len(data)
+    if len(data) < 39 or data[0] not in (1, 2):
+        return bytes(made)
+    # what follows in the same record is no hello
+    end = min(4 + int.from_bytes(data[1:4], "big"), len(data))
+    made[:6] = data[:6]
+    if end < 39:
+        return bytes(made)
+    at = 38
+    at = _opaque(data, made, at, 1, end)
+    if data[0] == 1:
+        begin = at
+        at = _opaque(data, made, at, 2, end)
+        made[begin:at] = data[begin:at]
+        begin = at
+        at = _opaque(data, made, at, 1, end)
+        made[begin:at] = data[begin:at]
+    else:
+        made[at : min(at + 3, end)] = data[at : min(at + 3, end)]
+        at += 3
+    made[at : min(at + 2, end)] = data[at : min(at + 2, end)]
+    at += 2
+    while at + 4 <= end:
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        made[at : at + 4] = data[at : at + 4]
+        number, content = int.from_bytes(data[at : at + 2], "big"), data[at + 4 : min(at + 4 + size, end)]
+        made[at + 4 : at + 4 + len(content)] = _extension(number, content, tokens)
+        at += 4 + size
+    return bytes(made[: len(data)])
+
+
+def _opaque(data: bytes, made: bytearray, at: int, length: int, end: int) -> int:
+    """Keeps the length of a vector; gives the place behind it."""
+    made[at : min(at + length, end)] = data[at : min(at + length, end)]
+    return min(at + length + int.from_bytes(data[at : at + length], "big"), end)
+
+
+def _extension(number: int, content: bytes, tokens: Tokens) -> bytes:
+    if number == _VERSIONS:
+        first = len(content) % 2
+        return content[:first] + b"".join(_version(content[at : at + 2]) for at in range(first, len(content), 2))
+    if number == 0 and len(content) >= 5:
+        return content[:5] + tokens.text(content[5:])
+    if number == 16:
+        return _named(content, tokens)
+    return bytes([NEUTRAL]) * len(content)
+
+
+def _version(number: bytes) -> bytes:
+    """A version of TLS, or one that means nothing (RFC 8701); else neither."""
+    greased = number[0] == number[1] and number[0] & 15 == 10
+    return number if greased or (number[0] == 3 and number[1] <= 4) else bytes([NEUTRAL, NEUTRAL])
+
+
+def _named(content: bytes, tokens: Tokens) -> bytes:
+    made, at = content[:2], 2
+    while at < len(content):
+        name = content[at + 1 : at + 1 + content[at]]
+        made += content[at : at + 1] + (name if name in _PROTOCOLS else tokens.text(name))
+        at += 1 + content[at]
+    return made[: len(content)]
+
+
+def http2(stream: Stream) -> None:
+    """Heads of frames, RFC 9113 section 4.1, and the preface."""
+    at = stream.low
+    if stream.part(at, at + len(PREFACE)) == PREFACE:
+        stream.put(at, PREFACE)
+        at += len(PREFACE)
+    if stream.part(at + 3, at + 9) != _SETTINGS:
+        # not the beginning: where frames begin is not known, and 9 bytes of anything would stay
+        return
+    while len(head := stream.part(at, at + 9)) == 9 and head[3] <= 16:
+        stream.put(at, head)
+        at += 9 + int.from_bytes(head[:3], "big")

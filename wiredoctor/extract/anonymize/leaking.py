@@ -1,0 +1,100 @@
+"""Whether anything of a capture is left in what is to take its place: searched for, not derived."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from wiredoctor.extract.anonymize.capture import Original, Packet
+from wiredoctor.extract.anonymize.frames import frame_of
+from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
+from wiredoctor.protocols.http1.head import KNOWN_METHODS
+
+LEAST = 6
+"""The least length of a word in bytes; shorter words occur anywhere by chance."""
+
+_WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
+_FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}")
+_MOST = 20
+"""Leaks that are told."""
+
+
+def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: set[bytes]) -> list[str]:
+    """What of the original is still there, in words: addresses, binary and as text, and each word of six bytes or more, also
+    decoded from base64. `kept`: the words of heads that were left on purpose. `said`: those of the original."""
+    found: list[str] = []
+    words, binary = set[bytes](), bytearray()
+    for packet in made:
+        data, parts = packet.data, frame_of(packet.data, packet.parts.link)
+        if isinstance(parts, str):
+            found.append(f"frame {packet.frame} is not understood any more: {parts}")
+            continue
+        payload = data[parts.payload : parts.end]
+        binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.all_addresses)), payload, data[parts.end :], b"\n"))
+        words |= _words(payload)
+    for stream in original.streams.values():
+        words |= _words(bytes(stream.after))
+        binary += stream.after
+    searched = bytes(binary)
+    for address in _addresses(original):
+        texts = (address, *_written(address))
+        found += [f"address {_written(address)[0].decode()}" for text in texts if text in searched]
+    usual = b"\n".join(kept | USUAL)
+    found += [f"word {word.decode()}" for word in sorted(said & words) if _says(word, usual)]
+    return found[:_MOST]
+
+
+def words_of(original: Original) -> set[bytes]:
+    """Each word of six bytes or more of a capture, in lower case, also decoded from base64."""
+    said = set[bytes]()
+    for stream in original.streams.values():
+        said |= _words(stream.before)
+    for packet in original.packets:
+        said |= _words(packet.data[packet.parts.payload :])
+    return said
+
+
+def _says(word: bytes, usual: bytes) -> bool:
+    """Whether a word is more than what is put in the place of contents, which may stand beside a start line, and more than a
+    part of a usual word, which a segment may end within."""
+    rest = _FILLING.sub(b"", word)
+    return len(rest) >= LEAST and rest.strip(b"x") not in usual and len(set(rest)) > 1
+
+
+def _usual() -> frozenset[bytes]:
+    words = set(FIELD_NAMES).union(*KEPT.values()) | {method.lower() for method in KNOWN_METHODS}
+    return frozenset(part for word in words for part in re.findall(rb"[a-z0-9]+", word))
+
+
+USUAL = _usual()
+"""Words that everybody's traffic has, in lower case."""
+
+
+def _words(data: bytes) -> set[bytes]:
+    words = {word.lower() for word in _WORD.findall(data)}
+    for text in _BASE64.findall(data):
+        try:
+            words |= {word.lower() for word in _WORD.findall(base64.b64decode(text + b"=" * (-len(text) % 4)))}
+        except binascii.Error:
+            continue
+    return words
+
+
+def _addresses(original: Original) -> list[bytes]:
+    found = set[bytes]()
+    for packet in original.packets:
+        found |= {packet.data[a:b][:16] for a, b in packet.parts.all_addresses}
+        found |= {packet.data[a:b][:6] for a, b in packet.parts.macs}
+    return sorted(address for address in found if any(address) and address != b"\xff" * len(address))
+
+
+def _written(address: bytes) -> tuple[bytes, ...]:
+    if len(address) == 6:
+        text = address.hex(":").encode()
+        return text, text.upper(), text.replace(b":", b"-")
+    ip = ipaddress.ip_address(address)
+    return str(ip).encode(), ip.exploded.encode()

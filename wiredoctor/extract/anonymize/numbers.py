@@ -1,0 +1,60 @@
+"""Numbers that stay in values: lengths, limits and versions, where the grammar has them, and no longer than such numbers are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+from wiredoctor.extract.anonymize.vocabulary import GENERIC
+
+Number = Callable[[bytes, bytes, Collection[bytes]], bytes]
+"""A word of a value, what stands in front of it, the words that stay -> what is left of the word; nothing if it is no number of
+that kind."""
+
+_LENGTH = re.compile(rb"0*([0-9]{0,20})")
+_LENGTHS = re.compile(rb"(?:[ \t]*[0-9]+[ \t]*,)*[ \t]*")
+_SURE = 12
+"""Digits of a length that one can believe; what has more is something else."""
+
+_LIMIT = re.compile(rb"[0-9]{1,5}")
+_LIMITED = re.compile(rb"(?:timeout|max)[ \t]*=[ \t]*\Z", re.IGNORECASE)
+_VERSION = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){0,2}")
+_PRODUCT = re.compile(rb"([A-Za-z0-9+._-]+)/\Z")
+_RECEIVED = re.compile(rb"[0-9]\.[0-9]")
+_ELEMENT = re.compile(rb"(?:\A|,)[ \t]*\Z")
+NEAR = 64
+"""Bytes in front of a word that are looked at."""
+
+
+def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
+    """Of Content-Length, RFC 9110 section 8.6: of one that nobody can have meant how many digits it has."""
+    found = _LENGTH.fullmatch(word) if _LENGTHS.fullmatch(before) else None
+    if found is None or len(found[1]) <= _SURE:
+        return word if found else b""
+    return word[: found.start(1)] + b"1" + b"0" * (len(found[1]) - 1)
+
+
+def limit(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
+    """Of Keep-Alive: seconds and requests."""
+    return word if _LIMIT.fullmatch(word) and _LIMITED.search(before) else b""
+
+
+def version(word: bytes, before: bytes, stays: Collection[bytes]) -> bytes:
+    """Of Server, User-Agent, Via and Upgrade: that of a product that is common, and the one of HTTP that Via begins with (RFC
+    9110 sections 7.6.3, 7.8, 10.1.5)."""
+    product = _PRODUCT.search(before)
+    if product is not None:
+        name = product[1].lower()
+        return word if name in stays and name not in GENERIC and _VERSION.fullmatch(word) else b""
+    return word if _RECEIVED.fullmatch(word) and _ELEMENT.search(before) else b""
+
+
+NUMBERS: dict[bytes, Number] = {
+    b"content-length": length,
+    b"keep-alive": limit,
+    b"user-agent": version,
+    b"server": version,
+    b"via": version,
+    b"upgrade": version,
+}
+"""Lower-case field name -> the numbers that stay in its values."""

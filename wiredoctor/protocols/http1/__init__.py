@@ -1,0 +1,1 @@
+"""HTTP/1 as text: message heads, header fields, framing (RFC 9112), chunks, event streams."""

@@ -1,0 +1,96 @@
+"""Names of faults in framing and grammar, and excerpts of the bytes that show them, without secrets."""
+
+from __future__ import annotations
+
+import re
+
+from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
+from wiredoctor.protocols.http1.head import KNOWN_METHODS
+from wiredoctor.text.redact import field_name, shown, without_tokens
+
+KINDS = {
+    BARE_LF: "bare-lf",
+    SPACE_BEFORE_COLON: "space-before-colon",
+    FOLDING: "folding",
+    CONTROL_BYTE: "control-byte",
+    NO_NUMBER: "content-length",
+    NO_COLON: "no-colon",
+}
+"""Bits of Fields.malformed and the names of these faults, in the order in which those of one head are reported."""
+
+MOST_SHOWN = 32
+"""Bytes of the capture that a fault shows."""
+
+HTTP2_PREFACE = b"PRI * HTTP"
+"""Begins a connection of HTTP/2, RFC 9113 section 3.4."""
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+
+MOST_LINES = 8
+"""Fields of a head that a fault shows."""
+
+MOST_OF_A_FIELD = 4096
+"""Bytes of a field at fault, where secrets are shown."""
+
+
+def is_method(data: bytes) -> bool:
+    """Return whether bytes begin like a request with a known method, as far as they go."""
+    method, space, _ = data[:41].partition(b" ")
+    return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def _shown(data: bytes, most: int = MOST_SHOWN) -> str:
+    """Return bytes as text up to a control byte: another field may follow it."""
+    return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
+
+
+def framing_lines(head: bytes) -> str:
+    """Return the fields of a head that frame its body."""
+    lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
+    names = (b"content-length", b"transfer-encoding")
+    some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
+    more = [f"{len(some) - MOST_LINES} more"] if len(some) > MOST_LINES else []
+    return "; ".join([*(without_tokens(_shown(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
+
+
+def find_place(head: bytes, kind: int) -> str:
+    """Return where a head breaks the grammar: the name of a field, or the start line; of Content-Length the value."""
+    start, *lines = head.removesuffix(b"\n").split(b"\n")
+    if kind == NO_NUMBER:
+        return framing_lines(head)
+    if kind == CONTROL_BYTE and start.removesuffix(b"\r").translate(None, CONTROLS) != start.removesuffix(b"\r"):
+        return "the start line"
+    if kind == BARE_LF and not start.endswith(b"\r"):
+        return "the start line"
+    name, first = b"", 0
+    for number, line in enumerate(lines):
+        folded = line.startswith((b" ", b"\t"))
+        if not folded:
+            name, first = line.partition(b":")[0], number
+        text = line.removesuffix(b"\r")
+        wrong = {
+            BARE_LF: not line.endswith(b"\r"),
+            FOLDING: folded,
+            SPACE_BEFORE_COLON: line.strip().startswith(b":") if folded else b":" in line and name.endswith((b" ", b"\t")),
+            CONTROL_BYTE: text.translate(None, CONTROLS) != text,
+            NO_COLON: not folded and bool(text) and b":" not in text,
+        }
+        if wrong[kind]:
+            if kind == NO_COLON:
+                return f"line {number + 2}"
+            return _field(name.rstrip(b" \t\r"), b"\n".join(lines[first : number + 1]))
+    return "the empty line"
+
+
+def _field(name: bytes, line: bytes) -> str:
+    """Return a field at fault by its name: a value may hold secrets, and so may a name that is cut out of one."""
+    if shown():
+        return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
+    if not name:
+        return "the empty line"
+    if not _NAME.match(name.translate(None, CONTROLS)):
+        return "a line without a name"
+    return field_name(_shown(name)) or "*"

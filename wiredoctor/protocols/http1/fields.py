@@ -1,0 +1,380 @@
+"""What the field lines of a head say, RFC 9110 section 5 and RFC 9112 section 6. Text is Latin-1, a character per byte."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from wiredoctor import limits
+from wiredoctor.tables import NEVER
+from wiredoctor.text.redact import SCHEMES
+
+EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
+"""HTML standard, server-sent events; newline-delimited JSON; server push of images."""
+
+ENDLESS = frozenset(
+    (
+        *("text/event-stream", "multipart/x-mixed-replace", "application/x-rtsp-tunnelled"),
+        *("application/vnd.amazon.eventstream", "gnss/data"),
+    )
+)
+"""Media types of responses without an end of their own: server-sent events, server push of images, RTSP in HTTP, the event
+streams of AWS, and NTRIP corrections."""
+
+PLAYLISTS = ("mpegurl", "scpls")
+"""Suffixes of audio and video types whose body is a playlist."""
+
+Line = tuple[bytes, str, int]
+"""Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
+is empty where only that is of interest."""
+
+BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
+"""Bits: what in a head breaks the grammar of RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
+
+CONTROLS = bytes((*range(9), *range(10, 32), 127))
+"""Bytes that no line may hold, CR among them: only the tab may (RFC 9110 section 5.5)."""
+
+
+@dataclass(slots=True)
+class Fields:
+    """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
+
+    number: int
+    content_length: int | None = None
+    bad_content_length: bool = False
+    lengths_differ: bool = False
+    has_content_length: bool = False
+    transfer_codings: tuple[str, ...] = ()
+    connection_close: bool = False
+    connection_keep_alive: bool = False
+    connection_upgrade: bool = False
+    upgrade: str = ""
+    expect_continue: bool = False
+    host: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    has_credentials: bool = False
+    credentials_scheme: str = ""
+    credentials_user: int = NEVER
+    server: str = ""
+    via: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    keep_alive_timeout: int = -1
+    keep_alive_max: int = -1
+    auth_scheme: str = ""
+    auth_token: bool = False
+    auth_stale: bool = False
+    accel_buffering: str = ""
+    forwarded: bool = False
+    """Has a field that gateways add."""
+    forwarded_for: str = ""
+    forwarded_server: bool = False
+    has_websocket_key: bool = False
+    websocket_version: int = -1
+
+    navigation: bool = False
+    """A browser asks for a page."""
+    range_start: int = NEVER
+    """First byte that Range: bytes=N- asks for."""
+    malformed: int = 0
+    """Bits such as BARE_LF."""
+    cut: bool = False
+    """A text is longer than what is kept of it."""
+    event_stream: bool = False
+    """A media type whose parts are meant to arrive one by one, and not as a file."""
+    endless: bool = False
+    """Its body has no end of its own."""
+    attachment: bool = False
+    """Content-Disposition says that it is a file."""
+    icy: bool = False
+    """It has a field of a radio station (Icecast, SHOUTcast)."""
+
+    @property
+    def suspect(self) -> bool:
+        """May have a fault that is told."""
+        return bool(self.malformed or self.transfer_codings) or self.bad_content_length
+
+
+def _list(values: list[str]) -> list[str]:
+    return [item.strip().lower() for value in values for item in value.split(",") if item.strip()]
+
+
+def _content_length(fields: Fields, values: list[str]) -> None:
+    """RFC 9112 section 6.3 rule 5: a list of the same number counts as one; anything else is invalid."""
+    fields.has_content_length = True
+    text = values[0]
+    if len(values) == 1 and text.isdigit() and text.isascii() and len(text) <= 18:
+        fields.content_length = int(text)
+        return
+    items = {item.strip(" \t") for value in values for item in value.split(",")}
+    numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
+    text = next(iter(numbers), "")
+    whole = all(item.isascii() and item.isdigit() for item in items)
+    # nineteen digits fit 64 bits; more is no length of anything
+    good = whole and len(numbers) == 1 and len(text) <= 18
+    fields.content_length, fields.bad_content_length = int(text) if good else None, not good
+    fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1
+    if not whole and not fields.lengths_differ:
+        fields.malformed |= NO_NUMBER
+
+
+def _transfer_encoding(fields: Fields, values: list[str]) -> None:
+    codings = (item.partition(";")[0].strip() for item in _list(values))
+    fields.transfer_codings = tuple(coding for coding in codings if coding != "identity")
+
+
+def _connection(fields: Fields, values: list[str]) -> None:
+    options = set(_list(values))
+    fields.connection_close = "close" in options
+    fields.connection_keep_alive = "keep-alive" in options
+    fields.connection_upgrade = "upgrade" in options
+
+
+def _keep_alive(fields: Fields, values: list[str]) -> None:
+    for item in _list(values):
+        name, _, number = item.partition("=")
+        number = number.strip().strip('"')
+        if not (number.isascii() and number.isdigit() and len(number) <= 9):
+            continue
+        if name.strip() == "timeout":
+            fields.keep_alive_timeout = int(number)
+        elif name.strip() == "max":
+            fields.keep_alive_max = int(number)
+
+
+def _expect(fields: Fields, values: list[str]) -> None:
+    fields.expect_continue = "100-continue" in _list(values)
+
+
+_USERNAME = re.compile(r'\busername="([^"]*)"', re.IGNORECASE)
+_STALE = re.compile(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
+
+
+def _accept(fields: Fields, values: list[str]) -> None:
+    """Browsers name HTML first where they ask for a page, and nowhere else."""
+    fields.navigation |= values[0].lower().startswith("text/html")
+
+
+def _fetch_mode(fields: Fields, values: list[str]) -> None:
+    """W3C, Fetch Metadata Request Headers."""
+    fields.navigation |= values[0].lower() == "navigate"
+
+
+def _range(fields: Fields, values: list[str]) -> None:
+    """RFC 9110 section 14.1.2; of several ranges the first. One that counts from the end has no first byte that is known."""
+    unit, _, ranges = values[0].partition("=")
+    first = ranges.partition("-")[0].strip()
+    if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
+        fields.range_start = int(first)
+
+
+def _credentials(fields: Fields, values: list[str]) -> None:
+    """RFC 9110 section 11.4; of the user's name (RFC 7617 section 2, RFC 7616 section 3.4) no more than a checksum."""
+    fields.has_credentials = True
+    scheme, _, rest = values[0].partition(" ")
+    fields.credentials_scheme = _scheme(scheme)
+    user = None
+    if fields.credentials_scheme == "basic":
+        try:
+            user = binascii.a2b_base64(rest.encode("latin-1")).partition(b":")[0]
+        except binascii.Error:
+            user = rest.encode("latin-1")
+    elif named := _USERNAME.search(rest) if fields.credentials_scheme == "digest" else None:
+        user = named[1].encode("latin-1")
+    if user is not None:
+        fields.credentials_user = binascii.crc32(user)
+
+
+def _scheme(text: str) -> str:
+    """A scheme in lower case; where another token stands in its place, that may be the credentials themselves."""
+    return scheme if (scheme := text.rstrip(",").lower()) in SCHEMES else ""
+
+
+def _content_type(fields: Fields, values: list[str]) -> None:
+    fields.content_type = _CONTROL.split(kept(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
+
+
+def _content_disposition(fields: Fields, values: list[str]) -> None:
+    """RFC 6266 section 4.2."""
+    fields.attachment = values[0].partition(";")[0].strip().lower() == "attachment"
+
+
+def _icy(fields: Fields, _values: list[str]) -> None:
+    fields.icy = True
+
+
+def _websocket_key(fields: Fields, values: list[str]) -> None:
+    fields.has_websocket_key = bool(values[0])
+
+
+def _websocket_version(fields: Fields, values: list[str]) -> None:
+    """RFC 6455 sections 4.2.1 and 4.4: a number of a client, a list of those that a server has; the first one."""
+    first = values[0].partition(",")[0].strip()
+    if first.isascii() and first.isdigit() and len(first) <= 3:
+        fields.websocket_version = int(first)
+
+
+def _challenge(fields: Fields, values: list[str]) -> None:
+    scheme, _, rest = values[0].partition(" ")
+    fields.auth_scheme = _scheme(scheme)
+    fields.auth_token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
+    fields.auth_stale = any(_STALE.search(value) for value in values)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def kept(text: str) -> str:
+    """A text as far as it is kept."""
+    return text[: limits.TEXT.value]
+
+
+def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:
+    """Reads a text that reports may show: up to a byte behind which it may be another field's (a bare CR, say)."""
+
+    def read(fields: Fields, values: list[str]) -> None:
+        text = kept(values[0])
+        fields.cut |= len(text) < len(values[0])
+        text = _CONTROL.split(text, maxsplit=1)[0]
+        setattr(fields, name, text.lower() if lower else text)
+
+    return read
+
+
+def _via(fields: Fields, values: list[str]) -> None:
+    fields.forwarded = True
+    _VIA(fields, values)
+
+
+_VIA = _text("via")
+
+
+def _forwarded(fields: Fields, _values: list[str]) -> None:
+    fields.forwarded = True
+
+
+def _forwarded_server(fields: Fields, _values: list[str]) -> None:
+    fields.forwarded = fields.forwarded_server = True
+
+
+def _forwarded_for(fields: Fields, values: list[str]) -> None:
+    """X-Forwarded-For, which goes before the standard's field: those who add both say the same in it."""
+    fields.forwarded = True
+    fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
+
+
+_FOR = re.compile(r"(?:^|[;,])\s*for\s*=\s*(\"[^\"]*\"|[^;,\s]*)", re.IGNORECASE)
+
+
+def _standard_forwarded(fields: Fields, values: list[str]) -> None:
+    """RFC 7239 section 4."""
+    fields.forwarded = True
+    if not fields.forwarded_for:
+        fields.forwarded_for = _addresses(found[1].strip('"') for value in values for found in _FOR.finditer(value))
+
+
+_ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d{1,5})?|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
+
+
+def _addresses(items: Iterable[str]) -> str:
+    """Addresses, perhaps with ports; whatever is none of these (a name, a token) is not kept."""
+    texts = (item.strip().lower() for item in items)
+    return kept(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
+
+
+READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
+    b"content-length": _content_length,
+    b"transfer-encoding": _transfer_encoding,
+    b"connection": _connection,
+    b"keep-alive": _keep_alive,
+    b"upgrade": _text("upgrade"),
+    b"expect": _expect,
+    b"host": _text("host"),
+    b"user-agent": _text("user_agent"),
+    b"referer": _text("referer"),
+    b"authorization": _credentials,
+    b"proxy-authorization": _credentials,
+    b"server": _text("server"),
+    b"via": _via,
+    b"content-type": _content_type,
+    b"content-encoding": _text("content_encoding", lower=True),
+    b"content-disposition": _content_disposition,
+    b"www-authenticate": _challenge,
+    b"proxy-authenticate": _challenge,
+    b"x-accel-buffering": _text("accel_buffering", lower=True),
+    b"x-forwarded-for": _forwarded_for,
+    b"x-forwarded-host": _forwarded,
+    b"x-forwarded-server": _forwarded_server,
+    b"x-real-ip": _forwarded,
+    b"forwarded": _standard_forwarded,
+    b"accept": _accept,
+    b"sec-fetch-mode": _fetch_mode,
+    b"range": _range,
+    b"sec-websocket-key": _websocket_key,
+    b"sec-websocket-version": _websocket_version,
+    **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),
+}
+"""What each field of interest adds to Fields, from the values of all its lines."""
+
+TEXTS = frozenset(
+    (
+        b"host",
+        b"user-agent",
+        b"referer",
+        b"server",
+        b"via",
+        b"upgrade",
+        b"content-type",
+        b"content-encoding",
+        b"x-accel-buffering",
+    )
+)
+"""Fields of which reports may show the value, but not what is folded behind it."""
+
+
+def field_line(line: bytes) -> Line | None:
+    """A field line of interest, None for any other."""
+    name, colon, value = line.partition(b":")
+    wrong = CONTROL_BYTE if has_controls(line) else 0
+    if colon and name.endswith((b" ", b"\t")):
+        wrong |= SPACE_BEFORE_COLON
+    if not colon:
+        wrong |= NO_COLON
+    key = name.strip(b" \t").lower()
+    if not colon or key not in READERS:
+        return (b"", "", wrong) if wrong else None
+    return key, value.strip(b" \t").decode("latin-1"), wrong
+
+
+def has_controls(line: bytes) -> bool:
+    """Whether a line, without its end, holds bytes that no line may."""
+    return len(line.translate(None, CONTROLS)) != len(line)
+
+
+def collect(lines: list[Line], number: int) -> Fields:
+    """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
+    values: dict[bytes, list[str]] = {}
+    fields = Fields(number)
+    for name, value, wrong in lines:
+        fields.malformed |= wrong
+        if name:
+            values.setdefault(name, []).append(value)
+    for key, texts in values.items():
+        READERS[key](fields, texts)
+    fields.event_stream, fields.endless = _is_event_stream(fields), _is_endless(fields)
+    return fields
+
+
+def _is_event_stream(fields: Fields) -> bool:
+    """Lines of JSON are a file as often as a stream: with a length or a name they were there before the first was sent."""
+    is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
+    return fields.content_type in EVENT_STREAMS and not is_file
+
+
+def _is_endless(fields: Fields) -> bool:
+    kind, _, name = fields.content_type.partition("/")
+    unmeasured = kind in ("audio", "video") and not fields.has_content_length and not name.endswith(PLAYLISTS)
+    return fields.content_type in ENDLESS or unmeasured or fields.icy

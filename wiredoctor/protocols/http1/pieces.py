@@ -1,0 +1,276 @@
+"""Track how a response came piece by piece: its chunks, and the events of an event stream. Other responses are not tracked.
+
+A flight is a run of packets of one body with gaps below 5 ms, which the sender sent at once. If the sender had to wait for ACKs
+or for room in the receiver's window (core/lumps.py), the gap does not count. (A burst joins everything within two round trips,
+so over a long path it holds events that were sent one by one.)
+
+A lump is a flight that a buffer released: events after a long wait, in less time than a program needs to make them.
+"""
+
+from __future__ import annotations
+
+from wiredoctor.protocols.http1.event_streams import CodedError, Counter, counter_of, has_room
+from wiredoctor.protocols.http1.fields import Fields
+from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
+from wiredoctor.tables import MILLISECOND, NEVER, NONE
+
+GAP = 5 * MILLISECOND
+"""Packets with smaller gaps were sent together."""
+CHUNK_GAP = 10 * MILLISECOND
+"""The same for chunks, of which only the number matters."""
+LONGEST = 20 * MILLISECOND
+"""The longest lump, without gaps that do not count. That is less than 5 % of any wait before it."""
+MOST_PER_PACKET = MILLISECOND // 2
+"""With one event per packet a lump needs a shorter time per packet than this: no program makes 2,000 events a second."""
+AT_ONCE = MILLISECOND // 4
+"""FEWEST_AT_ONCE or more packets with a shorter time per packet were ready together, until their sender had to wait."""
+FEWEST_AT_ONCE = 4
+LARGE = 10
+"""A lump with this many events or more is no single step of a program."""
+LARGEST = 1024
+"""Larger chunks count as this size: the median of small chunks stays exact, and memory is bounded."""
+SHOWN = 3
+"""How many lumps are remembered with their packets."""
+EARLY = 2
+"""How many chunks of the first flight are counted."""
+
+
+class Flight:
+    """Packets of a body that came together: the first, their number and time, and the events that ended in them.
+
+    `bytes`: of content. `ticks`: how far the sender's clock advanced from packet to packet. `inside`: it ends inside an event.
+    `pause`: the packet before it and its time, if the application had been silent for long. `emptied`: that packet was small, so
+    nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far the sender's clock advanced in it; NEVER if the
+    packets do not show it.
+    """
+
+    __slots__ = (
+        *("bytes", "emptied", "events", "frame", "gap", "gap_ticks", "inside", "packets", "pause", "span", "ticks", "time"),
+    )
+
+    def __init__(self, frame: int, time: int) -> None:
+        self.frame, self.time, self.span, self.packets, self.events, self.bytes = frame, time, 0, 1, 0, 0
+        self.pause: tuple[int, int] | None = None
+        self.emptied = self.inside = False
+        self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
+
+    def took(self, tick: int) -> int:
+        """Return its duration (ns), or that by the sender's clock with this unit (0: unknown) if it is longer."""
+        return max(self.span, (self.ticks - 1) * tick)
+
+    def is_quick(self, tick: int) -> bool:
+        """Return whether it was short enough for data that was ready before."""
+        return self.span <= LONGEST and self.ticks * tick <= LONGEST
+
+    def is_lump(self, least: int, tick: int) -> bool:
+        """Return whether `least` events or more came so fast that they were ready before. The wait before it is not checked."""
+        together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
+        return self.events >= least and self.is_quick(tick) and together
+
+
+class Pieces:
+    """The pieces of one response so far.
+
+    `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
+    content. `apart`: chunks that began some time after the previous one (`began`: when the newest did). `lines`: every data
+    chunk ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are tracked. `full`: flights with
+    content.
+    Lumps after a long pause of the application: `held` is their number, `held_events` their events. `large`, `large_events`:
+    lumps with LARGE events or more. `cut`: lumps that end inside an event and are followed by another lump; `first_cut`: the same
+    for the first flight. `shown`: the first lumps.
+    """
+
+    __slots__ = (
+        *(
+            "alone",
+            "apart",
+            "before",
+            "began",
+            "counter",
+            "cut",
+            "early",
+            "events",
+            "first",
+            "first_cut",
+            "flights",
+            "frame",
+            "full",
+            "held",
+        ),
+        *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
+        *("sizes", "tick", "together"),
+    )
+
+    def __init__(self, counter: Counter | None, *, is_timed: bool = False) -> None:
+        self.counter = counter
+        self.is_timed = is_timed
+        self.sizes: dict[int, int] = {}
+        self.alone = self.apart = self.early = self.events = self.full = 0
+        self.held = self.held_events = self.large = self.large_events = self.cut = 0
+        self.lines = self.together = True
+        self.first_cut = False
+        self.frame = self.last = self.first_late = self.began = NEVER
+        self.tick = 0
+        self.first: Flight | None = None
+        self.newest = self.before = Flight(NEVER, NEVER)
+        self.settled: Flight | None = None
+        self.flights: dict[int, Flight] = {}
+        self.shown: list[Flight] = []
+
+    @property
+    def watching(self) -> bool:
+        """Whether the times of more packets matter."""
+        return self.is_timed or self.first is None or (self.together and self.early < EARLY)
+
+    @property
+    def median(self) -> int:
+        """The median chunk size, rounded down; NONE without chunks."""
+        count, passed, middle = sum(self.sizes.values()), 0, list[int]()
+        for size, number in sorted(self.sizes.items()):
+            middle += [size for place in ((count - 1) // 2, count // 2) if passed <= place < passed + number]
+            passed += number
+        return sum(middle) // 2 if count else NONE
+
+    def comes(self, frame: int, time: int) -> None:
+        """Note a packet with body."""
+        gap = max(time - self.last, 0)
+        if self.first is None:
+            self.first = self._fly(frame, time)
+        elif frame < self.frame:
+            # out of order: it is unknown which packets came together
+            self.lose()
+        elif frame > self.frame:
+            self.together = self.together and gap < CHUNK_GAP
+            if self.is_timed and gap >= GAP:
+                self._fly(frame, time)
+            else:
+                self.newest.span += gap
+                self.newest.packets += 1
+        self.frame, self.last = frame, max(self.last, time)
+
+    def _fly(self, frame: int, time: int) -> Flight:
+        flight = Flight(frame, time)
+        if self.is_timed:
+            self.before, self.newest = self.newest, flight
+            self.flights[frame] = flight
+        return flight
+
+    def waited(self, gap: int, *, if_quick: bool) -> bool:
+        """Do not count the gap before the newest packet, in which the sender and not the program waited.
+
+        `if_quick`: only if the packets before it were sent at once."""
+        flight, before = self.newest, self.newest if gap < GAP else self.before
+        if not self.is_timed or before.frame == NEVER:
+            return False
+        packets = before.packets - (flight is before)
+        span = before.span - (gap if flight is before else 0)
+        if if_quick and not (packets >= FEWEST_AT_ONCE and max(span, (before.ticks - 1) * self.tick) <= AT_ONCE * packets):
+            return False
+        if flight is before:
+            flight.span = max(span, 0)
+            return True
+        before.events += flight.events
+        before.packets += flight.packets
+        before.ticks += flight.ticks
+        before.inside = flight.inside
+        self.full -= bool(before.bytes and flight.bytes)
+        before.bytes += flight.bytes
+        self.newest = before
+        self.flights.pop(flight.frame, None)
+        return True
+
+    def ticked(self, frame: int, gap: int, ticks: int) -> None:
+        """Note how far the sender's clock advanced in the time before a packet."""
+        flight = self.newest
+        if flight.frame == frame:
+            flight.gap, flight.gap_ticks = gap, ticks
+        else:
+            flight.ticks += max(ticks, 0)
+
+    def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
+        """Note a chunk-size line. A chunk that began `flush_gap` or more before the next one was flushed on purpose."""
+        self.apart += time - self.began >= flush_gap and bool(self.sizes)
+        self.began = time
+        counted = min(size, LARGEST)
+        self.sizes[counted] = self.sizes.get(counted, 0) + 1
+        self.alone += alone
+        if self.together and self.early < EARLY:
+            self.early += 1
+
+    def content(self, data: bytes) -> None:
+        """Count content of the newest packet."""
+        if not self.is_timed or not data:
+            return
+        self.full += not self.newest.bytes
+        self.newest.bytes += len(data)
+        if self.counter is not None:
+            try:
+                found = self.counter.count(data)
+            except CodedError:
+                self._stop_counting()
+                return
+            self.newest.events += found
+            self.newest.inside = self.counter.inside
+            self.events += found
+
+    def _stop_counting(self) -> None:
+        if self.counter is not None:
+            self.counter.close()
+        self.counter = None
+
+    def lose(self) -> None:
+        """Stop tracking: bytes are missing, or out of order."""
+        self._stop_counting()
+        self.is_timed = self.together = False
+        self.flights.clear()
+
+    def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
+        """Note that the application was silent for long before this packet. `before`: the previous one and its time."""
+        flight = self.flights.get(frame)
+        if flight is not None:
+            flight.pause, flight.emptied = before, emptied
+
+    def settle(self, least: int, tick: int = 0, *, over: bool = False) -> None:
+        """Count the lumps of `least` events or more after long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
+
+        The pauses of all flights must be known. Only the newest flight can get more events, unless the body is `over`.
+        """
+        self.tick = tick
+        first = self.first
+        if over and first is not None and tick and first.gap_ticks != NEVER:
+            self.first_late = first.gap - first.gap_ticks * tick
+        for flight in self.flights.values():
+            if over or flight is not self.newest:
+                if flight.pause is not None and flight.is_lump(least, tick):
+                    self._hold(flight, least)
+                self.settled = flight
+        self.flights = {} if over or not self.flights else {self.newest.frame: self.newest}
+        if over and self.counter is not None:
+            self.counter.close()
+
+    def _hold(self, flight: Flight, least: int) -> None:
+        self.held += 1
+        self.held_events += flight.events
+        if flight.events >= LARGE:
+            self.large += 1
+            self.large_events += flight.events
+        before = self.settled
+        if before is not None and before.inside and flight.emptied and before.is_lump(least, self.tick):
+            if before is self.first:
+                self.first_cut = True
+            elif before.pause is not None:
+                self.cut += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(flight)
+
+
+def pieces_of(fields: Fields, framing: int) -> Pieces | None:
+    """Return a tracker for a response with these fields; None if its pieces do not matter."""
+    if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
+        return Pieces(counter_of(fields), is_timed=True)
+    return Pieces(None) if framing == CHUNKED else None
+
+
+def is_left_out(fields: Fields) -> bool:
+    """Return whether the events of a stream are not counted because too many other streams are being decoded."""
+    return fields.event_stream and not has_room(fields)

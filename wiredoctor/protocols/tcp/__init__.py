@@ -1,0 +1,1 @@
+"""TCP: the blocks of SACK options."""

@@ -1,0 +1,1 @@
+"""TLS: what the hello messages show before encryption begins."""

@@ -1,0 +1,1 @@
+"""The three comparisons, as text, Markdown and JSON."""

@@ -1,0 +1,209 @@
+"""What changed between two recordings: fixed, new, stayed, slower and faster; for people, as parts of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.words import count, duration, shorten
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
+
+_HEADINGS = {
+    "new": "New",
+    "stayed": "Stayed",
+    "not-seen-again": "Not seen again, which proves nothing",
+    "fixed": "Fixed",
+}
+_MOST = 10
+_MOST_PLACE = 120
+_TOLD = ("slower", "faster")
+
+
+def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
+    """The whole page. everything: every finding and endpoint. quiet: nothing of what was compared."""
+    yield Title(headline(changes))
+    for status, heading in _HEADINGS.items():
+        findings = [one for one in changes.findings if one.status == status]
+        if findings:
+            yield Heading(heading)
+            shown = findings if everything else findings[:_MOST]
+            yield from (Line(_finding(one), one.severity, _below(one)) for one in shown)
+            if left := len(findings) - len(shown):
+                yield Line(f"{left:,} more; --all shows them.")
+    yield from _endpoints(changes, everything=everything)
+    if changes.rules:
+        yield Heading("By rule")
+        yield Grid(("rule", "before", "per 100", "after", "per 100", "lost before", "lost after"), tuple(_rules(changes)))
+    if not quiet:
+        yield Heading("What was compared")
+        yield Line(_source("before", changes.before))
+        yield Line(_source("after", changes.after))
+        yield from (Line(note) for note in changes.notes)
+
+
+def headline(changes: Changes) -> str:
+    """ "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
+    numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
+    words = {"not-seen-again": "not seen again"}
+    found = (
+        ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n)
+        or "No findings, neither before nor after"
+    )
+    slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
+    times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
+    verdicts = {one.total.verdict for one in changes.endpoints}
+    quiet = "no endpoint slower or faster" if "same" in verdicts else "too few exchanges on a side to compare times"
+    return f"{found}; {', '.join(times) or (quiet if verdicts - {'unknown'} else 'no times to compare')}."
+
+
+def is_(one: EndpointChange, verdict: str) -> bool:
+    """Whether an endpoint is slower, or faster, in any way that is told."""
+    return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
+
+
+# findings
+
+
+def _finding(one: FindingChange) -> str:
+    kind = f" ({one.kind})" if one.kind else ""
+    place = shorten(" ".join(part for part in (one.server, one.request) if part), _MOST_PLACE)
+    return f"{one.rule}{kind}{f', {place}' if place else ''}"
+
+
+def _below(one: FindingChange) -> tuple[str, ...]:
+    before = _times(one.before, one.chances_before, one.of)
+    after = _times(one.after, one.chances_after, one.of)
+    lines = [f"before: {before}; after: {after}{_FREQUENCY.get(one.frequency, '')}"]
+    if one.delay_before or one.delay_after:
+        lines.append(f"time lost: {duration(one.delay_before)} before, {duration(one.delay_after)} after{_longer(one.delay)}")
+    if one.why:
+        lines.append(one.why)
+    return tuple(lines)
+
+
+_FREQUENCY = {"more-often": " (more often, and not by chance)", "less-often": " (less often, and not by chance)"}
+
+
+def _times(hits: int, chances: int | None, of: str) -> str:
+    if chances is None or of == "captures":
+        return f"{hits:,}"
+    return f"{hits:,} in {count(chances, of[:-1])}"
+
+
+def _longer(shift: Shift) -> str:
+    if shift.before is None or shift.after is None:
+        return ""
+    words = {"slower": " (longer, and not by chance)", "faster": " (shorter, and not by chance)"}
+    middle = f", each {duration(shift.before.median)} and {duration(shift.after.median)} in the middle"
+    return middle + words.get(shift.verdict, "")
+
+
+# times
+
+
+def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
+    if not changes.endpoints:
+        return
+    told = [one for one in changes.endpoints if is_(one, "slower") or is_(one, "faster")]
+    for verdict in _TOLD:
+        some = [one for one in told if is_(one, verdict)]
+        if some:
+            yield Heading(verdict.capitalize())
+            shown = some if everything else some[:_MOST]
+            yield from (Line(_place(one), None, tuple(_shifts(one, verdict))) for one in shown)
+            if left := len(some) - len(shown):
+                yield Line(f"{left:,} more; --all shows them.")
+    yield Heading("By endpoint: time from the first byte of the request to the last of the response")
+    rows = changes.endpoints if everything else changes.endpoints[:MOST_ROWS]
+    yield Grid(("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", ""), tuple(map(_endpoint, rows)))
+    if left := len(changes.endpoints) - len(rows):
+        yield Line(f"{left:,} more; --all shows them.")
+
+
+def _place(one: EndpointChange) -> str:
+    return shorten(" ".join(part for part in (one.server, one.method, one.path) if part), _MOST_PLACE)
+
+
+def _shifts(one: EndpointChange, verdict: str) -> Iterator[str]:
+    parts = {
+        "in all": one.total,
+        "of it until the server began to answer": one.server_time,
+    }
+    for name, shift in parts.items():
+        if shift.before is None or shift.after is None:
+            continue
+        if shift.verdict == verdict and shift.low is not None and shift.high is not None and shift.difference is not None:
+            yield (
+                f"{name}: {_signed(shift.difference)} in the middle, from {duration(shift.before.median)} to "
+                f"{duration(shift.after.median)} (between {_signed(shift.low)} and {_signed(shift.high)} with 99 % confidence)"
+            )
+        if shift.tail == verdict and shift.before.p95 is not None and shift.after.p95 is not None:
+            yield f"{name}, the slowest 5 %: from {duration(shift.before.p95)} on, now from {duration(shift.after.p95)} on"
+
+
+def _signed(seconds: float) -> str:
+    return f"{'+' if seconds >= 0 else ''}{duration(seconds)}"
+
+
+_WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", "faster": "faster"}
+
+
+def _endpoint(one: EndpointChange) -> tuple[str, ...]:
+    before, after = one.total.before, one.total.after
+    verdict = next((v for v in _TOLD if is_(one, v)), one.total.verdict)
+    return (
+        _place(one),
+        f"{one.exchanges_before:,}",
+        duration(before.median) if before else "",
+        duration(before.p95) if before and before.p95 is not None else "",
+        f"{one.exchanges_after:,}",
+        duration(after.median) if after else "",
+        duration(after.p95) if after and after.p95 is not None else "",
+        "" if one.total.difference is None else _signed(one.total.difference),
+        _WORDS[verdict],
+    )
+
+
+# rules and sides
+
+
+def _rules(changes: Changes) -> Iterator[tuple[str, ...]]:
+    for one in changes.rules:
+        before = _rate(one.before, changes.before, judged=one.judged_before)
+        after = _rate(one.after, changes.after, judged=one.judged_after)
+        yield (one.rule, *before, *after, *_lost(one))
+
+
+def _rate(hits: int, source: Source, *, judged: bool) -> tuple[str, str]:
+    if not judged:
+        return "not judged", ""
+    return f"{hits:,}", f"{100 * hits / source.exchanges:.3g}" if source.exchanges else ""
+
+
+def _lost(one: RuleChange) -> tuple[str, str]:
+    before, after = (duration(delay) if delay else "" for delay in (one.delay_before, one.delay_after))
+    return before, after
+
+
+def _source(name: str, source: Source) -> str:
+    files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
+    kind = "JSON report" if source.kind == "report" else "analysed"
+    lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
+    numbers = f"{count(source.connections, 'TCP connection')}, {count(source.exchanges, 'HTTP exchange')}"
+    return f"{name}: {source.name} ({kind}{files}): {numbers}, {count(source.findings, 'finding')}{lost}"
+
+
+def reached(changes: Changes, what: str) -> bool:
+    """Whether something got worse: "new" findings, those that come "more-often" or cost more, or "slower" endpoints.
+
+    Notes do not count, nor what is said of the captures themselves: nobody has to act on these.
+    """
+    if what == "slower":
+        return any(is_(one, "slower") for one in changes.endpoints)
+    serious = [one for one in changes.findings if one.severity != "note" and one.family != "capture"]
+    if what == "new":
+        return any(one.status == "new" for one in serious)
+    return any(one.frequency == "more-often" or (one.status == "stayed" and one.delay.verdict == "slower") for one in serious)

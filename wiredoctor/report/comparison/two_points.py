@@ -1,0 +1,280 @@
+"""Two recordings of one wire, for people: where packets and time were lost, and what is changed between the points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.words import count, duration, shorten
+
+if TYPE_CHECKING:
+    from wiredoctor.compare.two_points.result import (
+        Changed,
+        Clock,
+        OneSided,
+        Recording,
+        SideFinding,
+        TwoPoints,
+        Waiting,
+        Way,
+        Where,
+    )
+
+_MOST = 10
+_MOST_REQUEST = 60
+_SHOWN = 5
+_ENOUGH = 20
+"""Exchanges of which it makes sense to say what 95 % of them stay below."""
+_OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
+
+
+def page(told: TwoPoints, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
+    """The whole page. everything: every packet and finding. quiet: nothing of what was read."""
+    yield Title(headline(told))
+    if told.clock:
+        yield Heading("Clocks")
+        yield from _clock(told.clock)
+    if told.ways:
+        yield Heading("Between the points")
+        yield _ways(told.ways)
+        yield from (Line(text) for way in told.ways for text in _remarks(way))
+    if told.waiting:
+        yield Heading("Where requests wait for their responses")
+        yield _waiting(told.waiting)
+    yield from _findings(told, everything=everything)
+    if told.changed:
+        yield Heading("What is changed between the points")
+        yield from (Line(_changed(one)) for one in (told.changed if everything else told.changed[:_MOST]))
+    yield from _packets(told, everything=everything)
+    yield from _alone(told, everything=everything)
+    if not quiet:
+        yield Heading("What was compared")
+        yield from (Line(_recording(one)) for one in (told.client, told.server))
+        if told.swapped:
+            yield Line("They were named the other way round: the round trips say which point is nearer to the client.")
+        yield Line(_matched(told))
+        yield from (Line(note) for note in told.notes)
+
+
+def headline(told: TwoPoints) -> str:
+    """What a reader wants to know first."""
+    if not told.ways:
+        return "Nothing passed both points."
+    delayed = any(way.delays and way.delays.p95 for way in told.ways)
+    if told.clock and not told.clock.round_trip and not delayed and not told.packets:
+        return "These are two copies of one recording: every packet has the same time in both."
+    lost: dict[Where, int] = {way.sender: way.lost for way in told.ways}
+    total = sum(lost.values())
+    both = all(lost.values())
+    ways = " and ".join(f"{f'{n:,} ' if both else ''}on the way to the {_OTHER[sender]}" for sender, n in lost.items() if n)
+    maybe = sum(way.lost_or_not_recorded for way in told.ways)
+    unsure = f"; {count(maybe, 'more packet')} lost or not recorded" if maybe else ""
+    if not total:
+        text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
+    else:
+        text = f"{count(total, 'packet')} {'was' if total == 1 else 'were'} lost between the points, {ways}"
+    trip = f". The shortest round trip between them is {duration(told.clock.round_trip)}" if told.clock else ""
+    return f"{text}{unsure}{trip}."
+
+
+def _clock(clock: Clock) -> Iterator[Line]:
+    ahead = "ahead of" if clock.offset >= 0 else "behind"
+    drift = "Within that, their rates cannot be told apart"
+    if clock.drift is not None:
+        faster = "gains" if clock.drift > 0 else "loses"
+        drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
+    yield Line(
+        f"The clock of the server's recording is {_precise(abs(clock.offset))} {ahead} that of the client's, if packets take "
+        f"equally long both ways; half of the shortest round trip, {duration(clock.round_trip / 2)}, is how far off that can be. "
+        f"{drift}."
+    )
+    for step in clock.steps:
+        on = "on" if step.by >= 0 else "back"
+        yield Line(
+            f"One of them was set: at {step.elapsed:.6f} s of the client's, the server's went {on} by {duration(abs(step.by))}."
+        )
+
+
+def _precise(seconds: float) -> str:
+    """To the microsecond, as far as captures have it."""
+    return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
+
+
+def _ways(ways: list[Way]) -> Grid:
+    """A row for each direction; what there is none of has no column."""
+    columns = {
+        "sent": [way.sent for way in ways],
+        "arrived": [way.arrived for way in ways],
+        "lost": [way.lost for way in ways],
+        "perhaps lost": [way.lost_or_not_recorded for way in ways],
+        "not recorded": [way.not_recorded_here + way.not_recorded_there for way in ways],
+        "injected": [way.injected for way in ways],
+    }
+    numbers = {name: column for name, column in columns.items() if any(column) or name in ("sent", "arrived", "lost")}
+    rows = [
+        (f"to the {_OTHER[way.sender]}", *(f"{column[number]:,}" for column in numbers.values()), *_delays(way))
+        for number, way in enumerate(ways)
+    ]
+    return Grid(("", *numbers, "least delay", "median", "p95"), tuple(rows))
+
+
+def _delays(way: Way) -> tuple[str, ...]:
+    delays = way.delays
+    return tuple(map(duration, (delays.least, delays.median, delays.p95))) if delays else ("", "", "")
+
+
+def _remarks(way: Way) -> Iterator[str]:
+    """What the table of a direction does not say."""
+    to = f"To the {_OTHER[way.sender]}"
+    if way.retransmissions:
+        why = [
+            f"{n:,} because {text}"
+            for n, text in (
+                (way.ack_lost, "the ACK was lost between the points"),
+                (way.ack_late, "the ACK was on its way too long"),
+                (way.ack_beyond, f"the ACK was lost or late beyond the {way.sender}'s point"),
+                (way.ack_not_sent, "the ACK had not been sent yet"),
+            )
+            if n
+        ]
+        many = "" if way.needless == way.retransmissions else f"{way.needless:,} of them "
+        tail = f", {many}needlessly, as the receiver had acknowledged the data: {', '.join(why)}" if way.needless else ""
+        yield f"{to}: {count(way.retransmissions, 'retransmission')}{tail}."
+    if way.not_recorded_there:
+        them = "it" if way.not_recorded_there == 1 else "them"
+        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived, but the {_OTHER[way.sender]}'s recording lacks {them}."
+    if way.not_recorded_here:
+        yield f"{to}: {count(way.not_recorded_here, 'packet')} arrived that the {way.sender}'s recording does not have."
+    if way.injected:
+        yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}: something between the points made them."
+    if way.resegmented:
+        yield f"{to}: {count(way.resegmented, 'segment')} came split or joined (segmentation offload)."
+    if way.outside:
+        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other recording, not counted here."
+    if way.hops:
+        yield f"{to}: {count(way.hops, 'router')} on the way, as the time to live says."
+
+
+def _waiting(waiting: Waiting) -> Line:
+    seen, beyond, between = waiting.seen_by_client, waiting.beyond_server, waiting.between
+    return Line(
+        f"Of {count(waiting.exchanges, 'exchange')}, from the end of the request to the beginning of the response: "
+        f"{duration(seen.median)} in the middle as the client's point sees it, of which {duration(beyond.median)} passed at or "
+        f"beyond the server's point and {duration(between.median)} between the points.",
+        None,
+        (f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
+        if waiting.exchanges >= _ENOUGH
+        else (),
+    )
+
+
+# findings
+
+
+_SEEN = {
+    "both": "in both recordings",
+    "client": "in the client's recording only",
+    "server": "in the server's recording only",
+}
+
+
+def _findings(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not told.findings:
+        return
+    yield Heading("Findings, and where their time passed")
+    groups: dict[tuple[str, str | None, str, str], list[SideFinding]] = {}
+    for one in told.findings:
+        groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)
+    for some in groups.values():
+        for one in some if everything else some[:1]:
+            yield Line(one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
+
+
+def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
+    kind = f" ({one.kind})" if one.kind else ""
+    place = "" if one.connection is None else f", connection {one.connection}"
+    request = f", {shorten(one.request, _MOST_REQUEST)}" if one.request else ""
+    worst = f"; the worst of {alike:,} (--all shows them)" if alike > 1 else ""
+    yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
+    if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
+        yield (
+            f"from its first packet to its last, {duration(one.shares.client)} passed on the client's side, "
+            f"{duration(one.shares.between)} between the points, and {duration(one.shares.server)} on the server's side"
+        )
+    if one.lost:
+        frames = f"frame{'s' if len(one.lost) > 1 else ''} {_some(list(map(str, one.lost)), ', ')}"
+        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points meanwhile ({frames})"
+    if one.why:
+        yield one.why
+
+
+def _some(texts: list[str], comma: str) -> str:
+    more = f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
+    return f"{comma.join(texts[:_SHOWN])}{more}"
+
+
+# the rest
+
+
+def _changed(one: Changed) -> str:
+    what = f"{one.what[:1].upper()}{one.what[1:]}"
+    frames = f"frame {one.client_frame} of the client's recording, {one.server_frame} of the server's"
+    where = f"{count(one.packets, 'packet')} on {count(one.connections, 'connection')}"
+    return f"{what}, from the {one.sender}: {one.sent} becomes {one.received}: {where} ({frames})."
+
+
+def _packets(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    """Those that lie outside the other recording prove nothing, and are not shown."""
+    telling = [one for one in told.packets if one.kind != "outside"]
+    if not telling:
+        return
+    yield Heading("Packets in one recording only")
+    groups: dict[tuple[str, ...], list[OneSided]] = {}
+    for one in sorted(telling, key=lambda one: _KINDS.index(one.kind)):
+        groups.setdefault((one.recording, one.sender, one.kind, one.why), []).append(one)
+    for (recording, sender, kind, why), some in groups.items():
+        frames = [f"{one.frame} ({one.elapsed:.6f} s, {one.what})" for one in some]
+        shown = "; ".join(frames) if everything else _some(frames, "; ")
+        which = f"{count(len(some), 'packet')} from the {sender}, in the {recording}'s recording only"
+        yield Line(f"{kind.replace('-', ' ').capitalize()}: {which}: {why}", None, (f"frame {shown}",))
+
+
+_KINDS = ("lost", "injected", "not-recorded", "lost-or-not-recorded", "outside")
+
+
+def _alone(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not told.alone:
+        return
+    yield Heading("Connections in one recording only")
+    rows = told.alone if everything else told.alone[:MOST_ROWS]
+    for one in rows:
+        ends = f"{one.client} -> {one.server}"
+        yield Line(
+            f"the {one.recording}'s: connection {one.connection}, {ends}, {count(one.packets, 'packet')}, from frame {one.frame}"
+        )
+    if left := len(told.alone) - len(rows):
+        yield Line(f"{left:,} more; --all shows them.")
+
+
+def _recording(one: Recording) -> str:
+    return (
+        f"{one.point}: {one.name}: {count(one.packets, 'packet')}, {count(one.connections, 'TCP connection')}, "
+        f"{count(one.exchanges, 'HTTP exchange')}"
+    )
+
+
+def _matched(told: TwoPoints) -> str:
+    by = {"addresses": 0, "rewritten-addresses": 0, "rewritten-numbers": 0}
+    for pair in told.connections:
+        by[pair.matched_by] += 1
+    packets = sum(way.arrived for way in told.ways)
+    how = [
+        f"{n:,} by sequence numbers alone, as the addresses are rewritten"
+        if name == "rewritten-addresses"
+        else f"{n:,} by offsets"
+        for name, n in by.items()
+        if n and name != "addresses"
+    ]
+    text = f"{count(len(told.connections), 'connection')} and {count(packets, 'packet')} are in both"
+    return f"{text} ({', '.join(how)})." if how else f"{text}."

@@ -1,0 +1,81 @@
+"""Connections and exchanges as CSV, made by Polars batch by batch, because there may be a million."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from wiredoctor.report.data import rows
+from wiredoctor.report.data.csv import FORMULA, harmless
+from wiredoctor.report.ordered import Sink, Spool, in_memory
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+
+_LIST = "; "
+
+
+def write(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
+    """The names of the columns, and a line per row in order of capture and id."""
+    first = True
+
+    def text(batch: pl.DataFrame) -> bytes:
+        nonlocal first
+        flat = batch.select(_flat(batch))
+        if first:
+            out.write(flat.head(0).write_csv(line_terminator="\r\n").encode())
+            first = False
+        return flat.write_csv(include_header=False, line_terminator="\r\n").encode("utf-8", "replace")
+
+    number = rows.write_as(report, out, table, text, spool)
+    if not number:
+        out.write((",".join(names(table)) + "\r\n").encode())
+
+
+def names(table: str) -> list[str]:
+    """The columns, where there is no row to tell them."""
+    empty = pl.DataFrame(schema=rows.schema(table))
+    return empty.select(_flat(empty)).columns
+
+
+def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
+    """The columns of a line: those of JSON, where `request.method` is request_method."""
+    made: list[pl.Expr] = []
+    for name, dtype in batch.schema.items():
+        if isinstance(dtype, pl.Struct):
+            made += [_cell(pl.col(name).struct.field(inner.name), inner.dtype, f"{name}_{inner.name}") for inner in dtype.fields]
+        else:
+            made.append(_cell(pl.col(name), dtype, name))
+    return made
+
+
+def _cell(value: pl.Expr, dtype: Any, name: str) -> pl.Expr:
+    if dtype == pl.String:
+        return value.map_batches(_harmless, return_dtype=pl.String).alias(name)
+    if isinstance(dtype, pl.List):
+        return value.list.eval(_one(dtype.inner)).list.join(_LIST).alias(name)
+    if isinstance(dtype, pl.Struct):
+        return _joined(value, dtype).alias(name)
+    return value.alias(name)
+
+
+def _one(dtype: Any) -> pl.Expr:
+    """An element of a list as text; "rule: 0.2" of a stall."""
+    return _joined(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
+
+
+def _joined(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
+    """The fields of a struct that are known, "3: 0" of an exchange."""
+    fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
+    return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
+
+
+def _harmless(texts: pl.Series) -> pl.Series:
+    """Few of them need it."""
+    signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
+    needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
+    if not needs.any():
+        return texts
+    changed = pl.Series(texts.name, [harmless(t) for t in texts.filter(needs).to_list()], dtype=pl.String)
+    return texts.clone().scatter(needs.arg_true(), changed)

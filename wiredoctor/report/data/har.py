@@ -1,0 +1,143 @@
+"""The exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
+
+An entry is an exchange whose request was captured. Lines are made batch by batch and sorted in a spool, because there may be a
+million. Fields whose names begin with an underscore are wiredoctor's own, as the format allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.findings import rfc3339
+from wiredoctor.report.columns import Filtered, batches
+from wiredoctor.report.data.har_entries import COLUMNS, Bytes, Entries, all_entries
+from wiredoctor.report.data.json import Comma, ascii_text, finding
+from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
+from wiredoctor.report.packets.message_bytes import Ranges, Stored
+from wiredoctor.report.words import clean, count
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, Report
+
+BODIES = "Bodies are as they were sent: whatever secrets they hold are in this file."
+_CAPTURE = 1 << 40
+"""More than a capture has connections."""
+
+_PARTS = ("request", "response")
+
+
+def write(report: Report, out: Sink, *, bodies: bool = False, spool: Spool = in_memory) -> None:
+    """The whole archive. `bodies`: with what was sent in them."""
+    entries = Ordered(spool)
+    places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
+    stored = _stored(report, places, spool, bodies=bodies)
+    try:
+        made = all_entries(report, places, stored)
+        for name, batch in _batches(report):
+            _add(entries, made[name], batch, places[name])
+    finally:
+        stored.bytes.close()
+    number = len(entries)
+    out.write(f'{{"log": {{"version": "1.2",\n "creator": {ascii_text(_creator(report))},\n "pages": ['.encode())
+    out.write(",".join(f"\n  {ascii_text(_page(c, places[c.file]))}" for c in _once(report)).encode())
+    out.write(b'],\n "entries": [')
+    entries.write(Comma(out))
+    out.write(f'],\n "comment": {ascii_text(_comment(report, number, bodies=bodies))},\n "_wiredoctor": '.encode())
+    out.write(f"{ascii_text(_own(report))[:-1]}, ".encode() + b'"findings": [')
+    out.write(",".join(f"\n  {ascii_text(finding(one))}" for one in report.findings).encode())
+    out.write(b"]}\n}}\n")
+
+
+def _creator(report: Report) -> dict[str, str]:
+    return {"name": "wiredoctor", "version": report.version}
+
+
+def _once(report: Report) -> list[CaptureSummary]:
+    """Each capture that has a time, once."""
+    return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
+
+
+def _page(capture: CaptureSummary, place: int) -> dict[str, Any]:
+    return {
+        "startedDateTime": capture.first_time,
+        "id": f"capture_{place}",
+        "title": clean(capture.file),
+        "pageTimings": {"onContentLoad": -1, "onLoad": -1},
+    }
+
+
+def _own(report: Report) -> dict[str, Any]:
+    return {"secrets": report.secrets, "delay": report.delay, "limits": report.limits}
+
+
+def _comment(report: Report, entries: int, *, bodies: bool) -> str:
+    """What is not in the archive, and what is."""
+    said = ["A page is a capture. Times of an entry are those at the capture point."]
+    if left := report.exchange_count - entries:
+        said.append(f"{count(left, 'exchange')} left out of which no request was captured.")
+    kept = [c.file for c in report.captures if c.file in report.again]
+    if len(kept) < len(report.captures):
+        said.append("The packets were not kept: there are no header fields and no bodies.")
+    elif not report.secrets:
+        said.append("Values of header fields are masked (*), but for a few.")
+    said.append(BODIES if bodies else "Bodies are left out (--bodies).")
+    if report.secrets:
+        said.append("Nothing is masked: this file holds secrets (--show-secrets).")
+    return " ".join(said)
+
+
+def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The exchanges that have a request, some of one capture at a time, always in the same order."""
+    if report.scan_exchanges is None:
+        return
+    for batch in batches(report.scan_exchanges, COLUMNS):
+        for (name,), rows in batch.filter("has_request").partition_by("capture", maintain_order=True, as_dict=True).items():
+            yield name, rows
+
+
+def _stored(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
+    """The heads, and the bodies where they are asked for, of all exchanges."""
+    ranges = Ranges()
+    connections: dict[str, set[int]] = {}
+    for name, batch in _batches(report):
+        if isinstance(report.scan_exchanges, Filtered):
+            connections.setdefault(name, set()).update(batch.get_column("connection").unique().to_list())
+        for part in _PARTS:
+            _ask(ranges, places[name], batch, part, bodies=bodies)
+    stored = Stored(ranges, spool)
+    for name, again in report.again.items():
+        stored.fill(places[name], again, connections.get(name))
+    return Bytes(stored, frozenset(report.again), bodies=bodies)
+
+
+def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
+    """The head of each row, and with bodies behind the heads of the batch each body."""
+    numbers = batch.select(
+        stream=pl.col("connection") * 2 + (pl.col(f"{part}_message") & 1).fill_null(0),
+        start=pl.col(f"{part}_offset").fill_null(0),
+        head=pl.when(pl.col(f"{part}_offset").is_not_null()).then(pl.col(f"{part}_head_bytes")).fill_null(0),
+        end=pl.col(f"{part}_end_offset"),
+    ).with_columns(body=(pl.col("end") - pl.col("start") - pl.col("head")).fill_null(0).clip(0))
+    stream, start, head, body = (numbers.get_column(name).to_numpy() for name in ("stream", "start", "head", "body"))
+    ranges.add(capture, stream, start, head)
+    if bodies:
+        ranges.add(capture, stream, start + head, np.where(body <= limits.HAR_BODY.value, body, 0))
+
+
+def _add(entries: Ordered, made: Entries, batch: pl.DataFrame, place: int) -> None:
+    times: list[int] = []
+    text = bytearray()
+    for started, entry in made.entries(batch):
+        times.append(started)
+        text += ascii_text({"startedDateTime": rfc3339(started), **entry}).encode() + b"\n"
+    # nanoseconds since 1970 fit 64 bits until 2262 only; what is far from any year sorts at the ends
+    seconds = np.array([min(max(time // SECOND, -(1 << 62)), 1 << 62) for time in times], np.int64)
+    rest = np.array([time % SECOND for time in times], np.int64)
+    connection, exchange = (batch.get_column(name).cast(pl.Int64).to_numpy() for name in ("connection", "exchange"))
+    entries.add((seconds, rest, place * _CAPTURE + connection, exchange), bytes(text))

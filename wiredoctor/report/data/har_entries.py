@@ -1,0 +1,184 @@
+"""Entries of a HAR file, from rows of exchanges: where and when each was, and what its messages say (har_messages.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wiredoctor.report.data.har_heads import fields
+from wiredoctor.report.data.har_messages import Json, Message, Row, body_of, request, response
+from wiredoctor.report.filter import nanoseconds
+from wiredoctor.report.packets.message_bytes import Stored
+from wiredoctor.tables import BOOL, I64, TEXT
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+_OF_BOTH = (
+    *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "framing", "end_reason", "version"),
+    *("content_type", "content_encoding", "offset", "end_offset"),
+)
+COLUMNS = [
+    *("capture", "connection", "exchange", "has_request", "has_response"),
+    *(f"{part}_{name}" for part in ("request", "response") for name in _OF_BOTH),
+    *("request_method", "request_target", "request_host", "response_status", "response_reason", "interim", "interim_times"),
+]
+"""Columns of tables.EXCHANGES that an entry is made of."""
+
+_OF_CONNECTIONS = ["capture", "connection", "server", "handshake", "syn_time", "answered", "rtt_client"]
+_CONNECTION = {"connection": I64, "server": TEXT, "handshake": BOOL, "syn_time": I64, "answered": I64, "rtt_client": I64}
+
+_KINDS = {
+    "text/html": "document", "text/css": "stylesheet", "image": "image", "font": "font", "text/javascript": "script",
+    "application/javascript": "script", "text/event-stream": "eventsource",
+}  # fmt: skip
+"""Media type, or the first half of one -> what Chromium calls it (`_resourceType`); else it would take the first of a page for a
+document, and what follows for scripts."""
+
+PRECONNECTED = 1_000_000_000
+"""A connection that was established longer (ns) before its first request was not opened for it."""
+
+
+class Bytes:
+    """Heads and bodies of the rows, in the order of the batches; of captures that were `kept`."""
+
+    def __init__(self, stored: Stored, kept: Collection[str], *, bodies: bool) -> None:
+        self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
+
+    def place(self, rows: int, row: int, part: int) -> int:
+        """Where the head of a row stands among the ranges of its batch, which begins at `read`."""
+        return self.read + part * rows * (1 + self.bodies) + row
+
+    def next(self, rows: int) -> None:
+        """A batch of so many rows was read."""
+        self.read += 2 * rows * (1 + self.bodies)
+
+
+def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
+    """What makes the entries of each capture."""
+    opened: dict[str, pl.DataFrame] = {}
+    if report.scan_connections is not None:
+        answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
+        columns = [answered if name == "answered" else pl.col(name) for name in _OF_CONNECTIONS]
+        rows = report.scan_connections().select(columns).collect()
+        opened = {str(name): part for (name,), part in rows.partition_by("capture", as_dict=True, include_key=False).items()}
+    found: dict[str, dict[tuple[int, int], list[Finding]]] = {}
+    for one in report.findings:
+        if one.connection is not None and one.exchange is not None:
+            found.setdefault(one.capture, {}).setdefault((one.connection, one.exchange), []).append(one)
+    prefixes = {name: f"{place}-" if len(places) > 1 else "" for name, place in places.items()}
+    firsts = {capture.file: nanoseconds(capture.first_time) or 0 for capture in report.captures}
+    return {
+        name: Entries(
+            name, f"capture_{place}", prefixes[name], firsts[name], opened.get(name), found.get(name, {}), stored,
+            secrets=report.secrets,
+        )
+        for name, place in places.items()
+    }  # fmt: skip
+
+
+@dataclass
+class Entries:
+    """The entries of a capture: its name, the id of its page, what stands before the ids of its connections, when it began (ns
+    since 1970), its connections, and the findings by connection and exchange."""
+
+    capture: str
+    page: str
+    prefix: str
+    first: int
+    connections: pl.DataFrame | None
+    findings: Mapping[tuple[int, int], list[Finding]]
+    stored: Bytes
+    _: KW_ONLY
+    secrets: bool
+
+    def entries(self, batch: pl.DataFrame) -> Iterator[tuple[int, Json]]:
+        """When each began (ns since 1970), and the rest of it."""
+        known = pl.DataFrame(schema=_CONNECTION) if self.connections is None else self.connections
+        rows = batch.join(known, on="connection", how="left", maintain_order="left")
+        for number, row in enumerate(rows.iter_rows(named=True)):
+            yield self._entry(row, *(self._message(batch.height, number, row, part) for part in ("request", "response")))
+        self.stored.next(batch.height)
+
+    def _message(self, rows: int, number: int, row: Row, part: str) -> Message:
+        stored = self.stored
+        if self.capture not in stored.kept or row[f"{part}_offset"] is None:
+            return Message(None, None)
+        place = stored.place(rows, number, part == "response")
+        head = stored.bytes.get(place)
+        headers = None if head is None else fields(head, secrets=self.secrets)
+        return Message(headers, body_of(stored.bytes, place + rows, row, part) if stored.bodies else None)
+
+    def _entry(self, row: Row, asked: Message, answered: Message) -> tuple[int, Json]:
+        started, timings = _timings(row)
+        parts = [asked.body.comment] if asked.body and asked.body.comment else []
+        entry: Json = {
+            "pageref": self.page,
+            "time": _milliseconds(sum(max(0, value) for value in timings.values())),
+            "request": request(row, asked),
+            "response": response(row, answered, self.first, secrets=self.secrets),
+            "cache": {},
+            "timings": {name: value if value == -1 else _milliseconds(value) for name, value in timings.items()},
+            "connection": f"{self.prefix}{row['connection']}",
+            "_resourceType": _kind(row["response_content_type"]),
+            "_wiredoctor": self._own(row),
+        }
+        if address := _address(row["server"] or ""):
+            entry["serverIPAddress"] = address
+        if parts:
+            entry["comment"] = f"body of the request: {parts[0]}"
+        return self.first + started, entry
+
+    def _own(self, row: Row) -> Json:
+        found = self.findings.get((row["connection"], row["exchange"]), [])
+        return {
+            "capture": self.capture,
+            "connection": row["connection"],
+            "exchange": row["exchange"],
+            "request_frames": [row["request_frame"], row["request_last_frame"]],
+            "response_frames": [row["response_frame"], row["response_last_frame"]] if row["has_response"] else None,
+            "findings": [
+                {"rule": f.rule, "severity": f.severity, "title": f.title, "delay": f.delay, "fingerprint": f.fingerprint}
+                for f in found
+            ],
+        }
+
+
+def _timings(row: Row) -> tuple[int, dict[str, int]]:
+    """When the entry begins (ns since the capture's first packet), and the phases in ns; -1: does not apply."""
+    start, end = row["request_start"] or 0, row["request_end"]
+    end = start if end is None else max(start, end)
+    first, last = end, end
+    if row["has_response"] and row["response_start"] is not None:
+        first = max(end, row["response_start"])
+        last = max(first, first if row["response_end"] is None else row["response_end"])
+    blocked, connect = _connecting(row, start)
+    phases = {"blocked": blocked, "dns": -1, "connect": connect, "ssl": -1}
+    phases |= {"send": end - start, "wait": first - end, "receive": last - first}
+    return start - max(0, blocked) - max(0, connect), phases
+
+
+def _connecting(row: Row, start: int) -> tuple[int, int]:
+    """How long the client kept the new connection waiting, and how long it took to be opened, as the client saw it: from its
+    first SYN to the last SYN-ACK, and from the capture point to the client and back."""
+    if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:
+        return -1, -1
+    connect = max(0, min(row["answered"] - row["syn_time"] + (row["rtt_client"] or 0), start - row["syn_time"]))
+    idle = start - row["syn_time"] - connect
+    return (idle if 0 <= idle <= PRECONNECTED else -1), connect
+
+
+def _kind(media_type: str) -> str:
+    return _KINDS.get(media_type) or _KINDS.get(media_type.partition("/")[0], "fetch")
+
+
+def _milliseconds(nanoseconds: int) -> float:
+    return nanoseconds / 1_000_000
+
+
+def _address(endpoint: str) -> str:
+    """An endpoint without its port and brackets."""
+    return endpoint.rpartition(":")[0].strip("[]")

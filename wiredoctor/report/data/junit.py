@@ -1,0 +1,210 @@
+"""The findings as JUnit XML, as Jenkins and GitLab read it: a suite is a capture, a case is a rule.
+
+There is no standard; this keeps to what the schema of Jenkins' xUnit plugin, GitLab and pytest's `xunit2` have in common.
+The time of a case is what its findings cost, in seconds: waiting, not the time that a check took.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+from wiredoctor.report.coverage import Reach, reaches
+from wiredoctor.report.fail_on import Least, fails
+from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
+from wiredoctor.report.ordered import Sink
+from wiredoctor.report.terminal.sentences import (
+    SECRETS,
+    encapsulated,
+    facts,
+    failing,
+    known,
+    lacking,
+    more,
+    not_analysed,
+    reasons,
+    times,
+    unexplained,
+)
+from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.report.terminal.text import write_group
+from wiredoctor.report.words import clean
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, Finding, Report
+
+_PAPER = Paper(width=100, unicode=True)
+
+
+class _Suite:
+    """A capture: its cases, already written, and their numbers."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cases: list[str] = []
+        self.failures = self.errors = self.skipped = 0
+        self.time = 0.0
+
+    def add(self, case: str, *, failed: bool = False, skipped: bool = False, error: bool = False, time: float = 0.0) -> None:
+        self.cases.append(case)
+        self.failures += failed
+        self.skipped += skipped
+        self.errors += error
+        self.time += time
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        return {
+            "tests": str(len(self.cases)), "failures": str(self.failures), "errors": str(self.errors),
+            "skipped": str(self.skipped), "time": f"{self.time:.9f}",
+        }  # fmt: skip
+
+
+def write(
+    report: Report, out: Sink, *, fail_on: Least = "warning", selected: Collection[str] = (), unread: Iterable[str] = ()
+) -> None:
+    """The whole report. A case fails where its rule has a finding for which the command would, too, with this `fail_on` and
+    these rules `selected`. `unread`: a line for each input that could not be read. Both these and the sentences
+    in `report.incomplete` are errors."""
+    far = reaches(report)
+    findings: dict[str, dict[str, list[Finding]]] = {name: {} for name in far}
+    for one in report.findings:
+        findings.setdefault(one.capture, {}).setdefault(one.rule, []).append(one)
+    bad = {id(one) for one in report.findings if fails(one, fail_on, selected)}
+    summaries = {capture.file: capture for capture in report.captures}
+    suites: list[tuple[_Suite, CaptureSummary | None, list[str]]] = []
+    for name, rules in findings.items():
+        suite = _capture(report, name, rules, far.get(name), lambda f: id(f) in bad)
+        if (capture := summaries.get(name)) and name in far:
+            _ends(suite, report, capture, far[name], failing=fail_on == "any")
+        suites.append((suite, capture, failing(far[name]) if name in far else []))
+    if lines := [*unread, *report.incomplete]:
+        suites.append((_unread(lines), None, []))
+    out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
+
+
+def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, list[str]]]) -> str:
+    whole = _Suite("wiredoctor")
+    for suite, *_ in suites:
+        whole.cases += suite.cases
+        whole.failures += suite.failures
+        whole.errors += suite.errors
+        whole.skipped += suite.skipped
+        whole.time += suite.time
+    inner = [_suite(report, *each) for each in suites]
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    return head + _element("testsuites", {"name": "wiredoctor", **whole.numbers}, inner) + "\n"
+
+
+def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None, failed: list[str]) -> str:
+    attributes = {"name": suite.name, **suite.numbers}
+    inner = suite.cases
+    if capture is not None:
+        if capture.first_time is not None:
+            # the type of the schema knows no zone and no more than this
+            attributes["timestamp"] = capture.first_time[:19]
+        properties = {"wiredoctor": report.version, "packets": str(capture.packets), "secrets": str(report.secrets).lower()}
+        each = [_element("property", {"name": name, "value": value}) for name, value in properties.items()]
+        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, failed)))]
+    return _element("testsuite", attributes, inner)
+
+
+def _capture(
+    report: Report, name: str, rules: dict[str, list[Finding]], far: Reach | None, bad: Callable[[Finding], bool]
+) -> _Suite:
+    suite = _Suite(name)
+    healthy = set(far.healthy) if far else set[str]()
+    for rule, what in report.checked.items():
+        found = rules.get(rule, [])
+        suite_case(suite, f"wiredoctor.{what.family}", rule, found, bad, judged=bool(found) or rule in healthy)
+    for rule, found in rules.items():
+        if rule not in report.checked:
+            suite_case(suite, f"wiredoctor.{found[0].family}", rule, found, bad, judged=True)
+    return suite
+
+
+def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Reach, *, failing: bool) -> None:
+    """Adds the case of what no finding explains, where there is such; it fails only where that was asked for."""
+    alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
+    said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
+    if not said:
+        return
+    told = "\n".join([*said, *(f"not judged: {line}" for line in reasons(alone, far))])
+    inner = _text("failure", told, {"message": said[0], "type": "not-judged"}) if failing else _text("system-out", told)
+    attributes = {"classname": "wiredoctor.ends", "name": "not-judged", "time": "0.000000000", "file": suite.name}
+    suite.add(_element("testcase", attributes, [inner]), failed=failing)
+
+
+def suite_case(
+    suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
+) -> None:
+    """Adds the case of a rule."""
+    time = sum(one.delay or 0.0 for one in found)
+    attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
+    failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]
+    inner: list[str] = []
+    if not judged:
+        inner.append(_element("skipped", {"message": "the capture has nothing that this rule looks at"}))
+    if failing:
+        groups = grouped(failing)
+        worst = groups[0].worst
+        message = f"{worst.title} ({times(groups[0])})" if groups[0].count > 1 else worst.title
+        inner.append(_text("failure", _told(groups), {"message": message, "type": worst.severity}))
+    if others:
+        inner.append(_text("system-out", _told(grouped(others))))
+    suite.add(_element("testcase", attributes, inner), failed=bool(failing), skipped=not judged, time=time)
+
+
+def _unread(lines: list[str]) -> _Suite:
+    suite = _Suite("inputs that could not be read completely")
+    for line in lines:
+        error = _text("error", line, {"message": line, "type": "unreadable"})
+        suite.add(_element("testcase", {"classname": "wiredoctor.input", "name": line, "time": "0"}, [error]), error=True)
+    return suite
+
+
+def _told(groups: list[Group]) -> str:
+    """The paragraphs that the text report has, of as many groups as somebody reads."""
+    out = io.StringIO()
+    writer = Writer(out, _PAPER)
+    for number, group in enumerate(groups[:MOST_GROUPS]):
+        if number:
+            writer.blank()
+        write_group(writer, group, several=False, everything=False)
+    if left := groups[MOST_GROUPS:]:
+        out.write(f"\n{more(left)}\n")
+    return out.getvalue().rstrip("\n")
+
+
+def _closing(report: Report, capture: CaptureSummary, failed: list[str]) -> Iterator[str]:
+    """What was read, and how far that reaches. `failed`: which servers failed."""
+    if report.secrets:
+        yield SECRETS
+    yield facts(capture)
+    yield from encapsulated(capture)
+    yield from not_analysed(capture)
+    if capture.damage:
+        yield f"damaged: {capture.damage}"
+    yield from failed
+    prefix = f"{capture.file}: " if len(report.captures) > 1 else ""
+    yield from (f"limit reached: {limit}" for limit in report.limits if limit.startswith(prefix))
+    yield from (f"left out: {line}" for line in known(report))
+
+
+def _element(name: str, attributes: dict[str, str], inner: Iterable[str] = ()) -> str:
+    said = "".join(f" {key}={quoteattr(clean(value))}" for key, value in attributes.items())
+    content = "".join(f"\n{one}" for one in inner)
+    return f"<{name}{said}>{content}\n</{name}>" if content else f"<{name}{said}/>"
+
+
+def _text(name: str, text: str, attributes: dict[str, str] | None = None) -> str:
+    said = "".join(f" {key}={quoteattr(clean(value))}" for key, value in (attributes or {}).items())
+    return f"<{name}{said}>{escape(_lines(text))}</{name}>"
+
+
+def _lines(text: str) -> str:
+    """What XML 1.0 may hold (section 2.2): of control characters only the end of a line."""
+    return "\n".join(clean(line) for line in text.split("\n"))

@@ -1,0 +1,92 @@
+"""The rules as SARIF tells them (reportingDescriptor, SARIF section 3.49): a name, a sentence, a page, a level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wiredoctor.report.terminal.manual import Entry, severities, summary
+from wiredoctor.report.words import clean
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding
+
+Json = dict[str, Any]
+
+_PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
+"""A severity in the words of GitHub's code scanning (`problem.severity`)."""
+
+
+class Descriptors:
+    """The rules that a log names, in the order of the catalogue, and behind them those that are in no catalogue."""
+
+    def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
+        wanted = dict.fromkeys(named)
+        self._names = [*(name for name in rules if name in wanted), *(name for name in wanted if name not in rules)]
+        self._places = {name: place for place, name in enumerate(self._names)}
+        self._rules = rules
+
+    def index(self, name: str) -> int:
+        """The place of a rule in the list."""
+        return self._places[name]
+
+    def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
+        """The list. Of a rule that is in no catalogue its findings say what there is to say."""
+        strangers = {one.rule: one for one in findings if one.rule not in self._rules}
+        for name in self._names:
+            if name in self._rules:
+                yield _rule(self._rules[name])
+            elif name in strangers:
+                yield _stranger(strangers[name])
+            else:
+                yield {"id": clean(name)}
+
+
+def _rule(entry: Entry) -> Json:
+    worst = severities(entry.rule)[0]
+    return {
+        "id": entry.name,
+        # a name that only repeats the id is warned of (rule SARIF1001 of sarif-multitool)
+        **({"name": _pascal(entry.name)} if "-" in entry.name else {}),
+        "shortDescription": {"text": summary(entry)},
+        "fullDescription": {"text": _meaning(entry) or summary(entry)},
+        "help": {"text": clean_lines(entry.doc), "markdown": _page(entry)},
+        "defaultConfiguration": {"level": worst},
+        "properties": {"tags": [entry.family, "http", "tcp"], "problem.severity": _PROBLEM[worst]},
+    }
+
+
+def _stranger(one: Finding) -> Json:
+    return {
+        "id": clean(one.rule),
+        "shortDescription": {"text": clean(one.title)},
+        "defaultConfiguration": {"level": one.severity},
+        "properties": {"tags": [clean(one.family)], "problem.severity": _PROBLEM[one.severity]},
+    }
+
+
+def _pascal(name: str) -> str:
+    """nagle-delayed-ack -> NagleDelayedAck, as SARIF section 3.49.7 asks."""
+    return "".join(part.capitalize() for part in name.split("-"))
+
+
+def _meaning(entry: Entry) -> str:
+    """The first paragraph of the page, below its first heading."""
+    paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
+    return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
+
+
+def _page(entry: Entry) -> str:
+    """The manual page: docstrings of rules are Markdown, but for their headings."""
+    from wiredoctor.report.terminal.manual import HEADINGS
+
+    lines = [f"# {entry.name}", "", summary(entry)]
+    for line in entry.doc.partition("\n")[2].splitlines():
+        lines += [f"## {line}", ""] if line in HEADINGS else [line.removeprefix("    ")]
+    lines += [f"- [{reference.title}]({reference.url})" for reference in entry.rule.references]
+    return clean_lines("\n".join(lines))
+
+
+def clean_lines(text: str) -> str:
+    """Text of several lines, each of them safe."""
+    return "\n".join(clean(line) for line in text.expandtabs().splitlines())

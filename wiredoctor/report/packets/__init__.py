@@ -1,0 +1,1 @@
+"""Reports that show packets: annotated captures, followed streams, message heads and bodies."""

@@ -1,0 +1,85 @@
+"""The messages that users paste, what they mean on the wire, and the rules that explain them: the rows of error_messages.txt.
+
+Words that belong to one rule alone, whatever else is said, are in searches.py.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+REUSED = "reused"
+"""The case in which the request was not the first of its connection."""
+
+CAUSE = "cause"
+"""The case of rules that say why the one before them came about."""
+
+_QUOTES = "cause first"
+"""Begins the rules of a message that quotes another one."""
+
+
+_RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
+"""A rule, and its kinds in brackets."""
+
+
+class Case(NamedTuple):
+    """Rules that explain a message, the likeliest first: each with the kinds that fit ("refused, unreachable"), or "".
+
+    `when`: REUSED, CAUSE, "if ..." or "" for any other case.
+    """
+
+    when: str
+    rules: tuple[tuple[str, str], ...]
+
+
+class Message(NamedTuple):
+    """Messages that mean the same, in the notation of error_messages.txt.
+
+    software: the program or library that says so, "" if any may.
+    cases: none if wiredoctor does not judge it.
+    read: how the source was read: s, d, i, u as in error_messages.txt, "" if there is none.
+    quotes: the message quotes another one, which says more.
+    """
+
+    software: str
+    said: tuple[str, ...]
+    means: str
+    cases: tuple[Case, ...]
+    source: str
+    read: str
+    quotes: bool
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of all its rules, the likeliest first."""
+        return tuple(name for case in self.cases for name, _ in case.rules)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds that fit, by rule."""
+        return {name: kinds for case in self.cases for name, kinds in case.rules}
+
+
+@cache
+def messages() -> tuple[Message, ...]:
+    """All rows, in their order."""
+    lines = (files(__package__ or "") / "error_messages.txt").read_text("utf-8").splitlines()
+    return tuple(_row(line) for line in lines if line and not line.startswith("#"))
+
+
+def _row(line: str) -> Message:
+    software, said, means, rules, source, read = (cell.strip() for cell in line.split("|"))
+    groups = _parts(rules, ";")
+    quotes = groups[:1] == [_QUOTES]
+    return Message(software, tuple(_parts(said, ";")), means, tuple(map(_case, groups[quotes:])), source, read, quotes)
+
+
+def _case(text: str) -> Case:
+    when, _, rules = text.rpartition(":")
+    return Case(when.strip(), tuple((name, kinds) for name, kinds in _RULE.findall(rules)))
+
+
+def _parts(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]

@@ -1,0 +1,140 @@
+"""Finding the message that a pasted text has: a log line, a stack trace, the message alone."""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+from typing import NamedTuple
+
+from wiredoctor.report.terminal.error_messages import Message, messages
+
+GAP = "..."
+"""Stands for hosts, ports, paths and numbers inside a message."""
+
+MOST_WORDS = 3
+"""In a text of so many, a word that others use in passing says what it is about."""
+
+LONGEST_GAP = 300
+"""Characters of a host with its path."""
+
+SHORTEST_PIECE = 12
+"""Characters of a part of a message from which on nothing else is meant by it."""
+
+SMALL_WORDS = re.compile(
+    r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
+)
+
+_NO_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\\[nrt](?![a-z])")
+"""What terminals and JSON put between words: colors, and ends of lines."""
+_UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+"""What a browser puts into words."""
+
+_STATE_END = r"(?=[NIDVEOU-][NIUPRD-](?![\w-]))"
+"""The cookie characters of a termination state, haproxy's doc/configuration.txt section 8.5."""
+_HAPROXY = re.compile(r"haproxy|\d/-?\d+/-?\d", re.IGNORECASE)
+"""The name of haproxy, or the times of its log; in other texts four capital letters are a word."""
+_FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:[A-Z]{2,5},){0,9}[A-Z]{2,5})(?![\w-])")
+"""Envoy's response flags, behind a status or a name."""
+
+
+class _Text(NamedTuple):
+    """A pasted text: as one line, and its words between blanks."""
+
+    line: str
+    words: str
+
+    @property
+    def is_short(self) -> bool:
+        return len(SMALL_WORDS.sub("", self.words).split()) <= MOST_WORDS
+
+
+def search(text: str) -> tuple[Message, int] | None:
+    """The message in a text that says most, and how many characters it has. One that quotes another is the last resort."""
+    _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
+    return (row, size) if row else None
+
+
+def search_all(text: str) -> list[tuple[bool, int, Message]]:
+    """All messages in a text: whether it quotes no other one, how many characters it has, and its row."""
+    pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
+    return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
+
+
+def search_whole(text: str) -> Message | None:
+    """The only message of which a text is a part."""
+    part = f" {plain(text)} "
+    if len(part) < SHORTEST_PIECE + 2:
+        return None
+    found = {id(row): row for row in messages() if any(part in f" {plain(said)} " for said in row.said)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def plain(text: str) -> str:
+    """The words of a text in lower case, without any signs."""
+    return " ".join(re.findall(r"[a-z0-9]+", _UNSEEN.sub("", html.unescape(_NO_TEXT.sub(" ", text))).lower()))
+
+
+class _Sign(NamedTuple):
+    """How a message is found: a mark of error_messages.txt ("~", "=", "%", "-" for a termination state, or ""), and its text, or the
+    parts of it that have gaps between them."""
+
+    mark: str
+    parts: tuple[str, ...]
+
+
+@cache
+def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
+    """Each message with its row and its size."""
+    signs = [(row, _sign(said)) for row in messages() for said in row.said]
+    return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)
+
+
+def _sign(said: str) -> _Sign:
+    if said.endswith("--"):
+        return _Sign("-", (said,))
+    if said[0] in "=%":
+        return _Sign(said[0], (said[1:],))
+    mark = "~" if said[0] == "~" else ""
+    return _Sign(mark, tuple(part for part in map(plain, said.removeprefix("~").split(GAP)) if part))
+
+
+def _has(text: _Text, sign: _Sign) -> bool:
+    if sign.mark == "-":
+        return _has_state(text.line, sign.parts[0][:2])
+    if sign.mark == "=":
+        return re.search(rf"(?<!\w){re.escape(sign.parts[0])}(?!\w)", text.line) is not None
+    if sign.mark == "%":
+        return _has_flag(text, sign.parts[0])
+    return (sign.mark != "~" or text.is_short) and _has_parts(text.words, sign.parts)
+
+
+def _has_parts(words: str, parts: tuple[str, ...]) -> bool:
+    """Whether a text has all parts of a message, one after the other."""
+    begin = words.find(f" {parts[0]} ")
+    while begin >= 0:
+        at = begin + len(parts[0]) + 1
+        for part in parts[1:]:
+            at = words.find(f" {part} ", at, at + LONGEST_GAP + len(part) + 2)
+            if at < 0:
+                break
+            at += len(part) + 1
+        else:
+            return True
+        begin = words.find(f" {parts[0]} ", begin + 1)
+    return False
+
+
+def _has_state(text: str, state: str) -> bool:
+    for found in re.finditer(rf"(?<![\w-]){state}{_STATE_END}", text):
+        if "-" in text[found.end() : found.end() + 2] or text.strip() == text[found.start() : found.end() + 2]:
+            return True
+        if _HAPROXY.search(text):
+            return True
+    return False
+
+
+def _has_flag(text: _Text, flag: str) -> bool:
+    if text.is_short and re.search(rf"(?<![\w-]){flag}(?![\w-])", text.line):
+        return True
+    return any(flag in found.split(",") for found in _FLAGS.findall(text.line))

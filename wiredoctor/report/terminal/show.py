@@ -1,0 +1,192 @@
+"""One finding, or one connection: its ladder, its decoded heads, and what else was found there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wiredoctor.findings import printable
+from wiredoctor.report.data.json import SCHEMA_VERSION
+from wiredoctor.report.data.json import finding as finding_json
+from wiredoctor.report.ladder.build import MOST_STEPS, Ladder, of_connection, of_findings
+from wiredoctor.report.packets.heads import Head, lines_of
+from wiredoctor.report.packets.streams import spans
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+EVERY_STEP = 20_000
+"""Packets that are shown when all are asked for: more of them nobody reads."""
+
+MOST_HEADS = 6
+"""Heads that are shown with a ladder, unless all are asked for."""
+
+EVERY_HEAD = 1_000
+LONGEST = 1 << 16
+"""Bytes of a head that are shown."""
+
+_MESSAGE = ("offset", "head_bytes", "frame")
+
+
+class Asked(NamedTuple):
+    """What is to be shown: a finding, or a connection of a capture, an exchange of it, a range of frames, a span of seconds."""
+
+    finding: Finding | None
+    capture: str
+    connection: int | None
+    exchange: int | None = None
+    frames: tuple[int, int] | None = None
+    span: tuple[float, float] | None = None
+    everything: bool = False
+
+
+class Shown(NamedTuple):
+    """What there is of it. `connection`: its row (None: several, or none). `heads_left`: how many more there are."""
+
+    asked: Asked
+    ladder: Ladder
+    connection: dict[str, Any] | None
+    heads: list[Head]
+    heads_left: int
+    findings: list[Finding]
+
+
+def look(report: Report, asked: Asked) -> Shown:
+    """Reads what is asked for; the captures were kept."""
+    here = [f for f in report.findings if f.capture == asked.capture]
+    beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
+    most = EVERY_STEP if asked.everything else MOST_STEPS
+    if asked.finding is not None:
+        ladder = of_findings(report, [asked.finding], most)[0]
+    else:
+        assert asked.connection is not None
+        ladder = of_connection(
+            report, asked.capture, asked.connection, frames=asked.frames, span=asked.span, most=most, findings=beside
+        )  # fmt: skip
+    heads, left = _heads(report, asked, ladder)
+    whose = asked._replace(connection=ladder.connections[0]) if len(ladder.connections) == 1 else asked
+    return Shown(asked, ladder, connection_row(report, whose), heads, left, [f for f in beside if f is not asked.finding])
+
+
+def connection_row(report: Report, asked: Asked) -> dict[str, Any] | None:
+    """The row of the connection that is asked for."""
+    import polars as pl
+
+    if asked.connection is None or report.scan_connections is None:
+        return None
+    chosen = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
+    rows = chosen.select(pl.exclude("capture")).collect().to_dicts()
+    return rows[0] if rows else None
+
+
+def has_connection(report: Report, capture: str, connection: int) -> bool:
+    """Whether there is such a connection."""
+    if report.scan_connections is None:
+        return False
+    chosen = report.scan_connections().filter(capture=capture, connection=connection)
+    return chosen.select("connection").head(1).collect().height > 0
+
+
+def exchange_frames(report: Report, capture: str, connection: int, exchange: int) -> tuple[int, int] | None:
+    """First and last packet of an exchange; None where there is no such exchange."""
+    import polars as pl
+
+    if report.scan_exchanges is None:
+        return None
+    columns = [f"{side}_{name}" for side in ("request", "response") for name in ("frame", "last_frame")]
+    row = report.scan_exchanges().filter(capture=capture, connection=connection, exchange=exchange)
+    found = row.select(pl.min_horizontal(columns).alias("first"), pl.max_horizontal(columns).alias("last")).collect().rows()
+    return found[0] if found else None
+
+
+def _heads(report: Report, asked: Asked, ladder: Ladder) -> tuple[list[Head], int]:
+    """Return the heads that begin in packets of the ladder, of one exchange or of all, and how many more there are."""
+    import polars as pl
+
+    again = report.again.get(asked.capture)
+    if again is None or report.scan_exchanges is None or asked.connection is None or not ladder.steps:
+        return [], 0
+    exchange = asked.finding.exchange if asked.finding else asked.exchange
+    if asked.finding and exchange is None:
+        return [], 0
+    rows = report.scan_exchanges().filter(capture=asked.capture, connection=asked.connection)
+    first, last = ladder.steps[0].frame, ladder.steps[-1].frame
+    within = pl.any_horizontal(pl.col(f"{side}_frame").is_between(first, last) for side in ("request", "response"))
+    rows = rows.filter(pl.col("exchange") == exchange if exchange is not None else within)
+    columns = [f"{side}_{name}" for side in ("request", "response") for name in _MESSAGE]
+    titles = ["request_method", "request_target", "request_version", "response_version", "response_status", "response_reason"]
+    chosen = rows.select("exchange", *columns, *titles).sort("exchange").head(EVERY_HEAD + 1).collect().to_dicts()
+    known = [(row, side) for row in chosen for side in ("request", "response") if row[f"{side}_offset"] is not None]
+    known = [(row, side) for row, side in known if row[f"{side}_head_bytes"]]
+    most = EVERY_HEAD if asked.everything else MOST_HEADS
+    return _read(report, asked, known[:most]), max(len(known) - most, 0)
+
+
+def _read(report: Report, asked: Asked, known: Sequence[tuple[dict[str, Any], str]]) -> list[Head]:
+    import polars as pl
+
+    assert asked.connection is not None
+    assert report.scan_connections
+    row = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
+    client = row.select(pl.col("client_direction")).collect().item()
+    places = [_place(row, side, client) for row, side in known]
+    found = spans(report.again[asked.capture], asked.connection, set(places))
+    heads: list[Head] = []
+    for (row, side), place in zip(known, places, strict=True):
+        data, size = found[place], row[f"{side}_head_bytes"]
+        lines, more = lines_of(data, _start_line(row, side)) if data is not None else (None, 0)
+        heads.append(Head(side, row["exchange"], row[f"{side}_frame"], size, None if lines is None else tuple(lines), more))
+    return heads
+
+
+def _place(row: dict[str, Any], side: str, client: int) -> tuple[int, int, int]:
+    begin, length = row[f"{side}_offset"], min(row[f"{side}_head_bytes"], LONGEST)
+    return client if side == "request" else 1 - client, begin, begin + length
+
+
+def _start_line(row: dict[str, Any], side: str) -> str:
+    if side == "request":
+        return printable(f"{row['request_method']} {row['request_target']} {row['request_version']}")
+    return printable(f"{row['response_version']} {row['response_status']} {row['response_reason']}".rstrip())
+
+
+def as_json(shown: Shown, report: Report) -> dict[str, Any]:
+    """The same for machines: a format of its own."""
+    ladder, row = shown.ladder, shown.connection
+    connection = None
+    if row is not None:
+        names = (
+            "client",
+            "server",
+            "packets",
+            "client_bytes",
+            "server_bytes",
+            "first_frame",
+            "last_frame",
+            "protocol",
+            "exchanges",
+        )
+        connection = {"id": row["connection"], **{name: row[name] for name in names}}
+        connection |= {name: row[name] or None for name in ("closed_by", "close")}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "wiredoctor", "version": report.version},
+        "secrets": report.secrets,
+        "capture": shown.asked.capture,
+        "connection": connection,
+        "finding": None if shown.asked.finding is None else finding_json(shown.asked.finding),
+        "ladder": {
+            "client": ladder.client or None, "server": ladder.server or None, "connections": [*ladder.connections],
+            "steps": [_step(step) for step in ladder.steps], "packets_after": ladder.left_out, "missing": ladder.missing or None,
+        },
+        "heads": [{**head._asdict(), "lines": None if head.lines is None else [*head.lines]} for head in shown.heads],
+        "more_heads": shown.heads_left,
+        "also": [{"number": f.number, "rule": f.rule, "severity": f.severity, "title": f.title} for f in shown.findings],
+    }  # fmt: skip
+
+
+def _step(step: Any) -> dict[str, Any]:
+    before = step.before
+    wait = {"seconds": before.seconds, "packets_not_shown": before.left_out, "of_finding": before.of_finding,
+            "waited_for": before.waited_for, "idle": before.idle}  # fmt: skip
+    return {**step._asdict(), "notes": [*step.notes], "marks": [*step.marks], "before": wait}

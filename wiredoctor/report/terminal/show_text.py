@@ -1,0 +1,110 @@
+"""What is shown of a finding or a connection, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.ladder.draw_text import write_ladder
+from wiredoctor.report.terminal.sentences import SECRETS
+from wiredoctor.report.terminal.show import LONGEST
+from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Writer
+from wiredoctor.report.words import clean, count, duration
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding
+    from wiredoctor.report.packets.heads import Head
+    from wiredoctor.report.terminal.show import Shown
+
+
+MOST_NUMBERS = 10
+"""Of a rule, findings of the connection that are named."""
+
+
+def write(shown: Shown, writer: Writer, *, secrets: bool) -> None:
+    """The page for people."""
+    if secrets:
+        writer.paragraph((SECRETS, "bold"))
+        writer.blank()
+    finding = shown.asked.finding
+    if finding is not None:
+        _write_finding(writer, finding)
+    _write_place(writer, shown)
+    writer.blank()
+    write_ladder(writer, shown.ladder)
+    for head in shown.heads:
+        writer.blank()
+        _write_head(writer, head)
+    if shown.heads_left:
+        writer.blank()
+        writer.paragraph(f"{count(shown.heads_left, 'more head')}: --exchange shows those of one exchange, --all shows them.")
+    if finding is not None:
+        writer.blank()
+        side = f" on the {finding.side}" if finding.side else ""
+        writer.paragraph((f"What to do{side}: ", "bold"), finding.remedy, hang=2)
+    if shown.findings:
+        writer.blank()
+        writer.paragraph(("Also found on this connection" if finding else "Found on this connection", "bold"))
+        _write_others(writer, shown.findings)
+
+
+def _write_others(writer: Writer, findings: list[Finding]) -> None:
+    """A line for each rule, with the numbers of its findings and the title of the first."""
+    rules: dict[str, list[Finding]] = {}
+    for one in findings:
+        rules.setdefault(one.rule, []).append(one)
+    for same in rules.values():
+        numbers = ", ".join(str(one.number) for one in same[:MOST_NUMBERS])
+        more = f" and {len(same) - MOST_NUMBERS:,} more" if len(same) > MOST_NUMBERS else ""
+        first, lost = same[0], sum(one.delay or 0.0 for one in same)
+        delay = f", {duration(lost)}{' in all' if len(same) > 1 else ''}" if lost else ""
+        label = f"finding{'s' if len(same) > 1 else ''} {numbers}{more}: "
+        kind = (f"{first.severity} ", SEVERITY_STYLE[first.severity])
+        writer.paragraph(label, kind, f"{first.rule}{delay}. {first.title}", indent=2, hang=2)
+
+
+def _write_finding(writer: Writer, finding: Finding) -> None:
+    label = finding.severity.upper().ljust(9)
+    writer.paragraph((label, SEVERITY_STYLE[finding.severity]), (finding.title, "bold"), hang=len(label))
+    kind = f" ({finding.kind})" if finding.kind else ""
+    writer.paragraph((f"finding {finding.number}: {finding.rule}{kind}, {finding.confidence} confidence", "dim"), indent=2)
+    request = ", ".join(
+        part for part in (finding.request or "", "" if finding.status is None else f"status {finding.status}") if part
+    )
+    if request:
+        writer.paragraph((request, "dim"), indent=2, hang=2)
+    writer.blank()
+    writer.paragraph(finding.message, indent=2)
+    writer.blank()
+
+
+def _write_place(writer: Writer, shown: Shown) -> None:
+    row, ladder = shown.connection, shown.ladder
+    if row is None:
+        ends = " -> ".join(end for end in (ladder.client, ladder.server) if end)
+        which = f"Connections {', '.join(map(str, ladder.connections))}" if ladder.connections else "No connection"
+        writer.paragraph((which, "bold"), f"  {ends}" if ends else "")
+        if ladder.connections:
+            writer.paragraph(("only the packets of the proof; --connection shows all of one of them", "dim"), indent=2)
+        return
+    writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}")
+    closed = f"closed by {row['closed_by']} ({row['close'].upper()})" if row["close"] else "not closed in the capture"
+    facts = [
+        row["protocol"] if row["protocol"] != "none" else "without data", count(row["packets"], "packet"),
+        f"{count(row['client_bytes'], 'byte')} from the client, {row['server_bytes']:,} from the server",
+        count(row["exchanges"], "exchange"), closed,
+    ]  # fmt: skip
+    writer.paragraph(("; ".join(facts), "dim"), indent=2, hang=2)
+
+
+def _write_head(writer: Writer, head: Head) -> None:
+    title = f"{head.message.capitalize()} of exchange {head.exchange}"
+    writer.paragraph((title, "bold"), f"  frame {head.frame}, head of {count(head.bytes, 'byte')}")
+    if head.lines is None:
+        writer.paragraph("not all of it is in the capture", indent=2)
+        return
+    for number, line in enumerate(head.lines):
+        writer.unbroken((clean(line), "" if number else "bold"), indent=2)
+    if head.more:
+        writer.paragraph(f"and {count(head.more, 'more field')}", indent=2)
+    if head.bytes > LONGEST:
+        writer.paragraph(f"and {count(head.bytes - LONGEST, 'more byte')}", indent=2)

@@ -1,0 +1,341 @@
+"""What candidates say once it is known what lies behind a gateway: what its client never saw, and whose time it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.findings import by_kind
+from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
+
+KEY = ["connection", "exchange"]
+FRONT = ["front_connection", "front_exchange"]
+
+RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
+"""Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
+
+ACROSS_GATEWAYS = (
+    *RETRIED,
+    "slow-response",
+    "client-abort",
+    "idle-timeout-broken-promise",
+    "buffered-stream",
+    "zero-window-stall",
+)
+"""Rules of whose findings it matters what lies behind a gateway, or before it."""
+
+IN_GATEWAY = SECOND
+"""What is left of a wait without the time of the tries: from so much on the gateway itself is told to be slow. It is the shortest
+wait of `slow-response`."""
+
+
+def through_gateways(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
+    connections: pl.LazyFrame,
+) -> dict[str, Rows]:  # fmt: skip
+    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture."""
+    whole = {**found}
+    if "gateway-error" in whole:
+        whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
+    sure = tries.filter("certain")
+    if sure.height and "idle-timeout-broken-promise" in whole:
+        broken = _frame(whole["idle-timeout-broken-promise"])
+        whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
+    changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
+    if sure.height and changed:
+        frames = {name: _frame(whole[name]) for name in changed}
+        places = pl.concat([rows.select(pl.col("connection").cast(pl.Int64)) for rows in frames.values()])
+        known = _Known(sure, places["connection"].drop_nulls().unique(), closes, connections)
+        for name, rows in frames.items():
+            if name == "slow-response":
+                whole[name] = _counted_once(rows, known)
+            elif name == "client-abort":
+                whole[name] = _given_up(rows, known)
+            else:
+                whole[name] = _retried(modules[name], rows, known)
+    return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def with_pieces_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
+    """The same where `buffered-stream` is told when the body of a response at a front began behind its gateway, in the last try
+    (`earlier_frame`, `earlier_time`). `exchanges`: those of the capture."""
+    whole = {**found}
+    sure = tries.filter("certain").drop_nulls("exchange")
+    if sure.is_empty() or "buffered-stream" not in whole:
+        return whole
+    rows = _frame(whole["buffered-stream"])
+    last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)
+    mine = last.join(rows.select(pl.col(name).alias(front) for name, front in zip(KEY, FRONT, strict=True)), on=FRONT, how="semi")
+    began = exchanges.select(*KEY, "response_body_frame", "response_body_time").join(mine.lazy(), on=KEY).select(
+        *(pl.col(front).alias(name) for name, front in zip(KEY, FRONT, strict=True)),
+        pl.col("response_body_frame").alias("earlier_frame"),
+        pl.col("response_body_time").alias("earlier_time"),
+    )  # fmt: skip
+    whole["buffered-stream"] = rows.drop("earlier_frame", "earlier_time").join(
+        began.collect(), on=KEY, how="left", maintain_order="left"
+    )
+    return whole
+
+
+def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
+    """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
+    side, or that say so of themselves."""
+    whole = {**found}
+    if clients and "zero-window-stall" in whole:
+        whole["zero-window-stall"] = _held_up_behind(_frame(whole["zero-window-stall"]), clients)
+    if not clients or "client-abort" not in whole:
+        return whole
+    rows = _frame(whole["client-abort"])
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        if row["connection"] in clients and not row.get("title"):
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "addition": "This client is a gateway, which asks for others.",
+            }
+    whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    return whole
+
+
+def _held_up_behind(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
+    """Make own-pace candidates of gateways ordinary stalls: a gateway's own client waits for data that it does not read."""
+    of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
+    return rows.with_columns(
+        pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
+        pl.when(of_gateway).then("held_up").otherwise("delay").alias("delay"),
+    )
+
+
+def _frame(rows: Rows) -> pl.DataFrame:
+    return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
+
+
+def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.DataFrame:
+    """Without those of a gateway that closed without an answer and tried nothing, where its close met the request, or its
+    process never read that: then the gateway never had it."""
+    c = pl.col
+    never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
+    if "no-response" in found:
+        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
+    if not never:
+        return rows
+    own = rows.filter((c("kind") == "not-passed-on").fill_null(value=False))
+    gone = own.join(pl.concat(never), on=KEY, how="semi").select(KEY)
+    mine = pl.struct(KEY).is_in(gone.select(pl.struct(KEY)).to_series().implode())
+    return rows.filter(~(mine & (c("kind") == "not-passed-on")).fill_null(value=False))
+
+
+def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
+    """Without broken promises of a gateway that passed on the Keep-Alive field of the server behind it, as haproxy and node's
+    http-proxy do: that says nothing of the connections in front."""
+    said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
+    front = rows.select(KEY).unique().lazy().join(said, on=KEY)
+    behind = sure.lazy().select(*FRONT, *KEY).join(said, on=KEY).drop(KEY)
+    passed = front.join(behind, left_on=[*KEY, "timeout"], right_on=[*FRONT, "timeout"], how="semi").select(KEY).collect()
+    return rows.join(passed, on=KEY, how="anti", maintain_order="left")
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A try: its front, its place (no exchange: an attempt), its server, and when it was open (ns)."""
+
+    front: tuple[int, int]
+    place: tuple[int, int | None]
+    server: str
+    start: int
+    end: int | None
+    status: int | None
+    whole: bool
+    head: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An exchange at the front: who asked, when, and what came of it."""
+
+    client: str
+    asked: int | None
+    began: int | None
+    status: int | None
+    whole: bool
+
+
+class _Known:
+    """Tries near some connections: by front, and by place."""
+
+    def __init__(
+        self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
+    ) -> None:  # fmt: skip
+        c = pl.col
+        near = tries.filter(c("connection").is_in(some.implode()) | c("front_connection").is_in(some.implode()))
+        near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
+        ids = pl.concat([near["connection"], near["front_connection"]]).unique()
+        ends = connections.select("connection", "client_host", "server", "refused_time", "end")
+        at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
+            *KEY, "response_start", "response_status", "response_end_reason", "response_framing",
+            pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
+        )  # fmt: skip
+        ends = ends.filter(c("connection").is_in(ids.implode()))
+        behind = near.lazy().join(ends, on="connection", how="left").join(at, on=KEY, how="left").collect()
+        front = closes.join(near.lazy().select(FRONT).unique(), left_on=KEY, right_on=FRONT, how="semi")
+        fronts = front.join(ends, on="connection").select(
+            *KEY, "client_host", "request_end", "response_start", "response_status", "response_end_reason"
+        )
+        self.fronts = {(row["connection"], row["exchange"]): _asked(row) for row in fronts.collect().iter_rows(named=True)}
+        self.tries: dict[tuple[int, int], list[_Try]] = {}
+        self.by_place: dict[tuple[int, int | None], _Try] = {}
+        for row in behind.sort(*FRONT, "started", *KEY).iter_rows(named=True):
+            one = _try(row)
+            self.tries.setdefault(one.front, []).append(one)
+            self.by_place[one.place] = one
+
+    def at(self, row: Mapping[str, Any]) -> _Try | None:
+        """The try that a candidate speaks of."""
+        return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
+
+    def later(self, one: _Try) -> tuple[_Try, _Asked] | None:
+        """The later try that gave the client its answer, with the exchange at the front; None where the client got none."""
+        front = self.fronts.get(one.front)
+        if front is None or front.status is None or not 200 <= front.status < 500:
+            return None
+        last = self.tries[one.front][-1]
+        good = last is not one and last.start >= one.start and last.status == front.status
+        return (last, front) if good else None
+
+
+def _asked(row: Mapping[str, Any]) -> _Asked:
+    return _Asked(
+        row["client_host"], row["request_end"], row["response_start"], row["response_status"],
+        row["response_end_reason"] == "complete",
+    )  # fmt: skip
+
+
+def _try(row: Mapping[str, Any]) -> _Try:
+    attempt = row["exchange"] is None
+    whole = row["response_end_reason"] == "complete"
+    return _Try(
+        (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
+        row["started"], (row["refused_time"] or row["end"]) if attempt else row["response_start"] or row["closed"],
+        row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
+    )  # fmt: skip
+
+
+def _changed(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Rows with other values in some columns: row number -> column -> value. A column that is not there yet is made."""
+    if not changes:
+        return rows
+    made = rows
+    for name, dtype in schema.items():
+        before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)
+        values = before.cast(pl.Int64).to_list() if isinstance(before.dtype, pl.Duration) else before.to_list()
+        for number, change in changes.items():
+            if name in change:
+                values[number] = change[name]
+        made = made.with_columns(pl.Series(name, values, pl.Int64 if isinstance(before.dtype, pl.Duration) else before.dtype))
+        if isinstance(before.dtype, pl.Duration):
+            made = made.with_columns(pl.col(name).cast(before.dtype))
+    return made
+
+
+_TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), "end": pl.Int64()}
+
+
+def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
+    """Failed tries whose client got an answer from a later one; and cut responses that the gateway made look whole."""
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        one = known.at(row)
+        if one is None:
+            continue
+        later = known.later(one)
+        if later is not None and not (module.name == "truncated-response" and one.head):
+            last, front = later
+            severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
+            changes[number] = {
+                "severity": "warning" if severity == "error" else severity,
+                "delay": _took(one, last),
+                "end": max(one.start + _took(one, last), row["end"] or 0),
+                "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
+                f"{front.status}.",
+            }
+        elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
+            whole = "The gateway made it look complete: its client cannot know that something is missing."
+            changes[number] = {"addition": whole}
+    return _changed(rows, changes, _TEXT)
+
+
+def _made_whole(one: _Try, known: _Known) -> bool:
+    """The response broke off behind, and is whole in front."""
+    front = known.fronts.get(one.front)
+    return front is not None and front.whole and front.status == one.status and not one.whole
+
+
+def _took(one: _Try, last: _Try) -> int:
+    """Return how long (ns) a failed try took: until it failed, or until another one began."""
+    return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
+
+
+def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
+    """Tries that the gateway gave up, and then asked another server."""
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        one = known.at(row)
+        later = None if one is None else known.later(one)
+        if one is not None and later is not None:
+            last, front = later
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "severity": "warning", "side": "server", "delay": _took(one, last),
+                "end": max(one.start + _took(one, last), row["end"]),
+                "title": f"The gateway gave up after {after} and asked another server",
+                "addition": f"This client is a gateway, and its own client did not see it: the gateway repeated the request on "
+                f"{last.server} and answered {front.status}.",
+            }  # fmt: skip
+    return _changed(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
+
+
+def _counted_once(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
+    """Waits at a front without the time that the tries took; and those behind, with what the gateway added to them."""
+    gone: list[int] = []
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        key = (row["connection"], row["exchange"])
+        if key in known.tries:
+            tries = known.tries[key]
+            own = row["delay"] - _open(tries, row["start"], row["end"])
+            if own < IN_GATEWAY:
+                gone.append(number)
+            else:
+                servers = ", ".join(dict.fromkeys(one.server for one in tries))
+                changes[number] = {
+                    "kind": "in-gateway", "delay": own, "wait": own,
+                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
+                }  # fmt: skip
+        elif one := known.at(row):
+            front = known.fronts.get(one.front)
+            if front is not None and front.asked is not None and front.began is not None:
+                waited = front.began - front.asked
+                own = max(waited - _open(known.tries[one.front], front.asked, front.began), 0)
+                took = f", of which the gateway took {duration_text(own)}"
+                changes[number] = {"addition": f"{front.client} waited {duration_text(waited)} for it{took}."}
+    made = _changed(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
+    return made.filter(~pl.int_range(pl.len()).is_in(gone))
+
+
+def _open(tries: Sequence[_Try], start: int, end: int) -> int:
+    """Nanoseconds between these times in which one of the tries was open."""
+    covered, until = 0, start
+    for number, one in enumerate(tries):
+        following = tries[number + 1].start if number + 1 < len(tries) else end
+        first, last = max(one.start, until), min(one.end if one.end is not None else following, end)
+        if last > first:
+            covered += last - first
+            until = last
+    return covered

@@ -1,0 +1,280 @@
+"""Settling: candidates of all rules -> findings. One cause, one finding; no second is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.findings import Finding, RuleTotal
+from wiredoctor.gateways import Gateways
+from wiredoctor.limits import Met
+from wiredoctor.rule_engine import summary_columns
+from wiredoctor.rule_engine.across_tries import Behind
+from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.context import with_exchanges
+from wiredoctor.rule_engine.software import with_software
+from wiredoctor.rule_engine.stopped_reading import until_close
+from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.tables import RULE_TABLES, SECOND
+
+_REQUEST = (
+    "request_method",
+    "request_target",
+    "request_user_agent",
+    "response_status",
+    "response_server",
+)
+
+
+def settle(
+    modules: Mapping[str, RuleModule],
+    candidates: Mapping[str, Rows],
+    connections: pl.LazyFrame,
+    exchanges: pl.LazyFrame,
+    *,
+    file: str,
+    first_time: int,
+    only: Collection[str] | None = None,
+    met: Met | None = None,
+    keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
+    totals: dict[str, RuleTotal] | None = None,
+    losses: Sequence[tuple[int | None, int]] = (),
+    explains: Callable[[pl.DataFrame], object] | None = None,
+    tries: pl.DataFrame | None = None,
+    known: Gateways | None = None,
+    passed: pl.DataFrame | None = None,
+) -> list[Finding]:
+    """The findings of one capture, worst first, then by delay, then by frame.
+
+    `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
+    merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
+    `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
+    (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
+    `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
+    dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most, or is not said.
+    `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
+    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways; `passed`: which
+    Server fields they passed on, where these exchanges are not all.
+    `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
+    """
+    core = summary_columns.core(candidates, met)
+    if core.is_empty():
+        return []
+    timed = pl.col("rule").is_in([name for name, module in modules.items() if RULE_TABLES[module.tables[0]].exchange_by_time])
+    core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
+    if explains is not None:
+        explains(core)
+    behind = Behind(tries)
+    told = ~pl.col("silent").fill_null(value=False)
+    core = core.filter(told & ~pl.col("id").is_in(_explained(core, modules, behind).implode())).drop("silent")
+    core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
+    if losses:
+        core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
+    core = _without_overlaps(core.drop("until_end"))
+    if only is not None:
+        core = core.filter(pl.col("rule").is_in(list(only)))
+    before: set[int] = set()
+    if keep is not None:
+        core, told_before = keep(core)
+        if core.is_empty():
+            return []
+        causes = _causes_among(told_before, core, modules, behind)
+        core, before = pl.concat([core, causes]), {*causes["id"]}
+    if totals is not None:
+        totals |= _totals(core)
+    core = summary_columns.without_too_many(core, limits.FINDINGS, met)
+    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges, known, passed))
+    if losses:
+        core = core.with_columns(_within_losses(modules, losses))
+    parts = core.partition_by("rule", maintain_order=True)
+    from wiredoctor.rule_engine.render import tell
+
+    told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
+    return tell(told, _causes(parts, modules, behind), file, first_time, before)
+
+
+def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
+    """Return `in_loss`: whether what seems absent to a candidate may have been dropped."""
+    absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
+    return (absent & _during(losses)).alias("in_loss")
+
+
+def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
+    """Whether packets were dropped in the time of a candidate. One without times looks at all."""
+    during = [
+        pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
+        for since, until in losses[:_MOST_LOSSES]
+    ]
+    if rest := losses[_MOST_LOSSES:]:
+        during.append(pl.col("end").fill_null(rest[-1][1]) >= (rest[0][0] or 0))
+    return pl.any_horizontal(during)
+
+
+_MOST_LOSSES = 100
+"""Times that are looked at one by one; of more, all after these are one."""
+
+
+def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
+    """Return what each rule found: how much, and the seconds that it cost."""
+    sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
+    return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
+
+
+def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Adds `client`, `server` and `client_direction` of the connection; a candidate's own client and server stay."""
+    needed = core.select("connection").drop_nulls().unique()
+    known = (
+        connections.select("connection", "client", "server", "client_direction")
+        .join(needed.lazy(), on="connection", how="semi")
+        .collect()
+        .unique("connection", keep="last", maintain_order=True)
+    )
+    joined = core.join(known, on="connection", how="left", suffix="_of_connection", maintain_order="left")
+    return joined.with_columns(
+        pl.coalesce("client", "client_of_connection").alias("client"),
+        pl.coalesce("server", "server_of_connection").alias("server"),
+    ).drop("client_of_connection", "server_of_connection")
+
+
+def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Adds what a finding says of its exchange: method, target, status and the software of both sides."""
+    key = ["connection", "exchange"]
+    needed = core.select(key).drop_nulls().unique()
+    known = (
+        exchanges.select(*key, *_REQUEST)
+        .join(needed.lazy(), on=key, how="semi")
+        .collect()
+        .unique(key, keep="last", maintain_order=True)
+    )
+    return core.join(known, on=key, how="left", maintain_order="left")
+
+
+# One cause, one finding
+
+
+def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind) -> pl.Series:
+    """Ids of the candidates that give way to another, itself given way or not."""
+    by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
+    gone = [pl.Series("id", [], dtype=pl.UInt32)]
+    for rule, every in by_rule.items():
+        mine = every.filter(~pl.col("kind").is_in(modules[rule].rule.unexplained).fill_null(value=False))
+        for name, scope in modules[rule].rule.explained_by:
+            named, of_kind, kind = name.partition("/")
+            of_front = scope == "front"
+            causes = [part for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)]
+            if of_kind:
+                own = pl.col("kind") == kind if kind else pl.col("kind").is_null()
+                causes = [part.filter(own) for part in causes]
+            if causes:
+                shares = behind.of_front if of_front else _SCOPES[scope]
+                gone.append(shares(mine, pl.concat(causes))["id"])
+    return pl.concat(gone).unique()
+
+
+def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: Behind) -> list[tuple[int, int]]:
+    """(id, id of a cause) of what is reported beside its cause: the first of each rule that shares the scope; of "tries" the
+    first of each try, in the order of these."""
+    pairs: set[tuple[int, int]] = set()
+    tried: set[tuple[int, int, int]] = set()
+    for mine in parts:
+        rule = str(mine["rule"][0])
+        for name, scope in modules[rule].rule.caused_by:
+            for cause in parts:
+                named = str(cause["rule"][0])
+                asked, of_no_kind, _ = name.partition("/")
+                if named == rule or asked not in (named, modules[named].family):
+                    continue
+                causes = cause.filter(pl.col("kind").is_null()) if of_no_kind else cause
+                if scope == "until":
+                    pairs |= _until(mine, causes)
+                    continue
+                if scope == "tries":
+                    tried |= behind.causes(mine, causes)
+                    continue
+                key = _KEYS[scope]
+                first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
+                pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
+    in_order = dict.fromkeys((number, cause) for number, _, cause in sorted(tried))
+    return [*sorted(pairs), *in_order]
+
+
+def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
+    """(id, id of a cause) where a client did not read until its server closed."""
+    c, key = pl.col, _KEYS["exchange"]
+    stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
+    found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over", "end"))
+    return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
+
+
+def _causes_among(
+    told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind
+) -> pl.DataFrame:  # fmt: skip
+    """Return the candidates among `told` that caused one of `core`."""
+    if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
+        return told.clear()
+    pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)
+    fresh = {*core["id"]}
+    return told.filter(pl.col("id").is_in([cause for number, cause in pairs if number in fresh]))
+
+
+_KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}
+"""Scope -> the columns that what shares it has in common."""
+
+
+def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
+    """The candidates that share these columns with a cause; null is shared with nobody."""
+    return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
+
+
+def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The candidates of the exchange behind that of a cause."""
+    return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
+
+
+def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The candidates whose time overlaps that of a cause on the same connection.
+
+    Among the causes that begin before a candidate ends, one overlaps it when the latest end lies behind its start.
+    """
+    causes = causes.select("connection", "start", "end").drop_nulls().sort("start")
+    latest = causes.with_columns(pl.col("end").cum_max().over("connection").alias("latest")).drop("end")
+    return (
+        mine.drop_nulls(["connection", "start", "end"])
+        .sort("end")
+        .join_asof(
+            latest.rename({"start": "begun"}),
+            left_on="end",
+            right_on="begun",
+            by="connection",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
+        .filter(pl.col("latest") > pl.col("start"))
+    )
+
+
+_SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
+    "time": _same_time,
+    "previous": _previous,
+    **{scope: _same(*columns) for scope, columns in _KEYS.items()},
+}
+
+
+def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
+    """Delays cut so that no time of a connection is counted twice: what two candidates cover goes to the first."""
+    costly = (
+        core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())
+        .sort("start", "frame", "id")
+        .with_columns(pl.col("end").cum_max().shift(1).over("connection").alias("counted"))
+        .select(
+            "id",
+            (pl.col("end") - pl.max_horizontal("start", "counted")).clip(0).alias("uncounted"),
+        )
+    )
+    return (
+        core.join(costly, on="id", how="left", maintain_order="left")
+        .with_columns(pl.when(pl.col("delay").is_not_null()).then(pl.min_horizontal("delay", "uncounted")).alias("delay"))
+        .drop("uncounted")
+    )

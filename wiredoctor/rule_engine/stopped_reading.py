@@ -1,0 +1,65 @@
+"""Find responses that the server cut off after its client had stopped reading, so the server may have given up on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
+
+LEAST = SECOND
+"""Servers wait for longer before they give up on a client that does not read."""
+
+DRAINED = 5 * SECOND
+"""The longest time between the end of the stall and the server's close: the server's kernel first sends its buffered data."""
+
+
+def until_close(start: str, end: str, close: str) -> pl.Expr:
+    """Return whether a stall may be the reason for the server's close. The arguments name columns (ns)."""
+    c = pl.col
+    lasted = c(end) - c(start) >= LEAST
+    return (lasted & (c(start) < c(close)) & (c(end) >= c(close) - DRAINED)).fill_null(value=False)
+
+
+def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+    """Mark candidates of `truncated-response` that a `zero-window-stall` of the client may have caused.
+
+    They get a text that names it as a possible cause, and medium confidence."""
+    if not {"truncated-response", "zero-window-stall"} <= found.keys():
+        return found
+    stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))
+    c = pl.col
+    own = stalls.filter(c("of_client"), c("kind").is_null()).select("connection", stall_start="start", stall_end="end")
+    numbered = cut.with_row_index("number")
+    behind = (
+        numbered.filter(c("kind").is_null())
+        .join(own, on="connection")
+        .filter(until_close("stall_start", "stall_end", "end"))
+        .group_by("number")
+        .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
+    )
+    if behind.is_empty():
+        return found
+    added = {number: _addition(stalled) for number, stalled in behind.iter_rows()}
+    before = cut["addition"].to_list() if "addition" in cut.columns else [None] * cut.height
+    texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(before)]
+    surely = pl.int_range(pl.len()).is_in([*added]) & (c("confidence") == "high")
+    changed = cut.with_columns(
+        pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
+        pl.Series("addition", texts, pl.String),
+    )
+    return {**found, "truncated-response": changed}
+
+
+def _frame(rows: Rows) -> pl.DataFrame:
+    return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
+
+
+def _addition(stalled: int) -> str:
+    return (
+        f"The client had not read for {duration_text(stalled)} before that: the server may have given it up (nginx: send_timeout"
+        ", haproxy: timeout client, Apache httpd: TimeOut), or it broke off by itself."
+    )

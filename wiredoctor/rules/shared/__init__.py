@@ -1,0 +1,1 @@
+"""Measures and proofs that several rules share. No file here is a rule."""

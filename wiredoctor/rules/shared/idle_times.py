@@ -1,0 +1,287 @@
+"""After what rest the servers of a capture close connections: learned from their closes, announced, or only usual.
+
+Rules that speak of the end of connections share this: the closes of an endpoint are looked at once, for all of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from functools import partial
+
+import polars as pl
+
+from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
+from wiredoctor.rules.shared.evidence import server_closed_first
+from wiredoctor.rules.shared.idle_defaults import usual_limits
+from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, learn
+from wiredoctor.rules.shared.process_stops import NONE, REFUSED, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.tables import CLOSES, SECOND
+
+__all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Rests", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
+
+SURVIVED = 2
+SURVIVED_SHARE = 4
+"""This many requests answered after a longer idle time refute a timeout, or a fourth as many as the requests that met it."""
+LEARNED_SHARE = 2
+"""A timeout that several closes show is refuted by more than this many requests per close: processes ended, and the client has a
+pace of its own (22 per close in a recording; at most 1 for 46 real timeouts)."""
+_EVER = 1 << 62
+
+
+class Rests:
+    """How the servers of some candidates close connections, built from `closes` (see `known_rests`)."""
+
+    def __init__(
+        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
+    ) -> None:
+        ends = ends.sort("endpoint", "time", "connection")
+        self._ends = ends
+        self._known: dict[int, list[End]] = {}
+        self._said: dict[int, tuple[int | None, str]] = {
+            number: (most, server or "") for number, most, server in said.iter_rows()
+        }
+        self._used: dict[int, list[tuple[int, int]]] = {}
+        for endpoint, rest, known in used.sort("rest").iter_rows():
+            self._used.setdefault(endpoint, []).append((rest, known))
+        self._learned: dict[int, Limit | None] = {}
+        self._suspicious = suspicious(ends, syns)
+        self._syns: dict[int, list[Syn]] = {}
+        for endpoint, *syn in syns.sort("answered").iter_rows():
+            self._syns.setdefault(endpoint, []).append(Syn(*syn))
+        self._stops: dict[int, Stops] = {}
+        self._exchanges = exchanges
+
+    def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
+        """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
+        what is usual for its software; empty where nothing is known. `until` (ns): by then."""
+        learned = self.learned(endpoint, until)
+        said, server = self._said.get(connection, (None, ""))
+        if learned is not None:
+            limits = [learned]
+        elif said is not None:
+            limits = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
+        else:
+            limits = [Limit("usual", n * SECOND, n * SECOND) for n in usual_limits(server)]
+        return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
+
+    def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
+        """Return whether requests after a longer idle time were answered, so this is no timeout.
+
+        It is the pace of a client, or a habit of other servers."""
+        if limit.how == "soon":
+            return False
+        used = self._used.get(endpoint, [])
+        learned = limit.how in ("sharp", "coarse")
+        longest = (limit.high if learned else limit.low) + limit.tolerance
+        answered = sum(until is None or known <= until for _, known in used[bisect_right(used, (longest, _EVER)) :])
+        if learned:
+            return answered > LEARNED_SHARE * limit.closes
+        return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
+
+    def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
+        """Return the timeout that the closes of an endpoint show."""
+        if until is None and endpoint in self._learned:
+            return self._learned[endpoint]
+        nothing = self.stops(endpoint, until).connections
+        ends = [
+            end
+            for end in self._of(endpoint)
+            if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
+        ]
+        limit = learn(ends)
+        if until is None:
+            self._learned[endpoint] = limit
+        return limit
+
+    def stops(self, endpoint: int, until: int | None = None) -> Stops:
+        """Return when processes of an endpoint ended, as known at `until` (ns)."""
+        if endpoint not in self._suspicious:
+            return NONE
+        if until is not None:
+            ends = [end for end in self._of(endpoint) if end.known <= until]
+            return stops_of(ends, [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until])
+        if endpoint not in self._stops:
+            uses = partial(self.uses, endpoint)
+            self._stops[endpoint] = stops_of(self._of(endpoint), self._syns.get(endpoint, []), uses)
+        return self._stops[endpoint]
+
+    def stopped(self) -> dict[int, Stops]:
+        """Return all stops, by endpoint."""
+        return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
+
+    def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
+        """Drop candidates whose connections ended with their process, or late because it had stood still."""
+        if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
+            return rows
+        places = rows.select("endpoint", "connection", "final_at").iter_rows()
+        ended = [
+            number in self.stops(endpoint, final_at + TOGETHER if live else None).connections
+            for endpoint, number, final_at in places
+        ]
+        return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
+
+    def is_refused(self, endpoint: int, time: int) -> bool:
+        """Return whether the endpoint refused a SYN within a second after this time (ns)."""
+        return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
+
+    def uses(self, endpoint: int) -> Uses:
+        """Return how the connections of the endpoint were used."""
+        c = pl.col
+        rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
+            *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
+            "server_close_time",
+            (c("has_response") & (c("response_status") >= 200)).fill_null(value=False).alias("answered"),
+            c("server_close_frame").is_not_null().alias("closed"),
+        )
+        return Uses(rows.collect())
+
+    def _of(self, endpoint: int) -> list[End]:
+        """Return the closes of the endpoint in the order of their times."""
+        if endpoint not in self._known:
+            rows = self._ends.filter(pl.col("endpoint") == endpoint).drop("endpoint")
+            self._known[endpoint] = [End(*end) for end in rows.iter_rows()]
+        return self._known[endpoint]
+
+    def announced(self, connection: int) -> int | None:
+        """Return the idle timeout (s) that the last response on a connection announced."""
+        return self._said.get(connection, (None, ""))[0]
+
+    def server(self, connection: int) -> str:
+        """Return the last Server field on a connection."""
+        return self._said.get(connection, (None, ""))[1]
+
+    def others(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
+        """Return the idle times (ns) of other connections that the server closed at the same moment.
+
+        0 stands for a connection with a request or response in progress. Connections that followed one another do not count:
+        one that was first used after the other was closed, or that was closed before `since` (ns), the beginning of this one.
+        """
+        ends = self._of(endpoint)
+        first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
+        last = bisect_right(ends, time + TOGETHER, key=_time)
+        near = (
+            end
+            for end in ends[first:last]
+            if end.connection != connection and end.sort != "open" and end.time - max(end.rest or 0, end.waited or 0) <= time
+        )
+        return [end.rest or 0 for end in near if until is None or end.known <= until]
+
+
+def _time(end: End) -> int:
+    return end.time
+
+
+def nothing_known() -> Rests:
+    """Return knowledge of no closes. Not created on import: nothing may run in Polars before processes are forked."""
+    ends = pl.DataFrame(schema=_ENDS)
+    said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
+    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
+    return Rests(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
+
+
+_ENDS = {
+    **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
+    **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
+    "sort": pl.String(),
+    **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
+}
+"""The columns of End, after `endpoint`."""
+
+_SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
+"""The columns of Syn, after `endpoint`."""
+
+
+def known_rests(
+    closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
+) -> Rests:  # fmt: skip
+    """Collect all closes of the endpoints of these candidates, and the SYNs to them among `connections`."""
+    frames = [rows.select("endpoint", "connection") for rows in candidates]
+    if not frames:
+        return nothing_known()
+    wanted = pl.concat(frames).unique().drop_nulls()
+    theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
+    said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
+    syns = pl.LazyFrame(schema=_SYNS) if connections is None else _syns(connections, wanted)
+    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs), syns]), exchanges=closes)
+
+
+def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
+    """Return the answered SYNs of endpoints that refused one."""
+    c = pl.col
+    answered = pl.coalesce("refused_time", "newest_answer_time")
+    syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
+    named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
+    refused = syns.filter(c("refused_time").is_not_null()).select("server").unique()
+    return (
+        syns.select(
+            "server",
+            c("syn_time").alias("time"),
+            answered.alias("answered"),
+            c("refused_time").is_not_null().alias("refused"),
+            pl.coalesce("refused_frame", "newest_answer_frame").alias("frame"),
+        )
+        .join(refused, on="server", how="semi")
+        .join(named, on="server")
+        .select(*_SYNS)
+    )
+
+
+def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row per connection that the server closed first although both sides had left it open."""
+    c = pl.col
+    flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
+    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
+    asked = c("request_end_reason") == "complete"
+    final = c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
+    whole = final & asked & (c("response_end_reason") == "complete") & c("response_framing").is_in(SELF_FRAMED)
+    idle = whole & c("persistent") & c("last_on_connection") & (c("server_close_time") >= c("response_start"))
+    open_before = ~final & ~c("previous_announced_close") & ~c("upgraded")
+    met = open_before & (c("server_close_ack") > c("request_offset"))
+    unaware = open_before & (c("server_close_ack") <= c("request_offset")) & c("previous_end").is_not_null()
+    broken = final & c("response_end_reason").is_in(["fin", "rst"]) & c("response_framing").is_in(["content-length", "chunked"])
+    stream = final & (c("response_framing") == "close-delimited") & c("response_content_type").is_in(ENDLESS)
+    tunnel = c("upgraded") | stream
+    since = pl.when(idle).then("response_end").otherwise("previous_end")
+    rest = c("server_close_time") - since
+    first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
+    sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
+    return (
+        rows.filter((idle | met | unaware | broken | tunnel).fill_null(value=False) & first)
+        .select(
+            "endpoint",
+            c("server_close_time").alias("time"),
+            # of a pipeline, or of a response under way, there was none
+            pl.when((rest >= 0) | idle).then(rest.clip(0)).alias("rest"),
+            "connection",
+            c("final_at").alias("known"),
+            (idle | unaware).fill_null(value=False).alias("teaches"),
+            (met & (c("server_close_rst") == 1)).fill_null(value=False).alias("reset"),
+            sort.when(tunnel).then(pl.lit("open")).otherwise(pl.lit("broken")).alias("sort"),
+            pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
+            pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),
+            c("server_close_frame").alias("frame"),
+            "exchange",
+        )
+        .sort("connection", "exchange")
+        .unique("connection", keep="first", maintain_order=True)
+        .drop("exchange")
+    )
+
+
+def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the idle times after which a request was answered: `endpoint`, `rest` as the server saw it, when it is known."""
+    c = pl.col
+    rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
+    rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
+    return rows.select("endpoint", rest.alias("rest"), c("final_at").alias("known"))
+
+
+def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the announced timeout and the software of the last response on each connection."""
+    c = pl.col
+    rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
+    server = c("response_server").cast(pl.String)
+    return rows.group_by("connection").agg(
+        c("response_keep_alive_timeout").last().alias("said"), server.filter(server != "").last().alias("software")
+    )

@@ -1,0 +1,303 @@
+"""Find when a process of a server ended: closes at one moment that no idle timeout explains. All rules about closes share this.
+
+The steps: leave out closes right after responses; find possible stops by their packets; learn idle timeouts from all other
+closes; and drop stops that these timeouts explain. No step changes an earlier one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, closes_soon, learn
+from wiredoctor.tables import MILLISECOND, SECOND
+
+SPREAD = 100 * MILLISECOND
+"""Idle times that differ by less (ns) may belong to one timeout and to requests that came together."""
+REFUSED = SECOND
+"""A SYN is refused within this time (ns) after a stop if no other process takes over."""
+LAIN = 1_500 * MILLISECOND
+"""A request that waited for longer (ns) did not meet the timeout that closed other connections."""
+STRAGGLERS = 500 * MILLISECOND
+"""Processes of one server end within this time (ns) of one another."""
+AGAIN = SECOND
+"""Closes this soon (ns) after a stop belong to it."""
+CLOSER = 4
+"""If the responses of two connections ended this many times as far apart as the closes, they did not cause the closes."""
+APART = 5 * MILLISECOND
+"""And at least this far apart (ns): one process closes several connections in less time."""
+
+
+class Syn(NamedTuple):
+    """A SYN to an endpoint: when it and its answer passed (ns), whether that refused it, and the packet of the answer."""
+
+    time: int
+    answered: int
+    refused: bool
+    frame: int
+
+
+class Stop(NamedTuple):
+    """A stop of an endpoint: how it is known (`form`), its first and last close (ns), the closes of idle connections, how many
+    requests were lost and responses or tunnels cut off, and the refused SYNs.
+
+    `form`: a (three idle times or more, and the longest is more than twice the shortest), b (two, and a SYN was refused within a
+    second), c (one, and it cut off an exchange at the same moment), d (one, and the next SYN was refused), e (three that are
+    closer together, and no older connection is used again), f (two, no older connection is used again, and neither a timeout nor
+    their responses explain the closes).
+    """
+
+    form: str
+    start: int
+    end: int
+    resting: tuple[End, ...]
+    lost: int = 0
+    cut: int = 0
+    refused: tuple[Syn, ...] = ()
+
+
+class Stops(NamedTuple):
+    """The stops of an endpoint in order, and the connections that it closed late because its process had stood still."""
+
+    stops: tuple[Stop, ...] = ()
+    late: frozenset[int] = frozenset()
+
+    def at(self, time: int) -> Stop | None:
+        """Return the stop that a close at this time (ns) belongs to, if any."""
+        return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
+
+    @property
+    def connections(self) -> set[int]:
+        """The idle connections whose closes teach no timeout."""
+        return {end.connection for stop in self.stops for end in stop.resting} | self.late
+
+
+NONE = Stops()
+
+
+class Uses(NamedTuple):
+    """The exchanges of an endpoint: `connection`, `request_start`, `response_end`, `previous_end`, whether there is a response
+    (`answered`), whether the server closed (`closed`), and until when the exchange was watched (`final_at`)."""
+
+    rows: pl.DataFrame
+
+
+def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
+    """Return the endpoints that may have stopped: a cheap check of all closes, sorted by `endpoint` and `time`."""
+    c = pl.col
+    if ends.is_empty():
+        return set()
+    apart = (c("endpoint") != c("endpoint").shift(1)) | (c("time") - c("time").shift(1) > TOGETHER)
+    moments = (
+        ends.select("endpoint", "time", "rest", "teaches", apart.fill_null(value=True).cum_sum().alias("moment"))
+        .group_by("moment", maintain_order=True)
+        .agg(
+            c("endpoint").first(),
+            c("time").first(),
+            c("teaches").sum().alias("resting"),
+            (~c("teaches")).any().alias("others"),
+            (c("rest").filter("teaches").max() - c("rest").filter("teaches").min()).alias("spread"),
+        )
+        .filter(c("resting") > 0)
+    )
+    refused = moments.join(syns.filter("refused").select("endpoint", "answered"), on="endpoint").filter(
+        c("answered") >= c("time")
+    )
+    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | (c("spread") > APART) | c("others"))
+    return {*several["endpoint"], *refused["endpoint"]}
+
+
+def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
+    """Find the stops of one endpoint from its closes and the SYNs to it, both ordered by time.
+
+    `uses` is called if the rest of the capture has to decide."""
+    soon = closes_soon([end for end in ends if end.sort != "open"])
+    counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
+    moments = _moments(counting)
+    forms = [_form(moment, syns) for moment in moments]
+    swept = [number for number, moment in enumerate(moments) if forms[number] is None and _is_close(moment)]
+    if len(swept) == 1 and uses is not None and _is_last(moments[swept[0]], uses()):
+        forms[swept[0]] = "e"
+    one = _lone(moments)
+    if one is not None and forms[one] is None and uses is not None and _is_unexplained(moments[one], uses()):
+        forms[one] = "f"
+    if not any(forms):
+        return NONE
+    inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
+    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"])
+    stops: list[Stop] = []
+    late: set[int] = set()
+    for form, moment in zip(forms, moments, strict=True):
+        if form is None:
+            continue
+        if not _is_due(form, moment, limit):
+            stops.append(_stop(form, moment, syns))
+        elif any(end.waited is not None and end.waited >= SECOND for end in moment):
+            late |= {end.connection for end in moment}
+    whole = [_with_stragglers(stop, counting, inside, limit) for stop in stops]
+    return Stops(tuple(_joined(whole)), frozenset(late))
+
+
+def _moments(ends: Iterable[End]) -> list[list[End]]:
+    """Group closes that follow one another at once."""
+    moments: list[list[End]] = []
+    for end in ends:
+        if not moments or end.time - moments[-1][-1].time > TOGETHER:
+            moments.append([])
+        moments[-1].append(end)
+    return moments
+
+
+def _rests(moment: Iterable[End]) -> list[int]:
+    """Return the sorted idle times of connections without a request in progress."""
+    return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
+
+
+def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
+    """Return the form of a stop that closes of one moment and SYNs show, or None."""
+    rests = _rests(moment)
+    if not rests:
+        return None
+    start, end = moment[0].time, moment[-1].time
+    if len(rests) > 2 and rests[-1] - rests[0] > SPREAD and 2 * rests[0] < rests[-1]:
+        return "a"
+    if len(rests) > 1 and any(syn.refused and start <= syn.answered <= end + REFUSED for syn in syns):
+        return "b"
+    if any(_is_under_way(one, rests[0]) for one in moment):
+        return "c"
+    following = bisect_left(syns, start, key=_answered)
+    return "d" if following < len(syns) and syns[following].refused else None
+
+
+def _is_under_way(end: End, shortest: int) -> bool:
+    """Return whether a close ended an exchange that no timeout would have ended.
+
+    A request may have met the timeout that closed all the others."""
+    if end.sort in ("broken", "open"):
+        return True
+    if end.sort != "met" or end.waited is None:
+        return False
+    return end.waited > LAIN or end.rest is None or 2 * (end.rest - end.waited) < shortest
+
+
+def _is_close(moment: list[End]) -> bool:
+    """Return whether a server that checks its connections only now and then would close like this."""
+    rests = _rests(moment)
+    return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
+
+
+def _is_last(moment: list[End], uses: Uses) -> bool:
+    """Return whether no older connection is used again, and a later one stays idle as long without a close."""
+    c = pl.col
+    start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
+    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
+    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+        return False
+    used = c("answered") & (c("request_start") - c("previous_end") >= shortest)
+    rests = ~c("closed") & (c("final_at") - c("response_end") >= shortest)
+    return not rows.filter((c("first") > end) & (used | rests).fill_null(value=False)).is_empty()
+
+
+def _lone(moments: list[list[End]]) -> int | None:
+    """The one moment at which the server closed connections that rested, where those were closed at one time, and their
+    responses had ended at others."""
+    closing = [number for number, moment in enumerate(moments) if _rests(moment)]
+    if len(closing) != 1:
+        return None
+    resting = sorted((end.rest, end.time) for end in moments[closing[0]] if end.teaches and end.rest is not None)
+    (shortest, first), (longest, last) = resting[0], resting[-1]
+    apart = longest - shortest > max(APART, CLOSER * abs(last - first))
+    return closing[0] if apart and shortest > AT_ONCE else None
+
+
+def _is_unexplained(moment: list[End], uses: Uses) -> bool:
+    """Whether nothing that was open before goes on, and these rests show no limit, coarse ones included: the shortest is shorter
+    than any, or a connection rested for much longer and lived."""
+    c = pl.col
+    start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
+    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
+    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+        return False
+    if rested[0] < EARLIEST:
+        return True
+    longest = max(2 * rested[0], rested[-1]) + NEAR
+    used = c("answered") & (c("request_start") - c("previous_end") > longest)
+    rests = ~c("closed") & (c("final_at") - c("response_end") > longest)
+    return not rows.filter((used | rests).fill_null(value=False)).is_empty()
+
+
+def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
+    """Return whether a timeout had passed on all closed connections, so nothing ended."""
+    said = max((end.said for end in moment if end.said is not None), default=None)
+    known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
+    known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
+    rests = _rests(moment) + [end.rest for end in moment if end.sort == "met" and end.rest is not None]
+    if form in ("b", "d"):
+        return any(all(one.has(rest) for rest in rests) for one in known)
+    return any(one.how != "coarse" and all(rest >= one.low - one.tolerance for rest in rests) for one in known)
+
+
+def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
+    start, end = moment[0].time, moment[-1].time
+    return Stop(
+        form,
+        start,
+        end,
+        tuple(one for one in moment if one.teaches),
+        sum(one.sort in ("met", "unaware") for one in moment),
+        sum(one.sort in ("broken", "open") for one in moment),
+        tuple(_refused(syns[bisect_left(syns, start, key=_answered) :], end + REFUSED)),
+    )
+
+
+def _refused(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
+    """Yield the SYNs that were refused by that time, or before another one was accepted."""
+    accepted = False
+    for syn in syns:
+        if syn.refused and (not accepted or syn.answered <= until):
+            yield syn
+        accepted |= not syn.refused
+
+
+def _answered(syn: Syn) -> int:
+    return syn.answered
+
+
+def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
+    """Add the connections that other processes closed a little earlier or later."""
+    some = [
+        end
+        for end in ends
+        if end.teaches
+        and end.rest is not None
+        and end.connection not in inside
+        and stop.start - STRAGGLERS <= end.time <= stop.end + STRAGGLERS
+        and not (limit is not None and limit.has(end.rest))
+        and not (end.said is not None and end.rest >= end.said * SECOND - AT_ONCE)
+    ]
+    inside |= {end.connection for end in some}
+    resting = sorted((*stop.resting, *some), key=lambda end: end.time)
+    lost = stop.lost + sum(end.sort == "unaware" for end in some)
+    times = [stop.start, stop.end, *(end.time for end in some)]
+    return stop._replace(start=min(times), end=max(times), resting=tuple(resting), lost=lost)
+
+
+def _joined(stops: Iterable[Stop]) -> list[Stop]:
+    """Merge stops that follow one another soon: the processes of a server end one after the other."""
+    joined: list[Stop] = []
+    for stop in sorted(stops, key=lambda one: one.start):
+        before = joined[-1] if joined else None
+        if before is None or stop.start - before.end > AGAIN:
+            joined.append(stop)
+            continue
+        joined[-1] = before._replace(
+            end=max(before.end, stop.end),
+            resting=(*before.resting, *stop.resting),
+            lost=before.lost + stop.lost,
+            cut=before.cut + stop.cut,
+            refused=(*before.refused, *(syn for syn in stop.refused if syn not in before.refused)),
+        )
+    return joined
