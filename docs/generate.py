@@ -99,7 +99,8 @@ MESSAGES_HEAD = """\
 
 What programs say of a fault, and the rules that explain it. `wiredoctor explain` finds a message alone or inside a line of a log:
 case, quotation marks, punctuation and white space do not count, and the message that says most wins. It says what decides between
-rules, and prints the page of the first. This page is made from `wiredoctor/report/terminal/error_messages.txt`, where a row is a line.
+rules, and prints the page of the first. This page is made from `wiredoctor/report/terminal/error_messages.txt`, where a row is a
+line.
 
 - `...` stands for a host, a port, a path or a number.
 - Of a termination state of haproxy the first two characters count, with case.

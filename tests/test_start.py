@@ -31,9 +31,12 @@ RARE = {
     "packets off the fast path": ["wiredoctor.protocols.ip.fragments", "scapy"],
     "gateways": ["wiredoctor.gateways.pairs", "wiredoctor.gateways.edges"],
     "another command": [
-        f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
+        f"wiredoctor.cli.commands.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
     ],
-    "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
+    "another report": [
+        *(f"wiredoctor.report.terminal.{name}" for name in ("text", "markdown", "manual")),
+        *(f"wiredoctor.report.data.{name}" for name in ("rows", "json_schema")),
+    ],
     "a second process": ["wiredoctor.engine.processes", "multiprocessing.pool", "concurrent.futures"],
     "conversion of parameters": ["pydantic"],
     "other ways to hand over tables": ["pandas", "pyarrow"],

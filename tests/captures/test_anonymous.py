@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.extract.rewriting import SEED, said, words
 from tests.captures.papers import PATHS, read
 from tests.captures.reports import report_of
+from tests.extract.rewriting import SEED, said, words
 from wiredoctor.extract.anonymize import Packet, anonymized
 from wiredoctor.extract.anonymize.checked import write
 from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT

@@ -97,7 +97,7 @@ def test_an_extract_that_finds_no_room_in_the_temporary_folder(monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(extracting, "write", full)
+    monkeypatch.setattr(minimize, "write", full)
     done = real("extract", CAPTURE, "--finding", "1", "-o", tmp_path / "x.pcapng")
     assert done.exit_code == 2
     assert "no room for temporary files (TMPDIR names another folder): " in done.stderr

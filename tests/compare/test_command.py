@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from tests.compare.recordings import CAPTURES, Packet, read, write
 from tests.compare.test_proxies import answer, get, said
 from wiredoctor.cli.app import application
-from wiredoctor.compare.before_after import result as compared
-from wiredoctor.compare.proxy import result as compared
-from wiredoctor.compare.two_points import result as compared
+from wiredoctor.compare.before_after import result as before_after
+from wiredoctor.compare.proxy import result as proxy
+from wiredoctor.compare.two_points import result as two_points
 
 NAGLE, FIXED = CAPTURES / "client-body-pieces.pcap", CAPTURES / "client-two-sends-nodelay.pcap"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pages" / "compare.md"
@@ -162,14 +162,25 @@ def test_a_report_is_no_capture(run: Callable[..., Result], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("heading", "classes"),
     [
-        ("JSON of before and after", (compared.Changes, compared.FindingChange, compared.EndpointChange, compared.RuleChange)),
-        ("JSON of before and after", (compared.Source, compared.Shift, compared.Spread)),
+        (
+            "JSON of before and after",
+            (before_after.Changes, before_after.FindingChange, before_after.EndpointChange, before_after.RuleChange),
+        ),
+        ("JSON of before and after", (before_after.Source, before_after.Shift, before_after.Spread)),
         (
             "JSON of two points",
-            (sides.TwoPoints, sides.Recording, sides.Clock, sides.Step, sides.Way, sides.Delays, sides.OneSided),
+            (
+                two_points.TwoPoints,
+                two_points.Recording,
+                two_points.Clock,
+                two_points.Step,
+                two_points.Way,
+                two_points.Delays,
+                two_points.OneSided,
+            ),
         ),
-        ("JSON of two points", (sides.Changed, sides.Shares, sides.SideFinding, sides.Waiting)),
-        ("JSON of a proxy", (proxied.Proxied, proxied.Side, proxied.Rewritten, proxied.OwnAnswer)),
+        ("JSON of two points", (two_points.Changed, two_points.Shares, two_points.SideFinding, two_points.Waiting)),
+        ("JSON of a proxy", (proxy.Proxied, proxy.Side, proxy.Rewritten, proxy.OwnAnswer)),
     ],
 )
 def test_the_page_names_every_key(heading: str, classes: tuple[Any, ...]) -> None:

@@ -13,11 +13,11 @@ import dpkt
 import pytest
 
 import wiredoctor
-from tests.extract.rewriting import made_anonymous, said
 from tests.captures.papers import CAPTURES
 from tests.decode.packets import ethernet, ipv4
 from tests.decode.rare import gre
 from tests.decode.udp import udp, vxlan
+from tests.extract.rewriting import made_anonymous, said
 from tests.ladders import to_pcap
 from tests.pipeline.planting import MARK, planted
 from tests.pipeline.test_secrets import in_places, speaking

@@ -14,8 +14,8 @@ from random import Random
 import dpkt
 import pytest
 
-from tests.extract.rewriting import made_anonymous
 from tests.decode.packets import ethernet, tcp
+from tests.extract.rewriting import made_anonymous
 from wiredoctor.extract.anonymize.names import Tokens
 
 LETTERS, DIGITS = b"bcdfghjkmnpqrtvwxz", b"23456789"

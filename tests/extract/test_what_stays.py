@@ -11,10 +11,10 @@ import pytest
 
 import wiredoctor
 from tests import icmp
-from tests.extract.rewriting import made_anonymous, said
 from tests.captures.papers import CAPTURES
 from tests.core.feeding import tables
 from tests.decode.packets import ethernet, ipv4, tcp
+from tests.extract.rewriting import made_anonymous, said
 from wiredoctor.extract.anonymize import bodies, encrypted
 from wiredoctor.extract.anonymize.heads import Heads
 from wiredoctor.extract.anonymize.names import Tokens

@@ -51,7 +51,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback()(common)
     for name in words[:1] if single else COMMANDS:
-        command = getattr(import_module(f"wiredoctor.cli.{name}"), name)
+        command = getattr(import_module(f"wiredoctor.cli.commands.{name}"), name)
         app.command(short_help=COMMANDS[name])(guarded(command))
     return app
 

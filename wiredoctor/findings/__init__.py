@@ -1,6 +1,6 @@
 """What a rule is, what a finding is, and what a report holds: the nouns between analysis and telling.
 
-Rules and reports import this part, `masking` and `tables`, nothing else of the package but `durations`.
+Rules and reports import this package, `text` and `tables`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A live capture: what one process writes, this one reads and analyzes as it comes, with the same core as a file.
 
 It ends as a file does: the report is what `analyze` says of what was written. Until then findings are told as soon as nothing
-that may come can change them (`certain`).
+that may come can change them (`finality`).
 """
 
 from __future__ import annotations

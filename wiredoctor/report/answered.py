@@ -1,6 +1,6 @@
-"""What the answers of answers.py hold, as types: the tools of `wiredoctor mcp` publish them as schemas.
+"""What the answers of mcp/answers.py hold, as types: the tools of `wiredoctor mcp` publish them as schemas.
 
-pydantic reads them, which the command line has no use for: answers.py imports them for type checkers only. It also reads
+pydantic reads them, which the command line has no use for: mcp/answers.py imports them for type checkers only. It also reads
 TypedDict from typing_extensions only, below Python 3.12.
 """
 

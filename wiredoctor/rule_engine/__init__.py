@@ -1,6 +1,6 @@
-"""Stage 5, what is wrong: tables -> candidates -> findings. A folder per family, a file per rule.
+"""Run the rules: tables -> candidates -> findings.
 
-The door: `catalogue` finds the rules, `select` chooses among them, `cutoffs` collects which rows they need, `find_candidates`
+`catalogue` finds the rules, `select` chooses among them, `cutoffs` collects which rows they need, `find_candidates`
 runs them batch by batch, `find_summaries` once at the end, `judge` says what is left of what they found, and `settle` makes
 findings of it: one cause, one finding.
 """

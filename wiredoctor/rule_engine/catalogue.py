@@ -81,12 +81,12 @@ def catalogue() -> dict[str, RuleModule]:
 
 
 def _own_paths() -> list[str]:
-    """Dotted paths of the rule files below this package."""
+    """Dotted paths of the rule files below wiredoctor.rules."""
     package = wiredoctor.rules
     return [
         f"{package.__name__}.{family.name}.{rule.name}"
         for family in pkgutil.iter_modules(package.__path__)
-        if family.ispkg
+        if family.ispkg and family.name != "shared"
         for rule in pkgutil.iter_modules([f"{folder}/{family.name}" for folder in package.__path__])
         if not rule.ispkg
     ]

@@ -1,4 +1,4 @@
-"""What one of two reports says, in the form in which both are compared; of a Report. Of one that was written: written.py."""
+"""Take from a Report what two reports are compared by. from_json.py does the same for a report that was written as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison of two reports holds: the nouns between `comparing` and those who tell it.
+"""The result of comparing two reports: data types that reports can import.
 
 Times are seconds. "Before" and "after" are the two things compared, in the order in which they were named.
 """

@@ -1,4 +1,4 @@
-"""What recordings before and behind a proxy say together: the nouns between `comparing` and those who tell it.
+"""The result of comparing recordings of both sides of a proxy: data types that reports can import.
 
 `front` is what clients see of the proxy, `back` what servers see of it. Times are seconds. Connections and exchanges have the
 numbers of their recording.

@@ -1,4 +1,4 @@
-"""What two recordings of the same traffic say together: the nouns between `comparing` and those who tell it.
+"""The result of comparing two recordings of the same traffic: data types that reports can import.
 
 The recording nearer to the client is `client` here, the other `server`, whatever else lies between them or beyond. Times are
 seconds; those of a recording are since its first packet, by its own clock. Frames and connections have the numbers of their

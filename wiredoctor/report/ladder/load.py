@@ -1,4 +1,4 @@
-"""Collect the rows of a ladder: read the packets again, choose some (ladder_choice.py), and add the known facts."""
+"""Collect the rows of a ladder: read the packets again, choose some (select.py), and add the known facts."""
 
 from __future__ import annotations
 

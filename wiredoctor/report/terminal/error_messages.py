@@ -1,6 +1,6 @@
 """The messages that users paste, what they mean on the wire, and the rules that explain them: the rows of error_messages.txt.
 
-Words that belong to one rule alone, whatever else is said, are in searches.py.
+Words that belong to one rule alone, whatever else is said, are in rule_search_words.py.
 """
 
 from __future__ import annotations

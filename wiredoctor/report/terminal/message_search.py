@@ -76,8 +76,8 @@ def plain(text: str) -> str:
 
 
 class _Sign(NamedTuple):
-    """How a message is found: a mark of error_messages.txt ("~", "=", "%", "-" for a termination state, or ""), and its text, or the
-    parts of it that have gaps between them."""
+    """How a message is found: a mark of error_messages.txt ("~", "=", "%", "-" for a termination state, or ""), and its text, or
+    the parts of it that have gaps between them."""
 
     mark: str
     parts: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Who took a request that nobody answered, and that the server's close ended: exactly one answer for each close.
 
 `keep-alive-race` and `no-response` divide these among them. Most of it is in the packets of the connection; whether the close was
-that of an idle limit, other closes of the server tell (rests.py).
+that of an idle limit, other closes of the server tell (idle_times.py).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ function summed(column) {
 const grouped = (number) => number.toLocaleString("en-US");
 const count = (number, noun, plural) => `${grouped(number)} ${number === 1 ? noun : plural || `${noun}s`}`;
 
-// The same as durations.py: three significant digits, half up.
+// The same as text/durations.py: three significant digits, half up.
 function duration(nanoseconds) {
   let time = Math.round(nanoseconds);
   if (time < 0) return `-${duration(-time)}`;
