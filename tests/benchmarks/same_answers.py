@@ -34,7 +34,7 @@ DECIDED = {
 }
 """Rules whose delays, or findings, change by decision: an exchange is final when its response is."""
 
-KEYS = {"connections": ("capture", "connection"), "exchanges": ("capture", "connection", "index")}
+KEYS = {"connections": ("capture", "id"), "exchanges": ("capture", "connection", "index")}
 
 
 def captures(corpus: Path) -> list[Path]:
@@ -89,7 +89,7 @@ def differences(old: Report, new: Report) -> list[tuple[str, str]]:
 
 
 def _by(rows: list[Report], keys: tuple[str, ...]) -> dict[tuple[Any, ...], Report]:
-    return {tuple(row.get(key) for key in keys): row for row in rows}
+    return {tuple(row[key] for key in keys): row for row in rows}
 
 
 def _findings(old: list[Report], new: list[Report]) -> Iterator[tuple[str, str]]:
