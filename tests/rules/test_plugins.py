@@ -192,7 +192,7 @@ def test_a_rule_that_failed_is_asked_again_in_the_next_analysis(install: Install
 def test_ours_cannot_be_replaced(install: Install, analysed: Analyse) -> None:
     install("acme.stalls.slow_response", GOOD)
     report, [line] = analysed()
-    assert [f.title for f in report.findings] == ["The server thought for 1.5 s before it answered GET /a"]
+    assert [f.title for f in report.findings] == ["The server took 1.5 s to start answering GET /a"]
     assert "slow-response of acme 1.0" in line
     assert "wiredoctor has a rule of that name" in line
 

@@ -39,8 +39,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 RULE = Rule(
     severity={None: "note", "in-gateway": "note"},
     title={
-        None: "The server needed {wait} before it answered {request}",
-        "in-gateway": "The gateway itself needed {wait} before it answered {request}",
+        None: "The server took {wait} to start answering {request}",
+        "in-gateway": "The gateway itself took {wait} to start answering {request}",
     },
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. No segment was lost or held back in between: the "
