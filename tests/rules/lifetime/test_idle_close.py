@@ -147,7 +147,7 @@ def test_only_another_connection_of_the_pair_counts() -> None:
 
 
 def test_only_a_limit_can_be_survived() -> None:
-    """Nobody's default, met at one moment: the server was stopped. Rests that differ much: a stop, or it needed room."""
+    """No default, and met at one moment only: no timeout. Idle times that differ much, and a longer one survives: a stop."""
     assert kind(closing(1, 3300 * MS), used(2, 6 * S)) == (None, None)
     assert kind(closing(1, 3300 * MS), closing(3, 3300 * MS), used(2, 6 * S)) == ("inverted", "10.0.0.1")
     together = closing(3, 1300 * MS)
