@@ -47,7 +47,7 @@ _FAMILY = "all rules of the family"
 def _own() -> Iterator[Proposal]:
     """The rules that come with wiredoctor: the path of a file is the name of its rule, its first line says what it finds."""
     package = Path(wiredoctor.__file__).parent / "rules"
-    for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists()):
+    for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists() and path.name != "shared"):
         yield _named(family.name), _FAMILY
         for file in sorted(family.glob("[!_]*.py")):
             with file.open(encoding="utf-8") as text:
