@@ -41,13 +41,17 @@ def released(ack_time: float, **more: int) -> list[dict[str, int]]:
 
 
 def test_a_small_segment_that_waited_for_a_delayed_ack() -> None:
-    (row,) = released(70)
+    (row,) = released(70, ends_message=1)
     assert SORTS[row["sort"]] == "waited"
     assert (row["previous_data_frame"], row["previous_ack_frame"], row["frame"]) == (4, 5, 6)
     assert (row["previous_ack_delay"], row["previous_ack_bytes"], row["rtt_own"], row["rtt_peer"]) == (
         40 * MS, 100, 1 * MS, 10 * MS,
     )  # fmt: skip
     assert (row["previous_data_ends_head"], row["previous_data_small"], row["small_start"], row["role"]) == (1, 1, 1, 0)
+
+
+def test_the_first_piece_of_a_longer_body_waits_for_later_gaps() -> None:
+    assert released(70) == []
 
 
 def test_after_a_prompt_ack_it_is_counter_evidence() -> None:

@@ -16,7 +16,7 @@ from tests.ladders import to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, no_gateways_between, together
 from wiredoctor.pipeline import CaptureError
-from wiredoctor.testing.wire import FIN, SYN, Packet
+from wiredoctor.testing.wire import FIN, SYN, Packet, Peers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +59,22 @@ def byte_by_byte(packet: Packet) -> list[Packet]:
 
 
 def uncut(packets: Sequence[Packet]) -> list[Packet]:
-    """Return the packets of connections without a packet cut by the snap length, which cuts smaller packets less."""
-    cut = {packet.peers for packet in packets if packet.snap is not None}
+    """Return the packets of connections that were captured whole: the snap length cuts smaller packets less, and after a gap the
+    next message is looked for where a packet begins like a head."""
+    cut = {packet.peers for packet in packets if packet.snap is not None} | with_gaps(packets)
     return [packet for packet in packets if packet.peers not in cut]
+
+
+def with_gaps(packets: Sequence[Packet]) -> set[Peers]:
+    """Return the connections of which bytes are missing."""
+    ends: dict[tuple[Peers, int], int] = {}
+    found = set[Peers]()
+    for packet in sorted(packets, key=lambda packet: packet.seq):
+        side = (packet.peers, packet.side)
+        if packet.payload and packet.seq > ends.get(side, packet.seq):
+            found.add(packet.peers)
+        ends[side] = max(ends.get(side, 0), packet.end)
+    return found
 
 
 @EACH_FRAMED

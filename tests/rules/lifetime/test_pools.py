@@ -25,8 +25,8 @@ SENT = {
     "Java/17.0.15": "5 s",
     "python-httpx/0.27.0": "5 s",
     "Python/3.11 aiohttp/3.9.1": "15 s",
-    "python-requests/2.32.3": "no idle limit",
-    "python-urllib3/2.2.1": "no idle limit",
+    "python-requests/2.32.3": "no idle timeout",
+    "python-urllib3/2.2.1": "no idle timeout",
     "": "1 minute",
 }
 

@@ -201,9 +201,11 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Whether the packets are missing that would show that a program wrote just then, and few stalls of its kind were seen."""
-    if row.http or row.nagle_seen or endpoint.stalls > FEW:
+    """Return whether packets are missing that may show that a program wrote just then, and few such stalls were seen."""
+    if row.nagle_seen or endpoint.stalls > FEW:
         return False
+    if row.http:
+        return row.part == "head" and not row.pace_seen
     return row.unread or not row.pace_seen
 
 
