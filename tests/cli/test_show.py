@@ -54,7 +54,7 @@ def test_a_filter_changes_no_number(analysed: Any) -> None:
 
 def test_text_has_the_ladder_and_the_heads() -> None:
     page = run("show", SPLIT, "--finding", "1", "--color", "never").stdout
-    for said in ("finding 1: nagle-delayed-ack", "201 ms", "POST /order HTTP/1.1", "Content-Length: 400", "D, the data"):
+    for said in ("finding 1: nagle-delayed-ack", "201 ms", "POST /order HTTP/1.1", "Content-Length: 400", "first write"):
         assert said in page
     assert "Date: *" in page
     whole = run("show", SPLIT, "--connection", "0", "--all", "--show-secrets", "--color", "never").stdout

@@ -41,7 +41,7 @@ def test_recordings(name: str) -> None:
 def test_what_is_not_known_of_other_payload_is_said() -> None:
     [finding] = [f for f in findings(LADDERS[1]) if f.rule == "nagle-delayed-ack"]
     assert "where a message ends is not known" in finding.message
-    assert finding.evidence[0].note == "D, the data: 17 bytes leave"
+    assert finding.evidence[0].note == "first write: 17 bytes sent"
 
 
 def test_words_are_found_where_they_are() -> None:

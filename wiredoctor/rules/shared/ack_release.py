@@ -100,7 +100,7 @@ def texts() -> list[pl.Expr]:
 
 def data_note(told: pl.Expr) -> pl.Expr:
     """The note of D: `told`, and that there was more to say, where that is known."""
-    return told + pl.when(pl.col("http")).then(pl.lit("; there is more to say")).otherwise(pl.lit(""))
+    return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 
 def ack_note() -> pl.Expr:
@@ -108,8 +108,8 @@ def ack_note() -> pl.Expr:
     receiver."""
     delay = pl.col("ack_delay")
     way = pl.col("previous_ack_time") - pl.col("start") - delay
-    note = pl.format("K, its ACK: a pure one, delayed by {}", duration(delay))
-    far = pl.format(", besides {} for the way to the receiver and back", duration(way))
+    note = pl.format("its ACK, delayed by {}", duration(delay))
+    far = pl.format(", and {} for the way to the receiver and back", duration(way))
     return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
 
 

@@ -12,20 +12,20 @@ Why it hurts
     A transfer moves one write per 40 or 200 ms, whatever the network could carry: 8 kB per 200 ms are 40 kB/s.
 
 How it is proved
-    At most two full segments are in flight. D, the last of them, is acknowledged by a pure ACK, K, after a delay that only a
-    timer explains. The sender had not finished its message, and its next segment S, a full one, leaves at once when K arrives.
-    In between the receiver sent no data and nothing was retransmitted. A smaller S counts if it follows such a stall in the
-    same message: it is the end of what was sent this way. Whether Nagle's algorithm is off does not matter.
+    At most two full segments are in flight. A pure ACK acknowledges the last of them after a delay that only a timer explains.
+    The sender had not finished its message, and its next full segment leaves as soon as that ACK arrives. In between the
+    receiver sent no data and nothing was retransmitted. A smaller segment counts if it follows such a stall in the same message:
+    it is the end of what was sent this way. Whether Nagle's algorithm is off does not matter.
 
-    If the receiver's window had no room for S, the window is the reason. Otherwise the packets do not show whether it is the
-    send buffer or the congestion window. A small send buffer holds the sender up through the whole transfer; a congestion
-    window grows, and the stalls soon end.
+    If the receiver's window had no room for the next segment, the window is the reason. Otherwise the packets do not show
+    whether it is the send buffer or the congestion window. A small send buffer delays the sender through the whole transfer. A
+    congestion window grows, and the stalls soon end.
 
 What it is not
-    Slow start: it waits for one round trip after a burst, and not for a timer.
-    A server that thinks: its next segment comes some time after the ACK, not at it.
-    A retransmission timeout: what leaves then was sent before.
-    A small segment that waits behind a small one: that is nagle-delayed-ack.
+    Slow start waits for one round trip after a burst, not for a timer.
+    A busy server sends its next segment some time after the ACK, not as it arrives.
+    After a retransmission timeout the sender repeats earlier data.
+    A small segment that waits after a small one is nagle-delayed-ack.
 
 What to do
     Give the sender a larger send buffer, or let it write again before the first write is acknowledged: several overlapped
@@ -47,9 +47,9 @@ from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
 RULE = Rule(
     severity="warning",
     title="The {side} sends one write at a time and waited {delay} for a delayed ACK",
-    message="The {side} had {in_flight:,} bytes on their way and stopped{more}, until the {peer} "
-    "acknowledged them; the {peer}'s TCP delayed that for {ack_delay} ({timer}). In between neither side did anything. The next "
-    "{held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
+    message="The {side} had {in_flight:,} bytes in flight and stopped{more}, until the {peer} "
+    "acknowledged them. The {peer}'s TCP delayed that ACK for {ack_delay} ({timer}). In between neither side sent anything. The "
+    "next {held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
     "segments: {reason}{inferred}",
     remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
     "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
@@ -127,8 +127,8 @@ def _limit() -> list[pl.Expr]:
 
 
 def _evidence() -> pl.Expr:
-    first = ack_release.data_note(pl.format("D, the data: {} bytes leave, and {} are on their way", "sent_bytes", "in_flight"))
-    freed = pl.format("S, what had to wait: {} bytes, sent as K arrives", "held_bytes")
+    first = ack_release.data_note(pl.format("first write: {} bytes sent, {} in flight", "sent_bytes", "in_flight"))
+    freed = pl.format("the {} bytes that had to wait, sent when the ACK arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),
         ("previous_ack_frame", "previous_ack_time", ack_release.ack_note()),

@@ -1,16 +1,15 @@
 """A small segment waited for a delayed ACK.
 
 What it means
-    One side wrote a message in two pieces. Its TCP sent the first and kept the second, because Nagle's algorithm
-    (RFC 9293 section 3.7.4) lets a small segment go only when everything before it has been acknowledged. The other
-    side's TCP had no reason to hurry: it delays an acknowledgement in the hope of data to send with it (RFC 9293
-    section 3.8.6.3). So both waited, until the delayed-ACK timer ran out: 40 ms on Linux, 200 ms on older Windows.
+    One side wrote a message in two pieces. Its TCP sent the first and held back the second, because Nagle's algorithm (RFC 9293
+    section 3.7.4) sends a small segment only when all earlier data has been acknowledged. The other side's TCP delays its ACK
+    in the hope of data to send with it (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer expired: 40 ms on
+    Linux, 200 ms on older Windows.
 
-    Kinds: head-body-split, the first piece was the head of a message and the second its body; tail, full segments and then
-    the small end of the message, which waited; write-write-read, any other small piece before the one that waited;
-    probe-released, a small piece before one that waited so long that no ACK freed it but a timer of the sender's own TCP;
-    corked, the small end of a message that TCP_CORK (or MSG_MORE, or TCP_NOPUSH) held until a timer of the sender sent it,
-    although all before it had been acknowledged.
+    Kind head-body-split: the first write was the head of a message and the second its body. Kind tail: full segments left, and
+    the small end of the message waited. Kind write-write-read: the first write was any other small piece. Kind probe-released:
+    no ACK came, and a timer of the sender's own TCP sent the second piece. Kind corked: TCP_CORK (or MSG_MORE, or TCP_NOPUSH)
+    held back the small end of a message until a timer of the sender sent it, although all earlier data had been acknowledged.
 
 Why it hurts
     Every exchange of the connection loses the timer's time, with server, network and client all idle. Software
@@ -18,53 +17,54 @@ Why it hurts
     it in the first exchange of a connection, where it acknowledges at once.
 
 How it is proved
-    D, the last data in flight, is acknowledged by a pure ACK, K, after a delay that only a timer explains. The sender had not
-    finished its message, and its next segment S, small and new, leaves at once when K arrives: the kernel does that, no
-    application is that punctual. In between the receiver sent no data, nothing was retransmitted, and the window had room for S.
-    A sender that was seen to send small segments without waiting has turned Nagle's algorithm off and is never accused. A sender
-    whose segments are as late when the ACK comes at once is not accused either. Where the handshake was not captured, the
+    A pure ACK acknowledges the first write, the last data in flight, after a delay that only a timer explains. The sender had
+    not finished its message, and its next segment, small and new, leaves as soon as the ACK arrives. A kernel does that; no
+    application is that punctual. In between the receiver sent no data, nothing was retransmitted, and the window had room for
+    the held-back segment. A sender that sent small segments without waiting has turned Nagle's algorithm off and is never
+    accused. A sender whose segments are as late after a prompt ACK is not accused either. If the handshake was not captured, the
     round trip is a guess: one such release proves nothing, two that are alike do.
 
     A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning.
-    A tail is certain only if a small segment was in flight too. Behind full segments alone, Linux does not hold back the end of
-    a message, so that a full send buffer may be the reason.
+    A tail is certain only if a small segment was in flight too. After full segments alone, Linux does not hold back the end of a
+    message, so a full send buffer may be the reason.
 
-    In the kind probe-released there is no K. The sender's tail loss probe carried S, 200 ms and more after D, and the ACK of
-    both came only then. If that ACK carries data, confidence is low: a capture filter may have left out a pure ACK of D.
+    In the kind probe-released the first write has no ACK of its own. The sender's tail loss probe carried the second piece 200 ms
+    or more after it, and the ACK of both came only then. If that ACK carries data, confidence is low: a capture filter may have
+    left out a pure ACK of the first write.
 
     A cork is proved by three messages in a row. In each of them the small end leaves 198 to 216 ms and a round trip after the
     last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
 
-    A program may write on a clock of its own: 24 pictures a second, say. Its next write can then leave as a delayed ACK comes. On
-    one host that happens again and again, because the processor that wakes for the program first sends the ACK that is overdue.
-    So the gap before S is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its first segment was
-    acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long as that before S (within 10 % and
-    1 ms), S is not reported. A finding therefore waits for these later gaps, for 2 s at most.
+    A program may write on a clock of its own: 24 pictures a second, say. Its next write can then leave as a delayed ACK arrives.
+    On one host that happens again and again, because the processor that wakes for the program first sends the overdue ACK.
+    So the gap before the held-back segment is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its
+    first segment was acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long (within 10 % and
+    1 ms), there is no finding. A finding therefore waits for these later gaps, for 2 s at most.
 
     These gaps excuse nothing on a side that is seen to use Nagle's algorithm: three of its small segments, and one in eight, left
     just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events excuse nothing.
 
-    Payload that is not HTTP does not say whether a message was finished, so that more is asked of it. One segment that leaves as
-    K comes may be chance: a segment of its side, or of its endpoint, has to leave within 0.6 ms of K's arrival, or a tenth of the
-    round trip, or three have to leave with K. If the side wrote eight times before without being held, the first two are not
-    reported. S is not reported either if the receiver's host sent data on another connection within 1.5 ms of K: that may
-    be the answer for which the sender waited. The first two findings have low confidence if the snap length cut the
-    payload, a gap opened in the data of the side, or the capture ends before the connection closes and before S is decided.
+    Payload that is not HTTP does not show whether a message was finished, so it needs more proof. One segment that leaves as the
+    ACK arrives may be chance: a segment of its side, or of its endpoint, must leave within 0.6 ms of the ACK's arrival, or a
+    tenth of the round trip, or three must leave with an ACK. If the side wrote eight times before without being held back, the
+    first two are not reported. There is no finding either if the receiver's host sent data on another connection within 1.5 ms
+    of the ACK: that may be the answer for which the sender waited. The first two findings have low confidence if the snap length
+    cut the payload, if a gap opened in the data of the side, or if the capture ends before the connection closes.
 
-    Without the handshake, where S mostly comes more than 1.5 ms after K, nothing is reported before the fourth time, and only
-    while S follows K more evenly than it follows D.
+    Without the handshake, if the held-back segment mostly comes more than 1.5 ms after the ACK, nothing is reported before the
+    fourth time, and only while it follows the ACK more evenly than it follows the first write.
 
 What it is not
-    A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
-    A program that writes on a clock of its own: a video stream, a game, a ticker.
-    A delayed ACK of a message's last segment: nobody waits for it.
-    A long round trip: every ACK then takes as long, and none of that is a delay of the receiver.
-    A retransmission timeout: what leaves then was sent before.
-    A sender that has to wait for the ACK even with a full segment: that is delayed-ack-stall.
+    A server that computes between head and body sends its next segment some time after the ACK, not as it arrives.
+    A program may write on a clock of its own: a video stream, a game, a ticker.
+    A delayed ACK of a message's last segment holds up nothing.
+    If the round trip is long, every ACK takes as long, and the receiver delays none of them.
+    After a retransmission timeout the sender repeats earlier data.
+    A sender that has to wait for the ACK even with a full segment is delayed-ack-stall.
 
 What to do
-    Mend the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). Turning off delayed
-    ACKs at the receiver helps too, where the sender cannot be changed. A cork has to be taken off after the last write.
+    Fix the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). If the sender cannot be
+    changed, turn off delayed ACKs at the receiver. Take a cork off after the last write.
 
 References
     RFC 9293 sections 3.7.4 and 3.8.6.3, RFC 896, Microsoft Q240146.
@@ -81,46 +81,46 @@ from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
 from wiredoctor.tables import SERVER
 
 _WHY = (
-    "{before} Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and "
-    "the {peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
-    "The {held_bytes:,} bytes left {release} after the ACK had reached the sender: they had been ready, and waited for "
-    "{delay}.{inferred}"
+    "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and "
+    "the {peer}'s TCP delayed that ACK for {ack_delay} ({timer}). In between neither side sent anything. The {held_bytes:,} "
+    "bytes left {release} after the ACK had reached the sender: they were ready, and waited for {delay}.{inferred}"
 )
 _TAIL = (
-    "The {side} sent full segments of its {what} and held the end of it back.{before} The end is small, and Nagle's algorithm in "
-    "the {side}'s TCP lets a small segment go only when all data before it is acknowledged; the {peer}'s TCP delayed that "
-    "acknowledgement for {ack_delay} ({timer}). In between neither side did anything. The {held_bytes:,} bytes left {release} "
-    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}{inferred}"
+    "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in "
+    "the {side}'s TCP sends a small segment only when all earlier data is acknowledged. The {peer}'s TCP delayed that ACK for "
+    "{ack_delay} ({timer}). In between neither side sent anything. The {held_bytes:,} bytes left {release} after the ACK had "
+    "reached the sender: they were ready, and waited for {delay}.{doubt}{inferred}"
 )
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
-    "algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged; so the next "
-    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP sent them (Linux' tail loss "
-    "probe, 200 ms and two round trips after the last segment), and the ACK of both pieces came only then. An application "
-    "that is as late would look the same."
+    "algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged. So the next "
+    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP sent them (on Linux the tail "
+    "loss probe, 200 ms and two round trips after the last segment). The ACK of both pieces came only then. An application that "
+    "writes this late would look the same."
 )
 _CORKED = (
-    "The {side} sent full segments of its {what} and kept the last {held_bytes:,} bytes, though nothing of it was in flight any "
-    "more: the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s "
-    "TCP sent them. Neither Nagle's algorithm nor the {peer} holds such an end back, but TCP_CORK does, or MSG_MORE on the last "
-    "write, for 200 ms and more. The same happened in three messages in a row, or more."
+    "The {side} sent full segments of its {what} and held back the last {held_bytes:,} bytes, although the {peer} had "
+    "acknowledged everything in flight. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
+    "them. Neither Nagle's algorithm nor the {peer} holds back such an end. TCP_CORK does, or MSG_MORE on the last write, for "
+    "200 ms and more. It happened in three or more messages in a row."
 )
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
 RULE = Rule(
     severity="warning",
     title={
-        "head-body-split": "The {side} held its {what}'s body back for {delay}: Nagle's algorithm met a delayed ACK",
-        "tail": "The {side} held the end of its {what} back for {delay}: Nagle's algorithm met a delayed ACK",
-        "write-write-read": "The {side} held a small write back for {delay}: Nagle's algorithm met a delayed ACK",
-        "probe-released": "The {side} held a small write back for {delay}, until a timer sent it: Nagle's algorithm, and no ACK",
-        "corked": "The {side} held the end of its {what} back for {delay}: TCP_CORK was not taken off",
+        "head-body-split": "The {side} held back the body of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
+        "tail": "The {side} held back the end of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
+        "write-write-read": "The {side} held back a small write for {delay}: Nagle's algorithm met a delayed ACK",
+        "probe-released": "The {side} held back a small write for {delay} until a timer sent it: Nagle's algorithm, and no ACK",
+        "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not taken off",
     },
     message={
-        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held its body back."
+        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held back the body."
         + _WHY,
         "tail": _TAIL,
-        "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held the next back." + _WHY,
+        "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held back the next one."
+        + _WHY,
         "probe-released": _PROBE,
         "corked": _CORKED,
     },
@@ -233,26 +233,26 @@ def _what() -> pl.Expr:
 
 def _before() -> pl.Expr:
     """What supports the proof: the same did not wait when the receiver acknowledged at once."""
-    told = " Earlier on this connection the receiver had acknowledged such a piece at once, and nothing waited."
+    told = " Earlier on this connection the receiver acknowledged such a piece at once, and nothing waited."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
 def _doubt() -> pl.Expr:
     """What else may have held back the end of a message."""
-    told = " It may also have been a full send buffer: Linux holds the end of a message back behind a small segment only."
+    told = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."
     return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
 
 
 def _evidence() -> pl.Expr:
-    first = ack_release.data_note(pl.format("D, the data: {} bytes leave", "sent_bytes"))
-    freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
-    probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
+    first = ack_release.data_note(pl.format("first write: {} bytes sent", "sent_bytes"))
+    freed = pl.format("the held-back {} bytes, sent when the ACK arrives", "held_bytes")
+    probed = pl.format("the held-back {} bytes, sent by a timer", "held_bytes")
     corked = pl.col("kind") == "corked"
     by_timer = corked | (pl.col("kind") == "probe-released")
-    arrived = pl.lit("K, its ACK: nothing is in flight any more")
+    arrived = pl.lit("its ACK: nothing is in flight any more")
     return evidence(
         ("frame", "start", first),
         ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(ack_release.ack_note())),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
-        ("answer_frame", "answer_time", "the first ACK of D, and of S with it"),
+        ("answer_frame", "answer_time", "the first ACK of both writes"),
     )
