@@ -286,6 +286,8 @@ class HeldRelease:
         self.alike_before: i64 = 0
         self.later: i64 = 0
         """Gaps after it."""
+        self.is_message: bool = False
+        """Of an HTTP message that is no event stream: what comes after its end, or after the capture, is no gap of it."""
         self.is_sure: bool = True
         """Nothing of its side was lost that may show its pace."""
         self.is_over: bool = False

@@ -121,7 +121,7 @@ def note_end(own: Side) -> None:
     """Take note that no more of a side was captured, although its connection was not closed."""
     if own.waits is not None and own.waits.pace is not None:
         for held in own.waits.pace.held:
-            held.is_sure = False
+            held.is_sure = held.is_sure and held.is_message
 
 
 def leaves_at_once(after_ack: i64, segment: Segment) -> bool:

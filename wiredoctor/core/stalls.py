@@ -187,6 +187,7 @@ class Stalls:
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
         held.alike = held.alike_before = alike
+        held.is_message = is_message
         held.is_sure = not pace.pace_of(own).is_torn
         waiting = pace.pace_of(own).held
         if len(waiting) >= pace.MOST_HELD:
