@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REPORT = """
 import sys, tempfile, wiredoctor
-from wiredoctor.report import json
+from wiredoctor.report.data import json
 for path in sys.argv[1:]:
     with tempfile.TemporaryFile() as out:
         json.write(wiredoctor.analyze(path), out, full=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -14,6 +15,12 @@ from wiredoctor.rule_engine import catalogue
 def test_a_script_can_be_imported(lab: Any, script: str) -> None:
     """No other test runs most of them, so this one finds an import of a name that is gone."""
     assert getattr(lab, script).__doc__
+
+
+def test_scores_ask_the_wiredoctor_of_an_interpreter(lab: Any) -> None:
+    [report] = lab.batch.reports(sys.executable, [CAPTURES / "server-head-body-split.pcap"], 1)
+    assert [one["packets"] for one in report["captures"]] == [57]
+    assert len(report["connections"]) == 1
 
 
 def test_what_programs_expect_are_rules(lab: Any) -> None:

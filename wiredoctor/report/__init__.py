@@ -1,6 +1,5 @@
-"""How to tell it: a module per format.
+"""Write reports: a folder per reader, a module per format.
 
-Text for people: `text` (the diagnosis), `exchanges`, `connections` (a line each), `manual` (rules).
-For machines: `json`, described by `schema`.
-`narrow` reduces a report to what was asked for. Modules are imported one by one, because most runs need one only.
+`terminal` is for people, `data` for programs; `html`, `packets`, `ladder` and `comparison` say so themselves. `filter` reduces a
+report to what was asked for. Modules are imported one by one, because most runs need one only.
 """
