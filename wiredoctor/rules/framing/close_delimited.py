@@ -5,7 +5,7 @@ What it means
     will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). That is legal, and the oldest way of all.
 
 Why it hurts
-    A truncated body cannot be told from a complete one: clients and caches keep half a file without noticing. Every response
+    A truncated body looks like a complete one: clients and caches keep half a file without noticing. Every response
     also costs a connection: a handshake and the slow start of a new one.
 
 How it is proved

@@ -1,4 +1,4 @@
-"""Fields of a message contradict each other about its end.
+"""Header fields of a message give different ends for its body.
 
 What it means
     A head has both Content-Length and Transfer-Encoding, or several different values of Content-Length. A message has one end,

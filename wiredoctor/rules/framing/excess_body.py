@@ -7,7 +7,7 @@ What it means
 Why it hurts
     The reader stops after Content-Length bytes, so the end of the body is lost. It takes the rest for the beginning of the next
     message. Good clients close the connection ("excess found in a read"). Others report a malformed response to the next
-    request, and servers answer a request that nobody sent with 400. Between a proxy and a server it can be used to smuggle
+    request, and servers answer the leftover bytes with 400. Between a proxy and a server it can be used to smuggle
     requests.
 
 How it is proved

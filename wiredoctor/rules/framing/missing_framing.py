@@ -10,7 +10,7 @@ What it means
 
 Why it hurts
     A client that is left waiting shows nothing until the server's idle timeout, the client's timeout, or the user ends the
-    wait. A truncated body cannot be told from a complete one.
+    wait. A truncated body looks like a complete one.
 
 How it is proved
     The heads of request and response show it; statuses and methods without a body are left out. The time from the last byte of

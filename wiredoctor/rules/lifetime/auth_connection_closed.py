@@ -36,7 +36,7 @@ RULE = Rule(
     title="The server closed the connection in the middle of an authentication ({scheme})",
     message="The {status} to {request} carries a challenge of the scheme {scheme}, which the client has to answer on the same "
     "connection. But the server closed that connection with {close} {gap} after the end of the response{announced}. A "
-    "challenge is useless on another connection, so nobody can log in.",
+    "challenge is useless on another connection, so no login succeeds.",
     remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and use no "
     "filter or module that ends the request by itself. On every proxy and balancer in front of it, use one connection to the "
     "server per client connection.",

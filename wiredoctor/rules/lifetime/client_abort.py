@@ -1,8 +1,8 @@
 """The client closed the connection before it had its response.
 
 What it means
-    The client closed or reset the connection while the response was due or incomplete. In most cases nobody lost patience: a
-    program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
+    The client closed or reset the connection while the response was due or incomplete. In most cases it did not
+    time out: a program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
     The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
     connections at once. Kind unread: the client had the head of the response and did not want the body. Kind superseded: the
@@ -12,7 +12,7 @@ What it means
     timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
-    The server did work that nobody used. The client often repeats the request, so the load grows just when the server is slow.
+    The work of the server was wasted. The client often repeats the request, so the load grows just when the server is slow.
     The server's log shows a 499 (nginx), a "broken pipe", or a "client prematurely closed connection".
 
 How it is proved

@@ -21,7 +21,7 @@ How it is proved
 
 What it is not
     The capture may end, or lack packets, before the end of the response. A client that gave up is client-abort. A body without
-    an announced end cannot be told from a complete one: close-delimited. Responses to HEAD, and 204 and 304, have no body.
+    an announced end looks like a complete one: close-delimited. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
     Look into the server's log at that time. If a program sets Content-Length, let it count bytes.

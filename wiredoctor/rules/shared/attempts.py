@@ -66,7 +66,7 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
     The answer came during the attempt or within this time (ns) after it. `next_server`, `next_syn_time`, and `next_frame` and
     `next_time` of the SYN-ACK. On the loopback interface it is known that two addresses belong to one host. Elsewhere it is
-    assumed only if nobody else got an answer there in that time.
+    assumed only if no other client got an answer there in that time.
     """
     ports = failed.select(_place()[0]).unique()
     answered = (

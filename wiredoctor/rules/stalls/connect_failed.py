@@ -36,7 +36,7 @@ How it is proved
 
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so during
     the attempt or within 300 ms after its end. This also applies to attempts without an answer. Packets do not show which IPv4
-    and IPv6 addresses belong to one host. So outside the loopback interface the rule requires that nobody else got an answer
+    and IPv6 addresses belong to one host. So outside the loopback interface the rule requires that no other client got an answer
     from that IP version on that port in that time.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.

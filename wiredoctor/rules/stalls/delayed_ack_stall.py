@@ -80,7 +80,7 @@ MIN_ACK_DELAY = Threshold(
     "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
 )
 MAX_ACK_DELAY = Threshold("510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms for the clock of the capture")
-MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; shorter delays cannot be told from a busy host")
+MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; a busy host causes shorter delays, too")
 QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer")
 ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for earlier stalls; the least recently seen is forgotten")
 SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")

@@ -6,8 +6,8 @@ What it means
     s in Apache HttpClient.
 
 Why it hurts
-    Every such request takes that much longer. HTTP clients send Expect on their own (curl does for large bodies), so nobody
-    looks for it.
+    Every such request takes that much longer. HTTP clients send Expect on their own (curl does for large bodies), so the
+    cause is easy to overlook.
 
 How it is proved
     The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250 ms

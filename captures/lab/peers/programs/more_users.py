@@ -65,7 +65,7 @@ def primp(url: str) -> None:
     client = library.Client(timeout=10)
 
     def ask(method: str, target: str, body: bytes | None) -> None:
-        client.request(method, target, content=body).content  # noqa: B018
+        bytes(client.request(method, target, content=body).content)
 
     session(url, ask)
 
