@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 from program_table import (
@@ -22,27 +21,23 @@ from program_table import (
     Words,
     behind,
     command,
+    http_client,
 )
 
 
-def user(client: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/more_users.py."""
-    return (sys.executable, str(HERE / "more_users.py"), client, SERVER, str(port))
-
-
 def script_user(library: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/more_users.mjs."""
-    return ("node", str(HERE / "more_users.mjs"), library, f"http://{SERVER}:{port}", MODULES)
+    """A command: a client of peers/programs/http_clients.mjs."""
+    return ("node", str(HERE / "http_clients.mjs"), library, f"http://{SERVER}:{port}", MODULES)
 
 
 def python(server: str) -> Serve:
-    """Serve with a server of peers/programs/more_servers.py."""
-    return command(f"{{python}} {{programs}}/more_servers.py {server} {PORT}")
+    """Serve with a server of peers/programs/http_servers.py."""
+    return command(f"{{python}} {{programs}}/http_servers.py {server} {PORT}")
 
 
 def node(framework: str) -> Serve:
-    """Serve with a framework of peers/programs/more_servers.mjs."""
-    return command(f"node {{programs}}/more_servers.mjs {framework} {PORT} {{modules}}")
+    """Serve with a framework of peers/programs/frameworks.mjs."""
+    return command(f"node {{programs}}/frameworks.mjs {framework} {PORT} {{modules}}")
 
 
 def shell(words: str) -> Words:
@@ -54,7 +49,7 @@ UNDER_WAY = ("no-response", "truncated-response", "keep-alive-race", "connect-fa
 BROKEN: dict[str, Words] = {"killed": UNDER_WAY}
 """What must be reported: the moment comes in the middle of a stream, and a pause, or a restart that waits for it, harms nothing."""
 
-ASGI = f"more_servers:app --app-dir {HERE}"
+ASGI = f"http_servers:app --app-dir {HERE}"
 GET_ALL = f"{URL}/small {URL}/large {URL}/huge"
 
 PHP = """<?php
@@ -190,23 +185,32 @@ IMAGE = (
 )
 
 APPLICATIONS = (
-    Program("fastwsgi", "FastWSGI and libcurl", python("fastwsgi"), (user("pycurl"),), ("fastwsgi", "pycurl"), must=BROKEN),
+    Program(
+        "fastwsgi", "FastWSGI and libcurl", python("fastwsgi"), (http_client("pycurl"),), ("fastwsgi", "pycurl"), must=BROKEN
+    ),
     Program(
         "gevent",
         "Gevent's server and client",
         python("gevent"),
-        (user("geventhttpclient"),),
+        (http_client("geventhttpclient"),),
         ("gevent", "geventhttpclient"),
         must=BROKEN,
     ),
-    Program("eventlet", "Eventlet and reqwest", python("eventlet"), (user("primp"),), ("eventlet", "primp"), must=BROKEN),
-    Program("cherrypy", "CherryPy and reqwest", python("cherrypy"), (user("primp"),), ("cherrypy", "primp"), must=BROKEN),
-    Program("socketify", "uWebSockets and libcurl", python("socketify"), (user("pycurl"),), ("socketify", "pycurl"), must=BROKEN),
-    Program("robyn", "Robyn (Actix) and reqwest", python("robyn"), (user("primp"),), ("robyn", "primp"), must=BROKEN),
+    Program("eventlet", "Eventlet and reqwest", python("eventlet"), (http_client("primp"),), ("eventlet", "primp"), must=BROKEN),
+    Program("cherrypy", "CherryPy and reqwest", python("cherrypy"), (http_client("primp"),), ("cherrypy", "primp"), must=BROKEN),
+    Program(
+        "socketify",
+        "uWebSockets and libcurl",
+        python("socketify"),
+        (http_client("pycurl"),),
+        ("socketify", "pycurl"),
+        must=BROKEN,
+    ),
+    Program("robyn", "Robyn (Actix) and reqwest", python("robyn"), (http_client("primp"),), ("robyn", "primp"), must=BROKEN),
     Program(
         "daphne",
         "Daphne and needle",
-        command(f"sh -c 'cd {HERE} && exec daphne -b 0.0.0.0 -p {PORT} more_servers:app'"),
+        command(f"sh -c 'cd {HERE} && exec daphne -b 0.0.0.0 -p {PORT} http_servers:app'"),
         (script_user("needle"),),
         ("daphne", "/needle"),
         must=BROKEN,
@@ -214,7 +218,7 @@ APPLICATIONS = (
     Program(
         "pyvoy",
         "Envoy with Python in it, and node-fetch",
-        command(f"sh -c 'cd {HERE} && exec pyvoy more_servers:app --address 0.0.0.0 --port {PORT}'"),
+        command(f"sh -c 'cd {HERE} && exec pyvoy http_servers:app --address 0.0.0.0 --port {PORT}'"),
         (script_user("nodefetch"),),
         ("pyvoy", "/node-fetch"),
         must=BROKEN,
@@ -234,16 +238,16 @@ APPLICATIONS = (
     Program(
         "bun",
         "Bun on both sides",
-        command(f"bun {{programs}}/more_servers.mjs bun {PORT} {{modules}}"),
-        (("bun", str(HERE / "more_users.mjs"), "fetch", URL, MODULES),),
+        command(f"bun {{programs}}/frameworks.mjs bun {PORT} {{modules}}"),
+        (("bun", str(HERE / "http_clients.mjs"), "fetch", URL, MODULES),),
         ("bun",),
         must=BROKEN,
     ),
     Program(
         "deno",
         "Deno on both sides (hyper and reqwest)",
-        command(f"deno run -A {{programs}}/more_servers.mjs deno {PORT} {{modules}}"),
-        (("deno", "run", "-A", str(HERE / "more_users.mjs"), "fetch", URL, MODULES),),
+        command(f"deno run -A {{programs}}/frameworks.mjs deno {PORT} {{modules}}"),
+        (("deno", "run", "-A", str(HERE / "http_clients.mjs"), "fetch", URL, MODULES),),
         ("deno",),
         must=BROKEN,
     ),
@@ -274,7 +278,7 @@ APPLICATIONS = (
         "unicorn",
         "Unicorn and libcurl",
         command(f"unicorn -l 0.0.0.0:{PORT} config.ru", config_ru=RACKUP),
-        (user("pycurl"),),
+        (http_client("pycurl"),),
         ("unicorn", "pycurl"),
         must=BROKEN,
     ),
@@ -290,7 +294,7 @@ APPLICATIONS = (
         "prolog",
         "SWI-Prolog's server and reqwest",
         command("swipl app.pl", app_pl=PROLOG),
-        (user("primp"),),
+        (http_client("primp"),),
         ("swipl", "primp"),
         must=BROKEN,
     ),
@@ -312,7 +316,7 @@ STORES = (
         "moto",
         "moto (S3) and boto3",
         command(f"moto_server -H 0.0.0.0 -p {PORT}"),
-        (user("s3"),),
+        (http_client("s3"),),
         ("moto_server", "boto3"),
         must=BROKEN,
     ),
@@ -325,7 +329,7 @@ STORES = (
                 "bind-address", "bind-address"
             ),
         ),
-        (user("metrics"),),
+        (http_client("metrics"),),
         ("influxd",),
         must=BROKEN,
     ),
@@ -387,7 +391,7 @@ STATIC = (
         command(
             f"civetweb -listening_ports {PORT} -document_root {{folder}}/site -enable_keep_alive yes -keep_alive_timeout_ms 4000"
         ),
-        (user("pycurl"), shell(f"axel -q -n 4 -o a {URL}/huge")),
+        (http_client("pycurl"), shell(f"axel -q -n 4 -o a {URL}/huge")),
         ("civetweb", "pycurl", "axel"),
         may=ALONE,
     ),
@@ -434,8 +438,8 @@ PROXIES = (
     Program(
         "http-proxy",
         "node-http-proxy before Polka; reqwest",
-        behind(node("polka"), "node {programs}/more_servers.mjs proxy 8000 {modules}", 8000),
-        (user("primp", 8000),),
+        behind(node("polka"), "node {programs}/frameworks.mjs proxy 8000 {modules}", 8000),
+        (http_client("primp", 8000),),
         ("/http-proxy", "/polka", "primp"),
         must=BROKEN,
     ),
@@ -523,14 +527,14 @@ LATER = (
     Program(
         "faye",
         "Faye: long polls, then WebSocket; two who talk",
-        command("node {programs}/more_servers.mjs faye 8080 {modules}"),
+        command("node {programs}/frameworks.mjs faye 8080 {modules}"),
         (script_user("faye"), script_user("faye-poll")),
         ("/faye",),
     ),
     Program(
         "sockjs",
         "SockJS: streaming over XHR",
-        command("node {programs}/more_servers.mjs sockjs 8080 {modules}"),
+        command("node {programs}/frameworks.mjs sockjs 8080 {modules}"),
         (script_user("sockjs"),),
         ("/sockjs", "/sockjs-client"),
     ),
@@ -557,7 +561,7 @@ LATER = (
             l_conf=LIGHTTPD,
             app_php=PHP,
         ),
-        (user("httpx"),),
+        (http_client("httpx"),),
         ("lighttpd", "php-fpm8.2", "httpx"),
     ),
     Program(

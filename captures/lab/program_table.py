@@ -65,6 +65,11 @@ def user(way: str, port: int = PORT) -> Words:
     return (sys.executable, str(HERE / "user.py"), way, SERVER, str(port))
 
 
+def http_client(library: str, port: int = PORT) -> Words:
+    """A command: a client of peers/programs/http_clients.py."""
+    return (sys.executable, str(HERE / "http_clients.py"), library, SERVER, str(port))
+
+
 def node_user(library: str, port: int = PORT) -> Words:
     """A command: a library of peers/programs/user.mjs."""
     return ("node", str(HERE / "user.mjs"), library, f"http://{SERVER}:{port}", MODULES)
@@ -143,7 +148,7 @@ def download(port: int = PORT) -> Words:
     return ("aria2c", "-q", "-x", "2", "-s", "2", "--allow-overwrite", "-o", "fetched", f"http://{SERVER}:{port}/huge")
 
 
-BROWSE, TICKS = user("browse"), user("ticks")
+BROWSE, TICKS = http_client("niquests"), user("ticks")
 FILES = ("aria2c", "httping", "curl")
 
 H2O = command("h2o -c {folder}/h2o.conf", h2o_conf=text_of("h2o.conf"))

@@ -11,34 +11,6 @@ from typing import Any
 UPLOAD = b"u" * 20_000
 
 
-def browse(host: str, port: int) -> None:
-    """A session of niquests: small pages, an idle phase, an upload, streams, a large page, a HEAD."""
-    import niquests
-
-    url = f"http://{host}:{port}"
-    with niquests.Session() as session:
-
-        def ask(method: str, path: str, **more: Any) -> None:
-            try:
-                with session.request(method, url + path, timeout=15, **more) as response:
-                    for _ in response.iter_content(4096):
-                        pass
-            except niquests.exceptions.RequestException as error:
-                print(error, file=sys.stderr)
-
-        for _ in range(5):
-            ask("GET", "/small")
-            time.sleep(0.2)
-        ask("GET", "/late")
-        ask("POST", "/upload", data=UPLOAD)
-        ask("GET", "/rows", stream=True)
-        time.sleep(2.5)
-        ask("HEAD", "/small")
-        ask("GET", "/large")
-        ask("GET", "/events", stream=True)
-        ask("GET", "/empty")
-
-
 def ticks(host: str, port: int) -> None:
     """A WebSocket that is told something every 45 ms, and asks now and then."""
     import websockets

@@ -1,4 +1,4 @@
-// Use a server with a client of node: node more_users.mjs nodefetch|needle|superagent|fetch|bun URL MODULES
+// Use a server with a client of node: node http_clients.mjs nodefetch|needle|superagent|fetch|bun URL MODULES
 import { createRequire } from "node:module";
 
 const [library, url, modules] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""The application of server.py, in more servers: python more_servers.py SERVER PORT."""
+"""The application of server.py, in more servers: python http_servers.py SERVER PORT."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def cherrypy(port: int) -> None:
 
 
 app = asgi
-"""For servers that are started with `more_servers:app`."""
+"""For servers that are started with `http_servers:app`."""
 
 if __name__ == "__main__":
     globals()[sys.argv[1]](int(sys.argv[2]))

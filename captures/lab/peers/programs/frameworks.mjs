@@ -1,4 +1,4 @@
-// The paths of server.py: node more_servers.mjs express|hapi|restify|polka|hono|proxy PORT MODULES, or with Deno or Bun: own
+// The paths of server.py: node frameworks.mjs express|hapi|restify|polka|hono|proxy PORT MODULES, or with Deno or Bun: own
 import { createRequire } from "node:module";
 import { Readable } from "node:stream";
 

@@ -1,4 +1,4 @@
-"""Use a server with an HTTP client: python more_users.py CLIENT HOST PORT."""
+"""Use a server with an HTTP client: python http_clients.py CLIENT HOST PORT."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ def primp(url: str) -> None:
         bytes(client.request(method, target, content=body).content)
 
     session(url, ask)
+
+
+def niquests(url: str) -> None:
+    """A session of niquests, which reads streams as they come."""
+    import niquests as library
+
+    with library.Session() as client:
+
+        def ask(method: str, target: str, body: bytes | None) -> None:
+            with client.request(method, target, timeout=15, data=body, stream=target.endswith(("/rows", "/events"))) as response:
+                for _ in response.iter_content(4096):
+                    pass
+
+        session(url, ask)
 
 
 def geventhttpclient(url: str) -> None:
