@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from applications import websocket_frame
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, get, nginx, node, raw_client, raw_server, recording
+from scenario import Connection, Exchange, Find, apache, get, nginx, node, raw_client, raw_server, recording
 
 if TYPE_CHECKING:
     from scenario import Lab, Steps
@@ -29,6 +29,14 @@ frontend web
     default_backend application
 backend application
     server application 127.0.0.1:8080
+"""
+HTTPD = """\
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+Timeout 6
+ProxyTimeout 6
+ProxyPass /chat http://127.0.0.1:8080/chat upgrade=websocket
+ProxyPass / http://127.0.0.1:8080/ flushpackets=on
 """
 UPGRADE = (
     b"GET /chat HTTP/1.1\r\nHost: www\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -149,3 +157,35 @@ def tunnels_cut(lab: Lab) -> None:
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\n\r\n", 0.1, b"ready\r\n", 9.0]])
     _haproxy(lab)
     raw_client(lab, [[CONNECT, 0.1 * number, WAIT] for number in range(3)], 80, address="fd00:9::2")
+
+
+@recording(
+    title="Apache httpd cuts three WebSockets after 6 s without a message",
+    at="client",
+    software=("apache2", "node", "python"),
+    connections=(Connection((CHAT,), closed_by="server", repeat=3),),
+    finds=tuple(Find("idle-cut", None, "server", number) for number in range(3)),
+    must_not={"premature-close": "after 101 it is no HTTP", "client-abort": "httpd closed first"},
+)
+def websockets_cut_by_apache(lab: Lab) -> None:
+    """httpd with `upgrade=websocket` before node. A tunnel of httpd waits for the longer of `Timeout` and `ProxyTimeout`: both
+    are 6 s. Each client sends up to three messages, and then waits."""
+    node(lab, "node_app.js")
+    apache(lab, HTTPD)
+    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
+
+
+@recording(
+    title="Apache httpd cuts three event streams after 6 s without an event",
+    at="client",
+    software=("apache2", "python"),
+    connections=(Connection((get("/events", None, response_framing="chunked"),), closed_by="server", repeat=3),),
+    finds=tuple(Find("idle-cut", None, "server", number) for number in range(3)),
+    must_not={"truncated-response": CUT, "client-abort": "httpd closed first"},
+    whole=False,
+)
+def events_cut_by_apache(lab: Lab) -> None:
+    """httpd with `ProxyTimeout 6` before an application that has two events to tell, half a second apart, and then nothing."""
+    raw_server(lab, [[STREAM + EVENT, 0.5, EVENT, 9.0]])
+    apache(lab, HTTPD)
+    raw_client(lab, [[EVENTS, WAIT]] * 3, 80)

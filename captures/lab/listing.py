@@ -1,4 +1,5 @@
-"""The tables of captures/README.md, from the papers: a line for each conversation, and one for each software."""
+"""The tables of recordings, from their labels: in each folder a line per conversation, in captures/README.md one per folder and
+one per software."""
 
 from __future__ import annotations
 
@@ -7,21 +8,45 @@ import tomllib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from folders import FOLDERS, Folder, recordings
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-RECORDINGS, STACKS = "| capture |", "| software |"
-"""How the heads of the two tables begin."""
+STACKS, OVERVIEW = "| software |", "| folder |"
+"""How the heads of the tables begin."""
+
+PAGE = """\
+# {folder.title}
+
+{folder.text} Open first: [`{folder.first}`]({folder.first}).
+
+    wiredoctor analyze captures/{name}/{folder.first}
+
+The labels beside the recordings (`NAME.toml`) are explained in [captures/](../README.md#papers), and so is how they were made.
+
+| capture | what it shows | recorded at | must be found |
+| --- | --- | --- | --- |
+"""
 
 
 def list_all(captures: Path) -> None:
-    """Writes both tables of README.md in the folder of the captures."""
-    files = sorted(path for path in captures.iterdir() if path.suffix in (".pcap", ".pcapng"))
-    papers = {path: tomllib.loads(path.with_suffix(".toml").read_text()) for path in files}
+    """Write the page of each folder, and the tables of README.md in the folder of all."""
+    papers = {path: tomllib.loads(path.with_suffix(".toml").read_text()) for path in recordings(captures)}
     readme = captures / "README.md"
-    text = _replaced(readme.read_text(), RECORDINGS, _recordings(papers))
+    text = readme.read_text()
+    for folder in sorted({path.parent for path in papers}):
+        rows = _recordings({path: content for path, content in papers.items() if path.parent == folder})
+        page = PAGE.format(folder=FOLDERS[folder.name], name=folder.name)
+        (folder / "README.md").write_text("\n".join([page + "\n".join(rows), ""]))
+    text = _replaced(text, OVERVIEW, [_overview(name, folder, captures) for name, folder in FOLDERS.items()])
     readme.write_text(_replaced(text, STACKS, stacks(papers.values())))
+
+
+def _overview(name: str, folder: Folder, captures: Path) -> str:
+    count = len(recordings(captures / name))
+    return f"| [{name}/]({name}/README.md) | {count} | {folder.text} | [`{folder.first}`]({name}/{folder.first}) |"
 
 
 def _replaced(text: str, head: str, rows: list[str]) -> str:

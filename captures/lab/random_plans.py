@@ -202,17 +202,17 @@ def shrunk_upload(draw: Draw) -> Plan:
 
 
 def shrunk_download(draw: Draw) -> Plan:
-    """Small answers pass, a large one does not, and no router says so."""
+    """Small answers pass, a large one does not, and no router says so. Beyond the link the numbers of small packets show it."""
     ipv6, carries = _narrow(draw)
     steps = [{"get": "/size/300"}, {"get": f"/size/{draw.chance.randint(5_000, 60_000)}"}]
     server = draw.chance.choice(("nginx", "python", "node"))
     fault = draw.fault(Start(), FROM_SERVER, above=carries)
     names = ["unanswered large-only"]
-    return draw.plan("shrunk download", (None, names), ipv6=ipv6, server=server, steps=steps, faults=(fault,))
+    return draw.plan("shrunk download", (names, names), ipv6=ipv6, server=server, steps=steps, faults=(fault,))
 
 
 def too_large(draw: Draw) -> Plan:
-    """As the two before, and a router says so, but a firewall on the host drops that."""
+    """As the two before, and a router says so, but a firewall on the host drops that. Nobody tells the receiver."""
     ipv6, carries = _narrow(draw)
     upload = draw.chance.random() < 0.6
     ask = (
@@ -222,7 +222,7 @@ def too_large(draw: Draw) -> Plan:
     )
     fault = draw.fault(Start(), TO_SERVER if upload else FROM_SERVER, above=carries, answer=Icmp(4, carries))
     names = ["unanswered too-large"]
-    views = (names, None) if upload else (None, names)
+    views = (names, None) if upload else (["unanswered large-only"], names)
     return draw.plan("too large", views, ipv6=ipv6, steps=[{"get": "/size/300"}, ask], faults=(fault,), deaf=True)
 
 

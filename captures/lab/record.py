@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ import far_round_trips
 import far_streams
 import far_waits
 import flushing
+import folders
 import foreign_resets
 import framing
 import gateway_failures
@@ -69,7 +71,7 @@ if TYPE_CHECKING:
 
     from wire import Wire
 
-CAPTURES = Path(__file__).resolve().parents[1]
+CAPTURES = folders.CAPTURES
 RECORDINGS = (
     static_servers,
     small_servers,
@@ -183,8 +185,15 @@ def _record(scenario: Scenario, into: Path) -> list[Path]:
             papers.write(scenario, path, point, [software.version(program) for program in scenario.software])
         for path in paths.values():
             for file in (path, path.with_suffix(".toml")):
-                shutil.copyfile(file, into / file.name)
-    return [into / path.name for path in paths.values()]
+                shutil.copyfile(file, place(path, into) / file.name)
+    return [place(path, into) / path.name for path in paths.values()]
+
+
+def place(path: Path, into: Path) -> Path:
+    """Return the folder to keep a recording in, whose label lies beside it: in captures/ that of its family."""
+    if into != CAPTURES:
+        return into
+    return CAPTURES / folders.folder_of(tomllib.loads(path.with_suffix(".toml").read_text()))
 
 
 @contextmanager

@@ -221,10 +221,11 @@ def nginx(lab: Lab, more: str = "", besides: str = "") -> None:
     lab.server.wait_for_listener(80)
 
 
-def apache(lab: Lab) -> None:
-    """Starts Apache httpd on port 80 of the server."""
+def apache(lab: Lab, more: str = "") -> None:
+    """Starts Apache httpd on port 80 of the server, with these directives besides its own."""
+    site(lab)
     conf = lab.folder / "apache2.conf"
-    conf.write_text(APACHE.format(folder=lab.folder))
+    conf.write_text(APACHE.format(folder=lab.folder) + more)
     lab.server.start("apache2", "-X", "-f", str(conf))
     lab.server.wait_for_listener(80)
 

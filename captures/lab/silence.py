@@ -155,6 +155,26 @@ def black_hole_download(lab: Lab) -> None:
     curl(lab, "http://10.9.0.2/small.txt", *again, "http://10.9.0.2/large.txt", check=False)
 
 
+@recording(
+    title="A download into a black hole, captured beyond it: full segments never come, and sequence numbers show them; IPv6",
+    at=("client", "middle"),
+    software=("node", "curl"),
+    connections=(Connection((PAGE, unanswered("GET", "/size/30000")), closed_by=None),),
+    finds=_said("large-only", confidence="medium"),
+    must_not={name: why for name, why in NOBODY.items() if name != "retransmission-stall"},
+    wire=Conditions(0.030, hops=2, faults=(Fault(sides=FROM_SERVER, above=1_300),)),
+    whole=False,
+)
+def black_hole_download_beyond(lab: Lab) -> None:
+    """The link before the server carries 1,300 bytes. The small page comes; of the page of 30,000 bytes only ACKs of the server
+    come, whose sequence numbers are ahead: that of the request, which curl repeats because nothing acknowledged it (the ACK was
+    to come with the response), and that of curl's FIN after 7 seconds."""
+    lab.server.start("node", str(PEERS / "silence_server.js"), "8080")
+    lab.server.wait_for_listener(8080)
+    base, again = f"http://{OVER_IPV6}:8080", ["--next", "-g", "-sS", "-o", "/dev/null", "--max-time", "7"]
+    curl(lab, "-g", f"{base}/size/300", *again, f"{base}/size/30000", check=False)
+
+
 def _deaf(host: Host) -> None:
     """A firewall that drops ICMP on the host itself: its captures show what its kernel never hears."""
     for command, protocol in (("iptables", "icmp"), ("ip6tables", "icmpv6")):

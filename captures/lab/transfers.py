@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from impairments import Conditions
 from network import Host
-from scenario import Connection, Exchange, Find, Lab, curl, get, raw_client, raw_server, recording
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, raw_client, raw_server, recording
 
 POINTS = ("client", "server")
 FAR = Conditions(delay=0.15)
@@ -26,6 +28,12 @@ def body(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size
 
 
+def _with_a_window_of_32_kb(lab: Lab, address: str = "10.9.0.2") -> None:
+    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
+    raw_server(lab, [[body(160_000)]])
+    raw_client(lab, ANSWER, address=address)
+
+
 @recording(
     title="A receive buffer of 32 kB over a round trip of 300 ms; recorded with a snap length of 144 bytes",
     at=POINTS,
@@ -40,9 +48,7 @@ def body(size: int) -> bytes:
 def window_of_32_kb(lab: Lab) -> None:
     """A GET of 160 kB by a client with net.ipv4.tcp_rmem="4096 32768 32768": its window is full all the time, and one of
     them passes per round trip."""
-    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
-    raw_server(lab, [[body(160_000)]])
-    raw_client(lab, ANSWER)
+    _with_a_window_of_32_kb(lab)
 
 
 @recording(
@@ -114,6 +120,64 @@ def written_by_a_clock(lab: Lab) -> None:
 )
 def window_of_32_kb_rtt_2(lab: Lab) -> None:
     """As window-of-32-kb, near by: the window is as full, and nobody has to wait for that."""
-    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
-    raw_server(lab, [[body(160_000)]])
+    _with_a_window_of_32_kb(lab)
+
+
+@recording(
+    title="A receive buffer of 32 kB over a round trip of 300 ms; IPv6; recorded with a snap length of 144 bytes",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/large", 160_000),)),),
+    finds=(Find("limited-transfer", "receive-window", "client", 0, note=True),),
+    must_not=FINE,
+    wire=FAR,
+    options=CUT,
+    whole=False,
+)
+def window_of_32_kb_ipv6(lab: Lab) -> None:
+    """As window-of-32-kb, over IPv6."""
+    _with_a_window_of_32_kb(lab, "fd00:9::2")
+
+
+BUFFER = "16384"
+"""Bytes of SO_SNDBUF; Linux doubles it for its overhead, and lets one write of 64 kB exceed it."""
+WAY = Conditions(delay=0.04)
+"""A round trip of 80 ms."""
+HEADS = ("-s", "128")
+BUFFERED = str(PEERS / "buffered.py")
+
+
+@recording(
+    title="A send buffer of 16 kB over a round trip of 80 ms; recorded with a snap length of 128 bytes",
+    at=POINTS,
+    software=("python",),
+    connections=(Connection((get("/large", 1_100_000),)),),
+    finds=(Find("limited-transfer", "send-buffer", "server", 0, note=True),),
+    must_not=FINE,
+    wire=WAY,
+    options=HEADS,
+    whole=False,
+)
+def send_buffer(lab: Lab) -> None:
+    """A GET of 1.1 MB from a server that sets SO_SNDBUF to 16 kB: 68 kB are in flight in each round trip and hardly ever more,
+    although the window of the client grows far beyond that."""
+    lab.server.start(sys.executable, BUFFERED, "serve", "8080", "1100000", BUFFER)
+    lab.server.wait_for_listener(8080)
     raw_client(lab, ANSWER)
+
+
+@recording(
+    title="An upload with a send buffer of 16 kB over a round trip of 80 ms; recorded with a snap length of 128 bytes",
+    at=POINTS,
+    software=("python",),
+    connections=(Connection((Exchange("POST", "/large", 200, 5, request_body=1_100_000),)),),
+    finds=(Find("limited-transfer", "send-buffer", "client", 0, note=True),),
+    must_not=FINE,
+    wire=WAY,
+    options=HEADS,
+    whole=False,
+)
+def send_buffer_upload(lab: Lab) -> None:
+    """As send-buffer, the other way: a POST of 1.1 MB by a client that sets SO_SNDBUF to 16 kB."""
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"]])
+    lab.client.run(sys.executable, BUFFERED, "post", "10.9.0.2", "8080", "1100000", BUFFER)

@@ -1,4 +1,5 @@
-// Use a server with a client of node: node http_clients.mjs nodefetch|needle|superagent|fetch|bun URL MODULES
+// Use a server with a client of node: node http_clients.mjs
+// undici|axios|got|nodefetch|needle|superagent|fetch|socketio|faye|faye-poll|sockjs URL MODULES
 import { createRequire } from "node:module";
 
 const [library, url, modules] = process.argv.slice(2);
@@ -27,6 +28,23 @@ if (library.startsWith("faye")) {
   }
   await sleep(300);
   process.exit(0);
+} else if (library === "socketio") {
+  const socket = need("socket.io-client").io(url, { reconnectionDelay: 500 });
+  for (let n = 0; n < 8; n++) {
+    await Promise.race([new Promise((done) => socket.emit("ask", `q${n}`, done)), sleep(2_000)]);
+    await sleep(700);
+  }
+  socket.close();
+  process.exit(0);
+} else if (library === "undici") {
+  const pool = new (need("undici").Pool)(url, { connections: 2, pipelining: 1 });
+  ask = async (method, path, body) => (await pool.request({ method, path, body })).body.dump({ limit: 1e9 });
+} else if (library === "axios") {
+  const axios = need("axios").create({ baseURL: url, httpAgent: new http.Agent({ keepAlive: true }), responseType: "arraybuffer" });
+  ask = (method, path, body) => axios.request({ method, url: path, data: body });
+} else if (library === "got") {
+  const got = (await import(`${modules}/node_modules/got/dist/source/index.js`)).default.extend({ prefixUrl: url, retry: { limit: 1 } });
+  ask = (method, path, body) => got(path.slice(1), { method, body }).buffer();
 } else if (library === "nodefetch") {
   const { default: fetch } = await import(`${modules}/node_modules/node-fetch/src/index.js`);
   ask = async (method, path, body) => (await fetch(url + path, { method, body, agent, signal: AbortSignal.timeout(8_000) })).arrayBuffer();
