@@ -1,4 +1,4 @@
-"""wiredoctor reads a packet capture and says what is wrong with the HTTP in it.
+"""wiredoctor reads a packet capture and reports what is wrong with the HTTP in it.
 
 import wiredoctor
 report = wiredoctor.analyze("trace.pcap")
@@ -9,7 +9,7 @@ report.connections    # a Polars frame, a row per connection
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing is not imported: a signal is handled only once this module is loaded
+TYPE_CHECKING = False  # typing is not imported, because a signal is only handled once this module is loaded
 if TYPE_CHECKING:
     from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["Finding", "Report", "__version__", "analyze"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the analysis only when it is asked for: `wiredoctor --help` needs no Polars."""
+    """Load the analysis only when it is requested: `wiredoctor --help` needs no Polars."""
     if name == "analyze":
         from wiredoctor.pipeline import analyze
 

@@ -1,4 +1,4 @@
-"""python -m wiredoctor."""
+"""Run `python -m wiredoctor`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Rows that the core wrote, kept as they are: a column is made only when it is read.
+"""Keep rows written by the core as cells; columns are only created when they are read.
 
-The core writes a number into each cell. Rules and reports read few of the hundred columns of a table, so the cells are kept:
-those that are the same in all rows once, the others in as few bytes as they need.
+The core writes a number into each cell. Rules and reports read only some of the hundred columns of a table, so cells are stored
+instead of columns. A cell with the same value in all rows is stored once, other cells in as few bytes as they need.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,11 +19,11 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Array, Column, Table
 
 Cells = dict[str, Array]
-"""A cell of all rows by name; an array of one where all rows have the same."""
+"""The values of a cell in all rows, by cell name; an array with one element if all rows have the same value."""
 
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
-    """Take the rows of a table."""
+    """Take the rows of a table from the core, and return their cells."""
     count = int(rows.count)
     columns = np.empty((len(names), count), dtype=np.int64)
     first = 0
@@ -40,7 +41,7 @@ def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
 
 
 def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
-    """Return the smallest type that holds both."""
+    """Return the smallest integer type that can hold both values."""
     for dtype in (np.int8, np.int16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return dtype
@@ -48,25 +49,31 @@ def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
 
 
 def series(values: Array) -> pl.Series:
-    """Return an array as a series; of few values without numpy.ma, which Polars loads with the first array that it is handed."""
+    """Return an array as a series. Short arrays are converted without numpy.ma, which Polars imports for the first array."""
     return pl.Series(values.tolist() if len(values) <= SMALL else values)
+
+
+@lru_cache(maxsize=1024)
+def _one_value(dtype: pl.DataType, value: int | None) -> pl.Series:
+    """Return a series of one value. The same few values fill hundreds of columns of a small capture."""
+    return pl.Series([value], dtype=dtype, strict=False)
 
 
 Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """How cells become the columns of a table."""
+    """Instructions for converting cells to the columns of a table."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
-    """Of columns that are not a cell of the same name."""
+    """The functions that compute columns which are not a cell of the same name."""
     places: Mapping[str, str]
-    """Cells that are the number of a row in a part, less one: cell -> part."""
+    """The cells that contain a row number in a part, minus one: cell -> part."""
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
-        """Return the kind of a table, and remember it for rows that are read from a file."""
+        """Return the kind of a table, and register it for rows that are read from a file."""
         kind = KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
         return kind
 
@@ -75,7 +82,10 @@ KINDS: dict[str, Kind] = {}
 
 
 class Batch:
-    """Rows of a table. `texts` are a value per row, `parts` what many rows refer to; the first row of a part stands for none."""
+    """The rows of a table.
+
+    `texts` has one value per row. `parts` has values that several rows share; its first row stands for "no value".
+    """
 
     def __init__(self, kind: str, height: int, cells: Cells, texts: dict[str, pl.Series], parts: dict[str, pl.DataFrame]) -> None:
         self.kind = kind
@@ -83,28 +93,23 @@ class Batch:
         self.cells = cells
         self.texts = texts
         self.parts = parts
-        self._made: dict[str, pl.Series] = {}
 
     def cell(self, name: str) -> Array:
-        """Return a cell of all rows."""
+        """Return the values of a cell column, one per row."""
         return np.broadcast_to(self.cells[name].astype(np.int64), self.height)
 
     def column(self, name: str) -> pl.Series:
-        """Return a column; sentinels are null."""
-        made = self._made.get(name)
-        if made is None:
-            kind = KINDS[self.kind]
-            values = kind.makers[name](self) if name in kind.makers else self.cells[name]
-            made = values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
-            made = self._made[name] = made.alias(name)
-        return made
+        """Return a column; sentinels become null. The column is not cached, because columns take more memory than all cells."""
+        kind = KINDS[self.kind]
+        values = kind.makers[name](self) if name in kind.makers else self.cells[name]
+        return values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
 
     def _series(self, column: Column, values: Array) -> pl.Series:
         sentinel = column.sentinel
         if len(values) == 1:
             value = values.item()
             one = None if value == sentinel else bool(value) if column.dtype == pl.Boolean else value
-            return pl.Series([one], dtype=column.dtype, strict=False).new_from_index(0, self.height)
+            return _one_value(column.dtype, one).new_from_index(0, self.height)
         if column.dtype == pl.Boolean:
             return series(values != 0)
         made = series(values)
@@ -120,28 +125,34 @@ class Batch:
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return for each row the value of the row of a part to which a cell refers."""
+        """Return for each row the value in the part row to which a cell refers."""
         return self.gather(self.parts[part][name], cell, -1)
 
     def estimated_size(self) -> int:
-        """Return how many bytes of memory it takes."""
-        series = [*self.texts.values(), *self._made.values()]
+        """Return the memory of the batch in bytes."""
+        texts = sum(int(text.estimated_size()) for text in self.texts.values())
         frames = sum(int(part.estimated_size()) for part in self.parts.values())
-        return sum(one.nbytes for one in self.cells.values()) + sum(int(one.estimated_size()) for one in series) + frames
+        return sum(one.nbytes for one in self.cells.values()) + texts + frames
 
     def load(self) -> Batch:
-        """Return itself: its rows are in memory."""
+        """Return the batch itself: its rows are in memory."""
         return self
 
     def slice(self, first: int, height: int) -> Batch:
-        """Return some of the rows."""
+        """Return a slice of the rows."""
         cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
-        whole = self.texts
-        texts = _Unread(lambda: {name: values.slice(first, height) for name, values in _read_all(whole).items()})
+        texts = _Unread(lambda name: self.texts[name].slice(first, height))
         return Batch(self.kind, height, cells, texts, self.parts)
 
+    def pick(self, rows: pl.Series) -> Batch:
+        """Return the rows at the given indexes."""
+        places = rows.to_numpy()
+        cells = {name: values[places] if len(values) > 1 else values for name, values in self.cells.items()}
+        texts = _Unread(lambda name: self.texts[name].gather(rows))
+        return Batch(self.kind, len(rows), cells, texts, self.parts)
+
     def store(self, path: Path) -> StoredBatch:
-        """Write the rows: cells one column after the other, texts and parts each as Arrow files."""
+        """Write the rows to a file: cells column by column, texts and parts as Arrow files."""
         places: dict[str, tuple[int, str, int]] = {}
         with path.open("wb") as file:
             for name, values in self.cells.items():
@@ -159,24 +170,19 @@ Value = TypeVar("Value")
 
 
 class _Unread(dict[str, Value]):
-    """Values by name that are read from a file, all at once, when the first is used."""
+    """Values by name, each of which is read at its first access."""
 
-    def __init__(self, read: Callable[[], dict[str, Value]]) -> None:
+    def __init__(self, read: Callable[[str], Value]) -> None:
         super().__init__()
         self.read = read
 
     def __missing__(self, name: str) -> Value:
-        self.update(self.read())
-        return self[name]
-
-
-def _read_all(values: dict[str, Value]) -> dict[str, Value]:
-    """Return all values; read them first if that is still to be done."""
-    return values.read() if isinstance(values, _Unread) else values
+        self[name] = value = self.read(name)
+        return value
 
 
 class StoredBatch(NamedTuple):
-    """Rows in files. `places`: where the values of a cell begin, their type, and how many they are."""
+    """Rows in files. `places`: the offset, type and number of each cell's values."""
 
     path: Path
     kind: str
@@ -184,21 +190,20 @@ class StoredBatch(NamedTuple):
     places: dict[str, tuple[int, str, int]]
 
     def load(self) -> Batch:
-        """Return the rows; what is not asked for is not read."""
+        """Return the rows; values are read on demand."""
         mapped = np.memmap(self.path, mode="r")
         cells = {name: np.frombuffer(mapped, dtype, count, at) for name, (at, dtype, count) in self.places.items()}
-        return Batch(self.kind, self.height, cells, _Unread(self._texts), _Unread(self._parts))
+        return Batch(self.kind, self.height, cells, _Unread(self._text), _Unread(self._part))
 
-    def _texts(self) -> dict[str, pl.Series]:
-        return pl.read_ipc(self.path.with_suffix(_TEXTS)).to_dict()
+    def _text(self, name: str) -> pl.Series:
+        return pl.read_ipc(self.path.with_suffix(_TEXTS), columns=[name])[name]
 
-    def _parts(self) -> dict[str, pl.DataFrame]:
-        parts = pl.read_ipc(self.path.with_suffix(_PARTS)).to_dict()
-        return {name: part.explode().struct.unnest() for name, part in parts.items()}
+    def _part(self, name: str) -> pl.DataFrame:
+        return pl.read_ipc(self.path.with_suffix(_PARTS), columns=[name])[name].explode().struct.unnest()
 
 
 class Renumbered(NamedTuple):
-    """Rows of a share of a capture with the ids that connections have in the whole."""
+    """The rows of a share of a capture, with the connection ids of the complete capture."""
 
     batch: Part
     ids: pl.Series
@@ -216,11 +221,17 @@ class Renumbered(NamedTuple):
         return Batch(batch.kind, self.height, cells, batch.texts, batch.parts)
 
 
+_KEPT = "is this row kept?"
+"""A name that no column has."""
+
+FEW_OF = 4
+"""If fewer than one in this many rows are needed, they are picked before their columns are made."""
+
 Part = Batch | StoredBatch | Renumbered
 
 
-class _Cut(NamedTuple):
-    """Some rows of a batch, from `first` on."""
+class _BatchSlice(NamedTuple):
+    """A slice of a batch, from row `first` on."""
 
     batch: Part
     first: int
@@ -232,7 +243,7 @@ class _Cut(NamedTuple):
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return the rows of batches of one kind together."""
+    """Return the concatenated rows of batches of one kind."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -260,53 +271,65 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 
 class View:
-    """Rows of batches as rows of a table, with the methods of a data frame that rules use. `names`: column of the table ->
-    column of the batches."""
+    """The rows of batches as a table, with the methods of a data frame that rules use.
 
-    def __init__(self, batches: Sequence[Part | _Cut], table: Table, names: Mapping[str, str] | None = None) -> None:
+    `names`: the column of the batches for each column of the table.
+    """
+
+    def __init__(self, batches: Sequence[Part | _BatchSlice], table: Table, names: Mapping[str, str] | None = None) -> None:
         self.batches = batches
         self.table = table
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
         self.height = sum(batch.height for batch in batches)
+        self._made: dict[str, pl.Series] = {}
+        """The columns that were created so far; kept only for few rows, where creating a column takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
-        """Return some columns."""
-        return pl.concat([self._of_batch(batch, names) for batch in self.batches])
+        """Return the columns with these names."""
+        if self.height > SMALL:
+            return pl.concat([self._of_batch(batch, names) for batch in self.batches])
+        if missing := [name for name in names if name not in self._made]:
+            made = pl.concat([self._of_batch(batch, missing) for batch in self.batches], rechunk=True)
+            self._made |= made.to_dict()
+        return pl.DataFrame([self._made[name] for name in names])
 
-    def whole(self) -> pl.DataFrame:
+    def all_columns(self) -> pl.DataFrame:
         """Return all columns."""
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
-        """Return some rows, of which alone columns are made."""
-        cut: list[_Cut] = []
+        """Return a slice of the rows; columns are only created for these rows."""
+        cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
             low, high = max(first - begin, 0), min(first + height - begin, batch.height)
             if low < high:
-                whole, before = (batch.batch, batch.first) if isinstance(batch, _Cut) else (batch, 0)
-                cut.append(_Cut(whole, before + low, high - low))
+                whole, before = (batch.batch, batch.first) if isinstance(batch, _BatchSlice) else (batch, 0)
+                cut.append(_BatchSlice(whole, before + low, high - low))
             begin += batch.height
         return View(cut, self.table, self.names)
 
-    def _of_batch(self, batch: Part | _Cut, names: Sequence[str]) -> pl.DataFrame:
+    def _of_batch(self, batch: Part | _BatchSlice, names: Sequence[str]) -> pl.DataFrame:
         return self._columns(batch.load(), names)
 
     def _columns(self, loaded: Batch, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
 
-    def _kept(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
-        """Return the rows of which the predicate is true: where it is of none, no other columns are made."""
-        asked = [*dict.fromkeys(predicate.meta.root_names())]
+    def _filter(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
+        """Return the rows for which the predicate is true. If they are few, the other columns are created only for them."""
+        asked = [*dict.fromkeys(predicate.meta.root_names())] or [*self.names][:1]
         tested = self._columns(loaded, asked)
-        kept = tested.select(predicate).to_series()
-        if not kept.any():
-            return self.table.empty().select(names)
+        kept = tested.with_columns(predicate.alias(_KEPT))[_KEPT]  # a predicate may be a constant
+        rows = kept.arg_true()
+        if len(rows) * FEW_OF < loaded.height:
+            return self._columns(loaded.pick(rows), names) if len(rows) else self.table.empty().select(names)
         rest = self._columns(loaded, [name for name in names if name not in asked])
         return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all columns, of which only those are made that are asked for."""
+        """Return all columns as a lazy frame. Unless there are few rows, only the columns that are used are created."""
+        if self.height <= SMALL:
+            return self.all_columns().lazy()
         everything = [*self.names]
 
         def read(
@@ -321,6 +344,6 @@ class View:
                 if loaded.height > left:
                     loaded = loaded.slice(0, left)
                 left -= loaded.height
-                yield self._columns(loaded, names) if predicate is None else self._kept(loaded, names, predicate)
+                yield self._columns(loaded, names) if predicate is None else self._filter(loaded, names, predicate)
 
         return register_io_source(read, schema=self.table.schema, is_pure=True)

@@ -1,13 +1,13 @@
-"""From candidates and finished rows to a report: settled into findings, sorted, with what was read and what limits were met."""
+"""Turn candidates and finished rows into a report: resolve and sort findings, and add the inputs and reached limits."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -16,40 +16,41 @@ from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
     SEVERITIES,
-    Again,
     CaptureSummary,
     Checked,
     Finding,
+    PacketAccess,
     Report,
     RuleTotal,
     causes_first,
     sum_totals,
     total_delay,
 )
-from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine import RuleModule, RuleSet
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
-from wiredoctor.rule_engine.candidates import Found, Waiting, together
-from wiredoctor.spill import BatchSpill, Folder, Spill, Window
+from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
+from wiredoctor.spill import BatchSpill, Folder, Spill, SpillWindow
 from wiredoctor.tables import (
     CLOSES,
     CLOSES_OF_STORED,
     CONNECTIONS,
     EXCHANGES,
     FINISHED_EXCHANGES,
+    FINISHED_OF_STORED,
     SMALL,
     Table,
     closes,
     finished_exchanges,
 )
-from wiredoctor.text.redact_tables import masked
+from wiredoctor.text.redact_tables import redact_table
 
 if TYPE_CHECKING:
     from wiredoctor.engine.run import Analysis
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Done:
-    """A capture that has been analysed."""
+    """The results for an analyzed capture."""
 
     summary: CaptureSummary
     findings: list[Finding]
@@ -59,14 +60,14 @@ class Done:
     folder: Folder
     captures: pl.DataFrame
     totals: dict[str, RuleTotal]
-    left: rule_engine.Left
+    left: rule_engine.Remainder
     paired: gateways.Gateways
-    again: Again | None = None
+    packets: PacketAccess | None = None
 
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """The cyclic garbage collector would walk the open connections again and again; nothing here is in a cycle for long."""
+    """Suspend the garbage collector, which would repeatedly scan the open connections; no lasting cycles are created."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -76,27 +77,28 @@ def without_collector() -> Generator[None]:
             gc.enable()
 
 
-def waiting(folder: Folder, batches: Iterable[Found]) -> Waiting:
-    waiting = Waiting(folder)
+def waiting(folder: Folder, batches: Iterable[Candidates]) -> CandidateStore:
+    waiting = CandidateStore(folder)
     for batch in batches:
         waiting.append(batch)
     return waiting
 
 
 def diagnose(
-    capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], *, live: bool = False,
+    capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
+    judge: Callable[[Candidates], Candidates], *, live: bool = False,
 ) -> Done:  # fmt: skip
-    """A capture that has been read to its end. `judge` is handed the candidates of the summaries. `live`: what was found was told
-    as it came, and stays as it is."""
+    """Finish a capture that was read to its end.
+
+    `judge` is called with the candidates of the summary rules. `live`: findings were already reported when they became final, and
+    do not change.
+    """
     totals: dict[str, RuleTotal] = {}
-    findings, explained, known = _settle(
-        capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live
-    )
+    findings, explained, known = _resolve(capture, analysis, rules, found, connections, exchanges, judge, totals, live=live)
     suspects = analysis.suspects(exchanges, connections)
     left = rule_engine.unjudged(
-        *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
-        first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
+        *suspects, explained, answers=exchanges.scan(), hosts=connections.scan(), latest=analysis.latest,
+        most=limits.UNJUDGED.value, file=capture.file, first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     return Done(
         analysis.summary(),
@@ -112,57 +114,60 @@ def diagnose(
     )
 
 
-def _settle(
-    capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal], *, live: bool,
+def _resolve(
+    capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
+    judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways]:  # fmt: skip
-    """One cause, one finding, what all candidates explain, and the gateways.
+    """Return one finding per cause, the explanations of all candidates, and the gateways.
 
-    Summaries are found now, over the whole capture, of a long one over its end.
+    Summary rules run now, over the complete capture or over the end of a long one.
     """
+    modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan())
+    if analysis.reported_tries is not None:
+        known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)
     scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
     steps, shuffled = sorted(analysis.steps.frames), sorted(analysis.shuffled.frames)
     if steps:
-        found = waiting(analysis.folder, (rule_engine.without_times_across(batch, modules, steps) for batch in found))
+        found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
     if shuffled:
         found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, shuffled) for batch in found))
     parts = [(dict(modules), scans)]
-    if window := rule_engine.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
-        parts = rule_engine.seen(scans, modules, window, analysis.met, connections.forgotten)
+    if window := rule_engine.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest, analysis.back):
+        parts = rule_engine.restrict_to_window(scans, modules, window, analysis.met, connections.forgotten)
     if steps:
-        parts = [part for some, tables in parts for part in rule_engine.unstepped(tables, some, steps)]
+        parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
     for some, tables in parts:
         for asked in _one_by_one(some) if many else [some]:
             batch = judge(rule_engine.find_summaries(asked, tables, few=rows <= SMALL, many=many))
             batch = rule_engine.unsure_across(batch, modules, shuffled)
-            found.append(rule_engine.without_times_across(batch, modules, steps) if steps else batch)
+            found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
     while True:
         failed = rule_engine.failures(modules)
         totals.clear()
         explaining: list[pl.DataFrame] = []
-        whole = rule_engine.joined(modules, candidates)
-        whole = rule_engine.with_pieces_behind(whole, tries, scans["exchanges"])
-        whole = rule_engine.concluded(
+        whole = rule_engine.join_batches(modules, candidates)
+        whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
+        whole = rule_engine.conclude_all(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
         )
         whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known.clients))
-        findings = rule_engine.settle(
+        findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
-            file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
+            file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
             explains=explaining.append, tries=tries, known=known,
         )  # fmt: skip
         if rule_engine.failures(modules) == failed:
-            explained = rule_engine.explained(explaining[0] if explaining else pl.DataFrame(), modules)
-            return [_located(finding, capture) for finding in findings] if capture.files else findings, explained, known
-        # what cannot be told explains nothing either
+            explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), modules)
+            return [_add_file(finding, capture) for finding in findings] if capture.files else findings, explained, known
+        # what cannot be reported cannot explain anything either
 
 
 def _are_many(connections: Spill, exchanges: Spill) -> bool:
@@ -170,15 +175,18 @@ def _are_many(connections: Spill, exchanges: Spill) -> bool:
 
 
 def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
-    """Return what rules read of the rows of exchanges."""
+    """Return the columns of exchanges that rules read."""
     if isinstance(rows, BatchSpill):
-        return {"exchanges": rows.scan_as(FINISHED_EXCHANGES), "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED)}
+        return {
+            "exchanges": rows.scan_as(FINISHED_EXCHANGES, FINISHED_OF_STORED),
+            "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED),
+        }
     scanned = rows.scan()
     return {"exchanges": finished_exchanges(scanned), "closes": closes(scanned)}
 
 
-def _located(finding: Finding, capture: Captured) -> Finding:
-    """Add to each packet of the evidence the file that it lies in."""
+def _add_file(finding: Finding, capture: Captured) -> Finding:
+    """Add the file name to each packet of the evidence."""
     places = [capture.locate(step.frame) for step in finding.evidence]
     steps = zip(finding.evidence, places, strict=True)
     evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)
@@ -189,24 +197,21 @@ def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]
     return [{name: module} for name, module in modules.items() if module.rule.summary]
 
 
-def report(
-    done: list[Done],
-    modules: Mapping[str, RuleModule],
-    everything: Mapping[str, RuleModule],
-    chosen: Collection[str],
-    *,
-    secrets: bool,
-) -> Report:
-    """What was found in all captures. `modules` are the rules that ran, `everything` all there are, `chosen` those asked for."""
-    failed = rule_engine.failures(modules)
-    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
-    checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
-    made = _joined(done, checked, unasked, secrets=secrets)
-    made.limits.extend(f"rule {name} of {modules[name].source} is left out: {why}" for name, why in failed.items())
+def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
+    """Build the report on all captures."""
+    failed = rule_engine.failures(rules.modules)
+    every = {
+        name: Checked(module.family, module.tables[0], module.rule.ends)
+        for name, module in rules.everything.items()
+        if name not in failed
+    }
+    checked, unasked = ({n: c for n, c in every.items() if (n in rules.chosen) == asked} for asked in (True, False))
+    made = _join_reports(done, checked, unasked, secrets=secrets)
+    made.limits.extend(f"rule {name} of {rules.modules[name].source} is left out: {why}" for name, why in failed.items())
     return made
 
 
-def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
+def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
     report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
     for one in done:
@@ -221,13 +226,13 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         where = f"{one.summary.file}: " if len(done) > 1 else ""
         report.limits.extend(where + limit for limit in one.limits)
         for name, rows in (("connections", one.connections), ("exchanges", one.exchanges)):
-            if isinstance(rows, Window) and rows.tally is not None:
+            if isinstance(rows, SpillWindow) and rows.tally is not None:
                 named = pl.col("endpoint").replace_strict(rows.names, default=None, return_dtype=pl.String).alias("server")
                 report.forgotten[name] = rows.tally.with_columns(named) if rows.names else rows.tally
         report.gateways[one.summary.file] = one.paired
         report.resources.append(one.folder)
-        if one.again is not None:
-            report.again[one.summary.file] = one.again
+        if one.packets is not None:
+            report.packets[one.summary.file] = one.packets
     report.findings.sort(key=lambda finding: rank[finding.severity])
     ordered = causes_first(report.findings, lambda finding: (finding,))
     report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
@@ -241,7 +246,7 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the seconds that findings cost of which there were too many to report."""
+    """Return the time in seconds that unreported findings cost, if there were too many findings to report."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):
@@ -249,31 +254,38 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
     return round(beyond, 9)
 
 
-@dataclass(frozen=True)
-class Scan:
-    """The rows of a table of all captures, read when they are needed; without `secrets`, what may be one is masked."""
+class Scan(NamedTuple):
+    """The rows of a table of all captures, read on demand. Without `secrets`, values that may be secret are masked.
+
+    `people`: masked so that people can tell masks from what was sent.
+    """
 
     parts: Sequence[tuple[str, Spill]]
     table: Table
     secrets: bool
+    people: bool = False
+
+    def for_people(self) -> Scan:
+        """Return the same rows, masked for people."""
+        return self._replace(people=True)
 
     def __call__(self) -> pl.LazyFrame:
         """Return all rows."""
         return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return some rows; to read them one stretch after the other costs no more than to read all."""
+        """Return a slice of the rows. Reading all slices in order takes no longer than reading all rows."""
         some: list[pl.LazyFrame] = []
         for file, rows in self.parts:
             height = _height(rows)
             low, high = max(first, 0), min(first + count, height)
             if low < high:
-                some.append(self._named(file, _cut(rows, self.table, low, high - low)))
+                some.append(self._with_capture(file, _slice(rows, self.table, low, high - low)))
             first -= height
-        made = pl.concat(some) if some else self._named("", self.table.empty().lazy())
-        return made if self.secrets else masked(self.table.name, made)
+        made = pl.concat(some) if some else self._with_capture("", self.table.empty().lazy())
+        return made if self.secrets else redact_table(self.table.name, made, people=self.people)
 
-    def _named(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def _with_capture(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.with_columns(pl.lit(file).alias("capture")).select("capture", *self.table.schema)
 
 
@@ -281,7 +293,7 @@ def _height(rows: Spill) -> int:
     return rows.rows - rows.forgotten
 
 
-def _cut(rows: Spill, table: Table, first: int, count: int) -> pl.LazyFrame:
+def _slice(rows: Spill, table: Table, first: int, count: int) -> pl.LazyFrame:
     if isinstance(rows, BatchSpill):
         return rows.scan_as(table, first=first, count=count)
     return rows.scan().slice(first, count) if count < _height(rows) else rows.scan()

@@ -1,6 +1,6 @@
-"""The table of contents: captures are analyzed, what the rules find is settled, and a report is made of it.
+"""Analyze captures and build the report: the entry point of the analysis.
 
-`engine` reads a capture through the core and hands its tables to the rules; `diagnosis.py` makes the report.
+`engine` reads a capture through the core and passes its tables to the rules; `diagnosis.py` builds the report.
 """
 
 from __future__ import annotations
@@ -9,30 +9,45 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from wiredoctor import diagnosis, rule_engine
-from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, inputs
+from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, find_inputs
 from wiredoctor.capture.files import OpenFiles
-from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
-from wiredoctor.engine.run import Analysis, OutOfOrder, Progress
+from wiredoctor.engine.run import Analysis, OutOfOrder, Progress, Stopping, never
 from wiredoctor.engine.second_pass import SecondPass
-from wiredoctor.findings import Report, configured
-from wiredoctor.rule_engine import RuleModule, catalogue, set_thresholds
-from wiredoctor.rule_engine.candidates import Found
+from wiredoctor.findings import Report, ThresholdKey, configured
+from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_thresholds
+from wiredoctor.rule_engine.candidates import Candidates
+from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.settings import BATCH_PACKETS, Settings
 from wiredoctor.spill import Folder
-from wiredoctor.text.redact import showing
+from wiredoctor.text.redact import showing_secrets
 
 Catalogue = Mapping[str, RuleModule]
 
-BATCH = 100_000
-"""Packets after which the rules see what the core has written."""
+MOST_JOBS = 8
+"""The maximum useful number of processes: each one reads all records and headers, so more gain little and take memory."""
 
 SHARED_FROM = 32 << 20
-"""Bytes of a capture from which on a second process repays its start."""
+"""The size of a capture in bytes above which a second process saves more time than its start takes."""
 
-__all__ = ["Budget", "CaptureError", "Catalogue", "NoRoom", "analyze", "catalogue", "configured", "set_thresholds"]
+__all__ = [
+    "Budget",
+    "CaptureError",
+    "Catalogue",
+    "NoRoom",
+    "Settings",
+    "ThresholdKey",
+    "analyze",
+    "catalogue",
+    "configured",
+    "find_inputs",
+    "run",
+    "set_thresholds",
+]
 
 
 def analyze(
@@ -40,7 +55,7 @@ def analyze(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
-    epoch_packets: int = BATCH,
+    epoch_packets: int = BATCH_PACKETS,
     jobs: int = 1,
     merge: bool = False,
     keep: bool = False,
@@ -49,47 +64,76 @@ def analyze(
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> Report:
-    """Reads captures and says what is wrong in them; each is a capture of its own, with ids and frames from its start.
+    """Analyze captures and return a report. Each capture has its own ids and frame numbers.
 
-    A folder stands for the captures in it. The files of a rotation (tcpdump -C and -W, dumpcap -b) are one capture, whose
-    connections may run from file to file; with `merge` all files are one, their packets in order of time: frames and ids
-    are those that mergecap(1) gives.
-    `select` and `ignore` name rules or families; `thresholds` has limits that are not to be the default, by rule and
-    name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. A name that does not exist and a limit that is none raise
-    ValueError. An input that cannot be read raises CaptureError, or, with `on_error`, is told to it in one line and left
-    out. `progress` is called with the part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
-    `max_spool`: bytes that compressed captures and standard input may take in the temporary folder at the same time; the rest is
-    left out, and the report says so (`Report.incomplete`). None: 2 GB or half of what is free there, whichever is less; for
-    standard input that is not compressed, nine tenths of it. A Budget is shared with other calls.
-    With `keep` the captures stay open as long as the report lives, and can be read again: `report.again`.
-    With `show_secrets` nothing is masked in what comes of it: request targets, names, and payload in the proof.
-    `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
+    A folder stands for the captures in it. The files of a rotation (tcpdump -C and -W, dumpcap -b) are one capture, and a
+    connection may continue in the next file. With `merge`, all files are one capture with packets in time order; frame numbers
+    and ids are those of mergecap(1).
+
+    `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name:
+    {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
+
+    An input that cannot be read raises CaptureError. With `on_error`, this function is called with one line about it instead,
+    and the input is skipped. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
+    changes nothing else.
+
+    `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same
+    time. The rest is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space, whichever
+    is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
+
+    With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With
+    `show_secrets`, nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of
+    processes for a large first capture; more than 1 only in a program that has not used Polars yet.
     """
-    everything = catalogue()
-    chosen = rule_engine.select(everything, select, ignore)
-    modules = rule_engine.with_causes(chosen, everything)
-    rule_engine.begin(modules)
+    budget, most = (max_spool, None) if isinstance(max_spool, Budget) else (None, max_spool)
+    settings = Settings(
+        select=select, ignore=ignore, thresholds=thresholds or {}, merge=merge, keep=keep, show_secrets=show_secrets,
+        max_spool=most, jobs=max(jobs, 1), batch_packets=epoch_packets,
+    )  # fmt: skip
+    return run(paths, settings, budget=budget, progress=progress, on_error=on_error)
+
+
+def run(
+    paths: Sequence[str | os.PathLike[str]],
+    settings: Settings,
+    *,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+    on_error: Callable[[str], None] | None = None,
+    is_stopped: Stopping = never,
+) -> Report:
+    """Analyze captures like `analyze`. `budget`: disk space shared with other runs, instead of `max_spool`.
+
+    `is_stopped` is called often while packets are read. When it returns True, the report covers what was read until then.
+    """
+    rules = rule_engine.load(settings)
+    if not settings.jobs:
+        settings = replace(settings, jobs=min(os.cpu_count() or 1, MOST_JOBS))
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
-    budget = Budget.of(max_spool)
-    files = OpenFiles(budget)
-    with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
+    files = OpenFiles(budget or Budget(settings.max_spool))
+    with diagnosis.without_collector(), rules.configured(), showing_secrets(settings.show_secrets):
         failed = on_error or _raise
-        cutoffs = rule_engine.cutoffs(modules)
+        cutoffs = rules.cutoffs()
 
         def read(what: Input, tell: Progress) -> None:
-            # nothing refers to a capture after its turn, unless it is kept: what was unpacked takes disk space
+            # nothing refers to a capture after this unless it is kept, because unpacked files take disk space
             with ExitStack() as opened:
                 file = opened.enter_context(open_capture_files(what, files, failed))
-                one = _one(file, modules, cutoffs, list(chosen), epoch_packets, 1 if done else jobs, tell)
+                alone = replace(settings, jobs=1) if done else settings
+                one = _one(file, rules, cutoffs, alone, tell, is_stopped, incomplete)
                 incomplete.extend(file.incomplete)
-                if keep:
+                if settings.keep:
                     opened.pop_all()
-                    one.again = SecondPass(file, one.connections.scan, cutoffs, secrets=show_secrets)
+                    one.packets = SecondPass(file, one.connections.scan, cutoffs, secrets=settings.show_secrets)
                 done.append(one)
 
-        captures = inputs(paths, failed, merge=merge)
+        captures = find_inputs(paths, failed, merge=settings.merge)
         for number, capture in enumerate(captures):
+            if number and is_stopped():
+                left = len(captures) - number
+                incomplete.append(f"{left:,} more {'captures were' if left > 1 else 'capture was'} not read.")
+                break
             try:
                 read(capture, _part(progress, number, len(captures)))
             except CaptureError as error:
@@ -101,7 +145,7 @@ def analyze(
                     on_error(str(error))
                 if isinstance(error, TooManyFiles):
                     break
-    made = diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
+    made = diagnosis.report(done, rules, secrets=settings.show_secrets)
     made.incomplete = incomplete
     return made
 
@@ -119,42 +163,45 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 
 
 def _shareable_bytes(capture: CaptureFiles) -> int:
-    """Return the bytes that every process would read; 0 if each would have to unpack several files by itself."""
+    """Return the number of bytes that every process would read; 0 if each would have to decompress several files."""
     if len(capture.members) == 1:
         return capture.members[0].open().size
     return 0 if any(one.compression for one in capture.members) else capture.size
 
 
 def _one(
-    capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
-    jobs: int, tell: Progress,
+    capture: CaptureFiles, rules: RuleSet, cutoffs: Cutoffs, settings: Settings, tell: Progress, is_stopped: Stopping,
+    incomplete: list[str],
 ) -> diagnosis.Done:  # fmt: skip
     try:
-        return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
+        return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
     except OutOfOrder:
         capture.is_shuffled, capture.first_pass = True, None
-    return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
+    return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
 
 
 def _read_once(
-    capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
-    jobs: int, tell: Progress,
+    capture: CaptureFiles, rules: RuleSet, cutoffs: Cutoffs, settings: Settings, tell: Progress, is_stopped: Stopping,
+    incomplete: list[str],
 ) -> diagnosis.Done:  # fmt: skip
     folder = Folder()
     memory: dict[str, Any] = {}
 
-    def judge(found: Found) -> Found:
-        return rule_engine.judge(modules, found, memory)
+    def judge(found: Candidates) -> Candidates:
+        return rule_engine.judge(rules.modules, found, memory)
 
-    if jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
+    if settings.jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes
 
-        analysis, batches, connections, exchanges = processes.analyze(
-            capture, modules, cutoffs, folder, jobs, epoch_packets, tell
-        )  # fmt: skip
+        analysis, batches, connections, exchanges = processes.analyze(capture, rules, cutoffs, settings, folder, tell, is_stopped)
         found = diagnosis.waiting(folder, map(judge, batches))
     else:
-        analysis = Analysis(capture, modules, folder, cutoffs, open_capture_records(capture))
-        analysis.run(epoch_packets, tell, judge)
+        analysis = Analysis(capture, rules.modules, folder, cutoffs, open_capture_records(capture))
+        analysis.run(settings.batch_packets, tell, judge, is_stopped)
         found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
-    return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)
+    if analysis.is_stopped:
+        share = int(100 * min(analysis.records.position / max(capture.size, 1), 1.0))
+        incomplete.append(
+            f"Reading was stopped: only the first {analysis.records.frame:,} packets of {capture.file} were analyzed ({share}%)."
+        )
+    return diagnosis.diagnose(capture, analysis, rules, found, connections, exchanges, judge)

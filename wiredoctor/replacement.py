@@ -1,7 +1,7 @@
-"""Replace a file completely or not at all: write beside it, then rename.
+"""Replace a file completely or not at all: write a new file next to it, then rename that.
 
-A command may run as root while others own the folder that it writes into. So a path is resolved once, one component at a time,
-and only along symbolic links of the effective user or of root; everything after that is relative to the open folder.
+A command may run as root while others own the folder that it writes to. Therefore a path is resolved once, one component at a
+time, and only along symbolic links of the effective user or of root; everything after that is relative to the open folder.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""The errors of a write that found no room."""
+"""The error numbers of a write without free space."""
 
 _RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
-"""Whether the system opens files relative to an open folder; Windows does not, and paths are used as they are."""
+"""True if the system can open files relative to an open folder. Windows cannot, so paths are used unchanged."""
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
@@ -30,10 +29,10 @@ _PATH = getattr(os, "O_PATH", 0)
 _FOLDER = (_PATH or os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
 _MOST_LINKS = 40
-"""As many as Linux follows."""
+"""The maximum number of symbolic links that are followed, as in Linux."""
 
 _NAME_BYTES = 64
-"""Bytes of a name that its temporary file bears, so that the longest name has one."""
+"""The number of bytes of a name that its temporary file's name contains, so even the longest name can have one."""
 
 _BUFFER = 1 << 16
 _COPIED = 1 << 20
@@ -41,12 +40,11 @@ _COPIED = 1 << 20
 _ACL = "system.posix_acl_access"
 
 
-@dataclass(frozen=True)
-class Target:
-    """A file that may not exist yet: its name in a folder that is open until `close`.
+class Target(NamedTuple):
+    """A file that may not exist yet: its name in a folder that stays open until `close`.
 
-    `path` is how the user calls it. `is_open_file`: the name is a link to a file of a process that is open (/dev/fd/1), which
-    only the kernel can follow. Without a `folder` (on Windows) the name is a path.
+    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1), which only
+    the kernel can follow. Without a `folder` (on Windows) the name is a path.
     """
 
     folder: int | None
@@ -61,12 +59,12 @@ class Target:
         self.close()
 
     def close(self) -> None:
-        """Close the folder; the target is of no use afterwards."""
+        """Close the folder; the target cannot be used afterwards."""
         if self.folder is not None:
             os.close(self.folder)
 
     def check_writable(self) -> None:
-        """Raise OSError if a replacement is bound to fail."""
+        """Raise OSError if a replacement cannot succeed."""
         existing = self.existing_mode()
         effective = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
         place = self.name if existing is not None else "." if self.folder is not None else os.path.dirname(self.name) or "."
@@ -74,10 +72,10 @@ class Target:
             raise _error(errno.EACCES, "no permission to write", self.path)
 
     def existing_mode(self) -> int | None:
-        """Return type and permissions of the file, None if it does not exist.
+        """Return the type and permissions of the file; None if it does not exist.
 
-        Raises IsADirectoryError for a directory, and PermissionError for a file that another user has put into a folder like
-        /tmp: its owner would get what is written.
+        Raise IsADirectoryError for a directory, and PermissionError for a file of another user in a shared folder like /tmp,
+        because its owner could read what is written.
         """
         try:
             found = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.is_open_file)
@@ -91,20 +89,20 @@ class Target:
         return found.st_mode
 
     def check_owner(self, found: os.stat_result) -> None:
-        """Raise PermissionError if another user has put this file into a folder like /tmp."""
+        """Raise PermissionError if the file belongs to another user and its folder is shared, like /tmp."""
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)
             is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
             if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
-                text = f"belongs to another user (uid {found.st_uid}) and anybody may write into its folder"
+                text = f"belongs to another user (uid {found.st_uid}) and anyone may write to its folder"
                 raise _error(errno.EACCES, text, self.path)
 
 
 def resolve(path: str | os.PathLike[str]) -> Target:
-    """Open the folder of a file, following symbolic links of the effective user and of root only.
+    """Open the folder of a file, following only symbolic links of the effective user and of root.
 
-    Raises OSError with `path` as its file name: PermissionError for a link of another user, FileNotFoundError for a folder
-    that does not exist. A link to a file that does not exist yet is followed to where the file will be.
+    Raise OSError with `path` as its file name: PermissionError for a link of another user, FileNotFoundError for a missing
+    folder. A link to a missing file is followed.
     """
     text = os.fspath(path)
     if not _RELATIVE:
@@ -136,22 +134,22 @@ def _walk(path: str) -> Target:
                     raise _error(errno.ELOOP, "too many symbolic links", path)
                 of_kernel = found.st_dev == _proc()
                 owner, text = _read_link(folder, name)
-                # in a user namespace /proc/self seems to belong to another user
+                # in a user namespace, /proc/self seems to belong to another user
                 if owner not in (0, os.geteuid()) and not (of_kernel and name in ("self", "thread-self")):
                     raise _error(errno.EACCES, f"{place} is a symbolic link of another user (uid {owner})", path)
-                # in /proc/PID/fd the text of a link need not be a path
+                # in /proc/PID/fd, the text of a link need not be a path
                 if not (of_kernel and (text.startswith("/") or ":" in text)):
                     if text.startswith("/"):
-                        folder, walked = _moved(folder, "/", _FOLDER), "/"
+                        folder, walked = _descend(folder, "/", _FOLDER), "/"
                     rest += _names(text)
                     continue
                 if not rest:
                     return Target(folder, name, path, is_open_file=True)
-                folder, walked = _moved(folder, name, _FOLDER), place
+                folder, walked = _descend(folder, name, _FOLDER), place
             elif rest:
                 if not stat.S_ISDIR(found.st_mode):
                     raise _error(errno.ENOTDIR, f"{place} is not a folder", path)
-                folder, walked = _moved(folder, name, _FOLDER | _NOFOLLOW), place
+                folder, walked = _descend(folder, name, _FOLDER | _NOFOLLOW), place
             else:
                 return Target(folder, name, path)
     except BaseException:
@@ -161,20 +159,20 @@ def _walk(path: str) -> Target:
 
 
 def _names(path: str) -> list[str]:
-    """Return the components of a path, last one first; "." as the last one if the path can only be that of a folder."""
+    """Return the components of a path, last one first; "." as the last one if the path can only be a folder."""
     *folders, last = path.split("/")
     return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
 
 
-def _moved(folder: int, name: str, flags: int) -> int:
-    """Open a folder in another one, which is closed."""
+def _descend(folder: int, name: str, flags: int) -> int:
+    """Open a folder inside another one, and close the latter."""
     inner = os.open(name, flags, dir_fd=folder)
     os.close(folder)
     return inner
 
 
 def _read_link(folder: int, name: str) -> tuple[int, str]:
-    """Return the owner and the text of one and the same symbolic link."""
+    """Return the owner and the text of a symbolic link, both of the same link."""
     if _PATH:
         link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
         try:
@@ -185,7 +183,7 @@ def _read_link(folder: int, name: str) -> tuple[int, str]:
     text = os.readlink(name, dir_fd=folder)
     after = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns):
-        raise OSError(errno.EAGAIN, f"{name} was changed meanwhile")
+        raise OSError(errno.EAGAIN, f"{name} was changed in the meantime")
     return before.st_uid, text
 
 
@@ -197,11 +195,11 @@ def _proc() -> int | None:
 
 
 class Replacement:
-    """What will be at a target: write into `file`, then call `commit` or `discard`.
+    """The future content of a target: write to `file`, then call `commit` or `discard`.
 
-    Until then what was there stays as it is, and so do its mode and owner afterwards. Pipes and devices, which cannot be
-    replaced, are written directly. If the folder takes no new file, or does not let the old one go (a single file that is
-    mounted into a container), the content waits elsewhere until it is complete and is then copied over the old one.
+    Until then the old file stays as it is; afterwards, the new one has its mode and owner. Pipes and devices, which cannot be
+    replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single file
+    that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old file.
     """
 
     def __init__(self, target: Target) -> None:
@@ -210,11 +208,11 @@ class Replacement:
         self._files: list[int] = []
         self._existing: int | None = None
         self._content: int | None = None
-        self._raw: _Named | None = None
+        self._raw: _NamedFile | None = None
         self._is_done = False
         try:
             with _naming(target.path):
-                self._raw = _Named(self._open(), target.path)
+                self._raw = _NamedFile(self._open(), target.path)
             self.file: BinaryIO = cast("BinaryIO", io.BufferedWriter(self._raw, _BUFFER))
         except BaseException:
             self.discard()
@@ -225,7 +223,7 @@ class Replacement:
         self.discard()
 
     def commit(self) -> None:
-        """Put the content in its place. Raises OSError with the final path; then nothing has changed."""
+        """Put the content in its place. Raise OSError with the final path if that fails; then nothing has changed."""
         if self._is_done:
             return
         with _naming(self._target.path):
@@ -248,7 +246,7 @@ class Replacement:
                 os.unlink(self._temporary, dir_fd=self._target.folder)
         if self._raw is not None:
             with contextlib.suppress(OSError):
-                self._raw.close()  # not `file`: that would write what is buffered
+                self._raw.close()  # not `file`, which would write what is buffered
         for file in self._files:
             os.close(file)
 
@@ -257,11 +255,11 @@ class Replacement:
         return file
 
     def _open_existing(self) -> int:
-        """Open the file that is to be replaced; one that may not be written is not replaced either."""
+        """Open the file that is to be replaced. A file that may not be written is not replaced either."""
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):
-            raise _error(errno.EEXIST, "was changed meanwhile", self._target.path)
+            raise _error(errno.EEXIST, "was changed in the meantime", self._target.path)
         return existing
 
     def _open(self) -> int:
@@ -271,7 +269,7 @@ class Replacement:
             return os.open(target.name, os.O_WRONLY | os.O_TRUNC | _NOCTTY, dir_fd=target.folder)
         if mode is not None and not stat.S_ISREG(mode):
             return os.open(target.name, os.O_WRONLY | _NOFOLLOW | _NOCTTY, dir_fd=target.folder)
-        # Windows replaces no file that is open
+        # Windows does not replace a file that is open
         existing = self._open_existing() if mode is not None and target.folder is not None else None
         try:
             file = self._create(0o666 if existing is None else 0o600)
@@ -291,7 +289,7 @@ class Replacement:
     def _create(self, mode: int) -> int:
         folder, name = os.path.split(self._target.name)
         head = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
-        # set first: a signal may come between the creation and the next line
+        # set first, because a signal may come between the creation and the next line
         self._temporary = os.path.join(folder, f".{head}.{os.urandom(8).hex()}.tmp")
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
@@ -318,7 +316,7 @@ class Replacement:
         size, before = os.fstat(content).st_size, os.fstat(existing).st_size
         try:
             if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(existing, 0, size)  # a full disk is noticed before anything is lost
+                os.posix_fallocate(existing, 0, size)  # a full disk is noticed before any data is lost
         except OSError as error:
             if error.errno in FULL:
                 os.ftruncate(existing, before)
@@ -331,7 +329,7 @@ class Replacement:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Replace a file by what is written in the block, unless the block raises: then the old one stays."""
+    """Replace a file by what is written in the block; if the block raises an exception, the old file stays."""
     with resolve(path) as target:
         replacement = Replacement(target)
         try:
@@ -348,13 +346,13 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder if there is none."""
+    """Create a folder if it does not exist."""
     with contextlib.suppress(FileExistsError, IsADirectoryError), resolve(path) as target, _naming(target.path):
         os.mkdir(target.name, dir_fd=target.folder)
 
 
 def _inherit(existing: int, file: int) -> None:
-    """Give a new file the owner, the access list and the mode of the old one; if not possible, then less access, never more."""
+    """Give a new file the owner, access list and mode of the old one; if that is impossible, grant less access, never more."""
     old, new = os.fstat(existing), os.fstat(file)
     mode = stat.S_IMODE(old.st_mode) & 0o777
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -364,16 +362,16 @@ def _inherit(existing: int, file: int) -> None:
             try:
                 os.fchown(file, -1, old.st_gid)
             except OSError:
-                # members of the old group are others now, and others may be members of the new one
+                # the old group's members count as others now, and others may be members of the new group
                 mode = mode & 0o700 | (mode >> 3 & mode & 0o007) * 0o011
     if (access := _access_list(existing)) is not None:
         try:
             os.setxattr(file, _ACL, access)
         except OSError:
-            mode &= 0o707  # with a list these bits are its mask, not those of the group
+            mode &= 0o707  # with a list, these bits are its mask, not the group's
     else:
         with contextlib.suppress(AttributeError, OSError):
-            os.removexattr(file, _ACL)  # the folder may have a default
+            os.removexattr(file, _ACL)  # the folder may have a default list
     with contextlib.suppress(OSError):
         os.fchmod(file, mode)
 
@@ -381,12 +379,12 @@ def _inherit(existing: int, file: int) -> None:
 def _access_list(file: int) -> bytes | None:
     try:
         return os.getxattr(file, _ACL)
-    except (AttributeError, OSError):  # not on this system, or the file has none
+    except (AttributeError, OSError):  # not supported on this system, or the file has no list
         return None
 
 
-class _Named(io.FileIO):
-    """A file whose errors bear the path under which the user knows it."""
+class _NamedFile(io.FileIO):
+    """A file whose exceptions have the path under which the user knows the file."""
 
     def __init__(self, file: int, path: str) -> None:
         super().__init__(file, "wb")
@@ -399,7 +397,7 @@ class _Named(io.FileIO):
 
 @contextmanager
 def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
-    """Report a full disk in the block as one of temporary files in `folder`, whatever Polars makes of it."""
+    """Report a full disk in the block as a full disk of temporary files in `folder`, whatever exception Polars raises."""
     try:
         yield
     except Exception as error:
@@ -409,15 +407,15 @@ def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether an error is one of a full disk."""
+    """Return whether an exception means that a disk is full."""
     text = str(error)
-    # what Polars says where the end of a Parquet file, which is Thrift, cannot be written any more
+    # the text of Polars if the end of a Parquet file, which is Thrift, can no longer be written
     lost = "Invalid thrift: transport error" in text
     return lost or getattr(error, "errno", None) in FULL or any(f"(os error {number})" in text for number in FULL)
 
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:
-    """Return the error for a temporary folder whose disk is full."""
+    """Return the exception for a temporary folder on a full disk."""
     return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", os.fspath(folder))
 
 

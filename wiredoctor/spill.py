@@ -1,6 +1,7 @@
-"""Finished rows of a long capture: kept in memory while they are few, in temporary Arrow files when they are many.
+"""Store finished rows of a long capture: a few in memory, many in temporary Arrow files.
 
-They are compressed: most columns of ordinary traffic are null or nearly constant, and a seventh of the bytes is written sooner.
+The files are compressed: most columns of ordinary traffic are null or nearly constant, and writing a seventh of the bytes is
+faster.
 """
 
 from __future__ import annotations
@@ -19,43 +20,47 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 TOGETHER = 4_096
-"""Rows that are at least written at once, where there are many. What a batch adds is more than that, mostly, and is written
-as it is: to join frames is to hold them twice."""
+"""The minimum number of rows per write if there are many.
+
+A batch usually adds more rows, and is written separately, because joining frames needs twice the memory.
+"""
 
 LOOSE = 64
-"""Frames that are held as they came: a live capture adds a few rows at a time, and of those a frame of a hundred columns takes
-twenty times as much as its rows in a longer one."""
+"""The maximum number of frames that are not joined.
+
+A live capture adds a few rows at a time, and such rows take twenty times as much memory in a short frame of a hundred columns as
+in a long one.
+"""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Folder:
-    """A temporary folder that exists once it is asked for, and goes when nobody holds it any more. `inside` another one, or
-    where such folders are."""
+    """A temporary folder that is created on first use and removed with the last reference. `inside`: its parent folder."""
 
     inside: str | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _count: int = 0
 
     def make(self) -> None:
-        """Makes the folder now, so that processes that are forked after this share it."""
+        """Create the folder now, so processes forked later share it."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", dir=self.inside, ignore_cleanup_errors=True)
 
     def remove(self) -> None:
-        """Removes the folder and what is in it, whoever may still hold it."""
+        """Remove the folder and its contents, even if it is still referenced."""
         if self._folder is not None:
             self._folder.cleanup()
 
     def new_file(self, name: str) -> Path:
-        """A path for a new file, its own in each process."""
+        """Return a path for a new file, different in each process."""
         self.make()
         self._count += 1
         return Path(self._folder.name if self._folder else "") / f"{name}-{os.getpid()}-{self._count}.arrow"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Spill:
-    """The rows of one table, in the order in which they were added."""
+    """The rows of one table in the order in which they were added."""
 
     table: Table
     folder: Folder
@@ -66,13 +71,13 @@ class Spill:
     _held_bytes: int | float = 0
     _loose: int = 0
     forgotten: int = 0
-    """Rows that are not kept any more; `rows` counts them too."""
+    """The number of rows that were dropped; `rows` includes them."""
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Adds finished rows."""
+        """Add finished rows."""
         if not rows.height:
             return
-        frame = rows if isinstance(rows, pl.DataFrame) else View([rows], self.table).whole()
+        frame = rows if isinstance(rows, pl.DataFrame) else View([rows], self.table).all_columns()
         self.rows += frame.height
         self._held.append(frame)
         self._held_rows += frame.height
@@ -86,7 +91,7 @@ class Spill:
             self.write()
 
     def write(self) -> None:
-        """Writes what waits in memory."""
+        """Write the rows held in memory to a file."""
         held, self._held, self._held_rows, self._held_bytes, self._loose = self._held, [], 0, 0, 0
         run: list[pl.DataFrame] = []
         for i, frame in enumerate(held, start=1):
@@ -101,26 +106,39 @@ class Spill:
             rows.write_ipc(path, compression="lz4")
         self.files.append(path)
 
+    def newest(self, count: int) -> pl.DataFrame:
+        """Return the `count` rows that were added last, or all rows if there are fewer."""
+        found: list[pl.DataFrame] = []
+        rows = 0
+        for part in (*reversed(self._held), *reversed(self.files)):
+            if rows >= count:
+                break
+            found.append(part if isinstance(part, pl.DataFrame) else pl.read_ipc(part))
+            rows += found[-1].height
+        return pl.concat(found[::-1]).tail(count) if found else self.table.empty()
+
     def scan(self) -> pl.LazyFrame:
-        """All rows, read when they are needed."""
-        # one scan reads the files one after the other; scans of each, joined, would read all of them at the same time
+        """Return all rows, read lazily."""
+        # one scan reads the files one after the other; joined scans would read all of them at the same time
         parts = [pl.scan_ipc(self.files)] if self.files else []
         parts += [frame.lazy() for frame in self._held]
         return pl.concat(parts) if parts else self.table.empty().lazy()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class BatchSpill(Spill):
-    """Rows of which a column is made when it is asked for."""
+    """Rows of the core whose columns are computed on demand."""
 
     renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
-    """Rows of several shares."""
+    """The rows of several shares of the capture."""
     stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
     _batches: list[Batch] = field(default_factory=list[Batch])
+    _whole: pl.DataFrame | None = None
+    """All columns of the rows, once they were read while they were few."""
 
     @property
     def batches(self) -> list[Part]:
-        """All rows, in the order in which they were added."""
+        """All rows in the order in which they were added."""
         return [*self.renumbered, *self.stored, *self._batches]
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
@@ -139,7 +157,7 @@ class BatchSpill(Spill):
             self.write()
 
     def write(self) -> None:
-        """Write what waits in memory."""
+        """Write the rows held in memory to a file."""
         if self._batches:
             path = self.folder.new_file(self.table.name)
             with room_needed(path.parent.parent):
@@ -147,29 +165,46 @@ class BatchSpill(Spill):
         self._batches, self._held_bytes, self._loose = [], 0, 0
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows, read when they are needed."""
+        """Return all rows, read lazily."""
         return self.scan_as(self.table)
 
     def scan_as(
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
-        """Return all rows, or `count` from `first` on, as those of a table; `names`: column -> column here, where they differ."""
+        """Return all rows, or `count` from `first` on, as rows of a table.
+
+        `names` maps columns of the table to columns of the rows with another name.
+        """
+        if self.rows <= SMALL:
+            return self._small_table(table, names).slice(first, count).lazy()
         view = View(self.batches, table, names)
         if first or count is not None:
             view = view.slice(first, view.height if count is None else count)
-        return view.whole().lazy() if view.height <= SMALL else view.lazy()
+        return view.lazy()
+
+    def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
+        """Return all columns of few rows. They are made once: a hundred columns take milliseconds, and are read a dozen times."""
+        if self._whole is None or self._whole.height != self.rows:
+            self._whole = View(self.batches, self.table).all_columns()
+        shown = View([], table, names).names
+        frame = self._whole[[*shown.values()]]
+        frame.columns = [*shown]
+        return frame
 
 
-@dataclass
-class Window(Spill):
-    """The rows of a capture that goes on, of which the old ones are forgotten. `time`: an expression of when a row was (ns).
-    `kinds`: what is remembered of those, in `tally`: these columns, and in `rows` how many were alike."""
+@dataclass(eq=False, repr=False)
+class SpillWindow(Spill):
+    """The rows of a growing capture, without the old ones.
+
+    `time`: an expression for the time of a row (ns). `kinds`: the columns of dropped rows that `tally` keeps; its column `rows`
+    has the number of equal rows.
+    """
 
     time: pl.Expr = field(default_factory=lambda: pl.lit(0))
     kinds: tuple[pl.Expr, ...] = ()
     tally: pl.DataFrame | None = None
     names: dict[int, str] = field(default_factory=dict[int, str])
-    """Hash of an endpoint, as in `tally` -> its address and port."""
+    """The address and port for each hash of an endpoint, as used in `tally`."""
     _stored: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
 
@@ -179,8 +214,10 @@ class Window(Spill):
         self._stored[path] = (0 if latest is None else int(latest), rows.height)
 
     def forget(self, before: int, most: int, needed: Collection[int]) -> None:
-        """Forgets files of which every row was before a time, or that have so many rows behind them; but not the rows of the
-        connections that are `needed`."""
+        """Drop files whose rows are all older than `before`, or are followed by `most` rows.
+
+        Rows of the `needed` connections are kept.
+        """
         behind = self._held_rows + sum(rows for _, rows in self._stored.values())
         for path, (latest, rows) in list(self._stored.items()):
             behind -= rows
@@ -208,12 +245,12 @@ class Window(Spill):
         self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
 
     def scan(self) -> pl.LazyFrame:
-        """All rows that are kept."""
+        """Return all rows that were kept."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
 
-def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Rows of a share with the ids of the whole capture, in the column `connection` and in the ids of messages."""
+def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
+    """Return rows of a share with the ids of the complete capture, in `connection` and in the ids of messages."""
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):

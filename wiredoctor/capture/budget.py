@@ -1,4 +1,4 @@
-"""How much disk space captures may take while they are unpacked, and what a report says of those that needed more."""
+"""Limit the disk space for unpacking captures, and describe what did not fit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SHARE_OF_FREE_SPACE = 0.9
-"""How much of the free space of the temporary directory a spooled capture may take: the tables of a long capture go there too."""
+"""The fraction of the temporary directory's free space for unpacked captures; the tables of a long capture need space too."""
 
 
 class Room(NamedTuple):
-    """How many bytes may be spooled. `over`, `why` and `remedy` say what to do if more are needed."""
+    """The number of bytes that may be unpacked.
+
+    `over`, `why` and `remedy` describe the limit and what to do if more are needed.
+    """
 
     bytes: int
     over: str
@@ -26,23 +29,23 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return what a report begins with if only `read` bytes of the input fit."""
+        """Return the first sentence of a report if only `read` bytes of the input could be unpacked."""
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"
 
 
-def disk(bytes: int, why: str = "there is no room for more") -> Room:
-    """Return the room of a disk that takes no more than so many bytes."""
+def disk(bytes: int, why: str = "there is no more space") -> Room:
+    """Return the limit for a disk with `bytes` bytes of free space."""
     where = f"{why} in {tempfile.gettempdir()}"
     return Room(bytes, f"{where} (TMPDIR names another folder)", where, "TMPDIR names another folder.")
 
 
 class Budget:
-    """The disk space that the captures of one run may take while they are unpacked: for one of them as for all together.
+    """The disk space that the captures of one run may use for unpacking, each and together.
 
-    `most`: the bound that was requested; None: that of limits.UNPACKED, or half of the free space, whichever is less. A capture
-    that comes through a pipe cannot be a bomb: only a requested bound applies to it, and only then does it count.
+    `most`: the requested limit; None for limits.UNPACKED or half of the free space, whichever is less. A capture from a pipe
+    cannot be a decompression bomb, so only a requested limit applies to it.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -51,22 +54,22 @@ class Budget:
 
     @classmethod
     def of(cls, most: int | Budget | None) -> Budget:
-        """Return the budget, or one with this bound."""
+        """Return `most` if it is a Budget, otherwise a Budget with this limit."""
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:
-        """Return whether the bound applies to an input."""
+        """Return whether the limit applies to an input."""
         return compressed or self.most is not None
 
     def room(self, *, compressed: bool) -> Room:
-        """Return how many bytes the next input may take."""
+        """Return how many bytes the next input may use."""
         free = shutil.disk_usage(tempfile.gettempdir()).free
         most = disk(int(free * SHARE_OF_FREE_SPACE))
         if not self.counts(compressed=compressed):
             return most
         half = (free + self.held) // 2
         bound = self.most if self.most is not None else min(limits.UNPACKED.value, half)
-        why = f"{'unpacked captures' if compressed else 'captures from a pipe'} may take {_size(bound)} at most"
+        why = f"{'unpacked captures' if compressed else 'captures from a pipe'} may use {_size(bound)} at most"
         remedy = f"--max-spool {_size(max(10 * bound, 10**6), '')} raises this bound."
         if self.most is None and bound == half:
             why += f", half of what is free in {tempfile.gettempdir()}"
@@ -75,7 +78,7 @@ class Budget:
         return min(bounded, most, key=lambda room: room.bytes)
 
     def hold(self, file: BinaryIO, size: int) -> None:
-        """Count `size` bytes until `file` is garbage. Closing it is not enough: a capture that is mapped stays on disk."""
+        """Count `size` bytes until `file` is garbage-collected, because a mapped capture uses disk space after it is closed."""
         self.held += size
         weakref.finalize(file, self._give_back, size)
 

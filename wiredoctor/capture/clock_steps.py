@@ -1,19 +1,19 @@
-"""Time stamps that go backwards: the clock of the capturing host was set back, or files were joined one after the other."""
+"""Record timestamps that go backwards: the capturing host's clock was set back, or files were concatenated."""
 
 from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SHOWN = 5
-"""Steps that are described."""
+"""The maximum number of steps that are described."""
 MOST = 1 << 16
-"""Steps whose frames are kept: two captures shuffled into one may step back with every other packet."""
+"""The maximum number of steps whose frames are stored: if two captures are mixed, every other packet may step back."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """A packet that is stamped earlier than the packet before it on its interface."""
+class Step(NamedTuple):
+    """A packet with an earlier timestamp than the previous packet on its interface."""
 
     frame: int
     time: int
@@ -21,19 +21,26 @@ class Step:
     time_before: int
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ClockSteps:
-    """Steps of the clock so far: how many, the largest (ns), the first of them, and in which frames (at most MOST)."""
+    """The steps of the clock so far: their number, the largest (ns), the first ones, and at most MOST of their frame numbers.
+
+    `highest`: the latest time (ns) from which the clock was set back, last in `highest_frame`.
+    """
 
     count: int = 0
     worst: int = 0
+    highest: int = 0
+    highest_frame: int = 0
     first: list[Step] = field(default_factory=list[Step])
     frames: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, step: Step) -> None:
-        """Count the next step, in order of frames."""
+        """Count the next step, in frame order."""
         self.count += 1
         self.worst = max(self.worst, step.time_before - step.time)
+        if not self.highest_frame or step.time_before >= self.highest:
+            self.highest, self.highest_frame = step.time_before, step.frame
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MOST:

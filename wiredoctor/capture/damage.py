@@ -1,4 +1,4 @@
-"""What is wrong with a capture file, and where: the sentences, for every reader of a file format."""
+"""Describe the damage of a capture file and its position, for all file formats."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from wiredoctor import limits
 
 def cut_header(number: int, offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends inside the header of packet `number`."""
-    return f"the file ends inside the header of packet {number} (offset {offset}: {size} bytes expected, {left} there)"
+    return f"the file ends inside the header of packet {number} (offset {offset}: {size} bytes expected, {left} found)"
 
 
 def cut_packet(number: int, offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends inside packet `number`."""
-    return f"the file ends inside packet {number} (offset {offset}: {size} bytes announced, {left} there)"
+    return f"the file ends inside packet {number} (offset {offset}: {size} bytes announced, {left} found)"
 
 
 def too_long(number: int, offset: int, size: int) -> str:
-    """Return the sentence for a record that announces more than any packet has."""
+    """Return the sentence for a record that announces more bytes than any packet has."""
     return f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
 
 
 def zeros(number: int, offset: int) -> str:
-    """Return the sentence for a pcap file with nothing but zeros where packet `number` should begin."""
-    return f"the file has nothing but zeros from packet {number} on (offset {offset}): it was never written to its end"
+    """Return the sentence for a pcap file that contains only zeros from packet `number` on."""
+    return f"the file contains only zeros from packet {number} on (offset {offset}): it was not written to its end"
 
 
 def unknown_link_type(link_type: int) -> str:
-    """Return the sentence for a pcap file of a link type that nobody has defined."""
+    """Return the sentence for a pcap file with an undefined link type."""
     return f"packets of link type {link_type} cannot be read (offset 20: unknown link type)"
 
 
@@ -47,31 +47,31 @@ def impossible_block(offset: int, length: int) -> str:
 
 def cut_block(offset: int, length: int, left: int) -> str:
     """Return the sentence for a file that ends inside a pcapng block."""
-    return f"the file ends inside a block (offset {offset}: {length} bytes announced, {left} there)"
+    return f"the file ends inside a block (offset {offset}: {length} bytes announced, {left} found)"
 
 
 def cut_block_header(offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends before the type and length of a pcapng block."""
-    return f"the file ends inside the header of a block (offset {offset}: {size} bytes expected, {left} there)"
+    return f"the file ends inside the header of a block (offset {offset}: {size} bytes expected, {left} found)"
 
 
 def unequal_lengths(offset: int, length: int, again: int) -> str:
     """Return the sentence for a pcapng block whose two lengths differ."""
-    return f"a block that is {length} bytes long by its beginning and {again} by its end (offset {offset})"
+    return f"a block of {length} bytes by its first length field and {again} by its second (offset {offset})"
 
 
 def short_block(offset: int) -> str:
     """Return the sentence for a packet block that is shorter than its fixed part."""
-    return f"a block too short for what it is (offset {offset})"
+    return f"a block too short for its type (offset {offset})"
 
 
 def unknown_interface(offset: int, interface: int) -> str:
-    """Return the sentence for a packet of an interface that the section does not have."""
+    """Return the sentence about a packet whose interface is not described in the packet's section."""
     return f"interface {interface} was never described (offset {offset})"
 
 
 def too_long_in_block(offset: int, size: int) -> str:
-    """Return the sentence for a packet block that announces more than any packet has."""
+    """Return the sentence for a packet block that announces more bytes than any packet has."""
     return f"announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
 
 

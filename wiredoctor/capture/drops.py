@@ -1,8 +1,8 @@
-"""How many packets were dropped while a capture was made, and when.
+"""Count the packets that were dropped during capturing, and determine when.
 
-A pcapng file says so in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). Their counts are running totals, of
-the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting began
-again. The recorder of `live` writes a block whenever a total rises; its comment gives the time of an earlier, lower total.
+A pcapng file has these counts in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). They are running totals of
+the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting restarted.
+The recorder of `live` writes a block whenever a total rises, with a comment that contains the time of the previous total.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ _COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
 _SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")
 _WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
-"""Bytes of the block before its options."""
+"""The size of the block in bytes without its options."""
 MOST_COUNTS = 10_000
-"""Counts that are kept apart; after that the newest of an interface is replaced."""
+"""The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
-"""More packets than any interface has seen: what counts more is damaged."""
+"""A number of packets that no interface delivers: a larger count is damaged."""
 
 
 class Count(NamedTuple):
-    """A running total of an interface, read when the newest packet had the time `until`; `since`: that of the total before it,
-    None for the first. Times are ns since the first packet. `received`: packets that were captured; 0 if it is not said."""
+    """A running total of an interface; `until` is the time of the newest packet when the total was read.
+
+    `since`: the time of the previous total; None for the first. Times are ns since the first packet. `received`: the number of
+    captured packets; 0 if unknown.
+    """
 
     interface: int
     since: int | None
@@ -37,7 +40,7 @@ class Count(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Packets of an interface that were dropped between two times; `since`: None for "since capturing began"."""
+    """The number of packets dropped on an interface between two times; `since` is None if counting began with the capture."""
 
     interface: int
     since: int | None
@@ -46,8 +49,11 @@ class Dropped(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What an Interface Statistics Block says: the interface, as its section numbers it, how many packets were dropped so far,
-    after which time the newest of them (ns since 1970; None where it does not say), and how many were captured."""
+    """The contents of an Interface Statistics Block.
+
+    `interface`: its number in the section. `total`: the number of packets dropped so far. `since`: the time of the previous total
+    (ns since 1970), or None. `received`: the number of captured packets.
+    """
 
     interface: int
     total: int
@@ -56,19 +62,19 @@ class Statistics(NamedTuple):
 
 
 class Drops:
-    """The counts of a capture, in the order of the file."""
+    """The drop counts of a capture, in file order."""
 
     def __init__(self) -> None:
         self.counts: list[Count] = []
         self._newest: dict[int, int] = {}
-        """Interface -> index of its newest count."""
+        """The index of each interface's newest count."""
         self._checked: dict[int, int] = {}
-        """Interface -> when its newest total was read for the last time."""
+        """The time at which each interface's newest total was last read."""
         self._received: dict[int, int] = {}
-        """Interface -> packets that were captured, by its newest count."""
+        """The number of captured packets in each interface's newest count."""
 
     def add(self, count: Count) -> None:
-        """Add a count; one that repeats the total before it only shows that nothing was dropped in between."""
+        """Add a count; an unchanged total means that nothing was dropped since the previous one."""
         interface = count.interface
         at = self._newest.get(interface)
         since = self._checked.get(interface) if count.since is None else count.since
@@ -81,20 +87,21 @@ class Drops:
             self.counts[at] = self.counts[at]._replace(until=count.until, total=count.total)
 
     def total(self) -> int | None:
-        """Return how many packets were dropped; None if nothing counts them."""
+        """Return the number of dropped packets; None if the capture has no counts."""
         dropped = self.dropped()
         return None if dropped is None else sum(one.packets for one in dropped)
 
-    def whole(self, packets: int) -> int:
-        """Return how many packets the capture would have without drops. `packets`: those that are in the file.
+    def packets_with_drops(self, packets: int) -> int:
+        """Return the number of packets that there would be without drops; `packets` is the number in the file.
 
-        They may be a part of what was captured: programs that export some packets of a file copy its statistics.
+        A file may contain only some of the captured packets, because programs that export packets copy the statistics of the
+        file.
         """
         received, dropped = sum(self._received.values()), self.total() or 0
         return dropped + (received if received > packets + dropped else packets)
 
     def dropped(self) -> list[Dropped] | None:
-        """Return what was dropped and when; None if nothing counts drops."""
+        """Return the drops with their times; None if the capture has no counts."""
         if not self.counts:
             return None
         found: list[Dropped] = []
@@ -109,7 +116,7 @@ class Drops:
 
 
 def read_statistics(block: bytes, order: str) -> Statistics | None:
-    """Return what an Interface Statistics Block says of dropped packets; None if nothing."""
+    """Return the drop counts in an Interface Statistics Block; None if it has none."""
     if len(block) < _FIXED + 4:
         return None
     (interface,) = struct.unpack_from(order + "I", block, 8)
@@ -128,7 +135,7 @@ def read_statistics(block: bytes, order: str) -> Statistics | None:
 
 
 def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:
-    """Return the times in which packets were dropped: (since, until), apart from each other and in order."""
+    """Return the time spans with drops as (since, until), in order and without overlaps."""
     found: list[tuple[int | None, int]] = []
     for since, until in sorted(((one.since, one.until) for one in dropped), key=lambda span: (span[0] is not None, span)):
         if found and (since is None or since <= found[-1][1]):

@@ -1,8 +1,8 @@
-"""Until when a capture went on, where its last block says so: the time behind the last packet was silent.
+"""Read the time at which capturing ended from the last block, so the time after the last packet counts as silence.
 
-The recorder of a live capture ends its file with an Interface Statistics Block that has this as its comment. Times of other
-writers are not used: what cuts packets out of a file copies its statistics. So the comment also says how many packets there
-were, and holds only for a capture that has as many.
+The recorder of a live capture ends its file with an Interface Statistics Block that carries a comment of the recorder. Times
+from other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason, the
+comment contains the number of packets and is only valid for a capture with that many packets.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from wiredoctor.capture.pcapng.blocks import STATISTICS, read_options
 
 _FIXED, _COMMENT = 24, 1
 LONGEST = 1 << 10
-"""Bytes of the block: more is not ours."""
+"""The maximum size of the block in bytes; a larger block was written by another program."""
 
 _SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
 
 
 class Ending(NamedTuple):
-    """When capturing ended (ns since 1970), and how many packets had been captured in all."""
+    """The time at which capturing ended (ns since 1970), and the total number of captured packets."""
 
     time: int
     packets: int
 
 
 def ending(tail: bytes) -> Ending | None:
-    """Return what the last block of a pcapng file says, of which `tail` has the last LONGEST bytes."""
+    """Parse the last block of a pcapng file; `tail` has the last LONGEST bytes of the file. Return None for another block."""
     if len(tail) < _FIXED:
         return None
     for order in "<>":

@@ -1,5 +1,7 @@
-"""The files of captures: few are open at a time, however many there are. What a compressed file holds is in a temporary file,
-which is made again if it is needed again."""
+"""Open the files of captures, a few at a time.
+
+A compressed file is unpacked into a temporary file, which is created again when it is needed again.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,25 @@ from typing import BinaryIO, NamedTuple
 
 from wiredoctor.capture.budget import Budget
 from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
-from wiredoctor.capture.formats import format_of, is_capture
+from wiredoctor.capture.formats import detect_format, is_capture
 from wiredoctor.capture.model import CaptureError, NoRoom, TooManyFiles
 from wiredoctor.capture.spool import Spooled, compression, decompressed_head, not_a_capture, spool
 
 STANDARD_INPUT = "-"
 HEAD = 64
-"""Bytes by which a format is recognized."""
+"""The number of first bytes by which a format is recognized."""
 _LEAST = 24
-"""Bytes of a pcap file header."""
+"""The size in bytes of a pcap file header."""
 _SPARE = 32
-"""Descriptors that captures leave for the rest of the program: it uses 16 for its tables, processes and outputs."""
+"""The number of file descriptors reserved for the rest of the program, which uses 16 for tables, processes and outputs."""
 OPEN = 8
-"""Files that stay open, and temporary files that are kept, because bytes of theirs may be read again."""
+"""The number of files that stay open, and of temporary files that are kept because they may be read again."""
 _KEPT = 64 << 20
-"""Bytes of the temporary files that are kept because of that, besides the two newest."""
+"""The maximum total size in bytes of these temporary files, besides the two newest."""
 
 
 class FileState(NamedTuple):
-    """The device and number of a file, by which it is recognized when it is opened again, and its size."""
+    """The device, inode and size of a file, by which it is recognized when it is reopened."""
 
     device: int
     number: int
@@ -45,7 +47,7 @@ class FileState(NamedTuple):
 
 
 class OpenFiles:
-    """The files of captures that are open."""
+    """The open files of all captures."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -53,7 +55,7 @@ class OpenFiles:
         self._spools: OrderedDict[object, Spooled] = OrderedDict()
 
     def plain(self, one: CaptureFile) -> BinaryIO:
-        """Return a file as it is. Raise OSError, also if it is not the one that it was."""
+        """Open a file without unpacking it. Raise OSError if that fails or the file was replaced."""
         found = self._plain.get(one.key)
         if found is None:
             found = one.reopen()
@@ -64,12 +66,12 @@ class OpenFiles:
         return found
 
     def spool(self, one: CaptureFile) -> Spooled:
-        """Return the temporary file with what a compressed file holds. It exists as long as something refers to it."""
+        """Return the temporary file with the unpacked content of a compressed file; it exists while it is referenced."""
         found = self._spools.get(one.key)
         if found is None:
             found = self._make_spool(one)
             if found.cut is not None and self._spools:
-                # what is only kept in case it is read again must not cost what has not been read
+                # files kept for another read must not take the space of files that were not read yet
                 del found
                 self._spools.clear()
                 found = self._make_spool(one)
@@ -96,8 +98,11 @@ class OpenFiles:
 
 
 class CaptureFile:
-    """A capture file. `size`: bytes as given; `lost`: what of it could not be read, and why; `cut`: the sentence that a report
-    begins with if a bound or a full disk is the reason."""
+    """A capture file.
+
+    `size`: its size in bytes, compressed if it is. `lost`: what could not be read, and why. `cut`: the first sentence of the
+    report if a limit or a full disk is the reason.
+    """
 
     def __init__(self, name: str, opened: OpenFiles) -> None:
         self.name = name
@@ -106,15 +111,18 @@ class CaptureFile:
         self.cut: str | None = None
         self.compression: str | None = None
         self.state: FileState | None = None
-        """Of a file that can be opened again."""
+        """The state of a file that can be reopened; None for other files."""
         self.key = object()
-        """Names it among the open files: if those referred to it, which refers to them, they would stay open for a while."""
+        """The key of this file among the open files.
+
+        The file itself as key would be a reference cycle and keep it open longer.
+        """
         self._opened = opened
         self._content: Content | None = None
-        """Of a file that cannot."""
+        """The content of a file that cannot be reopened; None for other files."""
 
     def open(self) -> Content:
-        """Return what is in the file, unpacked if it is compressed. Raise CaptureError if it cannot be read."""
+        """Return the content of the file, unpacked if it is compressed. Raise CaptureError if it cannot be read."""
         if self._content is not None:
             return self._content
         if self.compression is None:
@@ -128,33 +136,36 @@ class CaptureFile:
         return Content(self, spooled.size, spooled.file)
 
     def reopen(self) -> BinaryIO:
-        """Open the file. Raise OSError, also if it is another one than before, or shorter."""
-        file = open(self.name, "rb", buffering=0)  # noqa: SIM115 - whoever reads it closes it
+        """Open the file again. Raise OSError if that fails, or if the file was replaced or became shorter."""
+        file = open(self.name, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
         state = FileState.of(file)
         if self.state is not None and (state[:2] != self.state[:2] or state.size < self.size):
             file.close()
-            raise OSError(errno.ESTALE, "the file was replaced or cut short while it was read")
+            raise OSError(errno.ESTALE, "the file was replaced or truncated while it was read")
         return file
 
     def read_plain(self, offset: int, size: int) -> bytes:
-        """Return bytes of the file as it is."""
+        """Return `size` bytes of the file at `offset` without unpacking it."""
         return os.pread(self.plain().fileno(), size, offset)
 
     def plain(self) -> BinaryIO:
-        """Return the file as it is, open. Raise OSError, also if it is not the one that it was."""
+        """Return the open file without unpacking it. Raise OSError if that fails or the file was replaced."""
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first bytes of what is in the file, fewer than `size` if there are no more, and why if it is damaged."""
+        """Return the first `size` bytes of the content, or fewer, and a description of the damage or None."""
         with self.reopen() as file:
             return decompressed_head(file, size)
 
     def keep(self, file: BinaryIO, size: int) -> None:
-        """Read this file, which stays open, instead of opening the one of that name."""
+        """Use the open file `file` from now on, instead of opening the file by its name."""
         self._content = Content(self, size, file)
 
     def spool_now(self, source: BinaryIO) -> None:
-        """Read a pipe into a temporary file that is kept. Raise CaptureError if it is no capture, NoRoom if there is no room."""
+        """Copy a pipe to a temporary file that is kept.
+
+        Raise CaptureError if it is not a capture, and NoRoom if there is not enough space.
+        """
         spooled = spool(source, self.name, is_capture, self._opened.budget)
         self.lost, self.cut = spooled.lost, spooled.cut
         self._check_room(spooled)
@@ -163,12 +174,12 @@ class CaptureFile:
 
     def _check_room(self, spooled: Spooled) -> None:
         if spooled.lost is not None and spooled.size < _LEAST:
-            text = f"{self.name}: not one packet can be read: {spooled.lost}"
+            text = f"{self.name}: no packet can be read: {spooled.lost}"
             raise NoRoom(text, [spooled.cut]) if spooled.cut is not None else CaptureError(text)
 
 
 class Content:
-    """What is in a capture file, unpacked if it is compressed."""
+    """The content of a capture file, unpacked if it is compressed."""
 
     def __init__(self, owner: CaptureFile, size: int, file: BinaryIO | None) -> None:
         self.size = size
@@ -176,7 +187,7 @@ class Content:
         self._file = file
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return bytes, fewer at the end, or if they cannot be read, which is noted in the file."""
+        """Return `size` bytes at `offset`; fewer at the end, or after a read error, which is recorded in the file object."""
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
@@ -189,14 +200,14 @@ class Content:
             return b""
 
     def ending(self) -> Ending | None:
-        """Return when capturing ended, if the end of the file says it."""
-        if format_of(self.read(0, HEAD)) != "pcapng":
+        """Return the record of the end of capturing; None if the file does not contain it."""
+        if detect_format(self.read(0, HEAD)) != "pcapng":
             return None
         return ending(self.read(max(self.size - LONGEST, 0), LONGEST))
 
 
 def find_file(name: str, opened: OpenFiles) -> CaptureFile:
-    """Return the file of this name, "-" for standard input. Raise CaptureError if it cannot be read or is no capture."""
+    """Return the file with this name ("-" is standard input). Raise CaptureError if it is not a readable capture."""
     found = CaptureFile(name, opened)
     try:
         if name == STANDARD_INPUT:
@@ -212,7 +223,7 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
             head = file.read(HEAD)
     except OSError as error:
         raise CaptureError(f"{name}: {reason(error)}") from None
-    except ValueError:  # a NUL in the name
+    except ValueError:  # the name contains a NUL
         raise CaptureError(f"{name!r}: no such file") from None
     found.size = found.state.size
     if not head:
@@ -225,7 +236,10 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
 
 
 def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFile:
-    """Return the plain capture file with this descriptor, which is duplicated. Raise CaptureError."""
+    """Return the uncompressed capture file with this descriptor, which is duplicated.
+
+    Raise CaptureError if it is not a capture.
+    """
     found = CaptureFile(name, opened)
     try:
         file = os.fdopen(os.dup(descriptor), "rb", buffering=0)
@@ -237,7 +251,7 @@ def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFil
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read, in the words of a report."""
+    """Return the reason why a file cannot be read, as text for reports."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -248,10 +262,10 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left; the system always hands out the lowest free number."""
+    """Raise TooManyFiles if few descriptors are left. The system always assigns the lowest free number, here `newest`."""
     try:
         import resource
-    except ImportError:  # no such limit on this system
+    except ImportError:  # this system has no such limit
         return
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed != resource.RLIM_INFINITY and newest >= max(allowed - _SPARE, _SPARE // 2):

@@ -1,4 +1,4 @@
-"""What the user named -> captures: folders are looked into, and the files of a rotation belong together."""
+"""Find the captures that the user named: files, files in folders, and sets of rotated files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ if TYPE_CHECKING:
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
 _NAME = re.compile(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)
-"""tcpdump -C counts after the suffix: trace.pcap, trace.pcap1, trace.pcap2; with -W: trace.pcap0 or trace.pcap00 (tcpdump(1))."""
+"""The parts of a file name: tcpdump -C appends a number to the suffix, as in trace.pcap, trace.pcap1, trace.pcap2.
+
+With -W, the first file is trace.pcap0 or trace.pcap00 (tcpdump(1)).
+"""
 
 _DATE = r"20\d\d-?[01]\d-?[0-3]\d"
 _TIME = r"[0-2]\d[-:.]?[0-5]\d[-:.]?[0-6]\d"
 _RING = r"(?P<counter>\d{5})_(?P<ring>\d{14})"
 _WHEN = rf"(?P<time>{_DATE}(?:[-_T. ]?{_TIME})?|1\d{{9}})"
 _VARYING = re.compile(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
-"""What the files of a rotation differ in, besides a number after the suffix: the counter and the start of a file of dumpcap -b
-(trace_00001_20240131235959.pcapng, dumpcap(1)); the date, the date and time of day, or the seconds since 1970 that
-tcpdump -G writes by a format of strftime(3); a counter of five digits or more. Other digits belong to the name: eth0, run2."""
+"""The part that differs between the names of rotated files, besides a number after the suffix.
+
+It is the counter and start time of dumpcap -b (trace_00001_20240131235959.pcapng, dumpcap(1)); the date, date and time, or
+seconds since 1970 of tcpdump -G, in a format of strftime(3); or a counter of five digits or more. Other digits belong to the
+name: eth0, run2.
+"""
 
 
 class Input(NamedTuple):
-    """A capture to be read: what reports call it, and its files.
+    """A capture to read: its name in reports, and its files.
 
-    `rotation`: several files are those that one program wrote after each other, not captures that were merged.
+    `rotation`: one program wrote the files one after the other; otherwise they are separate captures that are merged.
     """
 
     name: str
@@ -37,12 +43,12 @@ class Input(NamedTuple):
     rotation: bool = False
 
 
-def inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], *, merge: bool = False) -> list[Input]:
-    """The captures that these paths stand for, in their order.
+def find_inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], *, merge: bool = False) -> list[Input]:
+    """Return the captures named by these paths, in order.
 
-    A folder stands for the captures in it (not below it). Files whose names differ only in the number, date or time that
-    tcpdump or dumpcap gives to the files of a rotation are one capture; with `merge` all files are.
-    `on_error` is called with a line for each folder that cannot be used.
+    A folder stands for the captures in it, without subfolders. Files whose names differ only in the number, date or time of a
+    rotation by tcpdump or dumpcap are one capture; with `merge`, all files are one. `on_error` is called with one line for each
+    folder that cannot be used.
     """
     files = list(_files(paths, on_error))
     if merge or len(files) == 1:
@@ -59,7 +65,7 @@ def inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
 
 
 class _Name(NamedTuple):
-    """The name of a file: what all files of its rotation have in common, and what only this one has."""
+    """The name of a file, split into the part that all files of its rotation share and the part that differs."""
 
     template: tuple[str, ...]
     times: tuple[str, ...]
@@ -85,8 +91,11 @@ def _split(name: str) -> _Name:
 
 
 def _is_rotation(members: Sequence[str]) -> bool:
-    """Whether files whose names share a template are one capture. A file named twice, or beside its compressed copy, is not;
-    nor are names with numbers of five digits, and no time, unless these count without a break."""
+    """Return whether files whose names have a common template are one capture.
+
+    They are not if a file is named twice or together with its compressed copy. Names with numbers of five digits and no time must
+    be numbered without a gap.
+    """
     names = [_split(os.path.basename(file)) for file in members]
     if len({(one.times, one.counters, one.number) for one in names}) < len(names):
         return False
@@ -104,7 +113,7 @@ def _together(files: list[str]) -> Input:
 
 
 def _order(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], int, str]:
-    """Sort by template, then by time and counter: trace.pcap9 precedes trace.pcap10."""
+    """Return a sort key: by template, then by time and counter, so trace.pcap9 comes before trace.pcap10."""
     one = _split(name)
     return one.template, one.times, one.counters, int(one.number or 0), name
 
@@ -127,7 +136,7 @@ def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
 
 
 def _may_be_capture(path: str) -> bool:
-    """Whether a file of a folder begins like a capture, compressed or not; what does not is passed over in silence."""
+    """Return whether a file of a folder begins like a capture, compressed or not. Other files are silently skipped."""
     from wiredoctor.capture.formats import is_capture
     from wiredoctor.capture.spool import decompressed_head
 

@@ -1,4 +1,4 @@
-"""The headers of capture files: which format a file has, and what its header says of its records."""
+"""Recognize the format of capture files and parse their headers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _VARIANTS = {  # magic number -> (bytes between the file header and the first re
     _IXIA_US: (4, 1_000),
 }
 _HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MODIFIED)}
-"""Record headers that go with a magic number, the likelier first; PLAIN with all others."""
+"""The possible record headers for each ambiguous magic number, the more likely one first; all others have PLAIN."""
 
 _FILE_HEADER = 24
 _RESERVED, _FCS = 0x03FF0000, 0xFC000000
-"""Bits of the link type: none of the first may be set; the second tell the length of the frame check sequence."""
+"""The bits of the link type that must be zero; and the bits with the length of the frame check sequence."""
 
 _SNOOP = b"snoop\0\0\0"
 SNOOP_HEADER = 16
 _SNOOP_VERSION = 2
 _SNOOP_LINK_TYPES = {0: 1, 2: 6, 4: 1, 8: 10}
-"""Datalink type of the file -> link type: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
+"""The link type for each datalink type of a snoop file: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
 
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
-"""Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
+"""The type of a Section Header Block, with which a pcapng file begins; the same in both byte orders."""
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 Read = Callable[[int, int], bytes]
-"""Returns bytes of a file from an offset on: so many, fewer at its end."""
+"""A function that returns bytes of a file (offset, size); fewer at its end."""
 
 
-def format_of(head: bytes) -> str | None:
-    """Return the format of a file by its first bytes; None if it is no capture."""
+def detect_format(head: bytes) -> str | None:
+    """Return the format of a file with these first bytes; None if it is not a capture."""
     if byte_order(head) is not None:
         return "pcap"
     if head.startswith(_PCAPNG) and section_order(head) is not None:
@@ -51,12 +51,12 @@ def format_of(head: bytes) -> str | None:
 
 
 def is_capture(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is pcap, pcapng or snoop."""
-    return format_of(head) is not None
+    """Return whether a file with these first bytes is pcap, pcapng or snoop."""
+    return detect_format(head) is not None
 
 
 def byte_order(head: bytes) -> str | None:
-    """Return "<" or ">" for a file that begins with a pcap magic number, None for any other."""
+    """Return "<" or ">" for the byte order of a pcap magic number; None for other bytes."""
     for order in "<>":
         if len(head) >= 4 and struct.unpack_from(order + "I", head)[0] in _VARIANTS:
             return order
@@ -64,13 +64,17 @@ def byte_order(head: bytes) -> str | None:
 
 
 def section_order(block: bytes) -> str | None:
-    """Return "<" or ">" by the byte-order magic of a Section Header Block; None if it has none."""
+    """Return "<" or ">" for the byte-order magic of a Section Header Block; None for other bytes."""
     return _BYTE_ORDERS.get(block[8:12])
 
 
 class FileHeader(NamedTuple):
-    """What the header of a pcap file says of its records: their byte order, nanoseconds per tick of the fraction of a second,
-    the size of a record header, where the first record begins, and whether the two lengths are exchanged, or may be."""
+    """The header of a pcap file.
+
+    order: the byte order. tick: the nanoseconds per tick of the fraction of a second. record_header: the size of a record header
+    in bytes. first_record: the offset of the first record. exchanged, perhaps_exchanged: the two lengths of a record are, or may
+    be, in reverse order.
+    """
 
     order: str
     tick: int
@@ -83,7 +87,7 @@ class FileHeader(NamedTuple):
 
 
 def describe_pcap(read: Read, name: str) -> FileHeader:
-    """Parse the header of a pcap file, called `name` in errors. Raise CaptureError if it cannot be read."""
+    """Parse the header of a pcap file, which errors call `name`. Raise CaptureError if the header is invalid."""
     head = read(0, _FILE_HEADER)
     order = byte_order(head) or "<"
     if len(head) < _FILE_HEADER:
@@ -95,7 +99,7 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
     size = PLAIN
     if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
         size = record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
-    # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
+    # before version 2.3 the two lengths were in reverse order; in 2.3 it depended on the program
     exchanged = (major, minor) < (2, 3) or major == 543
     damage = None
     if not is_known(network & 0xFFFF) or network & _RESERVED:
@@ -105,7 +109,7 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
 
 
 def describe_snoop(head: bytes, name: str) -> Interface:
-    """Return the interface of a snoop file that begins with `head`. Raise CaptureError if it cannot be read."""
+    """Return the interface of a snoop file with these first bytes. Raise CaptureError if the header is invalid."""
     if len(head) < SNOOP_HEADER:
         raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {SNOOP_HEADER})")
     version, datalink = struct.unpack_from(">8x2I", head)

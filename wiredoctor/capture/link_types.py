@@ -1,4 +1,4 @@
-"""Names of link types (LINKTYPE_ values, tcpdump.org/linktypes.html) and which of them are known at all."""
+"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list those that Wireshark knows."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ _KNOWN = (
     (192, 192), (195, 197), (199, 204), (209, 215), (220, 220), (224, 231), (235, 237), (239, 243), (245, 245), (248, 256),
     (258, 260), (264, 264), (266, 266), (268, 268), (270, 276), (279, 280), (283, 283), (287, 288), (290, 290), (292, 295),
 )  # fmt: skip
-"""First and last of each run of link types that Wireshark 4.0 has a name for (asked of it, one by one)."""
+"""The ranges of link types for which Wireshark 4.0 has a name, found by testing each one."""
 
 
 def link_type_name(link_type: int) -> str:
-    """The name without LINKTYPE_; the number where it has none here."""
+    """Return the name of a link type without LINKTYPE_, or its number if it has no name here."""
     return _NAMES.get(link_type, str(link_type))
 
 
 def is_known(link_type: int) -> bool:
-    """Whether Wireshark 4.0 reads a classic pcap file of this link type; of any other it counts no packets."""
+    """Return whether Wireshark 4.0 reads classic pcap files with this link type; in other files it counts no packets."""
     return any(first <= link_type <= last for first, last in _KNOWN)

@@ -1,4 +1,4 @@
-"""A capture as a diagnosis sees it, its interfaces, and the errors of files that cannot be read."""
+"""The capture as the analysis uses it, its interfaces, and the exceptions for unreadable files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from wiredoctor.capture.end_of_capture import Ending
 
 NO_PACKET = -1
-"""Link type of a record that counts as a frame and holds no packet (journal entries, system calls)."""
+"""The link type of a record that counts as a frame but contains no packet (journal entries, system calls)."""
 
 
 class CaptureError(Exception):
-    """The input cannot be read as a capture at all; the text is one line that says what and where."""
+    """The input cannot be read as a capture. The text is one line with the reason and the position."""
 
 
 class NoRoom(CaptureError):
-    """Nothing of the input can be read because there is no room to unpack it. `sentences` say so in a report on other inputs."""
+    """There is no space to unpack any of the input. `sentences` describe that in a report on other inputs."""
 
     def __init__(self, text: str, sentences: Sequence[str]) -> None:
         super().__init__(text)
@@ -27,61 +27,61 @@ class NoRoom(CaptureError):
 
 
 class TooManyFiles(CaptureError):
-    """The captures that are open leave no descriptor for another one. `allowed`: how many files may be open."""
+    """No file descriptor is left for another capture. `allowed`: the number of files that may be open."""
 
     def __init__(self, name: str, allowed: int) -> None:
         super().__init__(
-            f"{name}: this capture and those after it are not read: only {allowed:,} files may be open at the same time; raise "
-            "the limit (ulimit -n), or name fewer captures"
+            f"{name}: this capture and those after it are not read: only {allowed:,} files can be open at a time; raise "
+            "the limit (ulimit -n) or name fewer captures"
         )
         self.allowed = allowed
 
 
 class Captured(Protocol):
-    """What a diagnosis needs of a capture, besides its packets."""
+    """The facts about a capture that the analysis needs besides its packets."""
 
     @property
     def file(self) -> str:
-        """What reports call it."""
+        """The name of the capture in reports."""
         ...
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the files, if several are read as one."""
+        """The names of the files; empty if there is only one."""
         ...
 
     @property
     def size(self) -> int:
-        """Bytes, of all files."""
+        """The total size of all files in bytes."""
         ...
 
     @property
     def first_time(self) -> int | None:
-        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
         ...
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, if the end of the (last) file says so."""
+        """The record of the end of capturing; None if the last file does not contain it."""
         ...
 
     @property
     def is_growing(self) -> bool:
-        """Whether it is written while it is read."""
+        """True if the capture is still being written."""
         ...
 
     @property
     def is_shuffled(self) -> bool:
-        """Whether its records may be out of order, and are put in order."""
+        """True if the records may be out of order and are sorted."""
         ...
 
     @property
     def lost(self) -> str | None:
-        """What was lost of a file before it could be read here; None if nothing was."""
+        """A description of what was lost from a file before it could be read, or None."""
         ...
 
     def locate(self, frame: int) -> tuple[str, int] | None:
-        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        """Return the name of a frame's file, as in `files`, and the frame number in that file; None if there is only one file."""
         ...
 
 
@@ -89,12 +89,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def readable(name: str) -> str:
-    r"""A file's name as text that has an encoding: what is no UTF-8 in it, which Python keeps in lone surrogates, is \xNN."""
+    r"""Return a file name as text that can be encoded: bytes that are not UTF-8 (lone surrogates in Python) become \xNN."""
     return _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
 
 
 class Interface(NamedTuple):
-    """Where packets were captured. `ticks` per second and `seconds` added are those of the file's time stamps."""
+    """An interface on which packets were captured.
+
+    `ticks` (per second) and `seconds` (to add) define the meaning of the timestamps in the file.
+    """
 
     link_type: int
     name: str = ""

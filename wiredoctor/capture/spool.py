@@ -1,4 +1,4 @@
-"""Compressed captures, pipes and standard input become an unlinked temporary file, so that every capture is a file."""
+"""Copy compressed captures, pipes and standard input to an unlinked temporary file, so every capture is a regular file."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from wiredoctor.capture.budget import Budget, Room
 
 CHUNK = 1 << 20
-"""Bytes read, decompressed and written at a time."""
+"""The number of bytes read, decompressed and written at a time."""
 
 _HEAD = 64
-"""Bytes by which a format is recognized."""
+"""The number of first bytes by which a format is recognized."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _INPUT = 1 << 14
-"""Compressed bytes read at a time: what a library gave for them is lost where it finds the data damaged."""
+"""The number of compressed bytes read at a time: a library that finds damage loses its output for this input."""
 
 _TAIL = 1 << 6
-"""Bytes at the end of a compressed file that go in one by one: a wrong check sum there costs none of the content."""
+"""The number of last bytes of a compressed file that are read one by one, so a wrong checksum loses no content."""
 
 _WINDOW = 1 << 28
-"""Bytes of memory that decompressing may take: a hostile header can ask for gigabytes."""
+"""The maximum memory in bytes for decompression: a malicious header can request gigabytes."""
 
 _PIECE = 1 << 10
-"""Bytes of a zstandard file decompressed at a time: 4 of them can stand for 128 KiB, so this many for 32 MiB."""
+"""The number of zstandard bytes decompressed at a time: 4 bytes can expand to 128 KiB, so this many to 32 MiB."""
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -54,23 +54,23 @@ _OTHERS = (
     (b"\xaa\xaa\xaa\xaa", "5View"),
     (b"\x7fver", "EtherPeek or OmniPeek"),
 )
-"""How formats begin that Wireshark reads and wiredoctor does not."""
+"""The first bytes of file formats that Wireshark reads but wiredoctor does not, with their names."""
 
 _SKIPPABLE = b"\x2a\x4d\x18"
-"""Behind 0x50 to 0x5f, a frame without content, as pzstd(1) writes one in front of each other (RFC 8878, 3.1.2)."""
+"""Bytes 1 to 3 of a skippable frame, after 0x50 to 0x5f; pzstd(1) writes one before each frame (RFC 8878 section 3.1.2)."""
 _LONGEST_MAGIC = max(len(magic) for magic, _ in _MAGIC)
 
 
 class Source(Protocol):
-    """Anything that bytes can be read from."""
+    """Any source of bytes with a `read` method."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return at most `size` bytes; an empty result at the end."""
         ...
 
 
 class _Pushback:
-    """A source whose first bytes were read already to see what it is."""
+    """A source whose first bytes were already read in order to recognize its format."""
 
     def __init__(self, head: bytes, source: Source) -> None:
         self._head = head
@@ -84,7 +84,7 @@ class _Pushback:
 
 
 class _Slowly:
-    """A source whose last bytes come one by one."""
+    """A source that returns its last bytes one by one."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -101,29 +101,28 @@ class _Slowly:
         return piece
 
     def begin(self, held: bytes) -> bytes:
-        """`held` and enough behind it to see whether a stream begins there."""
+        """Return `held` and as many bytes after it as are needed to recognize a compressed stream."""
         while len(held) < _LONGEST_MAGIC and (more := self.read(_INPUT)):
             held += more
         return held
 
 
 def compression(head: bytes) -> str | None:
-    """How a file that begins like this is compressed; None if it is not."""
+    """Return the name of the compression of a file with these first bytes; None if it is not compressed."""
     if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
         return "zstandard"
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
 def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first bytes of what is in a file, unpacked if it is compressed: fewer than `size` if there are no more, and why
-    if it is damaged."""
+    """Return the first `size` bytes of the unpacked content, or fewer, and a description of the damage or None."""
     head = source.read(size) or b""
     method = compression(head)
     return (head, None) if method is None else _first(_chunks(method, _Pushback(head, source), size), method, size)
 
 
 class Spooled(NamedTuple):
-    """A temporary file; `lost` and `cut` as in files.CaptureFile."""
+    """A temporary file; `lost` and `cut` are as in files.CaptureFile."""
 
     file: BinaryIO
     size: int
@@ -132,9 +131,9 @@ class Spooled(NamedTuple):
 
 
 def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget: Budget) -> Spooled:
-    """A temporary file with what `source` holds, decompressed, and what of it was lost on the way, and why.
+    """Copy `source` to a temporary file, decompressed. Return that file with what was lost and why.
 
-    Raises CaptureError when its first bytes are no capture, before anything is written.
+    Raise CaptureError, before anything is written, if the first bytes are not those of a capture.
     """
     head = source.read(CHUNK) or b""
     method = compression(head)
@@ -156,10 +155,10 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
-    """What to say of a file that begins like this."""
+    """Return the error message for a file with these first bytes."""
     inside = f" inside {method}" if method else ""
     if method and (again := compression(head)):
-        return f"{name}: {again}{inside}, which is not opened a second time: decompress it first"
+        return f"{name}: {again}{inside}: only one layer of compression is supported, so decompress it first"
     if known := next((what for magic, what in _OTHERS if head.startswith(magic)), None):
         return f"{name}: a {known} file{inside}, which wiredoctor does not read (editcap -F pcapng converts it)"
     begins = " ".join(f"{b:02x}" for b in head[:8])
@@ -169,22 +168,22 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the beginning, at least so many bytes (a chunk may be a single byte), and why there are no more."""
+    """Return at least `size` first bytes (a chunk may be a single byte), and the error if there are fewer."""
     head = b""
     try:
         for chunk in chunks:
             head += chunk
             if len(head) >= size:
                 break
-    except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
-        return head, _lost(method, len(head), error)
+    except Exception as error:  # noqa: BLE001 - five libraries, each with its own errors
+        return head, _loss_text(method, len(head), error)
     return head, None
 
 
 def _write(
     file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: Room
 ) -> tuple[str | None, Room | None]:
-    """Write what fits. Return what was lost, and the bound that was met."""
+    """Write as much as fits. Return a description of what was lost, and the limit that was reached."""
     written = 0
     chunk: bytes | None = first
     while chunk is not None:
@@ -201,12 +200,12 @@ def _write(
             return None, room
         try:
             chunk = next(chunks, None)
-        except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
-            return _lost(method, written, error), None
+        except Exception as error:  # noqa: BLE001 - five libraries, each with its own errors
+            return _loss_text(method, written, error), None
     return None, None
 
 
-def _lost(method: str | None, after: int, error: Exception) -> str:
+def _loss_text(method: str | None, after: int, error: Exception) -> str:
     if isinstance(error, EOFError):
         return f"the {method} data end too early, after {after} bytes of capture"
     what = f"the {method} data are damaged" if method else "reading failed"
@@ -215,9 +214,9 @@ def _lost(method: str | None, after: int, error: Exception) -> str:
 
 
 def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[bytes]:
-    """Yield the content in pieces of at most `most` bytes if the library has such a bound.
+    """Yield the content in pieces, of at most `most` bytes if the library supports that.
 
-    Raise what the libraries raise, and EOFError for data that is cut off.
+    Raise the exceptions of the libraries, and EOFError for truncated data.
     """
     if method is None:
         return iter(lambda: source.read(CHUNK), b"")
@@ -233,7 +232,7 @@ def _gzip(source: _Slowly, most: int) -> Iterator[bytes]:
     import zlib
 
     held = source.begin(b"")
-    while held.startswith(b"\x1f"):  # members follow each other; anything else behind one is padding
+    while held.startswith(b"\x1f"):  # the members of a file follow each other; other bytes after a member are padding
         member = zlib.decompressobj(31)
         while not member.eof:
             piece = member.decompress(held, most)
@@ -266,7 +265,7 @@ def _lz4() -> Any:
 
 
 def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[bytes]:
-    """Streams one behind the other, of any library with the interface of bz2.BZ2Decompressor."""
+    """Decompress concatenated streams with any library that has the interface of bz2.BZ2Decompressor."""
     held = source.begin(b"")
     magic = held[:3]
     while held.startswith(magic) and magic:
@@ -285,7 +284,7 @@ def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[by
 
 
 def _zstandard(source: _Slowly) -> Iterator[bytes]:
-    """Frames one behind the other. The input goes in small pieces, as nothing else bounds what comes out at once."""
+    """Decompress concatenated frames. The input is passed on in small pieces, because nothing else limits the output."""
     import zstandard
 
     held, rest = source.begin(b""), b""

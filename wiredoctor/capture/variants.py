@@ -1,7 +1,7 @@
-"""Which record headers a classic pcap file has, where its magic number does not say.
+"""Recognize the record headers of a classic pcap file with an ambiguous magic number.
 
-Some systems of 1999 wrote longer record headers under the standard magic number, and others under the modified one.
-As Wireshark 4.0 does, read the first three headers in each way and take the way with the fewest absurdities.
+Some systems of 1999 wrote longer record headers with the standard magic number, others with the modified one. As in Wireshark
+4.0, the first three headers are parsed in each way, and the way with the fewest absurd values is used.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from wiredoctor import limits
 
 PLAIN, NOKIA, MODIFIED, OLDER_MODIFIED = 16, 20, 24, 28
-"""Bytes of a record header. The modified ones add interface, protocol and packet type; Nokia a word of its own."""
+"""The sizes of record headers in bytes. Modified ones add interface, protocol and packet type; Nokia's adds one word."""
 
 _TRIED = 3
 _MAX_LENGTH = 128 * 1024 * 1024
 
 
 def record_header(read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, candidates: tuple[int, ...]) -> int:
-    """Return the size of record header, among the candidates, that fits the records at `position` best."""
+    """Return the size of record header, among the candidates, that best fits the records at `position`."""
     return min(candidates, key=lambda size: _absurdities(read, position, order, snaplen, size))
 
 

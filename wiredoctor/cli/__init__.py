@@ -1,6 +1,7 @@
-"""Words on the command line -> a call -> a report -> an exit code. A module per command; none of them analyses.
+"""The command line: parse arguments, call the analysis, write reports, return exit codes.
 
-What needs NumPy or Polars is imported inside the functions: `--help` and `--version` answer without them.
+Each command is a module; none of them analyzes. Imports that need NumPy or Polars are inside functions, so `--help` and
+`--version` start quickly.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ _LIBRARIES = {
     "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:1000",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""What libraries are told, where nobody told them otherwise, before they are loaded. Polars' allocator (jemalloc): to keep what
-is free in one place and not for long. By default it has four places per processor, and the most that was ever free in each
-decides how much memory a capture takes; giving it back at once takes a tenth longer. NumPy's OpenBLAS: to start no threads,
-which spin while they wait for a matrix that never comes."""
+"""Environment settings for libraries, applied before they load unless the user has set them.
+
+jemalloc, the allocator of Polars, gets one arena that returns free memory soon. By default it has four arenas per processor, and
+their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, starts no threads: they
+would spin while waiting for work that never comes.
+"""
 
 
 def main() -> None:
-    """The console entry point; always ends in SystemExit."""
+    """Run the console entry point; always ends with SystemExit."""
     try:
         from wiredoctor.cli import signals
 
         signals.watch()
-    except KeyboardInterrupt:  # Python's own handler of SIGINT is still in place
+    except KeyboardInterrupt:  # Python's own handler of SIGINT is still active
         if sys.stderr is not None:
             sys.stderr.write("wiredoctor: interrupted by SIGINT\n")
         os._exit(130)
@@ -32,7 +35,7 @@ def main() -> None:
 
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
-    gc.disable()  # it would walk every object of the imported libraries again and again, to free next to nothing
+    gc.disable()  # otherwise the collector scans the objects of all imported libraries again and again, for little gain
     from wiredoctor.cli.app import run
 
     run()

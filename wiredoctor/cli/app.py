@@ -1,4 +1,4 @@
-"""The commands and what they have in common."""
+"""The list of commands, and what they share."""
 
 from __future__ import annotations
 
@@ -10,49 +10,98 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import wiredoctor
+from wiredoctor.cli import pager
 from wiredoctor.cli.completion import VARIABLE
-from wiredoctor.cli.completion import words as completed_words
+from wiredoctor.cli.completion import complete_words as completed_words
 from wiredoctor.cli.conversion import without_pydantic
-from wiredoctor.cli.exit_codes import Exit, exit_code, guarded, open_streams
+from wiredoctor.cli.exit_codes import Exit, exit_code, exit_on_broken_pipe, open_streams, run_command
 
 HELP = ["-h", "--help"]
 
+MOST_COLUMNS = 200
+"""The maximum width of help texts, because longer lines are hard to read."""
+
 COMMANDS = {
-    "analyze": "Say what is wrong, with proof and remedy.",
-    "live": "Say what is wrong while it happens.",
-    "show": "A finding or a connection, packet by packet.",
-    "exchanges": "Every HTTP exchange on a line.",
-    "connections": "Every TCP connection on a line.",
-    "extract": "The smallest capture that still shows a finding.",
-    "compare": "Before and after; or both sides of a wire or a proxy.",
-    "interfaces": "What there is to capture on, and whether you may.",
-    "rules": "All rules.",
-    "explain": "The manual page of a rule.",
-    "mcp": "Captures for a language model (MCP).",
-    "schema": "The JSON Schema of the reports.",
+    "analyze": "Diagnose captures, with evidence and remedies.",
+    "live": "Diagnose while capturing.",
+    "run": "Diagnose the connections of a program while it runs.",
+    "show": "Show a finding or a connection, packet by packet.",
+    "exchanges": "List HTTP exchanges, one per line.",
+    "connections": "List TCP connections, one per line.",
+    "servers": "List servers with failures and response times.",
+    "extract": "Extract the smallest capture that shows a finding.",
+    "compare": "Compare before and after, or two points of a path.",
+    "interfaces": "List capture interfaces and check permissions.",
+    "rules": "List all rules.",
+    "explain": "Show the manual page of a rule.",
+    "explain-log": "Explain the errors and slow requests of an access log.",
+    "mcp": "Serve captures to a language model (MCP).",
+    "schema": "Print the JSON Schema of the reports.",
 }
-"""Module of a command, and of the function in it -> its line in the help."""
+"""One line of help for each command, by the name of its function: the command's name with _ for -."""
+
+_MODULES = {"run": "run_program"}
+"""The modules that are not named like their command."""
+
+
+class Commands(TyperGroup):
+    """The group of all commands. If the pipe is closed while it prints help, it ends with the right exit code, too."""
+
+    def make_context(self, *words: Any, **options: Any) -> Any:
+        return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
+
+    def invoke(self, ctx: Any) -> Any:
+        return exit_on_broken_pipe(lambda: super(Commands, self).invoke(ctx))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        from wiredoctor.cli.help_texts import write_commands
+
+        write_commands(COMMANDS, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        from wiredoctor.cli.help_texts import FIRST_STEPS, write_examples
+
+        write_examples(FIRST_STEPS, formatter)
+
+
+class Command(TyperCommand):
+    """A command whose help ends with examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        from wiredoctor.cli.help_texts import EXAMPLES, write_examples
+
+        write_examples(EXAMPLES.get(str(self.name), ()), formatter)
 
 
 def application(words: Sequence[str] = ()) -> typer.Typer:
-    """All commands; or the one that the command line `words` begins with, as making the others takes longer than to run it."""
+    """Create the app with all commands, or with only the command that `words` begins with: creating all takes longer than running
+    one.
+    """
     single = bool(words) and words[0] in COMMANDS
     app = typer.Typer(
         name="wiredoctor",
-        help="Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy.",
+        cls=Commands,
+        help="Reads a packet capture, understands every HTTP exchange, and reports what is wrong, with evidence and remedies.",
         no_args_is_help=True,
-        # making these options takes as long as making a command
+        # creating these options takes as long as creating a command
         add_completion=VARIABLE in os.environ or not single,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": HELP},
+        context_settings={"help_option_names": HELP, "max_content_width": MOST_COLUMNS},
     )
     app.callback()(common)
     for name in words[:1] if single else COMMANDS:
-        command = getattr(import_module(f"wiredoctor.cli.commands.{name}"), name)
-        app.command(short_help=COMMANDS[name])(guarded(command))
+        function = name.replace("-", "_")
+        command = getattr(import_module(f"wiredoctor.cli.commands.{_MODULES.get(name, function)}"), function)
+        # words after the program are its own options
+        context = {"allow_interspersed_args": False} if name == "run" else None
+        app.command(name, short_help=COMMANDS[name], cls=Command, context_settings=context)(run_command(command))
     return app
 
 
@@ -65,16 +114,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _turn_pager_off(wanted: bool) -> None:
+    if wanted:
+        pager.turn_off()
+
+
 def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    no_pager: Annotated[
+        bool, typer.Option(pager.OPTION, callback=_turn_pager_off, is_eager=True, help="Do not show long output in a pager.")
+    ] = False,
 ) -> None:
-    """Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy."""
+    """Reads a packet capture, understands every HTTP exchange, and reports what is wrong, with evidence and remedies."""
 
 
 def with_plain_arguments(command: Any) -> Any:
-    """The command, whose help says CAPTURE..., as other programs do, where Typer says {CAPTURE}... and <list[str]>."""
+    """Make the help of a command show CAPTURE... like other programs; Typer shows {CAPTURE}... and <list[str]>."""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             _write_plainly(parameter)
@@ -95,20 +152,29 @@ def _write_plainly(argument: Any) -> None:
     argument.display_type_rich = without_type
 
 
+def with_command(words: list[str]) -> list[str]:
+    """Insert the command `analyze` if the first word names an existing capture or folder, or cannot be a command."""
+    first = int(words[:1] == [pager.OPTION])
+    name = words[first] if len(words) > first else "-"
+    # no command has a dot or a slash in its name
+    is_path = name not in COMMANDS and not name.startswith("-") and ("." in name or "/" in name or os.path.exists(name))
+    return [*words[:first], "analyze", *words[first:]] if is_path else words
+
+
 def run() -> NoReturn:
-    """Parses sys.argv and runs a command."""
+    """Parse sys.argv and run a command."""
     open_streams()
-    asked = sys.argv[1:]
+    asked = with_command(sys.argv[1:])
     if VARIABLE in os.environ:
         asked = completed_words()
-        os.environ["COLUMNS"] = "1000"  # a meaning that Typer breaks at 80 columns would propose its last words
+        os.environ["COLUMNS"] = "1000"  # the shell would propose the words of a wrapped line
     command = with_plain_arguments(typer.main.get_command(application(asked)))
 
     def parse() -> int:
-        without_pydantic(command, HELP)(prog_name="wiredoctor")
-        return Exit.DONE
+        without_pydantic(command, HELP)(None if VARIABLE in os.environ else asked, prog_name="wiredoctor")
+        return Exit.OK
 
     try:
         sys.exit(exit_code(parse))
     finally:
-        gc.freeze()  # the interpreter would look through every object once more before it ends
+        gc.freeze()  # otherwise the interpreter would scan all objects once more before it exits

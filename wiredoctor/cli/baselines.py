@@ -1,4 +1,4 @@
-"""--baseline: the fingerprints in a report of before."""
+"""Read the fingerprints in the earlier report given by --baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wiredoctor.cli.exit_codes import UsageError
 
 
 def fingerprints(path: str) -> frozenset[str]:
-    """Return those of the findings in a JSON or JSON Lines report, none without a path; raises UsageError if it is neither."""
+    """Return the fingerprints in a JSON or JSON Lines report, or none if there is no path; raise UsageError if it is neither."""
     if not path:
         return frozenset()
     try:
@@ -23,14 +23,14 @@ def fingerprints(path: str) -> frozenset[str]:
     try:
         found = [*_findings(text)]
         return frozenset(str(one["fingerprint"]) for one in found)
-    except (ValueError, RecursionError):  # also of numbers of thousands of digits, and of lists in lists in lists
+    except (ValueError, RecursionError):  # also raised for numbers with thousands of digits and for deep nesting
         raise UsageError(f"--baseline {path}: is not JSON") from None
     except (KeyError, TypeError):
-        raise UsageError(f"--baseline {path}: is JSON, but no report of wiredoctor") from None
+        raise UsageError(f"--baseline {path}: is JSON, but not a wiredoctor report") from None
 
 
 def _findings(text: str) -> Iterator[Any]:
-    """The findings of a report; of JSON Lines each line but the last, which has the summary."""
+    """Yield the findings of a report; in JSON Lines, the last line is the summary."""
     try:
         report: Any = json.loads(text)
     except json.JSONDecodeError:

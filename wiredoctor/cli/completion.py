@@ -1,4 +1,4 @@
-"""What a shell proposes behind TAB. Somebody waits for it at the keyboard: no rule and no library of the analysis is loaded."""
+"""Propose completions for a shell. The user is waiting, so no rule and no analysis library is loaded."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from pathlib import Path
 import wiredoctor
 
 VARIABLE = "_WIREDOCTOR_COMPLETE"
-"""Set by the shell's script: wiredoctor is to say what may stand at the cursor, or (source_bash) to print that script."""
+"""The environment variable by which the shell's completion script asks for completions.
+
+The value source_bash (source_zsh, source_fish) asks for the script itself.
+"""
 
 _RULES = "wiredoctor.rules"
-"""The package, and the group of entry points by which other packages add rules."""
+"""The rules package, and the group of entry points for rules of other packages."""
 
 _NETWORK = Path("/sys/class/net")
 
 Proposal = tuple[str, str]
-"""A word, and what it means."""
+"""A word and its meaning."""
 
 
-def words() -> list[str]:
-    """The words of the command line that is being completed, as far as they are whole; without the program."""
+def complete_words() -> list[str]:
+    """Return the complete words of the command line being completed, without the program."""
     if "COMP_WORDS" in os.environ:
         given, cursor = os.environ["COMP_WORDS"].split("\n"), os.environ.get("COMP_CWORD", "")
         return given[1 : int(cursor) if cursor.isdecimal() else None]
@@ -29,45 +32,45 @@ def words() -> list[str]:
 
 
 def rules(incomplete: str) -> list[Proposal]:
-    """Rules and families, also as the last of a list with commas."""
+    """Return rules and families, also for the last item of a comma-separated list."""
     before, comma, last = incomplete.rpartition(",")
-    known = {**dict(_own()), **dict(_added())}
+    known = {**dict(_own_rules()), **dict(_plugin_rules())}
     return [(f"{before}{comma}{name}", meaning) for name, meaning in known.items() if name.startswith(last)]
 
 
 def rule_names(incomplete: str) -> list[Proposal]:
-    """Rules alone."""
-    families = {name for name, meaning in _own() if meaning == _FAMILY}
+    """Return rules only."""
+    families = {name for name, meaning in _own_rules() if meaning == _FAMILY}
     return [one for one in rules(incomplete) if one[0] not in families]
 
 
 _FAMILY = "all rules of the family"
 
 
-def _own() -> Iterator[Proposal]:
-    """The rules that come with wiredoctor: the path of a file is the name of its rule, its first line says what it finds."""
+def _own_rules() -> Iterator[Proposal]:
+    """Yield the rules of wiredoctor: the file name is the rule's name, the first line its summary."""
     package = Path(wiredoctor.__file__).parent / "rules"
     for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists() and path.name != "shared"):
-        yield _named(family.name), _FAMILY
+        yield _rule_name(family.name), _FAMILY
         for file in sorted(family.glob("[!_]*.py")):
             with file.open(encoding="utf-8") as text:
-                yield _named(file.stem), text.readline().strip().strip('"')
+                yield _rule_name(file.stem), text.readline().strip().strip('"')
 
 
-def _added() -> Iterator[Proposal]:
-    """Rules of other packages: their entry points name modules <...>.<family>.<name>."""
+def _plugin_rules() -> Iterator[Proposal]:
+    """Yield rules of other packages, whose entry points name modules <...>.<family>.<name>."""
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=_RULES):
-        yield _named(entry.module.rpartition(".")[2]), f"rule of {entry.module.partition('.')[0]}"
+        yield _rule_name(entry.module.rpartition(".")[2]), f"rule of {entry.module.partition('.')[0]}"
 
 
-def _named(stem: str) -> str:
+def _rule_name(stem: str) -> str:
     return stem.replace("_", "-")
 
 
 def interfaces(incomplete: str) -> list[str]:
-    """Where Linux can capture."""
+    """Return the capture interfaces on Linux."""
     try:
         there = sorted(os.listdir(_NETWORK))
     except OSError:

@@ -1,4 +1,4 @@
-"""wiredoctor.toml, or [tool.wiredoctor] in pyproject.toml: what a team has decided about its reports."""
+"""Read wiredoctor.toml, or [tool.wiredoctor] in pyproject.toml: a project's settings."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from wiredoctor.cli.exit_codes import UsageError, say
+from wiredoctor.cli.exit_codes import UsageError, print_message
 from wiredoctor.cli.options import suggestion
 from wiredoctor.report.exclude import Ignore
+
+if TYPE_CHECKING:
+    from wiredoctor.pipeline import ThresholdKey
 
 OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
 _OURS = re.compile(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
-"""What a pyproject.toml must hold that is worth parsing."""
+"""A pyproject.toml without this text need not be parsed."""
 
-ENTRY = ("rule", "kind", "client", "server", "target", "reason", "until")
+ENTRY = ("rule", "kind", "client", "server", "target", "fingerprint", "reason", "until")
+
+_FINGERPRINT = re.compile("[0-9a-fA-F]{8,16}")
 
 Catalogue = Mapping[str, Any]
 
 
 class Configuration(NamedTuple):
-    """What a file says; empty where there is none. `ignore` has names, `entries` the [[ignore]] tables that still hold."""
+    """The content of a configuration, empty if there is none. `ignore` holds names, `entries` the [[ignore]] tables that are
+    still valid.
+    """
 
     file: str = ""
     select: tuple[str, ...] = ()
@@ -40,42 +47,45 @@ class Configuration(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A configuration as it was read: the name of its file and its keys. Without a file there are no keys."""
+    """A configuration that is not checked yet: the name of its file, and its keys. Without a file, there are no keys."""
 
     file: str = ""
     table: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def baseline(self) -> str:
-        """The path of the baseline; empty if there is none."""
-        return _beside(self.file, _text(self.table.get("baseline", ""), f"{self.file}: baseline"))
+        """The path of the baseline, or ""."""
+        return _resolve_path(self.file, _text(self.table.get("baseline", ""), f"{self.file}: baseline"))
 
 
 def read_file(path: str | None) -> Source:
-    """Read this configuration, or without a path the nearest one of the current folder and those above it. Raises UsageError."""
-    file = _given(path) if path is not None else nearest(_here())
+    """Read the configuration at `path` or, without a path, the nearest one in the current folder and its parents.
+
+    Raise UsageError if it cannot be read.
+    """
+    file = _given_file(path) if path is not None else nearest(_current_folder())
     return Source() if file is None else Source(str(path or _short(file)), _table(file) or {})
 
 
 def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
-    """Return what `read_file` finds, checked."""
-    return checked(read_file(path), catalogue)
+    """Return the configuration from `read_file`, checked."""
+    return check_configuration(read_file(path), catalogue)
 
 
-def checked(source: Source, catalogue: Catalogue) -> Configuration:
-    """Return the configuration with the rules of this catalogue.
+def check_configuration(source: Source, catalogue: Catalogue) -> Configuration:
+    """Check the configuration with the rules of this catalogue, and return it.
 
-    Prints a line for each entry that has expired. Raises UsageError, in a line, on everything that is wrong.
+    Prints a line for each expired entry. Raises UsageError, with one line of text, for every error.
     """
     if not source.file:
         return Configuration()
     read = read_table(source.table, source.file, catalogue, datetime.now().astimezone().date())
     for line in read.expired:
-        say(line)
+        print_message(line)
     return read
 
 
-def _here() -> Path:
+def _current_folder() -> Path:
     """Return the current folder, or the root if it no longer exists."""
     try:
         return Path.cwd()
@@ -83,7 +93,7 @@ def _here() -> Path:
         return Path("/")
 
 
-def _given(path: str) -> Path:
+def _given_file(path: str) -> Path:
     if not os.path.exists(path):
         raise UsageError(f"--config {path}: no such file")
     return Path(path)
@@ -97,7 +107,7 @@ def _short(file: Path) -> str:
 
 
 def nearest(folder: Path) -> Path | None:
-    """wiredoctor.toml, else a pyproject.toml with [tool.wiredoctor], of this folder or the first above it that has one."""
+    """Return wiredoctor.toml, or pyproject.toml with [tool.wiredoctor], from the nearest folder that has one of them."""
     for place in (folder, *folder.parents):
         if (place / OWN).is_file():
             return place / OWN
@@ -107,15 +117,15 @@ def nearest(folder: Path) -> Path | None:
 
 
 def _table(file: Path) -> dict[str, Any] | None:
-    """The keys of a file; None where pyproject.toml has none for us."""
+    """Return the keys of a file, or None if pyproject.toml has none for wiredoctor."""
     try:
         text = file.read_text("utf-8")
         if file.name == SHARED and not _OURS.search(text):
             return None
-        content = _parsed(text)
+        content = _parse(text)
     except RecursionError:
         raise UsageError(f"{file}: not TOML: nested too deeply") from None
-    except ValueError as error:  # also of the decoder
+    except ValueError as error:  # UnicodeDecodeError is one, too
         raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
     if file.name != SHARED:
         return content
@@ -124,15 +134,15 @@ def _table(file: Path) -> dict[str, Any] | None:
     return None if table is None else _dict(table, f"{file}: tool.wiredoctor: must be a table")
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse(text: str) -> dict[str, Any]:
     import tomllib
 
     return tomllib.loads(text)
 
 
 def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:
-    """What the keys mean; raises UsageError with the file and the key."""
-    _known(table, KEYS, file)
+    """Parse the keys; raise UsageError with the file and the key."""
+    _check_keys(table, KEYS, file)
     given = _list(table.get("ignore", []), f"{file}: ignore: must be a list of names, or [[ignore]] tables")
     tables = [cast("dict[str, Any]", one) for one in given if isinstance(one, dict)]
     entries = [_entry(one, f"{file}: ignore entry {number}", catalogue) for number, one in enumerate(tables, 1)]
@@ -141,21 +151,27 @@ def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today:
         select=_rules(table.get("select", []), f"{file}: select", catalogue),
         ignore=_rules([one for one in given if not isinstance(one, dict)], f"{file}: ignore", catalogue),
         entries=tuple(entry for entry, until in entries if until is None or today <= until),
-        expired=tuple(_expired(file, entry, until) for entry, until in entries if until is not None and until < today),
+        expired=tuple(_expiry_notice(file, entry, until) for entry, until in entries if until is not None and until < today),
         min_confidence=_choice(table.get("min-confidence", ""), ("high", "medium", "low"), f"{file}: min-confidence"),
         fail_on=_choice(table.get("fail-on", ""), ("error", "warning", "note", "any"), f"{file}: fail-on"),
-        baseline=_beside(file, _text(table.get("baseline", ""), f"{file}: baseline")),
+        baseline=_resolve_path(file, _text(table.get("baseline", ""), f"{file}: baseline")),
         thresholds=_thresholds(table.get("thresholds", {}), file),
     )
 
 
 def _entry(table: dict[str, Any], place: str, catalogue: Catalogue) -> tuple[Ignore, date | None]:
-    """An [[ignore]] table, and the last day on which it holds."""
-    _known(table, ENTRY, place)
+    """Parse an [[ignore]] table; return it with its last valid day."""
+    _check_keys(table, ENTRY, place)
     values = {key: _text(table[key], f"{place}: {key}") for key in ENTRY if key in table and key != "until"}
     _must(bool(values.get("reason", "").strip()), f"{place}: needs a reason")
-    _must(len(values) > 1, f"{place}: must say what to ignore: {', '.join(ENTRY[:5])}")
+    _must(len(values) > 1, f"{place}: must name what to ignore: {', '.join(ENTRY[:6])}")
     _rules([values["rule"]] if "rule" in values else [], f"{place}: rule", catalogue)
+    if "fingerprint" in values:
+        _must(
+            bool(_FINGERPRINT.fullmatch(values["fingerprint"])),
+            f"{place}: fingerprint: {values['fingerprint']!r} is invalid: use the 8 to 16 hexadecimal digits that reports show",
+        )
+        values["fingerprint"] = values["fingerprint"].lower()
     values["reason"] = " ".join(values["reason"].split())
     return Ignore(**values), _until(table.get("until"), f"{place}: until")
 
@@ -171,9 +187,9 @@ def _until(value: Any, place: str) -> date | None:
         raise UsageError(f"{place}: {value!r} is not a date such as 2026-12-31") from None
 
 
-def _expired(file: str, entry: Ignore, until: date) -> str:
-    what = ", ".join(part for part in (entry.rule, entry.kind, entry.client, entry.server, entry.target) if part)
-    return f"{file}: to ignore {what} ({entry.reason}) was meant until {until.isoformat()}: it is reported again"
+def _expiry_notice(file: str, entry: Ignore, until: date) -> str:
+    what = ", ".join(part for part in entry[1:] if part)
+    return f"{file}: ignoring {what} ({entry.reason}) expired on {until.isoformat()}; reporting it again"
 
 
 def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:
@@ -187,14 +203,23 @@ def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:
     return {**tables}
 
 
-def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[int, str]:
-    """What `pipeline.configured` takes; raises UsageError with the file."""
+def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[ThresholdKey, str]:
+    """Return the argument of `pipeline.configured`; raise UsageError with the file.
+
+    Print a line for each threshold that also applies to rules which the file does not name.
+    """
     from wiredoctor.pipeline import set_thresholds
+    from wiredoctor.report.words import join_words
 
     try:
-        return set_thresholds(catalogue, read.thresholds)
+        texts = set_thresholds(catalogue, read.thresholds)
     except ValueError as error:
         raise UsageError(f"{read.file}: {error}") from None
+    named = set(read.thresholds)
+    for threshold in {t.key: t for module in catalogue.values() for t in module.thresholds.values() if t.key in texts}.values():
+        if unnamed := [rule for rule in threshold.rules if rule not in named]:
+            print_message(f"{read.file}: thresholds.{'.'.join(threshold.key or ())} also applies to {join_words(unnamed)}")
+    return texts
 
 
 def _rules(value: Any, place: str, catalogue: Catalogue) -> tuple[str, ...]:
@@ -228,12 +253,12 @@ def _text(value: Any, place: str) -> str:
     return value
 
 
-def _beside(file: str, name: str) -> str:
-    """A path in a configuration starts from the folder of the configuration."""
+def _resolve_path(file: str, name: str) -> str:
+    """Resolve a path relative to the folder of the configuration."""
     return os.path.join(os.path.dirname(file), name) if name else ""
 
 
-def _known(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:
+def _check_keys(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:
     for key in table:
         _must(key in keys, f"{place}: there is no key {key!r}; keys are {', '.join(keys)}")
 

@@ -1,8 +1,8 @@
-"""Words of the command line -> values, without pydantic.
+"""Convert words of the command line to values, without pydantic.
 
-Typer (0.29 and later) converts every parameter through pydantic, whose import takes 50 ms of CPU: a third of what a whole
-run on a small capture may cost. Here a parameter is text, a choice or a whole number, which is soon converted. A Typer
-that works in another way, and a parameter of another type, are left as they are.
+Typer (0.29 and later) converts every parameter through pydantic, whose import takes 50 ms of CPU: a third of the budget for a
+small capture. Here a parameter is text, a choice or an integer, which is quick to convert. A Typer that works differently, and
+parameters of other types, stay unchanged.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, get_args, get_origin
 import typer
 
 _READY = "_runtime_param"
-"""Where a parameter of Typer keeps its converter, which it makes when it first needs one."""
+"""The attribute in which a Typer parameter keeps its converter, created on first use."""
 
 
 def without_pydantic(command: Any, help_names: list[str]) -> Any:
-    """The command of a Typer, its parameters and those of its subcommands, their help options too, converted by `Converter`."""
+    """Make `Converter` convert the parameters of a command, its subcommands and its help options."""
     for parameter in command.get_params(typer.Context(command, help_option_names=help_names)):
         annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
         several = get_origin(annotation) is list
@@ -31,7 +31,7 @@ def without_pydantic(command: Any, help_names: list[str]) -> Any:
 
 
 class Converter(NamedTuple):
-    """Converts what was given for a parameter: one value, or a list of them."""
+    """Converts the words given for a parameter: one value, or a list."""
 
     kind: Any
     several: bool
@@ -39,7 +39,7 @@ class Converter(NamedTuple):
     most: float | None = None
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value, or what is missing in the way that Typer expects it; raises typer.BadParameter."""
+        """Return the value, or Typer's placeholder for a missing one; raise typer.BadParameter."""
         if value is None:
             return () if self.several else None
         try:

@@ -1,6 +1,6 @@
-"""Tables as files of a folder (-o tables/): Parquet or Arrow, one for each table, whole or not at all.
+"""Write tables as files of a folder (-o tables/): Parquet or Arrow, one per table, completely or not at all.
 
-Rows wait in a temporary folder, batch by batch, and are then written in one go: memory holds some ten thousand.
+Rows wait in a temporary folder in batches and are then written in one pass, so memory holds about ten thousand of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from wiredoctor.cli.exit_codes import say
+from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import DIRECT, FileAccess
 from wiredoctor.replacement import is_full, room_needed
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor import Report
 
 TOGETHER = 65_536
-"""Rows that are at least put into a file that waits; of some tables a batch brings few."""
+"""The minimum number of rows per temporary file; some tables have few rows per batch."""
 
 
 class _Waiting:
@@ -49,17 +49,17 @@ class _Waiting:
 
 
 class Written(NamedTuple):
-    """Which tables there are in the folder now, and which are not, as the packets were not kept."""
+    """The tables that the folder now has, and those it lacks because the packets were not kept."""
 
     tables: list[str]
     missing: list[str]
 
 
 def write_tables(report: Report, folder: Path, form: str, access: FileAccess = DIRECT) -> Written:
-    """Writes a file of `form` (parquet or arrow) for each table; those of before stay until all of them are whole."""
+    """Write a file of `form` (parquet or arrow) for each table; earlier files stay until all are complete."""
     from tempfile import TemporaryDirectory
 
-    from wiredoctor.report.data import tables as exported
+    from wiredoctor.report.data import table_folder as exported
 
     access.make_folder(folder)
     names = exported.written(report)
@@ -76,7 +76,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
                 file.unlink()
     missing = [name for name in exported.TABLES if name not in names]
     for name in missing:
-        # what is left of another capture would be taken for this one's
+        # files of another capture would be mistaken for those of this one
         access.remove(folder / f"{name}.{form}")
     return Written(names, missing)
 
@@ -84,7 +84,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
 def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Path) -> None:
     import polars as pl
 
-    from wiredoctor.report.data import tables as exported
+    from wiredoctor.report.data import table_folder as exported
 
     rows = pl.scan_ipc(files) if files else exported.empty(name).lazy()
     try:
@@ -98,7 +98,7 @@ def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Pa
         raise
 
 
-def tell(written: Written) -> None:
-    """Says what is not there."""
+def report_missing(written: Written) -> None:
+    """Report missing tables."""
     if written.missing:
-        say(f"the packets were not kept: there is no {', '.join(written.missing)}")
+        print_message(f"the packets were not kept, so these tables are missing: {', '.join(written.missing)}")

@@ -1,12 +1,14 @@
-"""show --follow: what the sides of a connection sent, on standard output."""
+"""Print what the sides of a connection sent (show --follow)."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exit_codes import say
-from wiredoctor.cli.outputs import Text
+from wiredoctor.cli.exit_codes import print_message
+from wiredoctor.cli.pager import paged
+from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.text.durations import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,24 +16,24 @@ if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.report.packets.follow import Window
     from wiredoctor.report.packets.streams import Hole, Run
-    from wiredoctor.report.terminal.show import Asked
-    from wiredoctor.report.terminal.terminal import Paper
+    from wiredoctor.report.terminal.show import ShowRequest
+    from wiredoctor.report.terminal.terminal import Terminal
 
 
-def print_stream(report: Report, asked: Asked, side: str, paper: Paper) -> None:
-    """The bytes of one side or of both, escaped, a line of theirs on a line."""
+def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal) -> None:
+    """Print the stream of one or both sides, escaped, line by line."""
     from wiredoctor.report.fields import paint
     from wiredoctor.report.packets.follow import UNMASKED, text
 
     ends, window = _ends(report, asked), _window(report, asked, side)
-    with Text(sys.stdout.buffer, paper) as out:
+    with paged() as page, TextOutput(page, paper) as out:
         out.write(paint(f"# {UNMASKED}", "bold", color=paper.color) + "\n")
         for line, style in text(_events(report, asked, window), ends, window):
             out.write(paint(line, style, color=paper.color) + "\n")
 
 
-def write_raw(report: Report, asked: Asked, side: str) -> None:
-    """The bytes of one side as they were sent; what is missing of them is said on standard error."""
+def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
+    """Write the bytes of one side unchanged; report missing bytes on standard error."""
     from wiredoctor.report.packets.follow import raw
     from wiredoctor.report.words import count
 
@@ -40,15 +42,15 @@ def write_raw(report: Report, asked: Asked, side: str) -> None:
     written, missing, late = raw(_events(report, asked, window), sys.stdout.buffer, window)
     sys.stdout.buffer.flush()
     left = [f"{count(missing, 'byte')} missing in the capture and left out"] if missing else []
-    left += [f"{count(late, 'byte')} captured too late for their place and left out"] if late else []
-    say("; ".join([f"{count(written, 'byte')} of the {side} as they were sent: nothing is masked", *left]))
+    left += [f"{count(late, 'byte')} captured too late to be put in order, and left out"] if late else []
+    print_message("; ".join([f"{count(written, 'byte')} of the {side} as sent, without masking", *left]))
 
 
-def _events(report: Report, asked: Asked, window: Window) -> Iterator[Run | Hole]:
+def _events(report: Report, asked: ShowRequest, window: Window) -> Iterator[Run | Hole]:
     from wiredoctor.report.packets.streams import follow
 
     assert asked.connection is not None
-    return _until(follow(report.again[asked.capture], asked.connection), window)
+    return _until(follow(report.packets[asked.capture], asked.connection), window)
 
 
 def _until(events: Iterable[Run | Hole], window: Window) -> Iterator[Run | Hole]:
@@ -58,7 +60,7 @@ def _until(events: Iterable[Run | Hole], window: Window) -> Iterator[Run | Hole]
         yield event
 
 
-def _ends(report: Report, asked: Asked) -> dict[int, tuple[str, str]]:
+def _ends(report: Report, asked: ShowRequest) -> dict[int, tuple[str, str]]:
     from wiredoctor.report.terminal.show import connection_row
 
     row = connection_row(report, asked)
@@ -67,9 +69,9 @@ def _ends(report: Report, asked: Asked) -> dict[int, tuple[str, str]]:
     return {client: ("client", row["client"]), 1 - client: ("server", row["server"])}
 
 
-def _window(report: Report, asked: Asked, side: str) -> Window:
+def _window(report: Report, asked: ShowRequest, side: str) -> Window:
     from wiredoctor.report.packets.follow import Window
 
     direction = next((d for d, (name, _) in _ends(report, asked).items() if name == side), None)
-    span = asked.span and (round(asked.span[0] * 1e9), round(asked.span[1] * 1e9))
+    span = asked.span and (round(asked.span[0] * SECOND), round(asked.span[1] * SECOND))
     return Window(asked.frames, span, direction)

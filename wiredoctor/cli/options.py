@@ -1,71 +1,54 @@
-"""Options that several commands share, and what their words mean."""
+"""Options that several commands share, and their parsing."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from wiredoctor.cli.completion import rules
 from wiredoctor.cli.exit_codes import UsageError
-from wiredoctor.report.filter import Moment, Wanted, address
+from wiredoctor.report.filter import Filter, Moment, address, host_name
+from wiredoctor.report.formats import FORMATS
+from wiredoctor.report.row_choice import parse_statuses
+from wiredoctor.text.durations import SECOND
 
+_PRINTED = ["text", *(form.name for form in FORMATS.values() if form.printed and form.name != "text")]
 
-class Format(StrEnum):
-    """A form of the report; standard output takes those of `Printed`."""
+if TYPE_CHECKING:
+    Printed = str
+else:
+    Printed = StrEnum("Printed", [(name, name) for name in _PRINTED])
+"""A format for standard output."""
 
-    text = "text"
-    json = "json"
-    jsonl = "jsonl"
-    markdown = "markdown"
-    sarif = "sarif"
-    junit = "junit"
-    csv = "csv"
-    html = "html"
-    har = "har"
-    tables = "tables"
-    pcapng = "pcapng"
+PRINTED = ", ".join(_PRINTED)
+"""The names of these formats, for the help."""
 
+AS_TEXT = Printed("text")
 
-SUFFIXES = {
-    ".json": Format.json,
-    ".jsonl": Format.jsonl,
-    ".md": Format.markdown,
-    ".txt": Format.text,
-    ".sarif": Format.sarif,
-    ".xml": Format.junit,
-    ".csv": Format.csv,
-    ".html": Format.html,
-    ".har": Format.har,
-    ".pcapng": Format.pcapng,
-}
-"""Suffix of a file of -o -> the format that it names."""
+SKEW = SECOND
+"""How far (ns) the time of a log line may be from the capture's for --at: logs cut times to seconds, and log either the start or
+the end of a request.
+"""
 
-
-class Printed(StrEnum):
-    """What goes to standard output."""
-
-    text = "text"
-    json = "json"
-    jsonl = "jsonl"
-    markdown = "markdown"
-    sarif = "sarif"
-    junit = "junit"
-    csv = "csv"
+_SUFFIXES = ", ".join(form.suffix for form in FORMATS.values() if form.suffix not in ("", "/"))
 
 
 class Files(StrEnum):
-    """What the files of tables are."""
+    """Formats of table files."""
 
     parquet = "parquet"
     arrow = "arrow"
 
 
 class TableFormat(StrEnum):
-    """What goes to standard output, of a table."""
+    """Formats of a table on standard output."""
 
     text = "text"
     json = "json"
@@ -74,7 +57,7 @@ class TableFormat(StrEnum):
 
 
 class Color(StrEnum):
-    """When to use colour."""
+    """The values of --color."""
 
     auto = "auto"
     always = "always"
@@ -82,7 +65,7 @@ class Color(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     error = "error"
     warning = "warning"
@@ -90,7 +73,7 @@ class Severity(StrEnum):
 
 
 class Failing(StrEnum):
-    """From where on a report is bad enough."""
+    """The lowest severity that fails a report."""
 
     error = "error"
     warning = "warning"
@@ -99,7 +82,7 @@ class Failing(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How sure a finding is."""
+    """The confidence of a finding."""
 
     high = "high"
     medium = "medium"
@@ -110,17 +93,17 @@ Captures = Annotated[
     list[str],
     typer.Argument(
         metavar="CAPTURE",
-        help='Capture files (pcap, pcapng or snoop, plain or compressed), folders of them, "-" for standard input.',
+        help='Capture files (pcap, pcapng or snoop, possibly compressed), folders, or "-" for standard input.',
         show_default=False,
     ),
 ]
-Merge = Annotated[bool, typer.Option("--merge", help="Read all files as one capture, in order of time, as mergecap does.")]
+Merge = Annotated[bool, typer.Option("--merge", help="Merge all files into one capture, in order of time, like mergecap.")]
 MaxSpool = Annotated[
     str | None,
     typer.Option(
         "--max-spool",
         metavar="SIZE",
-        help="Disk space for unpacking captures and for standard input (500MB, 10GiB; default: 2GB or half of what is free).",
+        help="Disk space for unpacking a compressed capture or standard input (10GiB; default: 2GB or half the free space).",
         show_default=False,
     ),
 ]
@@ -129,53 +112,67 @@ Jobs = Annotated[
     typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 8)."),
 ]
 Hosts = Annotated[
-    list[str] | None, typer.Option("--host", metavar="ADDRESS", help="Show only what concerns this address (repeatable).")
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="HOST", help="Show only results for this IP address (or address:port), Host field or SNI (repeatable)."
+    ),
 ]
 Ports = Annotated[
     list[int] | None,
-    typer.Option("--port", metavar="PORT", min=0, max=65535, help="Show only what concerns this port (repeatable)."),
+    typer.Option("--port", metavar="PORT", min=0, max=65535, help="Show only results for this port (repeatable)."),
 ]
 Connections = Annotated[
     list[int] | None, typer.Option("--connection", min=0, metavar="ID", help="Show only this tcp.stream (repeatable).")
 ]
 Begin = Annotated[
     str | None,
-    typer.Option("--from", metavar="TIME", help="Show from here on: seconds since the first packet, or RFC 3339."),
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="Show only what follows this time: 10:42:16, as in a log, or seconds since the first packet.",
+    ),
 ]
-End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show up to here.")]
+End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show only what precedes this time.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="Show what was active around this time, give or take a second."),
+]
+Utc = Annotated[bool, typer.Option("--utc", help="Show and read times of day in UTC instead of the local time zone (TZ).")]
 Outputs = Annotated[
     list[str] | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help=f"Also write a report; the suffix names the format: {', '.join(SUFFIXES)}; FOLDER/ gets all tables (repeatable).",
+        help=f"Also write a report; the suffix names the format: {_SUFFIXES}; FOLDER/ gets all tables (repeatable).",
     ),
 ]
-PrintedTable = Annotated[TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object a line), or csv.")]
+Top = Annotated[int | None, typer.Option("--top", min=1, metavar="N", help="Show only the first N lines.", show_default=False)]
+PrintedTable = Annotated[TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object per line), or csv.")]
 TablesFormat = Annotated[
-    Files, typer.Option("--tables-format", help="What the files in the folder of -o FOLDER/ are.", show_default=False)
+    Files, typer.Option("--tables-format", help="File format of the tables in -o FOLDER/.", show_default=False)
 ]
 Selects = Annotated[
     list[str] | None,
     typer.Option(
-        "--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list).", autocompletion=rules
+        "--select",
+        metavar="RULE",
+        help="Run only these rules or families (repeatable, or comma-separated).",
+        autocompletion=rules,
     ),
 ]
 Ignores = Annotated[
-    list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.", autocompletion=rules)
+    list[str] | None, typer.Option("--ignore", metavar="RULE", help="Do not run these rules or families.", autocompletion=rules)
 ]
 MinConfidence = Annotated[
-    Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
+    Confidence | None, typer.Option("--min-confidence", help="Only findings with at least this confidence.", show_default=False)
 ]
-OnlyFindings = Annotated[
-    bool, typer.Option("--only-findings", help="Of FILE.pcapng: only the packets of the connections with findings.")
-]
+OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In FILE.pcapng, keep only connections with findings.")]
 FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 when a finding is this bad or worse; any: also for what no finding explains.",
+        help="Exit with 1 if a finding has at least this severity; any: also for unexplained failures.",
         show_default=False,
     ),
 ]
@@ -184,32 +181,42 @@ Configurations = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Configuration; else wiredoctor.toml, or pyproject.toml with [tool.wiredoctor], here or above.",
+        help="Configuration file (default: the nearest wiredoctor.toml, or pyproject.toml with [tool.wiredoctor]).",
         show_default=False,
     ),
 ]
-Colors = Annotated[Color, typer.Option("--color", help="When to use colour; NO_COLOR turns auto off.")]
+Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_COLOR turns auto off.")]
 Secrets = Annotated[
-    bool, typer.Option("--show-secrets", help="Mask nothing: queries, user information, payload in proofs are shown as sent.")
+    bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and nothing else: no progress, no closing part.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long it took; show the traceback of internal errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bar, no closing part.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print how long the run took; show the traceback of internal errors.")
+]
 
 
-def wanted(
+def parse_filter(
     hosts: list[str] | None,
     ports: list[int] | None,
     connections: list[int] | None,
     begin: str | None,
     end: str | None,
     confidence: Confidence = Confidence.low,
-) -> Wanted:
-    """Return the filter that the options describe; raises UsageError."""
-    first, last = _moment("--from", begin), _moment("--to", end)
-    if first and last and first.absolute == last.absolute and first.nanoseconds > last.nanoseconds:
+    at: str | None = None,
+) -> Filter:
+    """Return the filter that the options describe; raise UsageError if one is not valid."""
+    if at is not None and (begin or end):
+        raise UsageError("--at cannot be combined with --from and --to")
+    if moment := _moment("--at", at):
+        first, last = moment.around(SKEW)
+    else:
+        first, last = _moment("--from", begin), _moment("--to", end)
+    if first and last and "midnight" != first.base == last.base and first.nanoseconds > last.nanoseconds:
         raise UsageError(f"--from {begin} is later than --to {end}")
-    return Wanted(
-        hosts=tuple(_address(h) for h in hosts or ()),
+    addresses = [_address(text) for text in hosts or ()]
+    return Filter(
+        hosts=tuple(one for one in addresses if one is not None),
+        names=tuple(_host_name(text) for text in hosts or ()),  # an address may be the value of a Host field
         ports=tuple(ports or ()),
         connections=tuple(connections or ()),
         begin=first,
@@ -218,18 +225,25 @@ def wanted(
     )
 
 
-def _address(text: str) -> str:
+def _address(text: str) -> str | None:
     try:
         return address(text)
     except ValueError:
-        raise UsageError(f"--host: {text!r} is not an IP address (names are not resolved)") from None
+        return None
+
+
+def _host_name(text: str) -> str:
+    try:
+        return host_name(text)
+    except ValueError:
+        raise UsageError(f"--host: {text!r} is neither an IP address nor a host name") from None
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
 
-def size(option: str, text: str | None) -> int | None:
-    """Bytes of "10GB", "1.5 GiB" or "100000"; raises UsageError."""
+def parse_size(option: str, text: str | None) -> int | None:
+    """Parse a size such as "10GB", "1.5 GiB" or "100000"; raise UsageError."""
     if text is None:
         return None
     from fractions import Fraction
@@ -240,6 +254,27 @@ def size(option: str, text: str | None) -> int | None:
     return int(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
+_SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
+
+
+def parse_duration(option: str, text: str | None) -> int | None:
+    """Parse a duration such as "500ms", "1.5 s" or "2" (seconds) to nanoseconds; raise UsageError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)\s*", text, re.ASCII)
+    if match is None or match[2] not in _SECONDS:
+        raise UsageError(f"{option}: {text!r} is not a duration like 500ms, 1.5s or 2min")
+    return round(float(match[1]) * _SECONDS[match[2]] * SECOND)
+
+
+def parse_status(option: str, values: list[str] | None) -> tuple[str, ...]:
+    """Parse the values of --status; raise UsageError."""
+    try:
+        return parse_statuses(values or [])
+    except ValueError as error:
+        raise UsageError(f"{option}: {error.args[0]!r} is not a status like 502, 5xx or none") from None
+
+
 def _moment(option: str, text: str | None) -> Moment | None:
     if text is None:
         return None
@@ -247,14 +282,18 @@ def _moment(option: str, text: str | None) -> Moment | None:
         return Moment.parse(text)
     except ValueError:
         raise UsageError(
-            f"{option}: {text!r} is neither seconds since the first packet nor a time like 2026-01-31T12:00:00Z"
+            f"{option}: {text!r} is neither seconds since the first packet nor a time such as 10:42:16, "
+            "2026-01-31T10:42:16Z or 31/Jan/2026:10:42:16 +0100"
         ) from None
 
 
-def names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any]) -> list[str]:
-    """The rules or families that --select or --ignore names, also as comma lists; raises UsageError on an unknown one."""
+def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any]) -> list[str]:
+    """Return the rules or families of --select or --ignore, also from comma-separated lists; raise UsageError on unknown ones."""
     known = {*catalogue, *(module.family for module in catalogue.values())}
-    given = [name.strip() for value in values or () for name in value.split(",") if name.strip()]
+    values = [*(values or ())]
+    given = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    if values and not given:
+        raise UsageError(f"{option}: names no rule or family (wiredoctor rules lists them)")
     for name in given:
         if name not in known:
             raise UsageError(f"{option}: no rule or family is called {name!r}{suggestion(name, known)}")
@@ -262,8 +301,62 @@ def names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """ "; did you mean ...?" or where to look."""
-    import difflib
+    """Return "; did you mean ...?" or where to look."""
+    from wiredoctor.text.suggestion import suggestion
 
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else " (wiredoctor rules lists them)"
+    return suggestion(name, known, " (wiredoctor rules lists them)")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The options that all commands which print one table share; `with_table_options` adds them to a command."""
+
+    captures: Captures
+    format: PrintedTable = TableFormat.text
+    merge: Merge = False
+    max_spool: MaxSpool = None
+    host: Hosts = None
+    port: Ports = None
+    connection: Connections = None
+    begin: Begin = None
+    end: End = None
+    at: At = None
+    utc: Utc = False
+    config: Configurations = None
+    quiet: Quiet = False
+    verbose: Verbose = False
+    color: Colors = Color.auto
+
+    @property
+    def filter(self) -> Filter:
+        """The filter that the options describe; raises UsageError."""
+        return parse_filter(self.host, self.port, self.connection, self.begin, self.end, at=self.at)
+
+
+def with_table_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace the first parameter of a command, a TableOptions, by one parameter for each of its fields."""
+    first, *own = inspect.signature(command).parameters
+    hints = get_type_hints(TableOptions, include_extras=True)
+    own_hints = get_type_hints(command, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name],
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+        )
+        for one in fields(TableOptions)
+    ]  # fmt: skip
+    rest = [
+        inspect.signature(command).parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[name])
+        for name in own
+    ]
+    given, *options = shared
+    parameters = [given, *rest, *options]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> int:
+        table = TableOptions(**{one.name: values.pop(one.name) for one in shared if one.name in values})
+        return command(**{first: table}, **values)
+
+    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
+    run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    return run

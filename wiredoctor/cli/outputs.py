@@ -1,7 +1,8 @@
-"""Where reports go: standard output and the files of -o. All is checked before the analysis begins."""
+"""Check and write outputs: standard output and the files of -o, checked before the analysis begins."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -11,32 +12,34 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
-from wiredoctor.cli.exit_codes import UsageError, reason, say
-from wiredoctor.cli.options import SUFFIXES, Color, Format
+from wiredoctor.cli.exit_codes import UsageError, print_message, reason
+from wiredoctor.cli.options import Color
+from wiredoctor.cli.pager import paged
 from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.formats import FORMATS
+from wiredoctor.report.terminal.terminal import Terminal
 
 PIPE_WIDTH = 100
-"""Columns of text where no terminal tells its width and COLUMNS is not set."""
+"""The text width if there is no terminal and COLUMNS is not set."""
 
-Write = Callable[[Format, BinaryIO, Paper], None]
-"""Writes a report in a format; text as UTF-8 or whatever the paper allows."""
+Write = Callable[[str, BinaryIO, Terminal], None]
+"""Writes a report in a format; text is in UTF-8 or the encoding of the terminal."""
 
 
 class Output(NamedTuple):
-    """A file of -o and the format that its suffix names."""
+    """A file of -o and the format given by its suffix."""
 
     path: Path
-    format: Format
+    format: str
 
     @property
     def option(self) -> str:
         """The option that names the file."""
-        return f"-o {self.path}{os.sep if self.format == Format.tables else ''}"
+        return f"-o {self.path}{os.sep if self.format == 'tables' else ''}"
 
 
 class FileAccess(NamedTuple):
-    """The functions that touch the file system; `live` passes others, which ask the process that has the rights for it."""
+    """Functions that change the file system; `live` replaces them with requests to the privileged process."""
 
     replacing: Callable[[Path], AbstractContextManager[BinaryIO]] = replacing
     remove: Callable[[Path], None] = remove
@@ -44,53 +47,53 @@ class FileAccess(NamedTuple):
 
 
 DIRECT = FileAccess()
-"""The access of this process itself."""
+"""Direct access by this process."""
 
 
-def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[Format] = tuple(Format)) -> list[Output]:
-    """The files of -o; raises UsageError where one could not be written in the end, or is one of the captures.
+def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:
+    """Return the files of -o; raise UsageError if one cannot be written or is one of the captures.
 
-    `forms`: the formats that there are of what is to be written.
+    `forms`: the available formats.
     """
     checked: dict[Path, Output] = {}
     for text in paths or ():
         path = Path(text)
         if path in checked:
             raise UsageError(f"-o {text} is given twice")
-        checked[path] = _folder(path, forms) if text.endswith(("/", os.sep)) else _checked(path, forms)
+        checked[path] = _folder(path, forms) if text.endswith(("/", os.sep)) else _check_output(path, forms)
         if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
-            raise UsageError(f"-o {text} would overwrite a capture that is to be read")
+            raise UsageError(f"-o {text} would overwrite an input capture")
     return list(checked.values())
 
 
-def _folder(path: Path, forms: Collection[Format]) -> Output:
-    """A folder for tables: it is made where there is none."""
-    if Format.tables not in forms:
-        raise UsageError(f"-o {path}{os.sep}: {_known(forms)}")
+def _folder(path: Path, forms: Collection[str]) -> Output:
+    """Return a folder for tables, which is created if it is missing."""
+    if "tables" not in forms:
+        raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
-        raise UsageError(f"-o {path}{os.sep}: is no folder")
-    # where the folder exists, files are made in it
-    return Output(writable(path, path / "captures.parquet" if path.exists() else path), Format.tables)
+        raise UsageError(f"-o {path}{os.sep}: not a folder")
+    # in an existing folder, files are created
+    return Output(writable(path, path / "captures.parquet" if path.exists() else path), "tables")
 
 
-def _checked(path: Path, forms: Collection[Format]) -> Output:
+def _check_output(path: Path, forms: Collection[str]) -> Output:
     if path.is_dir():
-        into = f"; tables go into one that is written with {os.sep} at its end" if Format.tables in forms else ""
+        into = f"; a folder for tables must be given with {os.sep} at its end" if "tables" in forms else ""
         raise UsageError(f"-o {path}: is a directory{into}")
-    form = SUFFIXES.get(path.suffix.lower())
-    if form is None or form not in forms:
-        raise UsageError(f"-o {path}: {_known(forms)}")
+    form = next((name for name in forms if FORMATS[name].suffix and FORMATS[name].suffix == path.suffix.lower()), None)
+    if form is None:
+        raise UsageError(f"-o {path}: {_known_suffixes(forms)}")
     return Output(writable(path), form)
 
 
-def _known(forms: Collection[Format]) -> str:
-    suffixes = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in forms)
-    tables = f"; a folder for tables ends with {os.sep}" if Format.tables in forms else ""
+def _known_suffixes(forms: Collection[str]) -> str:
+    suffixes = ", ".join(form.suffix for form in FORMATS.values() if form.name in forms and form.suffix not in ("", "/"))
+    tables = f"; a folder for tables ends with {os.sep}" if "tables" in forms else ""
     return f"the suffix names the format and must be one of {suffixes}{tables}"
 
 
 def writable(path: Path, file: Path | None = None) -> Path:
-    """Return the path; raise UsageError if no file can be written there, or `file` cannot."""
+    """Return the path; raise UsageError if no file, or not `file`, can be written there."""
     try:
         with resolve(file or path) as target:
             target.check_writable()
@@ -100,65 +103,68 @@ def writable(path: Path, file: Path | None = None) -> Path:
 
 
 def write_each(files: Iterable[Output], write: Callable[[Output], None]) -> bool:
-    """Call `write` for every file and report those that fail. Return whether none did."""
+    """Call `write` for every file and report failures. Return whether all succeeded."""
     complete = True
     for file in files:
         try:
             write(file)
         except OSError as error:
             complete = False
-            say(f"{file.option}: {reason(error, str(file.path))}")
+            print_message(f"{file.option}: {reason(error, str(file.path))}")
         except UsageError as error:
             complete = False
-            say(f"{file.option}: {error}")
+            print_message(f"{file.option}: {error}")
     return complete
 
 
 def write_file(output: Output, write: Write, access: FileAccess = DIRECT) -> None:
-    """Writes a file of -o."""
+    """Write a file of -o."""
     with access.replacing(output.path) as out:
-        write(output.format, out, Paper(width=PIPE_WIDTH, unicode=True))
+        write(output.format, out, Terminal(width=PIPE_WIDTH, unicode=True))
 
 
-def write_stdout(output: Format, write: Write, color: Color) -> None:
-    """Writes standard output."""
+def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True) -> None:
+    """Write standard output; on a terminal through a pager if it `pages`."""
     paper = stdout_paper(color)
     sys.stdout.flush()
-    write(output, sys.stdout.buffer, paper)
-    sys.stdout.buffer.flush()
+    with paged() if pages else contextlib.nullcontext(sys.stdout.buffer) as out:
+        write(output, out, paper)
+        out.flush()
 
 
-def stdout_paper(color: Color) -> Paper:
-    """What standard output is like."""
-    encoding = (sys.stdout.encoding or "ascii").lower()
+def stdout_paper(color: Color) -> Terminal:
+    """Return width, color and encoding of standard output."""
+    return _paper(color, sys.stdout)
+
+
+def stderr_paper(color: Color) -> Terminal:
+    """Return width, color and encoding of standard error."""
+    return _paper(color, sys.stderr)
+
+
+def _paper(color: Color, stream: TextIO) -> Terminal:
+    encoding = (stream.encoding or "ascii").lower()
     width = shutil.get_terminal_size(fallback=(PIPE_WIDTH, 24)).columns
-    return Paper(width=width, color=_colored(color, sys.stdout), unicode=encoding.startswith("utf"))
+    colored = _uses_color(color, stream)
+    return Terminal(width=width, color=colored, unicode=encoding.startswith("utf"), links=colored and _uses_links(stream))
 
 
-def _colored(color: Color, stream: TextIO) -> bool:
+def _uses_color(color: Color, stream: TextIO) -> bool:
     if color != Color.auto:
         return color == Color.always
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-class Text:
-    """A text stream over a binary one, in the encoding of the paper; what it cannot say is escaped."""
+def _uses_links(stream: TextIO) -> bool:
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    from wiredoctor.cli.hyperlinks import has_hyperlinks
 
-    def __init__(self, out: BinaryIO, paper: Paper) -> None:
-        encoding = "utf-8" if paper.unicode else "ascii"
-        self.stream = io.TextIOWrapper(out, encoding=encoding, errors="backslashreplace", newline="", write_through=False)
-
-    def __enter__(self) -> TextIO:
-        return self.stream
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.stream.flush()
-        self.stream.detach()
+    return has_hyperlinks()
 
 
 def spool() -> BinaryIO:
-    """A temporary file for rows that wait to be sorted."""
+    """Open a temporary file for rows that wait to be sorted."""
     import tempfile
 
     with tempfile.TemporaryFile(buffering=0) as file:
@@ -166,7 +172,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file that says so when its disk is full: the disk of the report may have room."""
+    """A temporary file that names itself if its disk is full, because the report may be on another disk."""
 
     def write(self, data: object, /) -> int:
         import tempfile

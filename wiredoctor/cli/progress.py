@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for a person who waits longer than a second."""
+"""Show a progress bar on standard error after one second."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exit_codes import say
+from wiredoctor.cli.exit_codes import print_message
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PATIENCE = 1.0
-"""Seconds that nobody minds waiting without a sign of life."""
+"""Seconds of waiting before a progress bar is useful."""
 
 
 class Bar:
-    """Called with the fraction done; draws nothing before its time and nowhere but on a terminal."""
+    """A progress bar, called with the fraction done; it appears late, and only on a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._wanted = not quiet and sys.stderr.isatty()
@@ -33,7 +33,7 @@ class Bar:
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
+        """The elapsed time."""
         return time.monotonic() - self._start
 
     def __call__(self, fraction: float) -> None:
@@ -44,11 +44,11 @@ class Bar:
             progress.update(task, completed=fraction)
 
     def say(self, line: str) -> None:
-        """A message that does not get into the bar's way."""
+        """Print a message without disturbing the bar."""
         if self._shown:
             self._shown[0].stop()
             self._shown = None
-        say(line)
+        print_message(line)
 
 
 def _begin() -> tuple[Progress, TaskID]:

@@ -1,25 +1,25 @@
-"""The rules that there are, and what is wrong with those of other packages."""
+"""Load all rules, and report problems with those of other packages."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from wiredoctor.cli.exit_codes import say
+from wiredoctor.cli.exit_codes import print_message
 
 if TYPE_CHECKING:
     from wiredoctor.pipeline import Catalogue
 
 
 class _Lines(logging.Handler):
-    """What the log `wiredoctor` holds, as lines on standard error."""
+    """Prints the log `wiredoctor` as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        print_message(record.getMessage())
 
 
 def every_rule() -> Catalogue:
-    """All rules by name; from now on one of another package that cannot be used has its line on standard error."""
+    """Return all rules by name; from now on, unusable rules of other packages are reported on standard error."""
     from wiredoctor.pipeline import catalogue
 
     log = logging.getLogger("wiredoctor")

@@ -1,113 +1,120 @@
-"""The one call into the analysis that the commands share."""
+"""Call the analysis, for all commands."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.config_file import Configuration, check_thresholds
-from wiredoctor.cli.exit_codes import say
-from wiredoctor.cli.options import names
+from wiredoctor.cli.exit_codes import print_message
+from wiredoctor.cli.options import parse_rule_names
 from wiredoctor.cli.progress import Bar
+from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.pipeline import Budget
-    from wiredoctor.report.filter import Wanted
-
-MOST_JOBS = 8
-"""Every process reads all records and headers, so that more of them gain little, and each takes memory."""
+    from wiredoctor.report.exclude import Ignore
+    from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""Packets from which on an interpreted core takes seconds more than a compiled one."""
+"""From this number of packets on, an interpreted core takes seconds longer."""
 
 MOST_FILES = 65_536
 
 
 class Request(NamedTuple):
-    """What command line and configuration ask for together. `selected` is what either has named."""
+    """What the command line and the configuration request together: the settings of the analysis, and what its report leaves
+    out.
+    """
 
-    wanted: Wanted
-    configuration: Configuration
-    selected: Sequence[str]
-    ignored: Sequence[str]
+    settings: Settings
+    wanted: Filter
+    entries: Sequence[Ignore]
     baseline: str
     known: frozenset[str]
 
 
-def requested(
+def combine_request(
     catalogue: Mapping[str, Any],
     configuration: Configuration,
-    wanted: Wanted,
+    settings: Settings,
+    wanted: Filter,
     select: Sequence[str] | None = None,
     ignore: Sequence[str] | None = None,
     baseline: str | None = None,
     known: frozenset[str] | None = None,
 ) -> Request:
-    """Command line before configuration; what is ignored is ignored by both. Raises UsageError on whatever is wrong.
+    """Combine command line and configuration: the command line takes precedence, but a rule that either excludes is excluded.
 
-    `known`: the fingerprints of the baseline, if they were read before.
+    Raise UsageError. `settings`: all but the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
+    already read.
     """
     check_thresholds(configuration, catalogue)
-    selected = names("--select", select, catalogue) or [*configuration.select]
-    ignored = [*names("--ignore", ignore, catalogue), *configuration.ignore]
+    settings = replace(
+        settings,
+        select=parse_rule_names("--select", select, catalogue) or [*configuration.select],
+        ignore=[*parse_rule_names("--ignore", ignore, catalogue), *configuration.ignore],
+        thresholds=configuration.thresholds,
+    )
     file = baseline if baseline is not None else configuration.baseline
-    return Request(wanted, configuration, selected, ignored, file, fingerprints(file) if known is None else known)
+    return Request(settings, wanted, configuration.entries, file, fingerprints(file) if known is None else known)
 
 
 def run(
     captures: Sequence[str],
     request: Request,
     *,
-    jobs: int | None = None,
-    merge: bool = False,
-    keep: bool = False,
-    show_secrets: bool = False,
-    max_spool: int | Budget | None = None,
+    budget: Budget | None = None,
     quiet: bool = False,
     verbose: bool = False,
     unread: list[str] | None = None,
+    can_stop: bool = False,
 ) -> tuple[Report, bool]:
-    """Return the report on the readable captures, reduced to what is wanted and not known, and whether it covers all of them.
+    """Return the report on the readable captures, filtered and without known findings, and whether it covers all captures.
 
-    Each input that cannot be read gets a line on standard error and in `unread`; each reason why the report is incomplete gets a
-    line on standard error.
+    Each unreadable input gets a line on standard error and in `unread`; each reason why the report is incomplete gets a line on
+    standard error. `budget`: disk space that is shared with other runs. `can_stop`: SIGINT only ends reading, and the report
+    covers what was read (`signals.stopped_reading`).
     """
     from wiredoctor import core
-    from wiredoctor.pipeline import analyze
+    from wiredoctor.pipeline import run as analyze
     from wiredoctor.report.terminal.sentences import incomplete
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
     allow_many_files()
-    jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
-    with Bar(quiet=quiet) as bar:
+    with Bar(quiet=quiet) as bar, ExitStack() as stack:
+        options: dict[str, Any] = {"is_stopped": stack.enter_context(signals.StopReading())} if can_stop else {}
 
         def on_error(line: str) -> None:
             unreadable.append(line)
             bar.say(line)
 
-        report = analyze(
-            *captures, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
-            jobs=jobs, merge=merge, keep=keep, max_spool=max_spool, show_secrets=show_secrets, progress=bar, on_error=on_error,
-        )  # fmt: skip
+        report = analyze(captures, request.settings, budget=budget, progress=bar, on_error=on_error, **options)
         took = bar.seconds
     for line in incomplete(report):
-        say(line)
+        print_message(line)
     packets = sum(c.packets for c in report.captures)
     if core.reason and packets > SLOW_FROM and not quiet:
-        say(f"slow, because the core of wiredoctor is not compiled: {core.reason}")
-    if show_secrets and not quiet:
-        say("the output holds secrets (--show-secrets): think before you pass it on")
+        print_message(f"running slowly because the core of wiredoctor is not compiled: {core.reason}")
+    if request.settings.show_secrets and not quiet:
+        print_message("the output contains secrets (--show-secrets): share it with care")
     if verbose:
-        say(f"{count(packets, 'packet')} in {duration(took)}")
-    return reduced(report, request), not (unreadable or report.incomplete)
+        print_message(f"{count(packets, 'packet')} in {duration(took)}")
+    if request.wanted.connections and report.captures:
+        from wiredoctor.cli.choosing import check_connections
+
+        check_connections(report, request.wanted.connections)
+    return apply_filter(report, request), not (unreadable or report.incomplete)
 
 
 def allow_many_files() -> None:
-    """Raise the soft limit: the files of a rotation or a ring are open together, and so are captures that are kept."""
+    """Raise the soft limit of open files: those of a rotation or ring, and captures that are kept, are open at the same time."""
     try:
         import resource
 
@@ -115,14 +122,14 @@ def allow_many_files() -> None:
         if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
             most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    except (ImportError, OSError, ValueError):  # no such limit on this system, or none that may be raised
+    except (ImportError, OSError, ValueError):  # no such limit on this system, or it cannot be raised
         return
 
 
-def reduced(report: Report, request: Request) -> Report:
-    """The report with what is wanted and not known."""
+def apply_filter(report: Report, request: Request) -> Report:
+    """Return the report without findings that were filtered out or are known."""
     from wiredoctor.report.exclude import without_ignored, without_known
-    from wiredoctor.report.filter import narrow
+    from wiredoctor.report.filter import filter_report
 
-    report = without_ignored(narrow(report, request.wanted), request.configuration.entries)
+    report = without_ignored(filter_report(report, request.wanted), request.entries)
     return without_known(report, request.known, request.baseline)

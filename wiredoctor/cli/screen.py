@@ -1,4 +1,4 @@
-"""Where a live capture is shown while it runs: on a terminal in place, elsewhere line by line, or as JSON lines."""
+"""Show a live capture while it runs: in place on a terminal, elsewhere line by line, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Protocol
 
-from wiredoctor.cli.exit_codes import say
+from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import stdout_paper
 
 if TYPE_CHECKING:
@@ -19,80 +19,82 @@ if TYPE_CHECKING:
 
     from wiredoctor import Finding, Report
     from wiredoctor.cli.options import Color
-    from wiredoctor.report.terminal.live_view import Standing
+    from wiredoctor.report.terminal.live_view import LiveStatus
 
 REFRESH = 1.0
-"""Seconds after which a screen is drawn anew though nothing happened: its clock goes on."""
+"""Seconds after which the screen is redrawn even if nothing changed, because it shows the time."""
 
 
 LONG, SELDOM = 5.0, 60.0
-"""Seconds of lag that are said, and so long not again."""
+"""The seconds of lag from which on it is reported, and the seconds between two of these messages."""
 
 REMEMBERED = 1_000_000
-"""Findings that are not told again at the end, at 8 bytes each."""
+"""The number of findings that are remembered, at 8 bytes each, so that the end does not repeat them."""
 
 
 class View(Protocol):
-    """Is shown what comes."""
+    """A display of the running capture."""
 
     def note(self, line: str) -> None:
-        """Something that is said once."""
+        """Print a note once."""
         ...
 
-    def show(self, findings: Sequence[Finding], status: Standing) -> None:
-        """What has become certain, and how it stands."""
+    def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
+        """Show findings that became final, and the state."""
         ...
 
     def close(self) -> None:
-        """Makes room for the report."""
+        """Clear the display for the report."""
         ...
 
 
 class Lines:
-    """A line for each finding, as soon as it is certain."""
+    """Prints a line for each finding as soon as it is final."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._next_word = 0.0
+        self._begun = time.time_ns()
 
-    def _say_lag(self, status: Standing) -> None:
-        """Now and then, how far the analysis is behind: nothing is lost by that, but nobody should wonder."""
+    def _say_lag(self, status: LiveStatus) -> None:
+        """Report from time to time how far the analysis lags behind the capture."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
-            from wiredoctor.report.terminal.live_view import behind
+            from wiredoctor.report.terminal.live_view import lag_text
 
             self._next_word = now + SELDOM
-            self.note(f"the analysis is {behind(status)}; no packets are lost by that")
+            self.note(f"the analysis is {lag_text(status)}; no packets are lost")
 
     def note(self, line: str) -> None:
-        """To standard error."""
+        """Print to standard error."""
         if not self._quiet:
-            say(line)
+            print_message(line)
 
-    def show(self, findings: Sequence[Finding], status: Standing) -> None:
-        """A line each."""
+    def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
+        """Print one line per finding."""
+        from wiredoctor.report.capture_clocks import other_day
         from wiredoctor.report.terminal.live_view import plain
 
         self._say_lag(status)
         for finding in findings:
-            sys.stdout.write(plain(finding) + "\n")
+            sys.stdout.write(plain(finding.for_people(), date=other_day(finding, self._begun)) + "\n")
         if findings:
             sys.stdout.flush()
 
     def close(self) -> None:
-        """Nothing is in the way of the report."""
+        """Do nothing; the lines stay."""
         return
 
 
 class JsonLines(Lines):
-    """A JSON object for each finding, and at the end for those that only the end could tell, and for the summary."""
+    """Prints each final finding as a JSON object; at the end, the remaining findings and the summary."""
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
-        self._told = array("q")  # of days, the newest: older findings are not in the report of the end either
+        self._told = array("q")  # only the newest; the final report of a long run lacks the older ones, too
 
-    def show(self, findings: Sequence[Finding], status: Standing) -> None:
-        """An object each."""
+    def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
+        """Print one object per finding."""
         from wiredoctor.report.data import json
 
         self._say_lag(status)
@@ -105,7 +107,7 @@ class JsonLines(Lines):
             sys.stdout.buffer.flush()
 
     def finish(self, report: Report) -> None:
-        """The rest of the report."""
+        """Print the rest of the report."""
         from wiredoctor.report.data import json
 
         told = set(self._told)
@@ -117,12 +119,12 @@ class JsonLines(Lines):
 
 
 def _sign(finding: Finding) -> int:
-    """By this a finding is known again; a cause that only the end can tell may have been added to it."""
+    """Return the identity of a finding on screen; ignores `caused_by`, which may be added at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 
 
 class Screen:
-    """A part of the terminal that is drawn again and again."""
+    """A part of the terminal that is redrawn repeatedly."""
 
     def __init__(self, title: str, color: Color) -> None:
         from rich.console import Console
@@ -142,21 +144,21 @@ class Screen:
         self._live.start()
 
     def note(self, line: str) -> None:
-        """Above what is drawn."""
+        """Print a note above the screen."""
         from rich.text import Text
 
         from wiredoctor.report.words import clean
 
         self._console.print(Text(clean(line)), soft_wrap=True)
 
-    def show(self, findings: Sequence[Finding], status: Standing) -> None:
-        """Draws what has changed; at least every second."""
+    def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
+        """Redraw after changes, at least every second."""
         from rich.console import Group
 
         from wiredoctor.report.terminal.live_view import lines
 
         for finding in findings:
-            self._tally.add(finding)
+            self._tally.add(finding.for_people())
         now = time.monotonic()
         self._rates.look(now, status)
         if findings or now - self._drawn >= REFRESH:
@@ -167,7 +169,7 @@ class Screen:
             self._live.update(Group(*drawn), refresh=True)
 
     def close(self) -> None:
-        """Takes it away."""
+        """Remove the screen."""
         self._live.stop()
         if self._echo is not None:
             self._echo, echo = None, self._echo
@@ -175,7 +177,7 @@ class Screen:
 
 
 def _without_echo() -> Callable[[], None] | None:
-    """Keys that are pressed, as Ctrl-C, are not written into what is drawn. Returns what undoes it; None where there is none."""
+    """Turn off terminal echo. Return a function that restores it, or None if there is no terminal."""
     if os.name != "posix":
         return None
     import termios

@@ -1,8 +1,8 @@
-"""The end by a signal: one line on standard error and 128 plus its number as exit code, whatever the program is doing.
+"""End on a signal in any state, with one line on standard error and exit code 128 plus its number.
 
-`watch` is called before anything large is imported. While modules are loaded there is nothing to clean up, and an exception
-could be swallowed by the import: the process ends at once. While a command runs, a signal raises Stopped, so that temporary
-folders, files and worker processes go.
+`watch` is called before any large import. While modules load, there is nothing to clean up, and the import could swallow an
+exception, so the process ends immediately. While a command runs, a signal raises Interrupted, so temporary folders, files and
+worker processes are removed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import sys
 import time
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask for an end."""
+"""Signals that ask the process to end."""
 
 PATIENCE = 2.0
-"""Seconds of cleaning up after the first signal; the next signal then ends the process at once."""
+"""Seconds for cleaning up after the first signal; after that, the next signal ends the process immediately."""
+
+TOGETHER = 0.2
+"""Seconds in which a signal that comes twice counts once: timeout, sudo and terminals send it to a process and to its group."""
 
 _AGAIN = 0.01
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asks for an end."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -30,26 +33,64 @@ class Stopped(KeyboardInterrupt):
 
 
 class _State:
-    """`is_running`: a command runs. `number`: the first signal that asked for its end, at `time`."""
+    """`is_running`: a command runs. `number`: the first signal that asked it to end, at `time`."""
 
     is_running = False
     number: int | None = None
     time = 0.0
     is_reported = False
+    is_stopped = False
+    """SIGINT ended the reading only; the command goes on with what was read."""
+
+
+class StopReading:
+    """While packets are read, let the first SIGINT end only the reading, so a report can follow; any other signal ends the
+    command.
+
+    The reader calls an instance to learn whether to stop; the first call shows that reading has begun.
+    """
+
+    def __init__(self) -> None:
+        self._reads = False
+        self._came = 0.0
+        self._before: object = None
+
+    def __call__(self) -> bool:
+        self._reads = True
+        return _State.is_stopped
+
+    def __enter__(self) -> StopReading:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is stop:  # not if SIGINT is ignored, nor inside another program
+            signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is stop:
+            signal.signal(signal.SIGINT, stop)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if _State.is_stopped and time.monotonic() - self._came < TOGETHER:
+            return
+        if not self._reads or _State.is_stopped:
+            stop(number, frame)
+        else:
+            self._came = time.monotonic()
+            # also after the last packet: the report is then complete, and only the exit code shows SIGINT
+            _State.is_stopped = True
 
 
 def watch() -> None:
-    """End on the signals that ask for it; one that is ignored (nohup) stays so."""
+    """End on these signals; an ignored one (nohup) stays ignored."""
     for one in STOPPING:
         if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(one, stop)
 
 
 def stop(number: int, _frame: object = None) -> None:
-    """Raise Stopped if a command runs, once: a second one would break off the cleaning up. Otherwise end the process.
+    """Raise Interrupted once if a command runs, because a second one would interrupt the cleanup; otherwise end the process.
 
-    This is the handler of the signals. If the first one seems to have been lost, because somebody caught the exception, a
-    later one ends the process, too.
+    This is the signal handler. If the first exception seems to have been swallowed, a later signal also ends the process.
     """
     if not _State.is_running:
         end(number)
@@ -57,27 +98,32 @@ def stop(number: int, _frame: object = None) -> None:
     if _State.number is None:
         _State.number, _State.time = number, now
         sys.unraisablehook = _unraisable
-        raise Stopped(number)
+        raise Interrupted(number)
     if now - _State.time > PATIENCE:
         end(_State.number)
 
 
 def begin() -> None:
-    """Raise Stopped from now on."""
-    _State.is_running, _State.number, _State.is_reported = True, None, False
+    """Raise Interrupted on signals from now on."""
+    _State.is_running, _State.number, _State.is_reported, _State.is_stopped = True, None, False, False
 
 
 def finish() -> None:
-    """End the process at once from now on."""
-    # no call and no loop in here may come first: Python looks for signals there
+    """End the process immediately on signals from now on."""
+    # no call and no loop may come first, because Python checks for signals there
     _State.is_running = False
 
 
 def number_of(error: BaseException | None) -> int | None:
-    """Return the signal that has ended a command, which failed with this error or not at all; None if none has."""
+    """Return the signal that ended a command, which may have failed with this error, or None."""
     if _State.number is not None:
         return _State.number
     return getattr(error, "number", int(signal.SIGINT)) if isinstance(error, KeyboardInterrupt) else None
+
+
+def stopped_reading() -> bool:
+    """Return whether SIGINT ended the reading of packets."""
+    return _State.is_stopped
 
 
 def report(number: int) -> None:
@@ -91,14 +137,14 @@ def report(number: int) -> None:
 
 
 def end(number: int) -> None:
-    """End the process at once."""
+    """End the process immediately."""
     report(number)
     os._exit(128 + number)
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Raise Stopped again if Python had to swallow it, as in a finalizer; nothing has been cleaned up then."""
-    if not isinstance(what.exc_value, Stopped):
+    """Raise Interrupted again if Python had to swallow it, for example in a finalizer, before any cleanup."""
+    if not isinstance(what.exc_value, Interrupted):
         sys.__unraisablehook__(what)
     elif hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _raise_again)
@@ -107,4 +153,4 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
 
 def _raise_again(_number: int, _frame: object) -> None:
     if _State.is_running and _State.number is not None:
-        raise Stopped(_State.number)
+        raise Interrupted(_State.number)

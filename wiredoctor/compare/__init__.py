@@ -1,28 +1,28 @@
-"""Two recordings held against each other: before and after a change, two points of one wire, or both sides of a proxy.
+"""Compare two captures: before and after a change, two points of a network path, or both sides of a proxy.
 
-It works on tables and findings alone; what opens captures hands them in.
+The functions take tables and findings; their callers open the captures.
 """
 
 from __future__ import annotations
 
 from wiredoctor.compare.before_after.compare import compare
-from wiredoctor.compare.before_after.from_json import NoReport, of_json
-from wiredoctor.compare.before_after.from_report import Seen, of_report
-from wiredoctor.compare.input import material, recorded
-from wiredoctor.compare.proxy.compare import proxied
-from wiredoctor.compare.proxy.plausibility import beyond_chance, parted
+from wiredoctor.compare.before_after.from_json import NoReport, from_json
+from wiredoctor.compare.before_after.from_report import ComparedSide, from_report
+from wiredoctor.compare.input import collect_capture, collect_proxy_side
+from wiredoctor.compare.proxy.compare import compare_proxy
+from wiredoctor.compare.proxy.plausibility import is_significant, without_shared_connections
 from wiredoctor.compare.two_points.compare import two_points
 
 __all__ = [
+    "ComparedSide",
     "NoReport",
-    "Seen",
-    "beyond_chance",
+    "collect_capture",
+    "collect_proxy_side",
     "compare",
-    "material",
-    "of_json",
-    "of_report",
-    "parted",
-    "proxied",
-    "recorded",
+    "compare_proxy",
+    "from_json",
+    "from_report",
+    "is_significant",
     "two_points",
+    "without_shared_connections",
 ]

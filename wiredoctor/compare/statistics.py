@@ -1,7 +1,7 @@
-"""Whether two samples differ by more than chance: with few assumptions, and without random numbers.
+"""Test whether two samples differ by more than chance, with few assumptions and without random numbers.
 
-None of it assumes a shape of the distributions. All of it assumes that the values of a sample are independent, which exchanges
-of one capture are only more or less; docs/pages/compare.md says what follows from that.
+No test assumes the shape of a distribution. All tests assume that the values of a sample are independent, which is only
+approximately true for the exchanges of one capture; docs/pages/compare.md explains the consequences.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ from wiredoctor.compare.before_after.result import Shift, Spread, Verdict
 from wiredoctor.tables import SECOND, Array
 
 LEAST = 8
-"""Values of either sample below which nothing is said: of 8 the interval of the median is all that was seen, and of fewer it
-would not reach 99 %."""
+"""The minimum number of values per sample.
+
+With 8 values, the interval of the median is the complete sample. With fewer, it would not reach 99 %.
+"""
 
 LEAST_OF_TAIL = 100
-"""Values below which nothing is said of the 95th percentile: five lie above it."""
+"""The minimum number of values for a statement about the 95th percentile: five of 100 lie above it."""
 
 LEAST_P95 = 20
 
 ERROR = 0.01
-"""How often a difference may be claimed where there is none, over all endpoints of a comparison together."""
+"""The probability of finding at least one difference that does not exist, over all endpoints of a comparison."""
 
 WORTH = 1_000_000
-"""Nanoseconds below which no difference is worth telling: so much comes of another load of the machine."""
+"""The smallest difference in ns that is reported; changes in the machine's load cause this much."""
 
 _EXACT = 4_000
-"""Sum of counts up to which hypergeometric terms are added up one by one."""
+"""The maximum sum of counts for which hypergeometric terms are added one by one."""
 
 
 def spread(values: Array) -> Spread | None:
-    """Of sorted times in ns; None without any."""
+    """Summarize sorted times in ns; return None for an empty sample."""
     if not len(values):
         return None
     p95 = float(np.quantile(values, 0.95)) / SECOND if len(values) >= LEAST_P95 else None
@@ -42,9 +44,10 @@ def spread(values: Array) -> Spread | None:
 
 
 def mann_whitney(before: Array, after: Array) -> float:
-    """Two-sided p of the U test (Mann and Whitney 1947), by its normal approximation with correction for ties and continuity.
+    """Return the two-sided p-value of the U test (Mann and Whitney 1947): normal approximation, corrected for ties.
 
-    Both are sorted. From 8 values a side on the approximation is good to a few thousandths.
+    The correction for continuity is applied too. Both samples are sorted. From 8 values per sample on, the result is accurate to
+    a few thousandths.
     """
     n, m = len(before), len(after)
     both = np.concatenate([before, after])
@@ -63,8 +66,11 @@ def mann_whitney(before: Array, after: Array) -> float:
 
 
 def interval(values: Array, quantile: float, error: float) -> tuple[float, float]:
-    """Where a quantile of the distribution lies, but for `error`: order statistics, whose ranks are binomial (David and Nagaraja,
-    Order Statistics, section 7.1). Of sorted values; as many as there are bound it at most."""
+    """Return bounds that contain a quantile of the distribution, except with probability `error`.
+
+    The bounds are order statistics with binomial ranks (David and Nagaraja, Order Statistics, section 7.1). `values` are sorted;
+    the bounds never lie outside of the sample.
+    """
     n = len(values)
     reach = NormalDist().inv_cdf(1 - error / 2) * math.sqrt(n * quantile * (1 - quantile))
     low = max(0, math.floor(n * quantile - reach) - 1)
@@ -73,17 +79,20 @@ def interval(values: Array, quantile: float, error: float) -> tuple[float, float
 
 
 def difference(before: Array, after: Array, quantile: float, error: float) -> tuple[float, float]:
-    """Where the difference of a quantile lies, after - before: both intervals together, which is wider than need be."""
+    """Return bounds for the difference of a quantile, after minus before.
+
+    Because both intervals are combined, the result is wider than necessary.
+    """
     low_before, high_before = interval(before, quantile, error / 2)
     low_after, high_after = interval(after, quantile, error / 2)
     return low_after - high_before, high_after - low_before
 
 
 def shift(before: Array, after: Array, tolerance: float, tests: int = 1) -> Shift:
-    """Two samples of times in ns, which are sorted. `tests`: how many such comparisons share the error.
+    """Compare two sorted samples of times in ns. `tests` comparisons share the error.
 
-    slower or faster: the U test and the interval agree that the medians differ, by at least `tolerance` of that of before and
-    1 ms.
+    The verdict is "slower" or "faster" if the U test and the interval agree that the medians differ. The difference must be at
+    least 1 ms, and at least the fraction `tolerance` of the median of `before`.
     """
     one, two = spread(before), spread(after)
     if one is None or two is None:
@@ -110,8 +119,10 @@ def _verdict(difference: float, before: float, tolerance: float, *, sure: bool) 
 
 
 def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
-    """How likely it is that all `hits` fall on one side, with `there` chances, and none on the other, with `elsewhere`, if both
-    are equal: the one-sided test of Fisher (1922). Several hits of one chance count once."""
+    """Return the probability that all `hits` fall on the side with `there` chances and none on the side with `elsewhere`.
+
+    This is Fisher's one-sided test (1922) for equal rates. Several hits of one chance count once.
+    """
     hits = min(hits, there)
     if hits <= 0 or there <= 0:
         return 1.0
@@ -119,7 +130,10 @@ def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
 
 
 def rates_differ(hits_one: int, one: int, hits_two: int, two: int) -> float:
-    """How likely two rates differ like this by chance alone: two-sided, Fisher's exact test, of large counts the normal one."""
+    """Return the probability that chance alone makes two rates differ this much.
+
+    Fisher's exact test is used, two-sided; for large counts its normal approximation.
+    """
     hits_one, hits_two = min(hits_one, one), min(hits_two, two)
     hits, chances = hits_one + hits_two, one + two
     if not one or not two or not hits or hits == chances:
@@ -135,5 +149,5 @@ def rates_differ(hits_one: int, one: int, hits_two: int, two: int) -> float:
 
 
 def _choose(n: int, k: int) -> float:
-    """The logarithm of the binomial coefficient."""
+    """Return the logarithm of the binomial coefficient."""
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

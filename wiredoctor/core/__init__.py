@@ -2,7 +2,7 @@
 
 Its modules are compiled when wiredoctor is installed (build.py). They run interpreted if that was not possible, or if a source
 has changed since. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of this
-folder, so whoever can set it for a command under sudo cannot choose whose code runs.
+folder, so a user who can set it for a command under sudo cannot choose whose code runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceF
 
 from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library
 
-del sys.modules["wiredoctor.core.build"]  # or `python -m wiredoctor.core.build` would warn that it is loaded twice
+del sys.modules["wiredoctor.core.build"]  # without this, `python -m wiredoctor.core.build` warns that the module is loaded twice
 
 
 def _find_obstacle() -> str:
-    """Return why the compiled modules cannot be used, or an empty string if they can."""
+    """Return the reason why the compiled modules cannot be used, or an empty string if they can."""
     if not (FOLDER / (library() + SUFFIX)).exists():
         if any(FOLDER.glob(f"compiled_*{SUFFIX}")):
             return "its sources were changed after it was compiled"
@@ -34,8 +34,10 @@ def _find_obstacle() -> str:
 
 
 def _find_reason() -> str:
-    """Return why the core runs interpreted, or an empty string if it runs compiled. Raise ImportError if WIREDOCTOR_CORE requests
-    what cannot be had."""
+    """Return the reason why the core runs interpreted, or "" if it runs compiled.
+
+    Raise ImportError if WIREDOCTOR_CORE requests a mode that is not possible here.
+    """
     requested = os.environ.get("WIREDOCTOR_CORE", "")
     if requested not in ("", "python", "compiled"):
         raise ImportError(f"WIREDOCTOR_CORE is {requested!r}: it must be python or compiled")
@@ -47,19 +49,19 @@ def _find_reason() -> str:
 
 
 class _SourceFinder:
-    """Finds the .py files of this folder although compiled modules of the same names lie beside them."""
+    """Finds the .py files of this folder even if compiled modules of the same names exist."""
 
     files = FileFinder(str(FOLDER), (SourceFileLoader, SOURCE_SUFFIXES))
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Return where a module of the core is, or None for any other module."""
+        """Return the location of a core module, or None for any other module."""
         del path, target
         return cls.files.find_spec(name) if name.rpartition(".")[0] == __name__ else None
 
 
 reason = _find_reason()
-"""Why the core runs interpreted; empty if it runs compiled."""
+"""The reason why the core runs interpreted; empty if it runs compiled."""
 
 if reason:
     sys.meta_path.insert(0, _SourceFinder)

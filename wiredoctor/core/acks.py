@@ -1,4 +1,4 @@
-"""Which data an ACK answers, the round trips and delays that this shows, and the windows that it announces."""
+"""Determine what an ACK acknowledges: the data, the round trips and delays that follow from it, and the announced window."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, Segment
 
 LONGEST: Final = 1 << 60
-"""Nanoseconds. Time stamps may lie decades apart; sums and differences of three of them must fit 64 bits."""
+"""The upper limit of a time difference in nanoseconds: a sum of three such differences must fit in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
-    """Set what a packet newly acknowledges. An ACK of what the peer cannot have sent counts for nothing."""
+    """Set which bytes a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent."""
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
     segment.acked_bytes = 0
@@ -38,13 +38,16 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 
 
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
-    """Find the newest segment that an ACK newly acknowledges, after an ACK of `before`. Its sender delayed the ACK by the time
-    since that segment was captured, less the round trip to it."""
+    """Find the newest segment that an ACK newly acknowledges; the previous ACK acknowledged up to offset `before`.
+
+    The ACK was delayed by the time since that segment was captured, minus the round trip between the capture point and the
+    receiver.
+    """
     segments = flight.segments
     end: i64 = len(segments)
     i = max(flight.unacknowledged, end - most)
     while i < end and segments[i].reached <= segment.ack:
-        # a segment up to `before` was captured after the ACK of it: this ACK does not answer it
+        # a segment up to `before` was captured after its ACK, so this ACK does not belong to it
         if segments[i].reached > before:
             segment.answered_time = segments[i].time
         i += 1
@@ -54,11 +57,11 @@ def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment,
 
 
 def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, is_first: bool) -> None:
-    """Keep the smallest round trip to a side, from what it acknowledges; its first ACK answers the peer's SYN."""
+    """Keep the smallest round trip between the capture point and a side. Its first ACK is measured from the peer's SYN."""
     sent = segment.answered_time
     syn = peer.syn
     if is_first and syn is not None and segment.ack >= 0:
-        # nobody can tell which of several SYNs was answered (RFC 6298 section 3): the newest, until data shows better
+        # it is unknown which of several SYNs was acknowledged (RFC 6298 section 3): assume the newest until data shows more
         if packet.time >= syn.time:
             keep_round_trip(own, packet.time - syn.time, syn.repeated)
     elif sent != NEVER and packet.time >= sent:
@@ -75,7 +78,7 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
 
 
 def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
-    """Keep a round trip if it is smaller; a guess gives way to whatever comes later."""
+    """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess."""
     if is_guess:
         if own.rtt == NEVER or own.rtt_is_guess:
             own.rtt = sample
@@ -86,20 +89,19 @@ def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
 
 
 def whole_round_trip(segment: Segment) -> i64:
-    """Return the round trip from one end of the connection to the other; 0 while a part of it is unknown."""
+    """Return the round trip between both ends of the connection in ns; 0 while one of the two parts is unknown."""
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
     return add_round_trips(segment.rtt_own, segment.rtt_peer)
 
 
 def add_round_trips(first: i64, second: i64) -> i64:
-    """Return the sum of two round trips, of which none is known if it is negative."""
+    """Return the sum of two round trips in ns; an unknown one is negative and counts as 0."""
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set what a packet says of its sender's window: updates, duplicate ACKs (RFC 5681 section 2), no room for a full
-    segment."""
+    """Set the window update, duplicate ACK (RFC 5681 section 2) and full-segment flags of a packet that announces a window."""
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
     if packet.flags & ACK == 0 or packet.flags & RST:
         return

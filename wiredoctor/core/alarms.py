@@ -1,4 +1,4 @@
-"""When connections wake: what time decides happens before the packet that shows that it is over."""
+"""Wake connections at deadlines. A decision that is due by time is made before the next packet is processed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 FEWEST_ALARMS: Final = 1_024
 USUAL_DELAY: Final = 1_000_000_001
-"""ns. Nearly all alarms are as long after the packet that sets them, so they come in the order in which they were set."""
+"""The delay in ns of nearly all alarms. Alarms with an equal delay become due in the order in which they were set."""
 
 
 @mypyc_attr(acyclic=True)
 class Alarm:
-    """The time at which a connection wakes; of several at a time, the one that was set first comes first."""
+    """The time at which a connection is woken up. If two times are equal, the alarm that was set first is processed first."""
 
     def __init__(self, time: i64, number: i64, connection: HttpConnection) -> None:
         self.time: i64 = time
@@ -27,36 +27,39 @@ class Alarm:
         self.connection: HttpConnection = connection
 
     def __lt__(self, other: Alarm) -> bool:
-        """Return whether this alarm comes first."""
+        """Return whether this alarm is processed before the other."""
         return self.time < other.time or (self.time == other.time and self.number < other.number)
 
     def is_due(self) -> bool:
-        """Return whether no earlier alarm replaced this one, and its connection is not over."""
+        """Return whether the alarm is still valid: no earlier alarm replaced it, and its connection has not ended."""
         return self.time == self.connection.wakes_at and not self.connection.is_over
 
 
 class Alarms:
-    """Alarms, in a queue if they are set in their order, else in a heap. `next` is the time of the first."""
+    """All pending alarms: a queue for alarms set in time order, and a heap for the others.
+
+    `next` is the time of the first alarm.
+    """
 
     def __init__(self) -> None:
         self.queue: list[Alarm] = []
         self.queue_first: i64 = 0
-        """Index of the first alarm of the queue that is still to come."""
+        """Index of the first pending alarm of the queue."""
         self.heap: list[Alarm] = []
         self.most: i64 = FEWEST_ALARMS
-        """With so many alarms, `add` first drops those that are not due any more."""
+        """The number of alarms at which `add` first drops the invalid ones."""
         self.next: i64 = FOREVER
         self.count: i64 = 0
 
     def add(self, time: i64, connection: HttpConnection) -> None:
-        """Have a connection woken at `time`."""
+        """Wake a connection at `time` (ns)."""
         if self.pending() >= self.most:
             self.forget()
         self.count += 1
         alarm = Alarm(time, self.count, connection)
         queue = self.queue
         end: i64 = len(queue)
-        # a longer delay would keep the following ones out of the queue
+        # a longer delay would keep the following alarms out of the queue
         if time <= connection.clock + USUAL_DELAY and (end == self.queue_first or queue[end - 1].time <= time):
             queue.append(alarm)
         else:
@@ -65,11 +68,11 @@ class Alarms:
             self.next = time
 
     def pending(self) -> i64:
-        """Return how many alarms there are."""
+        """Return the number of pending alarms."""
         return len(self.queue) - self.queue_first + len(self.heap)
 
     def take(self, clock: i64) -> HttpConnection | None:
-        """Return the connection of the first alarm that is due by now, and forget the alarm; None if there is none."""
+        """Remove the first alarm that is due at the watermark `clock`, and return its connection; None if no alarm is due."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)
         if is_queued and heap:
@@ -91,7 +94,7 @@ class Alarms:
         return alarm.connection
 
     def forget(self) -> None:
-        """Forget the alarms of connections that are over, and those that an earlier one replaced."""
+        """Drop the alarms of ended connections, and alarms that an earlier one replaced."""
         self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
         self.queue_first = 0
         self.heap = [alarm for alarm in self.heap if alarm.is_due()]

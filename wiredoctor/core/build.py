@@ -1,6 +1,8 @@
-"""Compile the core with mypyc: `python -m wiredoctor.core.build` compiles in place; hatchling calls it when a wheel is built.
+"""Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the hook for a wheel.
 
-Nothing of wiredoctor is imported here: the build backend loads this file by its path, before the package is installed.
+The hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
+
+This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-TYPE_CHECKING = False  # the core reads the digest at each start: what only a build needs is imported where it is needed
+TYPE_CHECKING = False  # the core computes the digest at each start, so imports that only a build needs are inside functions
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
@@ -19,14 +21,17 @@ FOLDER = Path(__file__).resolve().parent
 SUFFIX = EXTENSION_SUFFIXES[0]
 NOT_COMPILED = ("__init__", "build", "octets", "octets_python")
 NOTE = "built.txt"
-"""The file that holds the reason why the core was not compiled, in one line."""
+"""The name of the file that contains one line: the reason why the core was not compiled."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
+TYPER = "typer>=0.16,<1"
+"""The requirement for man pages: they are made of the options of the commands."""
+
 ZIG = "ziglang>=0.14,<1"
-"""The compiler for machines without one."""
+"""The requirement for a C compiler from PyPI, used on machines without one."""
 
 FLAGS = ("-O2", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
-"""Hidden symbols let the compiler inline small functions; what Python loads is exported all the same."""
+"""The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""
 
 PROBE = "#include <Python.h>\n#include <stdio.h>\n"
 
@@ -36,12 +41,15 @@ class BuildError(Exception):
 
 
 def sources(folder: Path = FOLDER) -> list[Path]:
-    """Return the modules that are compiled, in order of their names."""
+    """Return the paths of the modules that are compiled, sorted by name."""
     return sorted(path for path in folder.glob("*.py") if path.stem not in NOT_COMPILED)
 
 
 def library(folder: Path = FOLDER) -> str:
-    """Return the name of the module with all compiled code. A digest of the sources is part of it: stale code is not found."""
+    """Return the name of the module with all compiled code.
+
+    The name contains a digest of the sources, so stale code is not found.
+    """
     from hashlib import blake2b
 
     digest = blake2b(digest_size=8)
@@ -52,7 +60,7 @@ def library(folder: Path = FOLDER) -> str:
 
 
 def check_platform() -> None:
-    """Raise BuildError if this platform has no compiled core: it may not have mypy either."""
+    """Raise BuildError if the core cannot be compiled on this platform, where mypy may be missing too."""
     import platform
     import sysconfig
 
@@ -76,7 +84,7 @@ def include_folders() -> list[str]:
 
 
 def find_compiler() -> list[str]:
-    """Return the command of a C compiler that works, or an empty list if there is none. CC overrides the search."""
+    """Return the command of a working C compiler, or an empty list. The environment variable CC overrides the search."""
     import shlex
     import sysconfig
     import tempfile
@@ -103,11 +111,12 @@ def find_zig() -> list[str]:
     spec = find_spec("ziglang")
     if os.environ.get("CC") or spec is None or spec.origin is None:
         return []
-    return [str(Path(spec.origin).with_name("zig")), "cc", "-mcpu=baseline"]  # its default is this very processor
+    # by default, zig compiles for the processor of this machine only
+    return [str(Path(spec.origin).with_name("zig")), "cc", "-mcpu=baseline"]
 
 
 def requirements() -> list[str]:
-    """Return what must be installed to compile here; an empty list if it cannot be done."""
+    """Return the packages needed to compile on this machine; an empty list if compiling is impossible."""
     if os.environ.get("WIREDOCTOR_CORE") == "python":
         return []
     try:
@@ -120,8 +129,10 @@ def requirements() -> list[str]:
 
 
 def generate(module: str, *paths: str) -> None:
-    """Write the C code of the modules, and a list of the extensions to make of it, into the current folder. This runs in its own
-    process because mypy exits if it finds an error."""
+    """Write the C code of the modules and a list of extensions into the current folder.
+
+    Run mypyc in a separate process, because mypy exits on errors.
+    """
     import json
 
     from mypyc.build import mypycify
@@ -133,7 +144,10 @@ def generate(module: str, *paths: str) -> None:
 
 
 def compile_into(target: Path) -> str:
-    """Compile the core into the folder `target`; return how it was done. Raise BuildError if it cannot be done."""
+    """Compile the core into the folder `target`; return a description of the compiler used.
+
+    Raise BuildError if compiling fails.
+    """
     import json
     import shutil
     import tempfile
@@ -153,7 +167,8 @@ def compile_into(target: Path) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         work, package = Path(temporary), FOLDER.parent
         shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        (work / package.name / "__init__.py").write_text("", "utf-8")  # mypy would follow it through all of wiredoctor
+        # without this file, mypy would follow imports through all of wiredoctor
+        (work / package.name / "__init__.py").write_text("", "utf-8")
         core = work / package.name / FOLDER.name
         paths = [str(path.relative_to(work)) for path in sources(core)]
         # -P: modules of the core must not shadow those of the standard library
@@ -171,7 +186,7 @@ def compile_into(target: Path) -> str:
 
 
 def linking() -> list[str]:
-    """Return the flags that make an extension of C code."""
+    """Return the flags for linking an extension from C code."""
     import shlex
 
     if sys.platform == "darwin":
@@ -180,7 +195,7 @@ def linking() -> list[str]:
 
 
 def run(command: Sequence[str], folder: Path, name: str) -> None:
-    """Run a program. Raise BuildError with its first error if it fails."""
+    """Run a program in a folder. Raise BuildError with the first error message if the program fails."""
     import subprocess
 
     cache = {"ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
@@ -196,7 +211,10 @@ def run(command: Sequence[str], folder: Path, name: str) -> None:
 
 
 def build(target: Path) -> str:
-    """Compile, and replace the compiled modules in `target`; return how it was done. Raise BuildError for any failure."""
+    """Compile, and replace the compiled modules in `target`; return a description of the compiler.
+
+    Raise BuildError for any failure.
+    """
     import shutil
     import tempfile
 
@@ -207,7 +225,7 @@ def build(target: Path) -> str:
             how = compile_into(Path(folder))
             for old in (*target.glob(f"*{SUFFIX}"), target / NOTE):
                 old.unlink(missing_ok=True)
-            # the library last: the others are not used before it is there
+            # install the library last: the other modules are not used without it
             for path in sorted(Path(folder).iterdir(), key=lambda path: path.name.startswith("compiled_")):
                 shutil.copy(path, target / f"{path.name}.new")
                 os.replace(target / f"{path.name}.new", target / path.name)
@@ -226,12 +244,13 @@ def get_build_hook() -> type[Any]:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
     class CoreHook(BuildHookInterface):
-        """Add the compiled core to a wheel; compile it in place for an editable install."""
+        """Add the compiled core, man pages and completion to a wheel; compile the core in place for an editable install."""
 
         built: Path | None = None
+        shared: Path | None = None
 
         def dependencies(self) -> list[str]:
-            return requirements()
+            return [*requirements(), TYPER]
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             editable = version == "editable"
@@ -248,11 +267,28 @@ def get_build_hook() -> type[Any]:
             if not editable:
                 for path in target.iterdir():
                     build_data["force_include"][str(path)] = f"wiredoctor/core/{path.name}"
+                self.share(build_data)
+
+        def share(self, build_data: dict[str, Any]) -> None:
+            """Add the files that are installed below share/; a wheel can do without them."""
+            self.shared = Path(tempfile.mkdtemp())
+            try:
+                run(
+                    [sys.executable, "-B", "-m", "wiredoctor.cli.manual_pages", str(self.shared)],
+                    FOLDER.parent.parent,
+                    "man pages",
+                )
+            except BuildError as error:
+                self.app.display_warning(f"wiredoctor: no man pages: {error}")
+                return
+            for path in (one for one in self.shared.rglob("*") if one.is_file()):
+                build_data["shared_data"][str(path)] = f"share/{path.relative_to(self.shared).as_posix()}"
 
         def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
             del version, build_data, artifact_path
-            if self.built:
-                shutil.rmtree(self.built)
+            for folder in (self.built, self.shared):
+                if folder:
+                    shutil.rmtree(folder)
 
     return CoreHook
 

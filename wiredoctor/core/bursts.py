@@ -1,4 +1,4 @@
-"""Bursts of a body, and what explains the pause before each (rules.md chapter 2, Burst)."""
+"""Track the bursts of a message body, and what explains the pause before each burst."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from wiredoctor.protocols.http1.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
-"""RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
+"""The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no ACK delay causes a longer pause."""
 
 MOST_OPEN: Final = 64
-"""Pauses that wait until the clock of their sender is known, or their body is over."""
+"""The maximum number of undecided pauses: they wait until their sender's clock is known or their body is complete."""
 
 ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
@@ -33,17 +33,17 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""Signs of a pause of the application, as bits; all five together prove it."""
+"""The bits that together prove that the application paused."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
     *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
-"""Cells of a row of `bursts`."""
+"""The column names of `bursts`, in the order of the cells."""
 
 
 class Burst:
-    """A burst that may go on."""
+    """A burst of body packets that the next packet may continue."""
 
     def __init__(self, message: i64, exchange: i64, index: i64, packet: Packet) -> None:
         self.message: i64 = message
@@ -61,14 +61,14 @@ class Burst:
         self.reasons: i64 = 0
         self.late: i64 = NEVER
         self.stamp: i64 = clocks.stamp_of(packet)
-        """TSval of its first packet, and of its last one."""
+        """The TSval of the burst's first packet. `last_stamp` is the TSval of its last packet."""
         self.last_stamp: i64 = self.stamp
 
 
 def describe_body(
     http: Http, reader: Reader, segment: Segment, previous: Previous | None, own: Side, peer: Side, packet: Packet
 ) -> None:
-    """Note the body that a packet of the side `own` brings, and the pause before it."""
+    """Record the body bytes of a packet from the side `own`, and the pause before it."""
     part = segment.part
     number = part.message
     message = reader.first
@@ -89,7 +89,7 @@ def describe_body(
     reader.burst_message = number
     if message is not None and message.pieces is not None and message.pieces.is_timed:
         join_flights(message, message.pieces, previous, own, peer, packet, segment)
-        message.pieces.settle(http.cutoffs.min_held_events, clocks.unit_of(own))
+        message.pieces.count_lumps(http.cutoffs.min_held_events, clocks.unit_of(own))
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
         continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
@@ -98,13 +98,12 @@ def describe_body(
 def join_flights(
     message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Take the time before a packet out of its flight if the sender waited for the receiver then; else add it by the clock of
-    the sender, too."""
+    """Add the time before a packet to the current flight, or exclude that time if the sender waited for the receiver."""
     releases, syn = message.releases, own.syn
     if releases is None:
         message.releases = Releases(peer.acknowledged, peer.window_edge)
     elif previous is not None:
-        waited = releases.waited(previous, packet, segment)
+        waited = releases.has_waited(previous, packet, segment)
         gap = packet.time - previous.time
         if waited != DID_NOT_WAIT and pieces.waited(gap, if_quick=waited == MAY_HAVE_WAITED):
             return
@@ -118,13 +117,13 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a packet goes on with a body but overtook a piece of it: it ends a pause all the same."""
+    """Return whether a body packet overtook an earlier part of the body. Such a packet still ends a pause."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time since the previous data; NEVER if it is no pause."""
+    """Return the time in ns since the previous data, or NEVER if it is shorter than `shortest`."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
@@ -134,7 +133,7 @@ def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i
 
 
 def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, peer: Side, packet: Packet) -> i64:
-    """Return what speaks for a pause of the application, as bits."""
+    """Return the evidence that the application paused, as bits."""
     mss = judge_size(own, packet, segment)[0]
     reasons: i64 = 0
     flying = segment.in_flight_before
@@ -144,7 +143,7 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
         reasons |= WINDOW_OPEN
     if max(own.retransmission_frame, peer.retransmission_frame) <= previous.frame:
         reasons |= CLEAN
-    # after a full segment without PSH there was more to send: what followed it was lost before the capture point
+    # after a full segment without PSH the sender had more data ready; it was lost before the capture point
     if previous.push or is_small_data(previous):
         reasons |= EMPTIED
     if clocks.has_waited(own, packet, pause, whole_round_trip(segment)):
@@ -155,7 +154,7 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
 def note_pause(
     message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
-    """Add a pause to those of its response."""
+    """Add a pause to the pauses of its response."""
     pauses = message.pauses
     if pauses is None:
         pauses = message.pauses = Pauses()
@@ -172,7 +171,7 @@ def note_pause(
 
 
 def settle_pauses(pauses: Pauses, own: Side) -> None:
-    """Count the open pauses, but for those in which the path stood still."""
+    """Count the undecided pauses, except those in which packets were delayed in transit."""
     for pause in pauses.open:
         length = pause.end - pause.time
         if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
@@ -189,7 +188,7 @@ def continue_burst(
     http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
     previous: Previous | None, own: Side, packet: Packet,
 ) -> None:  # fmt: skip
-    """Add a packet to the burst of its direction, or begin another one."""
+    """Add a packet to the current burst of its direction, or begin a new burst."""
     burst = reader.burst
     if burst is None or burst.message != number or pause != NEVER:
         index: i64 = 0
@@ -215,14 +214,14 @@ def continue_burst(
 
 
 def write_last(http: Http, reader: Reader) -> None:
-    """Write a row of the burst that may have gone on."""
+    """Write the row of the last burst of a direction."""
     if reader.burst is not None:
         connection = reader.talk().connection
         write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)
 
 
 def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
-    """Write a row of `bursts`, if somebody wants them."""
+    """Write a row of `bursts` if that table was requested."""
     rows = http.bursts
     if rows is None:
         return

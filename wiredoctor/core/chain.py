@@ -1,7 +1,8 @@
-"""The records of several files as one capture: packets in order of time, as mergecap(1) writes them.
+"""Combine the packet records of several files into one capture, in time order like mergecap(1).
 
-At each step the file goes on whose next packet is the earliest; of equal times, the file named last. A file is opened when its
-first packet is due and closed after its last: of a rotation one file is open, at a cut two.
+Each step continues with the file whose next packet is the earliest; if times are equal, with the file that was named last. A file
+is opened when its first packet is due and closed after its last packet. In a rotated capture one file is open at a time, or two
+at a boundary.
 """
 
 from __future__ import annotations
@@ -19,31 +20,34 @@ from wiredoctor.core.packet import NO_PACKET, Packet
 from wiredoctor.core.records import BLOCK, LATEST, Records, Source
 
 NAMED_FILES: Final = 3
-"""Damaged files that are named; the others are counted."""
+"""The maximum number of damaged files that are reported by name; any others are only counted."""
 LEAST_BLOCK: Final = 1 << 14
 BLOCKS: Final = 1 << 24
-"""Bytes that the blocks of all open files should not exceed by much."""
+"""The target for the total size in bytes of the blocks of all open files."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Files:
-    """The files of a chain, by their number."""
+    """Provides access to the files of a chain by number."""
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a file; None if it cannot be read any more."""
+        """Return the records of a file; None if the file can no longer be read."""
         raise NotImplementedError(number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
-        """Close a file whose records have been read, and return what was lost of it, with its name; None if nothing."""
+        """Close a file after reading its records.
+
+        Return a message with the file name and the loss, or None if nothing was lost.
+        """
         raise NotImplementedError(number, records)
 
     def size(self, number: i64) -> i64:
-        """Return the bytes of a file, for the progress."""
+        """Return the size of a file in bytes, for the progress display."""
         raise NotImplementedError(number)
 
 
 class FrameRuns:
-    """Runs of consecutive frames of one file: one for each file of a rotation, more if files overlap in time."""
+    """Maps frame numbers to files by runs of consecutive frames: one run per rotated file, more if files overlap in time."""
 
     def __init__(self) -> None:
         self.first_frames: list[int] = []
@@ -51,10 +55,10 @@ class FrameRuns:
         self.first_own_frames: list[int] = []
         self.most: i64 = limits.FRAME_RUNS.value
         self.end: i64 = 0
-        """No frame from here on has its run; 0 while all have."""
+        """The first frame number that belongs to no run, because there are too many runs; 0 if every frame belongs to one."""
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
-        """Begin a run at `frame`, which is `own_frame` of `file`."""
+        """Begin a run at frame number `frame`, which is frame `own_frame` of `file`."""
         if self.end:
             return
         if len(self.files) >= self.most:
@@ -65,7 +69,7 @@ class FrameRuns:
         self.first_own_frames.append(own_frame)
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the file that a frame lies in and its number there; None if the files alternate too often to remember it."""
+        """Return the number of a frame's file and the frame number in that file; None if there were too many runs."""
         if not self.files or frame < 1 or 0 < self.end <= frame:
             return None
         run = bisect_right(self.first_frames, frame) - 1
@@ -73,31 +77,31 @@ class FrameRuns:
 
 
 class ChainFile:
-    """A file that is open, and its next packet while that waits for those of other files."""
+    """An open file, and its next packet while earlier packets of other files are processed."""
 
     def __init__(self, number: i64, records: Records) -> None:
         self.number: i64 = number
         self.rank: i64 = -number
-        """The lower goes first if times are equal."""
+        """The sort key for files whose next packets have equal times: the lower rank goes first."""
         self.records: Records = records
         self.kept: Packet | None = None
-        """Holds the next packet if `is_waiting`."""
+        """The next packet of this file, if `is_waiting`."""
         self.is_waiting: bool = False
         self.shift: i64 = 0
-        """ns between the first packets of the chain and of this file."""
+        """The time in ns from the first packet of the chain to the first packet of this file."""
         self.is_shifted: bool = False
         self.own_interface: i64 = -1
-        """The number of the interface of the newest packet in the file."""
+        """The interface number of the newest packet, as in the file."""
         self.interface: i64 = -1
-        """And among those of the chain."""
+        """The interface number of the newest packet, as in the chain."""
         self.numbers: dict[int, int] = {}
-        """Numbers among those of the chain of all interfaces of the file that were needed."""
+        """The chain's interface numbers, by the file's interface numbers; contains only interfaces that have occurred."""
 
 
 class ChainRecords(Records):
-    """The packet records of several files. `first_times`: nanoseconds since 1970 of the first packet of each file, or None.
+    """The packet records of several files. `first_times`: ns since 1970 of each file's first packet, or None.
 
-    Interfaces of several files with equal numbers and descriptions are one if `one_interface` is true.
+    If `one_interface` is true, interfaces of different files with equal numbers and descriptions count as one interface.
     """
 
     format: str = "pcap"
@@ -110,26 +114,26 @@ class ChainRecords(Records):
         first = min(known) if known else None
         self.times.first = first
         self.due: list[tuple[int, int]] = []
-        """(time of the next packet, rank) of each file that is not the active one, as a heap."""
+        """A heap with (time of the next packet, rank) of each file except the active one."""
         for number, own in enumerate(first_times):
-            self.due.append((0 if own is None or first is None else clipped(own - first), -number))
+            self.due.append((0 if own is None or first is None else clip(own - first), -number))
         heapify(self.due)
         self.due_time: i64 = 0
         self.due_rank: i64 = 0
-        """due[0]"""
+        """The rank in the first entry of `due`."""
         self.active: ChainFile | None = None
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """Numbers of the interfaces of a rotation."""
+        """The chain's interface numbers, by number and description; used for rotated captures."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0
-        """Bytes of the files that have been read."""
+        """The total size in bytes of the files that were read completely."""
 
     @property
     def position(self) -> int:
-        """Bytes of the files that are read; those of compressed files as they are."""
+        """Return the number of bytes read so far, in compressed form for compressed files."""
         position = int(self.done)
         for file in self.waiting.values():
             position += min(file.records.position, self.files.size(file.number))
@@ -137,7 +141,7 @@ class ChainRecords(Records):
         return position if active is None else position + min(active.records.position, self.files.size(active.number))
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the record that is the earliest. Return False if all files have been read."""
+        """Fill the packet from the earliest record. Return False if all files were read."""
         while True:
             file = self.active
             if file is None:
@@ -163,14 +167,14 @@ class ChainRecords(Records):
                 return True
 
     def end(self) -> None:
-        """Do nothing: what is missing of a file is noted when its last packet has been read."""
+        """Do nothing: the loss of a file is recorded after its last packet."""
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of the file that a frame lies in, and its number there; None if it is not remembered."""
+        """Return the number of a frame's file, and the frame number in that file; None if unknown."""
         return self.runs.locate(frame) if frame <= self.frame else None
 
     def activate(self) -> ChainFile | None:
-        """Go on with the file whose next packet is the earliest; return None if there is none."""
+        """Continue with the file whose next packet is the earliest. Return None if no file is left."""
         while self.due:
             number = -heappop(self.due)[1]
             self.active = self.waiting.pop(number) if number in self.waiting else self.open(number)
@@ -180,14 +184,14 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Note when another file has to go on."""
+        """Store the time at which another file has the earliest packet."""
         if self.due:
             self.due_time, self.due_rank = self.due[0]
         else:
             self.due_time, self.due_rank = LATEST, 1
 
     def open(self, number: i64) -> ChainFile | None:
-        """Open a file; return None, and note what is lost, if it cannot be read."""
+        """Open a file; return None and record the loss if it cannot be read."""
         records = self.files.open(number)
         if records is None:
             self.note_damage(number, self.files.close(number, None))
@@ -199,18 +203,18 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Note how much later the file begins than the chain; before its first packet with a time stamp it is not known."""
+        """Compute how much later than the chain a file begins; unknown before its first packet with a timestamp."""
         own = file.records.times.first
         if own is None:
             return
         first = self.times.first
         if first is None:
             first = self.times.first = own
-        file.shift = clipped(own - first)
+        file.shift = clip(own - first)
         file.is_shifted = True
 
     def hold(self, packet: Packet, file: ChainFile) -> None:
-        """Keep a packet until it is the earliest."""
+        """Keep a packet until no other file has an earlier one."""
         if file.kept is None:
             file.kept = Packet()
         copy_record(packet, file.kept)
@@ -220,7 +224,7 @@ class ChainRecords(Records):
         self.active = None
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Number the packet, and note its time and interface among those of all files."""
+        """Set the packet's frame number, time and interface number, as in the chain."""
         self.frame += 1
         packet.frame = self.frame
         records = file.records
@@ -238,7 +242,7 @@ class ChainRecords(Records):
             self.snap_length = records.snap_length
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the number among all interfaces of one of a file."""
+        """Return the chain's number of a file's interface."""
         found = file.numbers.get(own)
         if found is not None:
             return found
@@ -254,22 +258,22 @@ class ChainRecords(Records):
         return number
 
     def finish(self, file: ChainFile) -> None:
-        """Close the active file, of which nothing more can be read."""
+        """Close the active file, after its last packet."""
         file.records.end()
         for count in file.records.drops.counts:
-            self.drops.add(self.placed(count, file))
+            self.drops.add(self.place(count, file))
         self.note_damage(file.number, self.files.close(file.number, file.records))
         self.done += self.files.size(file.number)
         self.active = None
 
-    def placed(self, count: Count, file: ChainFile) -> Count:
-        """Return a count of a file with the number of its interface, and its times, in the chain."""
-        since = None if count.since is None else clipped(count.since + int(file.shift))
-        until = clipped(count.until + int(file.shift))
+    def place(self, count: Count, file: ChainFile) -> Count:
+        """Convert the interface number and times of a drop count from the file to the chain."""
+        since = None if count.since is None else clip(count.since + int(file.shift))
+        until = clip(count.until + int(file.shift))
         return Count(int(self.number_of(file, count.interface)), since, until, count.total, count.received)
 
     def note_damage(self, number: i64, damage: str | None) -> None:
-        """Note what was lost of a file."""
+        """Record the damage found in a file."""
         if damage is not None:
             self.damages[number] = damage
             named = [self.damages[one] for one in sorted(self.damages)]
@@ -278,13 +282,13 @@ class ChainRecords(Records):
             self.damage = "; ".join(named)
 
 
-def clipped(time: int) -> int:
-    """Return a difference of times as no more than LATEST."""
+def clip(time: int) -> int:
+    """Limit a time difference to LATEST."""
     return min(max(time, -LATEST), LATEST)
 
 
 def copy_record(packet: Packet, to: Packet) -> None:
-    """Copy the record of a packet, without its frame number."""
+    """Copy the record of a packet, except its frame number."""
     to.time, to.interface, to.link_type = packet.time, packet.interface, packet.link_type
     to.block, to.block_place = packet.block, packet.block_place
     to.at, to.end, to.wire_length = packet.at, packet.end, packet.wire_length

@@ -1,4 +1,4 @@
-"""The lines of chunked bodies: sizes, the CRLF after a chunk, and trailers (RFC 9112 section 7.1)."""
+"""Parse the lines of chunked bodies: sizes, the CRLF after a chunk, and trailers (RFC 9112 section 7.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 FIRST_LOOK: Final = 2048
-"""Bytes in which the end of a line is looked for at once."""
+"""The number of bytes that are first searched for the end of a line."""
 MOST_SIZE_DIGITS: Final = 15
 DIGITS: Final = b"0123456789abcdefABCDEF"
 
@@ -31,7 +31,7 @@ def read_chunk_line(reader: Reader, found: Range) -> None:
         reader.note_gap_in_framing(found, True)
         message.has_gap = True
         reader.finish(IN_GAP)
-        reader.lose()
+        reader.lose_in_gap(found)
         return
     begin = reader.pos
     at = found.place(begin)
@@ -57,7 +57,7 @@ def read_chunk_line(reader: Reader, found: Range) -> None:
 
 
 def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> None:
-    """Give up a line that is too long, or cannot become a chunk size."""
+    """Abandon an incomplete line if it is too long, or cannot become a chunk size line."""
     if reader.mode == CHUNK_SIZE and not reader.in_trailer and partial.start.partition(b";")[0].strip(DIGITS + b" \t\r"):
         break_framing(reader, found, partial.start, partial.offset)
     elif partial.size > limits.CHUNK_LINE.value:
@@ -67,7 +67,7 @@ def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> Non
 
 
 def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
-    """Return whether CRLF follows a chunk, or LF alone; if neither does, the reader is lost."""
+    """Return whether a chunk is followed by CRLF or LF. If neither follows, parsing cannot continue."""
     partial = reader.partial
     known = b"" if partial is None else partial.start
     end = (known + found.block[at : min(stop, at + 2)])[:2]
@@ -79,7 +79,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
     if end[0] == LF:
         faults.check_chunk(reader, end, found.frame, found.time, offset)
         return True
-    # the message ends in this packet; a head may begin here all the same
+    # the message ends in this packet, but a header section may begin at this byte
     reader.pos = begin + 1
     break_framing(reader, found, end, offset)
     reader.pos = begin
@@ -87,14 +87,14 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
 
 
 def break_framing(reader: Reader, found: Range, line: bytes, offset: i64) -> None:
-    """End the message at bytes that are no part of its framing."""
+    """End the message before bytes that violate its framing."""
     faults.check_chunk(reader, line, found.frame, found.time, offset)
     reader.finish(ERROR)
     reader.lose()
 
 
 def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> None:
-    """Read a complete line of chunk framing, which may end with CR."""
+    """Parse a complete line of chunk framing; the line may end with CR."""
     size: i64 = len(line)
     if size > 0 and line[size - 1] == CR:
         line = line[: size - 1]
@@ -126,7 +126,7 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
 
 
 def chunk_size(line: bytes) -> i64:
-    """Return the number that begins a chunk size line; -1 if there is none."""
+    """Return the number at the beginning of a chunk size line; -1 if there is no number."""
     digits = line.partition(b";")[0].strip(b" \t")
     if not digits or len(digits.lstrip(b"0")) > MOST_SIZE_DIGITS or digits.strip(DIGITS):
         return -1

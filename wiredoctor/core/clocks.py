@@ -1,10 +1,10 @@
-"""The clock of a sender, by the time stamps of its segments (RFC 7323): it says when they left, whatever the path did to them.
+"""Learn the clock of a sender from the TCP timestamps of its segments (RFC 7323), which show when each segment was sent.
 
-A time stamp (TSval) counts in a unit that the sender chooses, from a number that is different on each connection. The unit is
-learned from pairs of segments that passed 20 ms or more apart: their TSvals divide the time between them into ticks. If the path
-stood still in it, a pair fits no unit, or seldom a wrong one, which soon proves too long. So two that fit roughly, or one that
-fits closely, are needed, and the majority decides. A direction whose unit stays unknown (no time stamps, or some that a
-middlebox writes) is no witness.
+A timestamp (TSval) counts ticks of a length that the sender chooses, from a start value that differs per connection. The length
+of a tick is learned from pairs of segments captured at least 20 ms apart: the time between the segments, divided by the
+difference of their TSvals. If the path delayed one of the segments, the result usually is not a common tick length; a wrong one
+is soon disproved as too long. Therefore two rough matches or one close match are needed, and the majority decides. If the tick
+length of a direction stays unknown (no timestamps, or timestamps that a middlebox writes), its clock is not used.
 """
 
 from __future__ import annotations
@@ -19,28 +19,31 @@ from wiredoctor.core.segment import MILLISECOND, NEVER
 from wiredoctor.core.unsigned import u32
 
 PLAIN: Final = 0x0101080A
-"""The option as all common systems write it: NOP, NOP, kind 8, length 10 (RFC 7323 appendix A)."""
+"""The timestamps option with the usual padding: NOP, NOP, kind 8, length 10 (RFC 7323 appendix A)."""
 HEADER: Final = 20
 OPTION: Final = 12
-"""Bytes of a TCP header without options, and of that option."""
+"""The size in bytes of a TCP header without options; then the size of the padded timestamps option."""
 KIND: Final = 8
 LENGTH: Final = 10
 UNITS: Final = (MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECOND, MILLISECOND // 1000)
-"""Nanoseconds of a tick: Linux since 4.13, Windows, macOS and FreeBSD; earlier ones, by the rate of their timer interrupt; and
-Linux for internal paths since 6.7."""
+"""Common tick lengths in ns.
+
+The first is used by Linux since 4.13, Windows, macOS and FreeBSD; the next three by earlier systems, according to the rate of
+their timer interrupt; the last by Linux since 6.7 for internal paths.
+"""
 SHORTEST: Final = 20 * MILLISECOND
-"""Time between two time stamps that are compared; in less a path's jitter is too large a part of it."""
+"""The shortest time in ns between two timestamps that are compared; over less, the jitter of the path is too large."""
 FEWEST: Final = 8
-"""Ticks between them: the last one is not whole."""
+"""The minimum number of ticks between two compared timestamps, because the last tick is incomplete."""
 SURE: Final = 2
-"""Votes from which on a unit is known."""
+"""The number of votes that make a tick length known."""
 MOST: Final = 16
 HALF: Final = 1 << 31
 WORD: Final = 0xFFFFFFFF
 
 
 def stamp_of(packet: Packet) -> i64:
-    """Return TSval of a packet; NEVER without the option."""
+    """Return the TSval of a packet; NEVER without a timestamps option."""
     if not packet.has_timestamps:
         return NEVER
     at = packet.tcp + HEADER
@@ -51,18 +54,18 @@ def stamp_of(packet: Packet) -> i64:
 
 
 def echo_of(packet: Packet) -> i64:
-    """Return TSecr of a packet: the TSval of the peer that it answers. NEVER without the option."""
+    """Return the TSecr of a packet, which echoes a TSval of the peer; NEVER without a timestamps option."""
     at: i64 = find_option(packet) if packet.has_timestamps else -1
     return i64(NEVER) if at < 0 else u32(packet.block, at + 6)
 
 
 def stamp_before(options: bytes) -> i64:
-    """Return TSval of the option that these 12 bytes before a payload are; NEVER if they are another one."""
+    """Return the TSval from the 12 bytes before a payload; NEVER if they contain another option."""
     return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 
 def find_option(packet: Packet) -> i64:
-    """Return where the time-stamp option begins in the packet; -1 if it is not captured."""
+    """Return the position of the timestamps option in the packet; -1 if it was not captured."""
     block, at, end = packet.block, packet.tcp + HEADER, min(packet.payload, packet.end)
     while at + LENGTH <= end and block[at] != 0:
         if block[at] == KIND and block[at + 1] == LENGTH:
@@ -72,12 +75,12 @@ def find_option(packet: Packet) -> i64:
 
 
 def ticks(since: i64, until: i64) -> i64:
-    """Return how far a TSval is after another; less than 0 if it is before it."""
+    """Return how many ticks TSval `until` is after TSval `since`; negative if it is earlier."""
     return (until - since + HALF & WORD) - HALF
 
 
 def learn(own: Side, time: i64, stamp: i64) -> None:
-    """Note that a segment with new data and this TSval passed."""
+    """Learn from the TSval of a segment with new data, captured at `time` (ns)."""
     data, syn = own.previous, own.syn
     if data is None:
         own.previous = data = Previous()
@@ -86,10 +89,13 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
         return
     clock = data.clock
     if clock is None:
-        data.clock = clock = Clock(time, stamp)
-        if syn is not None and syn.stamp != NEVER:
-            clock.first_time = clock.time = syn.time
-            clock.first_stamp = clock.stamp = syn.stamp
+        if syn is None or syn.stamp == NEVER:
+            clock = Clock(time, stamp)
+        elif time - syn.time < SHORTEST:
+            return  # short connections do not need a clock
+        else:
+            clock = Clock(syn.time, syn.stamp)
+        data.clock = clock
     if clock.unit > 0 and is_too_long(clock, clock.unit, time, stamp):
         clock.unit = clock.votes = 0
     passed, count = time - clock.time, ticks(clock.stamp, stamp)
@@ -102,13 +108,13 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
 
 
 def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
-    """Return whether a clock with this unit would be fast: whatever the path does, its segments pass no sooner than they left."""
+    """Return whether a tick length is too long: by that clock, segments would arrive before they are sent."""
     passed = time - clock.first_time
     return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit
 
 
 def find_unit(passed: i64, count: i64) -> i64:
-    """Return the unit in which so many ticks take this time, to a quarter; 0 if there is none."""
+    """Return the common tick length for which `count` ticks take `passed` ns, within 25 %; 0 if none fits."""
     i: i64 = 0
     while i < len(UNITS):
         if fits(passed, count * UNITS[i], 4):
@@ -118,12 +124,12 @@ def find_unit(passed: i64, count: i64) -> i64:
 
 
 def fits(passed: i64, told: i64, part: i64) -> bool:
-    """Return whether a time agrees with what a clock tells, to this part of it."""
+    """Return whether a captured time difference agrees with the sender's clock; `part` is the tolerance as a fraction."""
     return -(passed // part) <= told - passed <= passed // part
 
 
 def vote(clock: Clock, unit: i64, votes: i64) -> None:
-    """Count votes for a unit. The majority of all stays (Boyer and Moore: MJRTY, 1981)."""
+    """Add votes for a tick length. The majority of all votes wins (Boyer and Moore: MJRTY, 1981)."""
     if unit == clock.unit:
         clock.votes = min(clock.votes + votes, MOST)
     elif clock.votes >= votes:
@@ -134,14 +140,14 @@ def vote(clock: Clock, unit: i64, votes: i64) -> None:
 
 
 def unit_of(own: Side) -> i64:
-    """Return the unit of a side's clock; 0 while it is no witness."""
+    """Return the tick length of a side's clock in ns; 0 while unknown."""
     data = own.previous
     clock = None if data is None else data.clock
     return 0 if clock is None or clock.votes < SURE else clock.unit
 
 
 def elapsed(own: Side, since: i64, until: i64) -> i64:
-    """Return how far a side's clock advanced between two of its TSvals, to a tick; NEVER if it is no witness."""
+    """Return the time in ns, to one tick, between two TSvals of a side; NEVER if the side's clock is unknown."""
     unit = unit_of(own)
     if unit == 0 or since == NEVER or until == NEVER:
         return NEVER
@@ -149,8 +155,10 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how much longer a packet with data was on its way than the newest data of its side (its SYN, if there is none), to a
-    tick; NEVER if the side's clock is no witness."""
+    """Return how many ns longer a data packet was in transit than the previous data (or the SYN) of its side, to one tick.
+
+    Return NEVER if the side's clock is unknown.
+    """
     data, syn = own.previous, own.syn
     if data is None or data.clock is None:
         return NEVER
@@ -162,13 +170,14 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether a packet with data left its sender after half of the time, less a round trip, for which nothing had come, or
-    later. Else it was on its way: the path stood still. True if the clock of its side is no witness."""
+    """Return whether a data packet was sent after at least half of the pause (less a round trip) had passed.
+
+    If not, the packet was delayed in transit. Return True if the clock of its side is unknown.
+    """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
 def agrees(own: Side, told: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether `told`, the sender's part of a pause by its clock (as `elapsed` returns it), is half of it or more, less a
-    round trip; within a tick."""
+    """Return whether the pause by the sender's clock is at least half of the captured pause minus a round trip, to one tick."""
     return told == NEVER or 2 * (told + unit_of(own)) >= pause - rtt

@@ -1,6 +1,6 @@
-"""Windows that their receiver closed, known at the first new data after they opened again.
+"""Track closed receive windows, until the sender continues with new data after they reopen.
 
-A window is closed while its receiver announces 0, or less than one MSS; the second counts if a full segment follows.
+A window is closed while its receiver announces 0 bytes or less than one MSS; the latter counts if a full segment follows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Close or open the window that a packet announces."""
+    """Update the closed window of a side from the window that a packet announces."""
     if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
     is_zero = packet.window == 0
@@ -29,8 +29,11 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the closed window after an announcement. One closed for less than `least` is forgotten, and so is one that closes
-    again before the sender went on, unless it refused data: the sender's timer decides when that is sent again."""
+    """Return the closed window after an announcement; None if the window is open.
+
+    A window is dropped if it was closed for less than `least` ns, or if it closes again before the sender continued. It is kept
+    if it refused data, because the sender's retransmission timer then determines when the data is sent again.
+    """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
             close_again(window)
@@ -53,7 +56,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Close a window that opened and took nothing of the data that it had refused."""
+    """Close a window again that opened without accepting any of the data that it had refused."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:
@@ -64,14 +67,14 @@ def close_again(window: ClosedWindow) -> None:
 
 
 def count_window_probe(waits: Waits, packet: Packet, segment: Segment) -> None:
-    """Count a probe of a window that the peer closed: a keep-alive probe, or one byte."""
+    """Count a probe of the peer's closed window: a keep-alive probe, or one byte of data."""
     if segment.keep_alive_probe or packet.length == 1:
         count_probe(waits.zero_window, packet)
         count_probe(waits.short_window, packet)
 
 
 def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
-    """Count a probe if the window is closed."""
+    """Count a window probe if the window is closed."""
     if window is None or not window.is_closed:
         return
     window.probes += 1
@@ -81,7 +84,7 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
 
 
 def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
-    """Return the window that the peer closed and after which a segment is the first new data, and forget it."""
+    """Remove and return the peer's closed window if this segment is the first new data after it."""
     if segment.new_bytes <= 0 or packet.length <= 1:
         return None
     found: ClosedWindow | None = None
@@ -100,6 +103,6 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 
 
 def has_waited(own: Side, window: ClosedWindow) -> bool:
-    """Return whether a side sent nothing but probes since a window was closed."""
+    """Return whether a side has sent only probes since a window was closed."""
     data = own.previous
     return data is None or data.frame < window.closed_frame or data.length <= 1

@@ -1,4 +1,4 @@
-"""Who closed a connection, and how: the first FIN and the first RST of each side."""
+"""Track who closed a connection and how, by the first FIN and the first RST of each side."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ CLIENT: Final = 1
 SERVER: Final = 2
 BOTH: Final = 3
 CLOSED_BY: Final = ("", "client", "server", "both")
-"""Names of these."""
+"""The texts for who closed a connection, by number."""
 
 BY_FIN: Final = 1
 BY_RST: Final = 2
 CLOSES: Final = ("", "fin", "rst")
-"""Names of these; the first one of neither."""
+"""The texts for how a connection was closed, by number; empty for neither."""
 
 SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 
 
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Keep the first FIN and the first RST of a side. Both FINs, or one RST, close the connection.
+    """Keep the first FIN and the first RST of a side. Two FINs, or one RST, close the connection.
 
-    An RST brings no bytes, acknowledges none, and moves no numbers (delivery.py, acks.py, numbers.py). One that refuses a SYN is
-    taken back if a later SYN is answered (handshake.py). Readers of messages decide what it does to one under way.
+    An RST has no data, acknowledges nothing, and does not advance sequence numbers (delivery.py, acks.py, numbers.py). An RST
+    that refuses a SYN is reverted if a later SYN is answered (handshake.py). The message readers decide how an RST affects an
+    open message.
     """
     closing = own.close
     if closing is None:
@@ -60,8 +61,10 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return whether a packet is the first RST of its side, or was sent with it. What follows an RST later is answered by kernels
-    and firewalls in the name of anybody."""
+    """Return whether a packet is the first RST of its side, or a duplicate sent at the same time.
+
+    Kernels and firewalls may send later RSTs with the address of either host.
+    """
     if closing.rst_frame == NEVER:
         return True
     is_alike = closing.rst_ip >> origins.ID_BITS == ip >> origins.ID_BITS
@@ -69,8 +72,10 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
 
 
 def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
-    """Set since when a connection rests that this side closes. It does not rest while data is unacknowledged or has no room: then
-    somebody waits for the network, or for a receiver that does not read."""
+    """Set the time since which the connection has been idle, for the side that closes it.
+
+    The connection is not idle while data is unacknowledged or does not fit in the receive window.
+    """
     if segment.new_bytes > 0 or not is_delivered(own, peer) or not is_delivered(peer, own):
         return
     mine, theirs = last_payload(own), last_payload(peer)
@@ -82,7 +87,7 @@ def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
 
 
 def is_delivered(sender: Side, receiver: Side) -> bool:
-    """Return whether the newest data of a side was acknowledged, and its receiver has room for more."""
+    """Return whether the newest data of a side was acknowledged, and its receiver's window has room for more."""
     sent = sender.previous
     if sent is None or sent.frame == NEVER:
         return True
@@ -90,13 +95,13 @@ def is_delivered(sender: Side, receiver: Side) -> bool:
 
 
 def last_payload(side: Side) -> i64:
-    """Return when the newest payload of a side was seen; NEVER if it has sent none."""
+    """Return the time of the newest payload of a side; NEVER if it has sent none."""
     sent = side.previous
     return i64(NEVER) if sent is None else max(sent.time, sent.repeated_time)
 
 
 def grace_period(first_rtt: i64, second_rtt: i64) -> i64:
-    """Return how long packets may still arrive after a close: two round trips from end to end, and a second at least."""
+    """Return the time in ns for which packets may still arrive after a close: two round trips, at least one second."""
     return max(SHORTEST_GRACE_PERIOD, 2 * add_round_trips(first_rtt, second_rtt))
 
 
@@ -106,44 +111,44 @@ def has_fin(side: Side) -> bool:
 
 
 def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
-    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and whether by a FIN or an RST (BY_FIN or BY_RST).
+    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and whether with a FIN or an RST (BY_FIN or BY_RST).
 
-    ACK numbers decide the order, not clocks: a side that acknowledges the peer's close closed later, and FINs that cross are of
-    both. An RST counts as the close of a side that sent no FIN.
+    ACK numbers decide the order, not capture times: a side that acknowledges the peer's close closed later; if two FINs cross,
+    both sides closed. An RST counts as a close if its side sent no FIN.
     """
     if client is None or not is_over(client):
-        return (NOBODY, NOBODY) if server is None or not is_over(server) else (SERVER, how(server))
+        return (NOBODY, NOBODY) if server is None or not is_over(server) else (SERVER, fin_or_rst(server))
     if server is None or not is_over(server):
-        return CLIENT, how(client)
+        return CLIENT, fin_or_rst(client)
     client_knew, server_knew = knew(client, server), knew(server, client)
     if client_knew and not server_knew:
-        return SERVER, how(server)
+        return SERVER, fin_or_rst(server)
     if server_knew and not client_knew:
-        return CLIENT, how(client)
-    if how(client) == BY_FIN and how(server) == BY_FIN:
+        return CLIENT, fin_or_rst(client)
+    if fin_or_rst(client) == BY_FIN and fin_or_rst(server) == BY_FIN:
         return BOTH, BY_FIN
-    # an RST without an ACK number answers what came before it
+    # an RST without an ACK number responds to an earlier packet
     is_client = closing_frame(client) < closing_frame(server)
-    return (CLIENT, how(client)) if is_client else (SERVER, how(server))
+    return (CLIENT, fin_or_rst(client)) if is_client else (SERVER, fin_or_rst(server))
 
 
 def is_over(closing: Close) -> bool:
-    """Return whether there is a FIN or an RST (an RST that refused a SYN is taken back)."""
+    """Return whether a side has sent a FIN or an RST. An RST that refused a SYN may have been reverted."""
     return closing.fin_frame != NEVER or closing.rst_frame != NEVER
 
 
-def how(closing: Close) -> i64:
-    """Return BY_FIN or BY_RST."""
+def fin_or_rst(closing: Close) -> i64:
+    """Return whether a side closed with a FIN or an RST (BY_FIN or BY_RST)."""
     return BY_FIN if closing.fin_frame != NEVER else BY_RST
 
 
 def closing_frame(closing: Close) -> i64:
-    """Return the packet that closed."""
+    """Return the frame number of the packet with which a side closed."""
     return closing.fin_frame if closing.fin_frame != NEVER else closing.rst_frame
 
 
 def knew(one: Close, other: Close) -> bool:
-    """Return whether a side had seen the other's close when it closed itself."""
+    """Return whether a side had received the other side's close when it closed."""
     if other.fin_frame != NEVER:
         ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
         return ack != NEVER and ack > other.fin_offset

@@ -1,8 +1,8 @@
-"""Bytes of a stream that were sent twice and differ: evasion, a broken middlebox, or two networks in one capture.
+"""Detect bytes of a stream that were sent twice with different content.
 
-What is sent again is compared with the first copies among the last limits.FIRST_COPIES frames. A difference counts if the
-checksums of both packets are right: what was damaged on the way, or captured before the network card finished it, differs by
-itself.
+Causes are evasion, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the first copies among
+the last limits.FIRST_COPIES frames. A difference counts if the checksums of both packets are correct: data that was damaged in
+transit, or captured before the network card completed it, differs for harmless reasons.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, Flight, Oddities, Sent
+from wiredoctor.core.connection import Connection, FirstCopy, Flight, Oddities
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.packet import Packet, reverse
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
 
 LEAST: Final = 2
-"""Bytes. A keep-alive or window probe may carry one byte of garbage (RFC 9293 section 3.8.4)."""
+"""The minimum number of bytes compared; a keep-alive or window probe may have one byte of garbage (RFC 9293 section 3.8.4)."""
 LONGEST_HEADER: Final = 60
-"""Bytes, with all options (RFC 9293 section 3.1)."""
+"""The maximum size in bytes of a TCP header with options (RFC 9293 section 3.1)."""
 
 
 def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
-    """Count a segment whose bytes differ from their first copy."""
+    """Count a segment whose bytes differ from their first copies."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
     key = connection.key if segment.direction == 0 else reverse(connection.key)
@@ -45,8 +45,8 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
         oddities.conflict_first_frame = first.frame
 
 
-def find_conflict(sent: list[Sent], key: bytes, packet: Packet, segment: Segment, places: Places) -> Sent | None:
-    """Return the first of these copies that differs from a packet."""
+def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
+    """Return the first copy whose bytes differ from those of a packet; None if there is none."""
     end = segment.offset + packet.captured
     i = max(find_sent(sent, segment.offset) - 1, 0)
     last = min(i + limits.COMPARED.value, len(sent))
@@ -57,8 +57,8 @@ def find_conflict(sent: list[Sent], key: bytes, packet: Packet, segment: Segment
     return None
 
 
-def is_conflict(first: Sent, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
-    """Return whether a packet differs from a first copy, and both are sound."""
+def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
+    """Return whether a packet differs from a first copy although the checksums of both are correct."""
     start = max(segment.offset, first.start)
     end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
     is_recent = packet.frame - first.frame < limits.FIRST_COPIES.value and first.place != NEVER
@@ -73,8 +73,10 @@ def is_conflict(first: Sent, key: bytes, packet: Packet, segment: Segment, place
 
 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
-    """Return whether the checksum of a packet is right (RFC 9293 section 3.1). `place` is that of its payload: its header is
-    found by the ports, and by the data offset, which leads from there to the payload."""
+    """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1). `place`: position of its payload.
+
+    The function finds the header by searching backwards for the ports and a data offset that leads to the payload.
+    """
     size: i64 = (len(key) - 4) // 2
     ports = key[2 * size : 2 * size + 4]
     before = places.read(place - LONGEST_HEADER, LONGEST_HEADER) if place >= LONGEST_HEADER else b""
@@ -85,7 +87,7 @@ def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
             data = before[at:] + places.read(place, length)
             width: i64 = 4 if size == 4 else 8
             pseudo = key[: 2 * size] + (len(data)).to_bytes(width - 2, "big") + b"\0\x06"
-            # the order of 16-bit words does not matter to their ones' complement sum (RFC 1071)
+            # the order of 16-bit words does not affect their ones' complement sum (RFC 1071)
             return int.from_bytes(pseudo + data + b"\0" * (len(data) % 2), "big") % 0xFFFF == 0
         header += 4
     return False

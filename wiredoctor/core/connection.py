@@ -1,7 +1,7 @@
-"""The state of a connection: two sides. What is rare is made when it first occurs.
+"""The state of a connection: two sides, and rarely needed parts that are created on first use.
 
-Times are nanoseconds since the first packet of the capture, lengths bytes, offsets sequence numbers unwrapped to 64 bits: 0 is
-the first byte after the SYN, or the first byte seen. NEVER stands for "not yet".
+Times are nanoseconds since the first packet of the capture, lengths are bytes, and offsets are sequence numbers unwrapped to 64
+bits: 0 is the first byte after the SYN, or the first captured byte. NEVER means "not yet".
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.segment import NEVER
 
 ETHERNET_MSS: Final = 1460
-"""Assumed without a SYN: an MTU of 1500 less 40 bytes of headers."""
+"""The MSS assumed without a SYN: an MTU of 1500 bytes minus 40 bytes of headers."""
 ETHERNET_MSS_IPV6: Final = 1440
 NO_BASE: Final = -1
-"""No sequence number."""
+"""The value of Side.base while the initial sequence number is unknown."""
 
 
 @mypyc_attr(acyclic=True)
 class Clock:
-    """The clock that the time stamps of a side come from, as far as it is known; see clocks.py."""
+    """The facts about the clock that a side uses for its timestamps; see clocks.py."""
 
     def __init__(self, time: i64, stamp: i64) -> None:
         self.first_time: i64 = time
         self.first_stamp: i64 = stamp
-        """The first time stamp: no later one can be further from it than the time that has passed."""
+        """The first TSval; later ones may differ from it by no more than the elapsed time."""
         self.time: i64 = time
         self.stamp: i64 = stamp
-        """The one that the next is compared with."""
+        """The TSval that the next one is compared with."""
         self.unit: i64 = 0
-        """Nanoseconds of a tick, by most of what was seen; 0 while nothing fits."""
+        """The most likely tick length in ns; 0 while no common one fits."""
         self.votes: i64 = 0
-        """What speaks for it, less what speaks against it."""
+        """The number of observations for this tick length minus those against it."""
 
 
 @mypyc_attr(acyclic=True)
 class Previous:
-    """The newest segment with new data of a side; its newest pure ACK that acknowledges something new and widens no short
-    window; and its longest segments, which are full if the path carries no longer ones."""
+    """The newest segment with new data of a side, its newest pure ACK, and its longest segments.
+
+    The ACK is one that acknowledges new data and does not widen a short window. The longest segments count as full if the path
+    carries no longer ones.
+    """
 
     def __init__(self) -> None:
         self.frame: i64 = NEVER
@@ -47,10 +50,10 @@ class Previous:
         self.end: i64 = NEVER
         self.length: i64 = 0
         self.room: i64 = NEVER
-        """Room that it left in the receiver's window."""
+        """The bytes of the receiver's window that were free after the segment."""
         self.message: i64 = NEVER
         self.full: bool = False
-        """It was full, and no super-segment with a small end."""
+        """True if the segment was full, and not a super-segment with a small end."""
         self.small: bool = False
         self.push: bool = False
         self.last_in_flight: bool = False
@@ -62,53 +65,55 @@ class Previous:
         self.ack_delay: i64 = NEVER
         self.ack_bytes: i64 = 0
         self.advance_time: i64 = NEVER
-        """When a segment of this kind advanced the acknowledgment number."""
+        """The time at which a pure ACK of this side last advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER
-        """Time since the ACK of this kind before it."""
+        """The time in ns between the newest pure ACK and the one before."""
         self.longest: i64 = 0
-        """Bytes of the longest segment of this side."""
+        """The size in bytes of the longest segment of this side."""
         self.longest_occurred: i64 = 0
-        """How often more of the message came at once after a segment of this length."""
+        """The number of times that more of a message immediately followed a segment of the longest size."""
         self.path_mss: i64 = 0
-        """Size from which on segments are full; 0 while it is the MSS."""
+        """The size in bytes from which on segments count as full; 0 while the MSS is used."""
         self.pause_start: i64 = NEVER
-        """When the data before the newest pause of a second or more was sent; NEVER if there was none."""
+        """The time of the last data before the newest pause of at least one second; NEVER without such a pause."""
         self.pause_end: i64 = NEVER
         self.pause_frame: i64 = NEVER
-        """The segment that ended that pause."""
+        """The frame number of the segment that ended the newest pause of at least one second."""
         self.longest_forgotten: i64 = 0
-        """Bytes of the longest acknowledged segment whose first copy is forgotten."""
+        """The size in bytes of the longest acknowledged segment whose first copy was already dropped."""
         self.repeated_time: i64 = NEVER
-        """Time of the newest retransmission of this side."""
+        """The time of the newest retransmission of this side."""
         self.stamp: i64 = NEVER
-        """TSval of the newest segment with new data."""
+        """The TSval of the newest segment with new data."""
         self.clock: Clock | None = None
         self.clock_due: i64 = NEVER
-        """When a time stamp of this side next tells something about its clock."""
+        """The earliest time at which another TSval of this side is worth comparing."""
 
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side, and whether it was the first."""
+    """The newest SYN of a side, and the frame of the first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
-        """The first SYN."""
+        """The frame number of the first SYN of this side."""
         self.time: i64 = NEVER
         self.mss: i64 = -1
         self.window_shift: i64 = -1
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
-        """Its TSval."""
+        """The TSval of the SYN."""
         self.repeated: bool = False
         self.scale: i64 = -1
-        """Shift of the windows that this side announces; -1 while not both SYNs were seen."""
+        """The window scale shift of this side; -1 until both SYNs were captured."""
 
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) that were not seen, though later ones were, or though they were acknowledged. `most`: no more can have
-    passed in its time."""
+    """A gap: bytes [start, end) that were not captured, although later bytes were captured or the gap was acknowledged.
+
+    `most`: the maximum number of bytes that can have been sent in the time of the gap.
+    """
 
     def __init__(self, start: i64, end: i64, acknowledged: bool, most: i64) -> None:
         self.start: i64 = start
@@ -118,10 +123,10 @@ class Gap:
 
 
 @mypyc_attr(acyclic=True)
-class Sent:
-    """The first copy of some bytes: a segment, [start, end) of it being new.
+class FirstCopy:
+    """A segment with the first copy of the bytes [start, end).
 
-    `reached` is the highest offset of its side after it, its FIN included.
+    `reached` is the highest offset of its side after the segment, including a FIN.
     """
 
     def __init__(self, frame: i64, time: i64, start: i64, end: i64, reached: i64) -> None:
@@ -134,25 +139,25 @@ class Sent:
         self.length: i64 = 0
         self.captured: i64 = 0
         self.place: i64 = NEVER
-        """Where its payload begins in the capture, as in Packet.place; NEVER if it is not compared."""
+        """The position of the payload in the capture, as in Packet.place; NEVER if the payload will not be compared."""
 
 
 @mypyc_attr(acyclic=True)
 class Flight:
-    """The first copies of a side's newest bytes, in the order of the stream."""
+    """The segments with the first copies of a side's newest bytes, in stream order."""
 
     def __init__(self, side: Side) -> None:
         self.side: Side | None = side
-        """None once its connection is over."""
-        self.segments: list[Sent] = []
-        """Those that continued the stream."""
+        """The side that sent the segments; None after its connection has ended."""
+        self.segments: list[FirstCopy] = []
+        """The segments that continued the stream when they were captured."""
         self.unacknowledged: i64 = 0
-        """Index of the first of them that is not acknowledged."""
-        self.late: list[Sent] | None = None
-        """Those that came late, into a gap."""
+        """The index in `segments` of the first unacknowledged segment."""
+        self.late: list[FirstCopy] | None = None
+        """The segments that filled gaps."""
 
     def clear(self) -> None:
-        """Forget all copies: the connection is over."""
+        """Drop all copies when the connection has ended."""
         self.segments.clear()
         self.late = None
         self.side = None
@@ -160,51 +165,51 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Path:
-    """What changed in the IP headers of a side, or rested on its connection; see origins.py."""
+    """Changes in the IP headers of a side, and idle times of its connection; see origins.py."""
 
     def __init__(self, ttl: i64) -> None:
         self.lowest_ttl: i64 = ttl
         self.highest_ttl: i64 = ttl
         self.has_zero_id: bool = False
-        """The identification was 0 after it had been another."""
+        """True if the IP identification was 0 after it had been nonzero."""
         self.packets: i64 = 0
-        """Packets of the side before its identification last jumped."""
+        """The number of packets of this side before its IP identification last jumped."""
         self.rest_end: i64 = NEVER
-        """When it sent the first packet after the last rest of the connection."""
+        """The time at which this side sent the first packet after the connection's last idle time."""
         self.rest: i64 = 0
-        """How long nobody had sent anything before that."""
+        """The time in ns for which the connection was idle before `rest_end`."""
 
 
 @mypyc_attr(acyclic=True)
 class Signs:
-    """What speaks against a FIN or an RST being sent by the host whose address it carries; see origins.py."""
+    """Evidence that a FIN or RST was not sent by the host in its source address; see origins.py."""
 
     def __init__(self) -> None:
         self.found: i64 = 0
-        """As origins.NAMES, but for the time to live, which is compared with later packets, too."""
+        """The evidence as bits, in the order of origins.NAMES. The time to live is also compared with later packets."""
         self.peer_id: i64 = 0
-        """IP identification of the peer's last packet before it."""
+        """The IP identification of the peer's last packet before the FIN or RST."""
         self.last_id: i64 = 0
-        """The same of its own side."""
+        """The IP identification of the last packet of the same side before the FIN or RST."""
         self.trigger_time: i64 = NEVER
-        """When that passed the capture point which it came too early for."""
+        """The capture time of the packet that triggered the FIN or RST, if the reaction came too early for the host."""
         self.rtt: i64 = NEVER
-        """Smallest round trip between the capture point and its host by then."""
+        """The smallest round trip in ns between the capture point and the host when the FIN or RST was captured."""
         self.ahead: i64 = 0
-        """Bytes between the next byte expected and its sequence number."""
+        """The number of bytes by which the sequence number of the FIN or RST exceeds the expected one."""
         self.later_frame: i64 = NEVER
-        """The first packet with which its side goes on."""
+        """The frame number of the first packet with which the side continues after the FIN or RST."""
         self.later_time: i64 = NEVER
         self.is_written: bool = False
 
 
 @mypyc_attr(acyclic=True)
 class Close:
-    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), where it is in the stream, its
-    time to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender.
+    """The first FIN and the first RST of a side.
 
-    `rest_frame` and `rest_time`: the newest payload of either side before the first of the two, if it had arrived and more could
-    have followed; `rest_is_own`: it is of this side.
+    Each has frame, time, acknowledged offset (`*_ack`), stream offset, time to live and IP identification (`*_ip`, as in
+    Side.ip), and evidence against its sender. `rest_frame` and `rest_time`: the newest payload of either side before the earlier
+    of the two, if that payload had arrived and the connection was idle afterwards; `rest_is_own`: this side sent it.
     """
 
     def __init__(self) -> None:
@@ -221,7 +226,7 @@ class Close:
         self.rst_ip: i64 = NEVER
         self.rst_signs: Signs | None = None
         self.reached: i64 = NEVER
-        """Side.reached before the RST."""
+        """The value of Side.reached before the RST."""
         self.rest_frame: i64 = NEVER
         self.rest_time: i64 = NEVER
         self.rest_is_own: bool = False
@@ -229,41 +234,47 @@ class Close:
 
 @mypyc_attr(acyclic=True)
 class Run:
-    """Small segments in a row, without a pause and without an answer."""
+    """A run of consecutive small segments without a pause or a reply."""
 
     def __init__(self) -> None:
         self.last_frame: i64 = NEVER
         self.segments: i64 = 0
         self.bytes: i64 = 0
         self.flushes: i64 = 0
-        """Those that came so late after the one before that this was flushed on purpose."""
+        """The number of segments that followed so late that the application must have flushed the previous one on purpose."""
         self.frame: i64 = NEVER
-        """The first of them."""
+        """The frame number of the first segment of the run."""
         self.time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
 class Claim:
-    """A small segment was sent at `time` after unacknowledged small data that ended at `end`. So Nagle is off, unless the ACK of
-    that data was captured late."""
+    """A small segment that was sent at `time` after unacknowledged small data up to offset `end`.
 
-    def __init__(self, time: i64, end: i64) -> None:
+    Such a segment proves that Nagle's algorithm is off, unless the ACK of that data was only captured late. `next_end`: the end
+    of the segment.
+    """
+
+    def __init__(self, time: i64, end: i64, next_end: i64) -> None:
         self.time: i64 = time
         self.end: i64 = end
+        self.next_end: i64 = next_end
 
 
 @mypyc_attr(acyclic=True)
 class Nagle:
-    """What proves that a side does not use Nagle's algorithm, and a segment that its tail loss probe may have carried."""
+    """Evidence that a side does not use Nagle's algorithm, and a segment that may be a tail loss probe of this side."""
 
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
         self.claim_time: i64 = NEVER
-        """When the first claim that is not settled was made, as Claim.time."""
+        """`time` of the first open claim."""
         self.claim_end: i64 = NEVER
-        """As Claim.end."""
+        """`end` of the first open claim."""
+        self.claim_next_end: i64 = NEVER
+        """`next_end` of the first open claim."""
         self.later_claims: list[Claim] | None = None
-        """The others; both their times and their ends rise."""
+        """The other open claims, in the order of their times and ends."""
         self.probe_frame: i64 = NEVER
         self.probe_data_end: i64 = NEVER
         self.probe_end: i64 = NEVER
@@ -271,36 +282,36 @@ class Nagle:
 
 @mypyc_attr(acyclic=True)
 class HeldRelease:
-    """A row of `releases` that is not written before it is known whether its program writes on a clock of its own (pace.py)."""
+    """A row of `releases` that is kept until it is known whether its program writes at regular times (pace.py)."""
 
     def __init__(self, cells: bytes, start: i64, gap: i64, due: i64) -> None:
         self.cells: bytes = cells
         self.start: i64 = start
-        """When the data before the segment was sent."""
+        """The time of the data before the released segment."""
         self.gap: i64 = gap
-        """Time from then to the segment."""
+        """The time in ns between `start` and the released segment."""
         self.due: i64 = due
-        """The watermark at which it is decided by what is known."""
+        """The watermark at which the row is decided with the facts known by then."""
         self.alike: i64 = 0
-        """Gaps as long, before and after."""
+        """The number of equally long gaps before and after the segment."""
         self.alike_before: i64 = 0
         self.later: i64 = 0
-        """Gaps after it."""
+        """The number of gaps after the segment."""
         self.is_message: bool = False
-        """Of an HTTP message that is no event stream: what comes after its end, or after the capture, is no gap of it."""
+        """True if the segment is part of an HTTP message other than an event stream; a gap ends with its message."""
         self.is_sure: bool = True
-        """Nothing of its side was lost that may show its pace."""
+        """True if all packets of this side that may show a regular interval were captured."""
         self.is_over: bool = False
-        """It was written, or dropped."""
+        """True if the row was written or dropped."""
 
 
 @mypyc_attr(acyclic=True)
 class Watch:
-    """Looks for an answer on another connection of two hosts, after a delayed ACK of one of them."""
+    """A watch for a response on another connection of the same two hosts, after one of them delayed an ACK."""
 
     def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
         self.addresses: i64 = addresses
-        """As in Packet, like the next two; of the ACK."""
+        """Packet.addresses of the ACK. `ports` and `is_turned` are also those of the ACK."""
         self.ports: i64 = ports
         self.is_turned: bool = is_turned
         self.until: i64 = until
@@ -309,28 +320,30 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The gaps before segments that nothing held back, the newest ones, and what waits for more of them."""
+    """The newest gaps before segments that were not held back, and rows that wait for more gaps."""
 
     def __init__(self) -> None:
         self.gaps: list[int] = []
         self.next: i64 = 0
-        """Index of the oldest gap, once there are so many that it is replaced."""
+        """The index of the oldest gap, which the next gap replaces once the list is full."""
         self.count: i64 = 0
-        """All these gaps, and those of `released`."""
+        """The number of gaps before segments that were not held back, including `released`."""
         self.released: i64 = 0
-        """Small segments that left as a prompt ACK of the one before came."""
+        """The number of small segments that were sent when a prompt ACK of the previous segment arrived."""
+        self.release_time: i64 = 0
+        """The sum of the times in ns from these ACKs' arrival to their segments."""
         self.is_torn: bool = False
-        """A gap opened in what this side sent: segments that show its pace may be lost."""
+        """True if bytes of this side's stream are missing, so segments that show a regular interval may be lost."""
         self.chances: i64 = 0
-        """Segments that left as a delayed ACK came, while it was not known whether the side uses Nagle's algorithm."""
+        """The number of segments sent at a delayed ACK while it was unknown whether this side uses Nagle's algorithm."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
-        """After the newest delayed ACK of this side's data."""
+        """The watch that began with the newest delayed ACK of this side's data."""
 
 
 @mypyc_attr(acyclic=True)
 class Stall:
-    """A time without forward progress that retransmissions of a side may end."""
+    """A time without progress that retransmissions of a side may end."""
 
     def __init__(self) -> None:
         self.progress_frame: i64 = NEVER
@@ -344,14 +357,14 @@ class Stall:
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0
         self.original_stamp: i64 = NEVER
-        """TSval of the first copy of what was waited for."""
+        """The TSval of the first copy of the missing segment."""
         self.first_stamp: i64 = NEVER
-        """TSval of the first retransmission of it."""
+        """The TSval of the first retransmission of the missing segment."""
 
 
 @mypyc_attr(acyclic=True)
 class ClosedWindow:
-    """A window that its receiver closed."""
+    """A receive window that its receiver closed."""
 
     def __init__(self) -> None:
         self.is_closed: bool = False
@@ -362,61 +375,61 @@ class ClosedWindow:
         self.probe_frame: i64 = NEVER
         self.probe_time: i64 = NEVER
         self.opened_frame: i64 = NEVER
-        """The packet that opened it; NEVER while it is closed, and once the sender has gone on."""
+        """The frame number of the packet that opened the window; NEVER while closed, or after the sender has continued."""
         self.opened_time: i64 = NEVER
         self.announced_frame: i64 = NEVER
-        """Its newest announcement while it was closed."""
+        """The frame number of the newest announcement of the closed window."""
         self.announced_time: i64 = NEVER
         self.timers: i64 = 0
-        """Segments that filled what was left of it, late; and those that did so at once."""
+        """The number of late segments that filled the remaining window. `prompt` counts the prompt ones."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
-        """It was announced while data was outstanding, and acknowledged none of it."""
+        """True if the window was closed while data was unacknowledged, and the announcement acknowledged none of it."""
         self.copies: i64 = 0
-        """Segments of that data that were sent again while it was closed."""
+        """The number of refused segments that were retransmitted while the window was closed."""
         self.copy_frame: i64 = NEVER
-        """The first of them."""
+        """The frame number of the first such retransmission."""
         self.copy_time: i64 = NEVER
         self.resumed_frame: i64 = NEVER
-        """The first segment of it that was sent again with room."""
+        """The frame number of the first refused segment that was retransmitted after the window had opened."""
         self.resumed_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
 class WindowStall:
-    """Times in a row in which a window held its sender up, of one sort (window_stalls.SORTS)."""
+    """Consecutive delays of a sender by its peer's window, all of one kind (window_stalls.SORTS)."""
 
     def __init__(self, sort: i64) -> None:
         self.sort: i64 = sort
         self.count: i64 = 0
         self.start_frame: i64 = NEVER
-        """The announcement with which the first of them begins."""
+        """The frame number of the announcement with which the first delay begins."""
         self.start_time: i64 = NEVER
         self.window: i64 = 0
-        """The largest window in that time: 0, or less than one MSS."""
+        """The largest window in bytes during the first delay: 0, or less than one MSS."""
         self.waited: i64 = 0
-        """Their sum."""
+        """The sum of the delays in ns."""
         self.shut: i64 = 0
-        """What of it the window was closed."""
+        """The part of the sum, in ns, during which the window was 0."""
         self.copies: i64 = 0
         self.copy_frame: i64 = NEVER
-        """The first segment that was sent again while the window was closed."""
+        """The frame number of the first segment that was retransmitted while the window was closed."""
         self.copy_time: i64 = NEVER
         self.opened_frame: i64 = NEVER
-        """What opened the window in the first of them; NEVER if nothing did."""
+        """The frame number of the packet that opened the window in the first delay; NEVER if none did."""
         self.opened_time: i64 = NEVER
         self.sent_frame: i64 = NEVER
-        """The segment that was sent when the first of them was over."""
+        """The frame number of the segment that was sent at the end of the first delay."""
         self.sent_time: i64 = NEVER
         self.sent_bytes: i64 = 0
         self.end_frame: i64 = NEVER
-        """The end of the last of them."""
+        """The frame number of the packet that ended the last delay."""
         self.end_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
 class DataError:
-    """An ICMP error that quotes data of a side: its place in the stream, and as core.icmp.Message."""
+    """An ICMP error that quotes data of a side: the stream offset of that data, and the fields of core.icmp.Message."""
 
     def __init__(self, frame: i64, time: i64, offset: i64) -> None:
         self.frame: i64 = frame
@@ -432,18 +445,20 @@ class DataError:
 
 @mypyc_attr(acyclic=True)
 class Repetition:
-    """The lowest data of a side that is not acknowledged, or a FIN, which it sends again and again; or data that was
-    acknowledged and comes again all the same. `peer_*`: packets of the peer since the first copy."""
+    """Data or a FIN that a side sends repeatedly: the lowest unacknowledged bytes, or bytes that were already acknowledged.
+
+    `peer_*`: packets of the peer since the first copy.
+    """
 
     def __init__(self, start: i64, was_acknowledged: bool) -> None:
         self.start: i64 = start
-        """Offset of its first byte, or of the FIN."""
+        """The offset of the first repeated byte, or of the FIN."""
         self.was_acknowledged: bool = was_acknowledged
-        """An ACK that covers it had passed before it came again."""
+        """True if an ACK of the data was captured before the second copy."""
         self.is_fin: bool = False
-        """A FIN without data."""
+        """True if a FIN without data is repeated."""
         self.copies: i64 = 1
-        """With the first."""
+        """The number of copies, including the first."""
         self.length: i64 = 0
         self.mss: i64 = 0
         self.first_frame: i64 = NEVER
@@ -453,29 +468,36 @@ class Repetition:
         self.last_frame: i64 = NEVER
         self.last_time: i64 = NEVER
         self.heard_frame: i64 = NEVER
-        """The newest packet of the peer before the second copy."""
+        """The frame number of the peer's newest packet before the second copy."""
         self.heard_time: i64 = NEVER
         self.peer_frame: i64 = NEVER
-        """Its newest packet."""
+        """The frame number of the peer's newest packet."""
         self.peer_time: i64 = NEVER
+        self.copies_before_ack: i64 = 0
+        """The copies when the peer first sent an ACK without data; 0 if it has not."""
         self.rest: i64 = 0
-        """Time without payload before the first copy, or before the message that it answers."""
+        """The time in ns without payload before the first copy, or before the message to which it responds."""
         self.unseen_bytes: i64 = 0
-        """Bytes of the peer that the capture lacked at the second copy."""
+        """The number of the peer's bytes that were not captured before the second copy."""
         self.own_acknowledged: i64 = NEVER
-        """What the side itself had acknowledged then."""
+        """The offset of the peer's data up to which this side had sent ACKs when it sent the second copy."""
         self.exchange: i64 = -1
         self.is_http: bool = False
         self.is_continued: bool = False
-        """An earlier part of its message was acknowledged, or the peer was sending one."""
+        """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
         self.is_owed: bool = False
-        """A FIN: the peer still had to send the rest of a message."""
+        """True if a FIN was repeated although the peer still had to send the rest of a message."""
+        self.is_told: bool = False
+        """True if a row of missing data was already written; another row withdraws the first if the data arrives after all."""
 
 
 @mypyc_attr(acyclic=True)
 class Waits:
-    """What few sides need: evidence about Nagle, a run of small segments, a stall, data that is sent again and again, and windows
-    that this side closed."""
+    """State that only a few sides need.
+
+    It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
+    closed.
+    """
 
     def __init__(self) -> None:
         self.nagle: Nagle | None = None
@@ -483,25 +505,30 @@ class Waits:
         self.run: Run | None = None
         self.stall: Stall | None = None
         self.repetition: Repetition | None = None
+        self.missing: Repetition | None = None
+        """Data of this side that was not captured, although other packets of this side show that it was sent.
+
+        It has no copies.
+        """
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """Duplicate ACKs of this side since its ACK last advanced."""
         self.sack_frame: i64 = NEVER
-        """The newest packet of this side that reported by SACK what it holds after a gap."""
+        """The frame number of this side's newest packet whose SACK option reports data after a gap."""
         self.sack_time: i64 = NEVER
         self.sack_start: i64 = NEVER
-        """The first block of it: the newest data that it reports."""
+        """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
         self.sack_end: i64 = NEVER
         self.zero_window: ClosedWindow | None = None
-        """A window of 0 that this side announced."""
+        """The zero window that this side announced; None if the window is not 0."""
         self.short_window: ClosedWindow | None = None
-        """A window of less than one MSS that it announced."""
+        """The window of less than one MSS that this side announced; None if the window is larger."""
         self.window_stall: WindowStall | None = None
-        """How its windows held the peer up lately."""
+        """The recent delays of the peer by the windows of this side."""
         self.refused_end: i64 = NEVER
-        """Offset of the peer's stream up to which data came that had no room in a window of 0."""
+        """The peer's stream offset up to which data arrived while this side announced a window of 0."""
         self.resumed_end: i64 = NEVER
-        """Offset up to which that was sent again with room."""
+        """The peer's stream offset up to which refused data was retransmitted after the window had opened."""
 
 
 @mypyc_attr(acyclic=True)
@@ -509,7 +536,7 @@ class Side:
     """One direction of a connection."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
-        # what its row is made of and what is freed with it is close together: then the connection is in no cache any more
+        # fields that are used for the row and freed together lie close together: by then the connection is in no cache
         self.syn: Syn | None = None
         self.gaps: list[Gap] | None = None
         self.flight: Flight | None = None
@@ -520,49 +547,50 @@ class Side:
         self.packets: i64 = 0
         self.bytes: i64 = 0
         self.unseen_bytes: i64 = 0
-        """Bytes that the peer acknowledged and the capture lacks."""
+        """The number of bytes that the peer acknowledged but that were not captured."""
         self.rtt: i64 = NEVER
         self.acknowledged: i64 = NEVER
-        """Highest offset of the peer's stream that this side acknowledged."""
+        """The highest offset of the peer's stream that this side has acknowledged."""
         self.ip: i64 = NEVER
-        """IP identification + 1 and time to live (from bit 17 on) of its newest packet without FIN and RST."""
+        """The IP identification + 1, and the time to live (from bit 17 on), of this side's newest packet without FIN and RST."""
         self.highest: i64 = NEVER
-        """Stream offset after the highest byte seen, or known by an ACK of the peer."""
+        """The stream offset after the highest byte that was captured or that the peer acknowledged."""
         self.reached: i64 = NEVER
-        """The same of its own packets alone."""
+        """The stream offset after the highest byte in the captured packets of this side."""
         self.base: i64 = NO_BASE
-        """The sequence number before its first byte: that of its SYN."""
+        """The sequence number before the first byte of this side: that of the SYN."""
         self.sequence: i64 = 0
-        """Offset of its newest sequence number."""
+        """The stream offset of the newest sequence number."""
         self.sequence_jump: i64 = NEVER
-        """Offset of a sequence number far from that, which counts once the next packet agrees."""
+        """The stream offset of a sequence number far from `sequence`; it is used only if the next packet confirms it."""
         self.acknowledgment: i64 = 0
-        """Offset of its newest acknowledgment number."""
+        """Stream offset of the newest acknowledgment number."""
         self.acknowledgment_jump: i64 = NEVER
-        """As `sequence_jump`."""
+        """The stream offset of an acknowledgment number far from `acknowledgment`; it counts only if the next packet confirms it.
+        """
         self.mss: i64 = mss
-        """Longest segment that both SYNs allow, or Ethernet; the time-stamp option still comes off."""
+        """The size in bytes of the longest segment that both SYNs allow, or that of Ethernet; includes the timestamps option."""
         self.window_edge: i64 = NEVER
-        """Offset of the peer's stream after the window that this side announced last."""
+        """The offset of the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
-        """Window field of that announcement."""
+        """The window field of the newest announcement."""
         self.letters: i64 = 0
-        """Letters of the history that this side has, as bits."""
+        """The letters of the history that occurred in this direction, as bits."""
         self.last_frame: i64 = NEVER
         self.payload_frame: i64 = NEVER
-        """Its newest packet with payload."""
+        """The frame number of this side's newest packet with payload."""
         self.retransmission_frame: i64 = NEVER
-        """Its newest retransmission."""
+        """The frame number of this side's newest retransmission."""
         self.short_window_frame: i64 = NEVER
-        """Its newest packet that announced no room for a full segment."""
+        """The frame number of this side's newest packet that announced less room than a full segment."""
         self.recent_packet: i64 = -1
-        """Number of its newest packet among those that copies.py remembers, in which second copies are looked for."""
+        """The number in copies.py of this side's newest packet, at which the search for duplicate copies begins."""
         self.recent_reached: i64 = 0
-        """Highest sequence number of these packets: what is not beyond it may be a second copy."""
+        """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
         self.recent_claimed: i64 = -1
-        """The same of their acknowledgment numbers; -1 if they acknowledged nothing."""
+        """The highest acknowledgment number of the packets kept by copies.py; -1 if they acknowledged nothing."""
         self.rtt_is_guess: bool = False
-        """Several SYNs were sent, and the newest was taken for the answered one."""
+        """True if the round trip assumes that the newest of several SYNs was answered."""
 
 
 def waits_of(own: Side) -> Waits:
@@ -575,7 +603,7 @@ def waits_of(own: Side) -> Waits:
 
 @mypyc_attr(acyclic=True)
 class RepeatedSyn:
-    """SYNs of the client after its first."""
+    """SYNs of the client after its first one."""
 
     def __init__(self) -> None:
         self.second_frame: i64 = NEVER
@@ -585,14 +613,14 @@ class RepeatedSyn:
         self.last_time: i64 = NEVER
         self.last_has_extras: bool = False
         self.data_rtt_first: i64 = NEVER
-        """Round trip to the first side that data shows, without the handshake."""
+        """The round trip in ns to the first side, measured from data without the handshake."""
         self.data_rtt_second: i64 = NEVER
-        """The same to the second side."""
+        """The round trip in ns to the second side, measured from data without the handshake."""
 
 
 @mypyc_attr(acyclic=True)
 class SynError:
-    """The first ICMP error that quotes the client's SYN: its type and code, and the address of its sender in two halves."""
+    """The first ICMP error that quotes the client's SYN: its type, its code, and its sender's address in two halves."""
 
     def __init__(self, frame: i64, time: i64, type: i64, code: i64, high: i64, low: i64) -> None:
         self.frame: i64 = frame
@@ -605,72 +633,72 @@ class SynError:
 
 @mypyc_attr(acyclic=True)
 class Handshake:
-    """The client's SYN, and what came of it. It has extras if it asks for ECN or carries data."""
+    """The client's SYN and the replies to it. A SYN has extras if it requests ECN or carries data."""
 
     def __init__(self) -> None:
         self.syn_frame: i64 = NEVER
         self.syn_time: i64 = NEVER
         self.syns: i64 = 0
-        """SYNs until the client acknowledged an answer."""
+        """The number of SYNs until the client acknowledged a SYN-ACK."""
         self.has_extras: bool = False
         self.syn_ack_frame: i64 = NEVER
-        """The first SYN-ACK of either side."""
+        """The frame number of the first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
         self.first_answer_frame: i64 = NEVER
-        """The first SYN-ACK before the client acknowledged anything."""
+        """The frame number of the first SYN-ACK before the client acknowledged anything."""
         self.first_answer_time: i64 = NEVER
         self.newest_answer_frame: i64 = NEVER
-        """The newest such SYN-ACK."""
+        """The frame number of the newest SYN-ACK before the client acknowledged anything."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
-        """The newest SYN before that SYN-ACK."""
+        """The frame number of the newest SYN before that SYN-ACK."""
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
         self.refused_frame: i64 = NEVER
-        """The first RST that refuses the SYN."""
+        """The frame number of the first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER
         self.error: SynError | None = None
 
 
 @mypyc_attr(acyclic=True)
 class Former:
-    """Where the connection was that had the ports before: the next sequence number of each side, modulo 2**32."""
+    """The previous connection on the same ports: the next sequence number of each side, modulo 2**32."""
 
     def __init__(self, first: i64, second: i64, is_turned: bool) -> None:
         self.first: i64 = first
         self.second: i64 = second
         self.is_turned: bool = is_turned
-        """As Connection.is_turned: what `first` is."""
+        """Connection.is_turned of the previous connection, which determines the direction of its `first` side."""
 
 
 @mypyc_attr(acyclic=True)
 class Oddities:
-    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ, ports used again."""
+    """Abnormal observations: ACKs of bytes that were not captured, super-segments, different copies, reused ports."""
 
     def __init__(self) -> None:
         self.unseen_places: i64 = 0
         self.unseen_frame: i64 = NEVER
         self.unseen_time: i64 = NEVER
         self.super_segments: i64 = 0
-        """Segments longer than their receiver takes."""
+        """The number of segments longer than their receiver accepts."""
         self.super_frame: i64 = NEVER
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """Packets with other bytes than were sent before."""
+        """The number of packets with other bytes than were sent before."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
         self.former: Former | None = None
-        """The connection that had the ports before, if its packets may come late."""
+        """The previous connection on these ports, if late packets of it may arrive."""
         self.reuse_frame: i64 = NEVER
-        """The first packet of a connection on ports that are used again, if that is no SYN."""
+        """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
 class SecondCopies:
-    """Packets of a connection that were captured twice: how many, and the first of them."""
+    """Packets of a connection that were captured twice: their number, and the first of them."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -678,66 +706,69 @@ class SecondCopies:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.first_frame: i64 = NEVER
-        """The frame of its first copy."""
+        """The frame number of the first copy of the first such packet."""
         self.difference: i64 = 0
-        """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
+        """The difference between the copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER
-        """The first second copy with another time to live than its first copy."""
+        """The frame number of the first duplicate copy whose time to live differs from that of its first copy."""
 
 
 @mypyc_attr(acyclic=True)
 class Connection:
-    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its HTTP."""
+    """A TCP connection; `first` is the side that sent its first packet.
+
+    Core.end breaks the reference cycle with its HTTP state.
+    """
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.addresses: i64 = 0
-        """As in Packet."""
+        """A hash of both addresses, as in Packet."""
         self.ports: i64 = 0
         self.next: Connection | None = None
-        """The next one in its chain of Flows, which keeps it while `is_followed`."""
+        """The next connection in the same chain of Flows, which keeps this one while `is_followed`."""
         self.is_turned: bool = False
         self.is_followed: bool = True
         self.closed: bool = False
-        """Both FINs or an RST were seen."""
+        """True if both FINs, or an RST, were captured."""
         self.has_both_syns: bool = False
         self.id: i64 = number
         self.key: bytes = key
-        """packet.key_of its first packet."""
+        """The addresses and ports of the first packet (packet.key_of)."""
         self.queued_frame: i64 = NEVER
-        """Its last packet when Flows noted that it is closed."""
+        """The frame number of the last packet when Flows queued the connection as closed."""
         self.queued_clock: i64 = NEVER
         self.first: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.second: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.client: i64 = -1
-        """Direction of the client, 0 or 1; -1 while nothing tells."""
+        """The direction of the client, 0 or 1; -1 while unknown."""
         self.client_certainty: i64 = 0
-        """3: its SYN, 2: the peer's SYN-ACK, 1: what it sends, 0: unknown."""
+        """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
         self.handshake: Handshake | None = None
         self.timestamps: i64 = -1
-        """1 if both SYNs carried the time-stamp option, 0 if not, -1 while unknown."""
+        """True if timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
-        """The first packet of the second side."""
+        """The frame number of the first packet of the second side."""
         self.last_frame: i64 = NEVER
         self.last_clock: i64 = NEVER
-        """The watermark at its last packet."""
+        """The watermark (ns) at the last packet."""
         self.start: i64 = NEVER
         self.end: i64 = NEVER
         self.progress_frame: i64 = NEVER
-        """The newest packet with new data, or an ACK that advances."""
+        """The frame number of the newest packet with new data or an advancing ACK."""
         self.progress_time: i64 = NEVER
         self.last_packet: i64 = NEVER
-        """Direction and identification of the newest packet."""
+        """The direction and IP identification of the newest packet."""
         self.last_options: i64 = 0
         self.history: i64 = 0
-        """Letters in the order in which they first occurred, 5 bits each; see history.py."""
+        """The history letters in the order of their first occurrence, 5 bits each; see history.py."""
         self.more_history: i64 = 0
         self.oddities: Oddities | None = None
         self.copies: SecondCopies | None = None
         self.http: object | None = None
 
     def strip(self) -> None:
-        """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""
+        """Drop what only further packets need. Tables, alarms and queues may still refer to an ended connection."""
         if self.first.flight is not None:
             self.first.flight.clear()
         if self.second.flight is not None:
@@ -749,4 +780,4 @@ class Connection:
 
 
 GONE: Final = Side()
-"""Both sides of a connection that is over."""
+"""Replaces both sides of an ended connection."""

@@ -1,4 +1,4 @@
-"""The row of a connection in tables.CONNECTIONS, as far as TCP knows it."""
+"""Write the row of a connection in tables.CONNECTIONS, except its HTTP columns."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ ENDS: Final = (
     "address_bytes",
     *("client_high", "client_low", "client_port", "server_high", "server_low", "server_port"),
 )
-"""Cells of a row of `connections` for addresses and ports; the upper half of a short address is 0."""
+"""The column names of addresses and ports in `connections`; the upper half of an IPv4 address is 0."""
 
 CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time", "hello")
-"""The last cells of a row of `connections`: what the connection carried."""
+"""The names of the last columns of `connections`, which describe the content of a connection."""
 
 NUMBERS: Final = (
     *("connection", "client_direction", "packets", "client_packets", "server_packets", "client_bytes", "server_bytes"),
     *("first_frame", "last_frame", "start", "end", "handshake", "rtt_client", "rtt_server"),
     *("client_unseen_bytes", "server_unseen_bytes", "client_unacknowledged", "server_unacknowledged"),
-    *("one_sided", "connected", "closed_by", "close", "history", "more_history"),
+    *("one_sided", "connected", "closed_by", "close", "server_rst_offset", "server_rst_ack", "history", "more_history"),
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_extras"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
     *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time", "data_rtt"),
@@ -44,26 +44,32 @@ NUMBERS: Final = (
     *ENDS,
     *CONTENT,
 )
-"""Cells of a row of `connections`. `closed_by` is a place in closes.CLOSED_BY, `close` one in closes.CLOSES; `history` and
-`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in protocols.py;
-`hello` is a place in ConnectionRows.hellos, or -1."""
+"""The column names of `connections` that have numbers.
+
+`closed_by` is an index into closes.CLOSED_BY, `close` one into closes.CLOSES. `history` and `more_history` contain letters as
+encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` is an index into
+ConnectionRows.hellos, or -1.
+"""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
-"""Cells of what a connection carried, from `protocol` on, that carried nothing."""
+"""The cells from `protocol` on for a connection without content."""
 
 
 class ConnectionRows:
-    """The table `connections`. `hellos`: what TLS hellos say."""
+    """Writes the table `connections`. `hellos` contains the parsed TLS hellos."""
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
         self.hellos: list[Told] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
-        """Write the row of a connection. `speaker` is the direction of the HTTP client, or -1; it counts if no SYN tells."""
+        """Write the row of a connection.
+
+        `speaker` is the direction of the HTTP client, or -1; it is used if no SYN was captured.
+        """
         direction = client_direction(connection, speaker)
         client, server = connection.first, connection.second
         if direction == 1:
@@ -92,6 +98,8 @@ class ConnectionRows:
         closed_by, way = who_closed(client.close, server.close)
         write_i64_le(out, closed_by)
         write_i64_le(out, way)
+        write_i64_le(out, i64(NEVER) if server.close is None else server.close.rst_offset)
+        write_i64_le(out, i64(NEVER) if server.close is None else server.close.rst_ack)
         write_i64_le(out, connection.history)
         write_i64_le(out, connection.more_history)
         write_handshake(out, NO_HANDSHAKE if connection.handshake is None else connection.handshake)
@@ -108,7 +116,7 @@ class ConnectionRows:
         self.write_content(content)
 
     def write_content(self, content: HttpConnection | None) -> None:
-        """Write what a connection carried."""
+        """Write the cells that describe the content of a connection."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
@@ -127,7 +135,7 @@ class ConnectionRows:
 
 
 def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
-    """Write the addresses and ports of both ends, the client, which sends in this direction, first."""
+    """Write the addresses and ports of both ends. The client, which sends in `direction`, comes first."""
     size = i64(len(key) - 4) // 2
     write_i64_le(out, size)
     write_end(out, key, size, direction)
@@ -135,7 +143,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write the address, of this size, and the port of one end."""
+    """Write the address (`size` bytes) and the port of one end."""
     at = end * size
     if size == 4:
         write_i64_le(out, 0)
@@ -147,7 +155,7 @@ def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:
-    """Return the direction of the client: by SYN or SYN-ACK, by what it sends, by the higher port, by the first packet."""
+    """Return the direction of the client: by SYN or SYN-ACK, by what it sends, by the higher port, or by the first packet."""
     if connection.client_certainty > 0:
         return connection.client
     if speaker >= 0:
@@ -161,12 +169,12 @@ def port_of(key: bytes, is_source: bool) -> i64:
 
 
 def is_server_second(connection: Connection) -> i64:
-    """Return the direction of the server by the lower port."""
+    """Return the direction of the server, which is assumed to have the lower port."""
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
-    """Return a hash of the address and port of one end, the same on all its connections and in all processes."""
+    """Return a hash of the address and port of one end; equal for all its connections and in all processes."""
     size: i64 = (len(key) - 4) // 2
     at: i64 = 0 if is_source else size
     port = u16(key, 2 * size if is_source else 2 * size + 2)
@@ -174,7 +182,7 @@ def hash_endpoint(key: bytes, is_source: bool) -> i64:
         return u32(key, at) << 16 | port
     mixed = port
     for _ in range(4):
-        # the low bits of a product are the same when it has overflowed
+        # after an overflow, the low bits of a product would be equal
         mixed = (mixed ^ u32(key, at)) * MULTIPLIER & LOW_BITS
         mixed ^= mixed >> 32
         at += 4
@@ -182,14 +190,14 @@ def hash_endpoint(key: bytes, is_source: bool) -> i64:
 
 
 def sender_role(connection: Connection, segment: Segment) -> i64:
-    """Return the role of a segment's sender: 0 client, 1 server, -1 while only ports and order speak for it."""
+    """Return the role of a segment's sender: 0 client, 1 server, -1 if only ports and packet order indicate it."""
     if connection.client_certainty > 1 or (connection.client_certainty == 1 and segment.part.http):
         return 0 if connection.client == segment.direction else 1
     return -1
 
 
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
-    """Write how a connection was established."""
+    """Write the cells that describe how a connection was established."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:
@@ -225,7 +233,7 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
 
 
 def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
-    """Write what should not be in a capture."""
+    """Write the cells that count abnormal observations."""
     write_i64_le(out, oddities.unseen_places)
     write_i64_le(out, oddities.unseen_frame)
     write_i64_le(out, oddities.unseen_time)
@@ -242,7 +250,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
-    """Write how many packets were captured twice, and the first of them."""
+    """Write the number of packets that were captured twice, and the frame number of the first one."""
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
     write_i64_le(out, copies.time)
@@ -251,10 +259,10 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 
 
 def is_one_sided(connection: Connection) -> bool:
-    """Return whether packets of one side alone were seen, though they show that the other one answered.
+    """Return whether only one side was captured, although its packets show that the other side replied.
 
-    Its ACKs advance, or acknowledge the answer to its SYN; or, in the middle of a connection, it goes on with new data and never
-    repeats itself.
+    Its ACKs advance, or acknowledge the reply to its SYN. In a connection whose beginning was not captured, it sends new data
+    without ever retransmitting.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:
@@ -269,7 +277,7 @@ def is_one_sided(connection: Connection) -> bool:
 
 
 def count_unacknowledged(sender: Side, receiver: Side) -> i64:
-    """Return how many payload bytes of a side the other has not acknowledged, by its RST either; 0 if it sent no packet."""
+    """Return how many payload bytes of a side were not acknowledged by the peer or its RST; 0 if the side sent no packet."""
     if receiver.packets == 0 or sender.bytes == 0:
         return 0
     end = sender.reached
@@ -282,14 +290,14 @@ def count_unacknowledged(sender: Side, receiver: Side) -> i64:
 
 
 def cells_of_oddities() -> bytes:
-    """Return the cells of a connection without oddities."""
+    """Return the cells of a connection without abnormal observations."""
     out = BytesWriter()
     write_oddities(out, Oddities())
     return out.getvalue()
 
 
 def cells_of_copies() -> bytes:
-    """Return the cells of a connection of which no packet was captured twice."""
+    """Return the cells of a connection without duplicate copies."""
     out = BytesWriter()
     write_copies(out, SecondCopies())
     return out.getvalue()

@@ -1,13 +1,13 @@
-"""Packets that were captured twice: the second copy keeps its frame number and goes no further.
+"""Recognize packets that were captured twice. The second copy keeps its frame number and is not analyzed further.
 
-A mirror port that sees both directions of a switch, or two interfaces, record a packet twice; rules.md, `duplicate-packets`,
-says what counts as the same packet. A packet that brings anything beyond what its side sent within the last 100 ms is none:
-this is almost every packet, and only two numbers are compared for it. For the others the packets of the side are
-searched, newest first; only if one has equal numbers, both are looked at as a whole.
+A mirror port for both directions of a switch, or two interfaces, record a packet twice; the rule `duplicate-packets` defines
+which packets are equal. A packet is not a copy if it has data, or an acknowledgment, beyond those that its side sent within the
+last 100 ms. Two comparisons decide this for almost every packet. For the others the packets of the side are searched, newest
+first, and compared completely if their numbers are equal.
 
-A capture on all interfaces of a router has a packet before and behind its queue, where it may lie for seconds. Once a connection
-has shown a second copy with another time to live, those of the packets after it are looked for during 10 s. Identification and
-time stamps must be the same then: what is sent again so late has others.
+A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
+connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Identification and
+timestamps must then be equal, because a retransmission has different ones.
 """
 
 from __future__ import annotations
@@ -22,48 +22,51 @@ from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
-from wiredoctor.core.recent import IP_ID_AND_OPTIONS, Recent
+from wiredoctor.core.recent import IP_ID_AND_OPTIONS, RecentPacket
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN
 from wiredoctor.tables import SCRATCH
 
 WITHIN: Final = 100_000_000
-"""ns. Two records of one packet lie no further apart; a sender's own timeout is at least 200 ms on common systems."""
+"""The maximum time in ns between two records of one packet; common systems retransmit after at least 200 ms."""
 QUEUED: Final = 10_000_000_000
-"""ns. The same of a packet before and behind a queue: longer ones are not known."""
+"""The maximum time in ns between records of one packet before and after a queue; longer queues are not known."""
 TTL_AT: Final = 17
 ID: Final = (1 << TTL_AT) - 1
-"""Identification + 1 in Side.ip, and where the time to live begins in it."""
+"""A bit mask for Side.ip that selects identification + 1; the time to live is in the bits above it."""
 AT_ONCE: Final = 1_000_000
-"""ns. Copies that look alike in every layer must follow each other within this: a mirror port's delay, no retransmission."""
+"""The maximum time in ns between copies that are equal in every layer.
+
+Such copies come from a mirror port; equal packets further apart may be retransmissions.
+"""
 SEARCHED: Final = 1_024
-"""Packets of a side that are compared with one: 1 ms of a link with 10 Gbit/s."""
+"""The maximum number of a side's packets compared with one packet: 1 ms of a link with 10 Gbit/s."""
 UNEQUAL: Final = 16
-"""A packet with equal numbers and other options counts for so many: reading it takes as long."""
+"""The number of comparisons that a packet with equal numbers and different options counts as: reading it takes as long."""
 HALF: Final = 1 << 31
 
 
 class Copies:
-    """Finds second copies. `places` reads bytes of packets that are not in hand any more."""
+    """Finds duplicate copies. `places` reads bytes of earlier packets."""
 
     def __init__(self, places: Places) -> None:
         self.places: Places = places
-        self.ring: list[Recent] = [Recent()]
-        """The packets that are remembered: packet n is ring[n & mask] if oldest <= n < next."""
+        self.ring: list[RecentPacket] = [RecentPacket()]
+        """A ring buffer of recent packets: packet n is ring[n & mask] if oldest <= n < next."""
         self.mask: i64 = 0
         self.oldest: i64 = 0
         self.next: i64 = 0
         self.most: i64 = limits.COPIES.value
         self.within: i64 = WITHIN
-        """How long packets are remembered: QUEUED, once a connection has packets from both sides of a router."""
+        """The time in ns for which packets are kept: QUEUED after a connection had packets from both sides of a router."""
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether the packet is a second copy of one before it, note that in its connection, and remember the packet."""
+        """Return whether the packet is a duplicate copy of an earlier one. Count it if it is, and keep the packet."""
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         self.forget(packet)
         newest = side.recent_packet
         is_alone = newest < self.oldest
-        if is_alone:  # nothing of this side is remembered
+        if is_alone:  # no packet of this side is in the buffer
             side.recent_reached = end_of(packet)
             side.recent_claimed = -1
         is_new = raise_highest(side, packet) or is_alone
@@ -79,7 +82,7 @@ class Copies:
         return packet.flags & SYN != 0 and self.is_queued_syn(side.syn, side.ip, connection, packet)
 
     def forget(self, packet: Packet) -> None:
-        """Forget packets that the packet in hand can be no copy of."""
+        """Drop packets that are too old for the current packet to be a copy of them."""
         while self.oldest < self.next:
             recent = self.ring[self.oldest & self.mask]
             if packet.clock - recent.clock <= self.within and packet.frame - recent.frame <= self.most:
@@ -87,7 +90,7 @@ class Copies:
             self.oldest += 1
 
     def first_place(self) -> i64:
-        """Return the place in the capture of the first byte that may be compared; SCRATCH if there is none."""
+        """Return the position in the capture of the first byte that may be compared; SCRATCH if there is none."""
         at = self.oldest
         while at < self.next:
             recent = self.ring[at & self.mask]
@@ -96,18 +99,18 @@ class Copies:
             at += 1
         return SCRATCH
 
-    def next_recent(self) -> Recent:
-        """Return an object for the newest packet."""
+    def next_recent(self) -> RecentPacket:
+        """Return an entry of the ring buffer for the newest packet."""
         if self.next - self.oldest > self.mask:
             self.grow()
         self.next += 1
         return self.ring[(self.next - 1) & self.mask]
 
     def grow(self) -> None:
-        """Make room for twice as many packets."""
+        """Double the capacity of the ring buffer."""
         ring, mask = self.ring, 2 * self.mask + 1
         while len(ring) <= mask:
-            ring.append(Recent())
+            ring.append(RecentPacket())
         at = self.oldest
         while at < self.next:
             old, new = at & self.mask, at & mask
@@ -115,8 +118,8 @@ class Copies:
             at += 1
         self.mask = mask
 
-    def alike(self, newest: i64, wanted: Recent, packet: Packet) -> Recent | None:
-        """Return the newest packet of the side, from `newest` back, with the same numbers and options as the wanted one."""
+    def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
+        """Return the newest packet of the side, from `newest` backwards, with the same numbers and options as `wanted`."""
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:
             recent = self.ring[newest & self.mask]
@@ -135,20 +138,20 @@ class Copies:
             steps += 1
         return None
 
-    def options(self, recent: Recent, packet: Packet) -> bytes:
+    def options(self, recent: RecentPacket, packet: Packet) -> bytes:
         """Return the option bytes of an earlier packet that were captured."""
         record, at = recent.place - recent.payload(), recent.tcp() + 20
         return self.read(record + at, max(min(recent.payload(), recent.size()) - at, i64(0)), packet)
 
     def read(self, place: i64, size: i64, packet: Packet) -> bytes:
-        """Return bytes of the capture, from the block in hand if they are in it."""
+        """Return bytes of the capture, from the current block if it contains them."""
         at = place - packet.block_place
         if at >= 0 and at + size <= len(packet.block):
             return packet.block[at : at + size]
         return self.places.read(place, size)
 
-    def judge(self, first: Recent, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet with equal numbers is a second copy of the first, and note it."""
+    def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
+        """Return whether a packet is a duplicate copy of `first`, a packet with equal numbers. Count it if it is."""
         apart = packet.time - first.time
         copies = connection.copies
         if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
@@ -166,7 +169,7 @@ class Copies:
         return True
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
-        """Note a second copy of the packet with this frame number."""
+        """Count a duplicate copy; `first_frame` is the frame number of the first copy."""
         copies = connection.copies
         if copies is None:
             copies = connection.copies = SecondCopies()
@@ -180,7 +183,7 @@ class Copies:
             copies.has_data = True
 
     def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN is the newest one of its side behind a queue, and note that. `ip` is Side.ip."""
+        """Return whether a SYN is a copy of its side's newest SYN after a queue. Count it if it is. `ip` is as in Side.ip."""
         if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
             return False
         if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or stamp_of(packet) != syn.stamp:
@@ -188,8 +191,8 @@ class Copies:
         self.note(connection, packet, syn.frame, 3, True)
         return True
 
-    def difference(self, first: Recent, packet: Packet) -> i64:
-        """Return what tells the two apart, as in SecondCopies."""
+    def difference(self, first: RecentPacket, packet: Packet) -> i64:
+        """Return the difference between two copies, as in SecondCopies."""
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)
@@ -206,22 +209,24 @@ class Copies:
             return 4
         return 0
 
-    def same_payload(self, first: Recent, packet: Packet) -> bool:
-        """Return whether the payload of both is the same, as far as it was captured."""
-        size = min(first.captured(), packet.captured)
+    def same_payload(self, first: RecentPacket, packet: Packet) -> bool:
+        """Return whether the captured payloads of two packets are equal."""
+        size = min(first.captured_length(), packet.captured)
         return self.read(first.place, size, packet) == packet.block[packet.payload : packet.payload + size]
 
 
-def may_be_queued(copies: SecondCopies | None, first: Recent, packet: Packet) -> bool:
-    """Return whether the same packet may have come so late: behind a router that its connection had shown before the first of
-    the two. Both have an identification and time stamps (the same ones, as they are alike)."""
+def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
+    """Return whether a copy may arrive this late, because its connection already had copies from both sides of a router.
+
+    Both packets must have an identification, and their timestamps must be equal.
+    """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False
     return packet.ip_id > 0 and packet.has_timestamps
 
 
 def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
-    """Return whether a packet has what its side had not sent by then: nothing sent until then is its first copy."""
+    """Return whether a packet has data or an acknowledgment that its side had not sent before, so it is a first copy."""
     if packet.flags & RST:
         return False
     if is_after(end_of(packet), reached):
@@ -230,7 +235,7 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
 
 
 def raise_highest(side: Side, packet: Packet) -> bool:
-    """Note what the side has sent by this packet; return whether it had not sent that before. An RST is no progress."""
+    """Update the highest numbers that a side has sent. Return whether the packet raised them; an RST never does."""
     if packet.flags & RST:
         return False
     end, is_new = end_of(packet), False
@@ -256,12 +261,15 @@ def is_after(first: i64, second: i64) -> bool:
     return 0 < (first - second) & 0xFFFFFFFF < HALF
 
 
-def answers_another_syn(connection: Connection, first: Recent, packet: Packet) -> bool:
-    """Return whether a SYN came between two SYN-ACKs: kernels repeat theirs by a timer, and answer a repeated SYN besides."""
+def answers_another_syn(connection: Connection, first: RecentPacket, packet: Packet) -> bool:
+    """Return whether a SYN came between two SYN-ACKs.
+
+    Kernels repeat a SYN-ACK on a timer, and also in reply to a repeated SYN.
+    """
     repeated = None if connection.handshake is None else connection.handshake.repeated
     return packet.flags & ACK != 0 and repeated is not None and repeated.last_frame > first.frame
 
 
 def may_be_repeated(packet: Packet) -> bool:
-    """Return whether it is an RST without identification: a closed host sends the same one for each packet that still comes."""
+    """Return whether the packet is an RST without IP identification; a closed host sends identical ones for each later packet."""
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -1,4 +1,4 @@
-"""IP fragments become datagrams again, in memory behind the capture."""
+"""Reassemble IP fragments into datagrams, in a buffer whose positions follow those of the capture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wiredoctor import limits
 from wiredoctor.core.layers import NO_ROOM, WAITING
 from wiredoctor.core.places import Places
 from wiredoctor.core.records import Source
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:
@@ -18,23 +18,24 @@ if TYPE_CHECKING:
 
 
 class Datagrams:
-    """Datagrams that were put together, and fragments of others."""
+    """Reassembled datagrams, and the fragments of incomplete ones."""
 
     def __init__(self) -> None:
         self.scratch: bytearray = bytearray()
-        """All datagrams, each after its addresses. In the capture they are at tables.SCRATCH and after."""
+        """A buffer with each datagram after its addresses. Its positions in the capture begin at tables.SCRATCH."""
         self.fragments: FragmentStore | None = None
-        """Its module is loaded when the first fragment needs it."""
+        """The fragments of incomplete datagrams. The module is only loaded when the first fragment arrives."""
         self.tunnels: dict[int, None] = {}
-        """The last limits.TUNNELS fragmented UDP datagrams (hash of addresses and identification) with the port of a tunnel."""
-        self.met: Met = Met()
+        """The newest limits.TUNNELS fragmented UDP datagrams to the port of a tunnel, by a hash of addresses and identification.
+        """
+        self.met: LimitsReached = LimitsReached()
         self.place: i64 = 0
-        """Place in the capture of the first byte of the newest datagram."""
+        """The position in the capture of the newest datagram's first byte."""
         self.reason: i64 = 0
-        """Why there is none."""
+        """The reason why a datagram could not be reassembled."""
 
     def is_of_tunnel(self, datagram: int, is_first: bool) -> bool:
-        """Return whether a fragment of this UDP datagram is one of a tunnel. `is_first`: the port in the fragment says it."""
+        """Return whether a fragment of this UDP datagram belongs to a tunnel. `is_first`: the fragment contains the port."""
         if is_first:
             self.tunnels[datagram] = None
             if len(self.tunnels) > limits.TUNNELS.value:
@@ -42,7 +43,7 @@ class Datagrams:
         return datagram in self.tunnels
 
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
-        """Take a fragment; return its datagram after these addresses once it is whole, else None."""
+        """Add a fragment. If its datagram is complete, return the addresses followed by the datagram, otherwise None."""
         if self.fragments is None:
             from wiredoctor.protocols.ip.fragments import FragmentStore
 
@@ -62,14 +63,14 @@ class Datagrams:
 
 
 class CapturePlaces(Places):
-    """Reads bytes of a capture file, or of datagrams that were put together from fragments."""
+    """Reads bytes of a capture file, or of reassembled datagrams."""
 
     def __init__(self, source: Source, datagrams: Datagrams) -> None:
         self.source: Source = source
         self.datagrams: Datagrams = datagrams
 
     def read(self, place: i64, length: i64) -> bytes:
-        """Return these bytes; fewer if the capture does not have them any more."""
+        """Return `length` bytes at a position, or fewer if the capture no longer has them."""
         if place < SCRATCH:
             return self.source.read(place - self.source.place, length)
         return bytes(self.datagrams.scratch[place - SCRATCH : place - SCRATCH + length])

@@ -1,7 +1,7 @@
-"""Which bytes are new, which are missing, and which are sent again.
+"""Determine which bytes are new, missing or retransmitted.
 
-A gap here is about sequence numbers alone: bytes that come late fill it whenever they come. How long HTTP waits for missing
-bytes is decided in stream.py.
+A gap in this module concerns sequence numbers only: late bytes may fill it at any time. How long HTTP waits for missing bytes is
+decided in stream.py.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from wiredoctor.core.connection import Connection, Gap, Oddities, Side
 from wiredoctor.core.numbers import JUMP
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN, Piece, Segment
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 BURST: Final = 1 << 20
-"""Bytes that may pass in no time: clocks of captures are coarse."""
+"""The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""Nanoseconds in which more passes at 1.25 GB/s (10 Gbit/s) than sequence numbers can tell."""
+"""The longest time in ns for which the size of a gap is unambiguous: 1.25 GB/s (10 Gbit/s) would use every sequence number."""
 
 
-def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: Met) -> None:
-    """Set the new bytes of a segment. One that begins at the highest byte of its side is new, whatever it carries."""
+def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
+    """Set the new bytes of a segment. If the segment begins after the highest byte of its side, all its bytes are new."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0
@@ -45,27 +45,27 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
         if end > own.highest:
             own.highest = end
     elif own.reached == NEVER or (packet.flags & SYN and own.payload_frame == NEVER):
-        # another SYN of a side without data is where it begins (a challenge ACK, RFC 5961 section 4, or an earlier connection)
+        # another SYN of a side without data marks its beginning (a challenge ACK, RFC 5961 section 4, or an earlier connection)
         own.highest = max(own.highest, end)
     own.reached = max(own.reached, end)
 
 
-def open_gap(connection: Connection, own: Side, packet: Packet, segment: Segment, met: Met) -> None:
-    """Begin a gap in the sequence numbers: the bytes before this segment were not captured so far."""
+def open_gap(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
+    """Open a gap before a segment whose preceding bytes have not been captured."""
     segment.opens_gap = True
     add_gap(own, Gap(own.highest, segment.offset, False, most_since(connection, own, packet)), met)
 
 
 def most_since(connection: Connection, sender: Side, packet: Packet) -> i64:
-    """Return how many bytes a side can have sent since its newest data was captured: no more than 1.25 GB per second."""
+    """Return the maximum number of bytes that a side can have sent since its newest captured data, at 1.25 GB/s."""
     data = sender.previous
     since = connection.start if data is None or data.time == NEVER else data.time
     time = min(max(packet.time - since, 0), LONGEST_GAP)
     return max(time + time // 4, BURST)
 
 
-def add_gap(own: Side, gap: Gap, met: Met) -> None:
-    """Add a gap after all others."""
+def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
+    """Append a gap after all others of its side."""
     gaps = own.gaps
     if gaps is None:
         own.gaps = gaps = []
@@ -73,18 +73,18 @@ def add_gap(own: Side, gap: Gap, met: Met) -> None:
     forget_gaps(gaps, met)
 
 
-def forget_gaps(gaps: list[Gap], met: Met) -> None:
-    """Forget the first gaps if there are too many."""
+def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
+    """Drop the first gaps of a side if there are too many."""
     excess: i64 = len(gaps) - limits.HOLES.value
     if excess > 0:
         del gaps[:excess]
         met.add(limits.HOLES, excess)
 
 
-def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Met) -> None:
-    """End the gaps that a segment below the highest byte fills, and count its new bytes; its other bytes are sent again.
+def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: LimitsReached) -> None:
+    """Close the gaps that a segment below the highest byte fills, and count its new bytes; its other bytes are retransmitted.
 
-    This has no deadline. If HTTP has given the gap up by now (stream.py), it does not read the late bytes.
+    There is no deadline. If HTTP has already skipped the gap (stream.py), it ignores the late bytes.
     """
     pieces: list[Piece] = []
     if own.gaps is not None:
@@ -108,7 +108,7 @@ def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Met)
 
 
 def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end: i64, pieces: list[Piece]) -> None:
-    """Cut [start, end) out of the gaps, and add what of it is payload to `pieces`."""
+    """Remove the bytes [start, end) from the gaps, and add their part of the payload to `pieces`."""
     first = max(count_gaps_from(gaps, start) - 1, 0)
     last = first
     left: list[Gap] = []
@@ -131,7 +131,7 @@ def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end
 
 
 def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
-    """Return how many gaps begin at `start` or before it."""
+    """Return how many gaps begin at or before `start`."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:
@@ -144,8 +144,10 @@ def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
 
 
 def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is a retransmission: its payload, SYN or FIN was seen before, and it is not a keep-alive probe
-    (RFC 9293 section 3.8.4: 0 or 1 byte just below the highest)."""
+    """Set whether a segment is a retransmission: its payload, SYN or FIN was captured before, and it is not a keep-alive probe.
+
+    A keep-alive probe has 0 or 1 byte just below the highest sequence number (RFC 9293 section 3.8.4).
+    """
     flags, length, before = packet.flags, packet.length, segment.highest_before
     segment.keep_alive_probe = (
         length <= 1
@@ -162,10 +164,10 @@ def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> Non
     segment.retransmission = again or (flags & SYN != 0 and syn is not None and syn.repeated)
 
 
-def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: Met) -> None:
-    """Count the bytes of the peer that a packet acknowledges and the capture lacks.
+def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
+    """Count the peer's bytes that a packet acknowledges but that were not captured.
 
-    An ACK beyond the highest byte shows that the peer sent more; but no honest one is a whole window ahead.
+    An ACK beyond the highest byte shows that the peer has sent more. A valid ACK is never a complete window ahead.
     """
     segment.acked_unseen = 0
     ack = segment.ack
@@ -183,8 +185,8 @@ def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment
         note_unseen(connection, packet)
 
 
-def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
-    """Mark the gaps below an ACK. ACKs are cumulative, so the marked ones are the first ones."""
+def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached) -> None:
+    """Mark the gaps below an ACK as acknowledged. ACKs are cumulative, so the first gaps are marked first."""
     gaps = peer.gaps
     if gaps is None:
         return
@@ -218,8 +220,8 @@ def count_acknowledged(gaps: list[Gap]) -> i64:
     return low
 
 
-def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: Met) -> None:
-    """Take the bytes up to an ACK for sent and not captured."""
+def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: LimitsReached) -> None:
+    """Record that the bytes up to an ACK were sent but not captured."""
     segment.acked_unseen += min(ack - peer.highest, most)
     gaps = peer.gaps
     if gaps is not None and gaps[len(gaps) - 1].end == peer.highest and gaps[len(gaps) - 1].acknowledged:
@@ -230,7 +232,7 @@ def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: Met) -> N
 
 
 def note_unseen(connection: Connection, packet: Packet) -> None:
-    """Count an ACK of bytes that the capture lacks."""
+    """Count an ACK of bytes that were not captured."""
     oddities = connection.oddities
     if oddities is None:
         connection.oddities = oddities = Oddities()

@@ -1,4 +1,4 @@
-"""When what is open on a connection is over: some time after its close, when nothing more comes, or with the capture."""
+"""End open messages: some time after a close, when no more packets come, or at the end of the capture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core import reassembly
 from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
-from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange
+from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange, Message
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def watch_close(talk: HttpConnection, clock: i64) -> None:
-    """Set the deadline at which a FIN or RST decides what is open: a grace period later."""
+    """Set the deadline at which open messages end: a grace period after a FIN or RST."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
     talk.deadline = max(talk.deadline, clock + grace_period(talk.connection.first.rtt, talk.connection.second.rtt))
@@ -27,7 +27,7 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
 
 
 def wake(talk: HttpConnection, clock: i64) -> None:
-    """Do what the time decides before a packet comes: give up gaps, read what waits, end what was open at a close."""
+    """Process everything that is due before a packet arrives: skip gaps, read waiting bytes, end messages after a close."""
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
         pass
@@ -36,7 +36,7 @@ def wake(talk: HttpConnection, clock: i64) -> None:
 
 
 def decide_next(talk: HttpConnection, clock: i64) -> bool:
-    """Do what was due first, as of then; return False if nothing is due by now."""
+    """Process the earliest due event as of its due time; return False if nothing is due."""
     answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
@@ -53,19 +53,22 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
         reassembly.skip_gap(talk, talk.second)
     elif due != answer:
         end_at_deadline(talk, clock)
+    else:
+        server = talk.reader_of(1 - max(talk.client, 0))
+        reassembly.skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
     if talk.first.held is not None or talk.second.held is not None:
         reassembly.resume(talk)
     return True
 
 
 def answers_at(talk: HttpConnection) -> i64:
-    """Return when the response that waits for its request is read in any case; FOREVER if none waits."""
+    """Return the time at which a response is read even if its request is still missing; FOREVER if no response waits."""
     server = talk.reader_of(1 - max(talk.client, 0))
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows that the time decides, with the round trips that are known now."""
+    """Write the rows that became final by time, with the round trips known at that time."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     talk.write_final(rtt_client, rtt_server)
@@ -73,7 +76,7 @@ def write_known(talk: HttpConnection) -> None:
 
 
 def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
-    """Return why a direction ended: its FIN, or an RST of either side; -1 if it has not, or not by the deadline."""
+    """Return the reason why a direction ended: its FIN, or an RST of either side; -1 if it has not ended by the deadline."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN
@@ -84,8 +87,10 @@ def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
 
 
 def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
-    """End what was open at a close of the server; a half-close of the client leaves the response open (RFC 9112 section
-    9.6)."""
+    """End the messages that were open when the server closed.
+
+    After a half-close of the client the response stays open (RFC 9112 section 9.6).
+    """
     deadline = talk.deadline
     talk.deadline = NEVER
     server = 1 - talk.client
@@ -94,17 +99,19 @@ def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
 
 
 def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
-    """Return whether all bytes before the FIN of a direction were seen, or its receiver has them."""
+    """Return whether all bytes before a direction's FIN were captured, or were acknowledged by the receiver."""
     close = talk.side_of(direction).close
-    reached = talk.reached(direction)
+    reached = talk.reached_offset(direction)
     if close is None or close.fin_frame == NEVER or reached == NEVER or reached >= close.fin_offset:
         return True
     return talk.side_of(1 - direction).acknowledged >= close.fin_offset
 
 
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
-    """End what is open as far as it had begun by the deadline; a direction that was not closed by then stays open, unless
-    the deadline is FOREVER: then it ends by `last_reason`."""
+    """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
+
+    If the deadline is FOREVER, an open direction ends too, with `last_reason`.
+    """
     talk.clock = clock
     if is_settled(talk):
         return
@@ -122,7 +129,7 @@ def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> No
 
 
 def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadline: i64) -> None:
-    """End what is open in one direction."""
+    """End the open message of one direction."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
         reassembly.skip_tail(talk, direction)
@@ -134,24 +141,24 @@ def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadli
 
 
 def is_settled(talk: HttpConnection) -> bool:
-    """Return whether nothing is open, and nothing that was sent is missing."""
+    """Return whether no message is open and no sent bytes are missing."""
     if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 
 
 def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
-    """Return whether a direction has nothing under way, and nothing before its FIN is missing."""
+    """Return whether a direction has no open message, and no bytes before its FIN are missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
     if reader.waiting is not None or reader.held is not None:
         return False
     close = side.close
-    return reader.mode == OFF or close is None or talk.reached(reader.direction) >= close.fin_offset
+    return reader.mode == OFF or close is None or talk.reached_offset(reader.direction) >= close.fin_offset
 
 
 def forget_ended(talk: HttpConnection) -> None:
-    """Let only those exchanges wait for a response that are open."""
+    """Remove ended exchanges from those that wait for a response."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
     talk.unanswered = 0
@@ -164,7 +171,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all that waits, also the beginnings of heads."""
+    """Read all waiting bytes, including incomplete header sections."""
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
@@ -174,11 +181,13 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
 
 
 def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
-    """Write both rows of the exchanges that were over by the deadline, in their order."""
+    """Write the rows of `exchanges` and `closes` for exchanges that had ended by the deadline, in order."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     exchange = talk.oldest
     while exchange is not None and is_over_by(exchange, deadline):
+        if exchange.response is None and not exchange.response_done:
+            exchange.is_assumed = may_lack_response(talk, exchange.request)
         exchange.settle_for_interim()
         exchange.response_done = True
         if deadline == FOREVER:
@@ -197,8 +206,24 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
         exchange = talk.oldest
 
 
+def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
+    """Return whether the response to a request may have been missed by the capture.
+
+    That is the case if messages, or bytes that the client acknowledged, are missing, and the server sent something after what the
+    client had received when it sent the request.
+    """
+    if request is None:
+        return False
+    client = max(talk.client, 0)
+    reached = talk.reached_offset(1 - client)
+    # a FIN adds one to the number
+    acknowledged = talk.side_of(client).acknowledged - 1
+    is_lost = talk.reader_of(1 - client).is_lost or reached < acknowledged
+    return is_lost and max(reached, acknowledged) > request.ack
+
+
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether the request had ended by then, so that only a response can be missing."""
+    """Return whether the request had ended by the deadline, so only a response can be missing."""
     if not exchange.request_done or exchange.began > deadline:
         return False
     request = exchange.request

@@ -1,4 +1,4 @@
-"""What the segment in hand ends or proves. One object, filled anew for each packet."""
+"""The events that the current segment ends or proves. There is one object, which is reused for each packet."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from wiredoctor.core.connection import ClosedWindow, Run, Stall
 
 
 class Events:
-    """Events of a segment; None, or 0, where there is none."""
+    """The events of a segment; None or 0 for an event that did not occur."""
 
     def __init__(self) -> None:
         self.nagle_off: bool = False
-        """Nagle is proved off for its sender."""
+        """True if the sender is proved not to use Nagle's algorithm."""
         self.probe_frame: i64 = 0
-        """The tail loss probe that it answers."""
+        """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
-        """The time without progress that it ends, as the first ACK to advance after a retransmission."""
+        """The stall that the segment ends: it is the first advancing ACK after a retransmission."""
         self.closure: ClosedWindow | None = None
-        """The closed window after which it is the first new data."""
+        """The closed window after which the segment is the first new data."""
         self.run: Run | None = None
-        """The run of small segments that it continues."""
+        """The run of small segments that the segment continues."""

@@ -1,7 +1,7 @@
-"""Rows of `exchanges`, `closes`, `messages` and `faults`.
+"""Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
-A row of `exchanges` is written when an exchange is final. Its row of `closes` follows when it is known what came after it, and
-begins with the same cells. Text is no cell: a head is its place in a list of distinct ones, a target is in a list of its own.
+A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once later events are known, and begins
+with the same cells. Cells contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
     *("last_body_time", "has_hole", "chunks", "offset", "end_offset", "ack", "head"),
 )
-"""Cells of a message."""
+"""The cell names of a message."""
 
 EXCHANGE: Final = (
-    *("connection", "exchange", "upgraded", "endpoint", "previous_end", "previous_end_offset", "previous_close"),
+    *("connection", "exchange", "upgraded", "pairing_assumed"),
+    *("endpoint", "previous_end", "previous_end_offset", "previous_close"),
     *["request_" + name for name in MESSAGE],
     *["response_" + name for name in MESSAGE],
     *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "request_body_pause"),
-    *("target", "extra"),
+    *("target", "extra", "request_id"),
     *("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server", "final_at"),
 )
-"""Cells of a row of `exchanges`; the last six hold what was known of the connection when the exchange ended."""
+"""The cell names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
 
 CLOSE: Final = (
     *("at_close_handshake", "at_close_both_directions", "at_close_hole_before", "at_close_rtt_client", "at_close_rtt_server"),
@@ -50,34 +51,34 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""Cells of a row of `closes`, after those of EXCHANGE."""
+"""The cell names of `closes` after those of EXCHANGE."""
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
-"""Cells of a row of `messages`."""
+"""The cell names of `messages`."""
 
 
 HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
 HAS_GAP: Final = 4
-"""Bits: both SYNs were captured; both sides sent packets; the capture lacks bytes."""
+"""The highest of three bits: both SYNs were captured (1), both sides sent packets (2), bytes are missing from the capture (4)."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
-"""Cells of a message that was not captured."""
+"""The cells of a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells(
     [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
 )
-"""Cells of CLOSE from client_close_frame on, for a connection that is open."""
+"""The cells of CLOSE from client_close_frame on, for an open connection."""
 
 
 class HeadCodes:
-    """The distinct heads that rows refer to by their place in a list."""
+    """The distinct heads that rows refer to by index."""
 
     def __init__(self) -> None:
         self.heads: list[Head] = []
         self.batch: i64 = 0
 
     def code(self, head: Head) -> i64:
-        """Return the place of a head."""
+        """Return the index of a head."""
         if head.batch != self.batch:
             head.batch = self.batch
             head.code = len(self.heads)
@@ -85,7 +86,7 @@ class HeadCodes:
         return head.code
 
     def take(self) -> list[Head]:
-        """Return the heads, and begin a new list."""
+        """Return the list of heads, and begin a new list."""
         heads = self.heads
         self.heads = []
         self.batch += 1
@@ -94,7 +95,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """The rare parts of an exchange: interim responses; pauses and pieces of the response, and what limited a long one."""
+    """The rare parts of an exchange: interim responses, pauses and events of the response, what limited a long body."""
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
@@ -106,13 +107,14 @@ class Extra:
 
 
 class ExchangeRows:
-    """A table of rows that begin with the cells of EXCHANGE."""
+    """Writes a table whose rows begin with the cells of EXCHANGE."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         self.codes: HeadCodes = codes
         self.rows: Rows = Rows(width)
         self.targets: list[bytes] = []
         self.extras: list[Extra] = []
+        self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
         """Write the cells of an exchange."""
@@ -121,6 +123,7 @@ class ExchangeRows:
         write_i64_le(out, talk.number)
         write_i64_le(out, exchange.index)
         write_i64_le(out, i64(exchange.upgraded))
+        write_i64_le(out, i64(exchange.is_assumed))
         write_i64_le(out, talk.endpoint)
         write_i64_le(out, exchange.previous_end)
         write_i64_le(out, exchange.previous_end_offset)
@@ -140,18 +143,30 @@ class ExchangeRows:
         else:
             write_i64_le(out, len(self.extras))
             self.extras.append(Extra(exchange.interim, pauses, pieces, transfer))
+        self.write_request_id(out, request, response)
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)
 
-    def take_texts(self) -> tuple[list[bytes], list[Extra]]:
-        """Return targets and extras, and begin new lists."""
-        targets, extras = self.targets, self.extras
-        self.targets, self.extras = [], []
-        return targets, extras
+    def write_request_id(self, out: BytesWriter, request: Message | None, response: Message | None) -> None:
+        """Write the index of the request id: that of the request or, without one, of the response."""
+        request_id = b"" if request is None else request.request_id
+        if len(request_id) == 0 and response is not None:
+            request_id = response.request_id
+        if len(request_id) == 0:
+            write_i64_le(out, -1)
+        else:
+            write_i64_le(out, len(self.request_ids))
+            self.request_ids.append(request_id)
+
+    def take_texts(self) -> tuple[list[bytes], list[Extra], list[bytes]]:
+        """Return the targets, the rare parts and the request ids of the rows, and begin new lists."""
+        targets, extras, request_ids = self.targets, self.extras, self.request_ids
+        self.targets, self.extras, self.request_ids = [], [], []
+        return targets, extras, request_ids
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the cells of MESSAGE; None for a message that was not captured."""
+    """Write the cells of MESSAGE; `message` is None if it was not captured."""
     if message is None:
         out.write(NO_MESSAGE)
         return
@@ -175,7 +190,7 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write when the head and the first byte of the body of a request were there, if it has one."""
+    """Write the times of the head and the first body byte of a request that has a body."""
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
         write_i64_le(out, request.head_time)
@@ -191,7 +206,7 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what is known of a connection."""
+    """Write what was known about a connection: the bits from find_known, and both round trips."""
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
     write_i64_le(out, i64(known & HAS_GAP != 0))
@@ -200,7 +215,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return what was known of a connection up to a frame and a time, as bits."""
+    """Return what was known about a connection up to a frame and a time, as bits."""
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
     if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
@@ -216,8 +231,10 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SideClose:
-    """The first close of a side, by a FIN, or by an RST if there is no FIN or if the RST is foreign and came before it; and its
-    first RST."""
+    """The first close and the first RST of a side.
+
+    The close is a FIN, or an RST if there is no FIN or if the RST was injected before the FIN.
+    """
 
     def __init__(self, side: Side, peer: Side) -> None:
         close = side.close
@@ -240,7 +257,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Leave out what came with the next exchange or after it, or after the deadline."""
+        """Ignore a close that came with the next exchange or later, or after the deadline."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -249,7 +266,7 @@ class SideClose:
             self.has_rst = False
 
     def write(self, out: BytesWriter) -> None:
-        """Write the cells of a close, but for its offset."""
+        """Write the cells of a close, except its stream offset."""
         write_i64_le(out, self.frame)
         write_i64_le(out, self.time)
         write_i64_le(out, self.ack)
@@ -262,7 +279,7 @@ class SideClose:
 
 
 class CloseRows(ExchangeRows):
-    """The table `closes`; those of them that nobody at either end sent are also in `foreign`."""
+    """Writes the table `closes`. Closes sent by a device on the path are written to `foreign` too."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         super().__init__(codes, width)
@@ -272,9 +289,9 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`: the connection as of when nothing more could follow, but the next exchange.
+        """Write a row of `closes`: the state of the connection when only the next exchange could follow.
 
-        `decided` is the deadline after a close at which that was known, NEVER if something else was the reason.
+        `decided` is the deadline after a close at which this state became final, or NEVER if there was another reason.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
@@ -293,7 +310,7 @@ class CloseRows(ExchangeRows):
             deadline = server.time + grace_period(rtt_client, rtt_server)
         is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
-            # what began when all was over has a deadline of its own: that of the FIN or RST that answered it
+            # an exchange that began after everything had ended has its own deadline: that of the FIN or RST in reply
             deadline = decided
         client.keep_until(frame, deadline)
         server.keep_until(frame, deadline)
@@ -333,7 +350,7 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the cells of CLOSE for a connection that nobody has closed."""
+        """Write the cells of CLOSE for a connection that was not closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
@@ -347,13 +364,13 @@ class CloseRows(ExchangeRows):
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether a server that did not read a request to its end took the rest for another one, and answered that, too."""
+    """Return whether a server took the unread rest of a request for another request, and responded to it."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
-    """Write the newest payload before the first close, and whether that payload of the closing side said that it would close."""
+    """Write the newest payload before the first close, and whether the close was announced."""
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server
     rest = first.rst
@@ -369,8 +386,11 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 
 
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
-    """Return the time as of which a row of `closes` holds: the end of the capture, the beginning of the next exchange, the
-    deadline after a close, or the last packet of the connection."""
+    """Return the time as of which a row of `closes` holds.
+
+    That is the end of the capture, the beginning of the next exchange, the deadline after a close, or the connection's last
+    packet.
+    """
     if at_capture_end:
         return talk.clock
     if following is not None:
@@ -381,13 +401,13 @@ def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: 
 
 
 class FaultRows:
-    """The table `faults`: few rows, as tuples in the order of its columns."""
+    """Writes the table `faults`: few rows, as tuples in column order."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write(self, talk: HttpConnection, fault: Fault) -> None:
-        """Write a row of `faults`, with what is known of the connection now."""
+        """Write a row of `faults`, with what is known about the connection now."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, talk.connection
         oddities = connection.oddities
@@ -411,7 +431,7 @@ class FaultRows:
 
 
 class MessageRows:
-    """The table `messages`."""
+    """Writes the table `messages`."""
 
     def __init__(self, codes: HeadCodes) -> None:
         self.codes: HeadCodes = codes

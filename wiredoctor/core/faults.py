@@ -1,7 +1,7 @@
-"""Faults: what breaks the framing of a message, or the grammar of its head. Rules judge them.
+"""Detect faults: violations of HTTP framing or header section grammar. Rules decide which ones to report.
 
-After a fault of framing the end of a message is unknown, so only the first one of each direction is reported, and nothing of
-a message that was found in the middle of a stream: it may be part of a body.
+After a framing fault the end of the message is unknown, so only the first fault of each direction is reported. A message that was
+found in the middle of a stream is never reported, because it may be part of a body.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 ANNOUNCED: Final = 1 << 16
-"""Among the bits of Reader.malformed, which are else those of Fields.malformed."""
+"""The bit of Reader.malformed that is set after a 1xx or 204 that announces a body; other bits are in Fields.malformed."""
 
 
 class Fault:
-    """A fault of a message. `frame`, `time`, `offset` and `excerpt` are of the bytes that show it."""
+    """A fault of a message. `frame`, `time`, `offset` and `excerpt` describe the bytes with the fault."""
 
     def __init__(
         self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
@@ -41,8 +41,11 @@ class Fault:
 
 
 class Answer:
-    """Bytes that are no HTTP while a request is outstanding: `fault` of that exchange, or, if a head follows after all, `excess`
-    of the response before them."""
+    """Bytes other than HTTP that arrive while a request is outstanding.
+
+    `fault` is reported for that request. If a header section follows after all, `excess` of the previous response is reported
+    instead.
+    """
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
         self.fault: Fault = fault
@@ -50,7 +53,7 @@ class Answer:
 
 
 def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
-    """Report what the head of a new message has wrong in its framing, or else in its grammar."""
+    """Report a fault in the framing of a new message, or, if there is none, a fault in its grammar."""
     if reader.has_fault or reader.is_unsure:
         return
     name = find_contradiction(reader, message, exchange, how)
@@ -71,8 +74,10 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
 
 
 def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
-    """Report a 1xx or 204 that announces a body, once for each side: it has none whatever it says. In the answer to HEAD and in
-    a 304 the same fields are legal (RFC 9110 section 8.6, RFC 9112 section 6.1)."""
+    """Report a 1xx or 204 that announces a body, once per side: these responses never have a body.
+
+    The same fields are allowed in a response to HEAD and in a 304 (RFC 9110 section 8.6, RFC 9112 section 6.1).
+    """
     status = message.head.status
     if reader.has_fault or reader.is_unsure or reader.malformed & ANNOUNCED or not (status < 200 or status == 204):
         return
@@ -82,7 +87,7 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
-    """Return the fault in the fields that frame a message; those of a response without a body frame nothing."""
+    """Return the kind of fault in a message's framing fields. Those of a response without a body have no effect."""
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
     method = "" if request is None else request.head.method
@@ -99,9 +104,9 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
-    """Report a line that is no chunk size, or bytes after a chunk that are no CRLF.
+    """Report a line that is not a chunk size, or bytes after a chunk that are not CRLF.
 
-    The response to a HEAD that was not captured says how it would be framed, and another response follows it.
+    If the response may be one to a HEAD whose request was not captured, its framing fields describe a body that does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
@@ -114,8 +119,10 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 
 
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
-    """Report bytes that begin no message, if they are too many of the message that ended there. While a request is outstanding
-    they are the answer to it, unless a head follows them."""
+    """Report bytes that are not the beginning of a message, if they are excess bytes of the message before them.
+
+    While a request is outstanding, the bytes count as its response unless a header section follows them.
+    """
     if begins_message(reader, data):
         return
     talk = reader.talk()
@@ -136,7 +143,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
-    """Return the fault of the message that ended at an offset, if the bytes there are too many of it."""
+    """Return the fault of the message that ended at an offset if the bytes after it are excess; otherwise None."""
     exchange = reader.previous
     if exchange is None or reader.previous_end != offset:
         return None
@@ -158,9 +165,12 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
 
 
 def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64) -> bool:
-    """Return whether bytes that begin no message answer an outstanding request: the server has seen its head, it is HTTP, and
-    nothing before it is missing. The end of a packet in which the response before it ended is not. Without any response, a
-    request of HTTP/1.1 is believed to be one if it has the field Host, which it must have."""
+    """Return whether bytes that are not the beginning of a message are the response to an outstanding request.
+
+    The server must have seen the header section of the request, which must be HTTP, and nothing before it may be missing. Bytes
+    in the packet in which the previous response ended do not count. If there was no response before, a request of HTTP/1.1 must
+    have the required Host field.
+    """
     if reader.kind != RESPONSE or ack == NEVER or ack < request.offset + request.head_bytes or exchange.upgraded:
         return False
     head = request.head
@@ -177,15 +187,19 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
 
 
 def resembles_response(data: bytes) -> bool:
-    """Return whether bytes that are no head may be meant as one, or be what is left of a body before one: a careless status line,
-    Shoutcast's, or a head behind the bytes."""
+    """Return whether bytes may be intended as a header section, or be the rest of a body before one.
+
+    Examples are an invalid status line, a Shoutcast status line, or bytes followed by a header section.
+    """
     start = data.lstrip()[:4].upper()
     return start in (b"", b"HTTP", b"ICY ") or b"HTTP/1." in data
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes without a head as the answer to an outstanding request, or as too many of the response before it; neither if
-    both sides sent what is no HTTP, and nothing else came in answer: then the request only looks like one."""
+    """Report bytes without a header section: as the response to a request, or as excess of the previous response.
+
+    Report neither if both sides sent data that is not HTTP and there was no valid response: then the request only resembles HTTP.
+    """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
         return
@@ -198,48 +212,48 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the fault of a response that more bytes follow."""
+    """Return the fault of a response that is followed by excess bytes; "" if they may have another reason."""
     response = exchange.response
     if response is None or response.reason != COMPLETE:
         return ""
     if response.framing == NO_BODY:
         status = response.head.status
         return "body-not-allowed" if status == 204 or status == 304 or answers_its_request(reader, exchange) else ""
-    # it may be the response to a HEAD, which the next response follows
+    # it may be a response to HEAD, and the next response follows
     return "excess-body" if response.framing == LENGTH and answers_its_request(reader, exchange) else ""
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the fault of a request that more bytes follow, in a packet that acknowledges `ack`."""
+    """Return the fault of a request followed by excess bytes, in a packet that acknowledges `ack`; "" if there is none."""
     if request is None or request.reason != COMPLETE:
         return ""
     if request.framing == NO_BODY:
-        # what a client sends when it has seen bytes of a response is no body of that request
+        # bytes that a client sends after it has received part of the response are not a body of that request
         return "" if NEVER < request.ack < ack else "unframed-request-body"
     return "excess-body" if request.framing == LENGTH else ""
 
 
 def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
-    """Return whether a response is surely that to the request of its exchange: all messages before both were read."""
+    """Return whether a response certainly belongs to the request of its exchange: all earlier messages were read."""
     request = exchange.request
     peer = reader.talk().peer_of(reader)
     return request is not None and request.begin <= peer.strayed and reader.strayed == NO_END
 
 
 def begins_message(reader: Reader, data: bytes) -> bool:
-    """Return whether bytes look like the beginning of a message after all: of another version, or one that is cut off."""
+    """Return whether bytes look like the beginning of a message after all, of another version or truncated."""
     if reader.kind == RESPONSE:
         return data[:5] == b"HTTP/"[: len(data)]
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
 def has_none(reader: Reader) -> bool:
-    """Return whether no message of a side was read yet."""
+    """Return whether no message of a direction has been read yet."""
     return reader.count == reader.abandoned
 
 
 def report(reader: Reader, fault: Fault) -> None:
-    """Hand a fault on. Bytes after a request may be of a protocol that only begins like HTTP: the server's responses decide."""
+    """Report a fault. A fault in a request is held until a response shows that this is HTTP."""
     talk = reader.talk()
     if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
         if talk.doubted is None:

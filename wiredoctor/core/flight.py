@@ -1,26 +1,26 @@
-"""First copies of bytes: those in flight wait for an ACK, and the newest ones are compared with what is sent again."""
+"""Keep the first copies of bytes: unacknowledged ones, and the newest ones for comparison with retransmissions."""
 
 from __future__ import annotations
 
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Flight, Previous, Sent, Side
+from wiredoctor.core.connection import FirstCopy, Flight, Previous, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import SYN, Segment
 
 
 def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
-    """Keep the first copy of new bytes. A flight that begins is added to `new_flights`."""
+    """Keep the first copy of a segment's new bytes. A new flight is added to `new_flights`."""
     flight = own.flight
     if flight is None:
         own.flight = flight = Flight(own)
         new_flights.append(flight)
-    sent = Sent(packet.frame, packet.time, segment.new_start, segment.new_start + segment.new_bytes, own.highest)
+    sent = FirstCopy(packet.frame, packet.time, segment.new_start, segment.new_start + segment.new_bytes, own.highest)
     sent.offset = segment.offset
     sent.length = packet.length
     sent.captured = packet.captured
-    # what fills several gaps brings no single range
+    # a segment that fills several gaps has no single range
     if segment.pieces is None and packet.flags & SYN == 0:
         sent.place = packet.place
     if own.highest > segment.highest_before:
@@ -34,8 +34,8 @@ def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list
         del late[0]
 
 
-def find_sent(sent: list[Sent], start: i64) -> i64:
-    """Return the index of the first of these segments that begins after `start`. They are in the order of the stream."""
+def find_sent(sent: list[FirstCopy], start: i64) -> i64:
+    """Return the index of the first segment that begins after `start`. The segments are in stream order."""
     low: i64 = 0
     high: i64 = len(sent)
     while low < high:
@@ -48,7 +48,7 @@ def find_sent(sent: list[Sent], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Forget first copies of long ago that no ACK is matched with any more. Return the flights that still hold any."""
+    """Drop old first copies that no ACK can match. Return the flights that still have first copies."""
     oldest = frame - limits.FIRST_COPIES.value
     most: i64 = limits.UNACKNOWLEDGED.value
     left: list[Flight] = []
@@ -76,8 +76,8 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
     return left
 
 
-def note_longest(data: Previous, segments: list[Sent], count: i64) -> None:
-    """Keep the length of the longest of the first `count` segments, which are acknowledged and about to be forgotten."""
+def note_longest(data: Previous, segments: list[FirstCopy], count: i64) -> None:
+    """Store the length of the longest of the first `count` segments, which were acknowledged and will be dropped."""
     at: i64 = 0
     while at < count:
         if segments[at].length > data.longest_forgotten:

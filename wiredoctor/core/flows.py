@@ -1,13 +1,14 @@
-"""Which connection a packet belongs to, numbered as Wireshark numbers `tcp.stream`; and when a connection is forgotten.
+"""Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
-A connection is a pair of endpoints. A SYN with another initial sequence number than its side is known to have opens a new one
-(tshark 4.0, packet-tcp.c), and so does a packet that comes long after the last one of a closed connection, or whose numbers show
-that the SYN is missing (reuse.py).
+A connection is a pair of endpoints. A SYN opens a new connection if its initial sequence number differs from the known one of
+that side (tshark 4.0, packet-tcp.c). So does a packet long after the last one of a closed connection, or a packet whose numbers
+show that a SYN was not captured (reuse.py).
 """
 
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from heapq import heappop, heappush
 from typing import Final
 
@@ -20,15 +21,15 @@ from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
 from wiredoctor.core.reuse import is_another, is_near, note_former
 from wiredoctor.core.segment import ACK, NEVER, SYN
 from wiredoctor.core.unsigned import u16, u32
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 NEVER_DUE: Final = 1 << 62
 
 BUCKETS: Final = 64
-"""Parts of the connections: a process has whole ones, and open connections are counted in each."""
+"""The number of buckets of connections. Each process analyzes complete buckets, and open connections are limited per bucket."""
 FACTOR_LOW: Final = 0x9E3779B97F4A7C15 & 0x7FFFFF
 FACTOR_HIGH: Final = 0x9E3779B97F4A7C15 >> 23 & 0x7FFFFF
-"""Bits 0 to 22 and 23 to 45 of the factor of that product."""
+"""Bits 23 to 45 of the factor in `spread`. FACTOR_LOW has bits 0 to 22."""
 BITS_23: Final = 0x7FFFFF
 CLOSED_FIRST: Final = 1 << 61
 FEWEST_CHAINS: Final = 1024
@@ -37,13 +38,13 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes follows: those of every `count`th bucket."""
+    """The connections that one of several processes analyzes: every `count`th bucket."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
         self.count: i64 = count
         self.opened: BytesWriter = BytesWriter()
-        """The frame in which each connection began, by id, as little-endian 64-bit integers."""
+        """The frame number at which each connection began, by connection id, as little-endian 64-bit integers."""
 
     def has(self, packet: Packet) -> bool:
         """Return whether the connection of a packet belongs to the share."""
@@ -51,42 +52,47 @@ class Share:
 
 
 class Flows:
-    """The connections that are followed. `retired` collects those that are over; the loop empties it."""
+    """The tracked connections. `retired` collects those that are over; the loop empties it."""
 
-    def __init__(self, met: Met, share: Share | None = None) -> None:
+    def __init__(self, met: LimitsReached, share: Share | None = None) -> None:
         self.share: Share | None = share
         self.chains: list[Connection | None] = [None] * FEWEST_CHAINS
-        """A hash table: the first connection with each hash; `Connection.next` leads to the others."""
+        """A hash table: the first connection for each hash. `Connection.next` leads to the others with the same hash."""
         self.shift: i64 = HASHED - FEWEST_CHAINS.bit_length() + 1
-        """Of the product that is a hash, these bits are dropped."""
+        """The number of low bits of the product that are not part of the hash."""
         self.factors: tuple[i64, i64, i64] = (secret_factor(), secret_factor(), secret_factor())
         self.next_id: i64 = 0
-        self.promised: dict[bytes, list[int]] = {}
-        """Ids of later connections on ports that are used again, by key, of which the first packet was only read ahead."""
+        self.promised: OrderedDict[bytes, list[int]] = OrderedDict()
+        """The ids reserved for later connections on reused ports, by key. Only their first packets were read, in advance.
+
+        An OrderedDict finds its first key at once; a dict first skips the slots of all keys that were deleted.
+        """
+        self.promises: i64 = 0
+        """The number of reserved ids."""
         self.held: list[int] = [0] * BUCKETS
-        """Connections of each bucket."""
+        """The number of connections in each bucket."""
         self.count: i64 = 0
         self.closed: i64 = 0
-        """How many of the connections are closed, and only kept for late packets."""
+        """The number of closed connections that are only kept for late packets."""
         self.retired: list[Connection] = []
         self.closing: list[Connection] = []
-        """Closed connections that are kept for late packets."""
+        """A queue of closed connections that are kept for late packets."""
         self.closing_first: i64 = 0
-        """Index of the first of them that is still kept."""
+        """The index in `closing` of the first connection that is still kept."""
         self.most_closing: i64 = FEWEST_CHAINS
-        """With so many closed connections, those that are already retired are dropped from the queue."""
+        """The length of `closing` at which retired connections are removed from it."""
         self.closed_before: list[tuple[int, int, Connection]] = []
-        """Closed connections with later packets than when they were queued: last frame, its clock, a heap."""
+        """A heap of closed connections with later packets than when they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
-        """The watermark at which it may be forgotten."""
-        self.met: Met = met
+        """The watermark at which the first connection of that heap may be dropped."""
+        self.met: LimitsReached = met
         self.retention: i64 = limits.RETENTION.value
         self.retained_packets: i64 = limits.RETAINED_PACKETS.value
         self.crowd_check: i64 = limits.CROWD_CHECK.value
         self.next_check: i64 = self.crowd_check
-        """The frame after which connections are counted."""
+        """The frame after which connections are counted again."""
         self.most: i64 = max(limits.OPEN.value // BUCKETS, 1)
-        """Connections that a bucket may hold."""
+        """The maximum number of connections in a bucket."""
 
     def find(self, packet: Packet) -> Connection:
         """Return the connection of a packet; open it if the packet is its first."""
@@ -115,27 +121,29 @@ class Flows:
         return connection
 
     def hash(self, addresses: i64, ports: i64) -> i64:
-        """Return the chain of a connection: multiplication with secret factors, which spreads whatever a capture holds
-        (Dietzfelbinger: Universal hashing and k-wise independent random variables via integer arithmetic, 1996)."""
+        """Return the index of a connection's chain. Multiplication with secret factors distributes any input evenly.
+
+        Source: Dietzfelbinger, Universal hashing and k-wise independent random variables via integer arithmetic, 1996.
+        """
         high, low, last = self.factors
         return (((addresses >> 32) * high + (addresses & WORD) * low + ports * last) & MASK) >> self.shift
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet shows that the ports of a connection are used again."""
+        """Return whether a packet shows that the ports of a connection are used by another one."""
         if packet.flags & (SYN | ACK) != SYN:
             return is_another(connection, packet)
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         return side.base != NO_BASE and side.base != packet.sequence
 
     def is_late(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet comes too long after the close of a connection to be one of it."""
+        """Return whether a packet comes too long after the close of a connection to belong to it."""
         if not connection.closed:
             return False
         late = packet.clock - connection.last_clock >= self.retention
         return late and packet.frame - connection.last_frame >= self.retained_packets
 
     def open(self, packet: Packet) -> Connection:
-        """Return a new connection, which begins with this packet."""
+        """Return a new connection that begins with this packet."""
         if 2 * self.count == len(self.chains):
             self.grow()
         key = key_of(packet)
@@ -147,32 +155,37 @@ class Flows:
         return connection
 
     def number(self, packet: Packet) -> i64:
-        """Return the id of a connection that begins with this packet."""
+        """Return the id for a connection that begins with this packet."""
         if self.share is not None:
             write_i64_le(self.share.opened, packet.frame)
         self.next_id += 1
         return self.next_id - 1
 
     def promise(self, packet: Packet) -> None:
-        """Keep an id for the connection that this packet will open on ports that another one still has."""
+        """Reserve an id for the connection that this packet will open on ports that another one still uses."""
+        if self.promises >= limits.PROMISED.value:
+            self.promised_id(next(iter(self.promised)))
+            self.met.add(limits.PROMISED)
+        self.promises += 1
         self.promised.setdefault(key_of(packet), []).append(self.number(packet))
 
     def promised_id(self, key: bytes) -> i64:
-        """Return the first of the ids that are kept for these endpoints."""
+        """Return the first id reserved for these endpoints."""
         ids = self.promised[key]
         number: i64 = ids.pop(0)
+        self.promises -= 1
         if not ids:
             del self.promised[key]
         return number
 
     def insert(self, connection: Connection) -> None:
-        """Enter a connection into its chain."""
+        """Add a connection to its chain."""
         chain = self.hash(connection.addresses, connection.ports)
         connection.next = self.chains[chain]
         self.chains[chain] = connection
 
     def grow(self) -> None:
-        """Make twice as many chains."""
+        """Double the number of chains."""
         connections = self.open_connections()
         self.chains = [None] * (2 * len(self.chains))
         self.shift -= 1
@@ -180,7 +193,7 @@ class Flows:
             self.insert(connection)
 
     def retire(self, connection: Connection) -> None:
-        """Forget a connection; its next packet opens a new one."""
+        """Stop tracking a connection; its next packet opens a new one."""
         self.count -= 1
         if connection.closed:
             self.closed -= 1
@@ -198,7 +211,7 @@ class Flows:
         self.retired.append(connection)
 
     def open_connections(self) -> list[Connection]:
-        """Return the connections that are followed, in the order of their ids."""
+        """Return the tracked connections, in the order of their ids."""
         found: list[Connection] = []
         for first in self.chains:
             connection = first
@@ -209,11 +222,11 @@ class Flows:
         return found
 
     def of_ids(self, ids: set[int]) -> list[Connection]:
-        """Return the connections with these ids, as far as they are followed."""
+        """Return the tracked connections with these ids."""
         return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
-        """Keep a connection that has just closed for late packets; it is forgotten when its retention is over."""
+        """Keep a connection that has just closed for late packets, until its retention time is over."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
         if len(self.closing) >= self.most_closing:
@@ -223,13 +236,13 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Drop closed connections that were retired before their retention was over: their ports were used again."""
+        """Remove closed connections that were retired early because their ports were used again."""
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Forget connections after a record: those whose retention is over, and the longest silent ones if too many are open."""
+        """Retire connections after a record: those whose retention time is over, and the longest idle ones of too many."""
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:
@@ -238,7 +251,7 @@ class Flows:
                 self.make_room()
 
     def expire(self, frame: i64, clock: i64) -> None:
-        """Retire closed connections whose retention is over: each at the same record, whatever other connections there are."""
+        """Retire closed connections at the end of their retention time. That record does not depend on other connections."""
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE
         while at < len(closing):
@@ -259,14 +272,14 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether the retention of a closed connection with this last packet is over; note when it is, if it is not."""
+        """Return whether the retention time of a closed connection with this last packet is over; if not, update `due`."""
         if clock - last_clock >= self.retention and frame - last_frame >= self.retained_packets:
             return True
         self.due = min(self.due, max(last_clock + self.retention, clock))
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection unless it has had later packets than this one."""
+        """Retire a closed connection if its last packet is still `last_frame`."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:
@@ -275,7 +288,7 @@ class Flows:
             self.retire(connection)
 
     def make_room(self) -> None:
-        """Retire the longest silent connections of buckets that hold too many, closed ones first."""
+        """Retire the longest idle connections in buckets with too many of them, closed ones first."""
         crowded: dict[int, list[Connection]] = {}
         for number, held in enumerate(self.held):
             if held > self.most:
@@ -287,7 +300,7 @@ class Flows:
             if number in crowded:
                 crowded[number].append(connection)
         over: list[Connection] = []
-        for members in crowded.values():  # each in order of ids
+        for members in crowded.values():  # order the connections of each bucket by id
             members.sort(key=eviction_rank)
             over += members[: len(members) - self.most]
         over.sort(key=connection_id)
@@ -298,12 +311,12 @@ class Flows:
 
 
 def connection_id(connection: Connection) -> int:
-    """Return the id by which connections are ordered."""
+    """Return the id of a connection; a sort key."""
     return connection.id
 
 
 def eviction_rank(connection: Connection) -> int:
-    """Return the rank by which connections of a crowded bucket are given up."""
+    """Return the sort key by which connections of a full bucket are evicted."""
     rank: i64 = 0
     if connection.last_frame != NEVER:
         rank = connection.last_frame
@@ -311,20 +324,20 @@ def eviction_rank(connection: Connection) -> int:
 
 
 def is_of(packet: Packet, connection: Connection) -> bool:
-    """Return whether an IPv6 packet, of which all numbers are those of the connection, has its addresses and ports, too."""
+    """Return whether an IPv6 packet has the addresses and ports of a connection with the same hash."""
     key = key_of(packet)
     return connection.key == (key if packet.is_turned == connection.is_turned else reverse(key))
 
 
 def secret_factor() -> i64:
-    """Return an odd number that nobody can guess."""
+    """Return an odd number that cannot be guessed."""
     return int.from_bytes(os.urandom(8), "little") & MASK | 1
 
 
 def bucket(key: bytes) -> i64:
-    """Return the bucket of a connection, the same for both directions, from 0 to BUCKETS - 1.
+    """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
 
-    It is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    It consists of bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)
@@ -348,7 +361,7 @@ def bucket_of(packet: Packet) -> i64:
 
 
 def spread(mixed: i64) -> i64:
-    """Return the bucket of what addresses and ports are mixed to."""
+    """Return the bucket for the mixed bits of addresses and ports."""
     low, high = mixed & BITS_23, mixed >> 23 & BITS_23
     cross = (low * FACTOR_HIGH + high * FACTOR_LOW) & BITS_23
     return (low * FACTOR_LOW + (cross << 23)) >> 40 & (BUCKETS - 1)

@@ -1,4 +1,4 @@
-"""The length of a body: the steps of RFC 9112 section 6.3, in their order and with their numbers."""
+"""Determine the length of a body by the steps of RFC 9112 section 6.3. Comments have the numbers of these steps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ assert CODES == (framing.NO_BODY, framing.LENGTH, framing.CHUNKED, framing.UNTIL
 
 
 RAW_STREAMS: Final = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream")
-"""The answer of Docker's and Podman's API to exec and attach: behind the head both sides send what a process reads and writes."""
+"""Docker's and Podman's media types for exec and attach: after the header section, both sides send raw process data."""
 
 
 def response_framing(head: Head, length: i64, method: str) -> i64:
-    """Return the framing of a response, by the steps of RFC 9112 section 6.3; `method` is empty without a captured request."""
-    # 1. HEAD, 1xx, 204, 304: no body whatever the fields say
+    """Return the framing of a response by RFC 9112 section 6.3. `method` is empty if the request was not captured."""
+    # 1. HEAD, 1xx, 204, 304: no body, whatever the fields are
     status = head.status
     if method == "HEAD" or 100 <= status < 200 or status == 204 or status == 304:
         return NO_BODY
@@ -35,24 +35,24 @@ def response_framing(head: Head, length: i64, method: str) -> i64:
     # 5. an invalid Content-Length cannot be recovered from
     if length == BAD_LENGTH:
         return BROKEN
-    # 6. a valid one
+    # 6. a valid Content-Length
     if length != NO_LENGTH:
         return LENGTH
-    # 8. neither field: the body runs to the close; behind a POST to exec or attach the client goes on, too
+    # 8. neither field: the body ends at the close; after a POST to exec or attach the client sends data too
     if status == 200 and method in ("POST", "") and head.fields.content_type in RAW_STREAMS:
         return TUNNEL
     return UNTIL_CLOSE
 
 
 def request_framing(head: Head, length: i64) -> i64:
-    """Return the framing of a request, by the same steps."""
-    # 3. and 4. chunked must be final: the server cannot know where it ends otherwise
+    """Return the framing of a request, by the same steps of RFC 9112 section 6.3."""
+    # 3. and 4. chunked must be the final coding: otherwise the server cannot determine the end
     if head.coding == CHUNKED_LAST:
         return CHUNKED
     # 5. an invalid Content-Length
     if head.coding == OTHER_LAST or length == BAD_LENGTH:
         return BROKEN
-    # 6. a valid one
+    # 6. a valid Content-Length
     if length != NO_LENGTH:
         return LENGTH
     # 7. neither field: no body

@@ -1,4 +1,4 @@
-"""What the SYNs agree on: who is the client, sizes of segments, scale of windows; and how the client's SYN was answered."""
+"""Read what SYNs negotiate: the client, segment sizes and window scales. Record the replies to the client's SYN."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
 DEFAULT_MSS: Final = 536
-"""If a SYN has no MSS option (RFC 9293 section 3.7.1): every host takes it."""
+"""The MSS in bytes without an MSS option in the SYN (RFC 9293 section 3.7.1): every host accepts it."""
 DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
-"""Bytes. The answer to a SYN acknowledges it and the data that it may carry (RFC 7413): one packet."""
+"""The maximum number of bytes that the reply to a SYN acknowledges: the SYN and any data in it (RFC 7413), one packet."""
 
 
 def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Take note of a SYN, or of an RST that may refuse one."""
+    """Record a SYN, or an RST that may refuse one."""
     if packet.flags & SYN:
         read_syn(own, packet)
         agree(connection)
@@ -51,7 +51,7 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def read_syn(own: Side, packet: Packet) -> None:
-    """Keep the options of a SYN."""
+    """Keep the options of a side's SYN."""
     syn = own.syn
     if syn is None:
         own.syn = syn = Syn(packet.frame)
@@ -65,7 +65,7 @@ def read_syn(own: Side, packet: Packet) -> None:
 
 
 def agree(connection: Connection) -> None:
-    """Set what the SYNs seen so far announce for each other's side."""
+    """Set the MSS and window scale of both sides from the SYNs captured so far."""
     first, second = connection.first, connection.second
     announce_mss(connection, first, second)
     announce_mss(connection, second, first)
@@ -83,7 +83,10 @@ def agree(connection: Connection) -> None:
 
 
 def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
-    """Set how long the segments of a sender may be. What a host announces it seldom exceeds itself: both come from its MTU."""
+    """Set the maximum segment size of a sender.
+
+    It rarely exceeds the one that the host itself announces: both follow from its MTU.
+    """
     own = sender.syn
     sender.mss = accepted_size(connection, receiver)
     if own is not None and 0 < own.mss < sender.mss:
@@ -91,7 +94,7 @@ def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
 
 
 def accepted_size(connection: Connection, receiver: Side) -> i64:
-    """Return how long segments a side takes: by its SYN, or else by Ethernet."""
+    """Return the segment size in bytes that a side accepts: as announced in its SYN, otherwise Ethernet's."""
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:
         return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS
@@ -101,7 +104,7 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Set the client: the sender of the first SYN, or, until it comes, the receiver of the first SYN-ACK."""
+    """Set the client: the sender of the first SYN or, until that is captured, the receiver of the first SYN-ACK."""
     handshake = connection.handshake
     if handshake is None:
         connection.handshake = handshake = Handshake()
@@ -118,7 +121,7 @@ def find_client(connection: Connection, packet: Packet, segment: Segment) -> Non
 
 
 def count_syn(handshake: Handshake, packet: Packet) -> None:
-    """Count a SYN of the client. Its extras (ECN, RFC 3168 section 6.1.1; data, RFC 7413) are what middleboxes drop."""
+    """Count a SYN of the client. Middleboxes may drop SYNs with extras (ECN, RFC 3168 section 6.1.1; data, RFC 7413)."""
     has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
     handshake.syns += 1
     if handshake.syns == 1:
@@ -138,7 +141,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
 
 
 def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Keep a SYN-ACK with the SYN before it."""
+    """Record a SYN-ACK, and the SYN before it."""
     if handshake.first_answer_frame == NEVER:
         handshake.first_answer_frame = packet.frame
         handshake.first_answer_time = packet.time
@@ -158,8 +161,7 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
-    """Keep the first RST that acknowledges a SYN and nothing after it: an RST that acknowledges more belongs to a connection
-    that was established before."""
+    """Record the first RST that acknowledges only a SYN. An RST that acknowledges more belongs to an earlier connection."""
     if handshake.syn_ack_frame != NEVER:
         return
     repeated = handshake.repeated
@@ -172,8 +174,10 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Forget RSTs that refused a SYN which is answered now: they closed nothing (Windows tries again with the same SYN). Without
-    another SYN since then somebody else may have refused it."""
+    """Drop RSTs that refused a SYN if the SYN is answered now: they closed nothing (Windows retries with the same SYN).
+
+    Without another SYN since then, a device on the path may have refused it.
+    """
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated
     if (repeated is None or repeated.last_frame < handshake.refused_frame) and server.close is not None:
@@ -186,7 +190,7 @@ def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None
 
 
 def segment_size(size: i64, connection: Connection, packet: Packet) -> i64:
-    """Return the MSS less the time-stamp option, which takes 12 bytes of each segment (RFC 7323 appendix A)."""
+    """Return a segment size minus the 12 bytes of the timestamps option, if each segment has it (RFC 7323 appendix A)."""
     if connection.timestamps > 0 or (connection.timestamps < 0 and packet.has_timestamps):
         size -= 12
     return max(size, 1)

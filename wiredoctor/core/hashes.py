@@ -1,4 +1,4 @@
-"""A cheap hash that is the same in every run, of 64-bit words. It is only computed for packets that may be second copies."""
+"""Compute a fast hash of 64-bit words, equal in every run. It is only used for packets that may be duplicate copies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ WORD: Final = (1 << 64) - 1
 STEP: Final = 0x9E3779B97F4A7C15
 FIRST: Final = 0xBF58476D1CE4E5B9
 SECOND: Final = 0x94D049BB133111EB
-"""Steele, Lea and Flood: Fast splittable pseudorandom number generators (SplitMix64), 2014."""
+"""The second multiplier of SplitMix64 (Steele, Lea and Flood: Fast splittable pseudorandom number generators, 2014)."""
 
 
 def mix(state: int, word: int) -> int:
-    """Return the hash of what `state` is the hash of, followed by `word`."""
+    """Return the hash `state` of a sequence, extended by `word`."""
     x = ((state ^ word) + STEP) & WORD
     x = ((x ^ (x >> 30)) * FIRST) & WORD
     x = ((x ^ (x >> 27)) * SECOND) & WORD

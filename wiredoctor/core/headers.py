@@ -1,4 +1,4 @@
-"""From a packet record to its TCP segment: link layer, IP, TCP and its options."""
+"""Parse the headers of a packet record up to its TCP segment: link layer, IP, TCP and its options."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
 QUOTED_PORTS: Final = 8
-"""Bytes of a TCP header up to the sequence number: an ICMP error quotes at least these (RFC 792)."""
+"""The size in bytes of a TCP header's beginning up to the sequence number; an ICMP error quotes at least this (RFC 792)."""
 JUMBO: Final = 65_535
-"""Bytes; a longer IPv6 packet cannot say its length (segmentation offload writes 0)."""
+"""The maximum size in bytes of an IPv6 packet; the length field of a larger one is 0 (segmentation offload)."""
 ADDRESSES: Final = 12
-"""Where the addresses begin in an IPv4 header."""
+"""The offset of the addresses in an IPv4 header."""
 ICMP: Final = 1
 IPV4_IN_IP: Final = 4
 TCP_PROTOCOL: Final = 6
@@ -71,37 +71,40 @@ MORE_FRAGMENTS: Final = 0x2000
 FRAGMENT_OFFSET: Final = 0x1FFF
 TCP_HEADER: Final = 20
 NOT_BEFORE_WINDOW: Final = 16
-"""Bytes of a TCP header up to the window: a segment with fewer has no stream in Wireshark."""
+"""The size in bytes of a TCP header's beginning up to the window; Wireshark assigns no stream to a shorter one."""
 PLAIN_TIMESTAMPS: Final = 0x0101080A
 STAMPED: Final = 32
-"""Bytes of a TCP header with the time-stamp option, RFC 7323 appendix A."""
+"""The size in bytes of a TCP header with the padded timestamps option (RFC 7323 appendix A)."""
 LARGEST_SHIFT: Final = 14
 HALF: Final = 1 << 31
 
 
 class Headers:
-    """Reads the headers of packets. Without `datagrams` no fragments are put together: first ones are read as far as they go."""
+    """Reads the headers of packets.
+
+    Without `datagrams`, fragments are not reassembled, and as much as possible of first fragments is read.
+    """
 
     def __init__(self, datagrams: Datagrams | None) -> None:
         self.layers: Layers = Layers()
         self.datagrams: Datagrams | None = datagrams
         self.not_analyzed: Tally = Tally()
-        """Reasons."""
+        """The number of packets that are not analyzed, by reason."""
         self.names: Tally = Tally()
-        """Bits of the encapsulations of packets with TCP in them."""
+        """The number of packets with TCP inside each combination of encapsulations, as bits."""
         self.oddities: list[tuple[int, str, str]] = []
-        """(frame, layer, what), of the whole capture at most limits.ODDITIES."""
+        """Unexpected headers as (frame, layer, description); at most limits.ODDITIES in the capture."""
         self.noted: i64 = 0
         self.most: i64 = limits.HEADERS.value
         self.addresses: i64 = 0
-        """Where the IP addresses of the packet in hand are."""
+        """The position in the block of the current packet's IP addresses."""
         self.inside: i64 = 0
-        """What comes after the IP header in hand, by its protocol number."""
+        """The protocol number in the current IP header, which identifies the next header."""
         self.message: Message = Message()
         """The newest ICMP error."""
 
     def read(self, packet: Packet) -> i64:
-        """Fill the packet with its TCP segment: SEGMENT, QUOTE or NOT_TCP."""
+        """Read the headers of a packet up to its TCP segment. Return SEGMENT, QUOTE or NOT_TCP."""
         layers = self.layers
         layers.begin(packet)
         header: i64 = ETHERNET
@@ -118,7 +121,7 @@ class Headers:
         return header
 
     def read_again(self, packet: Packet) -> i64:
-        """Read a packet whose TCP segment may not be where the packet was captured: then its headers can be hashed only now."""
+        """Read a packet again if its TCP segment may be in another buffer, because its headers can only be hashed now."""
         layers = self.layers
         layers.hashing = True
         layers.begin(packet)
@@ -133,7 +136,7 @@ class Headers:
         return header
 
     def follow(self, packet: Packet, header: i64) -> i64:
-        """Read this header and those that follow it."""
+        """Read the header with this number and all headers after it."""
         layers, block = self.layers, packet.block
         count: i64 = 0
         while header > MOVED:
@@ -157,7 +160,7 @@ class Headers:
         return header
 
     def ipv4(self, packet: Packet, block: bytes) -> i64:
-        """RFC 791."""
+        """Read an IPv4 header (RFC 791)."""
         layers = self.layers
         if not layers.has(20):
             return layers.refuse(CUT_IP)
@@ -181,7 +184,7 @@ class Headers:
         return self.fragment(packet, block, at + total) if fragment else self.protocol(block, protocol)
 
     def ipv6(self, packet: Packet, block: bytes) -> i64:
-        """RFC 8200, with options for hops and for the destination."""
+        """Read an IPv6 header (RFC 8200), with its hop-by-hop and destination options."""
         layers = self.layers
         if not layers.has(40):
             return layers.refuse(CUT_IP)
@@ -204,7 +207,7 @@ class Headers:
         return self.inside_ip(packet, block)
 
     def inside_ip(self, packet: Packet, block: bytes) -> i64:
-        """Return what comes after an IP header: its protocol, in IPv6 perhaps after extension headers."""
+        """Read what follows an IP header: the protocol, in IPv6 possibly after extension headers."""
         layers, protocol = self.layers, self.inside
         if layers.ip_version == 6:
             while protocol in (HOP_OPTIONS, ROUTING_HEADER, FRAGMENT_HEADER, DESTINATION_OPTIONS):
@@ -221,7 +224,7 @@ class Headers:
         return self.protocol(block, protocol)
 
     def enter(self, block: bytes, addresses: i64, version: i64) -> None:
-        """Note the addresses of an IP header; one inside another makes the outer one an encapsulation."""
+        """Store the addresses of an IP header. If the packet already had one, that outer header counts as an encapsulation."""
         layers = self.layers
         if layers.hashing and layers.ip_headers and not layers.is_quoted:
             layers.hash_outer(block, self.addresses)
@@ -230,7 +233,7 @@ class Headers:
         self.addresses = addresses
 
     def protocol(self, block: bytes, protocol: i64) -> i64:
-        """Return what follows an IP header with this protocol."""
+        """Return the number of the header that follows an IP header with this protocol."""
         layers = self.layers
         if protocol == TCP_PROTOCOL:
             return TCP
@@ -249,13 +252,13 @@ class Headers:
             return MPLS
         if protocol in (ETHER_IP, ETHERNET_IN_IP):
             layers.names |= NAMED_ETHERNET_IN_IP
-            if protocol == ETHER_IP:  # RFC 3378: a version, then the frame
+            if protocol == ETHER_IP:  # RFC 3378: a version, then the Ethernet frame
                 layers.at += 2
             return ETHERNET
         return layers.refuse(protocol)
 
     def icmp(self, block: bytes, protocol: i64) -> i64:
-        """RFC 792, RFC 4443: an error quotes the packet that it reports."""
+        """Read an ICMP message (RFC 792, RFC 4443): an error quotes the packet that it reports."""
         layers = self.layers
         if not layers.has(8) or not is_error(protocol, i64(block[layers.at])):
             return layers.refuse(protocol)
@@ -266,7 +269,7 @@ class Headers:
         return IPV4 if protocol == ICMP else IPV6
 
     def authentication(self, block: bytes) -> i64:
-        """RFC 4302: the header authenticates what follows and leaves it readable."""
+        """Read an authentication header (RFC 4302), which leaves the following headers readable."""
         layers = self.layers
         layers.names |= NAMED_AH
         if not layers.has(12):
@@ -278,16 +281,16 @@ class Headers:
         return self.protocol(block, protocol)
 
     def destination(self, block: bytes) -> i64:
-        """Return where the destination address of an IPv4 header is.
+        """Return the position of the destination address of an IPv4 header.
 
-        RFC 791 section 3.1: a source route ends with the host that the packet is for; the header has the next stop.
+        A source route ends with the final destination; the header then only contains the next hop (RFC 791 section 3.1).
         """
         at = self.addresses - ADDRESSES
         route = source_route(block, at + 20, min(at + (i64(block[at]) & 15) * 4, self.layers.stop))
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Go on in a copy of the packet that has the destination address where key_of looks for it."""
+        """Continue in a copy of the packet in which the destination address is where key_of expects it."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN
@@ -296,12 +299,12 @@ class Headers:
         return self.move(packet, self.endpoints(block) + block[at : layers.end], place, limit)
 
     def endpoints(self, block: bytes) -> bytes:
-        """Return both addresses of an IPv4 header."""
+        """Return the source and destination addresses of an IPv4 header."""
         destination = self.destination(block)
         return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
 
     def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
-        """Read a fragment of IPv4 that ends at block[:whole] on the wire, unless it is certain that there is no TCP in it."""
+        """Read an IPv4 fragment that ends at block[:whole] on the network, unless it certainly contains no TCP."""
         layers, datagrams = self.layers, self.datagrams
         at = self.addresses - ADDRESSES
         field, protocol = u16(block, at + 6), i64(block[at + 9])
@@ -319,7 +322,7 @@ class Headers:
         return self.join(packet, block, self.endpoints(block), key, first * 8, field & MORE_FRAGMENTS != 0, whole)
 
     def fragment_header(self, packet: Packet, block: bytes) -> i64:
-        """RFC 8200 section 4.5."""
+        """Read an IPv6 fragment header (RFC 8200 section 4.5)."""
         layers = self.layers
         at = layers.at
         layers.at += 8
@@ -334,9 +337,9 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Put a fragment to the others of its datagram: it begins with byte `first` of it, and ends at block[:whole].
+        """Add a fragment to its datagram. The fragment begins with byte `first` of the datagram, and ends at block[:whole].
 
-        One that was not captured in full cannot be put together, but a first one has the headers.
+        A fragment that was not captured completely cannot be reassembled, but the first fragment contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:
@@ -351,7 +354,10 @@ class Headers:
         return self.move(packet, content, datagrams.place, len(content))
 
     def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
-        """Go on in `content`, which is at this place of the capture and begins with the addresses of the IP header in hand."""
+        """Continue in `content`, which begins with the addresses of the current IP header.
+
+        `place`: its position in the capture.
+        """
         layers = self.layers
         packet.block, packet.block_place = content, place
         packet.at, packet.end = 0, len(content)
@@ -362,7 +368,7 @@ class Headers:
         return MOVED
 
     def tcp(self, packet: Packet, block: bytes) -> i64:
-        """RFC 9293 section 3.1."""
+        """Read a TCP header (RFC 9293 section 3.1)."""
         layers = self.layers
         at, end, limit = layers.at, layers.end, layers.limit
         if not layers.has(NOT_BEFORE_WINDOW):
@@ -371,7 +377,7 @@ class Headers:
         payload = at + size
         if size < TCP_HEADER or payload > limit:
             self.note_offset(packet, size, limit - at)
-            payload = min(at + TCP_HEADER, end)  # there is no telling where it begins
+            payload = min(at + TCP_HEADER, end)  # the start of the payload is unknown
             limit = payload
         if layers.ip_version == 6:
             name_ipv6(packet, block, self.addresses, at)
@@ -397,7 +403,7 @@ class Headers:
         return SEGMENT
 
     def quote(self, packet: Packet, block: bytes) -> i64:
-        """Read what an ICMP error quotes of a TCP header."""
+        """Read the beginning of a TCP header that an ICMP error quotes."""
         layers = self.layers
         if not layers.has(QUOTED_PORTS):
             return layers.refuse(QUOTED_TOO_LITTLE)
@@ -411,15 +417,15 @@ class Headers:
         return QUOTE
 
     def note_offset(self, packet: Packet, size: i64, segment: i64) -> None:
-        """Note a data offset that cannot be, unless the segment is quoted: quotes are short."""
+        """Record an invalid data offset, unless the segment is quoted: quotes are short."""
         if self.layers.is_quoted or self.noted >= limits.ODDITIES.value:
             return
         self.noted += 1
-        what = f"at least {TCP_HEADER} expected, at most the segment's {segment} (by the IP length)"
+        what = f"it must be at least {TCP_HEADER}, and at most {segment}, the length of the segment by the IP header"
         self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
-        """Read the options at block[at:end], up to the first that cannot be one."""
+        """Read the TCP options at block[at:end], up to the first invalid one."""
         if end - at == 12 and u32(block, at) == PLAIN_TIMESTAMPS:
             packet.has_timestamps = True
             return
@@ -446,7 +452,7 @@ class Headers:
 
 
 def source_route(block: bytes, at: i64, end: i64) -> i64:
-    """Return where the last address of a source route is among the IPv4 options in block[at:end]; -1 if there is none."""
+    """Return the position of a source route's last address among the IPv4 options in block[at:end]; -1 without a source route."""
     while at + 1 < end and block[at] != 0:
         if block[at] == 1:
             at += 1
@@ -461,23 +467,23 @@ def source_route(block: bytes, at: i64, end: i64) -> i64:
 
 
 def may_have_tcp(protocol: i64) -> bool:
-    """Return whether there may be TCP in packets with this protocol in an IPv4 header."""
+    """Return whether packets with this IPv4 protocol number may contain TCP."""
     if protocol in (ICMP, IPV4_IN_IP, TCP_PROTOCOL, UDP_PROTOCOL, IPV6_IN_IP, GRE_IN_IP, AH, ICMPV6):
         return True
     return protocol in (ETHER_IP, MPLS_IN_IP, ETHERNET_IN_IP)
 
 
 def is_error(protocol: i64, kind: i64) -> bool:
-    """Return whether this type of ICMP or ICMPv6 message quotes a packet that it reports (RFC 792, RFC 4443)."""
+    """Return whether this type of ICMP or ICMPv6 message quotes the packet that it reports (RFC 792, RFC 4443)."""
     if protocol == ICMP:
         return kind in (3, 4, 11, 12)
     return 1 <= kind <= 4
 
 
 def without_all_options(packet: Packet, size: i64) -> None:
-    """The snap length cut the options of a header of this size: note which it may have had.
+    """Mark the options that a header of this size may have had before the snap length cut it off.
 
-    Data with so long a header has time stamps: nothing else comes with data.
+    Data packets with such a long header have timestamps: no other option of that size occurs with data.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED
@@ -488,7 +494,7 @@ def without_all_options(packet: Packet, size: i64) -> None:
 
 
 def is_duplicate(block: bytes, at: i64, size: i64, acknowledgment: i64) -> bool:
-    """Return whether the first of the SACK blocks at `at` reports a duplicate (RFC 2883 section 4)."""
+    """Return whether the first of the SACK blocks at `at` reports a duplicate (D-SACK, RFC 2883 section 4)."""
     left, right = u32(block, at), u32(block, at + 4)
     if is_not_after(right, acknowledgment):
         return True

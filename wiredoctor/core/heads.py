@@ -1,8 +1,9 @@
-"""Heads: the start line, and the fields that somebody asks for (RFC 9112 sections 2 to 5).
+"""Parse header sections: the start line and the relevant fields (RFC 9112 sections 2 to 5).
 
-Heads repeat: their lines of interest lead, one after the other, to the Head of all heads that say the same, and the line that
-followed last is expected to follow again. Of any other line the length of the name and two of its letters tell whether it may be
-of interest; only then it becomes an object. A head that is not plain is read by wiredoctor.protocols.http1.head.
+Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines, at whose end is the Head
+shared by all equal header sections. The line that followed last time is tried first. For any other line, the length of its name
+and two of the letters show if it may be relevant; only then a bytes object is created. A header section with unusual syntax is
+parsed by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from wiredoctor.protocols.http1 import head as grammar
 from wiredoctor.protocols.http1.fields import READERS, Fields
 from wiredoctor.protocols.http1.framing import announces_close
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine
+from wiredoctor.protocols.http1.request_ids import ID_LINE, REQUEST_IDS
 
 NO_LENGTH: Final = -1
-"""A head without Content-Length."""
+"""The length of a head without Content-Length."""
 BAD_LENGTH: Final = -2
-"""A Content-Length that is no single number."""
+"""The length of a head whose Content-Length is not a single number."""
 
 NOT_CODED: Final = 0
 CHUNKED_LAST: Final = 1
 OTHER_LAST: Final = 2
-"""Transfer-Encoding: none, chunked as the final coding, or another one."""
+"""The values of Head.coding: no Transfer-Encoding, chunked as the final coding, or another final coding."""
 
 LF: Final = 10
 CR: Final = 13
@@ -39,22 +41,29 @@ DELETE: Final = 127
 DIGIT_0: Final = 48
 DIGIT_9: Final = 57
 MOST_DIGITS: Final = 18
-"""Digits of a length that surely fits 64 bits."""
+"""The maximum number of digits in a length that certainly fits in 64 bits."""
 ONES: Final = 0x0101010101010101
-"""A 1 in each of eight bytes."""
+"""Eight bytes with the value 1."""
 VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 REST_OF_LINE: Final = 11
-"""The end of a plain request line, and its size."""
+"""The end of a request line with the usual syntax, and its size in bytes."""
 SLOTS: Final = 32
 MOST_LINES: Final = 256
 LONGEST: Final = 4096
-"""Fields of a plain head and bytes of a line: what has more is not remembered."""
+"""The maximum number of fields in a cached header section, and of bytes in a cached line."""
+
+LONGEST_ID: Final = 160
+"""The bytes of a request id that are kept, with blanks; well-formed ones are shorter (protocols/http1/request_ids.py)."""
+
+FIXED: Final = 0
+LENGTH: Final = 1
+"""Values of lines: the same each time; a length."""
 
 assert (MOST_LINES, LONGEST) == (grammar.MOST_LINES, grammar.LONGEST)
 
 
 class Head:
-    """The start line and the fields of interest of a head, except for the target and the length, which differ most."""
+    """The start line and relevant fields of a header section, except target and length, which differ most often."""
 
     def __init__(self, line: RequestLine | StatusLine, fields: Fields) -> None:
         self.fields: Fields = fields
@@ -76,54 +85,64 @@ class Head:
         if fields.transfer_codings:
             self.coding = CHUNKED_LAST if fields.transfer_codings[-1] == "chunked" else OTHER_LAST
         self.switches: bool = line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
-        """A request for another protocol: what follows it may not be HTTP."""
+        """True if this is a request for another protocol; the data after it may not be HTTP."""
         self.event_stream: bool = fields.event_stream
         self.is_stream: bool = fields.event_stream or fields.endless
-        """The body is meant to arrive piece by piece."""
+        """True if the body should arrive in parts, as in an event stream."""
         self.is_suspect: bool = fields.suspect
         self.is_cut: bool = fields.cut
-        """A text is longer than what is kept of it."""
+        """True if a text was truncated."""
         self.code: i64 = -1
-        """Its place among the heads of the rows that are being written; see exchange_rows.HeadCodes."""
+        """The index of this head among the heads of the rows being written; see exchange_rows.HeadCodes."""
         self.batch: i64 = -1
 
     def is_interim(self) -> bool:
-        """Return whether it is a 1xx response that another response follows; 101 is final."""
+        """Return whether this is a 1xx response that is followed by another response; a 101 is final."""
         return 100 <= self.status < 200 and self.status != 101
 
 
 class Lines:
-    """Lines of interest that were seen one after the other, from a start line on. `text` is the last of them with its CRLF;
-    Content-Length ends with the colon, and the start line of a request begins after its target."""
+    """A node in the tree of cached lines: a sequence of relevant lines that begins with a start line.
 
-    def __init__(self, text: bytes, is_length: bool) -> None:
+    `text` is the last of these lines with its CRLF; it ends with the colon if its value differs between heads, and a request line
+    begins after its target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
+    """
+
+    def __init__(self, text: bytes, value: i64) -> None:
         self.text: bytes = text
-        self.is_length: bool = is_length
+        self.value: i64 = value
         self.following: dict[bytes, Lines] = {}
         self.newest: Lines | None = None
-        """What followed when it was seen last."""
+        """The node of the line that followed last time."""
         self.head: Head | None = None
 
 
 class HeadReader:
-    """Reads heads. What the newest one says besides its Head is in `size` (bytes with the empty line), `length` and `target`."""
+    """Parses header sections.
+
+    `size` (bytes, including the empty line), `length`, `target` and `request_id` describe the newest header section besides its
+    Head.
+    """
 
     def __init__(self) -> None:
         self.parser: HeadParser = HeadParser()
         self.size: i64 = 0
         self.length: i64 = NO_LENGTH
         self.target: bytes = b""
+        self.request_id: bytes = b""
+        self.id_rank: i64 = FIXED
+        """The value of the Lines that have the request id."""
         self.remembered: i64 = 0
         self.most: i64 = limits.REMEMBERED_HEADS.value
-        self.requests: Lines = Lines(b"", False)
-        self.responses: Lines = Lines(b"", False)
-        """The start lines of both follow."""
+        self.requests: Lines = Lines(b"", FIXED)
+        self.responses: Lines = Lines(b"", FIXED)
+        """The root of the cached response start lines. `requests` is the root of the cached request lines."""
         self.method: bytes = b""
-        """That of the newest start line of a request, with the space after it."""
+        """The method of the newest request line, with the space after it."""
         self.interesting: bytes = interesting_names()
 
     def read_request(self, block: bytes, at: i64, stop: i64) -> Head | None:
-        """Read the head of a request that begins at block[at]; None if it is not plain, or does not end before `stop`."""
+        """Read the request head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
         method_end = find_byte(block, at, stop, AFTER_SPACE, DELETE)
         space = find_byte(block, method_end + 1, stop, AFTER_SPACE, DELETE)
         if space <= method_end + 1 or space - at > LONGEST:
@@ -135,25 +154,28 @@ class HeadReader:
             if text not in VERSIONS or method[:-1] not in KNOWN_METHODS or block[method_end] != SPACE:
                 return None
             self.method = method
-            lines = self.follow(self.requests, method + text, text, False)
+            lines = self.follow(self.requests, method + text, text, FIXED)
         self.target = block[method_end + 1 : space]
         return self.read_fields(lines, block, at, space + len(lines.text), stop)
 
     def read_response(self, block: bytes, at: i64, stop: i64) -> Head | None:
-        """Read the head of a response likewise."""
+        """Read the response head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
         lines = self.responses.newest
         if lines is None or not begins(block, at, stop, lines.text):
             end = skip_text(block, at, stop)
             if not is_line_end(block, end, stop) or end - at > LONGEST or self.parser.status(block[at:end]) is None:
                 return None
             line = block[at : end + 2]
-            lines = self.follow(self.responses, line, line, False)
+            lines = self.follow(self.responses, line, line, FIXED)
         return self.read_fields(lines, block, at, at + len(lines.text), stop)
 
     def read_fields(self, lines: Lines, block: bytes, begin: i64, at: i64, stop: i64) -> Head | None:
-        """Read the field lines from block[at] on, up to the empty line, of a head that begins at block[begin]; None if one is
-        not plain, or the empty line is not there."""
+        """Read field lines from block[at] to the empty line, for a head that begins at block[begin].
+
+        Return None if a line has unusual syntax, or if the empty line is missing.
+        """
         self.length = NO_LENGTH
+        self.request_id = b""
         interesting = self.interesting
         count: i64 = 0
         while count <= MOST_LINES:
@@ -161,8 +183,8 @@ class HeadReader:
             newest = lines.newest
             if newest is not None and begins(block, at, stop, newest.text):
                 at += len(newest.text)
-                if newest.is_length:
-                    at = self.read_length(block, at, stop)
+                if newest.value != FIXED:
+                    at = self.read_value(newest.value, block, at, stop)
                     if at == NO_LENGTH:
                         return None
                 lines = newest
@@ -181,14 +203,28 @@ class HeadReader:
                 return None
             if size < SLOTS and interesting[size * SLOTS + (block[at] + 3 * block[colon - 1] & 31)] != 0:
                 found = self.follow_field(lines, block[at : end + 2], size)
-                if found is not lines and found.is_length and self.read_length(block, colon + 1, stop) == NO_LENGTH:
+                is_read = found is not lines and found.value != FIXED
+                if is_read and self.read_value(found.value, block, colon + 1, stop) == NO_LENGTH:
                     return None
                 lines = found
             at = end + 2
         return None
 
+    def read_value(self, kind: i64, block: bytes, at: i64, stop: i64) -> i64:
+        """Set the length or the request id from the value at block[at]; return the index after its line, or NO_LENGTH if the line
+        is not plain."""
+        if kind == LENGTH:
+            return self.read_length(block, at, stop)
+        end = skip_text(block, at, stop)
+        if not is_line_end(block, end, stop) or end - at > LONGEST:
+            return NO_LENGTH
+        if len(self.request_id) == 0 or kind < self.id_rank:
+            self.request_id = block[at : min(end, at + LONGEST_ID)]
+            self.id_rank = kind
+        return end + 2
+
     def read_length(self, block: bytes, at: i64, stop: i64) -> i64:
-        """Set the length from the value at block[at]; return the index after its line, or NO_LENGTH if it is not plain."""
+        """Set the length from the value at block[at]. Return the index after its line, or NO_LENGTH if its syntax is unusual."""
         if self.length != NO_LENGTH:
             return NO_LENGTH
         while at < stop and block[at] == SPACE:
@@ -206,45 +242,51 @@ class HeadReader:
         self.length = number
         return at + 2
 
-    def follow(self, lines: Lines, name: bytes, text: bytes, is_length: bool) -> Lines:
-        """Return where a line leads from `lines`, and expect it there the next time."""
+    def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
+        """Return the node for a line after `lines`, and try that node first next time."""
         found = lines.following.get(name)
         if found is None:
             self.count()
-            found = lines.following[name] = Lines(text, is_length)
+            found = lines.following[name] = Lines(text, value)
         lines.newest = found
         return found
 
     def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
-        """Return where a field line with a name of this size leads from `lines`: nowhere else if nobody asks for the field."""
+        """Return the node for a field line after `lines`; `size` is the length of its name.
+
+        Return `lines` itself if the field is not relevant.
+        """
         found = lines.following.get(line)
         if found is not None:
             lines.newest = found
             return found
         name = line[:size].lower()
-        if name not in READERS:
+        value: i64 = REQUEST_IDS.get(name, FIXED)
+        if value == FIXED and name not in READERS:
             return lines
-        is_length = name == b"content-length"
-        text = line[: size + 1] if is_length else line
-        return self.follow(lines, text, text, is_length)
+        if name == b"content-length":
+            value = LENGTH
+        text = line if value == FIXED else line[: size + 1]
+        return self.follow(lines, text, text, value)
 
     def remember(self, lines: Lines, head: bytes) -> Head | None:
-        """Read a plain head, of which all but the target and the length repeats."""
-        target, length = self.target, self.length
+        """Cache the lines of a head, which usually repeats except for the target, the length and the request id."""
+        target, length, request_id = self.target, self.length, self.request_id
         lines.head = self.parse(head, head[:5] == b"HTTP/")
-        self.target, self.length = target, length
+        self.target, self.length, self.request_id = target, length, request_id
         return lines.head
 
     def count(self) -> None:
-        """Forget all lines when too many are remembered."""
+        """Count a cached line, and clear the cache if it has too many."""
         self.remembered += 1
         if self.remembered > self.most:
-            self.requests, self.responses = Lines(b"", False), Lines(b"", False)
+            self.requests, self.responses = Lines(b"", FIXED), Lines(b"", FIXED)
             self.remembered = 1
 
     def parse(self, head: bytes, response: bool) -> Head | None:
-        """Read any head, plain or not; None if its first line is no start line."""
+        """Parse any head, whatever its syntax; return None if its first line is not a start line."""
         self.size = len(head)
+        self.request_id = find_request_id(head)
         if response:
             answer = self.parser.response(head)
             if answer is None:
@@ -259,8 +301,25 @@ class HeadReader:
         return Head(request[0], request[1])
 
 
+def find_request_id(head: bytes) -> bytes:
+    """Return the value of the preferred request id in any head; empty without one."""
+    found = b""
+    best: i64 = FIXED
+    line = ID_LINE.search(head)
+    while line is not None:
+        rank: i64 = REQUEST_IDS[line[1].lower()]
+        if best == FIXED or rank < best:
+            best = rank
+            found = line[2]
+        line = ID_LINE.search(head, line.end())
+    return found
+
+
 def begins(block: bytes, at: i64, stop: i64, text: bytes) -> bool:
-    """Return whether block[at:stop] begins with a text; eight bytes at a time, of which the last may be compared twice."""
+    """Return whether block[at:stop] begins with a text.
+
+    Eight bytes are compared at a time; the last ones may be compared twice.
+    """
     last: i64 = len(text) - 8
     if at + last + 8 > stop:
         return False
@@ -278,14 +337,17 @@ def begins(block: bytes, at: i64, stop: i64, text: bytes) -> bool:
 
 
 def find_byte(block: bytes, at: i64, stop: i64, lowest: i64, mark: i64) -> i64:
-    """Return the index of the first byte in block[at:stop] that is less than `lowest`, DEL or `mark`; `stop` without one."""
-    # computed here: mypyc keeps larger constants than 62 bits as objects
+    """Return the index of the first byte in block[at:stop] that is less than `lowest`, equal to DEL, or equal to `mark`.
+
+    Return `stop` if there is no such byte.
+    """
+    # computed here, because mypyc stores constants above 62 bits as objects
     ones: i64 = ONES
     lows, marks, deletes, high_bits = ones * lowest, ones * mark, ones * DELETE, ones << 7
     while at + 8 <= stop:
         word = read_i64_le(block, at)
         marked, deleted = word ^ marks, word ^ deletes
-        # subtracting sets the high bit of a byte that is smaller, and may set those of bytes after it
+        # subtracting sets the high bit of each byte that is smaller, and may set the high bits of bytes after it
         hits = ((word - lows) & ~word | (marked - ones) & ~marked | (deleted - ones) & ~deleted) & high_bits
         if hits != 0:
             if hits & 0x80808080 == 0:
@@ -305,7 +367,7 @@ def find_byte(block: bytes, at: i64, stop: i64, lowest: i64, mark: i64) -> i64:
 
 
 def skip_text(block: bytes, at: i64, stop: i64) -> i64:
-    """Return the index of the first control byte but a tab in block[at:stop], `stop` without one."""
+    """Return the index of the first control byte other than tab in block[at:stop], or `stop`."""
     at = find_byte(block, at, stop, SPACE, DELETE)
     while at < stop and block[at] == TAB:
         at = find_byte(block, at + 1, stop, SPACE, DELETE)
@@ -313,21 +375,23 @@ def skip_text(block: bytes, at: i64, stop: i64) -> i64:
 
 
 def is_line_end(block: bytes, at: i64, stop: i64) -> bool:
-    """Return whether CRLF lies at block[at]."""
+    """Return whether CRLF is at block[at]."""
     return at + 1 < stop and read_i16_be(block, at) == CRLF
 
 
 def interesting_names() -> bytes:
-    """Return a table of the lengths of names, and of a mix of their first and last letters in either case: 1 where a field of
-    interest has them, and hardly a common one besides."""
+    """Return a table of 0 and 1, indexed by the length of a field name combined with its first and last letters.
+
+    The entry is 1 for relevant field names in either case; few other common names have an entry of 1.
+    """
     table = bytearray(SLOTS * SLOTS)
-    for name in READERS:
+    for name in (*READERS, *REQUEST_IDS):
         table[len(name) * SLOTS + (name[0] + 3 * name[-1] & 31)] = 1
     return bytes(table)
 
 
 def length_of(fields: Fields) -> i64:
-    """Return what Content-Length says."""
+    """Return the value of Content-Length, NO_LENGTH or BAD_LENGTH."""
     if fields.content_length is not None:
         return fields.content_length
     return BAD_LENGTH if fields.bad_content_length else NO_LENGTH

@@ -1,4 +1,4 @@
-"""What happened on a connection: counts, and a letter per kind of packet when it first happened.
+"""Record the history of a connection: counts, and one letter per kind of packet at its first occurrence.
 
 S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G ACK of bytes that were not captured, T retransmission, W zero window.
 """
@@ -25,13 +25,13 @@ SAW_RETRANSMISSION: Final = 128
 SAW_ZERO_WINDOW: Final = 256
 
 BITS: Final = 5
-"""Of a letter in Connection.history: its number and one, and 16 for direction 1."""
+"""The number of bits per letter in Connection.history: the letter's index plus 1, and 16 for direction 1."""
 FIRST_WORD: Final = 12
-"""Letters that its first 60 bits hold."""
+"""The number of letters in the first 60 bits of a history."""
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet, and note what happens for the first time."""
+    """Count a packet, and record the letters that occur for the first time."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags
@@ -59,7 +59,7 @@ def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
-    """Append letters to the history of a connection, those of one packet in the order of LETTERS."""
+    """Append new letters to the history of a connection; those of one packet in the order of LETTERS."""
     letter: i64 = 1
     while fresh:
         if fresh & 1:
@@ -73,7 +73,7 @@ def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
 
 
 def in_letters(first: i64, more: i64, client: i64) -> str:
-    """Return the letters of Connection.history and more_history, those of the client in upper case."""
+    """Return the letters of Connection.history and more_history as text; the client's letters are in upper case."""
     text = ""
     for word in (more, first):
         left = word
@@ -85,7 +85,7 @@ def in_letters(first: i64, more: i64, client: i64) -> str:
 
 
 def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> None:
-    """Count a segment longer than the MSS that its receiver announced: no network carries it."""
+    """Count a segment longer than the MSS that its receiver announced. No network carries such a segment."""
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return

@@ -1,7 +1,7 @@
-"""HTTP in the core: packets in, rows of exchanges, closes and faults out, and for each segment the message that it carries.
+"""Read HTTP of all connections: packets go in; rows of exchanges, closes and faults come out.
 
-The way of a packet: `Http.read` finds the HttpConnection of its connection (pairing.py), which hands the new bytes in order
-(stream.py) to the reader of their direction (http1.py, heads.py). Rows are in exchange_rows.py.
+`Http.read` finds the HttpConnection of the packet's connection (pairing.py). That passes new bytes in order (reassembly.py) to
+the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from wiredoctor.core.pairing import HttpConnection, clear_unread
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 
 class Http:
-    """Reads HTTP of all connections. `messages` and `bursts` are written only if they are wanted."""
+    """Reads the HTTP messages of all connections. `messages` and `bursts` are only written on request."""
 
-    def __init__(self, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool) -> None:
+    def __init__(self, cutoffs: Cutoffs, met: LimitsReached, with_messages: bool, with_bursts: bool) -> None:
         self.cutoffs: Cutoffs = cutoffs
-        self.met: Met = met
+        self.met: LimitsReached = met
         self.heads: HeadReader = HeadReader()
         self.range: Range = Range()
         self.keeping: Keeping = Keeping(met)
@@ -46,7 +46,7 @@ class Http:
         self.alarms: Alarms = Alarms()
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
-        """Read a packet after TCP has described it, and fill in segment.part."""
+        """Read a packet after its TCP analysis, and describe its message in segment.part."""
         talk = connection.http
         if talk is None:
             if segment.new_bytes == 0:
@@ -61,7 +61,7 @@ class Http:
             endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
-        """Do what time decides, before a packet is read or when no packet comes."""
+        """Process what is due at the watermark `clock`: before a packet is read, or when no packet comes."""
         talk = self.alarms.take(clock)
         while talk is not None:
             if not talk.is_over:
@@ -69,15 +69,15 @@ class Http:
             talk = self.alarms.take(clock)
 
     def retire(self, connection: Connection, clock: i64) -> None:
-        """End what is open on a connection for which no packet will come any more, and free its state."""
+        """End all open messages of a connection that has no more packets, and free its state."""
         self.end(connection, IN_GAP, clock)
 
     def finish(self, connection: Connection, clock: i64) -> None:
-        """End what is open on a connection when the capture ends."""
+        """End the open messages of a connection when the capture ends."""
         self.end(connection, AT_CAPTURE_END, clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
-        """End what is open on a connection, for this reason, and free its state."""
+        """End the open messages of a connection for `reason`, and free its state."""
         talk = connection.http
         if talk is None:
             return

@@ -1,8 +1,8 @@
-"""HTTP/1.x in one direction: ranges of its stream become messages (RFC 9112).
+"""Read HTTP/1.x in one direction: ranges of its stream become messages (RFC 9112).
 
-Heads are looked at, bodies are jumped over, and of chunked bodies the lines between the chunks are read. A message begins in
-`begin_message`; the end of its body is found by the framing of its head in `frame_body`; `finish` ends it, whatever the
-reason. After a gap in a head or in chunk framing `seek` looks, packet by packet, for what begins like a head.
+Header sections are parsed, bodies are skipped, and the lines between chunks are read. A message begins in `begin_message`. The
+framing in its header section determines the end of its body (`frame_body`). `finish` ends the message for whatever reason. After
+a gap in a header section or in chunk framing, `seek` checks whether a packet begins with a header section.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
-"""First bytes of a head with a known method, or of a status line."""
+"""The first four bytes of a request with a known method, or of a status line."""
 
 EARLY: Final = 3
-"""Pauses within a body that show how its source writes."""
+"""The number of pauses within a body that are examined to see how its source writes."""
 MESSAGE_BITS: Final = 26
 
 
 @mypyc_attr(acyclic=True)
 class Reader(Stream):
-    """The reader of one direction. `kind`: REQUEST or RESPONSE, what this direction carries; -1 until a head was read.
+    """The reader of one direction. `kind`: REQUEST or RESPONSE, or -1 until a head was read.
 
-    `pos` is the offset up to which it has read. `waits`: it goes on when the peer has, for example with a response if its
-    request is not there, or with the bytes after a request for another protocol.
+    `pos` is the offset up to which it has read. `waits`: it continues only after the peer has, for example with a response whose
+    request is missing, or with the bytes after a request for another protocol.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -76,21 +76,21 @@ class Reader(Stream):
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
-        """That of the message."""
+        """The exchange of the current message."""
         self.announced: Exchange | None = None
-        """An exchange with an incomplete request head, which the server answers."""
+        """The exchange of a request with an incomplete head, to which the server already responds."""
         self.previous: Exchange | None = None
         """The exchange of the message that ended at `previous_end`."""
         self.previous_interim: Message | None = None
-        """That message if it is an interim response."""
+        """The message that ended at `previous_end`, if it is an interim response."""
         self.first: Message | None = None
-        """The first message of the packet in hand."""
+        """The first message of the current packet."""
         self.newest: Message | None = None
-        """The newest message of the packet in hand."""
+        """The newest message of the current packet."""
         self.dropped: Partial | None = None
-        """What looked like the beginning of a head until the packet in hand."""
+        """The possible beginning of a head that the current packet disproved."""
         self.burst: Burst | None = None
-        """A burst that may go on, if rows of them are wanted."""
+        """The burst that the next packet may continue; only if rows of bursts are requested."""
         self.direction: i64 = direction
         self.kind: i64 = -1
         self.mode: i64 = HEAD
@@ -98,38 +98,38 @@ class Reader(Stream):
         self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
-        """Messages may be missing: no response was paired since the reader lost its way."""
+        """True if messages may be missing after the newest request, or after the newest response whose request is certain."""
         self.is_seeking: bool = False
-        """The message is the first after that."""
+        """True if the current message is the first one after missing messages."""
         self.is_unsure: bool = False
-        """The message may be part of a body."""
+        """True if the current message may be part of a body."""
         self.has_fault: bool = False
         self.until: i64 = 0
         self.count: i64 = 0
-        """Messages so far, and heads that were none."""
+        """The number of messages so far, including rejected heads."""
         self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
-        """From here on messages may be missing."""
+        """The stream offset from which on messages may be missing."""
         self.malformed: i64 = 0
-        """Faults of grammar that were reported, as bits."""
+        """The grammar faults that were already reported, as bits."""
         self.previous_end: i64 = NEVER
         self.packet_end: i64 = NEVER
-        """Offset after the packet in hand."""
+        """The stream offset after the current packet."""
         self.waits_ack: i64 = NEVER
-        """ACK number of the response that waits."""
+        """The acknowledgment number of the waiting response."""
         self.waits_time: i64 = NEVER
-        """Its time."""
+        """The time of the waiting response."""
         self.burst_message: i64 = NEVER
-        """The message of its newest packet with body."""
+        """The id of the message of the newest packet with body bytes."""
 
     def talk(self) -> HttpConnection:
-        """Return the HTTP of both directions."""
+        """Return the HTTP state of the connection, with both readers."""
         connection = self.connection
         assert connection is not None
         return connection
 
     def read(self, found: Range) -> None:
-        """Read a range, up to its end or until the reader has to wait for the peer."""
+        """Read a range up to its end, or until the reader has to wait for the peer."""
         if self.pos < found.start:
             self.pos = found.start
         while self.pos < found.end and not self.waits:
@@ -147,10 +147,8 @@ class Reader(Stream):
             else:
                 self.pos = found.end
 
-    # heads
-
     def read_head(self, found: Range) -> None:
-        """Read a head, or what there is of it."""
+        """Read a head, or as much of it as is available."""
         if found.at < 0:
             self.skip_gap_in_head(found)
             return
@@ -171,7 +169,7 @@ class Reader(Stream):
             self.read_unusual_head(found, at, stop)
 
     def continue_head(self, partial: Partial, found: Range) -> None:
-        """Read more of a head of which a part is there."""
+        """Read more of an incomplete head."""
         at = found.place(self.pos)
         data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
         end: i64 = find_head_end(partial.tail + data)
@@ -194,13 +192,13 @@ class Reader(Stream):
         self.pos = found.end
 
     def keep(self, partial: Partial, data: bytes) -> None:
-        """Keep more of a head that is not complete."""
+        """Store more bytes of an incomplete head."""
         partial.add(data)
         talk = self.talk()
         talk.http.keeping.add(talk, len(data))
 
     def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
-        """Read a head after empty lines, with bare LFs, one that is not complete, or find that it is none."""
+        """Read a head that is incomplete, follows empty lines, or has line ends without CR; or reject it."""
         data = found.block[at : min(stop, at + limits.HEAD.value)]
         begin = self.pos
         if self.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
@@ -210,7 +208,7 @@ class Reader(Stream):
             if self.previous_end == begin:
                 self.previous_end = begin + skipped
             if self.count == 0:
-                # it may be the end of a message that was not captured
+                # these bytes may be the end of a message that was not captured
                 self.strayed = min(self.strayed, begin)
             begin += skipped
             data = stripped
@@ -234,7 +232,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def may_begin_head(self, data: bytes) -> bool:
-        """Return whether bytes can be the beginning of a head of the kind that this direction carries."""
+        """Return whether bytes can be the beginning of a head that fits this direction."""
         if self.kind == REQUEST:
             return may_become_request(data)
         if self.kind == RESPONSE:
@@ -242,7 +240,7 @@ class Reader(Stream):
         return may_begin_tls(data) or may_become_request(data) or may_become_response(data)
 
     def parse_head(self, found: Range, data: bytes, begin: i64) -> None:
-        """Read a complete head that is not plain, or is in several pieces."""
+        """Parse a complete head that has unusual syntax or is split over packets."""
         is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
         head = self.talk().http.heads.parse(data, is_response)
         if head is None:
@@ -250,7 +248,7 @@ class Reader(Stream):
             if partial is not None:
                 faults.check_excess(self, data, partial.frame, partial.time, begin, partial.ack)
             else:
-                at = found.place(begin)  # with what follows: it may be a response
+                at = found.place(begin)  # include the bytes after it: it may be a response
                 excess = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
                 faults.check_excess(self, excess, found.frame, found.time, begin, found.ack)
             self.reject_head(found, data, begin + len(data))
@@ -258,7 +256,7 @@ class Reader(Stream):
         self.begin_message(found, head, begin, data)
 
     def begin_message(self, found: Range, head: Head, begin: i64, data: bytes) -> None:
-        """Begin the message of a complete head; `data` are its bytes, unless it lies in the range as it is."""
+        """Begin the message of a complete head. `data` has its bytes, unless they are contiguous in the range."""
         talk = self.talk()
         heads = talk.http.heads
         size = heads.size
@@ -273,6 +271,7 @@ class Reader(Stream):
         if kind == RESPONSE and self.has_to_wait(found.ack, found.time):
             return
         message = Message(self.take_id(), head, heads.target if kind == REQUEST else b"", heads.length)
+        message.request_id = heads.request_id
         partial = self.partial
         message.begin = begin
         if partial is None:
@@ -297,7 +296,7 @@ class Reader(Stream):
             exchange = talk.begin_request(self, message)
             how = request_framing(head, message.length)
         else:
-            exchange = talk.begin_response(message, found.ack)
+            exchange = talk.begin_response(message)
             request = exchange.request
             how = response_framing(head, message.length, "" if request is None else request.head.method)
         self.exchange = exchange
@@ -314,10 +313,13 @@ class Reader(Stream):
                 talk.http.met.add(limits.DECODERS)
             message.pieces = pieces_of(head.fields, message.framing)
         if kind == REQUEST and talk.has_too_many_requests():
-            talk.give_up(exchange)
+            talk.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
-        """Return whether a response cannot be read yet: its request may come. Then go on when that is there, or time is over."""
+        """Return whether a response must wait because its request may still arrive.
+
+        Reading continues when the request arrives, or after a grace period.
+        """
         talk = self.talk()
         if talk.may_answer(ack, time):
             return False
@@ -327,25 +329,25 @@ class Reader(Stream):
         return True
 
     def note_message(self, message: Message) -> None:
-        """Note a message of the packet in hand."""
+        """Record that the current packet has a part of this message."""
         if message.begin < self.packet_end:
             self.newest = message
             if self.first is None:
                 self.first = message
 
     def is_reading(self, message: Message) -> bool:
-        """Return whether a message has not ended."""
+        """Return whether this message is still being read."""
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether the first request may be the rest of a line that was not captured completely."""
+        """Return whether a first request may be the end of a line whose beginning was not captured."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
         return True
 
     def frame_body(self, message: Message, how: i64) -> None:
-        """Prepare for what follows a head, by its framing."""
+        """Prepare to read the data after a head, according to its framing."""
         message.framing = how
         if how == BROKEN:
             message.framing = NO_BODY
@@ -367,7 +369,7 @@ class Reader(Stream):
             self.lose()
 
     def reject_head(self, found: Range, data: bytes, read_to: i64) -> None:
-        """Bytes begin no message: look further, or leave the connection alone."""
+        """Handle bytes that are not the beginning of a message: keep searching, or stop reading the connection."""
         was_partial = self.partial is not None
         self.abandon_head()
         if self.kind < 0 and not self.is_seeking:
@@ -377,11 +379,11 @@ class Reader(Stream):
             return
         if self.mode != OFF:
             self.lose()
-        # the bytes before it may have been no head, and those of this packet may be one
+        # the bytes before this packet may not have been a head, and those of this packet may be one
         self.pos = found.start if was_partial else found.end
 
     def abandon_head(self) -> None:
-        """Forget what looked like a head so far."""
+        """Drop the bytes that looked like the beginning of a head."""
         self.announced = None
         if self.partial is not None:
             self.count += 1
@@ -390,7 +392,7 @@ class Reader(Stream):
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
-        """Go on after bytes that are missing where a head is, or is expected."""
+        """Continue after a gap inside a head, or where a head was expected."""
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
@@ -398,11 +400,11 @@ class Reader(Stream):
         self.note_gap_in_framing(found, is_expected)
         if partial is not None:
             self.cut_head(IN_GAP)
-        self.lose()
+        self.lose_in_gap(found)
         self.pos = found.end
 
     def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
-        """Note that a head or chunk framing lies in bytes that the capture lacks, or the snap length cut off."""
+        """Record that a head or chunk framing was lost in a gap, or cut off by the snap length."""
         talk = self.talk()
         talk.note_gap(found.time)
         partial = self.partial
@@ -411,7 +413,7 @@ class Reader(Stream):
             protocols.note_cut(talk, found.frame, found.time)
 
     def announce(self, ack: i64) -> None:
-        """Begin the exchange of a request with an incomplete head, because the server answers it, as with 408."""
+        """Begin the exchange of a request with an incomplete head when the server responds to it, for example with 408."""
         partial = self.partial
         if partial is None or not partial.has_line or self.announced is not None or partial.wire_offset >= ack:
             return
@@ -421,19 +423,20 @@ class Reader(Stream):
         if head is None:
             return
         message = self.message_of(partial, head, talk.http.heads.target, message_id(talk.number, self.count, self.direction))
-        exchange = self.announced = talk.add_exchange(message, partial.rtt_own, partial.rtt_peer)
-        talk.append_waiting(exchange)
+        self.announced = talk.add_request(self, message, partial.rtt_own, partial.rtt_peer)
 
     def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
-        """Return a message of which only the beginning of the head is there."""
-        message = Message(number, head, target, self.talk().http.heads.length)
-        message.begin, message.offset = partial.offset, partial.wire_offset
+        """Return a message of whose head only the beginning was captured."""
+        heads = self.talk().http.heads
+        message = Message(number, head, target, heads.length)
+        message.request_id = heads.request_id
+        message.begin, message.offset, message.ack = partial.offset, partial.wire_offset, partial.ack
         message.frame = message.last_frame = partial.frame
         message.start = message.end_time = partial.time
         return message
 
     def cut_head(self, reason: i64) -> None:
-        """End a head that breaks off: it becomes a message if its first line is one."""
+        """End an incomplete head. It becomes a message if its first line is a start line."""
         partial = self.partial
         if partial is None:
             return
@@ -450,7 +453,7 @@ class Reader(Stream):
             message.head_bytes = partial.size
             message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
             talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
-            exchange = talk.begin_response(message, partial.ack) if is_response else talk.begin_request(self, message)
+            exchange = talk.begin_response(message) if is_response else talk.begin_request(self, message)
             self.message = message
             self.exchange = exchange
             message.exchange = exchange.index
@@ -459,29 +462,27 @@ class Reader(Stream):
         self.abandon_head()
 
     def give_up_head(self) -> None:
-        """Read the beginning of a head as what there is of it."""
+        """Read the captured part of an incomplete head."""
         if self.mode == HEAD and self.partial is not None:
             self.talk().note_gap(self.partial.time)
             self.cut_head(IN_GAP)
             self.lose()
 
     def take_id(self) -> i64:
-        """Return the id of the next message, and count it."""
+        """Return the id of the next message, and increment the count."""
         number = message_id(self.talk().number, self.count, self.direction)
         self.count += 1
         return number
 
-    # bodies
-
     def jumps_to(self, offset: i64) -> bool:
-        """Return whether the bytes up to an offset are of a body, whatever they are: nobody will read them."""
+        """Return whether all bytes up to an offset belong to a body and are skipped."""
         message = self.message
         if message is None or message.pieces is not None:
             return False
         return self.mode == CLOSE or (self.mode == BODY and offset <= self.until)
 
     def read_body(self, found: Range) -> None:
-        """Count the body bytes of a range, and jump over them."""
+        """Count the body bytes of a range, and skip them."""
         message = self.message
         assert message is not None
         stop = found.end if self.mode == CLOSE or self.until > found.end else self.until
@@ -504,7 +505,7 @@ class Reader(Stream):
             self.end_length(found, message)
 
     def end_length(self, found: Range, message: Message) -> None:
-        """Go on after the last byte of a body with a length, or of a chunk."""
+        """Continue after the last byte of a body with a length, or of a chunk."""
         goes_on_in_gap = found.at == GAP or found.at == CUT
         goes_on_in_gap = goes_on_in_gap and found.end > self.until
         if message.framing != CHUNKED:
@@ -519,10 +520,10 @@ class Reader(Stream):
             self.note_gap_in_framing(found, True)
             if message.framing == CHUNKED:
                 self.finish(IN_GAP)
-            self.lose()
+            self.lose_in_gap(found)
 
     def watch_pieces(self, found: Range, stop: i64) -> None:
-        """Note when content came, and count its events if these are counted."""
+        """Record when content arrived; count its events if requested."""
         message = self.message
         pieces = None if message is None else message.pieces
         if pieces is None:
@@ -535,7 +536,7 @@ class Reader(Stream):
             pieces.content(found.block[found.place(self.pos) : found.place(stop)])
 
     def touch(self, found: Range) -> None:
-        """Note that a packet brings framing of the message."""
+        """Record that the current packet has framing bytes of the message."""
         message = self.message
         if message is not None:
             message.reaches(found.frame, found.time)
@@ -543,10 +544,8 @@ class Reader(Stream):
             if pieces is not None and pieces.watching:
                 pieces.comes(found.frame, found.time)
 
-    # the end of messages
-
     def finish(self, reason: i64) -> None:
-        """End the message: it is complete, or will never be. This is where a response is complete."""
+        """Finish the message, whether it is complete or not. This is called for every response."""
         message = self.message
         exchange = self.exchange
         if message is None or exchange is None:
@@ -564,13 +563,13 @@ class Reader(Stream):
         self.talk().end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
-        """End what is under way: no more bytes will come."""
+        """Finish everything open because no more bytes will come."""
         if self.kind == RESPONSE:
             faults.settle_answer(self, self.talk().waiting, True)
         if self.mode == HEAD and self.partial is not None:
             self.cut_head(reason)
         elif self.message is not None:
-            # after the last chunk only the end of the trailer section can be missing
+            # after the last chunk, only the end of the trailer section can be missing
             is_complete = (self.mode == CLOSE and reason == BY_FIN) or (
                 self.in_trailer and self.mode == CHUNK_SIZE and (reason in (BY_FIN, BY_RST))
             )
@@ -579,7 +578,7 @@ class Reader(Stream):
             self.mode = HEAD
 
     def began(self) -> i64:
-        """Return when what is under way began; NEVER if nothing is."""
+        """Return the time at which the open message began; NEVER if there is none."""
         message = self.message
         if message is not None:
             return message.start
@@ -588,30 +587,40 @@ class Reader(Stream):
             return partial.time
         return NEVER
 
-    # without a message
-
     def lose(self) -> None:
-        """Note that the beginning of the next message is unknown."""
+        """Record that the start of the next message is unknown."""
         if self.mode == OFF:
             return
         self.mode = SEEK
         self.is_seeking = True
-        self.is_lost = True
+        if self.kind != REQUEST:
+            self.is_lost = True
         self.partial = None
         self.strayed = min(self.strayed, self.pos)
 
+    def lose_in_gap(self, found: Range) -> None:
+        """Record that the next message's start is unknown because of bytes that were not captured, which may contain requests.
+
+        Bytes that the snap length cut off count as the rest of one request.
+        """
+        self.lose()
+        if found.at == GAP:
+            self.is_lost = True
+
     def seek(self, found: Range) -> None:
-        """Look whether a packet begins like a head."""
+        """Check whether a packet begins with a head."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
-            # its beginning was read: the rest of it follows bytes that are no message
+            # its beginning was read, and the rest of it comes after bytes that are not a message
             self.pos = found.end
+            if at == GAP:
+                self.is_lost = True
             return
         self.mode = HEAD
         self.is_seeking = True
 
     def read_hello(self, found: Range) -> None:
-        """Hand the next bytes of a TLS handshake on."""
+        """Pass the next bytes of a TLS handshake to the TLS parser."""
         data = b""
         if found.at >= 0:
             at = found.place(self.pos)
@@ -620,7 +629,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def switch_off(self) -> None:
-        """Read no HTTP in this direction any more."""
+        """Stop reading HTTP in this direction."""
         self.mode = OFF
         self.waits = False
         self.partial = None
@@ -630,7 +639,7 @@ class Reader(Stream):
 
 
 GONE: Final = Reader(None, 0)
-"""Both readers of a connection that is over."""
+"""Replaces both readers of an ended connection."""
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:
@@ -639,7 +648,7 @@ def message_id(connection: i64, index: i64, direction: i64) -> i64:
 
 
 def note_early_pause(message: Message, pause: i64) -> None:
-    """Note a pause of the body of a request, if it is one of the first."""
+    """Record a pause in the body of a request if it is one of the first pauses."""
     if pause < BURST_GAP:
         return
     pauses = message.pauses

@@ -1,4 +1,4 @@
-"""ICMP and ICMPv6 errors that quote TCP: what they say, and of which connection."""
+"""Parse ICMP and ICMPv6 errors that quote TCP, and find the connections that they concern."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, waits_of
-from wiredoctor.core.numbers import wrapped
+from wiredoctor.core.numbers import wrap
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER, SYN
 from wiredoctor.core.unsigned import u16, u32
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 ICMP_ERRORS: Final = (
     *("frame", "time", "address_bytes", "router_high", "router_low", "ip_version", "type", "code", "mtu", "connection"),
     *("direction", "offset", "syn"),
 )
-"""Cells of a row."""
+"""The cell names of `icmp_errors`."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
-"""Why an error is not analyzed: its packet came another way, or had other addresses (NAT) where it met the router."""
+"""The reason why an error is not analyzed: its packet took another path, or the router saw other addresses (NAT)."""
 
 SOURCE_QUENCH: Final = 4
-"""A type that says of no failure (RFC 6633)."""
+"""The ICMP type Source Quench, which does not report a failure (RFC 6633)."""
 UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
 PACKET_TOO_BIG: Final = 2
-"""Types and a code with an MTU: RFC 1191 section 4, RFC 4443 section 3.2."""
+"""The ICMP types and the code of errors with an MTU: RFC 1191 section 4, RFC 4443 section 3.2."""
 
 
 class Message:
-    """The ICMP error in hand."""
+    """The contents of the current ICMP error."""
 
     def __init__(self) -> None:
         self.type: i64 = 0
         self.code: i64 = 0
         self.mtu: i64 = NEVER
         self.address_bytes: i64 = 4
-        """4 of IPv4, 16 of IPv6."""
+        """The size of an address in bytes: 4 for IPv4, 16 for IPv6."""
         self.high: i64 = 0
         self.low: i64 = 0
-        """The address of its sender, in halves of 64 bits."""
+        """The low 64 bits of the address of the error's sender. The field before has the high 64 bits."""
 
     def read(self, block: bytes, at: i64, addresses: i64, ip_version: i64) -> None:
-        """Read the message at block[at:], 8 bytes of it, and the address of its sender."""
+        """Read 8 bytes of the message at block[at:], and the address of its sender."""
         self.type, self.code, self.mtu = i64(block[at]), i64(block[at + 1]), NEVER
         mtu: i64 = 0
         if ip_version == 6:
@@ -60,24 +60,24 @@ class Message:
             self.high, self.low = 0, u32(block, addresses)
             if self.type == UNREACHABLE and self.code == FRAGMENTATION_NEEDED:
                 mtu = u16(block, at + 6)
-        if mtu > 0:  # RFC 1191 section 5: routers that know of no MTU in this message leave it 0
+        if mtu > 0:  # RFC 1191 section 5: routers without support for an MTU leave it 0
             self.mtu = mtu
 
 
 class IcmpErrors:
-    """The table `icmp_errors`, being written. The rows of a connection are written when it is over."""
+    """Writes the table `icmp_errors`. The rows of a connection are written when it ends."""
 
-    def __init__(self, met: Met) -> None:
+    def __init__(self, met: LimitsReached) -> None:
         self.rows: Rows = Rows(len(ICMP_ERRORS))
-        self.met: Met = met
+        self.met: LimitsReached = met
         self.waiting: dict[int, list[bytes]] = {}
-        """By connection."""
+        """The rows of open connections, by connection id."""
         self.most: i64 = limits.ICMP_ERRORS.value
         self.unknown: i64 = 0
-        """Errors that quote no connection of the capture."""
+        """The number of errors that quote no captured connection."""
 
     def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
-        """Add an error that quotes the TCP header in `packet`, perhaps only the first half of it: without flags."""
+        """Add an error that quotes the TCP header in `packet`, of which the second half, with the flags, may be missing."""
         direction: i64 = -1
         offset: i64 = NEVER
         syn = False
@@ -109,7 +109,7 @@ class IcmpErrors:
             waiting.append(cells)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of a connection that is over."""
+        """Write the rows of an ended connection."""
         waiting = self.waiting.pop(connection.id, [])
         if connection.first_frame == NEVER:
             self.unknown += len(waiting)
@@ -118,14 +118,14 @@ class IcmpErrors:
 
 
 def is_syn(own: Side, packet: Packet, flags_known: bool) -> bool:
-    """Return whether a quoted header is that of the SYN of its side; by its sequence number if the flags are not quoted."""
+    """Return whether a quoted header is a side's SYN; if the flags are not quoted, its sequence number decides."""
     if own.syn is None or packet.sequence != own.base:
         return False
     return packet.flags & SYN != 0 or not flags_known
 
 
 def note_syn(connection: Connection, direction: i64, packet: Packet, message: Message) -> None:
-    """Keep the first error about the client's SYN."""
+    """Keep the first ICMP error about the client's SYN."""
     handshake = connection.handshake
     if handshake is None or handshake.error is not None or direction != connection.client:
         return
@@ -135,7 +135,7 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
 
 
 def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, message: Message) -> None:
-    """Keep the first error about data of a side that is not acknowledged, or the first that names an MTU."""
+    """Keep the first ICMP error about unacknowledged data of a side, or the first one with an MTU."""
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
     waits = waits_of(own)
@@ -148,7 +148,7 @@ def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, messag
 
 
 def offset_of(own: Side, packet: Packet) -> i64:
-    """Return the stream offset nearest to the newest one of the side; NEVER if that has none."""
+    """Return the stream offset of a quoted sequence number, nearest to the side's newest one; NEVER if the side has none."""
     if own.base == NO_BASE:
         return NEVER
-    return own.sequence + wrapped(packet.sequence - own.base - 1 - own.sequence)
+    return own.sequence + wrap(packet.sequence - own.base - 1 - own.sequence)

@@ -1,4 +1,7 @@
-"""What tells two copies of a packet apart beside IP and TCP: MAC addresses, encapsulation, option bytes. Computed on demand."""
+"""Compute the properties in which two copies of a packet may differ besides IP and TCP headers.
+
+These are MAC addresses, encapsulation, and option bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.packet import Packet
 
 LONG: Final = 1 << 40
-"""Instead of the length on the wire: what was cut off is no reason to end before TCP."""
+"""A large value used as the network length, so truncation does not end reading before TCP."""
 
 
 class Identity:
-    """Reads the headers of a packet once more, and hashes those that encapsulate."""
+    """Reads the headers of a packet a second time, and hashes the outer ones."""
 
     def __init__(self) -> None:
         self.headers: Headers = Headers(None)
@@ -22,13 +25,13 @@ class Identity:
         self.packet: Packet = Packet()
 
     def of_packet(self, packet: Packet) -> tuple[int, int]:
-        """Return link_hash and encapsulation as in tables.PACKETS."""
+        """Return link_hash and encapsulation, as in tables.PACKETS."""
         if packet.outer is not None:
             return packet.outer.link_hash, packet.outer.encapsulation
         return self.of_record(packet.block, packet.at, packet.end, packet.link_type)
 
     def of_record(self, block: bytes, at: i64, end: i64, link_type: i64) -> tuple[int, int]:
-        """Return the same of the record at block[at:end], in which a segment was found before."""
+        """Return link_hash and encapsulation of the record at block[at:end], which is known to contain a segment."""
         again = self.packet
         again.block, again.at, again.end = block, at, end
         again.wire_length, again.link_type = LONG, link_type
@@ -37,6 +40,6 @@ class Identity:
         return layers.link_hash, layers.encapsulation
 
     def options(self, packet: Packet) -> bytes:
-        """Return the option bytes of the packet that were captured."""
+        """Return the captured option bytes of the packet."""
         end = min(packet.payload, packet.end)
         return packet.block[min(packet.tcp + 20, end) : end]

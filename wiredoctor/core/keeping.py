@@ -1,7 +1,8 @@
-"""Bytes that wait, over all connections: for missing ones, for the other direction, or for the end of a head.
+"""Limit the total size of waiting bytes, over all connections.
 
-They are copies, so all of them together are bounded. They are counted in the parts of flows.py, so that it does not matter which
-process has which part. What was read since is taken off only when a part seems full: then its bytes are counted again.
+Bytes wait for missing bytes, for the other direction, or for the end of a head. They are copies and take memory. They are counted
+per bucket of flows.py, so the result does not depend on which process has which bucket. Bytes that were read in the meantime are
+only subtracted when a bucket seems full: then its bytes are counted again.
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import endings
 from wiredoctor.core.flows import BUCKETS, bucket
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.core.stream import Piece
 
 PIECE: Final = 200
-"""Bytes of memory that a range takes besides its content."""
+"""The memory in bytes that a waiting range takes besides its content."""
 LISTED: Final = 2_000
-"""The same of a connection that keeps anything."""
+"""The memory in bytes of a connection's lists, if it has waiting bytes."""
 
 
 class Keeping:
-    """Counts the bytes that wait. `is_full`: some part may hold too many, so `relieve` is due."""
+    """Counts the waiting bytes. `is_full`: some bucket may have too many, so `relieve` must be called."""
 
-    def __init__(self, met: Met) -> None:
-        self.met: Met = met
+    def __init__(self, met: LimitsReached) -> None:
+        self.met: LimitsReached = met
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
         self.connections: list[dict[int, HttpConnection]] = []
-        """Of each part those that keep bytes, the one that began to keep them first in front."""
+        """The connections with waiting bytes, by bucket; the longest waiting first."""
         for _ in range(BUCKETS):
             self.connections.append({})
         self.is_full: bool = False
 
     def add(self, talk: HttpConnection, size: i64) -> None:
-        """Count bytes that a connection keeps from now on."""
+        """Count bytes that a connection starts to store."""
         part = bucket(talk.connection.key)
         keeping = self.connections[part]
         if talk.number not in keeping:
@@ -52,19 +53,22 @@ class Keeping:
             self.is_full = True
 
     def forget(self, talk: HttpConnection) -> None:
-        """Forget a connection that is over."""
+        """Drop an ended connection."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count the bytes of full parts again, and read what has waited longest until a quarter of each is free."""
+        """Count the bytes of full buckets again. Then let the longest waiting connections read until a quarter is free."""
         self.is_full = False
         for part in range(BUCKETS):
             if self.bytes[part] > self.most:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the bytes of a part again, read what has waited longest until a quarter is free, and return the bytes left."""
+        """Count the bytes of a bucket again, free a quarter of it, and return the number of bytes left.
+
+        Bytes are freed by reading them without further waiting, the longest waiting connection first.
+        """
         left: dict[int, HttpConnection] = {}
         total: i64 = 0
         for number, talk in self.connections[part].items():
@@ -85,7 +89,7 @@ class Keeping:
 
 
 def count_kept(talk: HttpConnection) -> i64:
-    """Return the bytes that a connection keeps; 0 if it keeps nothing."""
+    """Return the number of waiting bytes of a connection."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:
@@ -98,7 +102,7 @@ def count_kept(talk: HttpConnection) -> i64:
 
 
 def count_pieces(pieces: list[Piece]) -> i64:
-    """Return the bytes that ranges take."""
+    """Return the memory of a list of ranges in bytes."""
     total: i64 = 0
     for piece in pieces:
         total += len(piece.data) + PIECE

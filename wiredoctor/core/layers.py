@@ -1,4 +1,4 @@
-"""How far the headers of a packet are read, and what may come next or end it."""
+"""Track how far the headers of a packet were read, and which header comes next."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from wiredoctor.core.hashes import mix
 from wiredoctor.core.packet import Packet
 
 QUOTE: Final = -1
-"""The first half of a TCP header, quoted in an ICMP error: ports and sequence number."""
+"""A result of reading: the first half of a TCP header, quoted in an ICMP error, with ports and sequence number."""
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
 AGAIN: Final = 2
-"""The packet has to be read once more, now with hashes."""
+"""A result of reading: the packet must be read a second time, now with hashes."""
 MOVED: Final = 3
-"""Reading goes on in another block. Greater numbers are headers that are to be read next."""
+"""A result of reading: continue in another block. Greater numbers stand for the next header."""
 
 IPV4: Final = 4
 IPV6: Final = 5
 TCP: Final = 6
 INSIDE_IP: Final = 7
-"""What `Headers.inside` announces: an extension header, or the protocol of an IP packet."""
+"""A header number set by `Headers.inside`: an extension header, or the protocol of an IP packet."""
 AUTHENTICATION: Final = 8
 ETHERNET: Final = 9
 VLAN: Final = 10
 TAG: Final = 11
-"""What `Layers.type` announces, among the EtherTypes that tags.py reads."""
+"""A header number set by `Layers.type`, for the EtherTypes that tags.py reads."""
 LLC: Final = 12
 MPLS: Final = 13
 PPPOE: Final = 14
@@ -44,7 +44,7 @@ COOKED_2: Final = 24
 LOOPBACK: Final = 25
 CISCO_HDLC: Final = 26
 RARE_LINK: Final = 27
-"""What `Layers.type` announces, among the link types that rare_links.py reads."""
+"""A header number set by `Layers.type`, for the link types that rare_links.py reads."""
 
 CUT_LINK: Final = 0x100
 CUT_IP: Final = 0x101
@@ -75,11 +75,11 @@ NO_ROOM: Final = 0x119
 QUOTED_FRAGMENT: Final = 0x11A
 QUOTED_TOO_LITTLE: Final = 0x11B
 TOO_MANY_HEADERS: Final = 0x11C
-"""Why a packet is not analyzed (reasons.py has the words); smaller numbers are IP protocols."""
+"""The last reason why a packet is not analyzed (texts in reasons.py); smaller numbers are IP protocols."""
 OF_TYPE: Final = 0x10000
-"""Of an EtherType: OF_TYPE + type."""
+"""The base of reasons for an unsupported EtherType: OF_TYPE + type."""
 OF_LINK: Final = 0x20001
-"""Of a link type that nothing here reads: OF_LINK + type, which may be NO_PACKET."""
+"""The base of reasons for an unsupported link type: OF_LINK + type, which may be NO_PACKET."""
 
 FIRST_TYPE: Final = 0x0600
 NOT_IP: Final = 0xFFFF
@@ -109,47 +109,48 @@ NAMED_LISP: Final = 1 << 21
 NAMED_TZSP: Final = 1 << 22
 NAMED_CAPWAP: Final = 1 << 23
 NAMED_AYIYA: Final = 1 << 24
-"""Bits of encapsulations, in the order of decode.names."""
+"""The highest of the bits for encapsulations, which are in the order of decode.names."""
 
 UDP_PROTOCOL: Final = 17
 
 
 class Layers:
-    """How far the headers of the packet in hand are read."""
+    """The position up to which the headers of the current packet were read."""
 
     def __init__(self) -> None:
         self.at: i64 = 0
         self.end: i64 = 0
-        """Where its captured bytes end."""
+        """The end of the packet's captured bytes."""
         self.limit: i64 = 0
-        """Where it ended on the wire."""
+        """The end of the packet on the network."""
         self.stop: i64 = 0
-        """The lesser of the two."""
+        """The smaller of `end` and `limit`."""
         self.captured: i64 = 0
         self.type: i64 = 0
-        """The EtherType in hand, or the link type."""
+        """The current EtherType or link type."""
         self.reason: i64 = 0
-        """Why the packet is not analyzed."""
+        """The reason why the packet is not analyzed."""
         self.names: i64 = 0
-        """Bits of the encapsulations passed, as in decode.names."""
+        """The encapsulations of the packet, as bits."""
         self.ip_headers: i64 = 0
         self.ip_version: i64 = 0
-        """Of the innermost IP header so far."""
+        """The version of the innermost IP header so far."""
         self.is_quoted: bool = False
-        """What is read now is quoted in an ICMP error."""
+        """True if the current header is quoted in an ICMP error."""
         self.is_mirrored: bool = False
-        """A tunnel was passed that mirror ports use, which may cut packets: what is inside says how long it was."""
+        """True if the packet is in a mirror port's tunnel, which may truncate packets: the inner packet has the original length.
+        """
         self.longest_cut: i64 = -1
-        """The longest record of which a mirror port had left a part of a packet only."""
+        """The length in bytes of the longest record that a mirror port truncated."""
         self.has_aggregates: bool = False
-        """Of several frames that Wi-Fi sent in one only the first was read."""
+        """True if a Wi-Fi aggregate of several frames occurred, of which only the first was read."""
         self.hashing: bool = False
-        """link_hash and encapsulation are wanted."""
+        """True if link_hash and encapsulation are requested."""
         self.link_hash: int = 0
         self.encapsulation: int = 0
 
     def begin(self, packet: Packet) -> None:
-        """Begin with the first header of a packet."""
+        """Begin at the first header of a packet."""
         self.at = packet.at
         self.end = packet.end
         self.limit = packet.at + packet.wire_length
@@ -163,30 +164,30 @@ class Layers:
             self.link_hash = self.encapsulation = 0
 
     def has(self, size: i64) -> bool:
-        """Return whether `size` bytes are captured and within the packet."""
+        """Return whether the next `size` bytes are captured and within the packet."""
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Go on behind a link header of this size, with this one."""
+        """Skip a link header of this size, and return the number of the next header."""
         if not self.has(size):
             return self.refuse(CUT_LINK)
         self.at += size
         return header
 
     def refuse(self, reason: i64) -> i64:
-        """End reading: the packet has no TCP header, or not one that can be read."""
+        """Stop reading a packet without readable TCP header, for this reason."""
         self.reason = reason
         return NOT_TCP
 
     def restrict(self, size: i64) -> None:
-        """A header says that the packet ends `size` bytes from here, unless it ends earlier."""
+        """Limit the packet to the next `size` bytes, as given by a header, unless it ends earlier."""
         if self.at + size < self.limit:
             self.limit = self.at + size
             if self.limit < self.stop:
                 self.stop = self.limit
 
     def measure(self, size: i64) -> None:
-        """The IP header says that the packet ends `size` bytes from here; a mirrored one may have been cut off."""
+        """Set the end of the packet to `size` bytes from here, as given by the IP header; a mirrored packet may be truncated."""
         if self.is_mirrored and self.at + size > self.limit:
             self.end = self.stop
             self.limit = self.at + size
@@ -194,19 +195,19 @@ class Layers:
                 self.longest_cut = self.captured
         self.restrict(size)
 
-    def passed(self, word: i64) -> None:
-        """Add a number of an encapsulating header to the hash, if it is wanted."""
+    def add_to_hash(self, word: i64) -> None:
+        """Add a number of an outer header to the hash, if hashes are requested."""
         if self.hashing:
             self.encapsulation = mix(self.encapsulation, word)
 
     def hash_outer(self, block: bytes, at: i64) -> None:
-        """Add the addresses of an outer IP header, which are at `at`, to the hash."""
+        """Add the addresses of the outer IP header at `at` to the hash."""
         size: i64 = 4 if self.ip_version == 4 else 16
         low: i64 = 4 if self.ip_version == 4 else 8
         for end in (at + size, at + 2 * size):
             self.encapsulation = mix(self.encapsulation, int.from_bytes(block[end - low : end], "big"))
 
     def hash_addresses(self, block: bytes, at: i64) -> None:
-        """Set link_hash to that of the 12 bytes of MAC addresses at `at`, unless an outer header has set it."""
+        """Hash the 12 bytes of MAC addresses at `at` into link_hash, unless an outer header has already set it."""
         if self.link_hash == 0:
             self.link_hash = mix(int.from_bytes(block[at : at + 8], "little"), int.from_bytes(block[at + 8 : at + 12], "little"))

@@ -1,4 +1,4 @@
-"""Link layers, and what lies between Ethernet and IP: one small function for each header says what comes next."""
+"""Parse link layers and headers between Ethernet and IP, with one small function per header that returns the next header."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ LINKS: Final = {
         (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
     ),
 }
-"""The first header by LINKTYPE_ number."""
+"""The number of the first header, by LINKTYPE_ number."""
 
 TAGS: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
-"""EtherTypes that tags.py reads."""
+"""The EtherTypes that tags.py reads."""
 WHOLE: Final = 0xC0
-"""Bits of a multilink header: the beginning and the end of a packet."""
+"""The bits of a multilink header that mark the beginning and the end of a packet."""
 
 
 def first_header(layers: Layers, link_type: i64) -> i64:
-    """Return the header with which packets of this link type begin."""
+    """Return the number of the first header in packets of this link type."""
     header: i64 = LINKS.get(link_type, NOT_TCP)
     if header == NOT_TCP:
         return layers.refuse(OF_LINK + link_type)
@@ -85,7 +85,7 @@ def first_header(layers: Layers, link_type: i64) -> i64:
 
 
 def ether_type(layers: Layers) -> i64:
-    """Return what follows the EtherType in hand."""
+    """Return the number of the header that the current EtherType announces."""
     kind = layers.type
     if kind == 0x0800:
         return IPV4
@@ -106,8 +106,8 @@ def ether_type(layers: Layers) -> i64:
     return TAG if kind in TAGS else layers.refuse(OF_TYPE + kind)
 
 
-def typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Go on behind a header of this size, which ends with an EtherType."""
+def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
+    """Skip a header of this size, and continue with the header that its last field, an EtherType, announces."""
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size
@@ -116,7 +116,7 @@ def typed(layers: Layers, block: bytes, size: i64) -> i64:
 
 
 def ethernet(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.3, with EtherType or length."""
+    """Read an Ethernet header (IEEE 802.3), which ends with an EtherType or a length."""
     if not layers.has(14):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -130,17 +130,17 @@ def ethernet(layers: Layers, block: bytes) -> i64:
 
 
 def vlan(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.1Q."""
+    """Read a VLAN tag (IEEE 802.1Q)."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
-    layers.passed(u16(block, layers.at) & 0x0FFF)
+    layers.add_to_hash(u16(block, layers.at) & 0x0FFF)
     layers.type = u16(block, layers.at + 2)
     layers.at += 4
     return ether_type(layers)
 
 
 def llc(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.2, and SNAP after it (RFC 1042)."""
+    """Read an LLC header (IEEE 802.2), and a SNAP header after it (RFC 1042)."""
     if not layers.has(3):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -160,14 +160,14 @@ def llc(layers: Layers, block: bytes) -> i64:
 
 
 def mpls(layers: Layers, block: bytes) -> i64:
-    """RFC 3032. Nothing says what follows the last label; the first half byte does, as in Wireshark."""
+    """Read MPLS labels (RFC 3032). The first half byte after the last label identifies the payload, as in Wireshark."""
     layers.names |= NAMED_MPLS
     is_last = False
     while not is_last:
         if not layers.has(4):
             return layers.refuse(CUT_LINK)
         entry = u32(block, layers.at)
-        layers.passed(entry >> 12)
+        layers.add_to_hash(entry >> 12)
         layers.at += 4
         is_last = entry & 0x100 != 0
     if not layers.has(1):
@@ -180,26 +180,29 @@ def mpls(layers: Layers, block: bytes) -> i64:
         return IPV6
     if layers.has(14) and is_frame(block, at + 12) and not (layers.has(18) and is_frame(block, at + 16)):
         return ETHERNET
-    if version == 0 and layers.has(4):  # RFC 4385: a control word, then Ethernet
+    if version == 0 and layers.has(4):  # RFC 4385: a control word, then an Ethernet frame
         layers.at += 4
         return ETHERNET
     return layers.refuse(NOT_MPLS)
 
 
 def pppoe(layers: Layers, block: bytes) -> i64:
-    """RFC 2516: session stage."""
+    """Read a PPPoE header of the session stage (RFC 2516)."""
     layers.names |= NAMED_PPPOE
     if not layers.has(6):
         return layers.refuse(CUT_LINK)
     at = layers.at
-    layers.passed(u16(block, at + 2))
+    layers.add_to_hash(u16(block, at + 2))
     layers.at += 6
     layers.restrict(u16(block, at + 4))
     return PPP
 
 
 def ppp(layers: Layers, block: bytes) -> i64:
-    """RFC 1661, with or without the bytes of RFC 1662 before it, the protocol number perhaps compressed; or Cisco's framing."""
+    """Read a PPP header (RFC 1661), or one in Cisco's framing.
+
+    The bytes of RFC 1662 may come before a PPP header, and the protocol number may be compressed.
+    """
     layers.names |= NAMED_PPP
     if layers.has(1) and (block[layers.at] == 0x0F or block[layers.at] == 0x8F):
         return CISCO_HDLC
@@ -226,7 +229,7 @@ def ppp(layers: Layers, block: bytes) -> i64:
 
 
 def multilink(layers: Layers, block: bytes) -> i64:
-    """RFC 1990: a packet in one piece, with a long sequence number."""
+    """Read a PPP multilink header (RFC 1990) with a long sequence number; only complete packets are supported."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
     if block[layers.at] & WHOLE != WHOLE:
@@ -236,7 +239,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """IP of the version that its first half byte says."""
+    """Read IP of the version in the first half byte."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4
@@ -245,8 +248,8 @@ def raw(layers: Layers, block: bytes) -> i64:
     return IPV6 if version == 6 else layers.refuse(BAD_IP)
 
 
-def cooked(layers: Layers, block: bytes) -> i64:
-    """LINKTYPE_LINUX_SLL."""
+def read_cooked(layers: Layers, block: bytes) -> i64:
+    """Read a LINKTYPE_LINUX_SLL header."""
     if not layers.has(16):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -257,7 +260,7 @@ def cooked(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_2(layers: Layers, block: bytes) -> i64:
-    """LINKTYPE_LINUX_SLL2."""
+    """Read a LINKTYPE_LINUX_SLL2 header."""
     if not layers.has(20):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -269,7 +272,7 @@ def cooked_2(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_type(layers: Layers, kind: i64) -> i64:
-    """Return what follows: numbers below FIRST_TYPE are Linux's own, 4 is LLC."""
+    """Return the header for a protocol number of Linux: numbers below FIRST_TYPE are not EtherTypes; 4 is LLC."""
     if kind < FIRST_TYPE:
         return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
     layers.type = kind
@@ -277,7 +280,7 @@ def cooked_type(layers: Layers, kind: i64) -> i64:
 
 
 def loopback(layers: Layers, block: bytes) -> i64:
-    """LINKTYPE_NULL and LINKTYPE_LOOP: an address family in either byte order."""
+    """Read a LINKTYPE_NULL or LINKTYPE_LOOP header: an address family in either byte order."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
     family = u32(block, layers.at)
@@ -288,7 +291,7 @@ def loopback(layers: Layers, block: bytes) -> i64:
 
 
 def by_family(layers: Layers, family: i64) -> i64:
-    """Return what follows an address family: those of IP, or an EtherType."""
+    """Return the header for an address family: IP, or an EtherType."""
     if family == 2:
         return IPV4
     if family in (10, 24, 28, 30):
@@ -298,7 +301,7 @@ def by_family(layers: Layers, family: i64) -> i64:
 
 
 def pflog(layers: Layers, block: bytes) -> i64:
-    """OpenBSD's packet filter log: a header of the length that its first byte says, padded to 4 bytes."""
+    """Read a header of OpenBSD's packet filter log; the first byte has its length, which is padded to 4 bytes."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     size = (i64(block[layers.at]) + 3) & ~3
@@ -309,7 +312,7 @@ def pflog(layers: Layers, block: bytes) -> i64:
 
 
 def nflog(layers: Layers, block: bytes) -> i64:
-    """Linux netfilter log: attributes, one of which is the packet."""
+    """Read a message of the Linux netfilter log: one of its attributes is the packet."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
     family = i64(block[layers.at])
@@ -327,6 +330,6 @@ def nflog(layers: Layers, block: bytes) -> i64:
 
 
 def is_frame(block: bytes, at: i64) -> bool:
-    """Return whether an EtherType is at `at` by which a frame is known where nothing announces one."""
+    """Return whether the EtherType at `at` identifies a frame without any header that announces it."""
     kind = u16(block, at)
     return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

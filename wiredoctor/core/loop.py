@@ -1,4 +1,4 @@
-"""The loop: a record becomes a packet, the packet a segment of a connection, the segment a step in the story of it."""
+"""Process packet records: parse the headers, assign the segment to a connection, and update the connection's state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.story import Story
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 
 class Core:
-    """A capture on its way through the core. Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only
-    the connections of the share are followed; None: all."""
+    """The state of a capture's analysis.
+
+    Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections of the share are analyzed; None
+    means all.
+    """
 
     def __init__(
-        self, records: Records, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool, share: Share | None = None
+        self, records: Records, cutoffs: Cutoffs, met: LimitsReached, with_messages: bool, with_bursts: bool,
+        share: Share | None = None,
     ) -> None:  # fmt: skip
         self.share: Share | None = share
         self.records: Records = records
@@ -47,12 +51,15 @@ class Core:
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
         self.ordering: Ordering | None = None
-        """Puts records in order of their times."""
+        """Sorts records by time; None if they are not sorted."""
         self.http_of: set[int] | None = None
-        """The connections of which HTTP is read and rows are written; None: all. TCP is followed on all: ids depend on it."""
+        """The ids of the connections whose HTTP is read and whose rows are written; None means all.
+
+        TCP is analyzed for all connections, because their ids depend on it.
+        """
 
     def run(self, most: i64) -> i64:
-        """Read at most this many records; return how many there were."""
+        """Read at most `most` records; return how many were read."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
         alarms, stalls = http.alarms, self.story.stalls
         recorder, ordering = self.recorder, self.ordering
@@ -81,13 +88,16 @@ class Core:
         return count
 
     def put_in_order(self, is_growing: bool) -> None:
-        """Hold records until those that were stamped before them have come: from the first on, or of a capture that is growing,
-        and cannot be read again, from the first that is out of order."""
+        """Hold back records until earlier ones have been read.
+
+        For a growing capture, which cannot be read again, this begins with the first record out of order, otherwise with the
+        first record.
+        """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
 
     def step(self, packet: Packet) -> i64:
-        """Follow a segment; return the id of its connection."""
+        """Analyze a segment; return the id of its connection."""
         connection = self.flows.find(packet)
         if self.flows.retired:
             self.retire(packet.clock)
@@ -103,37 +113,37 @@ class Core:
             self.http.read(connection, packet, self.story.segment)
         else:
             clear_unread(self.story.segment.part)
-        self.story.settle(connection, packet)
+        self.story.write_events(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
             self.story.stalls.end(connection, packet.frame)
         elif was_closed and not connection.closed:
-            self.flows.closed -= 1  # a SYN was refused, and a later one was answered
+            self.flows.closed -= 1  # a SYN was refused, but a later SYN was answered
         return connection.id
 
     def read_quote(self, packet: Packet) -> i64:
-        """Take note of an ICMP error that quotes less than a packet with an id of its own has; return the connection's id."""
+        """Record an ICMP error whose quote is too short for a TCP header; return the connection's id."""
         connection = self.flows.look_up(packet)
         self.icmp.add(self.headers.message, packet, connection, False)
         return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
-        """End the connections for which no packet will come any more."""
+        """End the connections that have no more packets."""
         for connection in self.flows.retired:
             self.http.retire(connection, clock)
             self.end(connection, clock)
         self.flows.retired = []
 
     def finish(self, connections: list[Connection], clock: i64) -> None:
-        """End connections that are open when the capture ends."""
+        """End the connections that are open at the end of the capture."""
         self.http.pass_time(clock)
         for connection in connections:
             self.http.finish(connection, clock)
             self.end(connection, clock)
-        self.http.alarms.forget()  # they lead back to `http` through objects that the garbage collector does not know
+        self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the row of a connection that is over; one that was only quoted has none, but for those of the errors."""
+        """Write the rows of an ended connection. A connection that was only quoted in ICMP errors has no other rows."""
         if self.icmp.waiting:
             self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
@@ -141,9 +151,7 @@ class Core:
         content = connection.http
         assert content is None or isinstance(content, HttpConnection)
         speaker = i64(-1) if content is None else content.client
-        self.story.stalls.end(connection, self.packet.frame)
-        self.story.repetitions.end(connection, clock)
-        self.story.window_stalls.end(connection)
+        self.story.end(connection, self.packet.frame, clock)
         self.connections.write(connection, speaker, content, clock)
         self.http.closes.foreign.write_rest(connection, client_direction(connection, speaker))
         connection.http = None

@@ -1,7 +1,6 @@
-"""Whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
+"""Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-As in transfers.py everything is seen as the sender saw it: an ACK counts from when it had passed the way from the capture point
-to the sender and back.
+As in transfers.py, times are those at the sender: an ACK counts after the round trip between capture point and sender.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.transfers import Ack
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""What comes sooner after the data before it waited for nothing."""
+"""The minimum time in ns between two segments after which the second may have waited."""
 AT_ONCE: Final = 5 * MILLISECOND
-"""A sender that has more to send sends it within this time when an ACK allows it."""
+"""The time in ns within which a sender that has more data sends it after an ACK that permits it."""
 MOST_ACKS: Final = 1024
-"""ACKs on their way to the sender that are kept apart: the first and the last of them count."""
+"""The maximum number of ACKs in transit to the sender that are stored."""
 
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""If what was before it was sent at once: little was in flight, so that only a sender of crumbs was held up by a congestion
-window; or no ACK came, so that only pacing held it up."""
+"""The result for a segment that may have waited if the previous data was sent at once.
+
+Then either little was in flight, so a congestion window delays only a sender of small segments; or no ACK came, so only pacing
+delayed the segment.
+"""
 
 
 @mypyc_attr(acyclic=True)
 class Releases:
-    """The ACKs of the receiver that the sender may have waited for; `ack` and `edge`: what it knew before the first of them."""
+    """The receiver's ACKs that the sender may have waited for. `ack`, `edge`: the receiver's state before the first of them."""
 
     def __init__(self, ack: i64, edge: i64) -> None:
         self.ack: i64 = ack
@@ -39,7 +41,7 @@ class Releases:
         self.acks: list[Ack] = []
 
     def passes(self, own: Side, packet: Packet) -> None:
-        """Note a packet of the receiver, whose side is `own`."""
+        """Record a packet of the receiver, whose side is `own`."""
         last = self.acks[len(self.acks) - 1] if self.acks else None
         if last is not None and last.ack == own.acknowledged and last.edge == own.window_edge:
             return
@@ -48,12 +50,11 @@ class Releases:
             return
         self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))
 
-    def waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
-        """Return whether a segment with new data, some time after the one before it, waited for an ACK that has just come, or for
-        its turn: congestion control may pace what it sends.
+    def has_waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
+        """Return whether a segment with new data waited for a recent ACK, or was paced by congestion control.
 
-        A full segment before it shows that there was more. That alone is not enough: a proxy that sends with MSG_MORE fills its
-        segments as slowly as the program writes.
+        A full previous segment shows that more data was ready, but that alone is not enough: a proxy that sends with MSG_MORE
+        fills its segments only as fast as the program writes.
         """
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:

@@ -1,4 +1,4 @@
-"""A message while it is read, and an exchange while something can be added to it."""
+"""The state of a message while it is read, and of an exchange until it is final."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""Ways to find the end of a message: indices of tables.FRAMINGS."""
+"""The last way to determine the end of a message; all of them are indices of tables.FRAMINGS."""
 
 BROKEN: Final = 5
-"""The framing is contradictory or unreadable: the end of the message is unknown."""
+"""The framing is contradictory or unreadable, so the end of the message is unknown."""
 
 COMPLETE: Final = 0
 ERROR: Final = 3
 IN_GAP: Final = 4
 AT_CAPTURE_END: Final = 5
-"""Why a message ended: indices of tables.END_REASONS; 1 and 2 are BY_FIN and BY_RST of closes.py."""
+"""The last reason why a message ended; all are indices of tables.END_REASONS. 1 and 2 are BY_FIN and BY_RST of closes.py."""
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -42,16 +42,19 @@ CLOSE: Final = 4
 SEEK: Final = 5
 OFF: Final = 6
 TLS: Final = 7
-"""Modes of a reader, by the bytes that come next: a head; body up to `until`; a chunk size line or a trailer line; the CRLF after
-a chunk; body up to the close; anything until something begins like a head; nothing that is read; a TLS handshake."""
+"""The last of a reader's modes, which determine what comes next.
+
+They are, in order: a head; body bytes up to `until`; a chunk size or trailer line; the CRLF after a chunk; body bytes up to the
+close; anything until a head begins; bytes that are not read; a TLS handshake.
+"""
 
 NO_END: Final = 1 << 61
-"""Offset after a head or a message that has not ended."""
+"""The end offset of a head or message that has not ended."""
 
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause of a body: the packets around it, their times and their TSvals, and the round trip that was known."""
+    """A pause of a body: the packets around it with their times and TSvals, and the round trip known then."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -65,8 +68,11 @@ class Pause:
 
 @mypyc_attr(acyclic=True)
 class Pauses:
-    """The pauses of one body: bursts, pauses that are the application's with their sum, frames and times around the first
-    three of these; `open`: those that are, unless the path stood still, as the sender's clock says once it is known."""
+    """The pauses of one body.
+
+    It counts bursts and the pauses that the application caused, with the sum of the latter, and stores frames and times around
+    the first three of them. `open`: pauses that count unless the sender's clock, once known, shows a delay in transit.
+    """
 
     def __init__(self) -> None:
         self.bursts: i64 = 1
@@ -76,24 +82,26 @@ class Pauses:
         self.times: list[int] = []
         self.open: list[Pause] = []
         self.early: i64 = 0
-        """Pauses behind the first piece of a request's body, as many as are looked at."""
+        """The number of pauses after the first part of a request's body, up to EARLY."""
         self.longest_early: i64 = 0
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Message:
-    """A message as far as it was seen.
+    """The captured part of a message.
 
-    `begin`, `head_end` and `end` are offsets of the content that its reader reads; `offset` and `end_offset` are those on the
-    wire, which ACKs compare with. Over plain TCP both are equal.
+    `begin`, `head_end` and `end` are offsets in the bytes given to the parser of messages; `offset` and `end_offset` are offsets
+    in the TCP stream, like those in ACKs. Over plain TCP, the two are the same.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:
         self.id: i64 = number
         self.head: Head = head
         self.target: bytes = target
+        self.request_id: bytes = b""
+        """The value of a request id, as sent; empty without one."""
         self.length: i64 = length
-        """Content-Length, as in heads.NO_LENGTH."""
+        """The value of Content-Length, or a constant such as heads.NO_LENGTH."""
         self.begin: i64 = 0
         self.head_end: i64 = NO_END
         self.end: i64 = NO_END
@@ -117,16 +125,16 @@ class Message:
         self.chunks: i64 = -1
         self.ack: i64 = NEVER
         self.exchange: i64 = -1
-        """Index of its exchange."""
+        """The index of its exchange on the connection."""
         self.pieces: Pieces | None = None
         self.releases: Releases | None = None
-        """What its sender waited for, in an event stream."""
+        """The ACKs that the sender of an event stream may have waited for."""
         self.pauses: Pauses | None = None
         self.transfer: Transfer | None = None
-        """What limits its body, once that is not short."""
+        """Measures what limits the body, if the body is long."""
 
     def reaches(self, frame: i64, time: i64) -> None:
-        """Note that a packet brought a part of it; the last missing byte may have come earlier than the first."""
+        """Record that a packet contains a part of the message. The last missing byte may arrive before the first byte."""
         if frame > self.last_frame:
             self.last_frame = frame
             self.end_time = time
@@ -134,7 +142,7 @@ class Message:
 
 @mypyc_attr(acyclic=True)
 class Interim:
-    """The 1xx responses of an exchange: the status and the start of each, and the newest one."""
+    """The 1xx responses of an exchange: the status and time of each, and the newest one as a message."""
 
     def __init__(self, newest: Message) -> None:
         self.statuses: list[int] = []
@@ -149,58 +157,69 @@ class Exchange:
     def __init__(self, index: i64) -> None:
         self.index: i64 = index
         self.request: Message | None = None
-        """None if the capture does not have it."""
+        """The request; None if it was not captured."""
         self.request_done: bool = False
         self.response: Message | None = None
         self.response_done: bool = False
         self.interim: Interim | None = None
         self.answer: Answer | None = None
-        """Bytes that seem to answer it without a head."""
+        """Bytes without a head that seem to respond to the request."""
         self.upgraded: bool = False
+        self.follows_gap: bool = False
+        """True if other requests may be missing before this one."""
+        self.is_next: bool = True
+        """True if the client had received data since its previous request."""
+        self.is_assumed: bool = False
+        """True if the response, or its absence, is only assumed because messages may be missing."""
         self.began_frame: i64 = NEVER
-        """The packet with the first byte of its first message."""
+        """The frame number of the packet with the first byte of the first message."""
         self.began: i64 = NEVER
-        """Its time."""
+        """The time of the packet `began_frame`."""
         self.rtt_client: i64 = NEVER
-        """Round trip to the client that was known before that packet."""
+        """The round trip to the client that was known before the packet `began_frame`, in ns."""
         self.rtt_server: i64 = NEVER
-        """The same to the server."""
+        """The round trip to the server that was known before the packet `began_frame`, in ns."""
         self.final_frame: i64 = NEVER
-        """The packet that showed that nothing can be added, if it is none of its own."""
+        """The frame number of the packet that showed that the exchange is final, if it belongs to another exchange."""
         self.known: i64 = 0
-        """What was known of the connection at its end, as find_known returns it; set with its row of `exchanges`."""
+        """The facts about the connection when the exchange ended, from find_known; set with its row of `exchanges`."""
         self.known_rtt_client: i64 = NEVER
-        """Round trip to the client that was known then."""
+        """The round trip to the client that was known when the exchange ended, in ns."""
         self.known_rtt_server: i64 = NEVER
-        """The same to the server."""
+        """The round trip to the server that was known when the exchange ended, in ns."""
         self.final_at: i64 = NEVER
-        """When that was."""
+        """The time at which both messages had ended."""
         self.previous_end: i64 = NEVER
-        """When the exchanges before it had ended."""
+        """The time at which all previous exchanges had ended."""
         self.previous_end_offset: i64 = NEVER
-        """Where the last response before it ended in the server's stream."""
+        """The offset in the server's stream after the previous response."""
         self.previous_close: bool = False
-        """Whether that response announced the close."""
+        """True if the previous response announced the close."""
         self.client_says_goodbye: bool = False
-        """The newest segment of an upgraded connection from the client is a WebSocket close frame."""
+        """True if the client's newest segment on an upgraded connection is a WebSocket close frame."""
         self.server_says_goodbye: bool = False
-        """The same of the server."""
+        """True if the server's newest segment on an upgraded connection is a WebSocket close frame."""
         self.next: Exchange | None = None
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None
-        """The next one that waits for its response."""
+        """The next exchange that waits for its response."""
 
     def is_final(self) -> bool:
-        """Return whether nothing can be added: the request and the final response have ended."""
+        """Return whether the exchange is final: the request and the final response have ended."""
         return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
-        """Return whether the server had seen the request when it acknowledged `ack`; an unknown ACK counts as yes."""
+        """Return whether the server had received the request when it acknowledged `ack`; True if the ACK is unknown."""
         request = self.request
         return ack == NEVER or request is None or request.offset < ack
 
+    def is_asked_by(self, offset: i64) -> bool:
+        """Return whether a response at this offset can answer the request: the client had not received that byte before."""
+        request = self.request
+        return request is None or request.ack <= offset
+
     def last_frame(self) -> i64:
-        """Return the newest packet of its messages."""
+        """Return the frame number of the newest packet of either message."""
         last = self.final_frame
         request, response = self.request, self.response
         if request is not None and request.last_frame > last:
@@ -210,7 +229,7 @@ class Exchange:
         return last
 
     def last_time(self) -> i64:
-        """Return the time at which its messages ended."""
+        """Return the time at which both messages had ended."""
         last: i64 = NEVER
         request, response = self.request, self.response
         if request is not None:
@@ -228,7 +247,7 @@ class Exchange:
             interim.times.pop()
 
     def leave_unanswered(self) -> None:
-        """Drop the response, of which nothing was read."""
+        """Drop a response that was not read."""
         self.response = None
         self.interim = None
         self.upgraded = True

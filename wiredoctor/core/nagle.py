@@ -1,8 +1,8 @@
-"""Proof that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and segments that its tail loss probe carried.
+"""Prove that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and find its tail loss probes.
 
-A side that sends a small segment while an earlier small one is unacknowledged has turned the algorithm off. No ACK had
-passed the capture point by then, so none had reached the side. But a capture may swap packets that are close together: the proof
-counts only if the ACK does not follow within a millisecond.
+A side that sends a small segment while an earlier small one is unacknowledged has disabled the algorithm: no ACK had passed the
+capture point by then, so none had reached the side. But a capture may swap packets that are close together. Therefore the proof
+only counts if no ACK follows within a millisecond, or if the ACK also acknowledges the later segment and so was sent after it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, Segment
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""No timer of the sender lies between two small segments that are this close, and closer than the round trip."""
+"""The maximum gap in ns between two small segments that no timer can cause; it must not exceed a round trip either."""
 ALONE: Final = 150 * MILLISECOND
-"""With one segment in flight, Linux' tail loss probe and its cork timer fire after 200 ms: what leaves earlier is not theirs."""
+"""The gap in ns after a lone segment in flight below which Linux's tail loss probe and cork timer (200 ms) do not fire."""
 MOST_CLAIMS: Final = 1_024
-"""So many claims wait for their millisecond to pass; more are left out, which time stamps that stand still would pile up."""
+"""The maximum number of claims that wait for a millisecond to pass; it matters if timestamps do not advance."""
 
 
 def nagle_of(own: Side) -> Nagle:
-    """Return what is known of Nagle's algorithm at a side; make it at first."""
+    """Return the Nagle state of a side; create it if there is none."""
     waits = waits_of(own)
     nagle = waits.nagle
     if nagle is None:
@@ -35,14 +35,15 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim whose millisecond is over, and drop those whose ACK came within it.
+    """Accept the first claim that is proved, and drop the claims whose ACK came within a millisecond.
 
-    The clock is the watermark, which no packet can set back.
+    A claim is proved when its millisecond has passed, or when one ACK covers both of its segments. `clock` is the watermark,
+    which never decreases.
     """
     if nagle.claim_time == NEVER:
         return
-    if clock - nagle.claim_time > SWAPPED:
-        nagle.off_since = nagle.claim_time + SWAPPED
+    if clock - nagle.claim_time > SWAPPED or nagle.claim_next_end <= acknowledged:
+        nagle.off_since = min(nagle.claim_time + SWAPPED, clock)
         nagle.claim_time = NEVER
         nagle.later_claims = None
     elif nagle.claim_end <= acknowledged:
@@ -50,7 +51,7 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the claims whose data is acknowledged; the first of the others comes to the front."""
+    """Drop the claims whose data is acknowledged, and move the first remaining one to the front."""
     nagle.claim_time = NEVER
     later = nagle.later_claims
     if later is None:
@@ -61,6 +62,7 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
     if count < len(later):
         nagle.claim_time = later[count].time
         nagle.claim_end = later[count].end
+        nagle.claim_next_end = later[count].next_end
         count += 1
     del later[:count]
     if not later:
@@ -72,7 +74,7 @@ def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clo
     data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
-    # where nothing of the receiver was captured, its ACKs were not either
+    # if no packets of the receiver were captured, its ACKs are missing too
     if peer.acknowledged == NEVER or data.end <= peer.acknowledged:
         return
     gap = packet.time - data.time
@@ -83,27 +85,32 @@ def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clo
     nagle = nagle_of(own)
     if nagle.off_since != NEVER:
         return
+    next_end = segment.offset + packet.length
     if nagle.claim_time == NEVER:
         nagle.claim_time = clock
         nagle.claim_end = data.end
+        nagle.claim_next_end = next_end
         return
     later = nagle.later_claims
     if later is None:
         nagle.later_claims = later = []
-    # a claim that ends no later than an earlier one is settled with it
+    # a claim that does not end after an earlier one is decided together with it
     last = later[len(later) - 1].end if later else nagle.claim_end
     if data.end > last and len(later) < MOST_CLAIMS:
-        later.append(Claim(clock, data.end))
+        later.append(Claim(clock, data.end, next_end))
 
 
 def is_off(nagle: Nagle, clock: i64) -> bool:
-    """Return whether Nagle is proved off for packets of this moment."""
+    """Return whether Nagle's algorithm is proved off at the watermark `clock`."""
     return nagle.off_since != NEVER and clock > nagle.off_since
 
 
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
-    """Keep a small segment that the sender's tail loss probe may carry: it comes `least` to `longest` and two round trips after
-    a small one that is alone in flight (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux)."""
+    """Store a small segment that may be the sender's tail loss probe.
+
+    It follows a small segment that is alone in flight, after `least` to `longest` ns plus two round trips (RFC 8985 section 7.2;
+    tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
+    """
     data = own.previous
     if data is None or not data.small or data.end <= peer.acknowledged or segment.retransmission:
         return
@@ -119,9 +126,9 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 
 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
-    """Return the probe that a packet of the receiver acknowledges together with the data before it; 0 without one.
+    """Return the frame number of the probe that a receiver's packet acknowledges together with the data before it.
 
-    A retransmission of either side, or an ACK of the data alone, shows that it was no probe.
+    Return 0 if there is none. A retransmission of either segment, or an ACK of the data alone, shows that it was not a probe.
     """
     if nagle.probe_frame == NEVER:
         return 0

@@ -1,4 +1,4 @@
-"""Sequence and acknowledgment numbers as 64-bit stream offsets. No other module sees 32 bits."""
+"""Convert sequence and acknowledgment numbers to 64-bit stream offsets; all other modules use offsets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 JUMP: Final = 1 << 30
-"""Bytes. No window is larger (RFC 7323 section 2.2), so no honest sender gets further ahead."""
+"""The maximum distance in bytes between valid numbers: no window is larger (RFC 7323 section 2.2)."""
 
 
 def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the offsets of a segment. An RST does not move its side: whoever sends it may have forgotten the connection."""
+    """Set the stream offsets of a segment. An RST does not advance its side, because its sender may have lost the state."""
     syn: i64 = 0
     if packet.flags & SYN:
         syn = 1
@@ -34,15 +34,17 @@ def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
 
 
 def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple[i64, i64, i64]:
-    """Return the offset of a number nearest to the newest one (RFC 9293 section 3.4: modulo 2**32), and `newest` and `jump`
-    after it. A jump far away is not followed until a second number agrees with it."""
-    step = wrapped(number - base - 1 - newest)
+    """Return the offset of a 32-bit number nearest to the newest offset, and the next values of `newest` and `jump`.
+
+    Numbers are modulo 2**32 (RFC 9293 section 3.4). A distant number becomes the newest only if a second number agrees with it.
+    """
+    step = wrap(number - base - 1 - newest)
     offset = newest + step
     is_far = step > JUMP or step < -JUMP
     if leads and not is_far:
         return offset, offset, NEVER
     if is_far and jump != NEVER:
-        step = wrapped(number - base - 1 - jump)
+        step = wrap(number - base - 1 - jump)
         if -JUMP <= step <= JUMP:
             newest, offset, is_far = jump, jump + step, False
     if not leads:
@@ -52,6 +54,6 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
     return offset, offset, NEVER
 
 
-def wrapped(difference: i64) -> i64:
-    """Return a difference of 32-bit numbers, between -2**31 and 2**31 - 1."""
+def wrap(difference: i64) -> i64:
+    """Return a difference of two 32-bit numbers, from -2**31 to 2**31 - 1."""
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

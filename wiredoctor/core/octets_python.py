@@ -1,4 +1,7 @@
-"""What the core uses of librt.strings, in Python, for an interpreted core without librt. A test compares the two."""
+"""The functions of librt.strings that the core uses, in Python, for an interpreted core without librt.
+
+A test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Literal
 
 
 class BytesWriter:
-    """A growing run of bytes."""
+    """A growing byte buffer."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -24,7 +27,7 @@ class BytesWriter:
         return bytes(self.content)
 
     def truncate(self, size: int) -> None:
-        """Drop the bytes from `size` on."""
+        """Remove the bytes from `size` on."""
         if not 0 <= size <= len(self.content):
             raise ValueError("size out of range")
         del self.content[size:]

@@ -1,9 +1,9 @@
-"""Records out of order: several threads or processors of one capture write what they have stamped a little later than others.
+"""Sort records that are out of order: the threads or processors of a capture may write packets late.
 
-Packets are held for 50 ms of their own time before they go on, those of several interfaces for 500 ms. One that is stamped
-earlier than a packet before it is put where its time says, unless the clock was set back: then the order of the file is right.
-Which of the two it was, the connections show that have packets on both sides: whoever acknowledges a segment came after it,
-whatever the stamps say.
+Packets are held for 50 ms of capture time, those of several interfaces for 500 ms. A packet with an earlier timestamp than a
+previous packet is moved to its time, unless the clock was set back: then the order of the file is right. Connections with packets
+from both sides show which of the two happened, because an ACK comes after the segment that it acknowledges, whatever the time
+stamps are.
 """
 
 from __future__ import annotations
@@ -26,37 +26,39 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""Packets: so many that go on from a lower time, and no connection that shows anything, are a clock that was set back."""
+"""The number of packets with continuing earlier times that show a clock set back, if no connection contradicts."""
 LONG: Final = 10_000_000
-"""ns. So do packets that go on from it for so long."""
+"""The minimum time span in ns of these packets, for the same conclusion."""
 COMPARED: Final = 256
-"""Packets with later stamps that one is compared with."""
+"""The maximum number of packets with later timestamps that one packet is compared with."""
 
 
-class Held:
-    """A packet that waits for others, and what it says of its connection once that is of interest."""
+class HeldPacket:
+    """A packet that is held until others are read, and its TCP numbers once they are needed."""
 
     def __init__(self) -> None:
         self.packet: Packet = Packet()
         self.step: Step | None = None
-        """How far the clock of its interface went back with it."""
+        """The time by which the clock of the packet's interface went back at this packet; None if it did not."""
         self.is_read: bool = False
-        """Whether its headers were read: the numbers below are those of a TCP segment if `addresses` is not 0."""
+        """True if its headers were read. The following fields are those of its TCP segment, unless `addresses` is 0."""
         self.addresses: i64 = 0
         self.ports: i64 = 0
         self.is_turned: bool = False
         self.sequence: i64 = 0
         self.acknowledgment: i64 = -1
-        """-1 without ACK flag."""
+        """The acknowledgment number; -1 without the ACK flag."""
         self.size: i64 = 0
-        """Bytes in sequence space."""
+        """The length in sequence space, in bytes."""
         self.is_syn: bool = False
-        """Whether it is a SYN without ACK flag."""
+        """True if it is a SYN without the ACK flag."""
 
 
 class Ordering:
-    """Reads records ahead and hands them on in the order of their times. `is_growing`: more may come after the last one, and
-    nothing is held before the first packet that is out of order."""
+    """Reads records ahead, and returns them sorted by time.
+
+    `is_growing`: more records may come, so nothing is held before the first packet that is out of order.
+    """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
         self.records: Records = records
@@ -68,33 +70,33 @@ class Ordering:
         self.headers: Headers = Headers(Datagrams())
         self.scratch: Packet = Packet()
         self.most: i64 = limits.REORDERED.value
-        self.queue: list[Held] = []
-        """What is held, in the order in which it goes on; the first `gone` are over."""
+        self.queue: list[HeldPacket] = []
+        """The held packets in output order; the first `gone` were already returned."""
         self.gone: i64 = 0
-        self.free: list[Held] = []
+        self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """So many of the queue go on whatever their times are: the clock was set back behind them."""
+        """The number of queued packets that are returned whatever their times are: the clock was set back after them."""
         self.highest: i64 = -LATEST
-        """The latest time since then."""
+        """The latest time since the clock was set back."""
         self.highest_frame: i64 = 0
-        """Its packet."""
+        """The frame number of the packet with the time `highest`."""
         self.highest_interface: i64 = 0
         self.clock: i64 = -LATEST
-        """The watermark of what has gone on."""
+        """The watermark of the packets returned so far."""
         self.silent_until: i64 = -LATEST
-        """Up to this time nothing will come any more."""
-        self.late: list[Held] = []
-        """Packets with lower times, of which it is not known yet what they mean."""
+        """The time up to which no more packets will come."""
+        self.late: list[HeldPacket] = []
+        """Packets with earlier times whose reason is still unknown."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """Pairs of packets by which their times are right, and by which the order of the file is."""
+        """The number of packet pairs that confirm the timestamps. `for_order` counts those that confirm the file order."""
         self.sorts: bool = False
-        """Some were out of order: from then on headers are read in the order of the file."""
+        """True after a packet was out of order: from then on, headers are read in file order."""
         self.is_known: bool = False
-        """It was shown, and not only assumed, that some were."""
+        """True if it is proved, not only assumed, that packets were out of order."""
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet with the one that goes on next; return False if none does."""
+        """Fill the packet with the next one in time order; return False if there is none."""
         if self.sleeps:
             if not self.records.next(packet):
                 return False
@@ -112,15 +114,14 @@ class Ordering:
             if self.is_growing and self.silent_until < self.highest + self.longest():
                 return False
             if self.late:
-                self.settle()
+                self.sort_held()
             elif self.gone < len(self.queue):
                 self.due = len(self.queue) - self.gone
             else:
                 return False
 
     def wake(self, packet: Packet, step: Step) -> bool:
-        """Begin to hold packets with the one in hand, with which the clock went back; return False if it is not held: it was set
-        back by far."""
+        """Start holding packets at the current one, at which the clock went back. Return False if it was set back too far."""
         times = self.records.times
         times.newest_step = None
         if step.time_before - step.time > SHUFFLED:
@@ -129,7 +130,7 @@ class Ordering:
         self.sleeps, self.sorts = False, True
         self.highest, self.highest_frame, self.highest_interface = step.time_before, step.frame_before, packet.interface
         self.clock = times.latest
-        held = Held()
+        held = HeldPacket()
         copy_record(packet, held.packet)
         held.packet.frame, held.packet.clock, held.step = packet.frame, packet.clock, step
         self.read(held)
@@ -141,13 +142,13 @@ class Ordering:
         self.add_late(held)
         return True
 
-    def compare_past(self, held: Held, newest: i64, is_turned: bool) -> None:
-        """Compare a packet with those of a side of its connection that have gone on within 100 ms."""
+    def compare_past(self, held: HeldPacket, newest: i64, is_turned: bool) -> None:
+        """Compare a packet with the packets of its connection that were passed on within the last 100 ms."""
         copies = self.copies
         while newest >= copies.oldest:
             recent = copies.ring[newest & copies.mask]
             if recent.time > held.packet.time:
-                other = Held()
+                other = HeldPacket()
                 other.addresses, other.is_turned = held.addresses, is_turned
                 flags = recent.shape & 0xFF
                 other.sequence = recent.sequence
@@ -157,7 +158,7 @@ class Ordering:
             newest = recent.before
 
     def may_go(self) -> bool:
-        """Return whether nothing can come that goes before the first of the queue."""
+        """Return whether no other packet can come before the first one in the queue."""
         if self.due > 0:
             return True
         if self.late:
@@ -166,14 +167,14 @@ class Ordering:
         return waited >= self.longest() or len(self.queue) - self.gone >= self.most
 
     def hand_out(self, packet: Packet) -> None:
-        """Fill the packet with the first of the queue."""
+        """Fill the packet with the first one in the queue."""
         first = self.queue[self.gone]
         self.gone += 1
         if self.due > 0:
             self.due -= 1
         copy_record(first.packet, packet)
         packet.frame = first.packet.frame
-        self.clock = max(self.clock, packet.time)
+        self.clock = max(self.clock, min(packet.time, self.records.times.latest))
         packet.clock = self.clock
         first.packet.block = b""
         self.free.append(first)
@@ -182,8 +183,8 @@ class Ordering:
             self.gone = 0
 
     def take(self) -> bool:
-        """Read a record; return False if none is there."""
-        held = self.free.pop() if self.free else Held()
+        """Read a record into the queue; return False if there is none."""
+        held = self.free.pop() if self.free else HeldPacket()
         packet, times = held.packet, self.records.times
         if not self.records.next(packet):
             self.free.append(held)
@@ -199,7 +200,7 @@ class Ordering:
             self.add_late(held)
             return True
         if self.late:
-            self.settle()
+            self.sort_held()
             behind = self.highest - packet.time
         if behind <= 0:
             self.raise_highest(packet)
@@ -212,8 +213,8 @@ class Ordering:
             self.begin(held)
         return True
 
-    def begin(self, held: Held) -> None:
-        """Begin with the first packet of a lower time."""
+    def begin(self, held: HeldPacket) -> None:
+        """Start collecting packets with earlier times; this is the first one."""
         if not self.sorts:
             self.sorts = True
             for one in self.queue[self.gone :]:
@@ -223,16 +224,16 @@ class Ordering:
         self.for_order = self.for_clock = 0
         self.add_late(held)
 
-    def add_late(self, held: Held) -> None:
-        """Add a packet of a lower time, and decide what they mean as soon as that is known."""
+    def add_late(self, held: HeldPacket) -> None:
+        """Add a packet with an earlier time, and determine the reason as soon as possible."""
         self.late.append(held)
         self.compare(held)
         goes_on = held.packet.time - self.late[0].packet.time >= LONG or len(self.late) >= FEW
         if goes_on and (self.for_order != self.for_clock or not self.is_known):
-            self.settle()
+            self.sort_held()
 
-    def settle(self) -> None:
-        """Put the packets of lower times where their times say, or behind the others if the clock was set back."""
+    def sort_held(self) -> None:
+        """Move the packets with earlier times to their places, or after the others if the clock was set back."""
         late = self.late
         self.late = []
         goes_on = len(late) >= FEW or late[len(late) - 1].packet.time - late[0].packet.time >= LONG
@@ -254,11 +255,11 @@ class Ordering:
         elif has_step:
             for held in late:
                 self.set_back(held)
-        else:  # clocks of several interfaces
+        else:  # the clocks of several interfaces
             self.queue += late
 
-    def set_back(self, held: Held) -> None:
-        """Go on behind a clock that was set back: on the packet's own interface, or it is another interface's clock."""
+    def set_back(self, held: HeldPacket) -> None:
+        """Continue after a clock was set back, on the packet's own interface or on another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)
@@ -270,11 +271,11 @@ class Ordering:
         self.queue.append(held)
 
     def raise_highest(self, packet: Packet) -> None:
-        """Note the latest packet since the clock was set back."""
+        """Update the latest time since the clock was set back."""
         self.highest, self.highest_frame, self.highest_interface = packet.time, packet.frame, packet.interface
 
-    def insert(self, held: Held) -> None:
-        """Put a packet before all of later times."""
+    def insert(self, held: HeldPacket) -> None:
+        """Insert a packet before all packets with later times."""
         queue, time = self.queue, held.packet.time
         at: i64 = len(queue)
         if self.sorts:
@@ -283,14 +284,14 @@ class Ordering:
         queue.insert(at, held)
 
     def sort(self) -> None:
-        """Put what is held in order: a little of it was left as it came, and what nothing was known of."""
+        """Sort the held packets; some were left in file order because no reason was known."""
         first = self.gone + self.due
         rest = self.queue[first:]
         rest.sort(key=time_of)
         self.queue[first:] = rest
 
-    def read(self, held: Held) -> None:
-        """Read the headers of a packet, and number its connection if it is the first of it in the file, as far as a SYN shows."""
+    def read(self, held: HeldPacket) -> None:
+        """Read the headers of a packet. If it may begin a connection, reserve the connection's id in file order."""
         scratch = self.scratch
         copy_record(held.packet, scratch)
         scratch.frame, scratch.clock = held.packet.frame, held.packet.clock
@@ -313,7 +314,10 @@ class Ordering:
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN opens a later connection on the same ports: by the newest SYN of its side, which may be held."""
+        """Return whether a SYN opens a later connection on the same ports: it is compared with its side's newest SYN.
+
+        The newest SYN may be among the held packets.
+        """
         base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
         frame: i64 = -1
         for held in (self.queue[max(self.gone, len(self.queue) - COMPARED) :], self.late[-COMPARED:]):
@@ -324,8 +328,8 @@ class Ordering:
                     base, frame = other.sequence, other.packet.frame
         return base != NO_BASE and base != packet.sequence
 
-    def compare(self, held: Held) -> None:
-        """Count by how many packets with later stamps, which stand before it in the file, it comes after them or before."""
+    def compare(self, held: HeldPacket) -> None:
+        """Compare a packet with earlier ones that have later timestamps: count which order their numbers confirm."""
         at: i64 = len(self.queue)
         least = max(self.gone + self.due, at - COMPARED)
         while at > least:
@@ -334,8 +338,8 @@ class Ordering:
             if other.packet.time > held.packet.time and other.ports == held.ports and other.addresses == held.addresses:
                 self.weigh(other, held)
 
-    def weigh(self, first: Held, second: Held) -> None:
-        """Count what two packets of a connection show."""
+    def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
+        """Count whether two packets of a connection confirm the timestamps or the file order."""
         order = order_of(first, second)
         if order > 0:
             self.for_clock += 1
@@ -343,17 +347,17 @@ class Ordering:
             self.for_order += 1
 
     def due_at(self) -> i64:
-        """Return when the first of the queue goes on if nothing comes any more; LATEST without one."""
+        """Return the time at which the first packet in the queue is returned if no more come; LATEST if the queue is empty."""
         if self.gone == len(self.queue) and not self.late:
             return LATEST
         return self.highest + self.longest()
 
     def longest(self) -> i64:
-        """Return how long a packet is held."""
+        """Return the time in ns for which packets are held."""
         return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:
-        """Return the place in the capture of the first byte of what is held; LATEST if nothing is."""
+        """Return the position in the capture of the first held byte; LATEST if no packet is held."""
         place: i64 = LATEST
         at = self.gone
         while at < len(self.queue):
@@ -365,7 +369,7 @@ class Ordering:
         return place
 
     def first_frame(self) -> i64:
-        """Return the lowest frame that has not gone on: that of the next record if nothing is held."""
+        """Return the lowest frame number not yet returned: the number of the next record if no packet is held."""
         frame: i64 = self.records.frame + 1
         at = self.gone
         while at < len(self.queue):
@@ -376,14 +380,13 @@ class Ordering:
         return frame
 
 
-def time_of(held: Held) -> int:
-    """Return the time of a packet."""
+def time_of(held: HeldPacket) -> int:
+    """Return the time of a held packet; a sort key."""
     return held.packet.time
 
 
-def order_of(first: Held, second: Held) -> i64:
-    """Return 1 if the numbers of two packets of a connection show that the second came later, -1 if they show that it came
-    earlier, 0 if they show nothing."""
+def order_of(first: HeldPacket, second: HeldPacket) -> i64:
+    """Return the order of two packets of a connection by their numbers: 1 if the second is later, -1 if earlier, 0 if unknown."""
     if first.addresses == 0:
         return 0
     if first.is_turned == second.is_turned:

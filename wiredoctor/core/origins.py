@@ -1,10 +1,11 @@
-"""Who ended a connection: the host whose address a FIN or an RST carries, or something between both ends.
+"""Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a balancer can send a FIN or an RST in the name of either end. Signs of it: its
-time to live or IP identification is not that of the host; its host goes on sending; it came too early for an answer of its
-host; a FIN lacks the time-stamp option; its sequence number is ahead. Two of them are needed: each alone occurs by itself.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. Evidence for this:
+its time to live or IP identification is not that of the host; the host continues to send; it came too early for a reply of the
+host; a FIN lacks the timestamps option; its sequence number is ahead. Two of these are required, because each may occur by
+itself.
 
-What packets of a side have in common is kept in `Side.ip`: one comparison per packet. What changed is in `Side.path`.
+The common IP properties of a side's packets are in `Side.ip`, which takes one comparison per packet; changes are in `Side.path`.
 """
 
 from __future__ import annotations
@@ -30,31 +31,32 @@ UNKNOWN: Final = 0
 ENDPOINT: Final = 1
 BETWEEN: Final = 2
 ORIGINS: Final = ("", "endpoint", "between")
-"""Names of these."""
+"""The names of a FIN's or RST's origins, by number."""
 
 ID_BITS: Final = 17
 ID_MASK: Final = (1 << ID_BITS) - 1
 NEAR: Final = 256
-"""Identifications. A host sends no more packets elsewhere between two of a connection; a super-segment counts as up to 45."""
+"""The maximum difference of IP identifications between two packets of one host; a super-segment counts as up to 45."""
 NEAR_TTL: Final = 2
-"""Hops by which the path of a connection may change."""
+"""The maximum difference in hops between packets of one host, because the path of a connection may change."""
 COUNTED: Final = 3
-"""Packets with successive identifications; the first may be that of a SYN-ACK, which is 0 on Linux."""
+"""The minimum number of packets with successive identifications; the first may be a SYN-ACK, whose identification is 0 on Linux.
+"""
 SHORTEST_RTT: Final = 2 * MILLISECOND
-"""Half of a shorter one is within the jitter of capturing."""
+"""The minimum round trip in ns that is used: half of a shorter one is within the jitter of capturing."""
 REST: Final = 1_000 * MILLISECOND
-"""An RST answers no packet that passed longer ago, nor one that passed four round trips ago."""
+"""The maximum age in ns of a packet to which an RST responds; a longer round trip allows up to four round trips."""
 BURST: Final = 20 * MILLISECOND
-"""What injects an RST often sends several."""
+"""The time in ns within which a device that injects an RST often sends several."""
 
 
 def pack_ip(packet: Packet) -> i64:
-    """Return time to live and identification of a packet, as in Side.ip."""
+    """Return the time to live and the IP identification of a packet, packed as in Side.ip."""
     return packet.ip_id + 1 | packet.ttl << ID_BITS
 
 
 def note_change(own: Side, packet: Packet, ip: i64) -> None:
-    """Note that the time to live of a side changes, or that its IP identification does not follow the one before."""
+    """Record a change of a side's time to live, or an IP identification that does not follow the previous one."""
     before = own.ip
     if before == NEVER:
         own.ip = ip
@@ -74,7 +76,7 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
         path.has_zero_id = True
         return
     if (old - identification) & 0xFFFF <= NEAR:
-        return  # captured late
+        return  # the packet was captured late
     own.ip = ip
     if old > 1 and (identification - old) & 0xFFFF > NEAR:
         if path is None:
@@ -83,7 +85,7 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
 
 
 def note_rest(own: Side, time: i64, rest: i64) -> None:
-    """Note that a side sends the first packet after a rest of its connection."""
+    """Record that a side sends the first packet after an idle time (`rest`, in ns) of its connection."""
     if own.ip == NEVER:
         return
     path = own.path
@@ -94,8 +96,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 
 
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
-    """Return what speaks against the sender of a FIN or an RST, as far as it shows now; `known` is what other packets show that
-    were sent with it."""
+    """Return the evidence against the sender of a FIN or RST; `known` is the evidence from packets sent with it."""
     peer = connection.second if own is connection.first else connection.first
     found = ip_id_signs(own, peer, packet)
     trigger = find_trigger(own, peer, packet, segment)
@@ -120,34 +121,39 @@ def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segmen
 
 
 def id_of(side: Side) -> i64:
-    """Return the newest IP identification of a side, -1 if it has none."""
+    """Return the newest IP identification of a side; -1 if there is none."""
     return i64(-1) if side.ip == NEVER else (side.ip & ID_MASK) - 1
 
 
 def ip_id_signs(own: Side, peer: Side, packet: Packet) -> i64:
-    """Return IP_ID if a packet has identification 0 though its sender counts them, or that of the other side's newest packet (or
-    the next one) and none near its own."""
+    """Return IP_ID if the IP identification of a packet does not fit its sender.
+
+    It does not fit if it is 0 although the sender counts, or if it is that of the peer's newest packet (or the next one) and not
+    near the sender's own.
+    """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
         return 0
     path = own.path
     earlier: i64 = 0 if path is None else path.packets
     if identification == 0:
-        # without ACK flag it is what kernels answer to a packet that belongs to no connection
+        # without the ACK flag, this is a kernel's reply to a packet that belongs to no connection
         has_zeros = path is not None and path.has_zero_id
         counts = last > 0 and own.packets - earlier >= COUNTED and not has_zeros
         return IP_ID if counts and packet.flags & ACK else 0
     if other <= 0 or (identification - other) & 0xFFFF > 1:
         return 0
-    # its packets of this run have identifications from `last - reach` to `last`
+    # the packets counted so far have identifications from `last - reach` to `last`
     reach = min(NEAR * (own.packets - earlier), i64(0x7FFF)) if last > 0 else i64(0)
     is_own = (identification - last + reach + NEAR) & 0xFFFF <= reach + 2 * NEAR
     return 0 if is_own else IP_ID
 
 
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
-    """Return when a packet passed the capture point that a FIN or RST answers too early: less than half of the round trip
-    to its host before. NEVER if the host itself can have answered."""
+    """Return the capture time of the packet to which a FIN or RST responds too early; NEVER if the host may have sent it.
+
+    Too early means less than half of the round trip to its host later.
+    """
     rtt = segment.rtt_own
     if rtt < SHORTEST_RTT:
         return NEVER
@@ -159,7 +165,7 @@ def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64
 
 
 def first_sent(flight: Flight, ack: i64) -> i64:
-    """Return when the last byte that an ACK number covers was captured first; NEVER if it was not."""
+    """Return the time at which the last byte covered by an ACK number was first captured; NEVER if it was not captured."""
     at: i64 = len(flight.segments) - 1
     while at >= 0:
         sent = flight.segments[at]
@@ -172,8 +178,10 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 
 
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
-    """Return since when all packets of the peer acknowledged up to this offset, but for those before a rest; NEVER if that is
-    unknown. An RST without ACK flag answers one of them (RFC 9293 section 3.5.2)."""
+    """Return the time since which all packets of the peer have acknowledged `offset`, ignoring those before an idle time.
+
+    Return NEVER if it is unknown. An RST without the ACK flag responds to one of these packets (RFC 9293 section 3.5.2).
+    """
     if peer.acknowledged != offset:
         return NEVER
     since: i64 = NEVER
@@ -188,7 +196,10 @@ def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
 
 
 def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Note that a side goes on after its own RST; if the peer acknowledges that, it never took the RST, which is forgotten."""
+    """Record that a side continues after its own RST.
+
+    If the peer acknowledges that, drop the RST: the peer did not receive it.
+    """
     flags, closing = packet.flags, own.close
     if flags & RST:
         return
@@ -210,7 +221,7 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 
 
 def note_later(closing: Close, packet: Packet) -> None:
-    """Keep the first packet after an RST with which its side goes on."""
+    """Keep the first packet with which a side continues after its RST."""
     signs = closing.rst_signs
     if signs is None:
         closing.rst_signs = signs = Signs()
@@ -221,13 +232,13 @@ def note_later(closing: Close, packet: Packet) -> None:
 
 
 def forget_rst(closing: Close) -> None:
-    """Forget an RST that closed nothing."""
+    """Drop an RST that closed nothing."""
     closing.rst_frame = closing.rst_time = closing.rst_ack = closing.rst_offset = closing.rst_ip = NEVER
     closing.rst_signs = None
 
 
 def is_closed(connection: Connection) -> bool:
-    """Return whether both sides sent a FIN, or one an RST."""
+    """Return whether both sides have sent a FIN, or one side an RST."""
     first, second = connection.first.close, connection.second.close
     if (first is not None and first.rst_frame != NEVER) or (second is not None and second.rst_frame != NEVER):
         return True
@@ -235,7 +246,7 @@ def is_closed(connection: Connection) -> bool:
 
 
 def ttl_range(own: Side) -> tuple[i64, i64]:
-    """Return the smallest and the largest time to live of a side, without FIN and RST."""
+    """Return the smallest and largest time to live of a side's packets, without FIN and RST."""
     path = own.path
     if path is not None:
         return path.lowest_ttl, path.highest_ttl
@@ -243,7 +254,7 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return the signs against the sender of a FIN or an RST of a side, of which `ip` is as in Side.ip."""
+    """Return the evidence against the sender of a side's FIN or RST, as bits; `ip` is as in Side.ip."""
     found: i64 = 0 if signs is None else signs.found
     if own.ip != NEVER:
         lowest, highest = ttl_range(own)
@@ -254,7 +265,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or an RST of a side: ENDPOINT, BETWEEN, or UNKNOWN with one sign or nothing to compare it with."""
+    """Return who sent a FIN or RST of a side: ENDPOINT or BETWEEN, or UNKNOWN if the evidence is not sufficient."""
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
@@ -262,8 +273,11 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on; if the peer acknowledges them, it
-    never took the FIN, which ended nothing then."""
+    """Return who sent the first FIN of a side.
+
+    Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
+    nothing.
+    """
     if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
         return UNKNOWN
     if own.reached > closing.fin_offset + 1:
@@ -274,26 +288,33 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
     return origin_of(own, closing.fin_ip, closing.fin_signs)
 
 
+def has_signs(own: Side, closing: Close) -> bool:
+    """Return whether there may be evidence other than the time to live against the sender of a FIN or an RST."""
+    if closing.rst_signs is not None or closing.fin_signs is not None:
+        return True
+    return closing.fin_frame != NEVER and own.reached > closing.fin_offset + 1
+
+
 def rst_origin(own: Side, closing: Close) -> i64:
     """Return who sent the first RST of a side."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 
 class ForeignCloses:
-    """The table `foreign_closes`: few rows, as tuples in the order of its columns."""
+    """Writes the table `foreign_closes`: few rows, as tuples in column order."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write the foreign closes of a connection that is over and that ended no exchange. `client` is as in `write`."""
+        """Write the foreign closes of an ended connection that did not end an exchange. `client` is as in `write`."""
         direction: i64 = 0
         while direction < 2:
             own, peer = connection.first, connection.second
             if direction == 1:
                 own, peer = peer, own
             closing = own.close
-            if closing is not None:
+            if closing is not None and has_signs(own, closing):
                 is_fin = closing.fin_frame != NEVER
                 if closing.rst_frame != NEVER and (not is_fin or closing.rst_frame < closing.fin_frame):
                     is_foreign = rst_origin(own, closing) == BETWEEN
@@ -304,12 +325,12 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write the foreign close of a direction unless it is in a row by now."""
+        """Write the foreign close of a direction unless it already has a row."""
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)
 
     def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
-        """Write the close of a direction, which ended an exchange (NONE: none). `client` is the direction of the client."""
+        """Write the close of a direction and the exchange that it ended (or NONE). `client` is the direction of the client."""
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -345,5 +366,5 @@ class ForeignCloses:
 
 
 def if_found(found: i64, sign: i64, value: i64) -> i64:
-    """Return a value that shows a sign; NONE without the sign."""
+    """Return a value that belongs to a bit of evidence, or NONE if the bit is not set."""
     return value if found & sign else i64(NONE)

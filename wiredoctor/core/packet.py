@@ -1,4 +1,4 @@
-"""The packet in hand: what the capture file and its headers say. There is one object, filled anew for each packet."""
+"""The current packet: data from the capture file and from its headers. One object is reused for each packet."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from wiredoctor.core.octets import read_i32_be, read_i64_be
 from wiredoctor.core.unsigned import u16, u32
 
 NO_OPTION: Final = -1
-"""An option that the header does not have."""
+"""The value of an option that is not in the header."""
 
 NOT_CAPTURED: Final = -2
-"""An option that the header may have: the snap length cut it off."""
+"""The value of an option that the snap length may have cut off."""
 
 NO_PACKET: Final = -1
-"""Link type of a record that counts as a frame and holds no packet."""
+"""The link type of a record that counts as a frame but contains no packet."""
 
 IPV6: Final = 1 << 32
-"""Of Packet.ports."""
+"""The bit of Packet.ports that marks IPv6."""
 
 NAMED: Final = (1 << 62) - 1
-"""Bits of a hash of addresses."""
+"""The mask for the bits of an address hash."""
 
 
 class OuterHeaders:
-    """What is known of headers that are not in `block`: hashes as in tables.PACKETS."""
+    """Properties of headers that are not in `block`: hashes as in tables.PACKETS."""
 
     def __init__(self, link_hash: int, encapsulation: int) -> None:
         self.link_hash: int = link_hash
@@ -35,20 +35,19 @@ class OuterHeaders:
 
 
 class Packet:
-    """A packet record and, once its headers are parsed, the TCP segment in it.
+    """A packet record and, once its headers were parsed, its TCP segment.
 
-    `block` holds the bytes of the file around the packet: the record lies at block[at:end], the TCP header at block[tcp:], the
-    payload at block[payload:]. Of a reassembled datagram `block` is the datagram after its addresses; `at` and `end` bound it.
-    `place` is where the payload begins in the capture (an offset in the file, or from SCRATCH on in the scratch buffer of
-    reassembled datagrams), `block_place` where the block begins. Times are nanoseconds since the first packet, lengths bytes.
+    `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
+    the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram, between `at` and
+    `end`. `place` is the position of the payload in the capture (an offset in the file, or from SCRATCH on in the buffer of
+    reassembled datagrams), `block_place` that of the block. Times are nanoseconds since the first packet, lengths are bytes.
     """
 
     def __init__(self) -> None:
-        # the record
         self.frame: i64 = 0
         self.time: i64 = 0
         self.clock: i64 = 0
-        """The watermark: the largest time up to this packet."""
+        """The watermark: the latest time up to this packet, without that of one packet far ahead of all others."""
         self.interface: i64 = 0
         self.link_type: i64 = 0
         self.block: bytes = b""
@@ -56,28 +55,28 @@ class Packet:
         self.at: i64 = 0
         self.end: i64 = 0
         self.wire_length: i64 = 0
-        """Length of the packet on the wire, at least `end - at`."""
-        # IP
+        """The length of the packet on the network in bytes, at least `end - at`."""
+        # IP header
         self.ip_id: i64 = -1
         self.ttl: i64 = 0
         self.addresses: i64 = 0
-        """Both IPv4 addresses, or a hash of both IPv6 addresses: the same in both directions."""
+        """Both IPv4 addresses, or a hash of both IPv6 addresses; equal in both directions."""
         self.ports: i64 = 0
-        """Both ports in the order of `addresses`; IPV6 is added for IPv6."""
+        """Both ports, in the order of `addresses`; the bit IPV6 is added for IPv6."""
         self.is_turned: bool = False
-        """The sender comes second in `addresses` and `ports`."""
+        """True if the sender is second in `addresses` and `ports`."""
         self.key_at: i64 = 0
-        """Where the addresses begin in the block."""
-        # TCP
+        """The offset of the addresses in the block."""
+        # TCP header
         self.tcp: i64 = 0
         self.sequence: i64 = 0
         self.acknowledgment: i64 = 0
         self.flags: i64 = 0
         self.window: i64 = 0
         self.length: i64 = 0
-        """Payload on the wire."""
+        """The length of the payload on the network in bytes."""
         self.captured: i64 = 0
-        """Payload that is in the capture, at most `length`."""
+        """The number of captured payload bytes, at most `length`."""
         self.payload: i64 = 0
         self.place: i64 = 0
         self.mss: i64 = NO_OPTION
@@ -86,18 +85,18 @@ class Packet:
         self.sack: bool = False
         self.dsack: bool = False
         self.is_quoted: bool = False
-        """A header quoted in an ICMP error: it takes a connection id, but is no packet of the connection."""
+        """True if the header is quoted in an ICMP error: it belongs to a connection id, but is not a packet of the connection."""
         self.outer: OuterHeaders | None = None
-        """None if all headers are in `block`."""
+        """Properties of headers that are not in `block`; None if all headers are."""
 
 
 SECRET: Final = os.urandom(48)
-"""Of the hash of IPv6 addresses: nobody can make a capture of which all connections have the same hash."""
+"""The secret for hashing IPv6 addresses, so no capture can be crafted whose connections all have the same hash."""
 WORD: Final = 0xFFFFFFFF
 
 
 def name_ipv4(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
-    """Set by which numbers the connection of a packet is found; its addresses and ports begin at these places of the block."""
+    """Set the numbers that identify a packet's IPv4 connection, from the addresses and ports at these positions of the block."""
     source, destination = i64(read_i32_be(block, addresses)), i64(read_i32_be(block, addresses + 4))
     source_port, destination_port = u16(block, ports), u16(block, ports + 2)
     packet.key_at = addresses
@@ -111,7 +110,7 @@ def name_ipv4(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 
 
 def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
-    """Set the same of a packet with IPv6 addresses."""
+    """Set the numbers that identify a packet's IPv6 connection, from the addresses and ports at these positions of the block."""
     high, low = read_i64_be(block, addresses), read_i64_be(block, addresses + 8)
     peer_high, peer_low = read_i64_be(block, addresses + 16), read_i64_be(block, addresses + 24)
     source_port, destination_port = u16(block, ports), u16(block, ports + 2)
@@ -130,7 +129,7 @@ def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 
 
 def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
-    """Return the hash NH of 16 bytes (RFC 4418 section 5.2.2) with these words of the secret; its low 62 bits count."""
+    """Return the hash NH of 16 bytes (RFC 4418 section 5.2.2) with the secret's words at `secret`; only 62 bits are used."""
     total: i64 = 0
     end = at + 16
     while at < end:
@@ -143,7 +142,7 @@ def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
 
 
 def key_of(packet: Packet) -> bytes:
-    """Return source and destination address, source and destination port, as in the headers: 12 bytes for IPv4, 36 for IPv6."""
+    """Return the source and destination address and ports as in the headers: 12 bytes for IPv4, 36 for IPv6."""
     size: i64 = 32 if packet.ports & IPV6 else 8
     at, tcp = packet.key_at, packet.tcp
     if at + size == tcp:
@@ -152,7 +151,7 @@ def key_of(packet: Packet) -> bytes:
 
 
 def reverse(key: bytes) -> bytes:
-    """Return the key of the other direction."""
+    """Return the key of the opposite direction."""
     if len(key) == 12:
         return key[4:8] + key[:4] + key[10:] + key[8:10]
     return key[16:32] + key[:16] + key[34:] + key[32:34]

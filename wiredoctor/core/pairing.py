@@ -1,7 +1,8 @@
-"""Both directions of a connection: which response answers which request, and when an exchange is over.
+"""Pair the requests and responses of a connection, and decide when an exchange is final.
 
-A response answers the oldest request without one that the server had seen when it sent it (`begin_response`). An exchange is
-final when both its messages have ended; its row of `closes` follows when the next exchange begins, or some time after a close.
+A response answers the oldest unanswered request that the server had received when it sent the response (`begin_response`). If
+messages may be missing, the ACK numbers of both decide, or the pair is marked as assumed (`find_request`). An exchange is final
+when both its messages have ended. Its row of `closes` follows when the next exchange begins, or some time after a close.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from wiredoctor.core.exchange_rows import find_known
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.http1 import GONE, Reader, message_id
 from wiredoctor.core.message import (
+    COMPLETE,
     ERROR,
     HEAD,
     OFF,
@@ -41,66 +43,75 @@ if TYPE_CHECKING:
     from wiredoctor.core.http import Http
 
 CLOSE_FRAME: Final = 0x88
-"""First octet of a WebSocket close frame: opcode 8, the last fragment."""
+"""The first octet of a WebSocket close frame: opcode 8, last fragment."""
 
 
 @mypyc_attr(acyclic=True)
 class HttpConnection:
-    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read. `take_apart` ends cycles."""
+    """The HTTP state of one connection. `client` is the direction of the requests, -1 until a head was read.
+
+    `take_apart` breaks the reference cycles.
+    """
 
     def __init__(self, http: Http, connection: Connection) -> None:
         self.http: Http = http
         self.connection: Connection = connection
         self.oldest: Exchange | None = None
-        """The first exchange without a row of `closes`; the next ones are linked to it."""
+        """The first exchange without a row of `closes`; later exchanges are linked to it."""
         self.newest: Exchange | None = None
         self.unwritten: Exchange | None = None
-        """The first of them without a row of `exchanges`."""
+        """The first exchange without a row of `exchanges`."""
         self.waiting: Exchange | None = None
         """The first exchange without a final response."""
         self.last_waiting: Exchange | None = None
-        """The last one."""
+        """The last exchange without a final response."""
         self.doubted: list[Fault] | None = None
-        """Faults of requests, until a response shows that this is HTTP."""
+        """Faults of requests, held until a response shows that this is HTTP."""
         self.is_doubtful: bool = False
-        """The client sent what is no HTTP, and no response has shown that this is HTTP."""
+        """True if the client sent bytes that are not HTTP, and no response has proved that this is HTTP."""
+        self.is_sliding: bool = False
+        """True if the client sent a request after some, but not all, responses to earlier requests."""
         self.cuts: Cuts | None = None
         self.tls: TlsHandshake | None = None
-        self.number: i64 = connection.id
         self.client: i64 = -1
         self.protocol: i64 = UNKNOWN
         self.next_index: i64 = 0
         self.deadline: i64 = NEVER
-        """After a FIN or RST: what is open then is decided."""
+        """The time at which open messages end after a FIN or RST."""
         self.wakes_at: i64 = NEVER
-        """When http.py calls `wake`, NEVER if it does not."""
+        """The time at which http.py calls `wake`; NEVER if it does not."""
         self.is_over: bool = False
         self.is_kept: bool = False
-        """Keeping counts bytes of it."""
+        """True if the waiting bytes of the connection count toward the limit."""
         self.is_forced: bool = False
-        """Nothing is waited for."""
+        """True if messages are read without waiting for bytes of the other direction."""
         self.previous_close: bool = False
-        """Whether the response of the exchange that was written last announced the close."""
+        """True if the response of the exchange that was written last announced the close."""
         self.previous_end: i64 = NEVER
-        """When that exchange ended."""
+        """The time at which the exchange that was written last ended."""
         self.previous_end_offset: i64 = NEVER
-        """Where its response ended in the server's stream."""
+        """The stream offset at which the response of the exchange that was written last ended."""
         self.unanswered: i64 = 0
-        """Exchanges without a final response: those from `waiting` on."""
+        """The number of exchanges without a final response, from `waiting` on."""
         self.outstanding: i64 = 0
-        """Requests that have ended while their responses have not."""
+        """The number of ended requests whose responses have not ended."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """Round trip to the sender of the message that begins, known before it."""
+        """The round trip in ns to the sender of the message that begins, measured before it."""
         self.rtt_peer: i64 = NEVER
-        """Round trip to its receiver."""
+        """The round trip in ns to the receiver of the message that begins, measured before it."""
         self.gap_time: i64 = NEVER
-        """Since then it is known that the capture lacks a head, or chunk framing."""
+        """The time since which a head or chunk framing is known to be missing from the capture."""
         self.endpoint: i64 = 0
-        """A number for the server's address and port."""
-        # after all other fields: those are known to be set then
+        """A hash of the server's address and port."""
+        # after all other fields, which are known to be set by then
         self.first: Reader = Reader(self, 0)
         self.second: Reader = Reader(self, 1)
+
+    @property
+    def number(self) -> i64:
+        """The id of the connection."""
+        return self.connection.id
 
     def reader_of(self, direction: i64) -> Reader:
         """Return the reader of a direction."""
@@ -110,21 +121,21 @@ class HttpConnection:
         """Return the reader of the other direction."""
         return self.second if reader.direction == 0 else self.first
 
-    def reached(self, direction: i64) -> i64:
-        """Return the offset up to which a direction was captured, or given up; NEVER while its beginning is unknown."""
+    def reached_offset(self, direction: i64) -> i64:
+        """Return the offset up to which a direction was read or skipped; NEVER while its beginning is unknown."""
         reached = self.reader_of(direction).reached
         if reached == NEVER and self.side_of(direction).syn is not None:
             return 0
         return reached
 
     def side_of(self, direction: i64) -> Side:
-        """Return what TCP knows of a direction."""
+        """Return the TCP state of a direction."""
         return self.connection.first if direction == 0 else self.connection.second
 
     # packets
 
     def read(self, packet: Packet, segment: Segment) -> None:
-        """Read the new bytes of a packet, and describe the message that they belong to in `segment.part`."""
+        """Read the new bytes of a packet, and describe their message in `segment.part`."""
         self.clock = packet.clock
         if segment.direction == 0:
             reader, own, peer = self.first, self.connection.first, self.connection.second
@@ -176,8 +187,10 @@ class HttpConnection:
             reassembly.wake_for_gap(self, awaited)
 
     def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
-        """Note whether a segment of an upgraded connection is a WebSocket close frame (RFC 6455 section 5.5.1): its first octet,
-        and the length in the second, which says whether a key of four bytes follows."""
+        """Record whether a segment of an upgraded connection is a WebSocket close frame (RFC 6455 section 5.5.1).
+
+        The first octet shows that, and the length in the second octet must fit; its high bit adds a key of four bytes.
+        """
         at, captured = packet.payload, packet.captured
         is_goodbye = captured > 1 and i64(packet.block[at]) == CLOSE_FRAME
         if is_goodbye:
@@ -191,7 +204,7 @@ class HttpConnection:
     # segments
 
     def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Describe the messages that the first and the last byte of a packet belong to."""
+        """Describe the messages of the first and the last byte of a packet."""
         start = segment.new_start
         end = reader.packet_end
         partial = reader.partial if reader.mode == HEAD and not reader.waits else None
@@ -221,7 +234,7 @@ class HttpConnection:
     # protocol
 
     def take_kind(self, reader: Reader, kind: i64) -> bool:
-        """Let the first head decide which direction is the client's; return False if that contradicts the peer."""
+        """Let the first head decide which direction is the client's. Return False if that contradicts the peer."""
         client = reader.direction if kind == REQUEST else 1 - reader.direction
         if self.client >= 0:
             return self.client == client
@@ -236,11 +249,11 @@ class HttpConnection:
         return True
 
     def tls_facts(self) -> Told:
-        """Return what the TLS hellos say."""
-        return SILENT if self.tls is None else self.tls.said()
+        """Return the parsed TLS hellos of the connection."""
+        return SILENT if self.tls is None else self.tls.result()
 
     def note_gap(self, time: i64) -> None:
-        """Note that a head, or chunk framing, is not in the capture."""
+        """Record that a head or chunk framing is missing from the capture."""
         self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
 
     def add_fault(self, fault: Fault) -> None:
@@ -248,7 +261,7 @@ class HttpConnection:
         self.http.faults.write(self, fault)
 
     def believe_faults(self) -> None:
-        """Report the faults of requests: nothing contradicts that this is HTTP."""
+        """Report the held faults of requests, because this can no longer turn out not to be HTTP."""
         doubted = self.doubted
         if doubted is not None:
             for fault in doubted:
@@ -258,7 +271,7 @@ class HttpConnection:
     # requests and responses
 
     def add_exchange(self, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
-        """Begin an exchange with its first message."""
+        """Create an exchange with its first message."""
         exchange = Exchange(self.next_index)
         self.next_index += 1
         exchange.began_frame, exchange.began = message.frame, message.start
@@ -278,7 +291,7 @@ class HttpConnection:
         return exchange
 
     def append_waiting(self, exchange: Exchange) -> None:
-        """Let an exchange wait for its response after all others."""
+        """Add an exchange at the end of those that wait for a response."""
         last = self.last_waiting
         if last is None:
             self.waiting = exchange
@@ -288,7 +301,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def prepend_waiting(self, exchange: Exchange) -> None:
-        """Let an exchange wait for its response before all others."""
+        """Add an exchange at the start of those that wait for a response."""
         exchange.next_waiting = self.waiting
         self.waiting = exchange
         if self.last_waiting is None:
@@ -296,7 +309,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def take_waiting(self) -> None:
-        """Let the first exchange wait no more."""
+        """Remove the first exchange from those that wait for a response."""
         exchange = self.waiting
         if exchange is not None:
             self.waiting = exchange.next_waiting
@@ -306,7 +319,7 @@ class HttpConnection:
             self.unanswered -= 1
 
     def has_too_many_requests(self) -> bool:
-        """Whether more requests wait for a response than are kept."""
+        """Return whether the number of requests that wait for a response exceeds the limit."""
         return self.unanswered > self.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
@@ -316,61 +329,134 @@ class HttpConnection:
             announced.request = message
             reader.announced = None
             return announced
-        exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
+        return self.add_request(reader, message, self.rtt_own, self.rtt_peer)
+
+    def add_request(self, reader: Reader, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
+        """Create the exchange of a request, and record the facts that `find_request` uses."""
+        exchange = self.add_exchange(message, rtt_own, rtt_peer)
+        exchange.follows_gap = reader.is_lost
+        reader.is_lost = False
+        before = None if reader.previous is None else reader.previous.request
+        exchange.is_next = before is None or before.ack < message.ack
+        asked = self.waiting
+        if asked is not None and asked.request is not None and asked.request.ack < message.ack:
+            server = self.peer_of(reader)
+            # all bytes that the client had received were read, so an earlier request has no response yet
+            if message.ack <= server.pos and not server.is_lost:
+                self.is_sliding = True
         self.append_waiting(exchange)
         return exchange
 
-    def begin_response(self, message: Message, ack: i64) -> Exchange:
-        """Return the exchange of a response that begins; a new one if the capture does not have its request."""
-        server = self.reader_of(1 - self.client)
+    def begin_response(self, message: Message) -> Exchange:
+        """Return the exchange of a response that begins; a new one if its request was not captured."""
+        ack = message.ack
+        client, server = self.reader_of(self.client), self.reader_of(1 - self.client)
         self.believe_faults()
         self.is_doubtful = False
-        if server.is_lost:
-            server.is_lost = False
-            asked = self.waiting
-            following = None if asked is None else asked.next_waiting
-            faults.settle_answer(server, asked, following is not None and following.has_seen(ack))
-            self.pass_over(ack, message.last_frame)
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
-            self.reader_of(self.client).announce(ack)
+            client.announce(ack)
             exchange = self.waiting
+        if server.previous is None and self.side_of(server.direction).syn is None:
+            # the capture may begin after earlier responses and after the waiting request
+            server.is_lost = True
+        if server.is_lost or (exchange is not None and exchange.follows_gap):
+            following = None if exchange is None else exchange.next_waiting
+            faults.settle_answer(server, exchange, following is not None and following.has_seen(ack))
+            exchange = self.find_request(client, server, message)
         if exchange is None or not exchange.has_seen(ack):
             exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
             self.prepend_waiting(exchange)
+            if client.is_lost or client.pos + 1 < ack:
+                # the request was not captured, or is read later; without its method the end of the response is not certain
+                server.is_lost = True
         if not message.head.is_interim():
             exchange.response = message
             self.take_waiting()
         return exchange
 
-    def pass_over(self, ack: i64, frame: i64) -> None:
-        """Skip requests without captured responses: after a gap, a response answers the newest request that the server had
-        seen."""
-        while True:
-            exchange = self.waiting
-            following = None if exchange is None else exchange.next_waiting
-            if exchange is None or following is None or not following.has_seen(ack):
-                return
+    def find_request(self, client: Reader, server: Reader, message: Message) -> Exchange | None:
+        """Return the exchange of a response if messages may be missing, and make it the first waiting one.
+
+        Return None if its request is missing. A response can answer a request that the server had received (`message.ack`) if the
+        client had not received the response when it sent the request (`request.ack`). It certainly answers the newest request
+        that followed all earlier responses (`is_fresh`) if it begins at the ACK number of that request: then no response between
+        them is missing.
+        """
+        ack, offset = message.ack, message.offset
+        newest: Exchange | None = None
+        found: Exchange | None = None
+        exchange = self.waiting
+        while exchange is not None and exchange.has_seen(ack) and exchange.is_asked_by(offset):
+            newest = exchange
+            if self.is_fresh(exchange, server):
+                found = exchange
+            exchange = exchange.next_waiting
+        if newest is None:
+            return None
+        request = None if found is None else found.request
+        is_certain = request is not None and request.ack == offset
+        if not is_certain:
+            found = newest if server.is_lost else self.waiting
+            if server.is_lost and answers_missing(newest, client, ack):
+                self.pass_over(newest.next_waiting, message.last_frame)
+                return None
+        self.pass_over(found, message.last_frame)
+        server.is_lost = not is_certain
+        if found is not None:
+            found.is_assumed = not is_certain and found.request is not None
+            if is_certain:
+                # the final response after a 1xx answers the same request, but does not begin at its ACK number
+                found.follows_gap = False
+        return found
+
+    def is_fresh(self, exchange: Exchange, server: Reader) -> bool:
+        """Return whether all earlier requests had their responses when this one was sent.
+
+        Unless a client is known to do otherwise, it sends a request or a pipeline when it has received all responses. After a gap
+        in its own stream, a response in between shows that the request does not belong to a pipeline that began in the gap.
+        """
+        request = exchange.request
+        if request is None or self.is_sliding:
+            return False
+        if not exchange.follows_gap:
+            return exchange.is_next
+        before = None if server.previous is None else server.previous.response
+        return before is not None and before.ack >= request.offset and before.offset < request.ack
+
+    def pass_over(self, until: Exchange | None, frame: i64) -> None:
+        """Skip the waiting requests before an exchange: their responses were probably not captured."""
+        exchange = self.waiting
+        while exchange is not None and exchange is not until:
             self.take_waiting()
             exchange.settle_for_interim()
             exchange.response_done = True
+            exchange.is_assumed = True
             exchange.final_frame = max(exchange.final_frame, frame)
             if exchange.request_done and exchange.request is not None:
                 self.outstanding -= 1
+            exchange = self.waiting
 
     def may_answer(self, ack: i64, time: i64) -> bool:
-        """Return whether a response of this ACK number can be read now: all bytes that it acknowledges are there, or have been
-        waited for long enough. Its request may have been captured late."""
+        """Return whether a response with this ACK number can be read now.
+
+        It can if all acknowledged bytes were read, or were skipped after the grace period: its request may have been captured
+        late.
+        """
+        if self.is_forced or ack == NEVER:
+            return True
         waiting = self.waiting
-        if self.is_forced or ack == NEVER or (waiting is not None and waiting.has_seen(ack)):
-            return True
         asking = self.reader_of(self.client)
-        reached = self.reached(self.client)
-        if reached == NEVER or self.clock - time >= GRACE_PERIOD:
+        if waiting is not None and waiting.has_seen(ack) and not (waiting.follows_gap or self.peer_of(asking).is_lost):
             return True
+        reached = self.reached_offset(self.client)
+        if reached == NEVER:
+            return True
+        if self.clock - time >= GRACE_PERIOD:
+            return not asking.has_before(ack)
         if asking.held is not None and asking.pos < ack:
             return False
-        # one number more is a FIN
+        # a FIN adds one to the number
         return asking.mode == OFF or ack <= reached + 1
 
     def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
@@ -404,13 +490,13 @@ class HttpConnection:
             self.end_response(exchange, message)
 
     def end_response(self, exchange: Exchange, message: Message) -> None:
-        """Go on after a final response: the protocol may change, or a client that waited for that may go on."""
+        """Handle the end of a final response: the protocol may change, or a request that waited for it may continue."""
         asking = self.reader_of(self.client)
         request = exchange.request
         if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
             exchange.upgraded = True
             if request is None:
-                # which of the client's bytes follow it is unknown: they are read as far as they are HTTP
+                # it is unknown which of the client's bytes come after it, so they are read while they are HTTP
                 self.reader_of(1 - self.client).switch_off()
                 return
             if asking.message is not None and asking.exchange is not exchange:
@@ -420,14 +506,16 @@ class HttpConnection:
             asking.waits = False
 
     def stop(self, upgraded: Exchange | None) -> None:
-        """Read no more: this is no HTTP/1.x any more, except for the rest of the request for that (RFC 9110 section
-        7.8)."""
+        """Stop reading: the connection no longer carries HTTP/1.x.
+
+        Only the end of the upgrade request is still read (RFC 9110 section 7.8).
+        """
         for reader in (self.first, self.second):
             if upgraded is None or reader.message is None or reader.exchange is not upgraded:
                 reader.switch_off()
 
-    def give_up(self, last: Exchange) -> None:
-        """Read nothing after the request head of `last`, because too many requests wait for a response."""
+    def stop_reading(self, last: Exchange) -> None:
+        """Stop reading after the request head of `last`, because too many requests wait for a response."""
         self.http.met.add(limits.PIPELINED)
         self.stop(None)
         self.next_index = last.index + 1
@@ -447,7 +535,7 @@ class HttpConnection:
     # rows
 
     def write_finished(self, segment: Segment) -> None:
-        """Write rows of exchanges that are final, and of closes that the next exchange decides."""
+        """Write rows of final exchanges, and rows of `closes` that the next exchange decides."""
         oldest, exchange = self.oldest, self.unwritten
         is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
@@ -459,7 +547,7 @@ class HttpConnection:
         self.write_closes(rtt_client, rtt_server, False)
 
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
-        """Write the exchanges that are final, in their order."""
+        """Write the rows of final exchanges, in their order."""
         exchange = self.unwritten
         while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
@@ -467,7 +555,7 @@ class HttpConnection:
         self.unwritten = exchange
 
     def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
-        """Write what followed exchanges that are final: the next one."""
+        """Write the rows of `closes` of final exchanges that have a next exchange; `with_last` includes the last one."""
         exchange = self.oldest
         while exchange is not None and exchange is not self.unwritten:
             following = exchange.next
@@ -482,7 +570,7 @@ class HttpConnection:
             exchange = following
 
     def write_exchange(self, exchange: Exchange, frame: i64, rtt_client: i64, rtt_server: i64) -> None:
-        """Write a row of `exchanges`, and remember what the next row says of it. `frame` is the one in which it ended."""
+        """Write a row of `exchanges`, and keep what the next row needs. `frame`: the frame in which the exchange ended."""
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
         exchange.previous_close = self.previous_close
@@ -493,7 +581,7 @@ class HttpConnection:
         response = exchange.response
         if response is not None and response.pieces is not None:
             tick = clocks.unit_of(self.side_of(1 - self.client))
-            response.pieces.settle(self.http.cutoffs.min_held_events, tick, over=True)
+            response.pieces.count_lumps(self.http.cutoffs.min_held_events, tick, over=True)
         if response is not None and response.pauses is not None:
             settle_pauses(response.pauses, self.side_of(1 - self.client))
         self.http.exchanges.write(self, exchange)
@@ -505,7 +593,7 @@ class HttpConnection:
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
-        """Forget the oldest exchange: both its rows are written."""
+        """Forget the oldest exchange after both of its rows were written."""
         self.oldest = exchange.next
         exchange.next = None
         if self.oldest is None:
@@ -514,17 +602,28 @@ class HttpConnection:
     # time
 
     def wake_at(self, time: i64) -> None:
-        """Have `wake` called when the clock reaches `time`."""
+        """Schedule a call of `wake` at `time`."""
         if self.wakes_at == NEVER or time < self.wakes_at:
             self.wakes_at = time
             self.http.alarms.add(time, self)
 
     def take_apart(self) -> None:
-        """Cut the cycles: the garbage collector does not look at them."""
+        """Break the reference cycles, because the garbage collector does not track these objects."""
         self.is_over = True
         self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
         self.first = self.second = GONE
+
+
+def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
+    """Return whether a response answers a request that was not captured, after the newest captured one.
+
+    The response acknowledges more bytes than the captured requests, and some of these bytes were not captured.
+    """
+    request, following = newest.request, newest.next_waiting
+    if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:
+        return False
+    return client.is_lost or client.pos + 1 < ack or (following is not None and following.follows_gap)
 
 
 def clear(part: MessagePart) -> None:
@@ -542,7 +641,7 @@ def clear(part: MessagePart) -> None:
 
 
 def clear_unread(part: MessagePart) -> None:
-    """Describe a packet of a connection on which no payload has been read."""
+    """Describe a packet of a connection whose payload has not been read."""
     clear(part)
     part.http = False
     part.is_incomplete = True

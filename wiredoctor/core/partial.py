@@ -1,4 +1,4 @@
-"""The beginning of what is not complete: a head, or a line of chunk framing."""
+"""The beginning of an incomplete head or line of chunk framing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.stream import Range
 
 KEPT: Final = 64
-"""Bytes from the beginning that tell whether it may become a head or a chunk size."""
+"""The number of first bytes that are stored; they show whether this may become a head or a chunk size."""
 
 
 @mypyc_attr(acyclic=True)
 class Partial:
-    """The beginning of a head, or of a line of chunk framing. Its pieces are not searched twice."""
+    """The beginning of a head or of a line of chunk framing. No part of it is searched twice."""
 
     def __init__(self, found: Range, offset: i64) -> None:
         self.parts: list[bytes] = []
@@ -22,9 +22,9 @@ class Partial:
         self.start: bytes = b""
         """The first bytes, at most KEPT."""
         self.tail: bytes = b""
-        """The last three."""
+        """The last three bytes."""
         self.has_line: bool = False
-        """The end of a line is among them."""
+        """True if it contains a line end."""
         self.offset: i64 = offset
         self.wire_offset: i64 = found.wire(offset)
         self.frame: i64 = found.frame
@@ -43,9 +43,9 @@ class Partial:
         self.has_line = self.has_line or b"\n" in data
 
     def holds(self, offset: i64) -> bool:
-        """Return whether it has the byte at this offset."""
+        """Return whether it contains the byte at this offset."""
         return self.offset <= offset < self.offset + self.size
 
     def join(self) -> bytes:
-        """Return all of it."""
+        """Return all bytes as one object."""
         return b"".join(self.parts)

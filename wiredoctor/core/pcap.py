@@ -1,4 +1,7 @@
-"""The records of classic pcap files (micro- and nanoseconds, both byte orders, longer record headers) and of snoop files."""
+"""Read the records of classic pcap files and of snoop files.
+
+Pcap files have micro- or nanoseconds, either byte order, and some have longer record headers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SNOOP_HEADER: Final = 24
 
 
 class PcapRecords(Records):
-    """The records of a pcap file. Raises CaptureError if its header cannot be read."""
+    """The records of a pcap file. The constructor raises CaptureError if the file header is invalid."""
 
     format: str = "pcap"
 
@@ -30,7 +33,7 @@ class PcapRecords(Records):
         self.tick: i64 = header.tick
         self.header: i64 = header.record_header
         self.exchanged: bool = header.exchanged
-        """Captured and original length are exchanged in the record headers."""
+        """True if captured and original length are in reverse order in the record headers."""
         self.perhaps_exchanged: bool = header.perhaps_exchanged
         self.interfaces.append(header.interface)
         self.link_type: i64 = header.interface.link_type
@@ -38,10 +41,10 @@ class PcapRecords(Records):
         self.begin = header.first_record
         self.first_time: i64 = -1
         self.not_zero: i64 = -1
-        """Offset of the first byte behind an empty record that is not zero; -1 before there was such a record."""
+        """The offset of the first nonzero byte after an empty record; -1 before the first such record."""
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if none is there, or not all of it."""
+        """Fill the packet from the next record. Return False if the record is missing or incomplete."""
         if self.damage is not None or not self.has(self.header):
             return False
         at, block = self.at, self.block
@@ -74,7 +77,7 @@ class PcapRecords(Records):
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Return whether all bytes from `at` on are zero, as after a power failure: room of the file that was never written."""
+        """Return whether all bytes from `at` on are zero: reserved space that was never written, as after a power failure."""
         offset = self.begin + self.at
         if offset < self.not_zero:
             return False
@@ -88,8 +91,8 @@ class PcapRecords(Records):
                 return True
             offset += len(block)
 
-    def captured(self) -> i64:
-        """Return how many bytes of the next packet are in the file, by its record header."""
+    def captured_length(self) -> i64:
+        """Return the captured length in the next record header, in bytes."""
         first = self.u32(self.at + 8)
         if not self.exchanged and not self.perhaps_exchanged:
             return first
@@ -97,14 +100,14 @@ class PcapRecords(Records):
         return second if self.exchanged or second < first else first
 
     def end(self) -> None:
-        """Note as damage what is missing of a record at the end of the file."""
+        """Report an incomplete record at the end of the file as damage."""
         if self.damage is not None:
             return
         if not self.has(self.header):
             if self.size > self.at:
                 self.damage = words.cut_header(self.frame + 1, self.position, self.header, self.size - self.at)
             return
-        captured = self.captured()
+        captured = self.captured_length()
         if not self.has(self.header + captured):
             self.damage = words.cut_packet(self.frame + 1, self.position, captured, self.size - self.at - self.header)
         elif captured == 0 and self.ends_in_zeros():
@@ -112,7 +115,7 @@ class PcapRecords(Records):
 
 
 class SnoopRecords(Records):
-    """The records of a snoop file (RFC 1761). Raises CaptureError if its header cannot be read."""
+    """The records of a snoop file (RFC 1761). The constructor raises CaptureError if the file header is invalid."""
 
     format: str = "snoop"
 
@@ -125,7 +128,7 @@ class SnoopRecords(Records):
         self.first_time: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if none is there, or not all of it."""
+        """Fill the packet from the next record. Return False if the record is missing or incomplete."""
         if self.damage is not None or not self.has(SNOOP_HEADER):
             return False
         captured, record = self.u32(self.at + 4), self.u32(self.at + 8)
@@ -149,7 +152,7 @@ class SnoopRecords(Records):
         return True
 
     def end(self) -> None:
-        """Note as damage what is missing of a record at the end of the file."""
+        """Report an incomplete record at the end of the file as damage."""
         if self.damage is not None:
             return
         if not self.has(SNOOP_HEADER):

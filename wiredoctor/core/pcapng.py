@@ -1,4 +1,7 @@
-"""The records of pcapng files (draft-ietf-opsawg-pcapng): sections of blocks, each with its own byte order and interfaces."""
+"""Read the records of pcapng files (draft-ietf-opsawg-pcapng).
+
+A file consists of sections of blocks; each section has its own byte order and interfaces.
+"""
 
 from __future__ import annotations
 
@@ -24,31 +27,31 @@ SIMPLE: Final = 3
 STATISTICS: Final = 5
 ENHANCED: Final = 6
 SMALLEST: Final = 12
-"""Bytes of a block without content."""
+"""The size in bytes of a block without content."""
 ENHANCED_FIXED: Final = 32
-"""Bytes of an Enhanced Packet Block without packet and options."""
+"""The size in bytes of an Enhanced Packet Block without packet and options."""
 SIMPLE_FIXED: Final = 16
 SECTION_FIXED: Final = 28
 FAR: Final = 9_000_000_000
-"""Seconds; more than LATEST, and few enough to be multiplied by a second's nanoseconds."""
+"""A number of seconds that is more than LATEST but whose nanoseconds still fit in 64 bits."""
 UNSIGNED: Final = 1 << 31
 
 
 class InterfaceClock:
-    """How an interface of the file counts time."""
+    """Converts the timestamps of an interface."""
 
     def __init__(self, interface: Interface, first: int) -> None:
         self.link_type: i64 = interface.link_type
         self.ticks: int = interface.ticks
-        """Per second."""
+        """The number of ticks per second."""
         self.small: i64 = interface.ticks if interface.ticks <= SECOND else 0
-        """The same if nanoseconds of a fraction fit 64 bits; 0 if not."""
+        """The number of ticks per second if computing nanoseconds fits in 64 bits; otherwise 0."""
         self.base: i64 = min(max(first // SECOND - interface.seconds, -FAR), LATEST)
-        """The second of the capture's first packet, in the seconds that this interface counts."""
+        """The second of the capture's first packet, by the clock of this interface."""
         self.rest: i64 = first % SECOND
 
     def time(self, high: i64, low: i64) -> i64:
-        """Return nanoseconds since the first packet for ticks in two halves of 32 bits."""
+        """Return the time in ns since the first packet, for a timestamp in two halves of 32 bits."""
         seconds: i64 = 0
         fraction: i64 = 0
         if high < UNSIGNED and self.small > 0:
@@ -60,35 +63,35 @@ class InterfaceClock:
         return min(max(seconds - self.base, -FAR), FAR) * SECOND + fraction - self.rest
 
     def split(self, ticks: int) -> tuple[int, int]:
-        """Return seconds and nanoseconds for ticks that may need more than 63 bits."""
+        """Return seconds and nanoseconds for a timestamp that may need more than 63 bits."""
         seconds, fraction = divmod(ticks, self.ticks)
         return min(seconds, LATEST), fraction * SECOND // self.ticks
 
 
 class PcapngRecords(Records):
-    """The packets of a pcapng file, and the blocks that Wireshark counts as frames."""
+    """The packets of a pcapng file, and the other blocks that Wireshark counts as frames."""
 
     format: str = "pcapng"
 
     def __init__(self, source: Source, is_continued: bool = False) -> None:
         super().__init__(source)
         self.is_continued: bool = is_continued
-        """Sections continue each other: an interface that is described again is the same."""
+        """True if sections continue each other: interfaces with equal descriptions are then the same interface."""
         self.order: str = "<"
         self.base: i64 = 0
-        """Index of the section's first interface in `interfaces`."""
+        """The index of the section's first interface in `interfaces`."""
         self.known: i64 = 0
-        """Number of interfaces that are described."""
+        """The number of interfaces described in the section."""
         self.longest_block: i64 = limits.BLOCK.value
         self.same: dict[Interface, Interface] = {}
-        """One object for equal interfaces: a hostile file has millions of one kind."""
+        """One shared object for all equal interfaces, because a malicious file may describe millions of them."""
         self.clocks: dict[int, InterfaceClock] = {}
         self.clock: InterfaceClock = InterfaceClock(Interface(NO_PACKET), 0)
-        """clocks[clock_of]"""
+        """The interface clock clocks[clock_of]."""
         self.clock_of: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next block that is a frame. Return False if none is there, or not all of it."""
+        """Fill the packet from the next block that counts as a frame. Return False if none is left, or if it is incomplete."""
         while self.damage is None and self.has(SMALLEST):
             at = self.at
             kind, length = self.u32(at), self.u32(at + 4)
@@ -106,7 +109,7 @@ class PcapngRecords(Records):
         return False
 
     def is_whole(self, length: i64) -> bool:
-        """Return whether the block at `at` is complete; note as damage what is wrong with it."""
+        """Return whether the block at `at` is complete and consistent; if not, report it as damage."""
         if length < SMALLEST or length > self.longest_block:
             self.damage = words.impossible_block(self.position, length)
             return False
@@ -114,7 +117,7 @@ class PcapngRecords(Records):
         if not self.has(size):
             return False
         again = self.u32(self.at + size - 4)
-        if (again + 3) & ~3 != size:  # as Wireshark compares them
+        if (again + 3) & ~3 != size:  # the same comparison as in Wireshark
             self.damage = words.unequal_lengths(self.position, length, again)
             return False
         return True
@@ -133,10 +136,10 @@ class PcapngRecords(Records):
         return False
 
     def frame_block(self, packet: Packet, kind: i64, length: i64) -> bool:
-        """Fill the packet from the block at `at`; return False if its packet cannot be there."""
+        """Fill the packet from the block at `at`; return False if its packet is invalid."""
         size = (length + 3) & ~3
         if kind in (ENHANCED, PACKET):
-            good = self.stamped(packet, kind, size)
+            good = self.read_packet(packet, kind, size)
         elif kind == SIMPLE:
             good = self.simple(packet, size)
         else:
@@ -148,8 +151,8 @@ class PcapngRecords(Records):
             self.at += size
         return good
 
-    def stamped(self, packet: Packet, kind: i64, size: i64) -> bool:
-        """Fill the packet from an Enhanced Packet Block or a Packet Block."""
+    def read_packet(self, packet: Packet, kind: i64, size: i64) -> bool:
+        """Fill the packet from an Enhanced Packet Block or a Packet Block; return False if it is invalid."""
         at, block = self.at, self.block
         if self.big:
             interface, high, low = u32(block, at + 8), u32(block, at + 12), u32(block, at + 16)
@@ -171,7 +174,7 @@ class PcapngRecords(Records):
         return True
 
     def simple(self, packet: Packet, size: i64) -> bool:
-        """Fill the packet from a Simple Packet Block: of the first interface, at the time of the packet before it."""
+        """Fill the packet from a Simple Packet Block, which gets the first interface and the time of the previous packet."""
         length = self.u32(self.at + 8)
         captured = length
         if self.base < self.known:
@@ -187,7 +190,7 @@ class PcapngRecords(Records):
         return True
 
     def is_sound(self, interface: i64, captured: i64, room: i64) -> bool:
-        """Return whether a packet can be where its block says; note as damage what is wrong."""
+        """Return whether the packet of a block is valid; if not, report it as damage."""
         if self.base + interface < self.known and captured <= self.longest and captured <= room:
             return True
         if self.base + interface >= self.known:
@@ -200,7 +203,7 @@ class PcapngRecords(Records):
         return False
 
     def change_clock(self, interface: i64, high: i64, low: i64) -> None:
-        """Set `clock` to that of another interface, of which a packet with these ticks is at hand."""
+        """Set `clock` to the clock of the interface that captured a packet; `high` and `low` are its timestamp."""
         described = self.interfaces[interface]
         if self.times.first is None:
             self.times.first = blocks.nanoseconds(int(high) << 32 | int(low), described)
@@ -210,7 +213,7 @@ class PcapngRecords(Records):
         self.clock, self.clock_of = clock, interface
 
     def describe(self, kind: i64, length: i64) -> bool:
-        """Read a section header or an interface description; return whether reading goes on after it."""
+        """Read a section header or an interface description; return whether reading can continue."""
         at = self.at
         if kind == SECTION:
             magic = self.block[at + 8 : at + 12]
@@ -242,7 +245,7 @@ class PcapngRecords(Records):
         return True
 
     def add_interface(self, interface: Interface) -> None:
-        """Add an interface to those of the section; one that continues that of the section before has the same number."""
+        """Add an interface to the section. If it continues an interface of the previous section, it keeps that number."""
         if self.known < len(self.interfaces):
             if self.interfaces[self.known] == interface:
                 self.known += 1
@@ -254,7 +257,7 @@ class PcapngRecords(Records):
         self.known = len(self.interfaces)
 
     def count_drops(self, length: i64) -> None:
-        """Read from the Interface Statistics Block at `at` how many packets were dropped."""
+        """Read the number of dropped packets from the Interface Statistics Block at `at`."""
         said = drops.read_statistics(self.block[self.at : self.at + ((length + 3) & ~3)], self.order)
         if said is None or self.base + said.interface >= self.known:
             return
@@ -263,7 +266,7 @@ class PcapngRecords(Records):
         self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total, said.received))
 
     def section_damage(self, block: bytes) -> str | None:
-        """Return what is wrong with a section header; None if nothing is."""
+        """Return a description of what is wrong with a section header, or None."""
         if len(block) < SECTION_FIXED:
             return words.short_section(self.position, len(block))
         major, minor = struct.unpack_from(self.order + "HH", block, 12)
@@ -274,7 +277,7 @@ class PcapngRecords(Records):
         return None
 
     def end(self) -> None:
-        """Note as damage what is missing of a block at the end of the file."""
+        """Report an incomplete block at the end of the file as damage."""
         if self.damage is not None or not self.size - self.at:
             return
         left = self.size - self.at

@@ -1,4 +1,4 @@
-"""Bytes of the capture that are not in hand any more."""
+"""Read bytes of the capture that are no longer in the current block."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from mypy_extensions import i64, mypyc_attr
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Places:
-    """Reads bytes of the capture by their place, as in Packet.place."""
+    """Reads bytes of the capture by position, as in Packet.place."""
 
     def read(self, place: i64, length: i64) -> bytes:
-        """Return these bytes; fewer if the capture does not have them any more."""
+        """Return `length` bytes at a position, or fewer if the capture no longer has them."""
         raise NotImplementedError(place, length)

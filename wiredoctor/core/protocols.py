@@ -1,4 +1,4 @@
-"""The protocol of a connection, and the plain parts of a TLS handshake."""
+"""Recognize the protocol of a connection, and parse the unencrypted parts of a TLS handshake."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ UNKNOWN: Final = 0
 HTTP: Final = 1
 TLS_PROTOCOL: Final = 2
 HTTP2: Final = 3
-"""Protocols of a connection with payload."""
+"""The highest number of a protocol that a connection with payload has."""
 
 
 class Cuts:
-    """Packets that the snap length cut inside heads or chunk framing: how many, frame and time of the first."""
+    """Packets cut off by the snap length inside heads or chunk framing: their number, and the first one's frame and time."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -32,7 +32,7 @@ class Cuts:
 
 
 def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Recognize another protocol by the first payload of a direction."""
+    """Recognize a protocol other than HTTP/1 by the first payload of a direction."""
     if talk.client >= 0:
         return
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):
@@ -43,12 +43,12 @@ def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
             return
     else:
         return
-    # only this direction: a server may answer in clear text, with a 400
+    # stop in this direction only: a server may respond in clear text, with a 400
     reader.mode = OFF
 
 
 def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
-    """Read the first bytes of a TLS handshake; return whether more are wanted."""
+    """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
     if talk.tls is None:
         if data[0] != HANDSHAKE:
             return False
@@ -59,13 +59,13 @@ def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
 
 
 def continue_tls(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Read more of a TLS handshake; no bytes if the capture lacks them."""
+    """Parse more bytes of a TLS handshake; `data` is empty if they were not captured."""
     if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 
 
 def note_cut(talk: HttpConnection, frame: i64, time: i64) -> None:
-    """Note that the snap length cut a packet where a head or chunk framing was."""
+    """Record that the snap length cut off a packet inside a head or chunk framing."""
     cuts = talk.cuts
     if cuts is None:
         cuts = talk.cuts = Cuts()

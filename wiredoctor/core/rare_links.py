@@ -1,4 +1,4 @@
-"""Link layers that few captures have."""
+"""Parse rare link layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wiredoctor.core.layers import (
     WIFI,
     Layers,
 )
-from wiredoctor.core.links import by_family, ether_type, first_header, typed
+from wiredoctor.core.links import by_family, ether_type, first_header, read_typed
 from wiredoctor.core.unsigned import u16, u16_little, u32, u32_little
 
 TOKEN_RING: Final = 6
@@ -52,7 +52,7 @@ PKTAP: Final = 258
 
 
 def rare_link(layers: Layers, block: bytes) -> i64:
-    """Read the header of the link type in hand; return what comes next."""
+    """Read the header of the current link type; return the next header."""
     kind = layers.type
     if kind == TOKEN_RING:
         return token_ring(layers, block)
@@ -60,7 +60,7 @@ def rare_link(layers: Layers, block: bytes) -> i64:
         return fddi(layers, block)
     if kind == OLD_PFLOG:
         return old_pflog(layers, block)
-    if kind == CLASSICAL_IP:  # RFC 2225: LLC, or IP right away
+    if kind == CLASSICAL_IP:  # RFC 2225: LLC, or IP directly
         return LLC if layers.has(3) and block[layers.at : layers.at + 3] == b"\xaa\xaa\x03" else IPV4
     if kind == FRAME_RELAY:
         return frame_relay(layers, block)
@@ -70,21 +70,21 @@ def rare_link(layers: Layers, block: bytes) -> i64:
         return prism(layers, block)
     if kind == ARCNET_LINUX:
         return arcnet_linux(layers, block)
-    if kind == APPLE_1394:  # RFC 2734, as Apple hands it up: two addresses of 8 bytes, EtherType
-        return typed(layers, block, 18)
+    if kind == APPLE_1394:  # RFC 2734, as captured by Apple's systems: two addresses of 8 bytes, EtherType
+        return read_typed(layers, block, 18)
     if kind == JUNIPER_ETHERNET:
         return juniper_ethernet(layers, block)
     if kind in (PPI, PKTAP):
-        return linked(layers, block, kind)
+        return read_linked(layers, block, kind)
     if kind == IPNET:
         return ipnet(layers, block)
     if kind == IPOIB:
         return ip_over_infiniband(layers, block)
-    return fixed(layers, kind)
+    return skip_fixed(layers, kind)
 
 
-def fixed(layers: Layers, kind: i64) -> i64:
-    """Skip a header in which nothing matters."""
+def skip_fixed(layers: Layers, kind: i64) -> i64:
+    """Skip a header that has no relevant fields."""
     if kind == ENC:  # OpenBSD: family (in host byte order), SPI and flags
         return layers.past(12, RAW)
     if kind == IP_OVER_FC:
@@ -95,11 +95,14 @@ def fixed(layers: Layers, kind: i64) -> i64:
         return layers.past(1, PPP)
     if kind == CISCO_HDLC_WITH_DIRECTION:
         return layers.past(1, CISCO_HDLC)
-    return layers.past(4, ETHERNET)  # netANALYZER
+    return layers.past(4, ETHERNET)  # netANALYZER: a header of 4 bytes
 
 
 def token_ring(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.5: access and frame control, addresses; the first bit of the source says that a route follows."""
+    """Read a Token Ring header (IEEE 802.5): access and frame control, addresses.
+
+    If the first bit of the source address is set, a route follows.
+    """
     if not layers.has(15):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -109,7 +112,7 @@ def token_ring(layers: Layers, block: bytes) -> i64:
 
 
 def fddi(layers: Layers, block: bytes) -> i64:
-    """ISO 9314-2: frame control, addresses."""
+    """Read an FDDI header (ISO 9314-2): frame control, addresses."""
     if not layers.has(13):
         return layers.refuse(CUT_LINK)
     layers.at += 13
@@ -117,7 +120,7 @@ def fddi(layers: Layers, block: bytes) -> i64:
 
 
 def old_pflog(layers: Layers, block: bytes) -> i64:
-    """OpenBSD's packet filter log before 3.4: family, interface, rule, reason, action, direction."""
+    """Read a header of OpenBSD's packet filter log before 3.4: family, interface, rule, reason, action, direction."""
     if not layers.has(28):
         return layers.refuse(CUT_LINK)
     family = u32(block, layers.at)
@@ -126,13 +129,13 @@ def old_pflog(layers: Layers, block: bytes) -> i64:
 
 
 def frame_relay(layers: Layers, block: bytes) -> i64:
-    """RFC 2427 (NLPID), or the EtherType right after the address as Cisco has it."""
+    """Read a Frame Relay header (RFC 2427, with NLPID), or Cisco's, in which the EtherType follows the address."""
     if not layers.has(5):
         return layers.refuse(CUT_LINK)
     at = layers.at
-    layers.passed(u16(block, at))
+    layers.add_to_hash(u16(block, at))
     if block[at + 2] != 0x03:
-        return typed(layers, block, 4)
+        return read_typed(layers, block, 4)
     if block[at + 3] == 0:
         at += 1
     protocol = i64(block[at + 3])
@@ -142,12 +145,12 @@ def frame_relay(layers: Layers, block: bytes) -> i64:
     if protocol == 0x8E:
         return IPV6
     if protocol == 0x80 and layers.has(5) and u16(block, at + 4) == 0 and block[at + 6] == 0:
-        return typed(layers, block, 5)
+        return read_typed(layers, block, 5)
     return layers.refuse(NOT_FRAME_RELAY)
 
 
 def prism(layers: Layers, block: bytes) -> i64:
-    """Prism and AVS headers (LINKTYPE_IEEE802_11_PRISM, _AVS): their length is in the second word, in either byte order."""
+    """Read a Prism or AVS header (LINKTYPE_IEEE802_11_PRISM, _AVS); the second word is its length, in either byte order."""
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
     size = min(u32(block, layers.at + 4), u32_little(block, layers.at + 4))
@@ -155,14 +158,14 @@ def prism(layers: Layers, block: bytes) -> i64:
 
 
 def arcnet_linux(layers: Layers, block: bytes) -> i64:
-    """LINKTYPE_ARCNET_LINUX: addresses, offset, protocol number; in RFC 1201 also flag and number of a fragment.
+    """Read a LINKTYPE_ARCNET_LINUX header: addresses, offset, protocol number.
 
-    Linux hands up packets that it has put together, whatever the flag says.
+    For RFC 1201, a flag and a fragment number follow; Linux delivers reassembled packets whatever the flag is.
     """
     if not layers.has(5):
         return layers.refuse(CUT_LINK)
     kind = i64(block[layers.at + 4])
-    if kind in (0xF0, 0xF1):  # RFC 1051
+    if kind in (0xF0, 0xF1):  # these protocol numbers belong to RFC 1051
         layers.at += 5
         layers.type = 0x0800 if kind == 0xF0 else 0x0806
         return ether_type(layers)
@@ -176,7 +179,7 @@ def arcnet_linux(layers: Layers, block: bytes) -> i64:
 
 
 def juniper_ethernet(layers: Layers, block: bytes) -> i64:
-    """Junos: a magic number, flags, perhaps extensions; some packets have lost their frame."""
+    """Read a Junos header: a magic number, flags, and optional extensions; some packets have no Ethernet frame."""
     at = layers.at
     if not layers.has(6) or block[at : at + 3] != b"MGC":
         return layers.refuse(CUT_LINK)
@@ -187,8 +190,11 @@ def juniper_ethernet(layers: Layers, block: bytes) -> i64:
     return layers.refuse(NO_JUNIPER_FRAME) if flags & 0x02 else ETHERNET
 
 
-def linked(layers: Layers, block: bytes, kind: i64) -> i64:
-    """Per-Packet Information, or Apple's header on captures of all interfaces (PKTAP): their length, and the link type inside."""
+def read_linked(layers: Layers, block: bytes, kind: i64) -> i64:
+    """Read a Per-Packet Information header or Apple's PKTAP header: a length and the inner link type.
+
+    PKTAP is used for captures of all interfaces.
+    """
     least: i64 = 8 if kind == PPI else 12
     if not layers.has(least):
         return layers.refuse(CUT_LINK)
@@ -202,7 +208,7 @@ def linked(layers: Layers, block: bytes, kind: i64) -> i64:
 
 
 def ipnet(layers: Layers, block: bytes) -> i64:
-    """Solaris: a version, an address family, lengths and zones."""
+    """Read a Solaris ipnet header: version, address family, lengths and zones."""
     if not layers.has(24):
         return layers.refuse(CUT_LINK)
     family = i64(block[layers.at + 1])
@@ -213,7 +219,10 @@ def ipnet(layers: Layers, block: bytes) -> i64:
 
 
 def ip_over_infiniband(layers: Layers, block: bytes) -> i64:
-    """LINKTYPE_IPOIB: two addresses of 20 bytes (RFC 4391 section 9.1.1), EtherType, 2 reserved bytes (section 6)."""
+    """Read a LINKTYPE_IPOIB header.
+
+    It has two addresses of 20 bytes (RFC 4391 section 9.1.1), an EtherType and 2 reserved bytes (section 6).
+    """
     if not layers.has(44):
         return layers.refuse(CUT_LINK)
     layers.type = u16(block, layers.at + 40)

@@ -1,4 +1,4 @@
-"""Tunnels in UDP and GRE that few networks have. Only a valid header of the tunnel whose port it is leads on: all else is UDP."""
+"""Parse rare tunnels in UDP and GRE. If the header of a tunnel is invalid, the packet counts as plain UDP."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ AYIYA: Final = 5072
 CAPWAP: Final = 5247
 MPLS_IN_UDP: Final = 6635
 TZSP: Final = 37008
-"""IANA "Service Name and Transport Protocol Port Number Registry"; the last is where MikroTik's sniffer sends its packets."""
+"""The last of the UDP ports of tunnels (IANA Service Name and Transport Protocol Port Number Registry).
+
+This one is the port of MikroTik's sniffer.
+"""
 
 GRE_FLAGS: Final = 0xB000
 CAPWAP_NATIVE: Final = 0x100
 CAPWAP_UNREADABLE: Final = 0x88
-"""A fragment, or a message that keeps the tunnel alive."""
+"""The bits of a CAPWAP header that mark a fragment, or a keep-alive message of the tunnel."""
 
 
 def is_rare_tunnel(port: i64) -> bool:
@@ -49,12 +52,12 @@ def is_rare_tunnel(port: i64) -> bool:
 
 
 def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read the header of the tunnel that has this port; return what comes next."""
+    """Read the header of the tunnel on this port; return the next header."""
     if port == TEREDO:
         following = teredo(layers, block)
     elif port == LISP:
         following = lisp(layers, block)
-    elif port == GRE_IN_UDP:  # RFC 8086: version 0, with no more than checksum, key and sequence number
+    elif port == GRE_IN_UDP:  # RFC 8086: version 0, with only checksum, key and sequence number
         following = GRE if layers.has(2) and not u16(block, layers.at) & ~GRE_FLAGS else i64(NOT_TCP)
     elif port == VXLAN_GPE:
         following = vxlan_gpe(layers, block)
@@ -70,7 +73,7 @@ def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
 
 
 def teredo(layers: Layers, block: bytes) -> i64:
-    """RFC 4380 section 5.1.1: an authentication and an origin may come before the IPv6 header."""
+    """Read a Teredo header (RFC 4380 section 5.1.1): authentication and origin may come before the IPv6 header."""
     layers.names |= NAMED_TEREDO
     at = layers.at
     if layers.has(4) and u16(block, at) == 1:
@@ -83,7 +86,7 @@ def teredo(layers: Layers, block: bytes) -> i64:
 
 
 def lisp(layers: Layers, block: bytes) -> i64:
-    """RFC 9300 section 5: flags and nonce, instance; then IP."""
+    """Read a LISP header (RFC 9300 section 5): flags, nonce and instance, followed by IP."""
     layers.names |= NAMED_LISP
     if not layers.has(9):
         return NOT_TCP
@@ -95,14 +98,14 @@ def lisp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan_gpe(layers: Layers, block: bytes) -> i64:
-    """draft-ietf-nvo3-vxlan-gpe: VXLAN with a protocol number."""
+    """Read a VXLAN-GPE header (draft-ietf-nvo3-vxlan-gpe): VXLAN with a protocol number."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not layers.has(8) or block[at] & 0x0C != 0x0C:
         return NOT_TCP
     following = service_protocol(layers, i64(block[at + 3]))
     if following != NOT_TCP:
-        layers.passed(u32(block, at + 4) >> 8)
+        layers.add_to_hash(u32(block, at + 4) >> 8)
         layers.at += 8
         if following == ETHERNET:
             layers.is_mirrored = True
@@ -110,10 +113,10 @@ def vxlan_gpe(layers: Layers, block: bytes) -> i64:
 
 
 def ayiya(layers: Layers, block: bytes) -> i64:
-    """draft-massar-v6ops-ayiya-02: identity and signature have the lengths that the first bytes say."""
+    """Read an AYIYA header (draft-massar-v6ops-ayiya-02): the first bytes contain the lengths of identity and signature."""
     layers.names |= NAMED_AYIYA
     at = layers.at
-    if not layers.has(8) or block[at + 2] & 0x0F != 1:  # forward
+    if not layers.has(8) or block[at + 2] & 0x0F != 1:  # the operation must be "forward"
         return NOT_TCP
     protocol = i64(block[at + 3])
     size = 8 + (i64(1) << (i64(block[at]) >> 4)) + 4 * (i64(block[at + 1]) >> 4)
@@ -124,7 +127,10 @@ def ayiya(layers: Layers, block: bytes) -> i64:
 
 
 def tzsp(layers: Layers, block: bytes) -> i64:
-    """TaZmen Sniffer Protocol: version, type, what was captured; then fields of which the last is 1, and 0 is padding."""
+    """Read a TaZmen Sniffer Protocol header: version, type, link type of the packet, and fields.
+
+    Field 1 is the last one; field 0 is padding.
+    """
     layers.names |= NAMED_TZSP
     at = layers.at
     if not layers.has(4) or block[at] != 1 or block[at + 1] > 1:
@@ -145,7 +151,7 @@ def tzsp(layers: Layers, block: bytes) -> i64:
 
 
 def capwap(layers: Layers, block: bytes) -> i64:
-    """RFC 5415 section 4.3: what an access point sends to its controller, where that is not encrypted."""
+    """Read a CAPWAP data header (RFC 5415 section 4.3), from an access point to its controller, unless it is encrypted."""
     layers.names |= NAMED_CAPWAP
     if not layers.has(4) or block[layers.at] != 0:
         return layers.refuse(UDP_PROTOCOL)
@@ -160,7 +166,7 @@ def capwap(layers: Layers, block: bytes) -> i64:
 
 
 def skip_routes(layers: Layers, block: bytes) -> bool:
-    """Skip the source routes of a GRE header (RFC 1701), of which the last is empty; return whether they end."""
+    """Skip the source routes of a GRE header (RFC 1701). An empty one marks the end; return whether it was found."""
     while layers.has(4):
         family, size = u16(block, layers.at), i64(block[layers.at + 3])
         layers.at += 4 + size
@@ -170,5 +176,5 @@ def skip_routes(layers: Layers, block: bytes) -> bool:
 
 
 def is_aruba(kind: i64) -> bool:
-    """Return whether this protocol type of GRE is one of Aruba's access points, which have one for each queue: 802.11 frames."""
+    """Return whether this GRE protocol type belongs to Aruba's access points, which use one type per queue for 802.11 frames."""
     return kind == 0x9000 or (0x8200 <= kind < 0x8380 and not kind & 0x0F)

@@ -1,4 +1,4 @@
-"""Why packets are not analyzed, and how many: an IP protocol, EtherType or link type, or a reason that layers.py names."""
+"""Count packets that are not analyzed by reason: an IP protocol, EtherType or link type, or a reason of layers.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core import layers
 
 PROTOCOLS: Final = 0x100
-"""Reasons below are IP protocols."""
+"""The number below which reasons are IP protocols."""
 
 WORDS: Final = {
     layers.CUT_LINK: "link header cut short",
@@ -37,39 +37,39 @@ WORDS: Final = {
     layers.PPP_FRAGMENT: "PPP in fragments",
     layers.CUT_FRAGMENT: "IP fragment cut short",
     layers.WAITING: "IP fragment waiting for others",
-    layers.NO_ROOM: "IP fragments beyond the memory for them",
+    layers.NO_ROOM: "IP fragments beyond the memory limit for fragments",
     layers.QUOTED_FRAGMENT: "ICMP error that quotes an IP fragment",
-    layers.QUOTED_TOO_LITTLE: "ICMP error that quotes too little of TCP",
+    layers.QUOTED_TOO_LITTLE: "ICMP error whose quote of TCP is too short",
     layers.TOO_MANY_HEADERS: "too many headers inside each other",
 }
 
 
 class Tally:
-    """Counts numbers. Those that follow each other are mostly equal."""
+    """Counts how often each number occurs; fast if consecutive numbers are equal."""
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
         self.newest: i64 = -1
         self.run: i64 = 0
-        """How often the newest number came that `counts` does not have yet."""
+        """The number of occurrences of the newest number that are not yet in `counts`."""
 
     def add(self, number: i64) -> None:
-        """Count a number."""
+        """Count one occurrence of a number."""
         if number != self.newest:
             self.flush()
             self.newest = number
         self.run += 1
 
     def flush(self) -> dict[int, int]:
-        """Return the counts of all numbers."""
+        """Return the count of each number."""
         if self.run > 0:
             self.counts[self.newest] = self.counts.get(self.newest, 0) + self.run
             self.run = 0
         return self.counts
 
 
-def in_words(reasons: Tally) -> dict[str, int]:
-    """Return the counts of reasons, by words that a reader of the report understands."""
+def describe_reasons(reasons: Tally) -> dict[str, int]:
+    """Return the number of packets for each reason, by the reason's text in reports."""
     found: dict[str, int] = {}
     for reason, packets in reasons.flush().items():
         words = reason_words(reason)
@@ -78,7 +78,7 @@ def in_words(reasons: Tally) -> dict[str, int]:
 
 
 def reason_words(reason: int) -> str:
-    """Return a reason in words."""
+    """Return a reason as text."""
     from wiredoctor.protocols.ip import encapsulations as names
 
     if reason < PROTOCOLS:
@@ -89,7 +89,7 @@ def reason_words(reason: int) -> str:
 
 
 def count_encapsulations(names: Tally) -> dict[str, int]:
-    """Return how many packets were in each encapsulation, by its name, from a count of bits."""
+    """Return the number of packets in each encapsulation, by its name; `names` counts combinations as bits."""
     from wiredoctor.protocols.ip.encapsulations import names_of
 
     found: dict[str, int] = {}

@@ -1,8 +1,8 @@
-"""HTTP's bytes in order: new bytes go to their reader, or wait for missing ones, or for the other direction.
+"""Put HTTP's bytes in order: new bytes go to their reader, or wait for missing bytes or for the other direction.
 
-Bytes after a gap wait in `Stream.waiting` until it is filled or given up: after a grace period (`Stream.gap_ends_at`), at a limit
-(`add_range`), or because nothing is waited for any more (`flush`). Bytes in order wait in `Stream.held` while their reader
-`waits`: a response for its request, or what follows an upgrade for the response.
+Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped: after a grace period (`Stream.gap_ends_at`), at a
+limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in `Stream.held` while their reader
+`waits`: a response for its request, or data after an upgrade for the response.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_PIECES: Final[list[Piece]] = []
 
 
 def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
-    """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
+    """Pass the new bytes of a packet to their reader, in order; return whether everything before them was available."""
     begin = segment.new_start
     if reader.reached == NEVER:
         reader.reached = begin
@@ -41,7 +41,7 @@ def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Pack
 
 
 def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
-    """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
+    """Add new bytes of a packet to the stream, captured or not. Return whether everything before them was available."""
     there = segment.offset + packet.captured
     in_order = True
     if start < there < end:
@@ -53,7 +53,7 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
 def add_range(
     talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
+    """Add new bytes, all or none of which were captured: read them if they are in order, otherwise store them."""
     found = talk.http.range
     if start < reader.reached:
         start = reader.reached
@@ -81,7 +81,7 @@ def add_range(
 
 
 def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) -> None:
-    """Let a range be the bytes [start, end) of a packet."""
+    """Set a range to the bytes [start, end) of a packet."""
     found.block = packet.block
     found.at = packet.payload + start - segment.offset
     found.start = found.wire_start = start
@@ -94,7 +94,7 @@ def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) 
 
 
 def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
-    """Let a reader read a range in order, or hold it while the reader waits."""
+    """Pass an in-order range to its reader, or hold it while the reader waits."""
     if reader.waits or reader.held is not None:
         hold(talk, reader, found, found.start)
         return
@@ -104,28 +104,34 @@ def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
 
 
 def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
-    """Keep a range from `start` on until its reader goes on."""
+    """Store a range from `start` on until its reader continues."""
     reader.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 
 
 def drain(talk: HttpConnection, reader: Reader) -> None:
-    """Read what is in order now."""
+    """Read the stored bytes that are in order now."""
     found = talk.http.range
     while reader.waiting is not None and reader.next_piece(found):
         hand_on(talk, reader, found)
 
 
 def skip_gap(talk: HttpConnection, reader: Reader) -> None:
-    """Give up the first gap of a direction."""
+    """Skip the first gap of a direction."""
     found = talk.http.range
     reader.skip_gap(found)
     hand_on(talk, reader, found)
     drain(talk, reader)
 
 
+def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
+    """Skip the gaps of a direction that are followed by bytes before an offset."""
+    while reader.has_before(offset):
+        skip_gap(talk, reader)
+
+
 def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
-    """See that a gap ends in time if nothing fills it."""
+    """Schedule the time at which an unfilled gap is skipped."""
     waiting = reader.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()
@@ -134,7 +140,7 @@ def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def resume(talk: HttpConnection) -> None:
-    """Let readers that wait go on, the client's first, as far as they get."""
+    """Let waiting readers continue as far as possible, the client's first."""
     client = talk.reader_of(max(talk.client, 0))
     server = talk.peer_of(client)
     goes_on = True
@@ -145,9 +151,10 @@ def resume(talk: HttpConnection) -> None:
 
 
 def may_go_on(talk: HttpConnection, server: Reader) -> bool:
-    """Return whether the response that waits may be read now."""
+    """Return whether the waiting response may be read now."""
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
+        skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
         talk.is_forced = True
     if not talk.may_answer(server.waits_ack, server.waits_time):
         return False
@@ -156,7 +163,7 @@ def may_go_on(talk: HttpConnection, server: Reader) -> bool:
 
 
 def read_held(talk: HttpConnection, reader: Reader) -> bool:
-    """Read what a reader held until it waits again; return whether it got further."""
+    """Read the held bytes of a reader until it waits again. Return whether it advanced."""
     held = reader.held
     if held is None:
         return False
@@ -180,14 +187,14 @@ def read_held(talk: HttpConnection, reader: Reader) -> bool:
 
 
 def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
-    """Let a reader go on with a range that was kept."""
+    """Let a reader continue with a stored range."""
     found = talk.http.range
     piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
     reader.read(found)
 
 
 def flush(talk: HttpConnection) -> None:
-    """Give up all gaps and read all that is held: nothing is waited for."""
+    """Skip all gaps and read everything held, because no more bytes are expected."""
     first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
     talk.is_forced = True
     i: i64 = 0
@@ -202,7 +209,7 @@ def flush(talk: HttpConnection) -> None:
 
 
 def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
-    """Return all that a reader has not read, gaps included, in the order of the stream."""
+    """Remove and return everything that a reader has not read, gaps included, in stream order."""
     reader.waits = True
     while reader.waiting is not None:
         skip_gap(talk, reader)
@@ -214,8 +221,10 @@ def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
 
 
 def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
-    """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
-    a response acknowledges before the response."""
+    """Return whether the bytes of direction 0 are read before those of direction 1.
+
+    Bytes are read in capture order, except that the bytes acknowledged by a response come before the response.
+    """
     if talk.client == 0:
         return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
     if talk.client == 1:
@@ -224,10 +233,10 @@ def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
 
 
 def skip_tail(talk: HttpConnection, direction: i64) -> None:
-    """Give up bytes between the last one seen and the FIN."""
+    """Skip the bytes between the last captured byte and the FIN."""
     reader = talk.reader_of(direction)
     close = talk.side_of(direction).close
-    reached = talk.reached(direction)
+    reached = talk.reached_offset(direction)
     if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
         return
     found = talk.http.range

@@ -1,4 +1,4 @@
-"""What is remembered of a packet for a while, to find second copies of it."""
+"""The properties of a packet that are stored for a while, to find duplicate copies of the packet."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from wiredoctor.core.unsigned import u32
 
 OPTIONS: Final = (1 << 22) - 1
 IP_ID_AND_OPTIONS: Final = (1 << 17) - 1 | OPTIONS << 41
-"""Of Recent.ip what second copies have in common."""
+"""The bits of Recent.ip that are equal in duplicate copies."""
 TIMESTAMPS: Final = 12
-"""Bytes of options that are nothing but time stamps (RFC 7323 appendix A); the last eight of them differ."""
+"""The size in bytes of options that consist of timestamps only (RFC 7323 appendix A); the last eight bytes differ."""
 LENGTH: Final = (1 << 19) - 1
-"""Of a record or less: at most limits.PACKET."""
+"""The mask for the length of a record, which is at most limits.PACKET."""
 
 
 @mypyc_attr(acyclic=True)
-class Recent:
-    """A packet of the last 100 ms, or 10 s (copies.py). Objects are used again in turn."""
+class RecentPacket:
+    """A packet of the last 100 ms or 10 s (copies.py). The objects are reused in turn."""
 
     def __init__(self) -> None:
         self.before: i64 = -1
-        """Ordinal of the packet of the same side before it."""
+        """The ordinal number of the previous packet of the same side."""
         self.frame: i64 = 0
         self.time: i64 = 0
         self.clock: i64 = 0
         self.sequence: i64 = 0
         self.acknowledgment: i64 = 0
         self.shape: i64 = 0
-        """Flags, window and length."""
+        """The flags, window and payload length, packed."""
         self.ip: i64 = 0
-        """Identification + 1, time to live, link type and a checksum of the TCP options."""
+        """The IP identification + 1, time to live, link type and a checksum of the TCP options, packed."""
         self.interface: i64 = 0
         self.place: i64 = 0
-        """Where its payload begins in the capture."""
+        """The position of the payload in the capture."""
         self.layout: i64 = 0
-        """Bytes of its record, and where TCP header and payload begin in it."""
+        """The size of the record and the positions in it of TCP header and payload, packed."""
         self.reached: i64 = 0
         self.claimed: i64 = 0
-        """What its side had sent by then, as in Side."""
+        """The values of Side.recent_reached and Side.recent_claimed before the packet, in `reached` and `claimed`."""
         self.outer: OuterHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:
-        """Take over the packet in hand."""
+        """Copy the properties of the current packet."""
         self.frame = packet.frame
         self.time = packet.time
         self.clock = packet.clock
@@ -61,37 +61,37 @@ class Recent:
         self.outer = packet.outer
 
     def ttl(self) -> i64:
-        """Return its time to live."""
+        """Return the packet's time to live."""
         return self.ip >> 17 & 0xFF
 
     def link_type(self) -> i64:
-        """Return its link type."""
+        """Return the packet's link type."""
         return self.ip >> 25 & 0xFFFF
 
     def size(self) -> i64:
-        """Return the bytes of its record."""
+        """Return the size of the packet's record in bytes."""
         return self.layout & LENGTH
 
     def tcp(self) -> i64:
-        """Return where its TCP header begins in the record."""
+        """Return the position of the TCP header in the record."""
         return self.layout >> 19 & LENGTH
 
     def payload(self) -> i64:
-        """Return where its payload begins in the record, which may be after its end."""
+        """Return the position of the payload in the record, which may be after the record's end."""
         return self.layout >> 38
 
-    def captured(self) -> i64:
-        """Return how many bytes of its payload are in the capture."""
+    def captured_length(self) -> i64:
+        """Return the number of captured payload bytes."""
         return max(min(self.size() - self.payload(), self.shape >> 24), i64(0))
 
 
 def checksum(packet: Packet) -> i64:
-    """Return a checksum of the option bytes that were captured: it spares comparing those that differ."""
+    """Return a checksum of the captured option bytes; comparing it first avoids most comparisons."""
     return checksum_of(packet.block, packet.tcp + 20, min(packet.payload, packet.end))
 
 
 def checksum_of(block: bytes, at: i64, end: i64) -> i64:
-    """Return a checksum of the words of 32 bits of block[at:end]."""
+    """Return a checksum of the 32-bit words of block[at:end]."""
     total: i64 = 0
     if end - at == TIMESTAMPS:
         stamps = read_i64_be(block, at + 4)

@@ -1,4 +1,4 @@
-"""The recorder of packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
+"""Record packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PACKETS: Final = (
     *("destination_low", "source_port", "destination_port", "ip_id", "ttl", "seq", "ack", "flags", "window", "length"),
     *("captured", "payload", "mss", "window_shift", "has_timestamps", "sack", "dsack", "quoted"),
 )
-"""Cells of a row."""
+"""The cell names of `packets`."""
 
 OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "options_24", "options_32")
-"""Cells that follow these, and those of segments, on request: how many option bytes were captured, and the bytes."""
+"""The names of optional cells after those of PACKETS or `segments`: the number of captured option bytes, and the bytes."""
 
 HASHES: Final = ("link_hash", "encapsulation")
-"""Cells that follow these, or OPTIONS, on request."""
+"""The names of optional cells after those of PACKETS, `segments` or OPTIONS."""
 
 MOST_OPTIONS: Final = 40
-"""Bytes."""
+"""The maximum size of TCP options in bytes."""
 
 
 class Extras:
-    """The cells that rows have only if `columns` need them: to read the headers once more takes as long as all other cells."""
+    """Writes the cells that exist only if `columns` need them, because reading headers again doubles the time for a row."""
 
     def __init__(self, columns: list[str]) -> None:
         self.options: bool = "options_hash" in columns
@@ -40,7 +40,7 @@ class Extras:
         self.identity: Identity = Identity()
 
     def names(self) -> list[str]:
-        """Return the names of these cells."""
+        """Return the names of the optional cells that are written."""
         names: list[str] = []
         if self.options:
             names += OPTIONS
@@ -49,34 +49,34 @@ class Extras:
         return names
 
     def write(self, out: BytesWriter, packet: Packet) -> None:
-        """Write these cells."""
+        """Write the optional cells of a packet."""
         if self.options:
             options = self.identity.options(packet)[:MOST_OPTIONS]
             write_i64_le(out, len(options))
             out.write(options.ljust(MOST_OPTIONS, b"\0"))
         if self.hashes:
             link_hash, encapsulation = self.identity.of_packet(packet)
-            write_i64_le(out, signed(link_hash))
-            write_i64_le(out, signed(encapsulation))
+            write_i64_le(out, to_signed(link_hash))
+            write_i64_le(out, to_signed(encapsulation))
 
 
 class Selection:
-    """The connections of which rows are written, by id, and single frames."""
+    """The connections (by id) and single frames whose rows are written."""
 
     def __init__(self, connections: set[int], frames: set[int]) -> None:
         self.connections: set[int] = connections
         self.frames: set[int] = frames
 
     def has(self, connection: i64, frame: i64) -> bool:
-        """Return whether rows of this packet are written."""
+        """Return whether the rows of this packet are written."""
         return connection in self.connections or frame in self.frames
 
 
 class PacketRecorder:
-    """Writes rows of packets; of all, if there is no `selection`.
+    """Writes rows of packets: of all packets if there is no `selection`.
 
-    `columns` are those of `packets` that are wanted; `names` are the cells that are written for them. `records` and `packets`
-    are None if nothing of them is wanted.
+    `columns` are the requested columns of `packets`; `names` are the names of the cells that are written for them. `records` and
+    `packets` are None if they were not requested.
     """
 
     def __init__(self, selection: Selection | None, with_records: bool, columns: list[str]) -> None:
@@ -89,12 +89,12 @@ class PacketRecorder:
         self.captured: i64 = 0
 
     def begin(self, packet: Packet) -> None:
-        """Note where the record in hand lies, before its headers are read."""
+        """Record the position of the current record, before its headers are read."""
         self.place = packet.block_place + packet.at
         self.captured = packet.end - packet.at
 
     def write(self, packet: Packet, connection: i64, is_segment: bool = True) -> None:
-        """Write the rows of a packet of this connection; NEVER if it belongs to none."""
+        """Write the rows of a packet; `connection` is NEVER if the packet belongs to none."""
         if self.selection is not None and not self.selection.has(connection, packet.frame):
             return
         if self.records is not None:
@@ -142,7 +142,7 @@ class PacketRecorder:
 
 
 def put_addresses(rows: Rows, key: bytes) -> None:
-    """Write addresses, in halves of 64 bits, and ports."""
+    """Write both addresses, in halves of 64 bits, and both ports."""
     if len(key) == 12:
         rows.put(0)
         rows.put(u32(key, 0))
@@ -160,10 +160,10 @@ def put_addresses(rows: Rows, key: bytes) -> None:
 
 
 def overlap(names: tuple[str, ...], columns: list[str]) -> bool:
-    """Return whether one of the names is among the columns."""
+    """Return whether any of the names is among the columns."""
     return not set(columns).isdisjoint(names)
 
 
-def signed(number: int) -> i64:
-    """Return the signed number with the same 64 bits."""
+def to_signed(number: int) -> i64:
+    """Return the signed number with the same 64 bits as an unsigned one."""
     return i64(number - (1 << 64) if number >> 63 else number)

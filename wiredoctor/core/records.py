@@ -1,4 +1,4 @@
-"""The packet records of a capture file, one after the other: what all file formats have in common."""
+"""Read the packet records of a capture file one by one: the common part of all file formats."""
 
 from __future__ import annotations
 
@@ -16,32 +16,37 @@ from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little
 
 BLOCK: Final = 1 << 18
-"""Bytes of a file that are read at a time."""
+"""The number of bytes that are read from a file at a time."""
 
 LATEST: Final = (1 << 61) - 1
-"""ns. No time is further than 73 years from the first packet, so that sums of three times fit 64 bits."""
+"""The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""ns. A clock that was set back by more makes a step: packets of several processors or queues are recorded a little out of
-order."""
+"""The minimum time in ns by which a clock is set back in a step; several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
-"""ns. Threads of a capture write no later than this; a clock is rather slewed than set back by less."""
+"""The maximum time in ns by which threads of a capture program write late; a clock that is off by less is slewed instead."""
+
+AHEAD: Final = 86_400_000_000_000
+"""The maximum time in ns (a day) by which one packet alone advances the watermark; more may be a damaged time stamp."""
 
 ACROSS: Final = 500_000_000
-"""ns. dumpcap hands over the packets of each of several interfaces in blocks: measured were 190 ms of disorder."""
+"""The maximum disorder in ns between interfaces: dumpcap delivers their packets in blocks; 190 ms were measured."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
-    """A capture file that is read in blocks by its descriptor. `place`: that of its first byte among the bytes of all files."""
+    """A capture file that is read in blocks through a file descriptor.
+
+    `place`: the position of its first byte among the bytes of all files.
+    """
 
     def __init__(self, descriptor: int, place: i64) -> None:
         self.descriptor: int = descriptor
         self.place: i64 = place
 
     def read(self, offset: i64, size: i64) -> bytes:
-        """Return `size` bytes of the file from `offset` on, fewer only at its end."""
+        """Return `size` bytes of the file from `offset` on, fewer only at the end of the file."""
         block = os.pread(self.descriptor, size, offset)
         while 0 < len(block) < size:
             more = os.pread(self.descriptor, size - len(block), offset + len(block))
@@ -52,7 +57,7 @@ class Source:
 
 
 class Newest:
-    """The newest packet with a time stamp of an interface."""
+    """The newest packet with a timestamp of one interface."""
 
     def __init__(self) -> None:
         self.frame: i64 = 0
@@ -60,35 +65,39 @@ class Newest:
 
 
 class Times:
-    """The times of the records so far, and where a clock was set back."""
+    """The times of the records read so far, and the steps of their clock."""
 
     def __init__(self) -> None:
         self.first: int | None = None
-        """Nanoseconds since 1970 of the first packet with a time stamp."""
+        """The time of the first packet with a timestamp, in ns since 1970."""
         self.last: i64 = 0
-        """Of the newest packet."""
+        """The time of the newest packet."""
         self.earliest: i64 = LATEST
         self.latest: i64 = -LATEST
+        """The watermark: the latest time, without that of a packet far ahead of all others."""
+        self.ahead: i64 = 0
+        """The time of the newest packet that was far ahead of `latest`."""
+        self.ahead_frame: i64 = 0
         self.steps: ClockSteps = ClockSteps()
         self.shuffled: ClockSteps = ClockSteps()
-        """Packets that are out of order in the file, and were put in order."""
+        """The packets that were out of order in the file and were sorted."""
         self.is_ordered: bool = False
-        """Whether ordering.py decides what a step means: it is `newest_step` then."""
+        """True if ordering.py interprets steps; the step is then in `newest_step`."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
-        """Whether a step that was counted may be no step of the clock."""
+        """True if a counted step may be disorder rather than a step of the clock."""
         self.newest: dict[int, Newest] = {}
         self.interface: i64 = NEVER
         self.of_interface: Newest = Newest()
-        """newest[interface]"""
+        """The entry of the current interface: newest[interface]."""
         self.is_stamped: bool = False
-        """Whether the newest packet has a time stamp."""
+        """True if the newest packet has a timestamp."""
 
     def add(self, packet: Packet, time: i64) -> None:
-        """Set the time of the packet and the watermark at it."""
+        """Set the time and the watermark of a packet."""
         time = min(max(time, -LATEST), LATEST)
         self.last = time
-        if time > self.latest:
+        if time > self.latest and (time - self.latest <= AHEAD or self.is_confirmed(packet.frame, time)):
             self.latest = time
         if time < self.earliest:
             self.earliest = time
@@ -96,8 +105,18 @@ class Times:
         packet.clock = self.latest
         self.is_stamped = False
 
+    def is_confirmed(self, frame: i64, time: i64) -> bool:
+        """Return whether a time far ahead is right: it is the first one, or the packet before was at a similar time.
+
+        The same time proves nothing: a packet without a time stamp gets that of the packet before.
+        """
+        apart = time - self.ahead
+        is_similar = frame == self.ahead_frame + 1 and apart != 0 and -AHEAD <= apart <= AHEAD
+        self.ahead, self.ahead_frame = time, frame
+        return is_similar or self.earliest == LATEST
+
     def watch(self, packet: Packet) -> None:
-        """Count a step if the clock of the interface of this packet, which has a time stamp, was set back."""
+        """Count a step if the clock of the packet's interface was set back."""
         if packet.interface != self.interface:
             self.change_interface(packet)
         self.is_stamped = True
@@ -108,7 +127,7 @@ class Times:
         newest.time = packet.time
 
     def add_step(self, step: Step) -> None:
-        """Count a step, or leave it to ordering.py."""
+        """Count a step, or pass it to ordering.py."""
         if self.is_ordered:
             self.newest_step = step
             return
@@ -117,7 +136,7 @@ class Times:
             self.is_shuffled = True
 
     def change_interface(self, packet: Packet) -> None:
-        """Set `of_interface` to that of the packet, which is of another interface than the one before."""
+        """Set `of_interface` for a packet of another interface than the previous one's."""
         interface = packet.interface
         behind = self.latest - packet.time
         if behind > LEAST and behind <= ACROSS and not self.is_ordered:
@@ -129,8 +148,11 @@ class Times:
 
 
 class Records:
-    """The packet records of a file. `next` returns False at the end of what the file holds, and may be called again when it has
-    grown; `end` notes what is missing if it does not grow any more."""
+    """The packet records of a file.
+
+    `next` returns False at the end of the available data, and may be called again after the file has grown. `end` is called when
+    the file no longer grows, and reports an incomplete record.
+    """
 
     format: str = ""
 
@@ -138,19 +160,19 @@ class Records:
         self.source: Source = source
         self.block: bytes = b""
         self.block_size: i64 = BLOCK
-        """Bytes that are read at a time; a longer record takes what it needs."""
+        """The number of bytes that are read at a time; for a longer record, more are read."""
         self.size: i64 = 0
-        """Bytes of the block."""
+        """The size of the block in bytes."""
         self.begin: i64 = 0
-        """Where the block begins in the file."""
+        """The position of the block in the file."""
         self.at: i64 = 0
-        """Where the next record begins in the block."""
+        """The position of the next record in the block."""
         self.big: bool = False
-        """Numbers are big-endian."""
+        """True if numbers are big-endian."""
         self.frame: i64 = 0
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
-        """The most that was captured of a packet that was cut; NEVER if all are whole."""
+        """The captured length in bytes of the longest truncated packet; NEVER if no packet is truncated."""
         self.interfaces: list[Interface] = []
         self.damage: str | None = None
         self.times: Times = Times()
@@ -158,29 +180,29 @@ class Records:
 
     @property
     def position(self) -> int:
-        """Bytes of the file that are read."""
+        """Return the number of bytes read from the file."""
         return self.begin + self.at
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if none is there, or not all of it."""
+        """Fill the packet from the next record. Return False if it is missing or incomplete."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Note as damage what is missing of a record at the end of the file."""
+        """Report an incomplete record at the end of the file as damage."""
         raise NotImplementedError
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of the file that a frame lies in, and its number there; None if there is one file."""
+        """Return the number of a frame's file, and the frame number in that file; None if there is only one file."""
         del frame
         return None
 
     def go_on_at(self, offset: i64) -> None:
-        """Read the next record at another offset of the file."""
+        """Continue at another offset of the file."""
         self.begin, self.at = offset, 0
         self.block, self.size = b"", 0
 
     def has(self, size: i64) -> bool:
-        """Return whether `size` bytes from `at` on are in the file, and read them into the block."""
+        """Return whether the file has `size` bytes from `at` on; read them into the block."""
         return self.at + size <= self.size or self.read_on(size)
 
     def read_on(self, size: i64) -> bool:
@@ -195,11 +217,11 @@ class Records:
         return size <= self.size
 
     def u32(self, at: i64) -> i64:
-        """Return the number at this index of the block, in the byte order of the file."""
+        """Return the unsigned 32-bit number at an index of the block, in the byte order of the file."""
         return u32(self.block, at) if self.big else u32_little(self.block, at)
 
     def fill(self, packet: Packet, header: i64, captured: i64, length: i64) -> None:
-        """Take over a packet of `captured` bytes, whose record begins at `at` with a header of this size."""
+        """Fill the packet from the record at `at`, which has a header of this size and `captured` bytes."""
         self.frame += 1
         packet.frame = self.frame
         packet.block = self.block

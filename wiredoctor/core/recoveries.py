@@ -1,8 +1,8 @@
-"""Times without forward progress that a retransmission ends, known at the ACK that shows it.
+"""Find times without progress that a retransmission ended; they are known at the first ACK after it.
 
-Forward progress is new data, a FIN, or an ACK that advances. A retransmission of the bytes that the peer's ACK waits for may end
-a time without it; the first ACK after it that advances shows that it did. A late first copy counts like a retransmission if an
-ACK waits for it: the loss lies before the capture point.
+Progress is new data, a FIN, or an ACK that advances. A retransmission of the bytes for which the peer's ACK waits may end a time
+without progress; the next ACK that advances confirms it. A first copy that comes late counts like a retransmission if an ACK
+waits for it: the first transmission was lost before the capture point.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.unsigned import u32
 
 DOUBLED: Final = MILLISECOND
-"""A mirror port records a packet again within this."""
+"""The maximum time in ns between a packet and the copy that a mirror port makes."""
 SIGNATURE: Final = (1 << 56) - 1
 WORD: Final = 0xFFFFFFFF
 
 
 def take_recovery(waits: Waits) -> Stall | None:
-    """Return the stall of the peer that an advancing ACK ends, and forget it."""
+    """Remove and return the peer's stall that an advancing ACK ends."""
     stall = waits.stall
     waits.stall = None
     return stall
@@ -36,8 +36,10 @@ def take_recovery(waits: Waits) -> Stall | None:
 def try_again(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
 ) -> None:  # fmt: skip
-    """Note a retransmission, or a late first copy, of the byte that the peer's ACK waits for, `least` or more after the last
-    progress."""
+    """Record a retransmission, or late first copy, of the byte for which the peer's ACK waits.
+
+    It counts if it comes `least` ns or more after the last progress.
+    """
     waited_for = peer.acknowledged
     if segment.fills_gap:
         is_waited_for = segment.new_start == waited_for
@@ -67,7 +69,7 @@ def try_again(
 
 
 def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
-    """Return TSval of the first copy of the byte at `offset`; NEVER if it is not known."""
+    """Return the TSval of the first copy of the byte at `offset`; NEVER if it is unknown."""
     i = find_sent(flight.segments, offset) - 1
     if i < 0 or flight.segments[i].end <= offset or flight.segments[i].place == NEVER:
         return NEVER
@@ -75,8 +77,10 @@ def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
 
 
 def is_spurious(stall: Stall, packet: Packet) -> bool:
-    """Return whether an ACK that ends a stall answers the first copy, not what was sent again: it echoes a time stamp from before
-    that (RFC 3522 section 3.2). So nothing was lost; it was late."""
+    """Return whether an ACK that ends a stall acknowledges the first copy rather than a retransmission.
+
+    Then it echoes an earlier timestamp (RFC 3522 section 3.2): nothing was lost, only delayed.
+    """
     echo = clocks.echo_of(packet)
     if echo == NEVER or stall.original_stamp == NEVER:
         return False
@@ -84,10 +88,10 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
-    """Keep what a pure ACK reports by SACK. Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just
-    before, at the same time.
+    """Record the SACK blocks of a pure ACK. Count a duplicate ACK, unless it is a copy made by a mirror port.
 
-    With SACK blocks its window may change: Linux widens it while it holds data after a gap (RFC 6675 section 2).
+    Such a copy equals the previous packet and has the same time. An ACK with SACK blocks may change the window: Linux widens it
+    while it has data after a gap (RFC 6675 section 2).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
@@ -111,7 +115,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
-    """Keep the first SACK block: the newest data that its sender holds after a gap (RFC 2018 section 4)."""
+    """Record the first SACK block: the newest data that its sender has received after a gap (RFC 2018 section 4)."""
     at = find_sack(packet)
     if at < 0:
         return
@@ -121,7 +125,7 @@ def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
 
 
 def find_sack(packet: Packet) -> i64:
-    """Return where the first SACK block begins in the packet; -1 if it is not captured."""
+    """Return the position of the first SACK block in the packet; -1 if it was not captured."""
     block, at, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
     while at + 10 <= end and block[at] != 0:
         if block[at] == 5:
@@ -131,14 +135,14 @@ def find_sack(packet: Packet) -> i64:
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Note forward progress."""
+    """Record that a packet makes progress."""
     if segment.new_bytes > 0 or segment.acked_bytes > 0 or (packet.flags & FIN and not segment.retransmission):
         connection.progress_frame = packet.frame
         connection.progress_time = packet.time
 
 
 def sign_options(packet: Packet) -> i64:
-    """Return a hash of the option bytes, by which a pure ACK is known again."""
+    """Return a hash of the option bytes, by which copies of a pure ACK are recognized."""
     signature: i64 = 0
     block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
     while i + 4 <= end:

@@ -1,7 +1,7 @@
-"""Ports that are used again by a connection whose SYN the capture lacks: what its numbers show.
+"""Recognize ports reused by a connection whose SYN was not captured, from its sequence and acknowledgment numbers.
 
-A TCP takes initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). So the first packet that is
-captured of the later connection seems to jump in both directions, and what lies between is no hole: nobody sent it.
+TCP chooses the initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). Therefore the first captured
+packet of the later connection seems to jump in both directions. The bytes in between are not a gap: they were never sent.
 """
 
 from __future__ import annotations
@@ -11,32 +11,35 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Oddities, Side
-from wiredoctor.core.numbers import wrapped
+from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
 
 NEAR: Final = 65_538
-"""Bytes. Linux begins 65,537 behind the FIN of a connection in TIME_WAIT, so that the first byte is 65,538 behind it (one more
-where the FIN was not captured); what is nearer is of the same connection."""
+"""The distance in bytes within which numbers belong to the same connection.
+
+Linux starts 65,537 after the FIN of a connection in TIME_WAIT, so the first byte is 65,538 after it (one more if the FIN was not
+captured).
+"""
 FAR: Final = 1 << 20
-"""Bytes. Linux' clock counts them in 67 ms."""
+"""The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
 LEAST: Final = MILLISECOND
-"""Between the last packet of a connection and one of its successor there are a handshake and, mostly, a close."""
+"""The minimum time in ns between two connections: a handshake, and usually a close, takes place in it."""
 PART: Final = 8
-"""Where each direction carried so much of a jump before (an eighth), both may have gone on while packets were lost."""
+"""If each direction had sent an eighth of a jump before, the connection may have continued while packets were lost."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:
-    """Return whether the sequence number of a packet goes on where its side was; of an acknowledgment number nothing is said."""
+    """Return whether a packet's sequence number is near its side's newest; its acknowledgment number is ignored."""
     own = connection.first if packet.is_turned == connection.is_turned else connection.second
     return (packet.sequence - 1 - own.base - own.highest + NEAR) & 0xFFFFFFFF < 2 * NEAR
 
 
 def is_another(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet that is no SYN of a client belongs to a later connection on the same ports.
+    """Return whether a packet other than a client's SYN belongs to a later connection on the same ports.
 
-    Both its numbers must tell. Those of an RST may be anybody's, and packets that were captured in disorder bring old ones back.
-    A handshake takes time.
+    Both of its numbers must show that. Those of an RST prove nothing, and packets captured out of order repeat old numbers. There
+    must also be time for a handshake.
     """
     if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
         if packet.flags & (ACK | RST) == ACK:
@@ -63,8 +66,10 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how far the two numbers of a packet lie behind the newest byte of the side that they count, or behind the newest
-    numbers, which a damaged packet may have moved; 0 where these are unknown."""
+    """Return how far the sequence and acknowledgment number of a packet are behind the newest bytes; 0 if unknown.
+
+    The distance from the newest numbers is used if it is shorter, because a damaged packet may have moved them.
+    """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0
     sent, heard = newest(own, peer), newest(peer, own)
@@ -77,41 +82,45 @@ def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
 
 
 def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i64:
-    """Return the distance of a number from the one of three that is nearest to it."""
-    first, second, third = wrapped(number - highest), wrapped(number - sequence), wrapped(number - acknowledgment)
+    """Return the distance of a number from the nearest of three others."""
+    first, second, third = wrap(number - highest), wrap(number - sequence), wrap(number - acknowledgment)
     if max(second, -second) < max(first, -first):
         first = second
     return third if max(third, -third) < max(first, -first) else first
 
 
 def newest(side: Side, other: Side) -> i64:
-    """Return the offset up to which a side has sent, by what the other one acknowledges if nothing of it was captured."""
+    """Return the offset up to which a side has sent, or which the other side acknowledged if no packet of it was captured."""
     return other.acknowledged if side.highest == NEVER else side.highest
 
 
 def window_of(receiver: Side, sender: Side) -> i64:
-    """Return a number of bytes that no honest sender goes back by: what its receiver's window held, or more."""
+    """Return a distance in bytes that no valid sender goes back: at least the receiver's window."""
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR
     return max(FAR, receiver.window_edge - receiver.acknowledged, sender.highest - receiver.acknowledged)
 
 
 def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
-    """Return how far behind its newest byte a side of a closed connection may still send: not at all behind its FIN; where an RST
-    has closed it, what was on its way then."""
+    """Return how far behind its newest byte a side of a closed connection may still send.
+
+    After a FIN it may not send again; after an RST, bytes in transit may still arrive.
+    """
     if own is not None and own.fin_frame != NEVER and peer is not None and peer.fin_frame != NEVER:
         return 0
     return min(window, NEAR) - 1
 
 
 def follows_time_wait(distance: i64) -> bool:
-    """Return whether numbers jump as those that Linux gives to the successor of a connection in TIME_WAIT."""
+    """Return whether a distance between numbers fits Linux's next connection after TIME_WAIT."""
     return distance == NEAR or distance == NEAR + 1
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet goes on where the connection was that had the ports before, and keep where that goes: late packets,
-    or the same connection captured on both sides of a firewall that changes its numbers."""
+    """Return whether a packet continues the previous connection on the ports; if it does, keep its numbers.
+
+    The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
+    """
     oddities = connection.oddities
     former = None if oddities is None else oddities.former
     if former is None:
@@ -119,7 +128,7 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
     sent, heard = former.first, former.second
     if packet.is_turned != former.is_turned:
         sent, heard = heard, sent
-    ahead, acked = wrapped(packet.sequence - sent), wrapped(packet.acknowledgment - heard)
+    ahead, acked = wrap(packet.sequence - sent), wrap(packet.acknowledgment - heard)
     if ahead <= -FAR or ahead >= FAR or acked <= -FAR or acked >= FAR:
         return False
     if packet.is_turned == former.is_turned:
@@ -130,8 +139,10 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet is the newest one of its side once more, with other numbers: it was captured on both sides of a
-    firewall that changes them. Keep the numbers of the first copy: packets go on from both."""
+    """Return whether a packet is a copy of its side's newest packet with other numbers; keep the numbers of the first copy.
+
+    Such a connection was captured on both sides of a firewall that changes the numbers, and packets continue from both.
+    """
     is_first = packet.is_turned == connection.is_turned
     if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):
         return False
@@ -148,8 +159,7 @@ def note_changed_copy(connection: Connection, packet: Packet) -> bool:
 
 
 def note_former(connection: Connection, former: Connection, packet: Packet) -> None:
-    """Keep where the connection was that had the ports before; note that the handshake is missing if a packet without SYN shows
-    it."""
+    """Keep the numbers of the previous connection on the ports. Record a missing handshake if a packet without SYN shows it."""
     oddities = Oddities()
     connection.oddities = oddities
     first, second = former.first, former.second

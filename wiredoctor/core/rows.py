@@ -1,4 +1,4 @@
-"""Event tables being written: a row is a line of 64-bit integers."""
+"""Write event tables: a row is a series of 64-bit integers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mypy_extensions import i64
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 
 TOGETHER: Final = 256
-"""Rows in one buffer: they fit a cache, and nothing is copied when the table grows."""
+"""The number of rows per buffer: they fit in a cache, and nothing is copied when the table grows."""
 
 
 class Rows:
-    """A table being written. Each row has `width` cells, which `put` fills in their order."""
+    """A table that is being written. Each row has `width` cells, which `put` fills in order."""
 
     def __init__(self, width: i64) -> None:
         self.width: i64 = width
@@ -22,10 +22,10 @@ class Rows:
         self.cells: BytesWriter = BytesWriter()
         """The newest rows."""
         self.parts: list[bytes] = []
-        """Those before them, TOGETHER in each."""
+        """Earlier rows, in parts of TOGETHER rows."""
 
     def begin(self) -> BytesWriter:
-        """Begin a row; return where its cells are written."""
+        """Begin a row; return the writer for its cells."""
         if self.count & (TOGETHER - 1) == 0 and self.count > 0:
             self.parts.append(self.cells.getvalue())
             self.cells = BytesWriter()
@@ -33,11 +33,11 @@ class Rows:
         return self.cells
 
     def put(self, value: i64) -> None:
-        """Fill the next cell."""
+        """Write the next cell of the row."""
         write_i64_le(self.cells, value)
 
     def take(self) -> list[bytes]:
-        """Return the cells of all rows as little-endian 64-bit integers, some rows in each item, and begin a new table."""
+        """Return the cells of all rows as little-endian 64-bit integers, in several parts, and begin a new table."""
         parts = [*self.parts, self.cells.getvalue()]
         self.cells = BytesWriter()
         self.parts = []
@@ -46,5 +46,5 @@ class Rows:
 
 
 def pack_cells(cells: list[int]) -> bytes:
-    """Return cells as they are written."""
+    """Return cells as they are stored in a table."""
     return struct.pack(f"<{len(cells)}q", *cells)

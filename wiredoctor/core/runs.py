@@ -1,4 +1,4 @@
-"""Runs of small segments: one after the other, without a pause and without an answer."""
+"""Track runs of consecutive small segments without a pause or a reply."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from wiredoctor.core.segment import Segment
 
 
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
-    """Return the run that a segment continues within `longest`, with this segment counted; None if it continues none. What came
-    `flush_gap` or more before it was flushed on purpose."""
+    """Return the run that a segment continues within `longest` ns, including this segment; None if it continues none.
+
+    Segments `flush_gap` ns or more after the previous one are counted: the application flushed the previous one on purpose.
+    """
     data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:
         return None

@@ -1,4 +1,4 @@
-"""What the past of a connection says about the segment in hand, and what its content is. One object of each, filled anew."""
+"""Facts about the current segment that depend on its connection, and its content. Objects are reused for each packet."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 from mypy_extensions import i64
 
 NEVER: Final = -(1 << 62)
-"""No value (as in wiredoctor.tables)."""
+"""The value for a missing number or time (as in wiredoctor.tables)."""
 FOREVER: Final = (1 << 62) - 1
-"""Later than any time, and after any frame."""
+"""A time or frame number after all others."""
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -23,28 +23,28 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """Which message the new bytes of a segment belong to."""
+    """Describes the message to which the new bytes of a segment belong."""
 
     def __init__(self) -> None:
         self.http: bool = False
-        """The connection has carried HTTP so far."""
+        """True if the connection has only carried HTTP so far."""
         self.message: i64 = NEVER
-        """The message of its first byte."""
+        """The message id of the first new byte."""
         self.last_message: i64 = NEVER
-        """The message of its last byte."""
+        """The message id of the last new byte."""
         self.exchange: i64 = -1
         self.in_body: bool = False
         self.body_bytes: i64 = 0
-        """New bytes of the body of the message of its last byte, chunk framing included."""
+        """The number of new body bytes of the last message, including chunk framing."""
         self.event_stream: bool = False
         self.ends_head: bool = False
         self.ends_message: bool = False
         self.is_incomplete: bool = False
-        """Before this segment its sender had more to send: an unfinished message, or an unanswered request."""
+        """True if the sender still had to send the rest of a message, or a response, before this segment."""
         self.upgraded: bool = False
-        """It belongs to what an exchange switched to: WebSocket, or a tunnel."""
+        """True if the segment belongs to the protocol after an upgrade: WebSocket, or a tunnel."""
         self.unread: bool = False
-        """The snap length cut a head, or chunk framing, before it: where its message ends is not known."""
+        """True if the snap length cut off an earlier head or chunk framing, so the end of the message is unknown."""
 
 
 class Piece:
@@ -56,18 +56,18 @@ class Piece:
 
 
 class Segment:
-    """A TCP segment in the story of its connection. Offsets are sequence numbers unwrapped to 64 bits, as in tables.SEGMENTS."""
+    """A TCP segment and facts about its connection. Offsets are unwrapped sequence numbers, as in tables.SEGMENTS."""
 
     def __init__(self) -> None:
         self.direction: i64 = 0
         self.offset: i64 = 0
         self.ack: i64 = NEVER
         self.window: i64 = NEVER
-        """The announced window after scaling; NEVER while the scale is unknown."""
+        """The announced window in bytes after scaling; NEVER while the scale is unknown."""
         self.new_start: i64 = 0
         self.new_bytes: i64 = 0
         self.pieces: list[Piece] | None = None
-        """The new bytes if they fill several gaps; they begin at `new_start`, but do not follow each other."""
+        """The new bytes if they fill several gaps: they begin at `new_start`, but are not contiguous."""
         self.highest_before: i64 = NEVER
         self.retransmission: bool = False
         self.fills_gap: bool = False
@@ -77,24 +77,24 @@ class Segment:
         self.pure_ack: bool = False
         self.window_update: bool = False
         self.widens_window: bool = False
-        """It ends a lack of room for a full segment."""
+        """True if the segment announces room for a full segment after a window that had none."""
         self.duplicate_ack: bool = False
         self.acked_bytes: i64 = 0
         self.acked_unseen: i64 = 0
         self.answered_time: i64 = NEVER
-        """When the newest segment was captured that it newly acknowledges."""
+        """The time of the newest segment that this one newly acknowledges."""
         self.ack_delay: i64 = NEVER
         self.rtt_own: i64 = NEVER
         self.rtt_peer: i64 = NEVER
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
-        """Longest segment of its sender, less the time-stamp option."""
+        """The size in bytes of its sender's longest segment, without the timestamps option."""
         self.peer_mss: i64 = 0
-        """The same of the peer."""
+        """The size in bytes of the peer's longest segment, without the timestamps option."""
         self.full: bool = False
         self.is_even: bool = False
-        """No super-segment with a small end."""
+        """True unless this is a super-segment with a small end."""
         self.small: bool = False
         self.small_start: bool = False
         self.part: MessagePart = MessagePart()

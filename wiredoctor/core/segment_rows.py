@@ -1,4 +1,4 @@
-"""The recorder of segments: full rows of the table `segments`, and of `pieces`, for what asks for them."""
+"""Record all segments: rows of the tables `segments` and `pieces`, on request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EVENTS: Final = (
     *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
 )
 PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "owes")
-"""Cells of a row of `segments`; those of recorder.Extras follow. NEVER, or -1 in narrow columns, is no value."""
+"""The last cell names of `segments`, followed by those of recorder.Extras. NEVER, or -1 in narrow columns, means no value."""
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
@@ -53,16 +53,16 @@ NO_CLOSED_WINDOW: Final = ClosedWindow()
 NO_RUN: Final = Run()
 
 PIECES: Final = ("connection", "direction", "role", "frame", "time", "offset", "length", "captured", "payload")
-"""Cells of a row of `pieces`."""
+"""The cell names of `pieces`."""
 
 MOST_ENDPOINTS: Final = 65_536
 
 
 class SegmentRecorder:
-    """Writes rows of segments; of all, if there is no `selection`.
+    """Writes rows of segments: of all segments if there is no `selection`.
 
-    `columns` are those of `segments` that are wanted; `names` are the cells that are written for them. `rows` and `pieces` are
-    None if nothing of them is wanted.
+    `columns` are the requested columns of `segments`; `names` are the names of the cells that are written for them. `rows` and
+    `pieces` are None if they were not requested.
     """
 
     def __init__(self, selection: Selection | None, columns: list[str], with_pieces: bool) -> None:
@@ -82,12 +82,12 @@ class SegmentRecorder:
         self.rows: Rows | None = Rows(len(self.names)) if columns else None
         self.pieces: Rows | None = Rows(len(PIECES)) if with_pieces else None
         self.endpoints: dict[int, int] = {}
-        """Hash of an endpoint by twice the id of a connection, and 1 more if its second side is the server."""
+        """Hashes of the server's endpoint. The key is twice the connection id, plus 1 if the second side is the server."""
 
     def write(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
     ) -> None:  # fmt: skip
-        """Write the rows of a segment, before it changes what is kept of its side."""
+        """Write the rows of a segment, before the segment changes the state of its side."""
         if self.selection is not None and not self.selection.has(connection.id, packet.frame):
             return
         role = sender_role(connection, segment)
@@ -113,7 +113,7 @@ class SegmentRecorder:
         self.extras.write(out, packet)
 
     def write_pieces(self, rows: Rows, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
-        """Write the new bytes of a segment; several rows if they fill several gaps."""
+        """Write the new bytes of a segment: several rows if they fill several gaps."""
         if segment.pieces is None:
             write_piece(rows, connection, role, packet, segment, segment.new_start, segment.new_start + segment.new_bytes)
             return
@@ -121,7 +121,7 @@ class SegmentRecorder:
             write_piece(rows, connection, role, packet, segment, piece.start, piece.end)
 
     def write_packet(self, out: BytesWriter, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
-        """Write what the headers say."""
+        """Write the cells with fields of the headers."""
         write_i64_le(out, packet.frame)
         write_i64_le(out, packet.time)
         write_i64_le(out, packet.interface)
@@ -157,7 +157,7 @@ class SegmentRecorder:
 
 
 def write_kind(out: BytesWriter, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
-    """Write what kind of segment it is."""
+    """Write the cells with the kind of the segment."""
     is_zero = packet.window == 0 and packet.flags & (SYN | RST) == 0
     write_i64_le(out, segment.new_bytes)
     write_i64_le(out, i64(segment.retransmission))
@@ -180,7 +180,7 @@ def write_kind(out: BytesWriter, connection: Connection, packet: Packet, segment
 
 
 def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Write sizes, and what is in flight."""
+    """Write the cells with sizes and bytes in flight."""
     syn = own.syn
     announced = syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED
     acknowledged: i64 = peer.acknowledged if peer.acknowledged != NEVER else min(segment.offset, 0)
@@ -197,7 +197,7 @@ def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment
 
 
 def write_data(out: BytesWriter, own: Side) -> None:
-    """Write the data segment of this side before it."""
+    """Write the cells with the previous data segment of this side."""
     data = own.previous or NOTHING
     length: i64 = data.length if data.frame != NEVER else -1
     write_i64_le(out, data.frame)
@@ -215,7 +215,7 @@ def write_data(out: BytesWriter, own: Side) -> None:
 
 
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
-    """Write the pure ACK of the peer since that data, and what else happened since."""
+    """Write the cells with the peer's pure ACK since that data, and other events since then."""
     since = (own.previous or NOTHING).frame
     ack = peer.previous or NOTHING
     if since == NEVER or ack.ack_frame <= since:
@@ -234,7 +234,7 @@ def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
 
 
 def write_events(out: BytesWriter, events: Events) -> None:
-    """Write the events that it ends."""
+    """Write the cells with the events that the segment ends."""
     stall, closure, run = events.stall, events.closure, events.run
     write_i64_le(out, i64(stall is not None))
     if stall is None:
@@ -270,7 +270,7 @@ def write_events(out: BytesWriter, events: Events) -> None:
 
 
 def write_part(out: BytesWriter, segment: Segment) -> None:
-    """Write which message it carries."""
+    """Write the cells with the message of the segment."""
     part = segment.part
     write_i64_le(out, i64(part.event_stream))
     write_i64_le(out, i64(part.http))

@@ -1,10 +1,10 @@
-"""Which segments are full and which are small, what is in flight, and how much room the receiver left.
+"""Determine which segments are full or small, the bytes in flight, and the room left in the receiver's window.
 
-A segment may be full though it is smaller than the MSS, because the path carries no longer one. Its size counts as full when it
-occurred three times, each time followed at once by more data of the same message and without ending a head, and when its side
-had sent no longer segment. A program that writes blocks looks alike, and so nothing is learned on loopback, where no path is
-narrow, from jumbo frames on, or from a size that is a multiple of 256: programs' buffers are, what paths carry is not. A longer
-segment that no path of this size carries undoes it.
+A segment smaller than the MSS may be full, because the path carries no longer one. Its size counts as full after it occurred
+three times, if each time more data of the same message followed immediately, it did not end a head, and its side had sent no
+longer segment. A program that writes blocks looks the same. Therefore nothing is learned on loopback, where no path is narrow,
+from jumbo frames on, or from multiples of 256, which are typical sizes of buffers rather than of paths. A longer segment that no
+such path carries reverts the decision.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
-"""More data this soon was ready when the segment before left: that was cut by its size, not by a write."""
+"""The maximum time in ns to a segment whose data was ready when the previous one was sent, so the size limit ended that one."""
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
-"""Bytes, of jumbo frames: whoever announces more is not on a network."""
+"""The size in bytes of a jumbo frame: a host that announces more is not on a physical network."""
 BLOCK: Final = 256
-"""Sizes of programs' buffers are multiples of it."""
+"""The divisor in bytes of the sizes of typical program buffers."""
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set what is in flight at the capture point, the room in the window that the peer announced last, and this packet's window,
-    scaled."""
+    """Set the bytes in flight at the capture point, the room in the peer's newest window, and this packet's scaled window."""
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
     segment.window_room = NEVER
@@ -49,7 +48,7 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
 
 
 def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is full, small or a pure ACK. One that fills the receiver's window is neither small nor held back."""
+    """Set whether a segment is full, small or a pure ACK. A segment that fills the receiver's window is not small."""
     length = packet.length
     mss = segment_size(own.mss, connection, packet)
     segment.mss = mss
@@ -63,7 +62,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
     if length == 0:
         return
     if length > mss:
-        # up to what the receiver takes it is no super-segment: the sender's MSS is larger than it announced
+        # up to what the receiver accepts, this is not a super-segment: the sender's MSS is larger than it announced
         limit = segment_size(accepted_size(connection, peer), connection, packet)
         segment.is_even = length <= limit or length % mss == 0
     has_room = segment.window_room == NEVER or length < segment.window_room
@@ -73,8 +72,8 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 
 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count how often the longest segment of a side seems to be cut by its path. The message must be known by now."""
-    # every host takes segments of the default MSS: no path asks for less
+    """Count how often the longest segment of a side seems to be limited by its path. Its message must be known by now."""
+    # every host accepts segments of the default MSS, so no path needs smaller ones
     least: i64 = DEFAULT_MSS
     if len(connection.key) > 12:
         least = DEFAULT_MSS_IPV6
@@ -92,7 +91,7 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
         return
     same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
     if packet.captured < packet.length and segment.part.message == NEVER:
-        # which message it is was cut off: the other side has said nothing in between
+        # the snap length cut off the message: the peer sent nothing in between
         same_message = segment.in_flight_before > 0
     if same_message and packet.time - data.time < AT_ONCE:
         data.longest_occurred += 1
@@ -101,14 +100,14 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether there is a path between the ends of a connection that may carry less than they take."""
+    """Return whether the path between the ends of a connection may carry less than they accept."""
     key = connection.key
     is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]
     return not is_loopback and segment.mss <= LARGEST_PATH
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
-    """Return the MSS of a segment, and whether it is full, small, or small at its start, by what is known of the path now."""
+    """Return the MSS for a segment, and whether it is full, small, or small at its start, given what is known of the path."""
     if own.previous is None or not own.previous.path_mss:
         return segment.mss, segment.full, segment.small, segment.small_start
     size, length = own.previous.path_mss, packet.length
@@ -117,7 +116,7 @@ def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, 
 
 
 def is_full_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was full by what is known of the path now."""
+    """Return whether the previous data of a side was full, given what is known of the path."""
     size = data.path_mss
     if not size:
         return data.full
@@ -125,6 +124,6 @@ def is_full_data(data: Previous) -> bool:
 
 
 def is_small_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was small by what is known of the path now."""
+    """Return whether the previous data of a side was small, given what is known of the path."""
     size = data.path_mss
     return data.small and (not size or data.length < size or data.length % size != 0)

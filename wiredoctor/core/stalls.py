@@ -1,8 +1,7 @@
-"""The rows of `releases`, `recoveries`, `closures` and `runs`: the event tables of TCP, and which segments may have waited.
+"""Write the rows of `releases`, `recoveries`, `closures` and `runs`, and decide which segments may have waited.
 
-Most events are decided elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py) and only written here, if they lie within
-the cutoffs. `find_release` decides here what one segment and its neighbors show: whether it may have waited, for an ACK or for a
-probe timer. Rules judge the rest.
+Most events are detected elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py) and only written here if they are within
+the cutoffs. `find_release` decides whether a segment may have waited for an ACK or for a probe timer. Rules decide the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PROBE: Final = 3
 ANSWERS_PROBE: Final = 4
 CORKED: Final = 5
 SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe", "corked")
-"""Names of the values of the column `sort`."""
+"""The names of the values of the column `sort`."""
 
 RELEASES: Final = (
     *("connection", "direction", "role", "endpoint", "http", "exchange", "message", "handshake", "mss", "mss_announced"),
@@ -67,7 +66,7 @@ NOTHING: Final = Previous()
 
 
 class Stalls:
-    """The event tables of TCP, being written."""
+    """Writes the event tables of TCP."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -77,14 +76,14 @@ class Stalls:
         self.runs: Rows = Rows(len(RUNS))
         self.scratch: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
-        """Rows that wait until later gaps show whether their program writes on a clock of its own."""
+        """Rows that wait until later gaps show whether their program writes at regular times."""
         self.watches: list[Watch] = []
-        """Those of the last moment; whoever follows packets calls `note_payload` while there are any."""
+        """Recent watches. While there are any, `note_payload` must be called for each packet."""
         self.due: i64 = FOREVER
-        """The watermark at which the first of them is written in any case."""
+        """The watermark at which the first held row is written even without further gaps."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows that a segment completes, before it changes what is kept of its side."""
+        """Write the rows that a segment completes, before the segment changes the state of its side."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -107,8 +106,11 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return whether a segment may have waited: for the ACK of the data before it (WAITED, or PROMPT if that came at once),
-        or for a probe timer (PROBE). 0 if not: the peer sent data, something was retransmitted, or nothing was left to send."""
+        """Return whether a segment may have waited: for an ACK (WAITED, PROMPT), for a probe timer (PROBE), or not (0).
+
+        PROMPT means that the ACK of the previous data came at once. The result is 0 if the peer sent data, something was
+        retransmitted, or the sender had nothing left to send.
+        """
         if segment.opens_gap:
             pace.note_loss(own)
         disturbed = own.retransmission_frame > data.frame or peer.retransmission_frame > data.frame
@@ -139,7 +141,7 @@ class Stalls:
         return 0
 
     def may_be_probe(self, own: Side, data: Previous, packet: Packet, segment: Segment, events: Events) -> bool:
-        """Return whether a tail loss probe may have sent a small segment after a small one that was not acknowledged."""
+        """Return whether a small segment after an unacknowledged small one may be a tail loss probe."""
         if packet.time - data.time < self.cutoffs.min_probe_wait or events.nagle_off:
             return False
         if not sizes.is_small_data(data) or not sizes.judge_size(own, packet, segment)[3]:
@@ -149,8 +151,10 @@ class Stalls:
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
-        """Return whether a timer of TCP may have sent the small end of a message, long after the ACK of its full segments: what
-        is corked leaves a retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux)."""
+        """Return whether a TCP timer may have sent the small end of a message, long after the ACK of its full segments.
+
+        Corked data is sent one retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux).
+        """
         part, round_trip = segment.part, whole_round_trip(segment)
         if not part.http or not part.ends_message or part.message != data.message or not sizes.is_full_data(data):
             return False
@@ -160,9 +164,9 @@ class Stalls:
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
-        """Return whether a segment shows how late such a one is by itself, although the data before it was acknowledged at once.
+        """Return whether a segment shows how late such segments are sent without a delayed ACK.
 
-        After full data only a late one does: every download has one that is not.
+        After full data only a late segment counts, because every download has prompt ones.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False
@@ -174,8 +178,10 @@ class Stalls:
     def hold_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Keep the row of a segment that may have waited after a small write, until its program's pace is known. There is none
-        for a program that is known to write on a clock of its own, or was answered on another connection."""
+        """Hold the row of a segment that may have waited after a small write, until its program's pace is known.
+
+        There is no row if the program is known to write at regular times, or if it was answered on another connection.
+        """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
         if alike >= pace.ALIKE or (not is_http(segment) and pace.was_answered(own)):
@@ -197,7 +203,7 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """Watch for an answer elsewhere after a delayed ACK of a small write."""
+        """Watch for a response on another connection after a delayed ACK of a small write."""
         data = sender.previous
         if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
@@ -205,7 +211,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Note which watched ACK a packet with payload follows, on whatever connection; forget watches that are over."""
+        """Record the watched ACKs that a packet with payload follows, on any connection; drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
@@ -215,7 +221,7 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side that are decided, or all if no more gaps will come."""
+        """Write the held rows of a side that are decided, or all of them if no more gaps will come."""
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
         left: list[HeldRelease] = []
@@ -227,7 +233,7 @@ class Stalls:
         own.waits.pace.held = left
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
-        """Write a held row, as of this frame, unless its program writes on a clock of its own."""
+        """Write a held row, as of frame `frame`, unless its program writes at regular times."""
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
@@ -235,7 +241,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the held rows that are due by now, and forget those that are over."""
+        """Write the held rows that are due, and drop expired watches."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
@@ -247,7 +253,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write what is held of a connection that is over, or of which no more was captured."""
+        """Write the held rows of an ended connection, or of one without further captured packets."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)
@@ -258,7 +264,7 @@ class Stalls:
         self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
         sort: i64,
     ) -> None:  # fmt: skip
-        """Write a row of `releases`, but for its last two cells."""
+        """Write a row of `releases`, except its last two cells."""
         part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
@@ -302,7 +308,7 @@ class Stalls:
         put.put(sort)
 
     def put_data(self, put: Rows, data: Previous) -> None:
-        """Write what is kept of the data before a segment."""
+        """Write the cells that describe the data before a segment."""
         put.put(data.frame)
         put.put(data.time)
         put.put(data.length if data.frame != NEVER else -1)
@@ -378,7 +384,7 @@ class Stalls:
         put.put(closure.opened_time)
 
     def write_run(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write a row of `runs`: of a long run, or of one in which another message begins."""
+        """Write a row of `runs` if the run is long, or if another message begins in it."""
         run, part, put, data = events.run, segment.part, self.runs, own.previous
         if run is None or data is None or part.message == NEVER or run.segments > self.cutoffs.max_run:
             return
@@ -409,18 +415,20 @@ class Stalls:
 
 
 def may_be_paced(data: Previous, segment: Segment) -> bool:
-    """Return whether a segment after a small write may have come on a clock. After a head only the first piece of a longer body
-    may: a body that is whole was there with its head."""
+    """Return whether a segment after a small write may have been sent at a regular time.
+
+    After a head this is only possible for the first part of a longer body, because a complete body was ready with its head.
+    """
     whole = data.ends_head and not data.ends_message and segment.part.ends_message
     return sizes.is_small_data(data) and not whole
 
 
 def is_http(segment: Segment) -> bool:
-    """Return whether the messages of HTTP say where a segment belongs."""
+    """Return whether a segment belongs to a connection with HTTP messages."""
     part = segment.part
     return part.http and not part.unread and not part.upgraded
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:
-    """Return whether the snap length cut what would say which message a segment belongs to, and where that ends."""
+    """Return whether the snap length cut off the bytes that show a segment's message and its end."""
     return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

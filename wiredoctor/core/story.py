@@ -1,7 +1,7 @@
-"""The story of a connection, packet by packet: the order in which the questions of TCP are asked.
+"""Analyze a packet within its connection, in a fixed order of steps.
 
-`follow` sets what the past of a connection says about a packet. Then HTTP reads the new bytes and says which message they belong
-to. `settle` writes the events that the packet completes, and keeps what the packet is to those after it.
+`follow` sets the facts about a packet that depend on its connection. Then HTTP reads the new bytes and sets their message.
+`settle` writes the events that the packet completes, and stores what later packets need.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
 from wiredoctor.core.unacknowledged import Repetitions
 from wiredoctor.core.window_stalls import WindowStalls
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
-"""Between two segments with new data of a side; shorter ones are no rest."""
+"""The minimum time in ns between two segments with new data of a side that counts as idle."""
 FORGET_EVERY: Final = 1 << 16
-"""Packets of the capture."""
+"""The number of the capture's packets after which old first copies are dropped."""
 
 
 class Story:
-    """Follows connections. `segment` and `events` describe the packet in hand."""
+    """Analyzes packets within their connections. `segment` and `events` describe the current packet."""
 
-    def __init__(self, cutoffs: Cutoffs, met: Met) -> None:
+    def __init__(self, cutoffs: Cutoffs, met: LimitsReached) -> None:
         self.cutoffs: Cutoffs = cutoffs
-        self.met: Met = met
+        self.met: LimitsReached = met
         self.segment: Segment = Segment()
         self.events: Events = Events()
         self.stalls: Stalls = Stalls(cutoffs)
@@ -60,21 +60,20 @@ class Story:
         self.most_unacknowledged: i64 = limits.UNACKNOWLEDGED.value
         self.recorder: SegmentRecorder | None = None
         self.places: Places | None = None
-        """Where bytes of earlier packets are read; None: what is sent twice is not compared."""
+        """Reads bytes of earlier packets; None if repeated bytes are not compared."""
         self.flights: list[Flight] = []
-        """Those that hold first copies; the old ones are forgotten from time to time."""
+        """Flights with first copies; old copies are dropped from time to time."""
         self.new_flights: list[Flight] = []
-        """Those that began since then: nothing in them is old the next time."""
+        """Flights that began since old copies were last dropped, so they have nothing to drop next time."""
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
-        """Set what the past of a connection says about a packet: a field of `segment` for each answer.
+        """Set the facts about a packet that depend on its connection; each step sets other fields of `segment`.
 
-        number: where is it in its stream, and what does it acknowledge? read_syn, agree, find_client: what do SYNs set?
-        deliver: which bytes are new? learn: what does its time stamp tell of the sender's clock? see_acknowledged: did the
-        capture miss segments? acknowledge: what is newly acknowledged, how late? measure_flight: what is in flight, how large is
-        the window? recognize_retransmission: was it sent before? measure_size: is it full, small, a pure ACK? announce_window: is
-        it a window update, a duplicate ACK? close: FIN, RST.
+        number: stream offsets and acknowledged offset. read_syn, agree, find_client: what SYNs determine. deliver: new bytes.
+        learn: the sender's clock, from its timestamp. see_acknowledged: bytes that were not captured. acknowledge: newly
+        acknowledged data, and its delay. measure_flight: bytes in flight, and the window. recognize_retransmission: sent before.
+        measure_size: full, small, or a pure ACK. announce_window: window update, or duplicate ACK. close: FIN, RST.
         """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
@@ -90,7 +89,7 @@ class Story:
         if connection.first_frame == NEVER:
             connection.first_frame = packet.frame
             connection.start = packet.time
-        # frames that were put in order of their times do not ascend
+        # frame numbers do not ascend if records were sorted by time
         if packet.frame < connection.first_frame:
             connection.first_frame = packet.frame
         if packet.frame > connection.last_frame:
@@ -116,18 +115,18 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""
+        """Drop old first copies at each multiple of FORGET_EVERY frames, independently of which connections are analyzed."""
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
         self.flights = flight.forget_old(self.flights, newest) + self.new_flights
         self.new_flights = []
         self.next_forgetting = newest + FORGET_EVERY
 
-    def settle(self, connection: Connection, packet: Packet) -> None:
-        """Write the events that a packet completes, and keep what later packets need of it.
+    def write_events(self, connection: Connection, packet: Packet) -> None:
+        """Write the events that a packet completes, and store what later packets need.
 
-        prove: is Nagle off, is it a tail loss probe? find_stalls: does it end a stall, a closed window, a run of small segments?
-        count: packets, bytes, history. compare_copies: do retransmissions differ? learn_path_mss: how long are full segments?
-        stalls.write: did it wait, for an ACK or a timer? recorder.write: its row of `segments`, if wanted.
+        prove: Nagle off, tail loss probe. find_stalls: end of a stall, closed window, run of small segments. count: packets,
+        bytes, history. compare_copies: retransmissions with different bytes. learn_path_mss: length of full segments.
+        stalls.write: waits for an ACK or timer. recorder.write: the row of `segments`, if requested.
         """
         segment = self.segment
         if segment.direction == 0:
@@ -149,7 +148,7 @@ class Story:
         self.remember(own, peer, packet)
 
     def prove(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Set what a packet proves of Nagle's algorithm and of tail loss probes, for its own side and for the peer."""
+        """Set what a packet proves about Nagle's algorithm and tail loss probes, for its own side and for the peer."""
         segment, events, cutoffs, clock = self.segment, self.events, self.cutoffs, packet.clock
         events.nagle_off = False
         events.probe_frame = 0
@@ -183,6 +182,9 @@ class Story:
                 recoveries.try_again(connection, own, peer, packet, segment, least, self.places)
         if segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
+        is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER and not segment.full
+        if is_ahead or (own.waits is not None and own.waits.missing is not None):
+            self.repetitions.note_missing(connection, own, peer, packet, segment)
         options: i64 = -1
         if segment.pure_ack:
             options = recoveries.sign_options(packet)
@@ -195,15 +197,18 @@ class Story:
         if packet.time - connection.end >= origins.REST:
             origins.note_rest(own, packet.time, packet.time - connection.end)
         connection.end = packet.time
-        self.follow_windows(connection, own, peer, packet)
+        events.closure = None
+        if own.waits is None and peer.waits is None and packet.window > 0:
+            closed_windows.follow_window(own, packet, segment, cutoffs.min_closed_window)
+        else:
+            self.follow_windows(connection, own, peer, packet)
         events.run = None
         if segment.small_start:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the closed window that a packet ends, and note what it says of the windows of both sides."""
+        """Set the closed window that a packet ends, and update the windows of both sides."""
         segment, events, stalls = self.segment, self.events, self.window_stalls
-        events.closure = None
         waits = peer.waits
         if waits is not None:
             events.closure = closed_windows.take_closed_window(own, waits, packet, segment)
@@ -220,8 +225,16 @@ class Story:
         if packet.flags & (FIN | RST):
             stalls.close(connection, packet)
 
+    def end(self, connection: Connection, frame: i64, clock: i64) -> None:
+        """Write the held segments of an ended connection."""
+        if connection.first.waits is None and connection.second.waits is None:
+            return
+        self.stalls.end(connection, frame)
+        self.repetitions.end(connection, clock)
+        self.window_stalls.end(connection)
+
     def remember(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Keep what a packet is to those after it."""
+        """Store the facts about a packet that later ones need."""
         segment = self.segment
         if packet.flags & (FIN | RST) == 0:
             ip = origins.pack_ip(packet)
@@ -244,7 +257,7 @@ class Story:
             self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
-        """Keep a segment with new data: the next one of its side may have waited for its ACK."""
+        """Store a segment with new data: the next segment of its side may have waited for its ACK."""
         segment, part = self.segment, self.segment.part
         data = own.previous
         if data is None:
@@ -270,7 +283,7 @@ class Story:
             data.advance_time = packet.time
 
     def remember_ack(self, own: Side, packet: Packet) -> None:
-        """Keep a pure ACK: it may release a segment of the peer that waited for it."""
+        """Store a pure ACK: a segment of the peer may have waited for it."""
         segment = self.segment
         ack = own.previous
         if ack is None:

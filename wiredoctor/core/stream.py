@@ -1,10 +1,10 @@
-"""The bytes of one direction in order: ranges that a reader reads, gaps, and bytes that wait.
+"""The bytes of one direction in order: ranges for a reader, gaps, and bytes that wait.
 
-A range has two kinds of offsets. `start` and `end` count what the reader reads, its content; `wire_start` and `wire_end` count
-the TCP stream, with which ACK numbers compare. Over plain TCP they are equal.
+A range has two kinds of offsets. `start` and `end` count the reader's content; `wire_start` and `wire_end` count the TCP stream,
+like ACK numbers. Over plain TCP they are equal.
 
-A gap here is what HTTP waits for. It ends when its bytes come, or when they are waited for no longer: then HTTP reads on after
-it. Which bytes TCP counts as new does not depend on that (delivery.py).
+A gap in this module is missing data for which HTTP waits. It ends when its bytes arrive, or at a deadline, after which HTTP
+continues without them. The bytes that TCP counts as new do not depend on that (delivery.py).
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ from wiredoctor import limits
 from wiredoctor.core.segment import FOREVER, NEVER
 
 GAP: Final = -1
-"""Bytes that no packet brought."""
+"""Range.at for bytes that were not captured."""
 CUT: Final = -2
-"""Bytes that the snap length kept out of the capture."""
+"""Range.at for bytes that the snap length cut off."""
 BODY_ONLY: Final = -3
-"""Bytes of a body that waited: they were captured, and nobody reads them."""
+"""Range.at for body bytes that waited: they were captured, but their content is not needed."""
 
 GRACE_PERIOD: Final = 1_000_000_000
-"""Grace period in which a packet that was captured late still counts. For bytes that the receiver has acknowledged, HTTP waits
-this long (`Stream.gap_ends_at`); a response waits as long for the request that it acknowledges (`HttpConnection.may_answer`)."""
+"""The time in ns to wait for packets that were captured late.
+
+HTTP waits this long for bytes that the receiver has acknowledged (`Stream.gap_ends_at`), and a response waits this long for the
+request that it acknowledges (`HttpConnection.may_answer`).
+"""
 
 
 class Range:
-    """The bytes [start, end) of a direction, in the hand of its reader: those of block[at:], unless `at` is GAP, CUT or
-    BODY_ONLY. There is one object, filled anew."""
+    """The bytes [start, end) of a direction for its reader: block[at:], unless `at` is GAP, CUT or BODY_ONLY.
+
+    The object is reused.
+    """
 
     def __init__(self) -> None:
         self.block: bytes = b""
@@ -43,12 +48,12 @@ class Range:
         self.time: i64 = 0
         self.ack: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """Round trip to its sender that was known before its packet."""
+        """The round trip in ns to the sender, measured before the packet."""
         self.rtt_peer: i64 = NEVER
-        """Round trip to the peer that was known then."""
+        """The round trip in ns to the peer, measured before the packet."""
 
     def wire(self, offset: i64) -> i64:
-        """Return where the content at `offset` lies in the TCP stream."""
+        """Return the TCP stream offset of the content at `offset`."""
         return self.wire_end if offset == self.end else self.wire_start + offset - self.start
 
     def place(self, offset: i64) -> i64:
@@ -58,7 +63,7 @@ class Range:
 
 @mypyc_attr(acyclic=True)
 class Piece:
-    """A range that waits, with a copy of its bytes."""
+    """A waiting range, with a copy of its bytes."""
 
     def __init__(self, found: Range, start: i64, end: i64, keeps: bool) -> None:
         self.data: bytes = b""
@@ -78,7 +83,7 @@ class Piece:
         self.rtt_peer: i64 = found.rtt_peer
 
     def fill(self, found: Range, start: i64) -> None:
-        """Put its bytes from `start` on into a range."""
+        """Set a range to the bytes of this piece from `start` on."""
         found.block = self.data
         found.at = self.at if self.at < 0 else start - self.start
         found.start = start
@@ -94,7 +99,7 @@ class Piece:
 
 @mypyc_attr(acyclic=True)
 class Waiting:
-    """Pieces after a gap in ascending order, and what the receiver acknowledged since it is there, and when."""
+    """The pieces after a gap in ascending order, and what the receiver has acknowledged since the gap opened."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -114,7 +119,7 @@ class Waiting:
         return low
 
     def acknowledge(self, ack: i64, clock: i64) -> None:
-        """Note that the receiver has acknowledged everything before `ack`."""
+        """Record the time at which the receiver had acknowledged everything before `ack`."""
         count: i64 = len(self.acks)
         if ack == NEVER or (count > 0 and (ack <= self.acks[count - 1] or count >= limits.BEHIND.value)):
             return
@@ -122,7 +127,7 @@ class Waiting:
         self.times.append(clock)
 
     def acknowledged_at(self) -> i64:
-        """Return when the first gap was both acknowledged and followed by captured bytes; NEVER while it is not acknowledged."""
+        """Return the time at which the first gap was both acknowledged and followed by captured bytes; NEVER before that."""
         first = self.pieces[0]
         low: i64 = 0
         high: i64 = len(self.acks)
@@ -140,17 +145,17 @@ class Waiting:
 
 @mypyc_attr(acyclic=True)
 class Stream:
-    """One direction: everything before `reached` was handed to its reader, or was given up."""
+    """The bytes of one direction. Everything before `reached` was passed to its reader or skipped."""
 
     def __init__(self) -> None:
         self.reached: i64 = NEVER
         self.waiting: Waiting | None = None
         self.held: list[Piece] | None = None
-        """Ranges in order, which the reader will read when the peer has gone on."""
+        """In-order ranges that the reader will read after the peer has advanced."""
         self.held_bytes: i64 = 0
 
     def hold(self, found: Range, start: i64) -> None:
-        """Keep a range from `start` on until the reader goes on."""
+        """Store a range from `start` on until the reader continues."""
         held = self.held
         if held is None:
             held = self.held = []
@@ -158,7 +163,7 @@ class Stream:
         self.held_bytes += found.end - start
 
     def insert(self, piece: Piece, acknowledged: i64, clock: i64) -> None:
-        """Keep a piece until the gap before it is filled or given up."""
+        """Store a piece until the gap before it is filled or skipped."""
         waiting = self.waiting
         if waiting is None:
             waiting = self.waiting = Waiting()
@@ -166,7 +171,7 @@ class Stream:
         waiting.pieces.insert(waiting.index(piece.start), piece)
 
     def limit_of_gap(self) -> limits.Limit | None:
-        """Return the limit that the pieces after a gap exceed."""
+        """Return the limit that the pieces after a gap exceed, or None."""
         waiting = self.waiting
         if waiting is None:
             return None
@@ -176,16 +181,23 @@ class Stream:
         return limits.BEHIND if count > limits.BEHIND.value else None
 
     def gap_ends_at(self) -> i64:
-        """Return when HTTP stops waiting for the first gap: a grace period after it was acknowledged. FOREVER while it is not, or
-        if there is none."""
+        """Return the time at which HTTP stops waiting for the first gap: a grace period after the gap was acknowledged.
+
+        Return FOREVER if the gap is not acknowledged, or if there is no gap.
+        """
         waiting = self.waiting
         if waiting is None:
             return FOREVER
         since = waiting.acknowledged_at()
         return FOREVER if since == NEVER else since + GRACE_PERIOD
 
+    def has_before(self, offset: i64) -> bool:
+        """Return whether bytes before an offset wait after a gap."""
+        waiting = self.waiting
+        return waiting is not None and waiting.pieces[0].start < offset
+
     def skip_gap(self, found: Range) -> None:
-        """Give up the first gap: put it into a range, as of the packet after it."""
+        """Skip the first gap: set a range to it, with the time of the packet after it."""
         waiting = self.waiting
         if waiting is None:
             return
@@ -197,7 +209,7 @@ class Stream:
         self.reached = first.start
 
     def next_piece(self, found: Range) -> bool:
-        """Put the next piece that is in order into a range; return False if there is none."""
+        """Set a range to the next piece that is in order; return False if there is none."""
         waiting = self.waiting
         while waiting is not None:
             first = waiting.pieces[0]

@@ -1,4 +1,4 @@
-"""Headers between Ethernet and IP that only some networks have."""
+"""Parse rare headers between Ethernet and IP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wiredoctor.core.layers import (
     TAG,
     Layers,
 )
-from wiredoctor.core.links import typed
+from wiredoctor.core.links import read_typed
 from wiredoctor.core.unsigned import u16, u32
 
 TRILL: Final = 0x22F3
@@ -43,18 +43,18 @@ NSH: Final = 0x894F
 
 MACSEC_SCI: Final = 0x20
 MACSEC_UNREADABLE: Final = 0x0C
-"""Bits of the first byte (IEEE 802.1AE section 9.5): an SCI follows; what follows is encrypted, or not the frame as it was."""
+"""The bits of the first byte (IEEE 802.1AE section 9.5) that mark an encrypted or changed payload. MACSEC_SCI: an SCI follows."""
 
 
 def tag(layers: Layers, block: bytes) -> i64:
-    """Read the header that the EtherType in hand announces, one of links.TAGS; return what comes next."""
+    """Read the header that the current EtherType (one of links.TAGS) announces; return the next header."""
     kind = layers.type
     if kind == VN_TAG:
         layers.names |= NAMED_VN_TAG
-        return typed(layers, block, 6)
+        return read_typed(layers, block, 6)
     if kind == HSR:  # IEC 62439-3
         layers.names |= NAMED_HSR
-        return typed(layers, block, 6)
+        return read_typed(layers, block, 6)
     if kind == FABRIC_PATH:
         layers.names |= NAMED_FABRICPATH
         return layers.past(2, ETHERNET)
@@ -70,27 +70,27 @@ def tag(layers: Layers, block: bytes) -> i64:
         return service_header(layers, block)
     if kind == SLOW_LLC:
         return LLC
-    return typed(layers, block, 8 if kind == CISCO_METADATA else 6)  # the other one is the R-tag of IEEE 802.1CB
+    return read_typed(layers, block, 8 if kind == CISCO_METADATA else 6)  # the other EtherType is the R-tag of IEEE 802.1CB
 
 
 def e_tag(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.1BR: the tag of a port extender."""
+    """Read the tag of a port extender (IEEE 802.1BR)."""
     layers.names |= NAMED_802_1BR
     if layers.has(8):
-        layers.passed(u32(block, layers.at) << 16 | u16(block, layers.at + 4))
-    return typed(layers, block, 8)
+        layers.add_to_hash(u32(block, layers.at) << 16 | u16(block, layers.at + 4))
+    return read_typed(layers, block, 8)
 
 
 def backbone(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.1ah: a service tag, then the customer's frame."""
+    """Read a backbone service tag (IEEE 802.1ah), which is followed by the customer's frame."""
     layers.names |= NAMED_802_1AH
     if layers.has(4):
-        layers.passed(u32(block, layers.at) & 0xFFFFFF)
+        layers.add_to_hash(u32(block, layers.at) & 0xFFFFFF)
     return layers.past(4, ETHERNET)
 
 
 def trill(layers: Layers, block: bytes) -> i64:
-    """RFC 6325 section 3: options, counted in words of 4 bytes, then the frame."""
+    """Read a TRILL header (RFC 6325 section 3): options, counted in words of 4 bytes, then the frame."""
     layers.names |= NAMED_TRILL
     if not layers.has(6):
         return layers.refuse(CUT_LINK)
@@ -99,18 +99,18 @@ def trill(layers: Layers, block: bytes) -> i64:
 
 
 def macsec(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.1AE: without encryption the frame can be read; its check value lies after the IP packet."""
+    """Read a MACsec header (IEEE 802.1AE). Unencrypted frames are readable; their check value follows the IP packet."""
     layers.names |= NAMED_MACSEC
     if not layers.has(6):
         return layers.refuse(CUT_LINK)
     flags = i64(block[layers.at])
     if flags & MACSEC_UNREADABLE:
         return layers.refuse(OF_TYPE + MACSEC)
-    return typed(layers, block, 16 if flags & MACSEC_SCI else 8)
+    return read_typed(layers, block, 16 if flags & MACSEC_SCI else 8)
 
 
 def service_header(layers: Layers, block: bytes) -> i64:
-    """RFC 8300: a length in words of 4 bytes, the next protocol, the service path."""
+    """Read a network service header (RFC 8300): length in words of 4 bytes, next protocol, service path."""
     layers.names |= NAMED_NSH
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
@@ -118,14 +118,14 @@ def service_header(layers: Layers, block: bytes) -> i64:
     size = 4 * (u16(block, at) & 0x3F)
     if size < 8 or not layers.has(size):
         return layers.refuse(CUT_LINK)
-    layers.passed(u32(block, at + 4) >> 8)
+    layers.add_to_hash(u32(block, at + 4) >> 8)
     layers.at += size
     following = service_protocol(layers, i64(block[at + 3]))
     return layers.refuse(NO_IP_IN_NSH) if following == NOT_TCP else following
 
 
 def service_protocol(layers: Layers, protocol: i64) -> i64:
-    """Return what follows by the numbers of NSH and VXLAN-GPE; NOT_TCP if nothing of it can be read."""
+    """Return the next header for a protocol number of NSH or VXLAN-GPE; NOT_TCP if it is not supported."""
     if protocol == 1:
         return IPV4
     if protocol == 2:

@@ -1,10 +1,10 @@
-"""What limited a long message body. Its time is divided by round trips among the receiver's window, the sender's buffer, loss,
-the applications and the path: the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM
-2002).
+"""Determine what limited the throughput of a long message body.
 
-Everything is seen as the sender saw it, wherever the capture was taken: an ACK counts from when it had passed the way from the
-capture point to the sender and back. A round trip begins with a segment and ends with the first one that the sender
-could send after the ACK of that. It counts as a whole, for one class.
+The time of the body is divided by round trips among the receiver's window, the sender's buffer, loss, the applications and the
+path. These are the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). Times are
+those at the sender, wherever the capture was made: an ACK counts after the round trip between capture point and sender. A round
+trip begins with a segment and ends with the first one that the sender could send after its ACK. Each round trip counts completely
+for one class.
 """
 
 from __future__ import annotations
@@ -25,22 +25,27 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
-"""Segments, and parts of the time of a long body, after which a body is watched. So many segments leave without an ACK
-(RFC 6928). What is over sooner takes no state; what was before counts as the first round trip that is watched."""
+"""The number of segments, and the fraction (1/10) of a long body's time, after which tracking begins.
+
+This many segments are sent without an ACK (RFC 6928). Shorter bodies need no state; the earlier time counts as the first tracked
+round trip.
+"""
 LEAST: Final = 40
-"""Segments from which on a body counts as long. A smaller one ends in slow start."""
+"""The minimum number of segments of a long body; a smaller one ends in slow start."""
 NO_WAY: Final = 200_000
-"""Nanoseconds. An ACK reaches a sender that is nearer at once."""
+"""The maximum round trip in ns to a sender that is assumed to receive ACKs at once."""
 FINENESS: Final = 256
-"""Parts of a round trip in which the ACKs that are on their way count as one."""
+"""The number of parts of a round trip; ACKs in transit within one part count as one."""
 MOST_ROUNDS: Final = 1024
-"""Round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
+"""The maximum number of round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
 FEWEST_ROUNDS: Final = 10
+SELDOM: Final = 4
+"""In one of this many round trips a sender may exceed its send buffer a little: kernels count memory, not bytes."""
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""What comes that much later than the data before it was sent for a reason of its own: an ACK, or something to send."""
+"""The minimum time in ns after the previous data of a segment that an ACK, or new data, triggered."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
-"""Microseconds, and nanoseconds of a round trip: products with bytes must fit 64 bits."""
+"""The maximum of a body's time in us, and of a round trip in ns: products with bytes must fit in 64 bits."""
 
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "first_frame", "start"),
@@ -49,12 +54,12 @@ TRANSFERS: Final = (
     *("largest_window", "window", "window_frame", "window_time", "filled_frame", "filled_time"),
     *("scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time", "syn_peer_frame", "syn_peer_time"),
 )
-"""Cells of a row of `transfers`."""
+"""The cell names of `transfers`."""
 
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """What an ACK says; `time` is that of the first of several that count as one."""
+    """The contents of an ACK; `time` is that of the first one if several count as one."""
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame
@@ -64,25 +69,25 @@ class Ack:
 
 
 @mypyc_attr(acyclic=True)
-class Known:
-    """What a sender knows of its receiver: the newest ACK that has reached it, and those on their way to it."""
+class KnownWindow:
+    """The state of a receiver as its sender knows it: the newest ACK that has reached the sender, and those in transit."""
 
     def __init__(self) -> None:
         self.ack: i64 = NEVER
         self.edge: i64 = NEVER
-        """Offset after the window that it announced; NEVER while the scale of windows is unknown."""
+        """The offset at the end of the announced window; NEVER while the window scale is unknown."""
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.reached: i64 = NEVER
-        """When it reached the sender and what that sent then passed the capture point."""
+        """The time at which data that the sender sent after the ACK `ack` passed the capture point."""
         self.coming: list[Ack] = []
         self.first: i64 = 0
-        """Index of the first of these that is on its way."""
+        """The index of the first ACK in transit."""
         self.last: Ack | None = None
-        """The last one of them."""
+        """The last ACK in transit."""
 
     def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
-        """Note an ACK that takes `way` to the sender and back to the capture point."""
+        """Record an ACK; `way` is the round trip in ns from the capture point to the sender."""
         last = self.last
         if last is not None and time - last.time < way // FINENESS:
             last.frame = frame
@@ -99,7 +104,7 @@ class Known:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Let the ACKs reach the sender that have had the time for it."""
+        """Deliver to the sender the ACKs that have had enough time to arrive."""
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].time + way <= now:
@@ -107,7 +112,7 @@ class Known:
         self.take(i, way)
 
     def take(self, count: i64, way: i64) -> None:
-        """Let the first ACKs reach the sender, up to the one before this index."""
+        """Deliver to the sender the ACKs before index `count`."""
         if count == self.first:
             return
         coming = self.coming
@@ -127,8 +132,7 @@ class Known:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Let the first ACK reach the sender now that allows it to send up to `end`; return how long it took, NEVER if there
-        is none."""
+        """Deliver the first ACK that permits the sender to send up to `end`. Return its travel time in ns, or NEVER."""
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].edge < end:
@@ -140,7 +144,7 @@ class Known:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK reached the sender just before it sent what passes now."""
+        """Return whether an ACK reached the sender just before the sender sent the current packet."""
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:
             return True
@@ -149,38 +153,41 @@ class Known:
 
 @mypyc_attr(acyclic=True)
 class Round:
-    """A round trip of a body so far."""
+    """The current round trip of a body."""
 
     def __init__(self) -> None:
         self.start: i64 = NEVER
         self.mark: i64 = NEVER
-        """The ACK of this offset ends it."""
+        """The offset whose ACK ends the round trip."""
+        self.acked: i64 = NEVER
+        """The time at which that ACK reached the sender."""
         self.flight: i64 = 0
-        """The most bytes that were in flight."""
+        """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The room in the window that these left; NEVER if it is unknown."""
+        """The room in the window in bytes at that maximum; NEVER if unknown."""
         self.is_filled: bool = False
-        """The receiver's window was full."""
+        """True if the receiver's window was full."""
         self.is_unread: bool = False
-        """It was full, and smaller than before: the receiver's application had not read."""
+        """True if the window was full and smaller than before: the receiving application did not read."""
         self.has_closed: bool = False
-        """It closed, and the sender waited for that."""
+        """True if the window closed and the sender waited for it to open."""
         self.has_loss: bool = False
         self.has_pause: bool = False
-        """The sender's application let it wait."""
+        """True if the sending application paused."""
         self.bursts: i64 = 0
-        """Runs of segments without a gap."""
+        """The number of groups of segments without a gap."""
         self.released: i64 = 0
-        """Those that an ACK released."""
+        """The number of groups of segments without a gap that were sent when an ACK arrived."""
         self.ends: i64 = 0
-        """Those that none released, after a small segment that left room: the sender had nothing more to send."""
+        """The number of other groups after a small segment that left room in the window: the sender had nothing more to send."""
         self.gap: i64 = 0
-        """The longest time without a segment."""
+        """The longest time in ns without a segment."""
 
     def begin(self, start: i64, mark: i64) -> None:
-        """Begin the next one."""
+        """Begin the next round trip."""
         self.start = start
         self.mark = mark
+        self.acked = NEVER
         self.flight = 0
         self.room = NEVER
         self.is_filled = self.is_unread = self.has_closed = self.has_loss = self.has_pause = False
@@ -189,71 +196,73 @@ class Round:
 
 @mypyc_attr(acyclic=True)
 class Transfer:
-    """A body that is watched: where the time of its round trips went, in nanoseconds. `close` adds `send_buffer` and `path`."""
+    """A tracked body: the time in ns of its round trips by class. `close` adds `send_buffer` and `path`."""
 
     def __init__(self) -> None:
-        self.known: Known = Known()
+        self.known: KnownWindow = KnownWindow()
         self.round: Round = Round()
         self.flights: list[int] = []
-        """Bytes in flight in round trips that nothing seemed to limit."""
+        """The bytes in flight in each round trip without an apparent limit."""
         self.stride: i64 = 1
-        """These are every first, second, fourth, ... of them."""
+        """The step between stored round trips: every first, second, fourth, ... one is stored."""
         self.skipped: i64 = 0
         self.steady: i64 = 0
-        """The time of these round trips."""
+        """The total time in ns of the round trips without an apparent limit."""
         self.bursts: i64 = 0
-        """Runs of segments in them."""
+        """The number of groups of segments in the round trips without an apparent limit."""
         self.released: i64 = 0
-        """Those that an ACK released."""
+        """The number of groups in `bursts` that were sent when an ACK arrived."""
         self.receive_window: i64 = 0
         self.send_buffer: i64 = 0
         self.ceiling: i64 = 0
-        """What was in flight in that time."""
+        """The median of the bytes in flight in the round trips without an apparent limit."""
         self.loss: i64 = 0
         self.application: i64 = 0
         self.not_read: i64 = 0
-        """Of the applications' time, the receiver's."""
+        """The part of the applications' time in ns that the receiver caused."""
         self.path: i64 = NEVER
-        """NEVER until the body is closed."""
+        """The time limited by the path, in ns; NEVER until the body has ended."""
         self.way: i64 = 0
-        """Round trip from the capture point to the sender."""
+        """The round trip in ns from the capture point to the sender."""
         self.longest_way: i64 = LONGEST
-        """Not longer than this: within it the sender knew of an ACK that it needed."""
+        """The upper bound of `way` in ns: within this time the sender had received an ACK that it needed."""
         self.has_doubt: bool = False
-        """That was much less than any round trip that was measured: nobody knows what the sender knew."""
+        """True if the bound was much less than any measured round trip, so it is uncertain which ACKs the sender had."""
         self.rtt: i64 = 0
-        """The whole round trip."""
+        """The round trip in ns between both ends."""
         self.mss: i64 = 0
         self.is_first: bool = True
-        """The first round trip began with the body, and may be several."""
+        """True while the first round trip lasts, which began with the body and may consist of several."""
         self.gap_time: i64 = NEVER
         self.stops: bool = False
-        """The newest segment was small, and left room."""
+        """True if the newest segment was small and left room in the window."""
         self.largest: i64 = 0
-        """The largest window that reached the sender."""
+        """The largest window in bytes that the sender knew of."""
         self.flight: i64 = 0
         self.flight_frame: i64 = NEVER
         self.flight_time: i64 = NEVER
         self.window: i64 = NEVER
-        """The largest window that was full for a round trip."""
+        """The largest window in bytes that was full for a round trip."""
         self.window_frame: i64 = NEVER
         self.window_time: i64 = NEVER
         self.filled_frame: i64 = NEVER
         self.filled_time: i64 = NEVER
 
     def acknowledges(self, own: Side, packet: Packet, segment: Segment) -> None:
-        """Note a packet of the receiver."""
+        """Record a packet of the receiver."""
+        if segment.acked_bytes > 0 and self.round.acked == NEVER and own.acknowledged >= self.round.mark:
+            self.round.acked = packet.time + self.way
         if segment.acked_bytes > 0 or own.window_edge != self.known.edge:
             self.known.passes(packet.frame, packet.time, own.acknowledged, own.window_edge, self.way)
 
     def sends(self, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Note a packet of the sender with payload."""
+        """Record a packet with payload of the sender."""
         known, now, previous = self.known, self.round, own.previous
         if known.last is not None:
             known.wait(packet.time, self.way)
         end = segment.offset + packet.length
         if segment.new_bytes == 0:
-            # a copy for which there was no room probes a closed window
+            # a retransmission without room probes a closed window
             if segment.retransmission and packet.length > 1 and (known.edge == NEVER or end <= known.edge):
                 now.has_loss = True
             return
@@ -274,13 +283,13 @@ class Transfer:
             self.fill(packet, segment, end)
 
     def measure(self, segment: Segment) -> None:
-        """Take note of shorter round trips."""
+        """Record a round trip that is shorter than the known ones."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
     def wait(self, previous: Previous, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
+        """Record why a segment came later than the previous one: it waited for an ACK, or there was nothing to send."""
         known, now = self.known, self.round
         now.bursts += 1
         gap = packet.time - previous.time
@@ -296,13 +305,13 @@ class Transfer:
             if packet.time - previous.time > self.rtt // 4:
                 now.has_pause = True
         elif packet.time - max(previous.time, known.reached) > max(SHORTEST_PAUSE, self.rtt // 2):
-            # after a full segment without PSH there was more to send: what followed it was lost before the capture point
+            # after a full segment without PSH the sender had more data ready: later data was lost before the capture point
             had_room = known.edge == NEVER or known.edge - segment.highest_before >= self.mss
             if had_room and (previous.push or previous.small) and clocks.has_waited(own, packet, gap, self.rtt):
                 now.has_pause = True
 
     def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
-        """Note what is in flight with a segment that ends at `end`, and what room it leaves."""
+        """Record the bytes in flight after a segment that ends at `end`, and the room left in the window."""
         known, now = self.known, self.round
         if known.edge != NEVER and end > known.edge:
             way = known.allow(end, packet.time)
@@ -339,17 +348,18 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return how many bytes of a window the time of its ACK's way to the sender leaves open: round trips vary."""
+        """Return the uncertainty of a window in bytes: the travel time of its ACK to the sender varies."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Count a round trip for what limited it."""
+        """Count a finished round trip for the class that limited it."""
         now = self.round
         time = max(end - now.start, 0)
-        # while queues are full a larger window or buffer would only make them longer
-        is_queued = time > self.rtt + self.rtt // 4 + 2 * MILLISECOND and not self.is_first
-        # but behind a queue segments follow each other all the time: after a rest it was the receiver that was late
+        # while queues are full, a larger window or buffer would only make them longer
+        longest = self.rtt + self.rtt // 4 + 2 * MILLISECOND
+        is_queued = time > longest and not self.is_first
+        # after a queue, segments follow each other continuously; if there was a pause, the receiver was late
         if is_queued and now.is_filled and now.gap > max(SHORTEST_PAUSE, self.rtt // 2):
             now.is_filled, now.is_unread = False, True
         self.is_first = False
@@ -360,7 +370,8 @@ class Transfer:
         elif now.has_closed or (now.is_unread and not now.is_filled):
             self.application += time
             self.not_read += time
-        elif is_queued:
+        elif is_queued and (now.is_filled or now.acked == NEVER or now.acked - now.start > longest):
+            # otherwise the sender waited longer than for that ACK: Linux refills a send buffer when a third of it is free
             return
         elif now.is_filled:
             self.receive_window += time
@@ -371,12 +382,15 @@ class Transfer:
             self.keep_flight(now.flight)
 
     def has_rest(self, now: Round) -> bool:
-        """Return whether nothing passed for a part of a round trip. Behind a queue that is never empty segments follow each other
-        all the time, and the capture may not show that the queue grows."""
+        """Return whether no segment passed for a part of a round trip.
+
+        After a queue that is never empty, segments follow each other continuously, and the capture may not show that the queue
+        grows.
+        """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
-        """Keep what was in flight in a round trip."""
+        """Store the bytes in flight in a round trip."""
         self.skipped += 1
         if self.skipped < self.stride:
             return
@@ -387,8 +401,7 @@ class Transfer:
             self.stride *= 2
 
     def close(self, end: i64, whole: i64) -> bool:
-        """End the body, which took the time `whole`; return False if nothing can be said: round trips are unknown, or time went
-        back."""
+        """Finish a body that took `whole` ns. Return False if its limits are unknown: no round trips, or time went back."""
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
         self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))
@@ -396,10 +409,10 @@ class Transfer:
         return self.path >= 0 and not self.has_doubt
 
     def time_at_ceiling(self, whole: i64) -> i64:
-        """Return the time in which what was in flight kept to a ceiling below the window, as a send buffer sets it."""
+        """Return the time in ns during which a send buffer seems to limit the bytes in flight to less than the window."""
         flights = self.flights
         count = len(flights)
-        # after losses it is the congestion window
+        # after losses, the congestion window is the ceiling
         if count < FEWEST_ROUNDS or self.loss * 20 > whole:
             return 0
         middle = self.ceiling = sorted(flights)[count // 2]
@@ -409,7 +422,7 @@ class Transfer:
             i += 1
         there = flights[i:]
         half = len(there) // 2
-        # a congestion window that is not full grows with each round trip, if slowly
+        # a congestion window that is not full grows with each round trip, even if slowly
         if half < FEWEST_ROUNDS // 2 or abs(sorted(there[:half])[half // 2] - sorted(there[half:])[half // 2]) > 2 * self.mss:
             return 0
         if not self.is_clocked(count) and not self.is_capped(middle):
@@ -423,17 +436,25 @@ class Transfer:
         return self.steady // count * kept
 
     def is_clocked(self, count: i64) -> bool:
-        """Return whether ACKs released what was sent: it did not come by a clock of the application's."""
+        """Return whether ACKs triggered the data, rather than regular writes of the application."""
         return self.bursts >= count and self.released * 5 >= self.bursts * 4
 
     def is_capped(self, middle: i64) -> bool:
-        """Return whether what was in flight grew to its ceiling and was never above it. An application that writes by a clock
-        falls behind while the congestion window is small, and catches up then."""
-        return min(self.flights[:3]) * 10 <= middle * 7 and max(self.flights) * 10 <= middle * 11
+        """Return whether the bytes in flight grew to their ceiling and seldom exceeded it.
+
+        An application that writes at regular times exceeds it: it falls behind while the congestion window is small, and catches
+        up then.
+        """
+        above = 0
+        for flight in self.flights:
+            if flight * 10 > middle * 11:
+                above += 1
+        few = above * SELDOM <= len(self.flights) and max(self.flights) * 4 <= middle * 5
+        return min(self.flights[:3]) * 10 <= middle * 7 and few
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to watch a body that has lasted for a part of `least` and is no small one, if round trips are known."""
+    """Begin to track a body that is not small and has lasted for a fraction of `least` ns, if round trips are known."""
     if message.body_bytes < BEGINS * segment.mss:
         return
     if peer.acknowledged == NEVER or packet.time - message.body_time < least // BEGINS:
@@ -448,7 +469,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     transfer.known.passes(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
     now = transfer.round
     now.begin(message.body_time, segment.highest_before)
-    # less than a segment per round trip, and room for more
+    # less than one segment per round trip, although there is room for more
     trips = (packet.time - message.body_time) // max(transfer.rtt, SHORTEST_PAUSE)
     had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
     now.has_pause = had_room and message.body_bytes < trips * transfer.mss
@@ -457,7 +478,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
-    """Write a row of `transfers` for a body that has ended, if it was long; else forget what was watched."""
+    """Write a row of `transfers` for a body that has ended, if it was long; otherwise drop its state."""
     transfer = message.transfer
     if transfer is None:
         return
@@ -493,7 +514,7 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
 
 
 def write_sizes(rows: Rows, transfer: Transfer) -> None:
-    """Write what was in flight, the window, and the packets that show both."""
+    """Write the bytes in flight, the window, and the frame numbers of the packets that show both."""
     rows.put(transfer.rtt)
     rows.put(transfer.ceiling if transfer.send_buffer > 0 else i64(NEVER))
     rows.put(transfer.flight)
@@ -508,6 +529,6 @@ def write_sizes(rows: Rows, transfer: Transfer) -> None:
 
 
 def write_scaling(rows: Rows, own: Syn | None, peer: Syn | None) -> None:
-    """Write whether the SYN of the sender and that of the receiver offered to scale windows (RFC 7323); -1 if it is unknown."""
+    """Write whether the SYNs of sender and receiver offered window scaling (RFC 7323); -1 if unknown."""
     rows.put(i64(-1) if own is None or own.window_shift == NOT_CAPTURED else i64(1) if own.window_shift >= 0 else i64(0))
     rows.put(i64(-1) if peer is None or peer.window_shift == NOT_CAPTURED else i64(1) if peer.window_shift >= 0 else i64(0))

@@ -1,4 +1,4 @@
-"""Tunnels between IP and IP, and the step from any header to the next."""
+"""Parse tunnels (IP inside IP), and dispatch from any header to the next one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ from wiredoctor.core.layers import (
     Layers,
 )
 from wiredoctor.core.links import (
-    cooked,
     cooked_2,
     ether_type,
     ethernet,
@@ -53,7 +52,8 @@ from wiredoctor.core.links import (
     ppp,
     pppoe,
     raw,
-    typed,
+    read_cooked,
+    read_typed,
     vlan,
 )
 from wiredoctor.core.rare_links import rare_link
@@ -77,7 +77,7 @@ L2TP_VERSION: Final = 0x000F
 
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read this header; return what comes next."""
+    """Read the header with this number; return the next header."""
     if header == ETHERNET:
         return ethernet(layers, block)
     if header == VLAN:
@@ -102,9 +102,9 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a header with which mostly a capture file begins."""
+    """Read a header of the kinds that usually come first in the packets of a capture file."""
     if header == COOKED:
-        return cooked(layers, block)
+        return read_cooked(layers, block)
     if header == COOKED_2:
         return cooked_2(layers, block)
     if header == LOOPBACK:
@@ -117,22 +117,22 @@ def link(layers: Layers, block: bytes, header: i64) -> i64:
         return pflog(layers, block)
     if header == NFLOG:
         return nflog(layers, block)
-    return typed(layers, block, 4) if header == CISCO_HDLC else rare_link(layers, block)
+    return read_typed(layers, block, 4) if header == CISCO_HDLC else rare_link(layers, block)
 
 
 def gre(layers: Layers, block: bytes) -> i64:
-    """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
+    """Read a GRE header (RFC 2784, RFC 2890), or one of version 1 (RFC 2637, PPTP)."""
     layers.names |= NAMED_GRE
     if not layers.has(4):
         return layers.refuse(CUT_IP)
     flags, kind = u16(block, layers.at), u16(block, layers.at + 2)
     layers.at += 4
-    layers.passed(kind)
+    layers.add_to_hash(kind)
     if flags & 0xC000:
         layers.at += 4
     if flags & 0x2000:
-        if not flags & 0x0007 and layers.has(4):  # in version 1 it has the length of the payload
-            layers.passed(u32(block, layers.at))
+        if not flags & 0x0007 and layers.has(4):  # in version 1 this field has the length of the payload
+            layers.add_to_hash(u32(block, layers.at))
         layers.at += 4
     if flags & 0x1000:
         layers.at += 4
@@ -144,7 +144,7 @@ def gre(layers: Layers, block: bytes) -> i64:
 
 
 def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
-    """Return what follows a GRE header with this protocol type."""
+    """Return the next header for a GRE header's protocol type."""
     if kind in (0x0800, 0x86DD):
         return IPV4 if kind == 0x0800 else IPV6
     if kind in (0x88BE, 0x22EB):
@@ -154,17 +154,17 @@ def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
             size = 12
             if layers.has(12) and block[layers.at + 11] & 1:
                 size = 20
-        elif flags & 0x1000:  # type I has no header and no sequence number, type II has both
+        elif flags & 0x1000:  # type I has neither header nor sequence number, type II has both
             size = 8
         if not layers.has(size):
             return layers.refuse(CUT_IP)
         if size > 0:
-            layers.passed(u32(block, layers.at) & 0x0FFF03FF)
+            layers.add_to_hash(u32(block, layers.at) & 0x0FFF03FF)
         layers.at += size
     if kind in (0x88BE, 0x22EB, 0x6558, 0x6400):
         layers.is_mirrored = True
         return ETHERNET
-    if kind == 0x883E:  # WCCP: version 2 has a redirect header, whose first half byte is no IP version
+    if kind == 0x883E:  # WCCP: version 2 has a redirect header, whose first half byte is not an IP version
         if block[layers.at] >> 4 != 4:
             layers.at += 4
         return IPV4
@@ -178,7 +178,7 @@ def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
 
 
 def udp(layers: Layers, block: bytes) -> i64:
-    """RFC 768: tunnels by port, the lower port first, as in Wireshark."""
+    """Read a UDP header (RFC 768). Tunnels are recognized by port, the lower port first, as in Wireshark."""
     if not layers.has(8):
         return layers.refuse(UDP_PROTOCOL)
     at = layers.at
@@ -206,27 +206,27 @@ def udp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan(layers: Layers, block: bytes, port: i64) -> i64:
-    """RFC 7348; on a port that is not its own every byte has to be as the standard says."""
+    """Read a VXLAN header (RFC 7348); on a nonstandard port every byte must match the standard."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not block[at] & 0x08:
         return layers.refuse(UDP_PROTOCOL)
     if port == LINUX_VXLAN_PORT and (u32(block, at) != 0x08000000 or block[at + 7] != 0):
         return layers.refuse(UDP_PROTOCOL)
-    layers.passed(u32(block, at + 4) >> 8)
+    layers.add_to_hash(u32(block, at + 4) >> 8)
     layers.at += 8
     layers.is_mirrored = True
     return ETHERNET
 
 
 def geneve(layers: Layers, block: bytes) -> i64:
-    """RFC 8926."""
+    """Read a Geneve header (RFC 8926)."""
     layers.names |= NAMED_GENEVE
     at = layers.at
     size = 8 + (i64(block[at]) & 0x3F) * 4
     if block[at] >> 6 or not layers.has(size):
         return layers.refuse(UDP_PROTOCOL)
-    layers.passed(u32(block, at + 4) >> 8)
+    layers.add_to_hash(u32(block, at + 4) >> 8)
     layers.at += size
     layers.type = u16(block, at + 2)
     if layers.type == 0x6558:
@@ -235,16 +235,16 @@ def geneve(layers: Layers, block: bytes) -> i64:
 
 
 def gtp(layers: Layers, block: bytes) -> i64:
-    """3GPP TS 29.281 section 5: user packets, not the tunnel's own messages."""
+    """Read a GTP-U header (3GPP TS 29.281 section 5). Only user packets are read, not the tunnel's own messages."""
     layers.names |= NAMED_GTP_U
     at = layers.at
     flags = i64(block[at])
     if flags >> 4 != 3 or block[at + 1] != 255 or (flags & 7 and not layers.has(12)):
         return layers.refuse(UDP_PROTOCOL)
-    layers.passed(u32(block, at + 4))
+    layers.add_to_hash(u32(block, at + 4))
     layers.at += 8
     size = u16(block, at + 2)
-    if size:  # 0: segmentation offload
+    if size:  # 0 occurs with segmentation offload
         layers.restrict(size)
     if flags & 7:
         layers.at += 4
@@ -268,7 +268,7 @@ def gtp(layers: Layers, block: bytes) -> i64:
 
 
 def l2tp(layers: Layers, block: bytes) -> i64:
-    """RFC 2661 section 3.1: data messages, which carry PPP."""
+    """Read an L2TP header (RFC 2661 section 3.1). Only data messages, which carry PPP, are read."""
     layers.names |= NAMED_L2TP
     if not layers.has(6):
         return layers.refuse(UDP_PROTOCOL)
@@ -287,7 +287,7 @@ def l2tp(layers: Layers, block: bytes) -> i64:
         return layers.refuse(UDP_PROTOCOL)
     if flags & L2TP_LENGTH:
         layers.restrict(u16(block, at + 2))
-    layers.passed(u32(block, ids))
+    layers.add_to_hash(u32(block, ids))
     layers.at += size
     if flags & L2TP_OFFSET:
         layers.at += 2 + u16(block, at + size)

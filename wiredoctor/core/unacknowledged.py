@@ -1,7 +1,11 @@
-"""Data that a side sends again and again: it is not acknowledged, or its acknowledgements do not reach the side.
+"""Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
-A row is written if the lowest open data was sent often enough: once it is acknowledged after all, or when the connection or the
-capture ends. State is made at the first retransmission of that data; what happened before is read from what is kept anyway.
+A row is written if the lowest unacknowledged data was sent often enough: when it is acknowledged after all, or when the
+connection or the capture ends. State is created at the first retransmission of that data; earlier facts come from state that is
+stored anyway.
+
+Data may also be lost before the capture point every time it is sent. Then the capture has no copy, but the sequence numbers of
+other packets show that the data was sent. Its row has 0 copies.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Close, Connection, DataError, Flight, Previous, Repetition, Sent, Side, waits_of
+from wiredoctor.core.connection import Close, Connection, DataError, FirstCopy, Flight, Previous, Repetition, Side, waits_of
 from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.delivery import count_acknowledged
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
@@ -27,29 +32,30 @@ UNACKNOWLEDGED: Final = (
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
-"""Cells of a row of `unacknowledged`."""
+"""The cell names of `unacknowledged`."""
 
 WAITS_FOR_ACK: Final = 3_000_000_000
-"""How long after the fourth copy an ACK is waited for before a row is written early."""
+"""The time in ns to wait for an ACK after the fourth copy, before a row is written early."""
 TOLD_COPIES: Final = 4
 REPEATS: Final = 3
-"""Copies from which on a side that repeats acknowledged data seems not to receive the small ACKs of the other one either."""
+"""The number of copies at which a side that repeats acknowledged data seems not to receive the peer's small ACKs either: one
+may be lost."""
 NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
 
 class Repetitions:
-    """Follows repeated data of all connections. If `is_early`, a row is also written some time after the fourth copy."""
+    """Tracks the repeated data of all connections. If `is_early`, a row is also written some time after the fourth copy."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
         self.rows: Rows = Rows(len(UNACKNOWLEDGED))
         self.is_early: bool = False
         self.pending: list[Pending] = []
-        """Early rows to be written, in their order."""
+        """The early rows that are still to be written, in the order of their times."""
 
     def note_copy(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Count a segment that brings the lowest open data of its side again, or data that was acknowledged before."""
+        """Count a segment that repeats its side's lowest unacknowledged data, or data that was acknowledged before."""
         end = segment.offset + packet.length
         if packet.flags & FIN:
             end += 1
@@ -67,9 +73,31 @@ class Repetitions:
         if repetition.copies == TOLD_COPIES and self.is_early:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
 
+    def note_missing(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+        """Record a packet that shows that its side sent data that is not in the capture."""
+        waits = waits_of(own)
+        missing = waits.missing
+        start, end = find_missing(own)
+        if missing is not None and missing.start != start:
+            self.withdraw(connection, segment.direction, missing, packet.frame, packet.clock)
+        if start == NEVER or peer.acknowledged == NEVER or packet.flags & (SYN | RST):
+            if start == NEVER:
+                waits.missing = None
+            return
+        if missing is None or missing.start != start:
+            waits.missing = missing = begin_missing(connection, packet, segment, start)
+        missing.length = end - start
+        missing.last_frame, missing.last_time = packet.frame, packet.time
+        if missing.second_frame == NEVER and peer.close is not None:
+            missing.second_frame, missing.second_time = packet.frame, packet.time
+            if self.is_early:
+                self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, missing, segment.direction))
+
     def hear(self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment) -> None:
-        """Note a packet of the peer of a side that repeats data; forget the repetition if it is acknowledged now."""
+        """Record a packet of the peer of a side that repeats data. Drop the repetition if the packet acknowledges the data."""
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
+        if packet.length == 0 and repetition.copies_before_ack == 0:
+            repetition.copies_before_ack = repetition.copies
         if repetition.was_acknowledged or segment.acked_bytes <= 0 or segment.ack <= repetition.start:
             return
         self.write(connection, 1 - segment.direction, packet.frame, packet.clock)
@@ -77,19 +105,23 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Have the rows of a connection that was reset written early: its other findings do not wait longer either."""
+        """Write the early rows of a connection that was reset; they need not wait any longer."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
                 self.pending.insert(0, Pending(clock, connection, side.waits.repetition, direction))
+            if side.waits is not None and side.waits.missing is not None:
+                self.pending.insert(0, Pending(clock, connection, side.waits.missing, direction))
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write what was never acknowledged on a connection that is over."""
+        """Write the rows of an ended connection for data that was never acknowledged."""
         self.write(connection, 0, NEVER, clock)
         self.write(connection, 1, NEVER, clock)
+        self.write_missing(connection, 0, clock)
+        self.write_missing(connection, 1, clock)
 
     def due(self) -> i64:
-        """Return when the next early row is to be written; FOREVER if none is."""
+        """Return the time at which the next early row is due; FOREVER if there is none."""
         return self.pending[0].time if self.pending else FOREVER
 
     def pass_time(self, clock: i64) -> None:
@@ -100,9 +132,14 @@ class Repetitions:
             side = connection.first if pending.direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is pending.repetition:
                 self.write(connection, pending.direction, NEVER, pending.time)
+            elif side.waits is not None and side.waits.missing is pending.repetition:
+                self.write_missing(connection, pending.direction, pending.time)
 
     def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
-        """Write the row of a direction if it repeats data often enough. `frame`: the ACK that ends it."""
+        """Write the row of a direction if it repeats data often enough.
+
+        `frame`: the packet with the ACK that ends the repetition.
+        """
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -113,6 +150,42 @@ class Repetitions:
             return
         if repetition.was_acknowledged and has_gone_on(own, repetition):
             return
+        self.put_row(connection, direction, own, peer, repetition, frame, clock)
+
+    def write_missing(self, connection: Connection, direction: i64, clock: i64) -> None:
+        """Write the row for data of a direction that is not in the capture and that the peer never acknowledged."""
+        own, peer = connection.first, connection.second
+        if direction == 1:
+            own, peer = peer, own
+        if own.waits is None or own.waits.missing is None:
+            return
+        missing = own.waits.missing
+        start, end = find_missing(own)
+        if start != missing.start or peer.acknowledged > start:
+            self.withdraw(connection, direction, missing, missing.last_frame, clock)
+            return
+        missing.is_told = self.is_early
+        missing.length = end - start
+        missing.rest = silence_of(connection, own, peer, missing)
+        self.put_row(connection, direction, own, peer, missing, NEVER, clock)
+
+    def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
+        """Withdraw an early row of missing data that came or was acknowledged after all, by writing a row with an ACK.
+
+        `frame`: the packet that shows that the data arrived, or else the last packet before.
+        """
+        if not missing.is_told:
+            return
+        missing.is_told = False
+        own, peer = connection.first, connection.second
+        if direction == 1:
+            own, peer = peer, own
+        self.put_row(connection, direction, own, peer, missing, frame, clock)
+
+    def put_row(
+        self, connection: Connection, direction: i64, own: Side, peer: Side, repetition: Repetition, frame: i64, clock: i64
+    ) -> None:  # fmt: skip
+        """Write a row. `frame`: the packet with the ACK that ends the repetition."""
         put = self.rows
         put.begin()
         put.put(connection.id)
@@ -133,13 +206,13 @@ class Repetitions:
         self.put_close(own.close)
         self.put_close(peer.close)
         put.put(i64(is_reset_unknown(peer.close, own, repetition)))
-        error = own.waits.error
+        error = None if own.waits is None else own.waits.error
         self.put_error(NO_ERROR if error is None or error.offset < repetition.start else error)
         put.put(repetition.last_frame if frame == NEVER else frame)
         put.put(clock)
 
     def put_copies(self, repetition: Repetition) -> None:
-        """Write what is repeated, and when."""
+        """Write the cells with the repeated data and its times."""
         put = self.rows
         put.put(repetition.length)
         put.put(i64(repetition.is_fin))
@@ -153,7 +226,7 @@ class Repetitions:
         put.put(repetition.last_time)
 
     def put_sizes(self, own: Side, peer: Side, repetition: Repetition) -> None:
-        """Write how long acknowledged segments were, and others; and what the peer reported by SACK since the first copy."""
+        """Write the lengths of acknowledged and unacknowledged segments, and what the peer has reported by SACK."""
         put, waits = self.rows, peer.waits
         sack_frame: i64 = NEVER
         sack_time: i64 = NEVER
@@ -161,14 +234,17 @@ class Repetitions:
         sack_end: i64 = 0
         if waits is not None and waits.sack_frame > repetition.first_frame and waits.sack_start > repetition.start:
             sack_frame, sack_time, sack_start, sack_end = waits.sack_frame, waits.sack_time, waits.sack_start, waits.sack_end
-        smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
+        if repetition.copies == 0:
+            smallest, largest = repetition.mss, longest_of(own)
+        else:
+            smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
         put.put(smallest)
         put.put(largest)
         put.put(sack_frame)
         put.put(sack_time)
 
     def put_peer(self, peer: Side, repetition: Repetition) -> None:
-        """Write what was seen of the peer."""
+        """Write the cells with the captured packets of the peer."""
         put = self.rows
         put.put(repetition.heard_frame)
         put.put(repetition.heard_time)
@@ -176,8 +252,7 @@ class Repetitions:
         put.put(repetition.peer_time)
         put.put(i64(peer.unseen_bytes > repetition.unseen_bytes))
         other = None if peer.waits is None else peer.waits.repetition
-        repeats = other is not None and other.was_acknowledged and other.copies >= REPEATS and not has_gone_on(peer, other)
-        put.put(i64(repeats))
+        put.put(i64(other is not None and misses_acks(other) and not has_gone_on(peer, other)))
         put.put(i64(peer.window == 0))
 
     def put_close(self, close: Close | None) -> None:
@@ -191,7 +266,7 @@ class Repetitions:
         put.put(i64(is_rst))
 
     def put_error(self, error: DataError) -> None:
-        """Write an ICMP error."""
+        """Write the cells with an ICMP error."""
         put = self.rows
         put.put(error.frame)
         put.put(error.time)
@@ -204,7 +279,7 @@ class Repetitions:
 
 
 class Pending:
-    """An early row that is due at `time` if nothing acknowledges the data by then."""
+    """An early row that is due at `time` unless the data is acknowledged before."""
 
     def __init__(self, time: i64, connection: Connection, repetition: Repetition, direction: i64) -> None:
         self.time: i64 = time
@@ -216,7 +291,7 @@ class Pending:
 def begin(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
 ) -> Repetition:  # fmt: skip
-    """Return what is known at the second copy of data."""
+    """Create the state of repeated data at its second copy."""
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
     repetition.mss = segment.mss
@@ -228,7 +303,7 @@ def begin(
         repetition.is_fin = True
         repetition.first_frame, repetition.first_time = close.fin_frame, close.fin_time
     else:
-        # the first copy was long ago, or is not in the capture
+        # the first copy was long ago, or was not captured
         repetition.copies = 0
         repetition.first_frame, repetition.first_time, repetition.length = packet.frame, packet.time, packet.length
     repetition.unseen_bytes = peer.unseen_bytes
@@ -243,8 +318,61 @@ def begin(
     return repetition
 
 
-def find_first(flight: Flight, start: i64) -> Sent | None:
-    """Return the first copy of the byte at an offset; None if it is forgotten."""
+def find_missing(own: Side) -> tuple[i64, i64]:
+    """Return the start and end of a side's first bytes that were neither captured nor acknowledged; NEVER if there are none.
+
+    Other packets of the side show that these bytes were sent.
+    """
+    gaps = own.gaps
+    if gaps is not None:
+        first = count_acknowledged(gaps)
+        if first < len(gaps):
+            return gaps[first].start, gaps[first].end
+    if own.highest == NEVER or own.reached <= own.highest:
+        return NEVER, NEVER
+    return own.highest, own.reached
+
+
+def begin_missing(connection: Connection, packet: Packet, segment: Segment, start: i64) -> Repetition:
+    """Create the state of missing data at the first packet that shows that the data was sent."""
+    missing = Repetition(start, False)
+    missing.copies = 0
+    missing.mss = segment.mss
+    missing.first_frame, missing.first_time = packet.frame, packet.time
+    content = connection.http
+    if content is not None:
+        assert isinstance(content, HttpConnection)
+        missing.is_http = content.client >= 0
+        exchange = content.oldest
+        while exchange is not None:
+            is_over = exchange.request_done if segment.direction == content.client else exchange.response_done
+            if not is_over:
+                missing.exchange = exchange.index
+                break
+            exchange = exchange.next
+    return missing
+
+
+def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
+    """Return the time in ns without new data of either side before the peer's close or the side's last packet."""
+    end = missing.last_time
+    if peer.close is not None:
+        end = peer.close.rst_time if peer.close.fin_time == NEVER else peer.close.fin_time
+    newest: i64 = connection.start
+    if own.previous is not None:
+        newest = max(newest, own.previous.time)
+    if peer.previous is not None:
+        newest = max(newest, peer.previous.time)
+    return max(end - newest, 0)
+
+
+def longest_of(own: Side) -> i64:
+    """Return the payload size in bytes of the longest captured segment of a side."""
+    return i64(0) if own.previous is None else own.previous.longest
+
+
+def find_first(flight: Flight, start: i64) -> FirstCopy | None:
+    """Return the first copy of the byte at an offset; None if it was dropped."""
     at = find_sent(flight.segments, start) - 1
     if at >= 0 and start < flight.segments[at].end:
         return flight.segments[at]
@@ -256,7 +384,7 @@ def find_first(flight: Flight, start: i64) -> Sent | None:
 
 
 def hear_before(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
-    """Set when the peer was heard last before the second copy, as far as that is kept."""
+    """Set the time of the peer's last packet before the second copy, if known."""
     data = peer.previous
     if data is not None:
         repetition.heard_frame, repetition.heard_time = data.frame, data.time
@@ -271,7 +399,7 @@ def hear_before(connection: Connection, peer: Side, repetition: Repetition, segm
 
 
 def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
-    """Return the packet that brought the first unacknowledged data: later bytes may have overtaken what is repeated."""
+    """Return the packet with the first unacknowledged data; later bytes may have overtaken the repeated ones."""
     first = repetition.first_frame
     if flight is None or repetition.was_acknowledged or flight.unacknowledged >= len(flight.segments):
         return first
@@ -279,7 +407,7 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 
 
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
-    """Return how long no payload had passed before the packet `first`, or before the message of the peer that it answers."""
+    """Return the time in ns without payload before packet `first`, or before the peer's message that it responds to."""
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:
         own_end = repetition.first_time
@@ -294,7 +422,7 @@ def find_rest(connection: Connection, own: Previous, peer: Previous | None, repe
 
 
 def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
-    """Set the exchange that repeated data belongs to, and whether that had begun; of a FIN the one that was not over."""
+    """Set the exchange of repeated data and whether that had begun; for a FIN, the unfinished exchange."""
     repetition.is_http = content.client >= 0
     exchange = content.oldest
     while exchange is not None:
@@ -315,8 +443,10 @@ def describe(content: HttpConnection, repetition: Repetition, direction: i64) ->
 
 
 def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: i64) -> tuple[i64, i64]:
-    """Return the payload of the shortest segment that nothing acknowledges, and of the longest acknowledged one, on the wire; 0
-    if there was none. An offload super-segment is as many full segments as fit, and the rest."""
+    """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 if none.
+
+    An offload super-segment counts as several full segments and a remainder.
+    """
     smallest: i64 = 0
     largest: i64 = 0
     if own.previous is not None:
@@ -339,23 +469,34 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
     return smallest, largest
 
 
+def misses_acks(repetition: Repetition) -> bool:
+    """Return whether a side that repeats acknowledged data gets no small ACKs either: those without data, if there are any."""
+    least = repetition.copies_before_ack if repetition.copies_before_ack else REPEATS
+    return repetition.was_acknowledged and repetition.copies >= REPEATS and repetition.copies > least
+
+
 def has_gone_on(own: Side, repetition: Repetition) -> bool:
-    """Return whether packets of the peer have reached a side since it began to repeat: it sent new data, or acknowledged some."""
+    """Return whether packets of the peer have reached a side since it began to repeat data.
+
+    They have if the side sent new data, or acknowledged some.
+    """
     data = own.previous
     has_sent = data is not None and data.frame > repetition.second_frame
     return has_sent or own.acknowledged > repetition.own_acknowledged
 
 
 def role_of(connection: Connection, direction: i64) -> i64:
-    """Return the role of a direction: 0 client, 1 server, -1 while only ports and order speak for it."""
+    """Return the role of a direction: 0 client, 1 server, -1 if only ports and packet order indicate it."""
     if connection.client_certainty <= 0:
         return -1
     return 0 if connection.client == direction else 1
 
 
 def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
-    """Return whether the peer answered a copy with an RST that belongs to no connection: it has no ACK flag, and its sequence
-    number is the ACK number of the copies."""
+    """Return whether the peer replied to a copy with the RST for an unknown connection.
+
+    That RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
+    """
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
         return False
     return close.fin_frame == NEVER and close.rst_ack == NEVER and close.rst_offset == own.acknowledged

@@ -1,4 +1,4 @@
-"""IEEE 802.11 data frames that are not encrypted, with or without radiotap."""
+"""Parse unencrypted IEEE 802.11 data frames, with or without radiotap."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from wiredoctor.core.layers import (
 from wiredoctor.core.unsigned import u16, u16_little, u32_little
 
 DATA: Final = 0x08
-"""Version and type, in the first byte."""
-AGGREGATES: Final = "Of several frames that Wi-Fi sent in one (A-MSDU) only the first was read"
+"""The version and type of a data frame, in the first byte."""
+AGGREGATES: Final = "Only the first of several frames in a Wi-Fi aggregate (A-MSDU) was read"
 
 
 def radiotap(layers: Layers, block: bytes) -> i64:
-    """radiotap.org: little-endian fields; the header says which are there."""
+    """Read a radiotap header (radiotap.org): little-endian fields; a bit mask shows which are present."""
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -46,13 +46,16 @@ def radiotap(layers: Layers, block: bytes) -> i64:
 
 
 def swapped_wifi(layers: Layers, block: bytes) -> i64:
-    """Read the same from an access point that swaps the first two bytes, as Cisco's do, or from one that does not."""
+    """Read an 802.11 header from an access point that may swap the first two bytes, like Cisco's."""
     at = layers.at
     return wifi(layers, block, False, layers.has(2) and block[at] & 0x0F != DATA and block[at + 1] & 0x0F == DATA)
 
 
 def wifi(layers: Layers, block: bytes, is_padded: bool, is_swapped: bool) -> i64:
-    """IEEE 802.11-2020 section 9.3.2. `is_padded`: the driver aligned what follows the header to 4 bytes."""
+    """Read an 802.11 header (IEEE 802.11-2020 section 9.3.2).
+
+    `is_padded`: the driver aligned the bytes after the header to 4 bytes.
+    """
     if not layers.has(2):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -80,7 +83,10 @@ def wifi(layers: Layers, block: bytes, is_padded: bool, is_swapped: bool) -> i64
 
 
 def aggregate(layers: Layers, block: bytes) -> i64:
-    """IEEE 802.11-2020 section 9.3.2.2.2. Of several frames in one only the first is read: a record gives one segment."""
+    """Read an aggregate of frames (IEEE 802.11-2020 section 9.3.2.2.2).
+
+    Only the first frame is read, because a record has one segment.
+    """
     if not layers.has(14):
         return layers.refuse(CUT_LINK)
     size = u16(block, layers.at + 12)
@@ -92,7 +98,7 @@ def aggregate(layers: Layers, block: bytes) -> i64:
 
 
 def unreadable(kind: i64, flags: i64) -> i64:
-    """Return why an 802.11 frame has nothing to read, by its first two bytes."""
+    """Return why an 802.11 frame is unreadable, by its first two bytes."""
     version_and_type = kind & 0x0F
     if version_and_type == 0:
         return MANAGEMENT

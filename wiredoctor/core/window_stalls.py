@@ -1,7 +1,8 @@
-"""Times in which a window held its sender up longer than it was closed: its timer decided when it went on, or nothing did.
+"""Find window stalls: times in which a small or closed window delayed its sender longer than it was closed.
 
-There is a sort for each way in which that happens, SORTS. Times of one sort that follow each other are one row. It is written
-when the sender goes on without such a time, when the message ends, or when the connection or the capture ends.
+The delay is caused by the sender's timer, or the window never opens. SORTS lists the kinds. Consecutive stalls of one kind are
+one row, which is written when the sender continues without a stall, when the message ends, or when the connection or the capture
+ends.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 REFUSED: Final = 1
-"""The receiver threw data away and announced a window of 0; until what was sent again was acknowledged."""
+"""The receiver discarded data and announced a window of 0; the stall lasts until a retransmission was acknowledged."""
 TIMER: Final = 2
-"""The window had no room for a full segment; until the sender's timer sent what fitted (RFC 9293 section 3.8.6.2.1)."""
+"""The window had no room for a full segment until the sender's timer sent what fit (RFC 9293 section 3.8.6.2.1)."""
 NEVER_OPENED: Final = 3
 """The window was 0 when the connection or the capture ended."""
 SORTS: Final = ("", "refused", "timer", "never_opened")
-"""Names of the values of the column `sort`."""
+"""The names of the values of the column `sort`."""
 
 WINDOW_STALLS: Final = (
     *("connection", "direction", "frame", "http", "handshake", "sort", "count", "waited", "closed"),
@@ -33,28 +34,33 @@ WINDOW_STALLS: Final = (
     *("copies", "copy_frame", "copy_time", "opened_frame", "opened_time", "sent_frame", "sent_time", "sent_bytes"),
     *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
 )
-"""Cells of a row of `window_stalls`."""
+"""The cell names of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""An ACK takes a round trip, and this if it is delayed: when it comes later, a segment with room was lost."""
+"""The maximum delay of an ACK in ns, plus a round trip; a later one means that a segment with room was lost."""
 IN_A_ROW: Final = 1_000 * MILLISECOND
-"""Times with at most this between them follow each other."""
+"""The maximum time in ns between consecutive stalls of one row."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
-"""The override timer is 0.1 to 1 s (RFC 9293 section 3.8.6.2.1), on Linux the retransmission timer; besides two round trips."""
+"""The maximum of the sender's override timer in ns; two round trips are added.
+
+It is 0.1 to 1 s (RFC 9293 section 3.8.6.2.1); Linux uses the retransmission timer.
+"""
 NOT_CLOSED: Final = Close()
 NO_WINDOW: Final = ClosedWindow()
 
 
 class WindowStalls:
-    """Follows the windows of all connections that are closed, or have no room for a full segment."""
+    """Tracks the windows of all connections that are closed or have no room for a full segment."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
         self.rows: Rows = Rows(len(WINDOW_STALLS))
 
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
-        """Return whether a segment that is sent again shows no loss: the peer's window (`waits`) is 0, or was when this data came
-        first and has room now. The wait for it belongs to the window."""
+        """Return whether a retransmitted segment does not show a loss, because a window caused the wait.
+
+        The peer's window (`waits`) is 0; or it was 0 when this data was first sent, and has room now.
+        """
         window = waits.zero_window
         if window is not None and window.is_closed:
             if packet.length > 1:
@@ -68,7 +74,7 @@ class WindowStalls:
         waits.resumed_end = end
         if window is not None and window.is_refusing and window.resumed_frame == NEVER:
             window.resumed_frame, window.resumed_time = packet.frame, packet.time
-        # a loss can begin here and no sooner
+        # a loss can begin here at the earliest
         connection.progress_frame, connection.progress_time = packet.frame, packet.time
         waits.duplicate_acks = 0
         if own.waits is not None:
@@ -76,7 +82,7 @@ class WindowStalls:
         return True
 
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Note new data: it has no room in the peer's window (`waits`), or the sender's timer sent what had."""
+        """Record new data that does not fit in the peer's window (`waits`), or that the sender's timer sent to fill it."""
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
         short, data = waits.short_window, own.previous
@@ -89,9 +95,9 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the wait of a segment that fills a window below a full segment.
+        """Add the wait before a segment that fills a window smaller than a full segment.
 
-        There was more to send all the time if the data before it had filled the window, too, and nothing was in flight.
+        The sender had more to send all the time if the previous data had filled the window too, and nothing was in flight.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
@@ -102,10 +108,10 @@ class WindowStalls:
             short.prompt += 1
             return
         short.timers += 1
-        # a sender that takes half of its peer's largest window for a segment waits for nothing
+        # a sender that uses half of its peer's largest window as segment size does not wait
         if short.timers <= short.prompt or waited > LONGEST_TIMER + 2 * whole_round_trip(segment):
             return
-        stall = self.stall_of(connection, waits, TIMER, 1 - segment.direction, start, packet.frame)
+        stall = self.find_stall(connection, waits, TIMER, 1 - segment.direction, start, packet.frame)
         if stall.count == 0:
             stall.start_frame, stall.start_time = short.announced_frame, start
             stall.sent_frame, stall.sent_time, stall.sent_bytes = packet.frame, packet.time, packet.length
@@ -113,7 +119,7 @@ class WindowStalls:
         add(stall, waited, 0, packet.frame, packet.time)
 
     def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
-        """Note a window of 0 that is announced while data is outstanding: the receiver threw that away, or will."""
+        """Record a window of 0 announced while data is unacknowledged: the receiver discarded that data, or will."""
         waits = own.waits
         if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
             return
@@ -131,7 +137,7 @@ class WindowStalls:
         if window is None or not window.is_refusing:
             return
         if window.copies == 0 and window.resumed_frame == NEVER:
-            # what was outstanding came after its ACK, and was taken
+            # the unacknowledged data came after the ACK, and was accepted
             window.is_refusing = False
             waits.refused_end = waits.resumed_end = NEVER
             return
@@ -144,7 +150,7 @@ class WindowStalls:
         if end - window.closed_time < self.cutoffs.min_closed_window:
             return
         opened = packet.time if window.is_closed else window.opened_time
-        stall = self.stall_of(connection, waits, REFUSED, segment.direction, window.closed_time, packet.frame)
+        stall = self.find_stall(connection, waits, REFUSED, segment.direction, window.closed_time, packet.frame)
         if stall.count == 0:
             stall.start_frame, stall.start_time = window.closed_frame, window.closed_time
             stall.copy_frame, stall.copy_time = window.copy_frame, window.copy_time
@@ -153,8 +159,8 @@ class WindowStalls:
         stall.copies += window.copies
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
-    def stall_of(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return what a time that began at `start` is added to; write what it does not follow."""
+    def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
+        """Return the row for a stall that began at `start`. If the stall does not continue the previous row, write that first."""
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
             self.write(connection, receiver, frame)
@@ -164,12 +170,12 @@ class WindowStalls:
         return stall
 
     def close(self, connection: Connection, packet: Packet) -> None:
-        """Write what a FIN or RST ends."""
+        """Write the stalls that a FIN or RST ends."""
         self.write(connection, 0, packet.frame)
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write what is left of a connection that is over, and the windows that are closed then."""
+        """Write the remaining stalls of an ended connection, and the windows that are still closed."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
@@ -187,7 +193,7 @@ class WindowStalls:
             self.write(connection, receiver, connection.last_frame, window)
 
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
-        """Write how the windows of a side held the other one up, and forget it. `window`: the one that is closed at the end."""
+        """Write how the windows of a side delayed the peer, and drop the row. `window`: the window closed at the end."""
         peer, own = connection.first, connection.second
         if receiver == 1:
             peer, own = own, peer
@@ -225,7 +231,7 @@ class WindowStalls:
         self.put_close(own.close, stall)
 
     def put_close(self, close: Close | None, stall: WindowStall) -> None:
-        """Write the sender's first FIN or RST since the beginning."""
+        """Write the sender's first FIN or RST since the stall began."""
         put = self.rows
         if close is None:
             close = NOT_CLOSED
@@ -239,7 +245,7 @@ class WindowStalls:
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
-    """Add a time that ends with a packet."""
+    """Add a stall that ends with a packet to the row."""
     stall.count += 1
     stall.waited += waited
     stall.shut += shut

@@ -1,1 +1,1 @@
-"""Runs the core over a capture, and hands its tables to the rules."""
+"""Run the core over a capture and pass its tables to the rules."""

@@ -1,8 +1,8 @@
-"""Copies a capture as pcapng, with comments on some of its packets: all of it, or some packets only.
+"""Copy a capture, or some of its packets, as pcapng with comments on packets.
 
-Files that are pcapng already stay as they are, block by block (name resolution, decryption secrets, statistics, custom blocks),
-in their own byte order. Other formats get an interface for each of theirs, whose time stamps count nanoseconds; so do pcapng
-files whose packets alternate, of which names and secrets are kept.
+A pcapng file is copied block by block in its own byte order, including name resolution, decryption secrets, statistics and custom
+blocks. For other formats, interfaces become interface blocks with timestamps in nanoseconds. The same applies to merged pcapng
+files with interleaved packets; their names and secrets are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from wiredoctor.capture.files import Content
-from wiredoctor.capture.formats import format_of
+from wiredoctor.capture.formats import detect_format
 from wiredoctor.capture.model import NO_PACKET
 from wiredoctor.capture.pcapng import write as making
 from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from wiredoctor.tables import Array
 
 PIECE = 4 << 20
-"""Bytes that are copied at once."""
+"""The number of bytes copied at a time."""
 
 _TOGETHER = 1_000
-"""Packets that are written at once."""
+"""The number of packets written at a time."""
 
 _FCS_PRESENT = 0x04000000
-"""Of the link type in the header of a pcap file: its upper four bits are 16-bit words of a frame check sequence."""
+"""The bit of the link type in a pcap header that marks a frame check sequence; the upper four bits are its 16-bit words."""
 
 Comments = Iterable[tuple[int, Sequence[str]]]
-"""Frame -> its comments, frames ascending."""
+"""Pairs of a frame number and its comments, in ascending order."""
 
 
 class _Notes:
-    """Comments by frame, requested in the order of frames."""
+    """Returns the comments of frames, which must be requested in frame order."""
 
     def __init__(self, comments: Comments) -> None:
         self._rest = iter(comments)
@@ -51,7 +51,7 @@ class _Notes:
 
     @property
     def frame(self) -> int:
-        """The next frame that has comments; larger than any frame if there is none."""
+        """The number of the next frame with comments; larger than any frame number if there is none."""
         return self._next[0] if self._next is not None else 1 << 62
 
     def of(self, frame: int) -> Sequence[str]:
@@ -65,14 +65,14 @@ class _Notes:
 
 
 class _Selection:
-    """Frames that are copied, requested in ascending order; all if `only` is None."""
+    """Decides which frames are copied, if asked in ascending order; all of them if `only` is None."""
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
 
     @property
     def is_partial(self) -> bool:
-        """Whether frames may be left out."""
+        """True if frames may be left out."""
         return self._only is not None
 
     def has(self, frame: int) -> bool:
@@ -86,14 +86,14 @@ class _Selection:
 def copy(
     capture: CaptureFiles, frames: int, out: BinaryIO, about: str, comments: Comments, only: Array | None, program: str
 ) -> None:
-    """Write the first `frames` packets, as many as can be read, of a capture.
+    """Write the first `frames` packets of a capture, or as many as can be read.
 
-    about: a comment on the whole file; none if it is empty. only: ascending frames that are copied; None for all, whose numbers
-    stay as they are.
+    `about` is a comment on the file; none if it is empty. `only` has the ascending numbers of the frames to copy; None copies all
+    of them, so frame numbers stay the same.
     """
     notes, selection = _Notes(comments), _Selection(only)
     contents = [member.open() for member in capture.members]
-    are_blocks = [format_of(content.read(0, 64)) == "pcapng" for content in contents]
+    are_blocks = [detect_format(content.read(0, 64)) == "pcapng" for content in contents]
     interfaces: Sequence[Interface] = ()
     if len(contents) == 1 and are_blocks[0]:
         _BlockCopy(contents[0], 1, frames, notes, selection).write(out, [about] if about else [])
@@ -117,7 +117,7 @@ def copy(
 
 
 def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence[Interface]]:
-    """Return the number of packets of each file, None if they alternate, and the interfaces of all."""
+    """Return the number of packets in each file (None if the files interleave) and the interfaces of all files."""
     records, packet = open_capture_records(capture), Packet()
     while records.next(packet):
         pass
@@ -132,7 +132,7 @@ def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence
 
 
 class _BlockCopy:
-    """The blocks of a pcapng file, whose frames are `frames` from `first` on."""
+    """Copies the blocks of a pcapng file. `first` is its first frame number, `frames` the last one to copy."""
 
     def __init__(self, content: Content, first: int, frames: int, notes: _Notes, selection: _Selection) -> None:
         self._content = content
@@ -141,9 +141,9 @@ class _BlockCopy:
         self._notes, self._selection = notes, selection
 
     def write(self, out: BinaryIO, about: Sequence[str]) -> None:
-        """Write pieces of the file as they are, and between them the blocks that are given comments."""
+        """Write the unchanged parts of the file and the changed blocks between them."""
         copied = 0
-        for start, end, block in self._changed(about):
+        for start, end, block in self._changed_blocks(about):
             self._copy(out, copied, start)
             out.write(block)
             copied = end
@@ -153,8 +153,8 @@ class _BlockCopy:
         for at in range(start, end, PIECE):
             out.write(self._content.read(at, min(PIECE, end - at)))
 
-    def _changed(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield where blocks begin and end that change, and what replaces them."""
+    def _changed_blocks(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the start and end of each changed block, and its replacement."""
         blocks = self._blocks
         while blocks.next():
             at, end, kind = blocks.at, blocks.end, blocks.kind
@@ -169,7 +169,7 @@ class _BlockCopy:
             elif not blocks.is_sound():
                 return
             elif kind == STATISTICS and self._selection.is_partial:
-                yield at, end, b""  # they count what is not in the copy
+                yield at, end, b""  # drop statistics, because they count packets that are not in the copy
             elif kind == SECTION:
                 yield at, end, making.with_unknown_length(self._with_comments(about), blocks.order)
                 about = ()
@@ -184,7 +184,7 @@ def _copy_packets(
     capture: CaptureFiles, out: BinaryIO, notes: _Notes, selection: _Selection, seconds: int, fcs: int | None, *,
     own_options: bool,
 ) -> None:  # fmt: skip
-    """Write interfaces and packets as blocks of our own."""
+    """Write the interfaces and packets as new blocks."""
     records, packet = open_capture_records(capture), Packet()
     described = 0
     blocks: list[bytes] = []
@@ -195,7 +195,7 @@ def _copy_packets(
         if selection.has(packet.frame):
             options = _own_options(packet) if own_options else b""
             if packet.frame == notes.frame:
-                options = _joined(options, making.comments_alone(notes.of(packet.frame)))
+                options = _join_options(options, making.comments_alone(notes.of(packet.frame)))
             ticks = packet.time + (records.times.first or 0) - seconds * SECOND
             data = packet.block[packet.at : packet.end]
             blocks.append(making.packet(packet.interface, min(max(ticks, 0), (1 << 64) - 1), data, packet.wire_length, options))
@@ -206,12 +206,12 @@ def _copy_packets(
 
 
 def _with_packets(one: Interface) -> Interface:
-    """Return LINKTYPE_USER0 for what has no link type, as nothing can read it."""
+    """Use LINKTYPE_USER0 for an interface without a link type, because no program can read its packets."""
     return one._replace(link_type=147) if one.link_type == NO_PACKET else one
 
 
 def _own_options(packet: Packet) -> bytes:
-    """Return the options that a packet has in a pcapng file of the usual byte order."""
+    """Return the options of a packet's block in a little-endian pcapng file."""
     block, at = packet.block, packet.at
     head = block[max(at - 28, 0) : max(at - 20, 0)]
     if len(head) < 8:
@@ -222,15 +222,15 @@ def _own_options(packet: Packet) -> bytes:
     return block[begin:end] if sound and block[end : end + 4] == head[4:] else b""
 
 
-def _joined(options: bytes, more: bytes) -> bytes:
-    """Return options, and further ones after them."""
+def _join_options(options: bytes, more: bytes) -> bytes:
+    """Append more options to encoded options."""
     return options[:-4] + more if options.endswith(bytes(4)) else options + more
 
 
 def _fcs_bits(content: Content) -> int | None:
-    """Return the bits of the frame check sequences, if the header of a pcap file has them."""
+    """Return the length in bits of the frame check sequences, if the header of a pcap file states it."""
     head = content.read(0, 24)
-    if format_of(head) != "pcap":
+    if detect_format(head) != "pcap":
         return None
     order = "<" if head[0] in (0xD4, 0x4D, 0xAC, 0xAB, 0x34) else ">"
     (network,) = struct.unpack_from(order + "I", head, 20)

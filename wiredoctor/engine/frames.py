@@ -1,4 +1,4 @@
-"""Rows of HTTP that the core wrote, with the columns of wiredoctor.tables, a batch at a time."""
+"""Convert the core's rows of HTTP to the columns of wiredoctor.tables, batch by batch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
 from wiredoctor.protocols.http1.pieces import Pieces
+from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
     EXCHANGES,
     FAULTS,
+    FINISHED_AT,
     FOREIGN_CLOSES,
     FRAMINGS,
     MESSAGES,
@@ -30,8 +32,12 @@ from wiredoctor.tables import (
     STORED_EXCHANGES,
     Array,
     Column,
+    columns_of_cells,
 )
 
+_FINISHED = [FINISHED_AT if name == "final_at" else name for name in EXCHANGE]
+_EXCHANGE, _CLOSE = columns_of_cells("exchanges", _FINISHED), columns_of_cells("exchanges", CLOSE)
+_MESSAGE = columns_of_cells("messages", MESSAGE_ROW)
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length", "endless")
 _OF_LINE = ("version", "method", "status", "reason")
@@ -45,14 +51,14 @@ _OF_RESPONSES = (
     *("status", "reason"),
 )
 _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_version")
-"""Columns of messages that their heads tell: of requests, of responses, and of both."""
+"""The columns that header sections determine for requests and responses alike."""
 
 _PIECES = (
     *(
         "median_chunk",
-        "chunk_lines_alone",
+        "chunk_lines_sent_separately",
         "chunks_apart",
-        "chunks_end_lines",
+        "chunks_ending_in_newline",
         "early_chunks",
         "body_frame",
         "body_time",
@@ -68,11 +74,20 @@ _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
 
 Columns = dict[str, Any]
-"""Arrays or Series of one length by column name; arrays hold the sentinels of wiredoctor.tables."""
+"""Arrays or Series of equal length by column name. Arrays contain the sentinels of wiredoctor.tables."""
 
 
 def head_part(heads: Sequence[Head]) -> pl.DataFrame:
-    """Return what heads say, as columns of messages; the first row is that of a message without a head."""
+    """Return the columns of messages that header sections determine; the first row is for messages without a header section."""
+    return _make_head_part(heads) if heads else _no_heads()
+
+
+@cache
+def _no_heads() -> pl.DataFrame:
+    return _make_head_part(())
+
+
+def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
     types = {column.name: column for column in MESSAGES.columns}
     columns: list[pl.Series] = []
     for name in (*_OF_HEADS, *_OF_REQUESTS, *_OF_RESPONSES):
@@ -87,7 +102,7 @@ def head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return a column of a part, which begins with what stands for none."""
+    """Return one of these columns, with the value for "none" in the first row."""
     sentinel, dtype = column.sentinel, column.dtype
     none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
@@ -95,24 +110,41 @@ def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
 
 
 def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `exchanges`, or of `closes`, with the columns of STORED_EXCHANGES, as far as they are written."""
-    cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
-    targets, extras = rows.take_texts()
-    return Batch(
-        "exchanges", len(targets), cells, {"request_target": _texts(targets)}, {"heads": heads, "extras": _extra_part(extras)}
-    )
+    """Take the rows of `exchanges` or `closes`, with the columns of STORED_EXCHANGES that can be written."""
+    cells = take_cells(rows.rows, _EXCHANGE if rows.rows.width == len(_EXCHANGE) else (*_EXCHANGE, *_CLOSE))
+    targets, extras, request_ids = rows.take_texts()
+    parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
+    return Batch("exchanges", len(targets), cells, {"request_target": _texts(targets)}, parts)
+
+
+def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:
+    """Return the request ids as they were sent; the first row is for exchanges without one."""
+    return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _no_request_ids()
+
+
+@cache
+def _no_request_ids() -> pl.DataFrame:
+    return pl.DataFrame([pl.Series("request_id", [""], dtype=pl.String)])
+
+
+def _request_id(batch: Batch) -> pl.Series:
+    """Return the request ids, empty where they are not well-formed. The check takes time, and few readers need the column."""
+    texts = batch.parts["request_ids"]["request_id"].str.strip_chars(" \t")
+    return batch.gather(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id", -1)
 
 
 def _texts(values: Sequence[bytes]) -> pl.Series:
-    """Return octets as text, of which bytes beyond ASCII are those of Latin-1."""
+    """Decode bytes as Latin-1."""
     if b"".join(values).isascii():
         return pl.Series(values, dtype=pl.Binary).cast(pl.String)
     return pl.Series([value.decode("latin-1") for value in values], dtype=pl.String)
 
 
 def _persistent(batch: Batch) -> Array:
-    """Return whether both messages leave the connection open (RFC 9112 section 9.3); a head that was cut may say that it does
-    not. A request that was not captured is taken for one that says nothing of it."""
+    """Return whether both messages leave the connection open (RFC 9112 section 9.3).
+
+    A truncated header section may hide a close. A request that was not captured is assumed not to announce one.
+    """
     heads = batch.parts["heads"]
     closes, keeps = heads["connection_close"].to_numpy(), heads["connection_keep_alive"].to_numpy()
     old = (heads["version"] < "HTTP/1.1").to_numpy().copy()
@@ -121,12 +153,12 @@ def _persistent(batch: Batch) -> Array:
     found = (response > 0) & ~closes[request] & ~closes[response]
     found &= ~(old[request] | old[response]) | (keeps[request] & keeps[response])
     for side in ("request", "response"):
-        found &= (batch.cell(f"{side}_has_hole") == 0) | (batch.cell(f"{side}_framing") != 0)
+        found &= (batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0)
     return found
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a maker of the time from one cell to another, where there are the heads that it takes."""
+    """Return a function that computes the time between two cells, at least `least` ns; null if a head in `needed` is missing."""
 
     def make(batch: Batch) -> Array:
         values = batch.cell(second) - batch.cell(first)
@@ -140,7 +172,7 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
 
 
 def _bursts(batch: Batch) -> Array:
-    """Return the bursts of bodies: one, if no pause was noted."""
+    """Return the number of bursts of each body: one if no pause was recorded."""
     if len(batch.parts["extras"]) == 1:
         return batch.cell("response_body_bytes") > 0
     noted = batch.of_part("extras", "response_bursts", "extra").to_numpy()
@@ -152,9 +184,10 @@ def _has(head: str) -> Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return how the columns of STORED_EXCHANGES are made that are no cells."""
+    """Return functions that compute the columns of STORED_EXCHANGES that are not cells, by column name."""
     makers: dict[str, Maker] = {
         "request_target": lambda batch: batch.texts["request_target"],
+        "request_id": _request_id,
         "persistent": _persistent,
         "response_bursts": _bursts,
         "request_time": _between("request_start", "request_end", ["request_head"]),
@@ -175,16 +208,19 @@ def _makers() -> dict[str, Maker]:
 
 
 _EXTRAS = (
-    *("interim", "interim_times", "response_bursts", "response_application_pauses", "response_paused"),
+    *("interim", "interim_times", "response_bursts", "response_application_pauses", "response_pause_total"),
     *("response_pause_frames", "response_pause_times", *(f"response_{name}" for name in _PIECES)),
     *("response_held_frames", "response_held_times"),
     *(f"response_{name}_time" for name in _LIMITED),
 )
-"""Columns of Extra."""
+"""The columns that are computed from Extra."""
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
-    """Return interim responses, pauses, and the pieces of streamed responses; the first row is that of most exchanges."""
+    """Return the columns of interim responses, pauses and events of streamed responses.
+
+    The first row is for exchanges without any of these.
+    """
     return _make_extra_part(extras) if extras else _no_extras()
 
 
@@ -202,7 +238,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         "interim_times": [x.interim.times if x.interim else [] for x in extras],
         "response_bursts": [p.bursts if p else -1 for p in pauses],
         "response_application_pauses": [p.application if p else 0 for p in pauses],
-        "response_paused": [p.total if p else 0 for p in pauses],
+        "response_pause_total": [p.total if p else 0 for p in pauses],
         "response_pause_frames": [p.frames if p else [] for p in pauses],
         "response_pause_times": [p.times if p else [] for p in pauses],
         **{f"response_{name}": [row[k] for row in numbers] for k, name in enumerate(_PIECES)},
@@ -219,7 +255,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
 
 
 def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
-    """Return the values of _PIECES."""
+    """Return the values of the columns _PIECES."""
     pieces = extra.pieces
     if pieces is None:
         return _NO_PIECES
@@ -236,17 +272,17 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
 
 
 def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
-    """Return what lumps of counted events there are."""
+    """Return the values of the columns about bursts of held-back events."""
     first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events
     return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)
 
 
 def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `messages`, requests before responses."""
+    """Take the rows of `messages`; requests come before responses."""
     targets = _texts(table.take_targets())
     height = len(targets)
-    cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, MESSAGE_ROW).items()}
+    cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, _MESSAGE).items()}
     order = np.argsort(cells["role"], kind="stable")
     cells = {name: values[order] for name, values in cells.items()}
     for role, name in enumerate(("request_head", "response_head")):
@@ -264,13 +300,13 @@ def _has_reason(bit: int) -> Maker:
 
 
 def fault_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    """Return the rows of `faults` as a frame."""
+    """Return rows of `faults` as a data frame."""
     names = [column.name for column in FAULTS.columns]
     return FAULTS.frame({name: [row[i] for row in rows] for i, name in enumerate(names)})
 
 
 def foreign_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    """Return the rows of `foreign_closes` as a frame."""
+    """Return rows of `foreign_closes` as a data frame."""
     if not rows:
         return FOREIGN_CLOSES.empty()
     return FOREIGN_CLOSES.frame({name: [row[i] for row in rows] for i, name in enumerate(FOREIGN_CLOSES.schema)})
@@ -281,7 +317,7 @@ def _by_application(batch: Batch) -> Array:
 
 
 def _message_makers() -> dict[str, Maker]:
-    """Return how the columns of MESSAGES are made that are no cells."""
+    """Return functions that compute the columns of MESSAGES that are not cells, by column name."""
     makers: dict[str, Maker] = {"target": lambda batch: batch.texts["target"]}
     for cell, names in (("head", _OF_HEADS), ("request_head", _OF_REQUESTS), ("response_head", _OF_RESPONSES)):
         for name in names:
@@ -291,7 +327,11 @@ def _message_makers() -> dict[str, Maker]:
     return makers
 
 
-Kind.of(STORED_EXCHANGES, _makers(), {"request_head": "heads", "response_head": "heads", "extra": "extras"})
+Kind.of(
+    STORED_EXCHANGES,
+    _makers(),
+    {"request_head": "heads", "response_head": "heads", "extra": "extras", "request_id": "request_ids"},
+)
 Kind.of(MESSAGES, _message_makers(), {})
 Kind.of(
     BURSTS,

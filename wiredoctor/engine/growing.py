@@ -1,4 +1,4 @@
-"""A capture that is being written while it is read: pcapng, in one file or in several that follow each other."""
+"""Read a pcapng capture while it is being written, in one file or in consecutive files."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from wiredoctor.core.records import Source
 
 @dataclass
 class _Part:
-    """A file of the stream: where in the stream it begins, and its descriptor."""
+    """A file of the stream: its start offset in the stream, and its descriptor."""
 
     begin: int
     file: int
 
 
 class Stream(Source):
-    """Files that follow each other, as far as they are written; offsets count on from file to file.
+    """Reads consecutive files as one stream, up to the last written byte.
 
-    The files are never mapped: a mapped file that somebody truncates would kill the process.
+    The files are never mapped into memory, because truncating a mapped file would kill the process.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(-1, 0)
         self.name = name
         self.end = 0
-        """Bytes that are written."""
+        """The number of bytes written so far."""
         self.is_cut = False
-        """Somebody has made a file shorter: nothing is read after that."""
+        """True if a file was truncated; nothing after that is read."""
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on, fewer only at the end of what is written; those of removed files are zeros.
+        """Return `size` bytes from `offset` on, fewer only at the end. Bytes of removed files are zeros.
 
-        Raise CaptureError when a file turns out to be shorter; then the stream ends there.
+        Raise CaptureError if a file became shorter; the stream then ends there.
         """
         pieces: list[bytes] = []
         end = min(offset + size, self.end)
@@ -50,7 +50,7 @@ class Stream(Source):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, offset: int, end: int) -> bytes:
-        """Return bytes of one file, or zeros, up to `end` or to where the next file begins."""
+        """Return bytes of one file, or zeros, up to `end` or the start of the next file."""
         i = bisect_right(self.parts, offset, key=lambda part: part.begin)
         stop = min(end, self.parts[i].begin) if i < len(self.parts) else end
         if i == 0:
@@ -59,22 +59,22 @@ class Stream(Source):
         piece = os.pread(part.file, stop - offset, offset - part.begin)
         if not piece:
             self.end, self.is_cut = offset, True
-            raise CaptureError(f"{self.name}: the file has become shorter while it was read (offset {offset})")
+            raise CaptureError(f"{self.name}: the file became shorter while it was read (offset {offset})")
         return piece
 
 
 class GrowingCapture:
-    """The packet records that have been written so far, and later those that come after them.
+    """The packet records that were written so far, and those that follow later.
 
-    `name` is what reports call it. What is known of the stream comes from `add` and `extend`.
+    `name` is the name in reports. The owner calls `add` and `extend` when files are created or grow.
     """
 
     lost = None
     is_growing = True
     is_shuffled = True
-    """Whether its records are out of order is known when they have been read, and they are read once."""
+    """Always true: disorder is only known after reading, and records are read only once."""
     files: tuple[str, ...] = ()
-    """No names: it is one capture, however many files it is in."""
+    """Always empty: this is a single capture, whatever the number of files."""
 
     def __init__(self, name: str) -> None:
         self.file = readable(name)
@@ -82,8 +82,12 @@ class GrowingCapture:
         self.records = PcapngRecords(self._stream, is_continued=True)
 
     def add(self, descriptor: int, begin: int) -> None:
-        """Continue the stream, from the offset `begin` on, with this open file, which `close` closes."""
+        """Append an open file to the stream, at offset `begin`. `close` closes it."""
         self._stream.parts.append(_Part(begin, descriptor))
+
+    def rename(self, name: str) -> None:
+        """Give the capture another name in reports."""
+        self.file = readable(name)
 
     @property
     def first_descriptor(self) -> int | None:
@@ -91,46 +95,46 @@ class GrowingCapture:
         return self._stream.parts[0].file if self._stream.parts else None
 
     def extend(self, end: int) -> None:
-        """Note that the stream is written up to this offset, which is the end of a block."""
+        """Set the end of the written part of the stream, which is the end of a block."""
         if not self._stream.is_cut:
             self._stream.end = max(self._stream.end, end)
 
     @property
     def size(self) -> int:
-        """Bytes of the stream."""
+        """The number of bytes in the stream."""
         return self._stream.end
 
     @property
-    def behind(self) -> int:
-        """Bytes that are written and not read yet. After damage nothing is read any more."""
+    def unread_bytes(self) -> int:
+        """The number of bytes that are written but not yet read; 0 after damage, because reading stops there."""
         return self.size - self.records.position if self.records.damage is None else 0
 
     @property
     def first_time(self) -> int | None:
-        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
         return self.records.times.first
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, if what was written says so."""
+        """The record of the end of capturing; None if it was not written."""
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
-        except CaptureError:  # it is not there any more
+        except CaptureError:  # the bytes no longer exist
             return None
         return ending(tail)
 
     def locate(self, frame: int) -> None:
-        """Return nothing: all frames are in one capture."""
+        """Return None: all frames belong to a single capture."""
 
-    def removed(self, end: int, needed: int) -> None:
-        """Close the files before `end`, except for those with something that is not read yet, or is `needed` (an offset)."""
+    def close_before(self, end: int, needed: int) -> None:
+        """Close the files before offset `end`, except those with unread bytes or with bytes from offset `needed` on."""
         parts = self._stream.parts
         last = min(end, needed, self.records.position)
         while len(parts) > 1 and parts[1].begin <= last:
             os.close(parts.pop(0).file)
 
     def skip(self, least: int) -> int:
-        """Go on with the first file that begins at this offset or after it; return the bytes skipped."""
+        """Continue with the first file that begins at offset `least` or later; return the number of bytes skipped."""
         begin = min((part.begin for part in self._stream.parts if part.begin >= least), default=0)
         skipped = max(begin - self.records.position, 0)
         if skipped:

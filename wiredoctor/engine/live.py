@@ -1,4 +1,4 @@
-"""A capture that is written while it is analyzed, perhaps for days: what comes is analyzed, and what is old is forgotten."""
+"""Analyze a capture while it is being written, possibly for days, and drop old rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from wiredoctor.batches import Batch, View
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.records import LATEST
-from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.rule_engine.candidates import Found, Waiting
-from wiredoctor.spill import Folder, Spill, Window
+from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
+from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.spill import Folder, Spill, SpillWindow
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
 
 _ALL = 1 << 62
+
+_FAILED = 500
+"""The lowest status that means that a server or gateway has failed."""
 
 _OF_CONNECTIONS = (
     *(pl.col(f"{side}_{what}").clip(0, 1) for side in ("client", "server") for what in ("packets", "unseen_bytes")),
@@ -31,38 +34,40 @@ _OF_EXCHANGES = (
     *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded", "endpoint")),
     pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
 )
-"""What a report counts of all rows, also of those that are not kept."""
+"""The columns by which reports count all rows, including rows that were dropped."""
 
 
 class LiveAnalysis(Analysis):
-    """An analysis of what has been written so far. `listener` is called with finished rows of exchanges and connections."""
+    """Analyzes the packets written so far. `listener` is called with each batch of finished exchanges and connections."""
 
     def __init__(
         self, capture: GrowingCapture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         begun = pl.coalesce("request_start", "response_start")
-        self.found = Waiting(folder, apart=False)
-        self.connections = Window(CONNECTIONS, folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
-        self.exchanges = Window(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
+        self.found = CandidateStore(folder, apart=False)
+        self.connections = SpillWindow(CONNECTIONS, folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
+        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
+        self.failures: list[tuple[int, int]] = []
+        """The exchanges with a status of 500 or above, as (connection, exchange), that no caller has taken yet."""
         self._growing = capture
         self.core.story.repetitions.is_early = True
         self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
         self._suspected: set[int] = set()
-        """Open connections with such an exchange."""
+        """The ids of the open connections with such an exchange."""
 
-    def step(self, most: int) -> Found:
-        """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
-        if not self.core.run(most) and self._growing.behind:
+    def step(self, most: int) -> Candidates:
+        """Analyze at most `most` new packets, and return the candidates of all rules."""
+        if not self.core.run(most) and self._growing.unread_bytes:
             self.records.end()
         self.core.story.repetitions.pass_time(self.clock)
         return self._find()
 
-    def pass_time(self, clock: int) -> Found:
-        """Return the candidates of what is decided because nothing came until `clock` (ns since the first packet).
+    def pass_time(self, clock: int) -> Candidates:
+        """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).
 
-        What counts packets, or compares their times, does not change by this.
+        This does not change packet counts or comparisons of timestamps.
         """
         self.release(clock)
         self.core.http.pass_time(clock)
@@ -72,7 +77,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
+        """The time (ns since the first packet) at which something becomes final without another packet; None if nothing does."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
@@ -80,41 +85,58 @@ class LiveAnalysis(Analysis):
 
     @property
     def clock(self) -> int:
-        """Time of the latest packet that was analyzed."""
+        """The time of the latest analyzed packet."""
         ordering = self.core.ordering
         return self.latest if ordering is None or ordering.sleeps else ordering.clock
 
+    @property
+    def analyzed_until(self) -> int:
+        """The time up to which all packets were analyzed: `clock`, or the newest packet's time if the clock was set back."""
+        if not self.steps.count:
+            return self.clock
+        ordering = self.core.ordering
+        held = 0 if ordering is None or ordering.sleeps else ordering.longest()
+        return min(self.clock, self.records.times.last - held)
+
     def needed_from(self) -> int:
-        """Return the first offset of the capture that may be read again."""
+        """Return the lowest offset in the capture from which bytes may be read again."""
         ordering = self.core.ordering
         held = LATEST if ordering is None else ordering.first_place()
         return min(self.core.copies.first_place(), held)
 
     @property
     def open_connections(self) -> int:
-        """How many connections are not closed."""
+        """The number of open connections."""
         return self.core.flows.count - self.core.flows.closed
 
     def forget(self, needed: Collection[int]) -> None:
-        """Forget rows that no rule will look at, and the oldest candidates, but not the rows of connections that are `needed`.
+        """Drop the oldest candidates and rows that no rule needs, except rows of the connections in `needed`.
 
-        Twice as many exchanges stay as are compared: the order of their ends is not that of their starts.
+        Twice as many exchanges are kept as rules compare, because exchanges are in the order of their ends, not of their starts.
         """
-        before = self.latest - limits.COMPARED_TIME.value
+        newest = self.latest if self.back is None else min(self.latest, self.back.last)
+        before = newest - limits.COMPARED_TIME.value
         self.connections.forget(before, _ALL, needed)
         self.exchanges.forget(before, 2 * limits.COMPARED_EXCHANGES.value, needed)
         self.found.forget(limits.CANDIDATES.value)
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         super()._keep(exchanges, connections)
-        whole = View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole()
+        whole = View([exchanges], STORED_EXCHANGES).all_columns(), View([connections], CONNECTIONS).all_columns()
         self._keep_suspects(*whole)
         self._keep_names(whole[1])
         if self.listener is not None:
             self.listener(*whole)
 
+    def _see(self, exchanges: pl.DataFrame | View) -> None:
+        if exchanges.height and (status := exchanges.select(["response_status"])["response_status"]).max() is not None:
+            failed = status >= _FAILED
+            if failed.any():
+                del self.failures[: -limits.SETTLED_CANDIDATES.value]
+                self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
+
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Keep the names of servers, which rows of exchanges have as hashes: their connections may be forgotten sooner."""
+        """Keep the names of servers by the hashes used in exchanges, because the rows of connections may be dropped earlier."""
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
             if len(names) < limits.SUSPECTS.value:
@@ -123,7 +145,7 @@ class LiveAnalysis(Analysis):
                 names[hash_endpoint(2 * end + 2 * int(port).to_bytes(2, "big"), True)] = server
 
     def _keep_suspects(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Keep the rows of what may have ended badly, and of the connections of such exchanges."""
+        """Keep the rows of exchanges that may have failed, and the rows of their connections."""
         kept_exchanges, kept_connections = self._suspects
         if exchanges.height and kept_exchanges.rows < limits.SUSPECTS.value:
             suspects = exchanges.filter(rule_engine.suspect_exchanges())
@@ -135,6 +157,6 @@ class LiveAnalysis(Analysis):
             self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows that may have ended badly, also old ones: those are forgotten elsewhere."""
+        """Return the rows that may have failed, including rows that were dropped from `exchanges` and `connections`."""
         del exchanges, connections
         return self._suspects[0].scan(), self._suspects[1].scan()

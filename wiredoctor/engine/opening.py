@@ -1,4 +1,4 @@
-"""Opens captures, and the packet records of them, for the first pass and for every later one."""
+"""Open captures and their packet records, for the first and later passes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from wiredoctor.capture.formats import is_capture
 from wiredoctor.capture.model import readable
 from wiredoctor.capture.spool import not_a_capture
 from wiredoctor.core.chain import ChainRecords, Files
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records, Source
 
 _FIRST_BLOCK = 1 << 12
-"""Bytes that are read of a file to find its first packet."""
+"""The number of bytes read from a file to find its first packet."""
 _HEAD, _LONGEST_HEAD = 1 << 16, 1 << 20
-"""Bytes that are unpacked of a compressed file for the same purpose; more than the longest packet if these are too few."""
+"""The number of bytes unpacked from a compressed file to find its first packet: at first, and then more than the longest
+packet.
+"""
 _LEAST = 24
-"""Bytes of a pcap file header."""
+"""The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""Between the places of two files, so that nothing before the first byte of a file is taken for bytes of another."""
+"""The distance in bytes between the positions of two files, so bytes before a file are not read from the previous file."""
 
 
 class CaptureFiles:
-    """A capture that is open: one file, or several that are read as one; in a `rotation` equal interfaces are one.
+    """An open capture: one file, or several that are read as one. Equal interfaces of a `rotation` are merged.
 
-    `name` is what reports call it. Use it as a context manager; its records can be read as long as it is open.
+    `name` is the name in reports. Use the object as a context manager; its records can be read while it is open.
     """
 
     def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:
@@ -38,55 +40,55 @@ class CaptureFiles:
         self.members = members
         self.rotation = rotation
         self.first_times: list[int | None] = [None] * len(members)
-        """ns since 1970 of the first packet of each file, if it has a time stamp."""
+        """The time of the first packet in each file, in ns since 1970; None without a timestamp."""
         self.unread: list[str] = []
-        """A sentence for each file that is not among `members` because there was no room for it."""
+        """One sentence for each file that is missing from `members` because disk space did not suffice."""
         self.first_pass: Records | None = None
-        """The records that were opened first."""
+        """The records as read by the first pass."""
         self.is_shuffled = False
-        """Set where a first look at the records has found them out of order: from then on they are put in order."""
+        """True after a pass found records out of order; later passes sort them."""
         self._opened = opened
 
     @property
     def is_growing(self) -> bool:
-        """No file: all of it is there."""
+        """Always false: the files are complete."""
         return False
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the files if there are several."""
+        """The names of the files; empty if there is only one."""
         return tuple(readable(one.name) for one in self.members) if len(self.members) > 1 else ()
 
     @property
     def size(self) -> int:
-        """Bytes of all files as given."""
+        """The total size of all files in bytes, compressed where they are."""
         return sum(one.size for one in self.members)
 
     @property
     def first_time(self) -> int | None:
-        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
         return None if self.first_pass is None else self.first_pass.times.first
 
     @property
     def lost(self) -> str | None:
-        """What was lost of a single file before its packets were read; None if nothing."""
+        """A description of what was lost from a single file before its packets were read, or None."""
         return self.members[0].lost if len(self.members) == 1 else None
 
     @property
     def incomplete(self) -> list[str]:
-        """A sentence for each file that a bound or a full disk cut off so far."""
+        """One sentence for each file that was truncated so far because of a limit or a full disk."""
         return [*(one.cut for one in self.members if one.cut is not None), *self.unread]
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, if the end of the last file says it."""
+        """The record of the end of capturing; None if the last file does not contain it."""
         try:
             return self.members[-1].open().ending()
-        except CaptureError:  # it has gone since
+        except CaptureError:  # the file was removed in the meantime
             return None
 
     def locate(self, frame: int) -> tuple[str, int] | None:
-        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        """Return the name of a frame's file, as in `files`, and the frame number in that file; None if there is only one file."""
         found = None if self.first_pass is None else self.first_pass.locate(frame)
         return None if found is None else (readable(self.members[found[0]].name), found[1])
 
@@ -102,7 +104,7 @@ class CaptureFiles:
 
 
 def open_capture_records(capture: CaptureFiles) -> Records:
-    """Return the records of an open capture, from its first packet on. Raise CaptureError if it is no capture file."""
+    """Return the records of an open capture from its first packet on. Raise CaptureError if the format is unknown."""
     if len(capture.members) > 1:
         source = ChainSource(capture)
         records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation)
@@ -114,8 +116,11 @@ def open_capture_records(capture: CaptureFiles) -> Records:
 
 
 def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str], None]) -> CaptureFiles:
-    """Open a capture of one file or of several. `on_error` is called with a line for each of several files that cannot be read,
-    which is left out. Raise CaptureError if nothing is left; NoRoom if there is no room to unpack anything."""
+    """Open a capture of one or several files.
+
+    `on_error` is called with one line for each of several files that is left out because it cannot be read. Raise CaptureError if
+    no file remains, and NoRoom if there is no space to unpack any.
+    """
     if len(what.files) == 1:
         return _one_file(find_file(what.files[0], opened), opened)
     members: list[CaptureFile] = []
@@ -139,7 +144,7 @@ def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str],
 
 
 def open_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFiles:
-    """Open a plain capture file by its descriptor, which is duplicated. Raise CaptureError."""
+    """Open an uncompressed capture file by its descriptor, which is duplicated. Raise CaptureError if the format is unknown."""
     return _one_file(find_descriptor(descriptor, name, opened), opened)
 
 
@@ -152,7 +157,7 @@ def _one_file(file: CaptureFile, opened: OpenFiles) -> CaptureFiles:
 
 
 def _first_time(file: CaptureFile) -> int | None:
-    """Return the time of the first packet of a file, None if it has none. Raise CaptureError if there is damage in its place."""
+    """Return the time of a file's first packet, or None. Raise CaptureError if the file is damaged before that packet."""
     if file.compression is None:
         first = open_records(ContentSource(file.open(), 0), file.name)
         _check_first(first, file, file.lost)
@@ -165,46 +170,48 @@ def _first_time(file: CaptureFile) -> int | None:
 
 
 def _unpacked_records(file: CaptureFile, size: int) -> tuple[Records, str | None]:
-    """Return the records in the first bytes of what a compressed file holds, and why there are no more if it is damaged. Raise
-    CaptureError if it is no capture."""
+    """Return the records in the first bytes of a compressed file, and a description of the damage or None.
+
+    Raise CaptureError if the format is unknown.
+    """
     try:
         head, damage = file.head(size)
     except OSError as error:
         raise CaptureError(f"{file.name}: {reason(error)}") from None
     if damage is not None and len(head) < _LEAST:
-        raise CaptureError(f"{file.name}: not one packet can be read: {damage}")
+        raise CaptureError(f"{file.name}: no packet can be read: {damage}")
     if not is_capture(head):
         raise CaptureError(not_a_capture(file.name, head, file.compression))
     return open_records(_Memory(head), file.name), damage
 
 
 def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
-    """Read the first packet. Raise CaptureError if there is damage in its place."""
-    if records.damage is not None:  # the header alone says that no packet can be read
+    """Read the first packet. Raise CaptureError if the file is damaged before that packet."""
+    if records.damage is not None:  # the header alone shows that no packet can be read
         return
     records.block_size = _FIRST_BLOCK
     if records.next(Packet()):
         return
     records.end()
     if records.damage is not None:
-        text = f"{file.name}: not one packet can be read: {lost or records.damage}"
+        text = f"{file.name}: no packet can be read: {lost or records.damage}"
         raise NoRoom(text, [file.cut]) if file.cut is not None else CaptureError(text)
 
 
 class ContentSource(Source):
-    """What is in a capture file, as a source of records. `place`: that of its first byte among the bytes of all files."""
+    """Reads the content of a capture file. `place`: the position of its first byte among the bytes of all files."""
 
     def __init__(self, content: Content, place: int) -> None:
         super().__init__(-1, place)
         self._content = content
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes of the file from `offset` on, fewer at its end or if it cannot be read."""
+        """Return `size` bytes of the file from `offset` on; fewer at its end, or if the file cannot be read."""
         return self._content.read(offset, size)
 
 
 class _Memory(Source):
-    """The first bytes of a file."""
+    """Reads the first bytes of a file from memory."""
 
     def __init__(self, head: bytes) -> None:
         super().__init__(-1, 0)
@@ -215,7 +222,7 @@ class _Memory(Source):
 
 
 class ChainSource(Source):
-    """The bytes of all files of a capture, by their place, also of those that have been read to their end."""
+    """Reads bytes of all files of a capture by position, including files that were already read to their end."""
 
     def __init__(self, capture: CaptureFiles) -> None:
         super().__init__(-1, 0)
@@ -225,7 +232,7 @@ class ChainSource(Source):
         self._end = 0
 
     def add(self, number: int, size: int) -> int:
-        """Give places to the bytes of a file, and return the first."""
+        """Assign positions to `size` bytes of a file, and return the first position."""
         place = self._end
         self._places.append(place)
         self._numbers.append(number)
@@ -233,7 +240,7 @@ class ChainSource(Source):
         return place
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return bytes of the file in which this place is, fewer at its end or if it cannot be read any more."""
+        """Return bytes at a position; fewer at the end of the file, or if the file can no longer be read."""
         i = bisect_right(self._places, offset) - 1
         if i < 0:
             return b""
@@ -244,7 +251,7 @@ class ChainSource(Source):
 
 
 class _Members(Files):
-    """The files of a capture, for ChainRecords."""
+    """Opens the files of a capture for ChainRecords."""
 
     def __init__(self, capture: CaptureFiles, source: ChainSource) -> None:
         super().__init__()
@@ -253,15 +260,15 @@ class _Members(Files):
         self._name = capture.file
 
     def open(self, number: int) -> Records | None:
-        """Return the records of a file; None if it cannot be read any more. Raise CaptureError if too many must be open."""
+        """Return the records of a file; None if it can no longer be read. Raise CaptureError if too many files must be open."""
         member = self._members[number]
         try:
             content = member.open()
             return open_records(ContentSource(content, self._source.add(number, content.size)), member.name)
         except TooManyFiles as error:
             raise CaptureError(
-                f"{self._name}: so many compressed files overlap in time that they must be unpacked together, and only "
-                f"{error.allowed:,} files may be open: raise the limit (ulimit -n), or join the files in groups with mergecap"
+                f"{self._name}: too many compressed files overlap in time and must be unpacked together, but only "
+                f"{error.allowed:,} files can be open: raise the limit (ulimit -n), or join the files in groups with mergecap"
             ) from None
         except CaptureError as error:
             member.lost = member.lost or str(error).removeprefix(f"{member.name}: ")
@@ -270,11 +277,11 @@ class _Members(Files):
             return None
 
     def close(self, number: int, records: Records | None) -> str | None:
-        """Return what was lost of a file that has been read, with its name; None if nothing."""
+        """Return a sentence with the file name and what was lost from the file after reading it, or None."""
         member = self._members[number]
         damage = member.lost or (None if records is None else records.damage)
         return None if damage is None else f"{member.name}: {damage}"
 
     def size(self, number: int) -> int:
-        """Return the bytes of a file as given."""
+        """Return the size of a file in bytes, compressed if it is."""
         return self._members[number].size

@@ -1,4 +1,4 @@
-"""Rows of packets and segments that recorders of the core wrote, as frames with columns of wiredoctor.tables."""
+"""Convert the core's rows of packets and segments to frames with the columns of wiredoctor.tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import polars as pl
 from wiredoctor.core.recorder import RECORDS, PacketRecorder
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment_rows import PIECES, SegmentRecorder
-from wiredoctor.tables import Array, Table
+from wiredoctor.tables import Array, Table, columns_of_cells
 
 SEGMENTS_AT_ONCE = 32_768
-"""Packets of which rows are written before they are taken: a row of `segments` has 800 bytes until then."""
+"""The number of packets whose rows are collected before conversion; until then, a row of `segments` takes 800 bytes."""
 
 
 def take_packet_tables(recorder: PacketRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:
@@ -30,14 +30,14 @@ def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> 
     """Take the rows of `segments` and `pieces`, with the columns of `tables`."""
     taken: dict[str, pl.DataFrame] = {}
     if recorder.rows is not None:
-        taken["segments"] = _frame(tables["segments"], recorder.rows, recorder.names)
+        taken["segments"] = _frame(tables["segments"], recorder.rows, columns_of_cells("segments", recorder.names))
     if recorder.pieces is not None:
         taken["pieces"] = _frame(tables["pieces"], recorder.pieces, PIECES)
     return taken
 
 
 def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
-    """Take the rows of a table, with cells of these names."""
+    """Take the rows of a table whose cells have these names, as a data frame."""
     if not rows.count:
         return table.empty()
     cells = np.frombuffer(b"".join(rows.take()), dtype="<i8").reshape(-1, rows.width)
@@ -53,7 +53,7 @@ def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
-    """Return a frame with the columns of a table; sentinels become null."""
+    """Return a data frame with the columns of a table; sentinels become null."""
     series: list[pl.Series] = []
     nulls: list[pl.Expr] = []
     for column in table.columns:
@@ -71,17 +71,17 @@ def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
 
 
 def _hash_options(cells: Array) -> Array:
-    """Return the hash of option bytes: their number, and five words of them."""
+    """Return a hash for each row of cells: the number of option bytes, and five words with the bytes."""
     size, words = cells[:, 0], cells.view(np.uint64)
     state = words[:, 0]
     for number in range(5):
-        # words after the first two count only if options reach beyond them
+        # words after the first two are only hashed if the options are that long
         state = np.where((number < 2) | (size > 16), _mix(state, words[:, 1 + number]), state)
     return np.where(size > 0, np.maximum(state, np.uint64(1)), np.uint64(0))
 
 
 def _mix(state: Array, word: Array) -> Array:
-    """Return what core.hashes.mix returns, for arrays."""
+    """Apply core.hashes.mix to arrays."""
     x = (state ^ word) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

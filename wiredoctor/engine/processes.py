@@ -1,14 +1,15 @@
-"""Several processes for one capture: each follows a share of the connections, and the results are joined.
+"""Analyze one capture in several processes, each with a share of the connections, and join the results.
 
-Each process reads all records and headers, so that nothing is handed from one to another, and finds what one process alone
-would have found of its connections. Processes are forked before anything runs in Polars, whose threads do not survive a fork, and
-leave their rows in the temporary folder that they share.
+Each process reads all records and headers, so no data passes between processes, and each finds what a single process would find
+for its connections. Processes are forked before Polars is used, because its threads do not survive a fork. They write their rows
+to a shared temporary folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import pickle
 import signal
@@ -22,25 +23,26 @@ import polars as pl
 
 from wiredoctor.batches import Renumbered, StoredBatch
 from wiredoctor.core.flows import BUCKETS, Share
-from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
-from wiredoctor.engine.run import Analysis, Progress, join_found
+from wiredoctor.engine.run import Analysis, Progress, Stopping, merge_candidates, never
 from wiredoctor.replacement import FULL, no_room
-from wiredoctor.rule_engine import RuleModule, failures, give_up
-from wiredoctor.rule_engine.candidates import Found, Waiting
-from wiredoctor.spill import BatchSpill, Folder, renumbered
-from wiredoctor.text.redact import trace
+from wiredoctor.rule_engine import RuleModule, RuleSet, disable, failures
+from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
+from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.settings import Settings
+from wiredoctor.spill import BatchSpill, Folder, renumber
+from wiredoctor.text.redact import safe_traceback
 
 FAILED = 1
-"""The exit status of a process that has failed and says why in its outcome."""
+"""The exit status of a process that failed and wrote the reason to its outcome file."""
 
 
 @dataclass
 class Result:
-    """What a process has found in its share: rows as files and their number, candidates by batch."""
+    """The result of a process for its share: the files with its rows and their number, and the candidates of each batch."""
 
     opened: bytes
-    found: Waiting
+    found: CandidateStore
     connections: list[StoredBatch]
     exchanges: list[StoredBatch]
     duplicates: int
@@ -51,14 +53,17 @@ class Result:
 
 @dataclass
 class Worker:
-    """A process that analyzes a share, and the file that it leaves its Result in, or a traceback."""
+    """A process that analyzes a share, and the path of the file for its Result or traceback."""
 
     process: int
     outcome: Path
     status: int | None = None
 
     def poll(self, options: int = os.WNOHANG) -> None:
-        """Raise RuntimeError if the process has failed, with its traceback if it left one, or OSError if the disk is full."""
+        """Check a process without waiting. Raise OSError if the disk was full, and RuntimeError for any other failure.
+
+        The RuntimeError contains the process's traceback if there is one.
+        """
         if self.status is None:
             process, status = os.waitpid(self.process, options)
             if process:
@@ -70,46 +75,78 @@ class Worker:
             raise _with_note(traceback or "a worker process ended before its result was written")
 
     def result(self) -> Result:
-        """Wait for the process, and return what it has found. Raise what `poll` raises."""
+        """Wait for the process and return its result. Raise what `poll` raises."""
         self.poll(0)
-        found: Any = pickle.loads(self.outcome.read_bytes())  # our own file in our own folder
+        found: Any = pickle.loads(self.outcome.read_bytes())  # this process's own file in its own folder
         return found
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         if self.status is None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self.process, signal.SIGKILL)
                 os.waitpid(self.process, 0)
 
 
+class CommonEnd:
+    """Lets all processes stop reading before the same batch, through shared memory. Batches are numbered from 1."""
+
+    def __init__(self, processes: int) -> None:
+        self._batches = memoryview(mmap.mmap(-1, 8 * processes)).cast("q")
+        self._end = memoryview(mmap.mmap(-1, 8)).cast("q")
+
+    def is_before(self, process: int, batch: int) -> bool:
+        """Return whether this batch must not be read; if it may be, note that this process is about to read it."""
+        self._batches[process] = batch
+        return 0 < self._end[0] <= batch
+
+    def set(self) -> None:
+        """Stop all processes before a batch that none of them can begin without seeing the stop."""
+        if not self._end[0]:
+            self._end[0] = max(self._batches) + 2
+
+
 def _with_note(reason: str) -> RuntimeError:
-    """Return an error whose traceback shows the reason, which has no bytes of the capture in it."""
+    """Return an error whose traceback shows the reason; the reason contains no bytes of the capture."""
     error = RuntimeError(reason)
     error.add_note(reason)
     return error
 
 
 def analyze(
-    capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, folder: Folder, jobs: int, batch_packets: int,
-    progress: Progress,
-) -> tuple[Analysis, Iterator[Found], BatchSpill, BatchSpill]:  # fmt: skip
-    """Analyze a capture in `jobs` processes, of which this is one.
+    capture: CaptureFiles, rules: RuleSet, cutoffs: Cutoffs, settings: Settings, folder: Folder, progress: Progress,
+    is_stopped: Stopping = never,
+) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:  # fmt: skip
+    """Analyze a capture in `settings.jobs` processes, including this one.
 
-    Return the analysis of this process, the candidates of all by batch, not judged yet, and the rows of all of connections and
-    exchanges, with the ids of the whole capture. Raise RuntimeError if another process fails.
+    Return the analysis of this process, the unjudged candidates of all processes by batch, and all rows of connections and
+    exchanges with their ids in the complete capture. Raise RuntimeError if another process fails.
     """
-    parent, count = os.getpid(), min(jobs, BUCKETS)
+    parent, count = os.getpid(), min(settings.jobs, BUCKETS)
+    end = CommonEnd(count)
 
     def stop_without_parent(_: float = 0) -> None:
         if os.getppid() != parent:
-            folder.remove()  # the parent was killed: nobody else removes it
+            folder.remove()  # the parent was killed and cannot remove the folder
             os._exit(FAILED)
 
     def work(number: int) -> Analysis:
         share = Share(number, count)
-        analysis = Analysis(capture, modules, folder, cutoffs, open_capture_records(capture), share)
-        analysis.run(batch_packets, stop_without_parent if number else watch, _unjudged)
+        analysis = Analysis(capture, rules.modules, folder, cutoffs, open_capture_records(capture), share)
+        batch = 1
+
+        def tell(done: float) -> None:
+            nonlocal batch
+            batch += 1
+            (stop_without_parent if number else watch)(done)
+
+        def is_over() -> bool:
+            if not number and is_stopped():
+                end.set()
+            return end.is_before(number, batch)
+
+        with rules.configured():
+            analysis.run(settings.batch_packets, tell, _unjudged, is_over)
         return analysis
 
     def watch(done: float) -> None:
@@ -132,18 +169,18 @@ def analyze(
         for worker in workers:
             worker.stop()
         raise
-    return _join(analysis, modules, results)
+    return _join(analysis, rules.modules, results)
 
 
-def _unjudged(found: Found) -> Found:
+def _unjudged(found: Candidates) -> Candidates:
     return found
 
 
 def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
-    """Fork a process that does `work` and writes its outcome."""
+    """Fork a process that calls `work` and writes its outcome to a file."""
     folder.make()
     outcome = folder.new_file(f"share-{number}")
-    # a signal waits meanwhile: an exception in what Python runs around a fork is printed and ignored
+    # block signals during the fork: an exception in Python code around a fork would be printed and ignored
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     process = os.fork()
     if process:
@@ -151,18 +188,18 @@ def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
         return Worker(process, outcome)
     status = FAILED
     try:
-        # Ctrl-C reaches all processes of a terminal; the parent alone reports it, and ends its workers
+        # Ctrl-C reaches all processes of a terminal; only the parent reports it and stops the others
         for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(one, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _write(outcome, work(number))
         status = 0
-    except BaseException as error:  # noqa: BLE001 - nothing may escape into the parent's code
+    except BaseException as error:  # noqa: BLE001 - no exception may escape into the parent's code
         if isinstance(error, OSError) and error.errno in FULL:
             status = errno.ENOSPC
         else:
             with contextlib.suppress(OSError):
-                _write(outcome, trace(error))
+                _write(outcome, safe_traceback(error))
     finally:
         os._exit(status)
 
@@ -186,12 +223,12 @@ def _write(path: Path, outcome: Result | str) -> None:
 
 def _join(
     analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
-) -> tuple[Analysis, Iterator[Found], BatchSpill, BatchSpill]:
-    """Join the results of the other processes to the analysis of this one."""
+) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:
+    """Join the results of the other processes with the analysis of this one."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
     for result in results:
-        give_up(modules, result.failed_rules)
+        disable(modules, result.failed_rules)
         analysis.core.duplicates += result.duplicates
         analysis.core.icmp.unknown += result.unknown_quotes
     analysis.met.join(result.limits for result in results)
@@ -204,7 +241,7 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return for each share the ids of its connections in the whole capture: they count in the order of their first frames."""
+    """Return the ids in the complete capture of each share's connections, in the order of their first frames."""
     shares = [np.frombuffer(frames, dtype="<i8") for frames in opened]
     order = np.argsort(np.concatenate(shares), kind="stable")
     ids = np.empty(len(order), dtype=np.int64)
@@ -213,20 +250,20 @@ def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
 
 
 def _join_batches(
-    modules: Mapping[str, RuleModule], shares: Sequence[Iterable[Found]], ids: Sequence[pl.Series]
-) -> Iterator[Found]:
-    """Yield the candidates of all shares, batch by batch: all processes read the same records as one."""
+    modules: Mapping[str, RuleModule], shares: Sequence[Iterable[Candidates]], ids: Sequence[pl.Series]
+) -> Iterator[Candidates]:
+    """Yield the candidates of all shares batch by batch; batches correspond because all processes read the same records."""
     for batches in zip(*shares, strict=True):
         parts = zip(batches, ids, strict=True)
-        yield join_found(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])
+        yield merge_candidates(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])
 
 
 def _with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
-    return renumbered(rows.lazy(), ids, rows.columns).collect()
+    return renumber(rows.lazy(), ids, rows.columns).collect()
 
 
 def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:
-    """Return the rows of all shares with the ids of the whole capture, those of this process first."""
+    """Return the rows of all shares with their ids in the complete capture; this process's rows come first."""
     shares = [own.batches, *others]
     parts = [Renumbered(batch, numbers, batch.height) for share, numbers in zip(shares, ids, strict=True) for batch in share]
     return BatchSpill(own.table, own.folder, rows=sum(part.height for part in parts), renumbered=parts)

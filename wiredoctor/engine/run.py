@@ -1,4 +1,4 @@
-"""One capture on its way through the core, batch after batch, and what the rules find in it."""
+"""Read one capture batch by batch, and collect the candidates of the rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor import limits, rule_engine
-from wiredoctor.batches import Batch
+from wiredoctor.batches import Batch, View
 from wiredoctor.capture import ClockSteps
 from wiredoctor.capture.drops import spans
 from wiredoctor.capture.link_types import link_type_name
@@ -20,35 +20,49 @@ from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.flows import Share
 from wiredoctor.core.icmp import UNKNOWN
 from wiredoctor.core.loop import Core
-from wiredoctor.core.reasons import count_encapsulations, in_words
+from wiredoctor.core.reasons import count_encapsulations, describe_reasons
 from wiredoctor.core.records import LATEST, Records
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.wifi import AGGREGATES
-from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
-from wiredoctor.engine.tables import take_tables
+from wiredoctor.engine.row_tables import count_rows, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.rule_engine.candidates import Found, Waiting
+from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
+from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.spill import BatchSpill, Folder, Spill
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 
 Progress = Callable[[float], None]
 
+Stopping = Callable[[], bool]
+"""Called between packets: returns True if no more of the capture should be read."""
+
+
+def never() -> bool:
+    """Return False, so the capture is read to its end."""
+    return False
+
+
 STEP = 1_000
-"""Packets between two checks of how many rows wait for the rules."""
+"""The number of packets between two checks of how many rows wait for the rules."""
+
+ROW_PACKETS = 100
+"""A batch continues if it has fewer than one new row in this many packets: running all rules costs as much as reading
+thousands.
+"""
 
 ROWS_AT_ONCE = 1 << 15
-"""Exchanges whose rows are handed to the rules before the batch ends."""
+"""The number of exchanges whose rows are passed to the rules before the batch ends."""
 
 
 class OutOfOrder(Exception):
-    """The records of a capture are out of order: it has to be read again from its beginning."""
+    """Raised if the records of a capture are out of order, so it must be read again from its beginning."""
 
 
 class Analysis:
-    """A capture, and what the rules have found in it; of a share of its connections, if several processes analyze it."""
+    """Analyzes a capture, or a share of its connections, and returns the candidates of the rules."""
 
     def __init__(
         self,
@@ -62,8 +76,10 @@ class Analysis:
         self.capture = capture
         self.modules = modules
         self.folder = folder
-        self.met = Met()
-        self.found = Waiting(folder)
+        self.met = LimitsReached()
+        self.found = CandidateStore(folder)
+        self.reported_tries: pl.DataFrame | None = None
+        """The rows of gateways.TRIES on which findings depend that were reported before the end."""
         self.connections = BatchSpill(CONNECTIONS, folder)
         self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
@@ -72,32 +88,48 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing)
         self.is_first = share is None or share.number == 0
-        """Whether this process reports what belongs to no connection: one of them does."""
+        """True if this process reports what does not belong to a connection; exactly one process does."""
+        self.is_stopped = False
+        """True if reading was stopped before the end."""
         if "segments" in wanted:
             self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 
-    def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
-        """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch. Raise
-        OutOfOrder if its records have to be put in order."""
+    def run(
+        self, batch_packets: int, progress: Progress, judge: Callable[[Candidates], Candidates], is_stopped: Stopping = never
+    ) -> None:
+        """Analyze the capture in batches of `batch_packets` packets. `judge` is called with the candidates of each batch.
+
+        If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder if the records must be
+        sorted.
+        """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
+        # all shares of a capture end their batches at the same packets
+        waits = self.core.share is None and self.core.story.recorder is None
         while True:
-            count, parts = self._read(batch_packets)
+            count, parts = self._read(batch_packets, is_stopped)
             if count < batch_packets:
                 break
-            self.found.append(judge(join_found(self.modules, [*parts, self._find()])))
             progress(min(self.records.position / size, 1.0))
+            if waits and not parts and count_rows(self.core) * ROW_PACKETS < batch_packets:
+                continue
+            self.found.append(judge(merge_candidates(self.modules, [*parts, self._find()])))
         progress(1.0)
-        # the rest is judged with what the end decides
+        # judge the remaining candidates together with those of the end
         self.finish(judge, parts)
 
-    def _read(self, most: int) -> tuple[int, list[Found]]:
-        """Read at most this many packets; return how many there were, and candidates in rows that were too many to wait for the
-        others: a packet may end dozens of exchanges."""
-        parts: list[Found] = []
+    def _read(self, most: int, is_stopped: Stopping) -> tuple[int, list[Candidates]]:
+        """Read at most `most` packets. Return their number, and candidates of rows that could not wait for the batch to end.
+
+        One packet may end dozens of exchanges.
+        """
+        parts: list[Candidates] = []
         read, count = 0, 1
         while read < most and count:
+            if is_stopped():
+                self.is_stopped = True
+                break
             count = self.core.run(min(STEP, most - read))
             if self.records.times.is_shuffled and self.is_first:
                 raise OutOfOrder
@@ -106,27 +138,29 @@ class Analysis:
                 parts.append(self._find())
         return read, parts
 
-    def finish(self, judge: Callable[[Found], Found], parts: Sequence[Found] = ()) -> None:
-        """Analyze what only the end of the capture decides. `parts`: candidates that are judged with these."""
-        self.release(LATEST)
-        self.records.end()
+    def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
+        """Analyze what becomes final at the end of the capture. `parts`: other candidates to judge together with the new ones."""
+        if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
+            self.release(LATEST)
+            self.records.end()
         last = [*parts]
         for connections in open_at_end(self.core, self.capture):
             self.core.finish(connections, self.records.times.latest)
             last.append(self._find())
-        self.found.append(judge(join_found(self.modules, last)))
+        self.found.append(judge(merge_candidates(self.modules, last)))
 
     def release(self, clock: int) -> None:
-        """Analyze what is held until packets of this time have come (ns since the first packet), and has come."""
+        """Analyze the packets up to `clock` (ns since the first packet) that were held back for sorting."""
         if self.core.ordering is not None:
             self.core.ordering.silent_until = clock
             while self.core.run(STEP):
                 pass
 
-    def _find(self) -> Found:
-        """Return the candidates of all rules in what the core has written."""
+    def _find(self) -> Candidates:
+        """Return the candidates of all rules in the core's new rows."""
         tables, exchanges, connections = take_tables(self.core)
         self._keep(exchanges, connections)
+        self._see(tables["exchanges"])
         if not self.is_first:
             tables["oddities"] = ODDITIES.empty()
         if self.core.story.recorder is not None:
@@ -134,40 +168,49 @@ class Analysis:
         return rule_engine.find_candidates(self.modules, tables)
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
-        """Keep the finished rows of exchanges and connections."""
+        """Store the finished rows of exchanges and connections."""
         self.exchanges.add(exchanges)
         self.connections.add(connections)
 
+    def _see(self, exchanges: pl.DataFrame | View) -> None:
+        """Record the ended exchanges for which it is still unknown what follows them."""
+
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows of exchanges and of connections that may have ended badly, among others."""
+        """Return the rows of exchanges and connections that may have failed; other rows may be included."""
         return exchanges.scan(), connections.scan()
 
     @property
     def earliest(self) -> int:
-        """Time of the earliest packet."""
+        """The time of the earliest packet."""
         return self.records.times.earliest
 
     @property
+    def back(self) -> rule_engine.SetBack | None:
+        """Where the clock was set back from its latest time."""
+        return rule_engine.SetBack(self.steps.highest_frame, self.records.times.last) if self.steps.count else None
+
+    @property
     def latest(self) -> int:
-        """Time of the latest packet."""
+        """The time of the latest packet."""
         return self.records.times.latest
 
     @property
     def steps(self) -> ClockSteps:
-        """Where the clock was set back."""
+        """The steps at which the clock was set back."""
         return self.records.times.steps
 
     @property
     def shuffled(self) -> ClockSteps:
-        """Which packets were put in order."""
+        """The packets that were out of order and were sorted."""
         return self.records.times.shuffled
 
     def limits_reached(self) -> list[str]:
-        """Return a sentence for each limit that was reached."""
+        """Return one sentence for each limit that was reached."""
         said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []
-        met = Met()
-        met.join((self.met.counts, self.core.datagrams.met.counts))  # each process reads all fragments: theirs are not added up
-        return [*said, *met.sentences()]
+        met = LimitsReached()
+        # not summed over processes, because each process reads all fragments
+        met.join((self.met.counts, self.core.datagrams.met.counts))
+        return [*said, *met.messages()]
 
     def capture_table(self) -> pl.DataFrame:
         """Return the row of the capture in tables.CAPTURES."""
@@ -185,7 +228,7 @@ class Analysis:
         })  # fmt: skip
 
     def _drops(self) -> dict[str, list[Any]]:
-        """Return the columns of tables.CAPTURES that say which packets were dropped."""
+        """Return the columns of tables.CAPTURES that describe dropped packets."""
         drops = self.records.drops
         dropped, total = drops.dropped() or [], drops.total()
         times = spans(dropped)
@@ -194,21 +237,21 @@ class Analysis:
         names = dict.fromkeys(self.records.interfaces[number].name or f"interface {number}" for number in numbers)
         return {
             "dropped": [NEVER if total is None else total],
-            "dropped_of": [drops.whole(int(self.records.frame))],
-            "dropped_on": [_listed([readable(name) for name in names])],
+            "dropped_of": [drops.packets_with_drops(int(self.records.frame))],
+            "dropped_on": [_list_names([readable(name) for name in names])],
             "dropped_start": [NEVER if start is None else start],
             "dropped_end": [max(times[-1][1], 0) if times else NEVER],
         }
 
     def losses(self) -> list[tuple[int | None, int]]:
-        """Return the times in which packets were dropped, as capture.drops.spans."""
+        """Return the time spans in which packets were dropped, as returned by capture.drops.spans."""
         return spans(self.records.drops.dropped() or [])
 
     def _damage(self) -> str | None:
         return self.capture.lost or self.records.damage
 
     def summary(self) -> CaptureSummary:
-        """Return what was read."""
+        """Return the summary of the capture."""
         records, headers = self.records, self.core.headers
         first = records.times.first if records.frame else None
         types = dict.fromkeys(link_type_name(interface.link_type) for interface in records.interfaces)
@@ -218,32 +261,32 @@ class Analysis:
             last_time=None if first is None else rfc3339(first + records.times.latest),
             not_analysed=_by_count(self._not_analyzed()), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
-            dropped=records.drops.total(), dropped_of=records.drops.whole(int(records.frame)),
+            dropped=records.drops.total(), dropped_of=records.drops.packets_with_drops(int(records.frame)),
         )  # fmt: skip
 
     def _not_analyzed(self) -> dict[str, int]:
-        """Return how many packets are not analyzed, by the reason."""
+        """Return the number of packets that were not analyzed, by reason."""
         unknown = int(self.core.icmp.unknown)
-        return in_words(self.core.headers.not_analyzed) | ({UNKNOWN: unknown} if unknown else {})
+        return describe_reasons(self.core.headers.not_analyzed) | ({UNKNOWN: unknown} if unknown else {})
 
 
-def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Found:
-    """Return candidates of several parts as those of one."""
+def merge_candidates(modules: Mapping[str, RuleModule], parts: Sequence[Candidates]) -> Candidates:
+    """Combine the candidates of several parts."""
     frames: dict[str, list[pl.DataFrame]] = {}
     for part in parts:
         for name, rows in part.items():
             frames.setdefault(name, []).append(rows)
-    found = rule_engine.joined(modules, {name: partial(pl.concat, rows) for name, rows in frames.items()})
+    found = rule_engine.join_batches(modules, {name: partial(pl.concat, rows) for name, rows in frames.items()})
     return {name: rows for name, rows in found.items() if isinstance(rows, pl.DataFrame)}
 
 
 _NAMED = 2
-"""Interfaces that dropped packets: so many are named."""
+"""The maximum number of interfaces with drops that are named."""
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 
 def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
-    """Yield the connections that are still open at the end of a capture, as many as are finished at once."""
+    """Yield the connections that are open at the end of a capture, in groups that are ended together."""
     records = core.records
     if (ending := capture.ending) is not None and records.times.first is not None:
         until = ending.time - records.times.first
@@ -256,7 +299,7 @@ def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
 
 
 def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
-    """Return the cutoffs as the core takes them."""
+    """Convert the rule engine's cutoffs to those of the core."""
     made = CoreCutoffs()
     for one in fields(cutoffs):
         setattr(made, one.name, getattr(cutoffs, one.name))
@@ -267,8 +310,8 @@ def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Return "eth0", "eth0 and eth1", "eth0, eth1 and 3 more"."""
+def _list_names(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence, such as "eth0", "eth0 and eth1", or "eth0, eth1 and 3 more"."""
     shown = [*names[:_NAMED], *([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])]
     return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 

@@ -1,1 +1,1 @@
-"""The smallest capture that still shows a finding, and copies that show nothing of their users."""
+"""Extract the smallest capture that still shows a finding, and make anonymized copies."""

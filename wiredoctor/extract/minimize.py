@@ -1,8 +1,8 @@
-"""The smallest capture that still shows a finding: packets are taken away while an analysis of the rest says the same.
+"""Find the smallest capture that still shows a finding, by removing packets while an analysis gives the same finding.
 
-What is tried is what people would try: its connection alone, then fewer connections, then without what came before and behind.
-Each attempt is read as any capture is; the number of attempts is bounded (delta debugging: Zeller, Hildebrandt, "Simplifying and
-Isolating Failure-Inducing Input", 2002).
+The attempts are those that people would try: the connection alone, fewer connections, then without the packets before and after.
+Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging: Zeller, Hildebrandt,
+"Simplifying and Isolating Failure-Inducing Input", 2002).
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from wiredoctor.findings import Finding, Report
 from wiredoctor.replacement import room_needed
 
 Analyse = Callable[[Path], Report]
-"""Reads a capture with the rules and thresholds of the first reading, and keeps it to be read again."""
+"""A function that analyzes a capture with the rules and thresholds of the first analysis, and keeps it for a second pass."""
 
 _RECORD = {"records": ["frame", "connection"]}
 
 MOST_ATTEMPTS = 60
-"""Analyses that are made of ever smaller captures."""
+"""The maximum number of attempts, each of which analyzes a smaller capture."""
 
 CLOCK = 1e-8
-"""Seconds by which two delays may differ that are the same: they are written with nine decimals."""
+"""The maximum difference in seconds between equal delays, which are written with nine decimals."""
 
 
 class NotShown(Exception):
-    """Nothing could be cut out; the text is one line that says why."""
+    """Nothing could be extracted. The text is one line with the reason."""
 
 
 @dataclass
 class Extract:
-    """Packets that were cut out: a capture of its own, and for each of its frames the number in the capture it comes from."""
+    """An extracted capture, and the original frame number of each of its frames."""
 
     report: Report
     frames: list[int]
     found: Finding | None = None
 
     def original(self, frame: int) -> int:
-        """The number that a frame of the extract has in the whole capture."""
+        """Return the original number of a frame."""
         return self.frames[frame - 1]
 
 
 class Difference(NamedTuple):
-    """A number of a finding that is another in an extract: seconds if it is a float."""
+    """A number of a finding that differs in an extract; a float is in seconds."""
 
     name: str
     whole: float
@@ -58,28 +58,28 @@ class Difference(NamedTuple):
 
 
 def differences(whole: Finding, cut: Finding) -> list[Difference]:
-    """The numbers that a finding of the whole capture does not share with that of an extract, which counts what was kept."""
+    """Return the numbers of a finding that differ in the extract, where only the extracted packets count."""
     here, there = _numbers(cut), _numbers(whole)
     return [Difference(name, there[name], here[name]) for name in there if name in here and there[name] != here[name]]
 
 
 def causes_not_shown(whole: Finding, cut: Finding) -> list[str]:
-    """The rules that say why a finding came about in the whole capture, and not in an extract."""
+    """Return the rules that explain a finding in the complete capture but not in an extract."""
     there = {cause.rule for cause in cut.caused_by}
     return sorted({cause.rule for cause in whole.caused_by} - there)
 
 
 def not_shown(report: Report, extract: Extract) -> list[Finding]:
-    """Findings of the whole capture that have packets in the extract, which does not show them: it takes others, too."""
+    """Return findings with packets in the extract that the extract does not show, because they need other packets too."""
     kept, shown = set(extract.frames), {_about(finding) for finding in extract.report.findings}
     touched = [finding for finding in report.findings if not kept.isdisjoint(e.frame for e in finding.evidence)]
     return [finding for finding in touched if _about(finding) not in shown]
 
 
 class Cutter:
-    """Cuts a capture that was analysed and kept, in a temporary folder that it is given.
+    """Extracts parts of an analyzed capture, in a temporary folder.
 
-    `summaries` are the rules that look at several connections: of those a smaller capture may count less.
+    `summaries` are the rules that judge several connections together; in a smaller capture their counts may be lower.
     """
 
     def __init__(self, report: Report, analyse: Analyse, folder: Path, summaries: Collection[str]) -> None:
@@ -88,23 +88,26 @@ class Cutter:
         self._whole = Extract(report, [])
 
     def of_connections(self, connections: Collection[int]) -> Extract:
-        """All packets of these connections, with copies of them and ICMP errors about them."""
-        return self._cut(self._whole, _frames(self._whole.report, connections))
+        """Extract all packets of these connections, including copies and ICMP errors about the connections."""
+        return self._extract_frames(self._whole, _frames(self._whole.report, connections))
 
     def of_finding(self, finding: Finding) -> Extract:
-        """The smallest capture that was found to show it. Raises NotShown where none does."""
+        """Return the smallest capture found that shows the finding. Raise NotShown if no capture shows it."""
         for connections in self._circles(finding):
             extract = self.of_connections(connections)
             if self._shows(extract, finding):
                 break
         else:
-            raise NotShown("no part of the capture shows this finding: it is about the file as a whole")
+            raise NotShown("no part of the capture shows this finding: it concerns the complete file")
         for smaller in (self._fewer_connections, self._without_the_end, self._without_the_begin):
             extract = smaller(extract, finding)
         return extract
 
     def _circles(self, finding: Finding) -> Iterator[set[int]]:
-        """Connections that may show it: those of its proof, those of the same two hosts, those of the same server, all."""
+        """Yield growing sets of connections that may show a finding.
+
+        They are the connections of its evidence, of the same two hosts, of the same server, and all connections.
+        """
         report = self._whole.report
         own = _connections_of(report, {e.frame for e in finding.evidence})
         own |= set() if finding.connection is None else {finding.connection}
@@ -121,7 +124,7 @@ class Cutter:
                 yield wider
 
     def _fewer_connections(self, extract: Extract, finding: Finding) -> Extract:
-        """Leaves out connections, half of them at a time, then a quarter, and so on."""
+        """Remove connections: half of them at a time, then a quarter, and so on."""
         step = max(extract.report.connection_count // 2, 1)
         while extract.report.connection_count > 1 and self._may_go_on():
             there = extract.report.connections["connection"].sort().to_list()
@@ -129,7 +132,7 @@ class Cutter:
                 rest = [*there[:first], *there[first + step :]]
                 if not rest or not self._may_go_on():
                     continue
-                smaller = self._cut(extract, _frames(extract.report, rest))
+                smaller = self._extract_frames(extract, _frames(extract.report, rest))
                 if self._shows(smaller, finding):
                     extract = smaller
                     break
@@ -140,18 +143,18 @@ class Cutter:
         return extract
 
     def _without_the_end(self, extract: Extract, finding: Finding) -> Extract:
-        """Cuts off what comes behind, as much of it as can go."""
+        """Remove as many packets after the finding as possible."""
         last = max((bisect_left(extract.frames, e.frame) + 1 for e in finding.evidence), default=1)
         kept, there = last, len(extract.frames)
         while kept < there and self._may_go_on():
-            smaller = self._cut(extract, range(1, kept + 1))
+            smaller = self._extract_frames(extract, range(1, kept + 1))
             if self._shows(smaller, finding):
                 return smaller
             kept += max(1, (there - kept) // 2)
         return extract
 
     def _without_the_begin(self, extract: Extract, finding: Finding) -> Extract:
-        """Cuts off what comes before: the capture then begins with an exchange, or with a handshake."""
+        """Remove packets before the finding, so the capture begins with an exchange or a handshake."""
         first = min((bisect_left(extract.frames, e.frame) + 1 for e in finding.evidence), default=1)
         rows = extract.report.exchanges
         begins = {
@@ -160,7 +163,7 @@ class Cutter:
         for begin in sorted(begins - {1}, reverse=True)[:8]:
             if not self._may_go_on():
                 break
-            smaller = self._cut(extract, range(begin, len(extract.frames) + 1))
+            smaller = self._extract_frames(extract, range(begin, len(extract.frames) + 1))
             if self._shows(smaller, finding):
                 return smaller
         return extract
@@ -168,15 +171,15 @@ class Cutter:
     def _may_go_on(self) -> bool:
         return self._attempts < MOST_ATTEMPTS
 
-    def _cut(self, source: Extract, frames: Sequence[int]) -> Extract:
-        """These frames of an extract, as a capture of their own."""
+    def _extract_frames(self, source: Extract, frames: Sequence[int]) -> Extract:
+        """Extract some frames of an extract into another capture."""
         self._attempts += 1
         path = self._folder / f"{self._attempts}.pcapng"
         with room_needed(self._folder.parent), path.open("wb") as out:
             write(source.report, out, frames, "")
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
-        path.unlink()  # it stays open
+        path.unlink()  # the file stays open
         return extract
 
     def _shows(self, extract: Extract, finding: Finding) -> bool:
@@ -186,20 +189,20 @@ class Cutter:
 
 
 def write(report: Report, out: BinaryIO, frames: Sequence[int], about: str) -> None:
-    """These frames of the only capture of a report as pcapng; `about` is a comment on the file."""
+    """Write frames of a report's only capture as pcapng; `about` becomes a comment on the file."""
     [capture] = report.captures
-    report.again[capture.file].copy(out, capture.packets, about, (), frames)
+    report.packets[capture.file].copy(out, capture.packets, about, (), frames)
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:
-    """A folder for attempts."""
+    """Return a temporary folder for attempts."""
     return tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
 
 
 def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> bool:
-    """Whether a finding of the extract is that of the whole capture: by what is wrong, how sure, how long, and in which packets.
+    """Return whether a finding of the extract equals the original one: same problem, confidence, delay and packets.
 
-    lenient: one that sums up several connections may have fewer of them.
+    lenient: a finding that summarizes several connections may have fewer of them.
     """
     alike = (one.rule, one.kind, one.side, one.severity, one.confidence) == (
         other.rule, other.kind, other.side, other.severity, other.confidence,
@@ -222,19 +225,19 @@ def _numbers(finding: Finding) -> dict[str, float]:
 
 
 def _frames(report: Report, connections: Collection[int]) -> list[int]:
-    """The frames of some connections, ascending."""
+    """Return the frame numbers of some connections, ascending."""
     [capture] = report.captures
-    parts = report.again[capture.file].portions(_RECORD, connections)
+    parts = report.packets[capture.file].portions(_RECORD, connections)
     return sorted(chain.from_iterable(part.tables["records"]["frame"].to_list() for part in parts))
 
 
 def _connections_of(report: Report, frames: set[int]) -> set[int]:
-    """The connections that some frames belong to."""
+    """Return the connections to which the given frames belong."""
     found: set[int] = set()
     if not frames:
         return found
     [capture] = report.captures
-    for part in report.again[capture.file].portions(_RECORD, frames=frames):
+    for part in report.packets[capture.file].portions(_RECORD, frames=frames):
         found.update(part.tables["records"]["connection"].drop_nulls().to_list())
     return found
 

@@ -1,13 +1,23 @@
-"""What a rule is, what a finding is, and what a report holds: the nouns between analysis and telling.
+"""The data types that analysis and reports share: rules, findings and reports.
 
 Rules and reports import this package, `text` and `tables`.
 """
 
 from __future__ import annotations
 
-from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, group_key, host, total_delay
+from wiredoctor.findings.finding import (
+    Cause,
+    Evidence,
+    Finding,
+    MaskedTexts,
+    causes_first,
+    fingerprint,
+    group_key,
+    host,
+    total_delay,
+)
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Origin, Severity, Side
-from wiredoctor.findings.packets import Again, Names, Portion
+from wiredoctor.findings.packets import Names, PacketAccess, Portion
 from wiredoctor.findings.report import (
     LEFT_OUT_BY,
     UNJUDGED,
@@ -21,7 +31,7 @@ from wiredoctor.findings.report import (
     rfc3339,
     sum_totals,
 )
-from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, by_kind, configured
+from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, ThresholdKey, by_kind, configured
 from wiredoctor.text.escape import printable, shorten
 
 __all__ = [
@@ -31,7 +41,6 @@ __all__ = [
     "SEVERITIES",
     "UNJUDGED",
     "Advice",
-    "Again",
     "CaptureSummary",
     "Cause",
     "Checked",
@@ -40,8 +49,10 @@ __all__ = [
     "Finding",
     "LeftOut",
     "LeftOutBy",
+    "MaskedTexts",
     "Names",
     "Origin",
+    "PacketAccess",
     "Portion",
     "Reference",
     "Report",
@@ -50,6 +61,7 @@ __all__ = [
     "Severity",
     "Side",
     "Threshold",
+    "ThresholdKey",
     "Unjudged",
     "by_kind",
     "causes_first",

@@ -1,11 +1,11 @@
-"""A finding: a diagnosis with its proof."""
+"""A finding: a diagnosis with its evidence."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
@@ -14,9 +14,9 @@ from wiredoctor.text.redact import identity_target, masked_method
 
 
 class Evidence(NamedTuple):
-    """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows.
+    """A packet that proves something: its frame number, its time in seconds since the first packet, and a note.
 
-    If several files were read as one capture: the file that it lies in, and its frame number there.
+    If several files were read as one capture, it also has the name of the packet's file and the frame number in that file.
     """
 
     frame: int
@@ -27,7 +27,10 @@ class Evidence(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Another finding of the same capture: its rule, the first frame of its evidence (0: it has none), its kind, its place."""
+    """Refers to another finding of the same capture.
+
+    It consists of the rule, the first frame of the evidence (0: none), the kind, the connection and the exchange of that finding.
+    """
 
     rule: str
     frame: int
@@ -36,9 +39,19 @@ class Cause(NamedTuple):
     exchange: int | None = None
 
 
+class MaskedTexts(NamedTuple):
+    """The texts of a finding with (masked) where those for programs have `*`. `notes`: those of its evidence."""
+
+    title: str
+    message: str
+    request: str | None
+    remedy: str
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """A diagnosis with its proof; it stands on its own. Keys and meaning as `findings` of the JSON format, schema 1."""
+    """A diagnosis with its evidence. The fields have the names and meanings of `findings` in the JSON format, schema 1."""
 
     rule: str
     family: str
@@ -69,17 +82,29 @@ class Finding:
     server_software: str | None = None
     caused_by: tuple[Cause, ...] = ()
     origin: Origin | None = None
-    """Who sent the FIN or RST that it names; None if it names none, or if that cannot be told."""
+    """The sender of the FIN or RST in the finding; None without a FIN or RST, or if the sender is unknown."""
     number: int | None = field(default=None, compare=False)
-    """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
+    """The number in the complete report, counted from 1 and not changed by filters; None while there is no report (live)."""
     ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """The request target that `[[ignore]]` entries match. No report shows it: it may hold a token that `request` masks."""
+    """The request target that `[[ignore]]` entries match. It is not shown, because it may contain a token that `request`
+    masks.
+    """
+    masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    """The texts for people; None if they are equal to those for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection whose client waited, where that is another: this one is behind a gateway. Its delays count there."""
+    """The connection on which the client waited, if this one is behind a gateway; delays count there."""
+
+    def for_people(self) -> Finding:
+        """Return the finding with (masked) where its texts have `*` for something masked."""
+        if self.masked is None:
+            return self
+        title, message, request, remedy, notes = self.masked
+        evidence = tuple(step._replace(note=note) for step, note in zip(self.evidence, notes, strict=False))
+        return replace(self, title=title, message=message, request=request, remedy=remedy, evidence=evidence, masked=None)
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """By what `caused_by` of another finding knows this one: its capture, its rule, its first frame, its kind and place."""
+        """The capture, and the Cause with which another finding's `caused_by` refers to this one."""
         frame = self.evidence[0].frame if self.evidence else 0
         return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 
@@ -88,7 +113,7 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Findings, or groups of them, in their order, but each cause before the first that it causes."""
+    """Return findings, or groups of them, in the same order, except that each cause comes before its first effect."""
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
@@ -109,8 +134,10 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Seconds of all delays; where findings overlap in time for which one client waited, on its connection or behind a gateway on
-    another, the first counts."""
+    """Return the sum of all delays in seconds. If findings for one waiting client overlap in time, only the first counts.
+
+    The client waits on the finding's connection, or on another connection at the front of a gateway.
+    """
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0
     for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
@@ -123,9 +150,10 @@ def total_delay(findings: Iterable[Finding]) -> float:
 
 
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
-    """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time.
+    """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 
-    They are made of `identity_target`: nobody can try passwords on them.
+    They depend on the path without digits, but not on connection or time. The target is taken from `identity_target`, so a
+    fingerprint cannot be used to guess passwords.
     """
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
@@ -133,12 +161,12 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
 
 
 def group_key(f: Finding) -> tuple[str | None, ...]:
-    """The same for findings that one change would cure."""
+    """Return a key that is equal for findings that the same change would fix."""
     return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
 
 
 def host(endpoint: str | None) -> str | None:
-    """An endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
+    """Return an endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
     if endpoint is None or (endpoint.count(":") > 1 and not endpoint.startswith("[")):
         return endpoint
     return endpoint.rpartition(":")[0].strip("[]") or endpoint

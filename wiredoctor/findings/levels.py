@@ -1,4 +1,4 @@
-"""How bad a finding is, how sure, and who has to change something."""
+"""The severities, confidences and sides of findings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Severity = Literal["error", "warning", "note"]
 Confidence = Literal["high", "medium", "low"]
 Side = Literal["client", "server"]
 Origin = Literal["endpoint", "between"]
-"""Who sent a FIN or an RST: the host whose address it carries, or something else."""
+"""The sender of a FIN or an RST: the host in its source address, or a device between both hosts."""
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Worst first."""
+"""All severities, worst first."""
 
 CONFIDENCES: tuple[Confidence, ...] = ("high", "medium", "low")
-"""Surest first."""
+"""All confidences, highest first."""

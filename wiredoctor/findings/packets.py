@@ -1,4 +1,4 @@
-"""What a capture gives that was kept to be read again."""
+"""Access to the packets of a capture that was kept open for a second pass."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 
 class Portion(NamedTuple):
-    """Rows of some tables, from a batch of a capture. `read(place, length)` gives bytes of packets by their place
-    (packets.payload, records.offset) until the next portion is asked for; `sack_blocks(row)` the blocks of the SACK option of a
-    row of packets, as sequence numbers."""
+    """Rows of some tables, from one batch of a capture.
+
+    `read(place, length)` returns bytes of packets by position (packets.payload, records.offset) until the next portion is
+    requested. `sack_blocks(row)` returns the blocks of a packet's SACK option as sequence numbers; `row` is a row of packets.
+    """
 
     tables: dict[str, pl.DataFrame]
     read: Callable[[int, int], bytes]
@@ -20,11 +22,11 @@ class Portion(NamedTuple):
 
 
 Names = Iterable[str] | Mapping[str, Collection[str]]
-"""Tables; or, of each that is named, the columns that are wanted."""
+"""The requested tables: their names, or a mapping from each name to the requested columns."""
 
 
-class Again(Protocol):
-    """A capture that was analysed and can be read again: for what draws, exports or copies packets."""
+class PacketAccess(Protocol):
+    """An analyzed capture that can be read again, by code that draws, exports or copies packets."""
 
     def portions(
         self,
@@ -32,11 +34,11 @@ class Again(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> Iterator[Portion]:
-        """The rows of these tables of tables.READ_AGAIN, batch by batch: of some connections, of some frames (of records,
-        packets, segments and pieces), of both, or where neither is given all.
+        """Yield the rows of these tables (in tables.READ_AGAIN), batch by batch.
 
-        What TCP tells alone (no column of tables.HEARD) comes many times as fast, and of frames there is nothing else. Ids and
-        frames are those of the report, and texts are masked as in it.
+        `connections` and `frames` (of records, packets, segments and pieces) restrict the rows; without both, all rows are read.
+        Tables without a column in tables.HEARD only need TCP and are read many times as fast; only these can be restricted by
+        frame. Ids and frame numbers equal those of the report, and texts are masked as in the report.
         """
         ...
 
@@ -46,7 +48,7 @@ class Again(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """The same in memory, as a whole: for few connections."""
+        """Return all of these rows in memory; use it for few connections."""
         ...
 
     def copy(
@@ -57,8 +59,8 @@ class Again(Protocol):
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Writes the capture as pcapng: its first `packets`, as many as can be read, or of these the frames `only` (ascending).
+        """Write the first `packets` readable packets of the capture as pcapng, or only the frames in `only` (ascending).
 
-        comments: of frames, ascending; about: of the file as a whole. Bytes are copied as they are.
+        `comments` are texts by frame number, ascending; `about` describes the file. Bytes are copied unchanged.
         """
         ...

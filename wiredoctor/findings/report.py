@@ -1,14 +1,14 @@
-"""What a report holds."""
+"""The data types for the contents of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wiredoctor.findings.finding import Finding
-from wiredoctor.findings.packets import Again
+from wiredoctor.findings.packets import PacketAccess
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,56 +20,61 @@ LeftOutBy = Literal["ignore", "baseline", "confidence"]
 LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Findings that were made and are not in the report, by their number and their rules.
+class LeftOut(NamedTuple):
+    """Findings that were left out of the report: their number and their rules.
 
-    by: ignore (an entry of the configuration; `reason` is its reason), baseline (`reason` names the file), or confidence
-    (less sure than was asked for; `reason` says how sure that is).
+    `by` is ignore (`reason` comes from the configuration's entry), baseline (`reason` names the file), or confidence (lower than
+    requested; `reason` names the level). `gateway_errors`: the exchanges of gateway-error.
     """
 
     by: LeftOutBy
     reason: str
     findings: int
     rules: tuple[str, ...]
+    gateway_errors: tuple[Finding, ...] = ()
 
 
 class Ending(NamedTuple):
-    """How something ended, or did not: what it is about, and what reports say of all that ended so."""
+    """A reason why something did not end normally: what ended (exchanges or connections), and the text in reports."""
 
     what: Literal["exchanges", "connections"]
     reason: str
 
 
 UNJUDGED: dict[str, Ending] = {
-    "closed": Ending("exchanges", "closed before an answer came, and no rule says why"),
-    "cut-short": Ending("exchanges", "the response broke off, and no rule says why"),
-    "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule says why"),
-    "unreadable": Ending("exchanges", "what the server sent is no response that can be read"),
-    "request-unreadable": Ending("exchanges", "where the request ends cannot be read"),
-    "reset": Ending("connections", "reset while something was under way, and no rule says why"),
-    "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
+    "closed": Ending("exchanges", "closed before a response came, and no rule explains why"),
+    "cut-short": Ending("exchanges", "the response broke off, and no rule explains why"),
+    "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule explains why"),
+    "reset-doubted": Ending("exchanges", "reset, but perhaps not by the host whose address is in the RST"),
+    "unreadable": Ending("exchanges", "the server sent something that is not a readable response"),
+    "request-unreadable": Ending("exchanges", "the end of the request cannot be determined"),
+    "reset": Ending("connections", "reset while something was in progress, and no rule explains why"),
+    "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
-    "refused": Ending("connections", "refused, and no rule says why"),
-    "no-connection": Ending("connections", "the connection did not come about while it was captured"),
-    "closed-unused": Ending("connections", "closed by the server as soon as it was open, before anything was sent"),
-    "head-unfinished": Ending("exchanges", "a request head that never ended, and so no request"),
-    "after-close-announced": Ending("exchanges", "sent behind an answer that announced the close, and to be repeated"),
+    "refused": Ending("connections", "refused, and no rule explains why"),
+    "no-connection": Ending("connections", "the connection was not established while it was captured"),
+    "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
+    "head-unfinished": Ending("exchanges", "a request head that never ended, so it is not a request"),
+    "after-close-announced": Ending(
+        "exchanges", "sent after a response that announced the close, so the client has to repeat it"
+    ),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
-    "gap": Ending("exchanges", "not answered, or not to the end, as far as the capture has it: packets are missing"),
+    "gap": Ending("exchanges", "not answered, or not completely, but packets are missing from the capture"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
+    "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
 }
-"""Why something that did not end as it should is not judged, the worst first."""
+"""The reasons why something that did not end normally is not judged, worst first."""
 
 
 @dataclass(frozen=True)
 class Unjudged:
-    """An exchange or a connection (`exchange` is None) that did not end as it should, and that no finding explains.
+    """An exchange (or a connection, if `exchange` is None) that did not end normally and that no finding explains.
 
-    reason: a key of UNJUDGED. message: what is seen of it, in a few words. frame: where to look, at the time `elapsed` (seconds
-    since the first packet). waited: seconds from the last that was seen of it to the end of the capture, where it still waited.
+    `reason`: a key of UNJUDGED. `message`: a short description. `frame`: the frame number of the packet to look at; `elapsed`:
+    its time in seconds since the first packet. `waited`: the time in seconds from the last packet to the end of the capture, if
+    the exchange was still waiting.
     """
 
     capture: str
@@ -84,11 +89,17 @@ class Unjudged:
     time: str
     elapsed: float
     waited: float | None = None
+    masked_request: str | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    """The request for people; None if it is the same."""
+
+    def for_people(self) -> Unjudged:
+        """Return it with (masked) where the request has `*` for something masked."""
+        return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
 
 
 @dataclass(frozen=True)
 class CaptureSummary:
-    """A file that was read: what it is, what is in it, and what could not be analysed."""
+    """A file that was read: its format, its contents, and what could not be analyzed."""
 
     file: str
     format: str
@@ -97,30 +108,35 @@ class CaptureSummary:
     bytes: int
     first_time: str | None
     last_time: str | None
-    """RFC 3339: the time stamp of the first packet, from which elapsed times count, and the latest one, which the last packet
-    need not have; None where no packet has a time stamp."""
+    """The latest timestamp (RFC 3339), which need not belong to the last packet; None without any timestamp.
+
+    `first_time` is the timestamp of the first packet; elapsed times count from it.
+    """
     not_analysed: dict[str, int]
     duplicates: int = 0
     damage: str | None = None
     files: tuple[str, ...] = ()
-    """Where several files were read as one capture: these, in order."""
+    """The names of the files in order, if several files were read as one capture."""
     encapsulations: dict[str, int] = field(default_factory=dict[str, int])
-    """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
+    """The number of packets in each protocol that encapsulated TCP, besides IP and its link layer, by protocol name.
+
+    A packet may count for several protocols. VLAN tags do not count.
+    """
     dropped: int | None = None
-    """Packets that the capture says were dropped before they could be captured; None if it says nothing of them."""
+    """The number of packets that were dropped before they could be captured; None if the capture does not state it."""
     dropped_of: int = 0
-    """Packets that there would be if none had been dropped."""
+    """The number of captured and dropped packets together."""
 
 
 class RuleTotal(NamedTuple):
-    """What a rule found in all captures, also beyond limits.FINDINGS: how many findings, and the seconds that they cost."""
+    """The number of findings of a rule in all captures, including those beyond limits.FINDINGS, and their cost in seconds."""
 
     findings: int
     delay: float
 
 
 def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]:
-    """Return what each rule found in all parts."""
+    """Return the totals of each rule, summed over all parts."""
     sums: dict[str, RuleTotal] = {}
     for part in parts:
         for rule, total in part.items():
@@ -130,19 +146,21 @@ def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]
 
 
 class Checked(NamedTuple):
-    """A rule: its family, and the table that it looks at first."""
+    """A rule that ran: its family, the table that it reads first, and whether it reports requests or connections that failed."""
 
     family: str
     table: str
+    ends: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Report:
-    """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
-    and tables.EXCHANGES, and `capture` (the file) in front.
+    """The result of an analysis.
 
-    `checked`: the rules that were asked for, by name. `unasked`: the others. `left_out`: what was found and is not here.
-    `incomplete`: a sentence for each reason why the report does not cover all that was requested; every report begins with them.
+    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and those of tables.CONNECTIONS or
+    tables.EXCHANGES. `checked`: the requested rules, by name. `unasked`: the other rules. `left_out`: findings that are not in
+    the report. `incomplete`: one sentence for each reason why the report does not cover everything that was requested; every
+    report begins with these sentences.
     """
 
     version: str
@@ -153,9 +171,9 @@ class Report:
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
-    """What did not end as it should and is explained by no finding: of each capture the worst, limits.UNJUDGED of them."""
+    """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """Capture and reason -> how many there are in all."""
+    """The total number of these for each (capture, reason)."""
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
@@ -164,39 +182,44 @@ class Report:
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
     scan_captures: Callable[[], pl.LazyFrame] | None = None
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
-    """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
-    `rows`, how many were alike."""
+    """The number of rows of "connections" and "exchanges" that a long live capture has dropped.
+
+    The frames have the columns by which rows are counted, and `rows`, the number of equal rows.
+    """
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
-    """By rule, also of what a limit, a baseline or the configuration left out; lower bounds if limits.CANDIDATES was met."""
+    """The totals by rule, including findings that a limit, a baseline or the configuration left out.
+
+    They are lower bounds if limits.CANDIDATES was reached.
+    """
     gateways: dict[str, Gateways] = field(default_factory=dict[str, "Gateways"])
-    """By capture, what is known of gateways in it."""
+    """The gateways of each capture."""
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
-    """Nothing is masked: targets, names and payload are as they were sent."""
-    again: dict[str, Again] = field(default_factory=dict[str, Again], repr=False)
-    """By name, the captures that were kept to be read again."""
+    """True if nothing is masked: targets, names and payload are shown as sent."""
+    for_people: bool = field(default=False, repr=False)
+    """True if (masked) replaces masked parts instead of `*`."""
+    packets: dict[str, PacketAccess] = field(default_factory=dict[str, PacketAccess], repr=False)
+    """The captures that can be read again, by name."""
 
     @property
     def connections(self) -> pl.DataFrame:
-        """A row per connection; columns of tables.CONNECTIONS."""
+        """One row per connection, with the columns of tables.CONNECTIONS, and with their earlier names."""
         return _collect(self.scan_connections, "connections")
 
     @property
     def exchanges(self) -> pl.DataFrame:
-        """A row per exchange; columns of tables.EXCHANGES."""
+        """One row per exchange, with the columns of tables.EXCHANGES, and with their earlier names."""
         return _collect(self.scan_exchanges, "exchanges")
 
 
 def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFrame:
-    if scan is None:
-        from wiredoctor.tables import TABLES
+    from wiredoctor.tables import TABLES, with_old_names
 
-        return TABLES[table].empty()
-    return scan().collect()
+    return with_old_names(table, TABLES[table].empty() if scan is None else scan().collect())
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Nanoseconds since 1970 -> RFC 3339 in UTC with nine decimals; years that RFC 3339 cannot write become its first or last."""
+    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals, within the years that RFC 3339 allows."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     try:
         moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)

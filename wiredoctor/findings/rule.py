@@ -1,4 +1,4 @@
-"""What a rule declares."""
+"""The declarations in a rule file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -15,34 +16,54 @@ _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 _QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-zA-Z%].*)?")
 
-_CONFIGURED: ContextVar[Mapping[int, str]] = ContextVar("configured thresholds", default=MappingProxyType({}))
-"""id() of a Threshold -> its text in the running analysis."""
+ThresholdKey = tuple[str, str]
+"""The name of a rule, and the name of one of its thresholds in a configuration: ("nagle-delayed-ack", "min-ack-delay")."""
+
+_CONFIGURED: ContextVar[Mapping[ThresholdKey, str]] = ContextVar("configured thresholds", default=MappingProxyType({}))
+"""The texts of the configured thresholds in the running analysis."""
 
 
-class Threshold(NamedTuple):
-    """A limit of a rule: "30 ms" or "8 segments" or "25 %", and why it is that and no other.
+def _value(text: str) -> int:
+    """Return a quantity as a whole number: in nanoseconds for times, otherwise in its unit."""
+    number, _, unit = text.partition(" ")
+    return round(float(number) * _UNITS.get(unit, 1))
 
-    `value` is in nanoseconds for times (ns, us, ms, s), else the bare number. Within `configured` both it and `current`
-    are what the user set; so `find` and `judge` ask when they run, and nothing keeps what was answered.
-    Raises ValueError when the text is not a number and a unit.
+
+@dataclass(eq=False)
+class Threshold:
+    """A threshold of a rule, such as "30 ms", "8 segments" or "25 %", and the reason for its value.
+
+    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit of the text. Within `configured`, `value` and
+    `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must not
+    store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
     """
 
     text: str
     reason: str
+    most: str = ""
+    key: ThresholdKey | None = field(default=None, init=False)
+    """The key for configuring the threshold, set when the catalogue loads the rule; None if it cannot be configured."""
+    rules: list[str] = field(default_factory=list[str], init=False, compare=False, repr=False)
+    """The names of the rules that have this threshold, in the order in which the catalogue loaded them."""
 
     @property
     def current(self) -> str:
-        """The limit as configured, in the form of `text`."""
-        return _CONFIGURED.get().get(id(self), self.text)
+        """The configured threshold, in the form of `text`."""
+        return self.text if self.key is None else _CONFIGURED.get().get(self.key, self.text)
 
     @property
     def value(self) -> int:
-        """The limit as a whole number: nanoseconds for times, else in the unit of the text."""
-        number, _, unit = self.current.partition(" ")
-        return round(float(number) * _UNITS.get(unit, 1))
+        """The threshold as a whole number: in nanoseconds for times, otherwise in the unit of the text."""
+        return _value(self.current)
 
     def parse(self, text: str) -> str:
-        """What a user wrote for this limit ("40ms", "3"), in the form of `text`; raises ValueError with what it must be."""
+        """Convert a user's text ("40ms", "3") to the form of `text`. Raise ValueError with a sentence if it is invalid."""
+        parsed = self._parse(text)
+        if self.most and _value(parsed) > _value(self.most):
+            raise ValueError(f"{text!r} has no effect: the most that the analysis records is {self.most}")
+        return parsed
+
+    def _parse(self, text: str) -> str:
         unit = self.text.partition(" ")[2]
         quantity = _QUANTITY.fullmatch(text.strip())
         number, given = quantity.groups() if quantity else ("", "")
@@ -56,8 +77,8 @@ class Threshold(NamedTuple):
 
 
 @contextmanager
-def configured(thresholds: Mapping[int, str]) -> Generator[None]:
-    """Within it the thresholds with these id()s have these texts instead of their own, in this thread."""
+def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
+    """Apply these configured thresholds in this thread while the context is active."""
     token = _CONFIGURED.set(thresholds)
     try:
         yield
@@ -66,20 +87,20 @@ def configured(thresholds: Mapping[int, str]) -> Generator[None]:
 
 
 class Reference(NamedTuple):
-    """Where a claim of a rule can be read."""
+    """A source for a claim of a rule."""
 
     title: str
     url: str
 
 
 class Advice(NamedTuple):
-    """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
+    """A sentence at the end of a remedy, given if the side that has to change something is `side` and runs `software`.
 
-    `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
-    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. A client that is a gateway gets the
-    advice for side "gateway": it passes the User-Agent of others on. Of it "httpd" may be known. Advice for the software of a
-    client begins with "If the client is": behind a gateway that cannot be seen it is another. `where` may name a column of
-    the candidates: the advice is given where that holds something (not null, 0, false or empty).
+    `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
+    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for side
+    "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software of a
+    client begins with "If the client is", because an invisible gateway may be the client. `where` may name a column of the
+    candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -89,31 +110,34 @@ class Advice(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a rule file declares as RULE. Texts are str.format templates over the columns of its candidates.
+    """The declaration of a rule, named RULE in its file. Texts are str.format templates over the columns of its candidates.
 
     Every text may also use client, server, side and peer (the two sides in words), request, status, server_software and
-    client_software (as the Server and User-Agent fields say, else empty), frames (of the evidence, "5, 6, 7"), first_frame
-    and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
+    client_software (from the Server and User-Agent fields, or empty), frames (of the evidence, "5, 6, 7"), first_frame and
+    last_frame. Columns of type Duration("ns"), and delay, are formatted as durations ("44.1 ms").
 
-    severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
-    scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the exchange that follows on
-    its connection), "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was
-    made; of the same rule, one that was over first).
-    unexplained: kinds that give way to nothing.
-    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. "rule/" stands for its candidates
-    without a kind. Instead of "time" and "front" there are "tries", what a gateway did for this exchange at its back, in order,
-    and "until", the same exchange, whose client had not read until its server closed.
-    summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
-    timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back;
-    or the kinds of which that is so.
-    absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
-    where packets were dropped, it may have been there, and confidence is medium at most.
-    ends: it says why a request had no answer, a message was cut short, or a connection ended as it did: what its findings name
-    (an exchange with those behind it on its connection, a connection, in a summary the connections of an endpoint) is not
-    listed as not judged.
-    any_order: what it says does not depend on the order of rows, neither of its tables nor of what `find` hands to `judge`, so
-    that of a million they may come in any order, which takes less memory.
+    severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
+    explained_by: (rule, family or rule/kind, scope) pairs. A candidate is dropped in favor of a candidate of that rule in the
+    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the next exchange on its connection),
+    "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was made; of the
+    same rule, one that ended first).
+    unexplained: the kinds that no other candidate explains.
+    caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
+    kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
+    (the same exchange, whose client did not read until its server closed).
+    summary: the rule has one finding per endpoint or capture, reported at the end; otherwise its findings are events, each final
+    once its evidence was read.
+    timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
+    tuple names the kinds for which that is true.
+    absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
+    packets were dropped, it may have existed, so confidence is medium at most.
+    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. What its findings
+    name is then not listed as not judged: an exchange with the later ones on its connection, a connection, or the connections of
+    an endpoint.
+    any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
+    Many rows can then be streamed in any order, which takes less memory.
+    symptom: what a user notices, for the list of rules; Markdown.
+    search: words by which people search for the rule (`wiredoctor explain WORDS`), in addition to those on its page.
     """
 
     severity: Severity | Mapping[str | None, Severity]
@@ -131,6 +155,8 @@ class Rule(NamedTuple):
     any_order: bool = False
     ends: bool = False
     unexplained: tuple[str, ...] = ()
+    symptom: str = ""
+    search: tuple[str, ...] = ()
 
 
 CANDIDATE_COLUMNS = {
@@ -142,20 +168,23 @@ CANDIDATE_COLUMNS = {
     "frame": "where to look first; with rule and connection the key of the candidate",
     "start": "ns; with end the time that the candidate explains",
     "end": "ns",
-    "delay": "ns, or null: what the user would have got back, at most",
+    "delay": "ns, or null: the time that the user lost, at most",
     "evidence": "list of {frame, time, note}, in order of frames",
 }
-"""What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
+"""The columns of every candidate (at the latest after `judge`), besides the names in the rule's texts.
 
-Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
-Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `events`
-(how many it stands for, if not one), `silent` (true of one that another candidate speaks for: it explains what it explains, and
-is not said), `until_end` (true of one that lasts until the capture ends, only because nothing came that ended it: where packets
-were dropped meanwhile it is not said), `direction` (direction of the sender who has to change something: settling makes the side
-of it) and `last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the
-rule has `any_order`)."""
+Candidates of one rule with the same connection and frame are duplicates; the first one that is not explained is reported.
+Optional columns:
+`severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
+of occurrences, if not one.
+`silent`: true if another candidate is reported instead of this one, which still explains others.
+`until_end`: true if the candidate lasts until the end of the capture only because nothing ended it; it is dropped if packets were
+dropped then.
+`direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
+`last_frame`: the newest evidence. `judge` receives rows in its order (without it, in the order of `frame`), unless `any_order`.
+"""
 
 
 def by_kind(text: Any, kind: str | None) -> Any:
-    """The entry of a rule's severity, title, message or remedy for this kind."""
+    """Return the entry for this kind of a rule's severity, title, message or remedy."""
     return text if isinstance(text, str) else text[kind]

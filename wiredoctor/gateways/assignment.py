@@ -1,4 +1,4 @@
-"""Of the pairs that may be, those that are: each connected part by itself."""
+"""Select the right pairs among the possible pairs of fronts and backs, separately for each connected part of the graph."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from wiredoctor.gateways.edges import Edges
-from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows
+from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MOST = 64
-"""Backs of a part in which all matchings are compared."""
+"""The maximum number of exchanges at the back in a group for which all possible matchings are compared."""
 
 Part = dict[int, list[int]]
-"""Back -> fronts that may be its own; both in order of time."""
+"""The possible fronts of each back; both in time order."""
 
 
 class Pair(NamedTuple):
-    """Rows of a front and a back that belong together."""
+    """A front and a back that belong together, as row numbers."""
 
     front: int
     back: int
@@ -28,8 +28,10 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Pairs: rows of fronts and of backs, and whether that is certain; and the rest of each part: fronts and backs of which
-    nobody can say who is whose."""
+    """The certain and uncertain pairs (row numbers of fronts and backs, and whether each is certain), and the doubts.
+
+    A doubt is a set of fronts and backs of one part that cannot be paired with certainty.
+    """
 
     front: Array
     back: Array
@@ -37,13 +39,13 @@ class Assigned(NamedTuple):
     doubts: list[tuple[list[int], list[int]]]
 
 
-class _Found(NamedTuple):
+class _Edges(NamedTuple):
     pairs: list[Pair]
     doubts: list[tuple[list[int], list[int]]]
 
 
 class _Times(NamedTuple):
-    """The columns of Rows that are asked for one by one, as lists."""
+    """The columns of Rows that are read one element at a time, as lists."""
 
     start: list[int]
     began: list[int]
@@ -52,31 +54,31 @@ class _Times(NamedTuple):
 
 
 def assign(rows: Rows, edges: Edges) -> Assigned:
-    """Decide whose each back is."""
-    # mostly there is one of each
+    """Decide to which front each back belongs."""
+    # fast path: most parts have one front and one back
     of_back, of_front = (np.bincount(some, minlength=len(rows)) for some in (edges.back, edges.front))
     alone = (of_back[edges.back] == 1) & (of_front[edges.front] == 1)
     front, back = edges.front[alone], edges.back[alone]
     certain = ~edges.doubted[front]
-    made = _Found([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
+    made = _Edges([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
     parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
     if parts:
         times = _Times(*(getattr(rows, name).tolist() for name in _Times._fields))
         doubted = set(np.flatnonzero(edges.doubted).tolist())
         for part in parts:
             _assign_part(part, times, made, doubted)
-    return joined(Assigned(front, back, certain, made.doubts), made.pairs)
+    return with_pairs(Assigned(front, back, certain, made.doubts), made.pairs)
 
 
-def joined(assigned: Assigned, pairs: list[Pair]) -> Assigned:
-    """The same with more pairs."""
+def with_pairs(assigned: Assigned, pairs: list[Pair]) -> Assigned:
+    """Return `assigned` with more pairs."""
     more = np.array(pairs, np.int64).reshape(-1, 3)
     front, back = np.concatenate([assigned.front, more[:, 0]]), np.concatenate([assigned.back, more[:, 1]])
     return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)
 
 
 def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
-    """The connected parts."""
+    """Return the connected parts of the graph with these edges."""
     parent: dict[int, int] = {}
 
     def root(x: int) -> int:
@@ -88,7 +90,7 @@ def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
     whole: Part = {}
     for b, f in edges:
         whole.setdefault(b, []).append(f)
-        # an exchange may be a back of one gateway and a front of the next
+        # an exchange may be at the back of one gateway and at the front of the next
         parent[root(-1 - f)] = root(b)
     parts: dict[int, Part] = {}
     for b, fronts in whole.items():
@@ -96,7 +98,7 @@ def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
     return list(parts.values())
 
 
-def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> None:
+def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> None:
     fronts = {f for some in part.values() for f in some}
     if len(fronts) == 1:
         (f,) = fronts
@@ -105,12 +107,12 @@ def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> 
         if not certain:
             made.doubts.append(([f], list(part)))
         return
-    left = _Left(part, times)
-    left.settle()
+    left = _Unassigned(part, times)
+    left.assign_forced()
     sure = left.pairs
     if 0 < len(left.fronts) <= MOST and left.is_one_to_one():
-        sure = sure + _matched(left.fronts)
-    doubted = doubted | _contradicted(sure, times)
+        sure = sure + _common_matches(left.fronts)
+    doubted = doubted | _contradicted_fronts(sure, times)
     known = {b for f, b in sure if f not in doubted}
     made.pairs.extend(Pair(f, b, certain=True) for f, b in sure if b in known)
     rest = {b: some for b, some in part.items() if b not in known}
@@ -126,8 +128,8 @@ def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> 
     )
 
 
-def _contradicted(sure: list[tuple[int, int]], t: _Times) -> set[int]:
-    """The fronts whose tries cannot all be theirs: one began while another was open, or after an answer."""
+def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
+    """Return the fronts whose tries contradict each other: one began during another, or after a response."""
     backs: dict[int, list[int]] = {}
     for f, b in sorted(sure):
         backs.setdefault(f, []).append(b)
@@ -135,7 +137,7 @@ def _contradicted(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 
 
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
-    """Whether each but the last had failed when the next began."""
+    """Return whether each try except the last had failed before the next one began."""
     return all(
         t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
@@ -143,18 +145,18 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Whether its front got this answer: then no other try came after it."""
+    """Return whether the front received the response of this try, so no other try followed."""
     return 0 <= t.status[b] < OWN
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
-    """Whether both may be tries for one front: the earlier one had failed before the later one began."""
+    """Return whether two exchanges can be tries of one front: the earlier one had failed before the later one began."""
     first, second = sorted((one, other))
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 
 
-class _Left:
-    """What is not assigned yet of a part."""
+class _Unassigned:
+    """The backs and fronts of a part that are not assigned yet."""
 
     def __init__(self, part: Part, times: _Times) -> None:
         self.times = times
@@ -168,8 +170,8 @@ class _Left:
         self._changed = set(self.backs)
         self._done: set[int] = set()
 
-    def settle(self) -> None:
-        """Assign what follows from what is assigned, as long as something does."""
+    def assign_forced(self) -> None:
+        """Assign everything that follows from earlier assignments."""
         while self._single or self._changed:
             for b in self._single:
                 self._take(b)
@@ -178,11 +180,11 @@ class _Left:
             self._single.sort()
 
     def is_one_to_one(self) -> bool:
-        """Whether no front can have two of them."""
+        """Return whether no front can have two backs."""
         return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
 
     def _take(self, b: int) -> None:
-        """A back with a single front is its own, and no other that was open with it is."""
+        """Assign a back to its only possible front, and remove that front from backs that were open at the same time."""
         if b not in self.fronts:
             return
         (f,) = self.fronts.pop(b)
@@ -203,7 +205,10 @@ class _Left:
             self._single.append(b)
 
     def _give(self) -> None:
-        """A front with a final response below 500 that only one can have given takes it; unless another says the same."""
+        """Assign the final response below 500 of a front to the only back that can have sent it.
+
+        Do nothing if another front claims that back.
+        """
         t = self.times
         wanted: dict[int, list[int]] = {}
         for f in sorted(self._changed):
@@ -219,15 +224,15 @@ class _Left:
                     self._drop(b, f)
 
 
-def _matched(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """The pairs that all largest matchings have, where these have all backs."""
+def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
+    """Return the pairs that all maximum matchings have in common; an empty list if a matching cannot cover every back."""
     owner: dict[int, int] = {}
     for b in fronts:
         if not _grow(b, fronts, owner, set()):
             return []
     sure: list[tuple[int, int]] = []
     for f, b in list(owner.items()):
-        # without it there is another one, if the back finds another front
+        # a pair is in every matching if its back can have no other front
         trial = {one: other for one, other in owner.items() if one != f}
         if not _grow(b, {**fronts, b: fronts[b] - {f}}, trial, set()):
             sure.append((f, b))
@@ -235,7 +240,7 @@ def _matched(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Finds a front for one more back, by moving others (Berge's augmenting path)."""
+    """Find a front for one more back by reassigning others (Berge's augmenting path). Return whether that succeeded."""
     for f in sorted(fronts[b]):
         if f not in seen:
             seen.add(f)
@@ -246,7 +251,7 @@ def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[
 
 
 def _by_order(rest: Part, taken: set[int]) -> list[Pair]:
-    """What waited longest was sent on first."""
+    """Pair by time order: the front that has waited longest was forwarded first."""
     pairs: list[Pair] = []
     used = set(taken)
     for b in sorted(rest):

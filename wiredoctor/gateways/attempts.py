@@ -1,4 +1,4 @@
-"""Connections that a gateway began for an exchange at its front, and that came to nothing."""
+"""Find failed connections that a gateway opened for an exchange at its front."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.rows import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
+from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
 from wiredoctor.tables import MILLISECOND, Array
 
 MOST_OPEN = 400
-"""Newest exchanges at fronts among which the one is looked for to which an attempt belongs."""
+"""The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is searched."""
 
 GATEWAY = (502, 503, 504)
-"""Statuses of gateways whose attempts came to nothing."""
+"""The statuses with which gateways respond after failed attempts."""
 
 MOST = 10_000
-"""Attempts of one capture that are looked at."""
+"""The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
-"""A relay of TCP connects to the server when a client connects to it, before there is a request."""
+"""The maximum time in ns after which a TCP relay connects to the server for a new client, before there is a request."""
 
 
 class Attempt(NamedTuple):
-    """A connection without a request, of which the SYN was refused or never answered. Hosts and endpoints as in Rows."""
+    """A connection without a request whose SYN was refused or never answered.
+
+    Hosts and endpoints are numbers, as in Rows.
+    """
 
     connection: int
     server: int
@@ -35,7 +38,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(connections: pl.LazyFrame) -> list[Attempt]:
-    """The attempts in order of time."""
+    """Return the attempts in time order."""
     c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
@@ -53,8 +56,11 @@ def attempts(connections: pl.LazyFrame) -> list[Attempt]:
 
 
 class Gateway(NamedTuple):
-    """What is known when attempts are looked at: rows at fronts, the hosts from which each endpoint's gateway asks the servers
-    behind, and the tries of rows."""
+    """The facts about gateways that are known when attempts are assigned.
+
+    They are the rows at fronts, the hosts from which the gateway of each endpoint connects to servers, and the tries of
+    each row.
+    """
 
     front: Array
     hosts: Mapping[int, frozenset[int]]
@@ -62,7 +68,7 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Attempt, by its place -> the row at a front to which it belongs."""
+    """Return the row at a front to which each attempt belongs, by the index of the attempt."""
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
     first = front[rows.opened[front] < LATE]
@@ -75,21 +81,21 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
         some = [row for row in some if rows.head[row] - SLACK <= one.time <= rows.answered[row] + SLACK]
         if some:
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
-            failed = [row for row in free if _failed(rows, row)]
-            # one that was answered went on with another server, or it was not its own
+            failed = [row for row in free if _is_failed(rows, row)]
+            # if a front got a response, the gateway tried another server, or the attempt belongs to another front
             chosen = failed if len(failed) == 1 or len(free) > 1 else free
         else:
             begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
             some = _of_host(one, rows, first[begin:end], gateway.hosts)
-            chosen = [row for row in some if rows.start[row] >= one.time and _failed(rows, row)] if len(some) == 1 else []
-        # a server that is no gateway connects to others for its own purposes
+            chosen = [row for row in some if rows.start[row] >= one.time and _is_failed(rows, row)] if len(some) == 1 else []
+        # a server that is not a gateway connects to other servers for its own purposes
         if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
             made[place] = chosen[0]
     return made
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Those of them of whose gateway it is."""
+    """Return the rows whose gateway may have made this attempt."""
     return [
         row
         for row in some.tolist()
@@ -99,9 +105,9 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Whether none of its tries was open when it was made: a gateway tries one server after the other."""
+    """Return whether no try of this front was open at the attempt, because a gateway tries one server at a time."""
     return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
 
 
-def _failed(rows: Rows, row: int) -> bool:
+def _is_failed(rows: Rows, row: int) -> bool:
     return bool(rows.status[row] == NO_STATUS or rows.status[row] >= OWN)

@@ -1,4 +1,4 @@
-"""Which exchange at the back may have been sent for which at the front: the pairs that nothing contradicts."""
+"""Find the possible pairs of exchanges at the front and at the back: those that nothing contradicts."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.gateways.order import Order, running_most
-from wiredoctor.gateways.rows import LATE, NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MOST_OPEN = 400
-"""Newest exchanges at the front, of one method and target, that one at the back is compared with."""
+"""The maximum number of exchanges at the front with one method and target that are compared with one at the back."""
 
 MOST_POSSIBLE = 64
-"""Fronts that one back may have: with more of them nobody tells whose it is."""
+"""The maximum number of possible fronts of a back; with more, the right one cannot be determined."""
 
 MOST_EDGES = 300_000
-"""Pairs of backs that may have several fronts: of a longer capture the later ones are paired by order of time."""
+"""The maximum number of pairs of backs with several fronts; later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
-"""Pairs that are compared at the same time."""
+"""The number of pairs that are compared at a time."""
 
 FORWARDED = ("agent", "referer", "content_type", "credentials")
-"""Fields of a request that a gateway forwards unchanged, or drops."""
+"""The request fields that a gateway either forwards unchanged or drops."""
 
 _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist()
 
 
 class Edges(NamedTuple):
-    """Rows of backs and of fronts that may be theirs, in order. crowded: backs that may be of too many; doubted: their fronts."""
+    """The row numbers of backs and of their possible fronts, in order.
+
+    `crowded`: backs with too many possible fronts; `doubted`: the fronts of those.
+    """
 
     back: Array
     front: Array
@@ -40,7 +43,7 @@ class Edges(NamedTuple):
 
 
 class Fronts:
-    """Exchanges at fronts by what they ask for, in order of time. One that may be rewritten asks for several things."""
+    """The exchanges at fronts by key, in time order. An exchange whose path may be rewritten has several keys."""
 
     def __init__(self, rows: Rows, key: Array, front: Array) -> None:
         place = np.lexsort((rows.start[front], key))
@@ -52,7 +55,7 @@ class Fronts:
         self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
 
     def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
-        """Of each back, from where to where in `front` exchanges are that ask for the same, begin before it, and may be open."""
+        """Return for each back the range in `front` of exchanges with the same key that began earlier and may still be open."""
         code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
         exists = self.known[code] == key
         begun = np.searchsorted(self._starts, rows.start[back] + SLACK, side="right")
@@ -63,7 +66,7 @@ class Fronts:
 
 
 class Allowed:
-    """Which endpoint is behind which, and who asks it."""
+    """The pairs of endpoints that may be front and back, and the hosts of each gateway."""
 
     def __init__(self, order: Order) -> None:
         triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]
@@ -79,18 +82,18 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Whether the one is behind the other."""
+        """Return for each back whether its endpoint may be behind the endpoint of its front."""
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
 
 
 def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
-    """`key`: what each of these backs asks for."""
+    """Return the possible pairs. `key` is the method and target of each back as a number."""
     ones: list[tuple[Array, Array]] = []
     crowded: list[Array] = [back[:0]]
     doubted = np.zeros(len(rows), bool)
     ambiguous = 0
-    for b, f in compared(rows, fronts, key, back, allowed):
+    for b, f in possible_pairs(rows, fronts, key, back, allowed):
         distinct, place, counts = np.unique(b, return_inverse=True, return_counts=True)
         many = counts > (MOST_POSSIBLE if ambiguous < MOST_EDGES else 1)
         kept = ~many[place]
@@ -102,8 +105,8 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
     return Edges(b, f, np.concatenate(crowded), doubted)
 
 
-def compared(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Pairs that nothing contradicts, all of one back together."""
+def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
+    """Yield the pairs that nothing contradicts, all pairs of a back together."""
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)
     upto = np.cumsum(counts)
@@ -125,16 +128,16 @@ def compared(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allow
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
-    """The hard conditions: whether each back may have been sent for the front beside it, whatever they ask for."""
+    """Return for each pair whether the back may have been sent for the front; targets are not compared."""
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
     good = asked & inside & (r.connection[b] != r.connection[f])
     passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b])
     answered = passed_on & (r.status[f] < OWN)
-    # two limits of the same length, one gateway behind another, make two responses of their own
+    # two gateways in a row with equal timeouts each send their own response
     stayed = r.gone[f] > r.began[f]
     good &= ~(answered & (r.began[b] > r.began[f] + SLACK) & stayed)
-    # a gateway that has answered does not wait for the server any more
+    # a gateway that has responded no longer waits for the server
     closed = (r.silent[b] == 1) & (r.dropped[b] <= r.left[b]) & (r.dropped[b] < LATE)
     good &= ~(closed & (r.dropped[b] > r.answered[f] + SLACK))
     good &= ~_differ(r.length, b, f, -1)

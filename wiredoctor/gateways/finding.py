@@ -1,4 +1,4 @@
-"""The exchanges of one capture, of which some are at the front of a gateway and some at its back."""
+"""Find the exchanges at the front and at the back of gateways in one capture."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import polars as pl
 from wiredoctor.gateways.known import Gateways
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
-    """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS.
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
+    """Pair the exchanges of a capture with one clock; the arguments are rows of tables.EXCHANGES and tables.CONNECTIONS.
 
-    Most captures hold no gateway: what pairs is imported only where there may be one.
+    With `possible`, also return every pair that nothing contradicts. Most captures contain no gateway, so the pairing code is
+    only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     seen = asked.select(
@@ -29,11 +30,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
         return Gateways(clients=clients)
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, tried, clients)
+    return pairs(asked, connections, tried, clients, possible=possible)
 
 
 def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
-    """The connections whose client sends on what others asked for."""
+    """Return the connections whose requests show that their client forwards requests of others."""
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))

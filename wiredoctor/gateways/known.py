@@ -1,9 +1,9 @@
-"""What is known of gateways: the nouns of this package."""
+"""The data types for what is known about gateways."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import polars as pl
@@ -18,16 +18,38 @@ TRIES = pl.Schema(
         "started": pl.Int64(),
     }
 )
-"""A try: the exchange at the front; the connection and the exchange at the back (none: an attempt, the connection carried no
-request); whether no other pairing is possible; when it began (ns: the first byte of the request, or the first SYN)."""
+"""The schema of tries.
+
+The columns are: the exchange at the front; the connection and exchange at the back (null for an attempt without a request);
+whether no other pairing is possible; and the start (ns: the first byte of the request, or the first SYN).
+"""
+
+POSSIBLE = pl.Schema(
+    {
+        "front_connection": pl.Int64(),
+        "front_exchange": pl.Int32(),
+        "front_started": pl.Int64(),
+        "front_answered": pl.Int64(),
+        "connection": pl.Int64(),
+        "exchange": pl.Int32(),
+        "started": pl.Int64(),
+    }
+)
+"""The schema of possible pairs, which nothing contradicts.
+
+The exchange at the front has its start, and the time of its response or end (ns, LATE if it is open). The exchange at the back
+has its start.
+"""
+
+LATE = 1 << 62
+"""The time of an event that did not happen."""
 
 Place = tuple[int, int]
-"""An exchange: its connection, and its index there."""
+"""An exchange: the id of its connection, and its index there."""
 
 
 class Doubt(NamedTuple):
-    """Exchanges at the front and at the back of which nobody can say who is whose: every one of `backs` belongs to one of
-    `fronts`."""
+    """Exchanges that cannot be paired with certainty: each of `backs` belongs to one of `fronts`."""
 
     fronts: tuple[Place, ...]
     backs: tuple[Place, ...]
@@ -35,15 +57,29 @@ class Doubt(NamedTuple):
 
 @dataclass(frozen=True)
 class Gateways:
-    """What is known of gateways in a capture.
+    """The known facts about the gateways in a capture.
 
-    tries: rows of TRIES, in order of front and start; no exchange or connection at the back is in two of them.
-    fronts: server endpoint (address:port) that is a front -> the endpoints behind it, in order.
-    clients: connections whose client is a gateway: those of tries, and those whose requests say so,
-        in fields such as X-Forwarded-For.
+    tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
+    fronts: the endpoints (address:port) of servers that are fronts -> the endpoints behind them, in order.
+    clients: the connections whose client is a gateway: connections of tries from a host that made a certain one, and connections
+    with fields such as X-Forwarded-For.
+    possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
     tries: pl.DataFrame = field(default_factory=TRIES.to_frame)
     fronts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     doubtful: tuple[Doubt, ...] = ()
     clients: frozenset[int] = frozenset()
+    possible: pl.DataFrame = field(default_factory=POSSIBLE.to_frame)
+    crowded: frozenset[Place] = frozenset()
+
+    def with_tries(self, told: pl.DataFrame) -> Gateways:
+        """Return a copy in which the given rows of TRIES, which are certain, replace all rows that contradict them."""
+        if told.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
+            return self
+        front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
+        others = self.tries.join(told, on=front, how="anti").join(told, on=back, how="anti", nulls_equal=True)
+        made = pl.concat([others, told]).sort(*front, "started", *back)
+        places = {*told.select(front).iter_rows(), *told.select(back).iter_rows()}
+        doubtful = tuple(one for one in self.doubtful if places.isdisjoint((*one.fronts, *one.backs)))
+        return replace(self, tries=made, doubtful=doubtful, clients=self.clients | {*told["connection"]})

@@ -1,4 +1,4 @@
-"""Which endpoint is before which: exchanges that lie in one another vote."""
+"""Determine which endpoint is a gateway for which other one, by counting exchanges that enclose another."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from collections import Counter
 
 import numpy as np
 
-from wiredoctor.gateways.rows import LATE, NO_STATUS, SLACK, Rows, groups
+from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, groups
 from wiredoctor.tables import Array
 
 MOST_OPEN = 400
-"""Exchanges of one method and target before an exchange among which the one around it is looked for."""
+"""The maximum number of earlier exchanges with one method and target among which an enclosing one is searched."""
 
 SHARE = 10
-"""A host that has less than one vote in so many of the busiest one is no gateway: it asks the server behind by itself."""
+"""The minimum fraction (1/10) of the busiest host's votes for a host to be a gateway; others use the server directly."""
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
-"""Fields that gateways pass on, as far as tables.EXCHANGES has them."""
+"""The fields in tables.EXCHANGES that gateways forward unchanged."""
 
 Order = dict[tuple[int, int], frozenset[int]]
-"""Endpoint and the one behind it -> the hosts from which the gateway asks that."""
+"""The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
-"""Endpoint, the one behind it, the client host of that."""
+"""A vote: the gateway's endpoint, the endpoint behind it, and the client host at the latter."""
 
 
 def order(rows: Rows) -> Order:
-    """The endpoints of gateways and those behind them.
+    """Return the endpoints of gateways and those behind them.
 
-    Where paths are rewritten, only their ends are alike: these count for endpoints of which whole targets say nothing.
+    If paths are rewritten, only their last segments are equal. Such exchanges only count for endpoints without any votes from
+    complete targets.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
     votes, open_ = _votes(rows, groups(rows.method, rows.target))
     asked = Counter(zip(rows.server.tolist(), rows.client_host.tolist(), strict=True))
-    elected = _elected(votes, asked)
+    elected = _choose_orders(votes, asked)
     of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
-    ends = _elected(of_ends, asked)
+    ends = _choose_orders(of_ends, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
         most = _of_most(of_ends, rows)
@@ -46,17 +47,19 @@ def order(rows: Rows) -> Order:
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
     votes += more
-    elected |= _elected(more, asked)
+    elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
     return {pair: _hosts(votes, pair) for pair in direct}
 
 
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
-    """For each exchange the newest one of its group and of another endpoint in which it lies; apart from the others those of two
-    that are both open when the capture ends, of which nobody knows how they go on."""
+    """Count votes: each exchange votes for the newest enclosing exchange in its group at another endpoint.
+
+    Pairs that are both open at the end of the capture are counted separately, because their ends are unknown.
+    """
     place = np.argsort(group, kind="stable")
-    r, group = rows.of(place), group[place]
-    # when the last of all up to this one is over: what begins later lies in none of them
+    r, group = rows.select(place), group[place]
+    # no earlier exchange encloses one that begins after `last`
     last = running_most(r.answered, group)
     left = np.arange(len(r))
     votes: Counter[_Vote] = Counter()
@@ -78,18 +81,18 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """The largest value so far in each group; groups ascend."""
+    """Return the greatest value so far in each group; group numbers ascend."""
     known, codes = np.unique(values, return_inverse=True)
     base = group * len(known)
     return known[np.maximum.accumulate(base + codes) - base]
 
 
 def _lies_in(r: Rows, x: Array, y: Array) -> Array:
-    # a client that asks several servers for the same is no gateway
+    # a client that sends the same request to several servers is not a gateway
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
     opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
-    # two servers that were asked one after the other are no chain; a gateway may give up behind later than in front
-    given_up = (r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])
+    # two servers used one after the other are not a chain; a gateway may give up at the back later than at the front
+    given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | (r.gone[x] < r.began[x])
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
     for name in END_TO_END:
@@ -99,10 +102,11 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     return (r.server[x] != r.server[y]) & hosts & opened & over & (2 * same >= sent)
 
 
-def _elected(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """Pairs of endpoints with their votes, in the order for which a larger share votes of those who could.
+def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
+    """Return pairs of endpoints with their votes, in the direction with the larger share of possible votes.
 
-    Of several servers behind a busy gateway each has fewer exchanges than the front, and many of the front begin while it works.
+    Each of several servers behind a busy gateway has fewer exchanges than the front, and many exchanges of the front begin while
+    such a server works.
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()
@@ -113,7 +117,7 @@ def _elected(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Endpoints most of whose exchanges lie in others: what only ends alike may do so by chance."""
+    """Return the endpoints most of whose exchanges are enclosed by others: a few equal last segments may be chance."""
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()
@@ -123,11 +127,17 @@ def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
 
 
 SIBLINGS = 4
-"""A server that has less than one vote in so many, compared with the gateway before both, is beside the other, not before it."""
+"""The divisor of the votes below which a pair is not a chain: it has less than 1/4 of the votes of their common gateway.
+
+The two servers are then siblings.
+"""
 
 
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """A gateway that gives one server up for another asks the second while the first still works: that makes no chain of them."""
+    """Drop pairs of servers behind the same gateway.
+
+    A gateway that gives up on a server may send the request to a second one while the first still works.
+    """
     return Counter(
         {
             (a, b): n
@@ -138,7 +148,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """What is passed on by a third is not passed on directly."""
+    """Drop pairs whose requests pass through a third endpoint."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

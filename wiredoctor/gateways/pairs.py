@@ -1,30 +1,34 @@
-"""Which exchanges at the back of a gateway were sent for which at its front."""
+"""Pair the exchanges at the back of a gateway with those at its front."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.assignment import Assigned, Pair, assign, joined
+from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
 from wiredoctor.gateways.attempts import Attempt, Gateway, owners
 from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
-from wiredoctor.gateways.known import TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, groups, read
+from wiredoctor.gateways.known import POSSIBLE, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
-from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, groups, read
 from wiredoctor.tables import Array
 
 FIRST = 10_000
-"""Exchanges of which one must lie in another: of a capture without a gateway no more are read."""
+"""The number of first exchanges among which one must enclose another; otherwise the capture has no gateway."""
 
 
 def pairs(
-    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int]
+    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
 ) -> Gateways:  # fmt: skip
-    """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS, exchanges with a request
-    only. `tried`: its attempts; `clients`: connections whose client is a gateway, as its requests say."""
+    """Pair the exchanges of a capture with one clock: rows of tables.EXCHANGES (with a request) and tables.CONNECTIONS.
+
+    `tried`: the capture's attempts. `clients`: the connections whose requests show that the client is a gateway. `possible`: see
+    `find`.
+    """
     rows = read(asked, connections, FIRST)
     before = order(rows)
     if not before and not tried:
@@ -32,24 +36,49 @@ def pairs(
     if len(rows) == FIRST:
         rows = read(asked, connections)
         before = order(rows)
-    return _found(asked, connections, rows, before, tried, clients)
+    made, alike = _find_gateways(asked, connections, rows, before, tried, clients)
+    return replace(made, possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
-def _found(
+def _find_gateways(
     asked: pl.LazyFrame, connections: pl.LazyFrame, rows: Rows, before: Order, tried: list[Attempt], clients: frozenset[int]
-) -> Gateways:
+) -> tuple[Gateways, Edges]:
     none = np.zeros(0, np.int64)
-    assigned = _paired(asked, rows, before) if before else Assigned(none, none, none.astype(bool), [])
+    assigned = Assigned(none, none, none.astype(bool), [])
+    alike = Edges(none, none, none, none.astype(bool))
+    if before:
+        assigned, alike = _pair(asked, rows, before)
     of = _owners(rows, assigned, tried) if tried else {}
     made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
     behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
     behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
-    return Gateways(
+    known = Gateways(
         made,
         _names(connections, behind),
         tuple(_doubt(rows, *one) for one in assigned.doubts),
-        clients | frozenset(made["connection"].unique().to_list()),
+        clients | frozenset(made["connection"].unique().to_list()) - _strangers(rows, assigned),
     )
+    return known, alike
+
+
+def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
+    """Return the connections in uncertain pairs from hosts that no certain pair proves to be a gateway.
+
+    A request that is never answered may look like the front of each later request with the same target.
+    """
+    back, certain = assigned.back, assigned.certain
+    known = np.isin(rows.client_host[back], rows.client_host[back[certain]])
+    return frozenset(rows.connection[back[~known]].tolist())
+
+
+def _possible(rows: Rows, alike: Edges) -> pl.DataFrame:
+    f, b = alike.front, alike.back
+    front = [rows.connection[f], rows.exchange[f], rows.start[f], rows.answered[f]]
+    return pl.DataFrame([*front, rows.connection[b], rows.exchange[b], rows.start[b]], POSSIBLE)
+
+
+def _crowded(rows: Rows, alike: Edges) -> frozenset[Place]:
+    return frozenset(_exchange_place(rows, row) for row in (*alike.crowded.tolist(), *np.flatnonzero(alike.doubted).tolist()))
 
 
 def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
@@ -58,39 +87,39 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
 
 
 def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
-    """As attempts.owners."""
+    """Call `attempts.owners` with the facts from the assigned pairs, and return its result."""
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
         hosts.setdefault(server, set()).add(host)
     tries: dict[int, list[int]] = {}
     for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
         tries.setdefault(front, []).append(back)
-    # also a gateway of which no request came through has tried
+    # a gateway whose requests all failed has tried, too
     trying = np.array([one.client_host for one in tried], np.int64)
     own = np.isin(rows.server, np.array([*hosts], np.int64))
-    # a server behind one on the same host is asked, and asks nobody
+    # a server behind a gateway on the same host receives requests but sends none
     own |= np.isin(rows.server_host, trying) & ~np.isin(rows.server, rows.server[assigned.back])
     known = {server: frozenset(some) for server, some in hosts.items()}
     return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
 
 
-def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
+def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edges]:
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
     allowed = Allowed(before)
     fronts = fronts_by_target(rows, asked, front, back, before)
     found = edges(rows, fronts, rows.target[back], back, allowed)
     assigned = assign(rows, found)
     if not len(found.crowded):
-        return assigned
+        return assigned, found
     crowd, doubts = _crowd(rows, fronts, found, allowed, set(assigned.front.tolist()))
     assigned.doubts.extend(doubts)
-    return joined(assigned, crowd)
+    return with_pairs(assigned, crowd), found
 
 
 def _crowd(
     rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
 ) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
-    """Backs with so many possible fronts that nobody tells: by order of time, each has the one that waited longest."""
+    """Pair backs with too many possible fronts by time order: each gets the front that has waited longest."""
     back = np.sort(found.crowded)
     first, stop = fronts.around(rows, rows.target[back], back)
     over, front = rows.answered.tolist(), fronts.front.tolist()
@@ -110,7 +139,7 @@ def _crowd(
         f, b = (np.array(some, np.int64) for some in zip(*chosen, strict=True))
         good = allowed.among(rows, b, f) & possible(rows, b, f)
         pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
-    # what they had in common is not worth telling one by one; that nobody knows what became of those that failed is
+    # report only failed fronts as doubts: there are too many other pairs to list
     lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
@@ -144,8 +173,8 @@ def _names(connections: pl.LazyFrame, behind: Iterable[tuple[int, int]]) -> dict
 
 
 def _doubt(rows: Rows, front: list[int], back: list[int]) -> Doubt:
-    return Doubt(*(tuple(_place(rows, row) for row in some) for some in (front, back)))
+    return Doubt(*(tuple(_exchange_place(rows, row) for row in some) for some in (front, back)))
 
 
-def _place(rows: Rows, row: int) -> Place:
+def _exchange_place(rows: Rows, row: int) -> Place:
     return int(rows.connection[row]), int(rows.exchange[row])

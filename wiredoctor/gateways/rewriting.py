@@ -1,4 +1,4 @@
-"""Paths that a gateway rewrites: learned from pairs of which only the ends are alike."""
+"""Learn how a gateway rewrites paths, from pairs whose targets have equal last segments."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.edges import Allowed, Fronts, compared
+from wiredoctor.gateways.edges import Allowed, Fronts, possible_pairs
+from wiredoctor.gateways.exchange_columns import Rows, origin_form
 from wiredoctor.gateways.order import Order
-from wiredoctor.gateways.rows import Rows, origin_form
 from wiredoctor.gateways.targets import Prefix, rewriting
 from wiredoctor.tables import Array
 
 MOST_TARGETS = 10_000
-"""Pairs of different targets from which rewritings are learned."""
+"""The maximum number of pairs of different targets from which rewritings are learned."""
 
 LEAST = 2
-"""Different targets from which on a rewriting is believed, although another explains the same beginning."""
+"""The minimum number of different targets that prove a rewriting if another one explains the same prefix."""
 
 
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
-    """The fronts by what they ask for, also by what that may become."""
+    """Return the fronts by target, and by each target that a rewriting may produce from it."""
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
         own = front[rows.server[front] == server]
@@ -36,17 +36,17 @@ def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Ar
 
 
 def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, allowed: Allowed) -> list[tuple[int, int]]:
-    """Targets at a front and what they become behind it."""
+    """Return pairs of a target at a front and the rewritten target at the back."""
     here, there = np.unique(rows.target[front]), np.unique(rows.target[back])
     strange = back[~np.isin(rows.target[back], here)]
     if not len(strange):
         return []
-    # what is asked for behind as it is was not rewritten
+    # a target that also occurs at the back was not rewritten
     changed = front[~np.isin(rows.target[front], there)]
     if not len(changed):
         return []
     seen: dict[tuple[int, int], None] = {}
-    for b, f in compared(rows, Fronts(rows, rows.tail[changed], changed), rows.tail[strange], strange, allowed):
+    for b, f in possible_pairs(rows, Fronts(rows, rows.tail[changed], changed), rows.tail[strange], strange, allowed):
         seen.update(dict.fromkeys(zip(rows.target[f].tolist(), rows.target[b].tolist(), strict=True)))
         if len(seen) >= MOST_TARGETS:
             break
@@ -60,14 +60,14 @@ def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, a
     wanted = {text: number for number, text in texts.items()}
     return [
         (one, other)
-        for prefix in _believed(votes)
+        for prefix in _credible_prefixes(votes)
         for one in here.tolist()
         if (text := texts.get(one, "")).startswith(prefix.front)
         and (other := wanted.get(prefix.back + text[len(prefix.front) :])) is not None
     ]
 
 
-def _believed(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
+def _credible_prefixes(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
     return sorted(
         prefix
         for prefix, targets in votes.items()
@@ -76,7 +76,7 @@ def _believed(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
 
 
 def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
-    """Return the targets with these numbers."""
+    """Return the targets with these numbers, by number."""
     wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())

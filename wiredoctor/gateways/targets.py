@@ -1,5 +1,8 @@
-"""Request targets that a gateway rewrote: absolute-form that became origin-form (RFC 9112 section 3.2), and the beginning of a
-path that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway of Kubernetes does."""
+"""Compare request targets that a gateway rewrote.
+
+A gateway may change the absolute form to the origin form (RFC 9112 section 3.2), or the prefix of a path, like nginx's
+proxy_pass, HAProxy's replace-path or a Kubernetes gateway.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ _ABSOLUTE = re.compile(ABSOLUTE)
 
 
 class Prefix(NamedTuple):
-    """What a path begins with at the front, and at the back instead."""
+    """The prefix of a path at the front, and the prefix that replaces it at the back."""
 
     front: str
     back: str
 
 
 def origin(target: str) -> str:
-    """The target without scheme and authority."""
+    """Return the target without scheme and authority."""
     found = _ABSOLUTE.match(target)
     if found is None:
         return target
@@ -28,7 +31,7 @@ def origin(target: str) -> str:
 
 
 def rewriting(front: str, back: str) -> Prefix | None:
-    """How the path of the one became that of the other; None where not even its last segment stayed, or the query changed."""
+    """Return how the path was rewritten; None if the last segments or the queries differ."""
     (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
     if (mark, query) != (other_mark, other_query) or one == two:
         return None
@@ -42,6 +45,6 @@ def rewriting(front: str, back: str) -> Prefix | None:
 
 
 def last(target: str) -> str:
-    """The last segment of the path, with the query."""
+    """Return the last segment of the path, including the query."""
     path, mark, query = target.partition("?")
     return path.rpartition("/")[2] + mark + query

@@ -1,14 +1,15 @@
-"""What there is to capture on: the network interfaces of this machine, and whether this user may capture there, and by what.
+"""List the network interfaces of this machine, and check whether and how this user may capture on them.
 
-Nothing is captured to find out. The standard library is enough, so that asking is quick.
+The checks capture nothing. They only use the standard library, so they are quick.
 """
 
 from __future__ import annotations
 
 from wiredoctor.interfaces.backends import find, permission, search_path
-from wiredoctor.interfaces.capabilities import demanded, is_privileged
+from wiredoctor.interfaces.capabilities import is_privileged, required_capabilities
 from wiredoctor.interfaces.listing import interfaces
 from wiredoctor.interfaces.model import ANY, Backend, Interface, Permission, UnsupportedSystemError
+from wiredoctor.interfaces.traffic import traffic
 
 __all__ = [
     "ANY",
@@ -16,10 +17,11 @@ __all__ = [
     "Interface",
     "Permission",
     "UnsupportedSystemError",
-    "demanded",
     "find",
     "interfaces",
     "is_privileged",
     "permission",
+    "required_capabilities",
     "search_path",
+    "traffic",
 ]

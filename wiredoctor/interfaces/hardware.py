@@ -1,12 +1,15 @@
-"""What captures on a kind of hardware look like: ARPHRD_ numbers of Linux, as libpcap turns them into link types."""
+"""Map hardware types of Linux (ARPHRD_) to link types, as libpcap does."""
 
 from __future__ import annotations
 
 COOKED = "LINUX_SLL"
-"""What libpcap makes of all that it does not know, and of the interface `any`: a header of its own in front of each packet."""
+"""The link type of unknown hardware and of the interface `any`: libpcap puts its own header before each packet."""
 
 _RAW = (15, 256, 257, 258, 259, 264, 518, 519, 768, 776, 0xFFFE)
-"""DLCI, SLIP and its kin, raw HDLC, raw IP, IP in IP, SIT, and what has no header at all (tun, WireGuard)."""
+"""The ARPHRD_ numbers of hardware whose packets begin with IP.
+
+They are DLCI, SLIP and its variants, raw HDLC, raw IP, IP in IP, SIT, and interfaces without a header (tun, WireGuard).
+"""
 
 _NAMES = {
     1: "ETHERNET",
@@ -40,5 +43,5 @@ _NAMES = {
 
 
 def link_type(hardware: int) -> str:
-    """The name of the LINKTYPE that libpcap captures with."""
+    """Return the name of the LINKTYPE with which libpcap captures on this hardware."""
     return _NAMES.get(hardware, COOKED)

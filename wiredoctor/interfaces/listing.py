@@ -1,4 +1,4 @@
-"""The interfaces of this network namespace, and `any`."""
+"""List the interfaces of this network namespace, and `any`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wiredoctor.interfaces.netlink import LOWER_UP, UP, Link, addresses, links
 
 
 def interfaces() -> list[Interface]:
-    """All interfaces in the kernel's order, and last `any`. Raises UnsupportedSystemError where the kernel is not Linux."""
+    """Return all interfaces in the kernel's order, then `any`. Raise UnsupportedSystemError if the system is not Linux."""
     if sys.platform != "linux":
-        raise UnsupportedSystemError("interfaces are listed on Linux only; dumpcap -D and tcpdump -D list those of this system")
+        raise UnsupportedSystemError("interfaces are listed on Linux only; use dumpcap -D or tcpdump -D on this system")
     own: dict[int, list[str]] = {}
-    for address in sorted(addresses(), key=lambda a: a.family):  # stable; AF_INET is the smaller number
+    for address in sorted(addresses(), key=lambda a: a.family):  # the sort is stable, and AF_INET is the smaller number
         own.setdefault(address.ifindex, []).append(f"{address.text}/{address.prefix}")
     found = [_interface(link, own.get(link.ifindex, [])) for link in links()]
     return [*found, Interface(ANY, None, None, COOKED, "up", None, (), "all interfaces that are up")]

@@ -1,11 +1,11 @@
-"""The nouns: an interface, a program that captures, and what this user may do."""
+"""Declare data types: an interface, a way to capture, and the permissions of this user."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 ANY = "any"
-"""Stands for all interfaces that are up, as in libpcap; it is no device of the kernel."""
+"""libpcap's name for all interfaces that are up; the kernel has no device with this name."""
 
 State = Literal["up", "no carrier", "down"]
 
@@ -13,46 +13,46 @@ BackendName = Literal["dumpcap", "tcpdump", "raw"]
 
 
 class UnsupportedSystemError(Exception):
-    """Interfaces are not listed on this system; the text says so in one line."""
+    """Interfaces cannot be listed on this system. The text is one line."""
 
 
 class Interface(NamedTuple):
-    """A network interface. Name and description are whatever somebody gave it, a sign per byte: not to be trusted."""
+    """A network interface. Name and description are untrusted text with one character per byte."""
 
     name: str
     ifindex: int | None
-    """The kernel's number; `any` has none."""
+    """The kernel's number of the interface; None for `any`."""
     kind: str | None
-    """What it is where it is no hardware: veth, bridge, vlan, tun, wireguard, ..., as `ip link` calls it."""
+    """The kind of a virtual interface as `ip link` names it: veth, bridge, vlan, tun, wireguard, ..."""
     link_type: str
-    """What captures there will say: the name of libpcap's LINKTYPE without that word."""
+    """The link type of captures on the interface: the name of libpcap's LINKTYPE without the prefix."""
     state: State
-    """No carrier: it is switched on, but the cable, or the other end, is not there."""
+    """The state of the interface; "no carrier" means that it is up, but the cable or the other end is missing."""
     mtu: int | None
-    """Bytes."""
+    """The maximum packet size in bytes."""
     addresses: tuple[str, ...]
-    """IPv4 first, with the length of the prefix: 10.0.0.1/24, fe80::1/64."""
+    """The addresses with their prefix lengths, IPv4 first: 10.0.0.1/24, fe80::1/64."""
     description: str
-    """The alias that somebody gave it; empty without."""
+    """The alias of the interface; empty if it has none."""
 
 
 class Backend(NamedTuple):
-    """A way to capture: a program, or the raw sockets of the kernel, and whether this user may use it."""
+    """A way to capture: a program or raw sockets, and whether this user may use it."""
 
     name: BackendName
     path: str | None
-    """Where the program is; None where it is not installed. Of raw sockets, this Python."""
+    """The path of the program; None if it is not installed. For raw sockets, the path of this Python."""
     permitted: bool
     reason: str
-    """Why, or why not, in a few words that follow the name: "may not be executed by this user"."""
+    """The reason in a few words that follow the name: "may not be executed by this user"."""
 
 
 class Permission(NamedTuple):
-    """Whether this user may capture, in the order in which `wiredoctor live` would choose."""
+    """The permissions of this user to capture, with the backends in the order in which `wiredoctor live` tries them."""
 
     backends: tuple[Backend, ...]
     advice: tuple[str, ...]
-    """What to do where none is permitted, a sentence each; the first is the best."""
+    """Advice if no backend is permitted, one sentence each, the best first."""
 
     @property
     def permitted(self) -> bool:

@@ -1,7 +1,7 @@
-"""Interfaces and their addresses, asked of the Linux kernel (rtnetlink(7)).
+"""Read interfaces and their addresses from the Linux kernel (rtnetlink(7)).
 
-/sys/class/net would be shorter to read, but shows the network namespace in which /sys was mounted: behind `nsenter --net`,
-and in a container that shares the network of another, that is not the one in which captures are made.
+/sys/class/net would be simpler, but it shows the network namespace in which /sys was mounted. Under `nsenter --net`, and in a
+container that shares the network of another one, captures are made in a different namespace.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 UP, LOWER_UP = 1 << 0, 1 << 16
-"""Flags of an interface: switched on; and its cable or its other end is there (netdevice(7))."""
+"""The flags of an interface that is up, and of one whose cable or other end is connected (netdevice(7))."""
 
 _GET_LINK, _GET_ADDRESS = 18, 22
 _REQUEST, _DUMP = 0x001, 0x300
 _ERROR, _DONE = 2, 3
 _NAME, _MTU, _LINK_INFO, _ALIAS, _KIND = 3, 4, 18, 20, 1
-"""Attributes of a link (IFLA_...), the last one of the attribute _LINK_INFO."""
+"""The numbers of attributes of a link (IFLA_...); _KIND is inside the attribute _LINK_INFO."""
 _ADDRESS, _LOCAL = 1, 2
-"""Attributes of an address (IFA_...): of the other end where there is one, and the own."""
+"""The numbers of attributes of an address (IFA_...): the peer's on a point-to-point link, and the interface's own."""
 
 _MESSAGE, _LINK, _ADDRESSED, _ATTRIBUTE = (
     struct.Struct("=IHHII"),
@@ -30,15 +30,15 @@ _MESSAGE, _LINK, _ADDRESSED, _ATTRIBUTE = (
     struct.Struct("=HH"),
 )
 _ROOM = 1 << 17
-"""Bytes for one answer of the kernel, which makes none longer than 32 kB."""
+"""The number of bytes for one reply of the kernel, which never exceeds 32 kB."""
 
 
 class Link(NamedTuple):
-    """An interface; texts have a sign per byte."""
+    """A network interface; its texts have one character per byte."""
 
     ifindex: int
     hardware: int
-    """ARPHRD_..., which says what a packet socket will hand out."""
+    """The hardware type (ARPHRD_...), which determines the headers that a packet socket delivers."""
     flags: int
     name: str
     alias: str
@@ -47,7 +47,7 @@ class Link(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An address of the interface `ifindex`, with the length of its prefix in bits."""
+    """An address of the interface `ifindex`, with the prefix length in bits."""
 
     ifindex: int
     text: str
@@ -56,12 +56,12 @@ class Address(NamedTuple):
 
 
 def links() -> list[Link]:
-    """All interfaces of this network namespace, in the kernel's order."""
+    """Return all interfaces of this network namespace, in the kernel's order."""
     return [_link(body) for body in _dump(_GET_LINK)]
 
 
 def addresses() -> list[Address]:
-    """All IPv4 and IPv6 addresses of this network namespace."""
+    """Return all IPv4 and IPv6 addresses of this network namespace."""
     return [found for body in _dump(_GET_ADDRESS) if (found := _address(body))]
 
 
@@ -90,7 +90,7 @@ def _text(raw: bytes) -> str:
 
 
 def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, value) of each attribute; the upper two bits of the type are flags."""
+    """Yield the type and value of each attribute; the upper two bits of the type are flags."""
     at = 0
     while at + _ATTRIBUTE.size <= len(raw):
         length, kind = _ATTRIBUTE.unpack_from(raw, at)
@@ -101,7 +101,7 @@ def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _dump(kind: int) -> Iterator[bytes]:
-    """The bodies of all messages that answer a question for everything of a kind; raises OSError where that is refused."""
+    """Yield the bodies of all messages in the reply to a dump request. Raise OSError if the kernel refuses."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asked:
         asked.settimeout(5)
         asked.bind((0, 0))
@@ -118,7 +118,7 @@ def _dump(kind: int) -> Iterator[bytes]:
 
 
 def messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, body) of each message of an answer."""
+    """Yield the type and body of each message in a reply."""
     at = 0
     while at + _MESSAGE.size <= len(raw):
         length, kind, *_ = _MESSAGE.unpack_from(raw, at)

@@ -1,7 +1,7 @@
-"""Diagnose while capturing: one process captures, another one without any right analyzes what it wrote.
+"""Diagnose while capturing: one process captures, and another process without privileges analyzes the packets.
 
-`start` starts the process that captures and gives up all rights; `watch` analyzes. The analysis is loaded when it is used: no
-thread may be running before the rights are gone.
+`start` starts the capturing process and gives up all privileges; `watch` analyzes. The analysis is only imported when it is used,
+because no thread may run before the privileges are dropped.
 """
 
 from __future__ import annotations

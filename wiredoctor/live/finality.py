@@ -1,46 +1,52 @@
-"""Findings as soon as they are certain: candidates that nothing that may still come can change, settle before the end.
+"""Report the findings of a live capture as soon as they are final, which means that no later packet can change them.
 
-What one rule finds may be explained by what another finds later, gets its request and its answer only when these have been
-captured, and loses the time that an earlier start of another stall covers. All that happens within one connection; so a
-candidate is settled with all others of its connection, and told when nothing of its time is undecided there.
+A later finding of another rule may explain a candidate; its exchange only has a row after the response was captured; and an
+earlier stall may overlap its time. All of that happens on one connection. Therefore a candidate is resolved together with all
+others of its connection, and is reported when nothing that overlaps its time is open there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.exchange_rows import FOREVER
-from wiredoctor.engine import undecided
+from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
-from wiredoctor.engine.undecided import ANSWERED
+from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
+from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, Group, is_left
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.rule_engine.candidates import Found
+from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, finished_exchanges
+from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
 
 _KEY = ("rule", "connection", "frame")
 
 _GROWN = 1.05
-"""By so much more exchanges and connections must be over before gateways are looked for again."""
+"""The factor by which finished exchanges and connections must have grown before gateways are searched again."""
 
 _TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
+
+_PLACED = {**_TOLD, "exchange": pl.Int64(), "end": pl.Int64()}
 
 _STATES = pl.Schema({
     "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
 })  # fmt: skip
-"""Of a connection: from when on exchanges are not over, and from when on it is not even known what is answered (ns); whether it
-is closed and all is said; whether it carries something that is not HTTP."""
+"""The schema for the states of connections.
+
+The columns are: the time from which on exchanges are not over; the time from which on responses cannot be paired with requests
+(both in ns); whether the connection is closed and all its rows are written; and whether it carries a protocol other than HTTP.
+"""
 
 
 @dataclass
-class Certain:
-    """The candidates of events that are not told yet, and those told before that may explain later ones.
+class PendingFindings:
+    """The candidates of event rules that are not reported yet, and reported ones that may explain later candidates.
 
     `modules` are the rules that run, `chosen` those that are reported.
     """
@@ -48,26 +54,44 @@ class Certain:
     analysis: LiveAnalysis
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
-    resting: frozenset[int] = frozenset()
-    """Connections of candidates that are to come, and may explain those that are here."""
+    held_connections: frozenset[int] = frozenset()
+    """The connections of candidates that are still held and may explain candidates here."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
-    """The connections of the candidates by id; None if one is over."""
+    """The connections of the candidates, by id; None if a connection is over."""
+    held_causes: frozenset[int] = frozenset()
+    """The connections in `held_connections` whose candidates may cause a failure at a gateway."""
+    clock: int = 0
+    """The watermark (ns): everything before it was read. It decreases if the clock is set back."""
+    _over: dict[int, int] = field(default_factory=dict[int, int])
+    """The time (ns) at which each ended connection was first found to be over."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """What `_gateways` returns, by so many exchanges and connections that are over."""
+    """The cached result of `_gateways`, for the number of rows in `_looked_at`."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
+    def __post_init__(self) -> None:
+        self._failed = AtGateways(self.analysis, self.modules)
+        self._undecided = False
+        rule = self.modules[RULE].rule if RULE in self.modules else None
+        self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
+        """The rules whose findings explain why a gateway failed."""
+
     @property
-    def waiting(self) -> int:
-        """Candidates that are not told: they may still change."""
+    def due(self) -> int | None:
+        """The time (ns) at which to check again even without new packets; None if no decision depends on time."""
+        return self._failed.due if self._failed.waits or self._undecided else None
+
+    @property
+    def pending_count(self) -> int:
+        """The number of candidates that are not reported yet because they may still change."""
         return sum(rows.height for rows in self._candidates.values()) - self._settled.height
 
-    def add(self, found: Found) -> None:
-        """Candidates that were judged."""
+    def add(self, found: Candidates) -> None:
+        """Add judged candidates."""
         events = {
             name: rows.filter(pl.col("connection").is_not_null())
             for name, rows in found.items()
@@ -80,7 +104,8 @@ class Certain:
         self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known.keys())
 
     def finish(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Keep finished rows: of exchanges, and of connections that are over."""
+        """Store finished rows of exchanges, and rows of connections that are over."""
+        self._failed.note(exchanges, self.analysis.analyzed_until)
         if not self._known:
             return
         ids = pl.Series(list(self._known), dtype=pl.Int64).implode()
@@ -93,13 +118,13 @@ class Certain:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Keep what comes of these connections from now on; and what came before."""
+        """Collect the rows of these connections: the existing ones, and those that follow."""
         if not fresh:
             return
         a = self.analysis
         followed = {connection.id: connection for connection in a.core.flows.of_ids(fresh)}
         self._known.update({i: followed.get(i) for i in fresh})
-        some = [i for i in fresh if i not in followed or undecided.has_rows(followed[i])]
+        some = [i for i in fresh if i not in followed or open_exchanges.has_rows(followed[i])]
         if not some:
             return
         ids = pl.Series(some, dtype=pl.Int64).implode()
@@ -109,81 +134,130 @@ class Certain:
         over = a.connections.scan().filter(pl.col("connection").is_in(gone)).collect()
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
-    def tell(self) -> list[Finding]:
-        """The findings that have become certain since it was last asked."""
-        if not self._candidates:
+    def take_final(self) -> list[Finding]:
+        """Return the findings that became final since the last call."""
+        self._failed.take(self.clock)
+        if not self._candidates and not self._failed.waits:
+            self._undecided = False
             return []
         a = self.analysis
-        states = [self._state(number, self._known[number]) for number in self._ids(self._candidates).to_list()]
-        of = pl.DataFrame(states, schema=_STATES, orient="row")
-        ready = self._beside_gateways(self._asked_once(self._ready(of)))
+        of = self._states([*self._known])
+        ready = self._asked_once(self._final_keys(of)) if self._candidates else pl.DataFrame(schema=_TOLD)
+        ready, seen, groups = self._beside_gateways(ready)
         if ready.is_empty():
             return []
-        candidates = self._with_theirs(ready["connection"].unique())
+        of = pl.concat([of, self._states(self._known.keys() - {*of["connection"]})])
+        theirs = [number for group in groups for number in group.connections]
+        candidates = self._with_theirs(pl.concat([ready["connection"], pl.Series(theirs, dtype=pl.Int64)]).unique())
         some = [connection for i in self._ids(candidates).to_list() if (connection := self._known[i]) is not None]
         held: list[pl.DataFrame] = []
 
         def keep(core: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             mine = core.join(ready, on=_KEY, how="semi", maintain_order="left").join(of, on="connection", how="left")
-            # whatever belongs to no exchange may be told more of by a later one
+            # a candidate without an exchange may get one later
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
             told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
-        candidates = rule_engine.after_stalls(self._concluded(candidates))
-        known, passed = self._gateways()
-        findings = rule_engine.settle(
-            self.modules, candidates, self._rows_of(some).lazy(),
-            pl.concat([self._exchanges, undecided.answered(some)]).lazy(),
+        candidates, tries = self._through(self._conclude(candidates), seen, groups)
+        known, passed = self._software(seen)
+        findings = rule_engine.resolve(
+            self.modules, candidates, self._connection_rows(some).lazy(),
+            pl.concat([self._exchanges, open_exchanges.answered_exchanges(some)]).lazy(),
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep, losses=a.losses(),
-            known=known, passed=passed,
+            tries=tries, known=known, passed=passed,
         )  # fmt: skip
+        self._remember(tries, groups, ready)
         self._held = pl.concat([self._held, *held]).unique()
         self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)
         self._forget(of)
         return findings
 
-    def _concluded(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
-        """Candidates after their rules have looked at all connections, as they are now."""
+    def _states(self, numbers: Iterable[int]) -> pl.DataFrame:
+        """Return the states of these connections, with the schema _STATES."""
+        states = [self._state(number, self._known[number]) for number in numbers]
+        return pl.DataFrame(states, schema=_STATES, orient="row")
+
+    def _through(
+        self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
+    ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
+        """Return the candidates after `through_gateways`, and the rows of tables.TRIES of these groups."""
+        if seen is None or not groups:
+            return rule_engine.after_stalls(candidates), None
+        places = {place for group in groups for place in group.places}
+        fronts = {front for group in groups for front in group.fronts}
+        mine = [
+            (row[2], row[3]) in places or (row[0], row[1]) in fronts
+            for row in seen.tries.select("front_connection", "front_exchange", "connection", "exchange").iter_rows()
+        ]
+        tries = seen.tries.filter(pl.Series(mine, dtype=pl.Boolean))
+        whole = rule_engine.add_streaming_behind(candidates, tries, finished_exchanges(seen.exchanges))
+        whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), seen.connections)
+        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
+
+    def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
+        """Return everything known about gateways, and the Server fields that they forwarded."""
+        known, passed = self._gateways()
+        if seen is None or not seen.known.fronts:
+            return known, passed
+        more = rule_engine.passed_on(seen.known, seen.connections, finished_exchanges(seen.exchanges))
+        fronts = {**known.fronts, **seen.known.fronts}
+        known = replace(seen.known, fronts=fronts, clients=known.clients | seen.known.clients)
+        return known, more if passed is None else pl.concat([passed, more]).unique()
+
+    def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:
+        """Store the facts on which findings at gateways are based, so the final report agrees with them."""
+        self._failed.mark_reported(groups)
+        if tries is None:
+            return
+        a = self.analysis
+        told = tries.filter("certain").select(*gateways.TRIES)
+        before = [] if a.reported_tries is None else [a.reported_tries]
+        a.reported_tries = pl.concat([*before, told]).unique(maintain_order=True).tail(limits.FINDINGS.value)
+        if (rows := self._candidates.get(RULE)) is not None:
+            a.found.append({RULE: rows.join(ready.filter(rule=RULE), on=["connection", "frame"], how="semi")})
+
+    def _conclude(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
+        """Let the rules compare candidates with all connections in their current state."""
         if not any(self.modules[name].conclude for name in candidates):
             return candidates
         a = self.analysis
-        now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
+        now = open_exchanges.rows_as_of(a.core.flows.open_connections(), a.latest)
         connections = pl.concat([a.connections.scan(), now.lazy()])
-        answered = undecided.answered(connection for connection in self._known.values() if connection is not None)
+        answered = open_exchanges.answered_exchanges(connection for connection in self._known.values() if connection is not None)
         exchanges = pl.concat([finished_exchanges(a.exchanges.scan()), answered.lazy()], how="diagonal")
-        return rule_engine.concluded(self.modules, candidates, connections, exchanges, live=True)
+        return rule_engine.conclude_all(self.modules, candidates, connections, exchanges, live=True)
 
     @staticmethod
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:
         return pl.concat([rows["connection"] for rows in candidates.values()]).unique()
 
-    def _rows_of(self, connections: list[Connection]) -> pl.DataFrame:
-        """The connections that are over, and these, as they are now."""
+    def _connection_rows(self, connections: list[Connection]) -> pl.DataFrame:
+        """Return rows of connections that are over, and of `connections` in their current state."""
         if not connections:
             return self._connections
-        return pl.concat([self._connections, undecided.rows_as_of(connections, self.analysis.latest)])
+        return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """A row of _STATES."""
+        """Return the state of a connection, a row with the schema _STATES."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
-        since, unknown = undecided.undecided_since(connection)
-        no_http = undecided.is_not_http(connection)
-        if not (undecided.client_is_known(connection) or no_http):
-            since = unknown = 0
-        shut = undecided.window_closed_since(connection)
-        since = min(since, undecided.stalled_since(connection))
-        # a window that is closed at the end is told of with the connection's row
-        over = undecided.is_over(connection) and shut == FOREVER
+        since, unknown = open_exchanges.undecided_since(connection)
+        no_http = open_exchanges.is_not_http(connection)
+        if not (open_exchanges.client_is_known(connection) or no_http):
+            since = unknown = -FOREVER
+        shut = open_exchanges.window_closed_since(connection)
+        since = min(since, open_exchanges.stalled_since(connection))
+        # a window that is still closed at the end is reported when the connection's row is written
+        over = open_exchanges.is_over(connection) and shut == FOREVER
         return number, min(since, shut), min(unknown, shut), over, no_http
 
-    def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
-        """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
+    def _final_keys(self, of: pl.DataFrame) -> pl.DataFrame:
+        """Return the keys of unresolved candidates that nothing on their connection can still change."""
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
+        # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
         packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
         told = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
         since = pl.when(c("rule").is_in(told)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
@@ -191,14 +265,15 @@ class Certain:
         core = pl.concat([
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
             for name, rows in self._candidates.items()
-        ])  # fmt: skip
-        here = core.filter(~c("connection").is_in([*self.resting])) if self.resting else core
+            if name != RULE  # these candidates are added when they are ready
+        ] or [pl.DataFrame(schema={**_TOLD, "start": pl.Int64(), "end": pl.Int64()})])  # fmt: skip
+        here = core.filter(~c("connection").is_in([*self.held_connections])) if self.held_connections else core
         fresh = here.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
         sure = fresh.filter(c("over") | early)
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Without waits in which another server was asked for something that is not over: it may have been waited for."""
+        """Drop waits during which a request to another server was open, because the response may have depended on it."""
         waits = ready.filter(pl.col("rule") == "slow-response")
         if waits.is_empty():
             return ready
@@ -207,46 +282,116 @@ class Certain:
         late = [
             (connection, frame)
             for connection, frame, start, end in places.select("connection", "frame", "start", "end").iter_rows()
-            if undecided.asked_between(open_ones, start, end, self._known.get(connection))
+            if open_exchanges.asked_between(open_ones, start, end, self._known.get(connection))
         ]
         gone = pl.DataFrame(late, schema={"connection": pl.Int64(), "frame": pl.Int64()}, orient="row")
         return pl.concat([
             ready.filter(pl.col("rule") != "slow-response"), waits.join(gone, on=["connection", "frame"], how="anti"),
         ])  # fmt: skip
 
-    def _beside_gateways(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Without the candidates that what a gateway did may still change: the report tells them."""
+    def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
+        """Separate the candidates at gateways from `ready`.
+
+        Return the candidates that gateways can no longer change, together with the failures at gateways; the search that shows
+        it; and the groups of exchanges that are reported now. Candidates that stay open for too long are left to the final
+        report.
+        """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
-        if mine.is_empty():
-            return ready
-        known, _ = self._gateways()
-        if not known.fronts and not known.clients:
-            return ready
-        some = {*known.fronts, *(one for behind in known.fronts.values() for one in behind)}
-        numbers = mine["connection"].unique().to_list()
-        open_ones = [one for number in numbers if (one := self._known.get(number)) is not None]
-        servers = self._rows_of(open_ones).select("connection", "server").unique("connection", keep="last")
-        at_gateways = pl.col("server").is_in([*some]) | pl.col("connection").is_in([*known.clients])
-        late = mine.join(servers.filter(at_gateways), on="connection", how="semi")
-        self._settled = pl.concat([self._settled, late], rechunk=True)
-        return ready.join(late, on=_KEY, how="anti")
+        self._undecided = False
+        if mine.is_empty() and not self._failed.waits:
+            return ready, None, []
+        if not self._failed.is_due(self.clock):
+            self._undecided = not mine.is_empty()
+            return ready.join(mine, on=_KEY, how="anti"), None, []
+        of = self._with_places(mine)
+        places = {(connection, exchange) for _, connection, _, exchange, _ in of.iter_rows()}
+        seen = self._failed.search(self.clock, self._of_all(), places)
+        groups = self._complete(seen, ready)
+        final = {place for group in groups for place in group.places}
+        final |= {(number, None) for group in groups for number in group.connections}
+        at: list[tuple[str, int, int]] = []
+        late: list[tuple[str, int, int]] = []
+        for rule, connection, frame, exchange, end in of.iter_rows():
+            if seen.is_at_gateway(connection) and (connection, exchange) not in final:
+                left = is_left(end, self.clock) or not seen.known.fronts
+                (late if left else at).append((rule, connection, frame))
+        self._undecided = bool(at)
+        left = pl.DataFrame(late, schema=_TOLD, orient="row")
+        self._settled = pl.concat([self._settled, left], rechunk=True)
+        ready = ready.join(pl.DataFrame([*at, *late], schema=_TOLD, orient="row"), on=_KEY, how="anti")
+        return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
+
+    def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns rule, connection, frame, exchange and end of these candidates."""
+        c = pl.col
+        return pl.concat([
+            self._candidates[name]
+            .join(part, on=["connection", "frame"], how="semi")
+            .select(
+                pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "exchange")),
+                pl.max_horizontal("start", "end").fill_null(0).alias("end"),
+            )
+            for (name,), part in keys.partition_by("rule", as_dict=True).items()
+        ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
+
+    def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
+        """Return the groups whose possible causes are all ready and to which no more can be added."""
+        groups = {id(group): group for group in seen.groups.values()}
+        if not groups:
+            return []
+        numbers = {number for group in groups.values() for number in group.connections}
+        core = pl.concat([
+            rows.filter(pl.col("connection").is_in([*numbers])).select(
+                pl.lit(name).alias("rule"), *(pl.col(n).cast(pl.Int64) for n in ("connection", "frame", "exchange"))
+            )
+            for name, rows in self._candidates.items()
+            if name in self.causes
+        ] or [pl.DataFrame(schema=_PLACED).drop("end")])  # fmt: skip
+        decided = pl.concat([ready, self._settled, self._held])
+        pending = core.join(decided, on=_KEY, how="anti")
+        left = {(connection, exchange) for connection, exchange in pending.select("connection", "exchange").iter_rows()}
+        return [
+            group
+            for group in groups.values()
+            if self.held_causes.isdisjoint(group.connections)
+            and left.isdisjoint({*group.places, *((number, None) for number in group.connections)})
+        ]
+
+    def _with_failures(self, seen: GatewaySearch, groups: Collection[Group]) -> pl.DataFrame:
+        """Add the failures of these groups to the candidates, and return their keys."""
+        fronts = {front for group in groups for front in group.fronts}
+        rows = seen.failures
+        if rows.is_empty() or not fronts:
+            return pl.DataFrame(schema=_TOLD)
+        mine = [place in fronts for place in rows.select("connection", "exchange").iter_rows()]
+        rows = rows.filter(pl.Series(mine, dtype=pl.Boolean))
+        if rows.height:
+            before = self._candidates.get(RULE)
+            self._candidates[RULE] = rows if before is None else pl.concat([before, rows], rechunk=True)
+            self._watch({int(number) for group in groups for number in group.connections} - self._known.keys())
+        return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
+
+    def _of_all(self) -> gateways.Gateways | None:
+        """Return the gateways according to all exchanges, if there are more than one search covers."""
+        return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """The gateways, as far as exchanges that are over have shown them, and which Server fields they passed on."""
+        """Return the gateways that finished exchanges show so far, and the Server fields that they forwarded."""
         a = self.analysis
         rows = a.exchanges.rows + a.connections.rows
         if at_end or rows > self._looked_at * _GROWN:
             self._looked_at = rows
             exchanges, connections = a.exchanges.scan(), a.connections.scan()
             if not at_end:
-                now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
-                connections = pl.concat([connections, now.lazy()])
+                open_ones = a.core.flows.open_connections()
+                exchanges = pl.concat([exchanges, open_exchanges.exchanges_as_of(open_ones).lazy()])
+                connections = pl.concat([connections, open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
             known = gateways.find(exchanges, connections)
             self._at_gateways = known, rule_engine.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
 
     def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
-        """The connections whose client is a gateway, as far as exchanges that are over have shown them; `at_end`: all of them."""
+        """Return the known connections whose client is a gateway; with `at_end`, all of them."""
         return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
@@ -256,9 +401,12 @@ class Certain:
         return {name: rows for name, rows in some.items() if rows.height}
 
     def _forget(self, of: pl.DataFrame) -> None:
-        """What is settled of connections that are over, and the oldest of what is settled of the others."""
+        """Drop resolved candidates of connections that are over, and the oldest of the other candidates."""
         most = limits.SETTLED_CANDIDATES.value
-        over = pl.col("connection").is_in(of.filter("over")["connection"].implode())
+        since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}
+        self._over = {number: time for number, time in since.items() if not is_left(time, self.clock)}
+        # a failure behind a gateway may cause what its client receives later
+        over = pl.col("connection").is_in(pl.Series([*(since.keys() - self._over.keys())], dtype=pl.Int64).implode())
         gone = pl.concat([self._settled.filter(over), self._settled.filter(~over).head(-most)])
         self._settled = self._settled.filter(~over).tail(most)
         self._held = self._held.filter(~over)

@@ -1,4 +1,4 @@
-"""Confine a process to some folders (landlock(7)): Linux 5.13 and later, without any privilege."""
+"""Confine a process to some folders with Landlock (landlock(7)): Linux 5.13 and later, no privileges needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of the system calls, the same on all architectures."""
+"""The numbers of the system calls, the same on all architectures."""
 
 _VERSION, _PATH_BENEATH = 1, 1
 
@@ -18,13 +18,13 @@ _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 
 _TRUNCATE = 1 << 14
 
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""Version of the interface -> number of rights on files that it knows (linux/landlock.h)."""
+"""The number of file access rights, by version of the interface (linux/landlock.h)."""
 
 _TCP = 0b11
-"""To bind and to connect: from version 4 on."""
+"""The access rights for TCP, bind and connect; since version 4."""
 
 _SCOPES = 0b11
-"""Abstract sockets of others, and signals to them: from version 6 on."""
+"""The scopes for abstract sockets of other processes and signals to them; since version 6."""
 
 _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE | _TRUNCATE
@@ -41,11 +41,11 @@ class _Beneath(ctypes.Structure):
 
 
 class Confinement:
-    """The rules under which `enforce` puts the calling thread and all that it starts.
+    """The rules that `enforce` applies to the calling thread and everything it starts.
 
-    `readable`: files and folders that may be read, with all below them; those that cannot be opened are left out.
-    `writable`: descriptors of folders in which files may also be made, changed and removed.
-    Descriptors that are already open are not affected. Raises OSError where the kernel has no Landlock.
+    `readable`: files that may be read, and folders with everything below them; those that cannot be opened are omitted.
+    `writable`: descriptors of folders in which files may also be created, changed and removed. Open descriptors are not affected.
+    The constructor raises OSError if the kernel has no Landlock.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[int]) -> None:
@@ -68,7 +68,7 @@ class Confinement:
             self._allow(place, _WRITE)
 
     def enforce(self) -> None:
-        """Put the calling thread under the rules, for good. It must have no_new_privs. Raises OSError."""
+        """Apply the rules permanently to the calling thread, which must have no_new_privs. Raise OSError if that fails."""
         self._call(_RESTRICT_SELF, self._ruleset, 0)
         os.close(self._ruleset)
 

@@ -1,4 +1,4 @@
-"""Separate privileges: start the recorder, which keeps what rights it needs, then give up those of this process."""
+"""Separate privileges: start the recorder with the ones it needs, then drop all privileges of this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from wiredoctor.recording.folder import PrivateFolder
 
 
 class Started(NamedTuple):
-    """A recorder that waits for `begin`. `rows`: a folder for rows. `was_root`: this process had rights that it has no more."""
+    """A recorder that waits for `begin`.
+
+    `rows`: the folder for rows. `was_root`: this process had privileges and dropped them.
+    """
 
     recorder: Recorder
     rows: str
@@ -25,11 +28,14 @@ class Started(NamedTuple):
 
 @contextmanager
 def start(order: Order) -> Generator[Started]:
-    """Start a recorder and drop the rights of this process, which must have no other thread yet. Raises OSError."""
+    """Start a recorder and drop the privileges of this process, which must still have a single thread.
+
+    Raise OSError if that fails.
+    """
     user = target_user()
     folder = PrivateFolder(None if user is None else user.gid)
     with Recorder(replace(order, folder=folder.path), waits=True) as recorder:
         rights = drop(user, folder.rows)
-        # the libraries would use a folder in which this process may not write any more
+        # otherwise libraries would use a folder in which this process may no longer write
         tempfile.tempdir = os.environ["POLARS_TEMP_DIR"] = folder.rows_path
         yield Started(recorder, folder.rows_path, rights, user is not None)

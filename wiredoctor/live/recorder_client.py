@@ -1,8 +1,8 @@
-"""The recorder as the analysis sees it: a process that captures into files, reports what happens, and hands over descriptors.
+"""Control the recorder, a process that captures into files, reports events, and passes file descriptors.
 
-It is a program of its own (`wiredoctor.recording`) and executed, not forked: it may have rights that an analysis of hostile
-bytes should not have, and it goes on when the analysis is slow. A socket connects the two: when the analysis is gone for
-whatever reason, the recorder ends in order.
+It is a separate program (`wiredoctor.recording`) that is executed rather than forked. It may have privileges that an analysis of
+hostile bytes should not have, and it continues capturing while the analysis is slow. A socket connects the two: if the analysis
+ends for any reason, the recorder stops cleanly.
 """
 
 from __future__ import annotations
@@ -24,41 +24,42 @@ from typing import Any
 from wiredoctor.interfaces import is_privileged, search_path
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "recording" / "isolated.py"
-"""The recorder, with the package that this module belongs to."""
+"""The path of the recorder in the package that contains this module."""
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
-"""What a recorder with privileges gets of the environment, besides a PATH of system folders."""
+"""The environment variables passed to a recorder with privileges, besides a PATH of system folders."""
 
 ENDING = 5.0
-"""Seconds after which a recorder that was asked to end is terminated."""
+"""The time in seconds after which a recorder that was asked to end is terminated."""
 
 _DESCRIPTORS = 16
-"""Descriptors that are received at once, at most."""
+"""The maximum number of file descriptors received at once."""
 
 
 class RecorderError(Exception):
-    """Capturing cannot begin; the text says why, in a line."""
+    """Capturing cannot begin. The text is one line with the reason."""
 
 
 @dataclass(frozen=True)
 class Ring:
-    """At most this many files, of at most this many bytes each; then the oldest is removed."""
+    """A ring of at most `files` files of at most `bytes` bytes each; when it is full, the oldest file is removed."""
 
     files: int
     bytes: int
 
 
 TEMPORARY = Ring(8, 256 << 20)
-"""Where nothing is to be kept: 2 GiB, a minute of a busy gigabit link."""
+"""The ring used if packets need not be kept: 2 GiB, a minute of a busy gigabit link."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be captured, and where it is written.
+    """A request to capture: the interfaces, and the destination of the packets.
 
     `folder`: the private folder. `file`: None for a ring of files without names in that folder. `duration` in seconds, `buffer`
-    in MiB per interface; None where the recorder decides. `backend`: dumpcap, tcpdump or raw; None for the best that this machine
-    has. `outputs`: the files that the recorder opens when asked to; if there are names, those of the files in a folder.
+    in MiB per interface; None lets the recorder decide. `backend`: dumpcap, tcpdump or raw; None for the best available one.
+    `outputs`: the files that the recorder opens on request; with names, those of files in a folder. `stream`: the descriptor of a
+    capture that another program is writing, with a name for it, instead of interfaces.
     """
 
     interfaces: tuple[str, ...]
@@ -72,13 +73,18 @@ class Order:
     buffer: int | None = None
     backend: str | None = None
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    stream: int | None = None
+    stream_name: str = ""
 
 
 @dataclass
 class Progress:
-    """What the recorder has reported. `bytes` of the stream are written in complete blocks; `dropped`: by the kernel, None
-    if it is known at the end only. `restarts`: how often the capturing program ended unexpectedly and was started again.
-    `ended`: why, None while it goes on."""
+    """The last progress report of the recorder.
+
+    `bytes`: the size of the stream written in complete blocks. `dropped`: the number of packets dropped by the kernel; None if it
+    is only known at the end. `restarts`: how often the capturing program ended unexpectedly and was restarted. `ended`: the
+    reason, or None while the recorder runs.
+    """
 
     bytes: int = 0
     packets: int = 0
@@ -90,13 +96,13 @@ class Progress:
 
 
 Event = dict[str, Any]
-"""An event of recording/events.py; of kind `file` with the descriptor of the file, open for reading, as `descriptor`."""
+"""An event of recording/events.py. A `file` event has a descriptor of the file, open for reading, as `descriptor`."""
 
 
 class Recorder:
-    """A running recorder. Use it as a context manager: afterwards the process has ended.
+    """A running recorder. When its context ends, the process has ended.
 
-    `waits`: it captures once `begin` is called, stays until the socket is closed, and then removes `order.folder`.
+    `waits`: it captures after `begin`, stays until the socket is closed, and then removes `order.folder`.
     """
 
     def __init__(self, order: Order, *, waits: bool = False) -> None:
@@ -110,6 +116,7 @@ class Recorder:
             self._process = subprocess.Popen(
                 [sys.executable, *_options(), str(_PROGRAM), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
+                pass_fds=() if order.stream is None else (order.stream,),
             )  # fmt: skip
         self._partial = b""
         self._descriptors: deque[int] = deque()
@@ -117,52 +124,52 @@ class Recorder:
         self._started = self._stopping = False
 
     def begin(self) -> None:
-        """Have a recorder that waits begin to capture."""
+        """Tell a waiting recorder to start capturing."""
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
-        """Return the next events, after this many seconds at the latest; progress is not among them but in `progress`.
+        """Return the next events within `timeout` seconds; progress reports are stored in `progress` instead.
 
-        Raises RecorderError if capturing could not begin.
+        Raise RecorderError if capturing could not begin.
         """
         end, found = time.monotonic() + timeout, list[Event]()
         while not self.over and self._wait(max(end - time.monotonic(), 0)):
             if not self._receive():
-                self._died()
+                self._report_death()
                 break
             while self._events and not self.over:
                 event = self._apply(self._events.popleft())
                 found += [] if event is None else [event]
-            end = 0.0  # then return what there is
+            end = 0.0  # return without waiting any longer
         return found
 
     @property
     def over(self) -> bool:
-        """Whether no more packets will come."""
+        """True if no more packets will come."""
         return self.progress.ended is not None
 
     def stop(self) -> None:
-        """Ask it to end the capture in order. Events go on until it has."""
+        """Ask the recorder to end the capture cleanly; events continue until it has ended."""
         self._stopping = True
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Return the descriptor of a new file beside the output of this number in the order, or beside `name` in that folder.
+        """Return the descriptor of a new file for output `number` of the order, or for the file `name` in its folder.
 
-        The file takes its place with `commit_output`, and is removed with `discard_output`. Raises OSError.
+        `commit_output` moves the file to its place, `discard_output` removes it. Raise OSError if that fails.
         """
         return int(self._ask("open", number, name)["descriptor"])
 
     def commit_output(self, number: int, name: str = "") -> None:
-        """Move the file to its place. Raises OSError."""
+        """Move the file to its place. Raise OSError if that fails."""
         self._ask("commit", number, name)
 
     def discard_output(self, number: int, name: str = "") -> None:
-        """Remove the file. Raises OSError."""
+        """Remove the new file. Raise OSError if that fails."""
         self._ask("discard", number, name)
 
     def remove_output(self, number: int, name: str) -> None:
-        """Remove what is at the place of the file, if anything is. Raises OSError."""
+        """Remove the existing output file, if there is one. Raise OSError if that fails."""
         self._ask("remove", number, name)
 
     def _ask(self, what: str, number: int, name: str) -> Event:
@@ -176,17 +183,17 @@ class Recorder:
                         raise OSError(event["errno"], event["text"], path)
                     return event
             if not self._receive():
-                raise ConnectionResetError(errno.ECONNRESET, "the recorder, which would have opened it, has ended", path)
+                raise ConnectionResetError(errno.ECONNRESET, "the recorder that opens it has ended", path)
 
     def _send(self, **message: object) -> None:
-        with contextlib.suppress(OSError):  # it may have ended
+        with contextlib.suppress(OSError):  # the recorder may have ended
             self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def _wait(self, timeout: float) -> bool:
         return bool(self._events) or bool(select.select([self._socket], [], [], timeout)[0])
 
     def _receive(self) -> bool:
-        """Read what has come, if nothing has come yet wait for it; return False once the recorder is gone."""
+        """Read available data, or wait for data; return False if the recorder has ended."""
         if self._events:
             return True
         try:
@@ -217,7 +224,7 @@ class Recorder:
             if kind == "progress":
                 return None
             reason = str(event["reason"])
-            if reason == "signal" and self._stopping:  # one for all processes, as systemd sends
+            if reason == "signal" and self._stopping:  # the signal was sent to all processes, as systemd does
                 reason = "stopped"
             self.progress.ended = reason
             self.progress.text = "" if reason == "stopped" else str(event.get("text") or "")
@@ -225,19 +232,19 @@ class Recorder:
             self._started, self.progress.backend = True, str(event["backend"])
         return event
 
-    def _died(self) -> None:
+    def _report_death(self) -> None:
         code = self._process.wait()
         if not self._started:
             raise RecorderError(f"the recorder ended before it began (exit code {code})")
         self.progress.ended = "died"
-        self.progress.text = f"the recorder ended unexpectedly ({_how(code)})"
+        self.progress.text = f"the recorder ended unexpectedly ({_exit_text(code)})"
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
         if not self._stopping:
-            self.stop()  # a socket that is closed without a word means that this process was killed
+            self.stop()  # a socket that closes without a message means that this process was killed
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())
@@ -252,7 +259,7 @@ class Recorder:
                 self._process.wait(1)
 
 
-def _how(code: int) -> str:
+def _exit_text(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 

@@ -1,7 +1,7 @@
-"""Take all rights from the process that analyzes what was captured: anybody may have sent those bytes.
+"""Drop all privileges of the analyzing process, because it reads bytes that anyone may have sent.
 
-Everything here changes the calling thread, or is inherited by threads that it starts: call `drop` before NumPy and Polars are
-imported, which start threads.
+The changes apply to the calling thread and the threads it starts. Call `drop` before importing NumPy and Polars, which start
+threads.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from wiredoctor.live.system_calls import refuse_system_calls
 from wiredoctor.recording.privileges import SETUID, keep_only
 
 NOBODY = 65534
-"""The user without rights where /etc/passwd names none (the overflow user of Linux)."""
+"""The id of an unprivileged user if /etc/passwd has none (the overflow user of Linux)."""
 
 _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
     "typer", "click", "zstandard", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
 )  # fmt: skip
-"""What an analysis loads, part of it late: it must be readable to the user that the process becomes."""
+"""The packages that an analysis imports, some of them late; the new user must be able to read them."""
 
 _READABLE = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
     "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/dev/null", "/dev/urandom", "/proc/meminfo",
     "/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/fs/cgroup",
 )  # fmt: skip
-"""What libraries read while they are loaded or used."""
+"""The files that libraries read when they are loaded or used."""
 
 
 class User(NamedTuple):
-    """Who analyzes."""
+    """The user as which the analysis runs."""
 
     uid: int
     gid: int
@@ -43,15 +43,18 @@ class User(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What is left to the process. `user`: whom it became; None if it stayed who it was. `note`: what could not be dropped, or
-    why the user was not changed, in a sentence for the user; empty if all went as planned."""
+    """The result of dropping privileges.
+
+    `user`: the new user, or None if unchanged. `note`: a sentence for the user about what could not be dropped, or why the user
+    did not change; empty if everything worked.
+    """
 
     user: User | None
     note: str
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
-    """Return the user that an analysis becomes if root started it: who called sudo, otherwise nobody. None on other systems."""
+    """Return the user for an analysis started by root: the caller of sudo, or an unprivileged user; None on other systems."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return None
     import pwd
@@ -70,16 +73,17 @@ def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
 
 
 def _number(text: str | None) -> int:
-    """Return a user or group id; 0 for what is none, or root's."""
+    """Return a user or group id; 0 if it is invalid or root's id."""
     number = int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 10 else 0
     return number if number < (1 << 32) - 1 else 0
 
 
 def drop(user: User | None, folder: int) -> Rights:
-    """Give up every capability and, as root, the user and its groups; read only the installation, write only in `folder`.
+    """Drop all capabilities and, as root, change the user and groups; then restrict file access.
 
-    `user`: what `target_user` returned. `folder`: descriptor of the only folder in which the process may make files. If the
-    user cannot read the installation, or a container refuses the change, the process stays root without any capability.
+    Only the installation can be read after that, and only `folder` can be written to. `user`: from `target_user`. `folder`: the
+    descriptor of the only folder in which files may be created. If the user cannot read the installation, or a container refuses
+    the change, the process stays root without capabilities.
     """
     if user is None:
         refused = keep_only(())
@@ -92,14 +96,14 @@ def drop(user: User | None, folder: int) -> Rights:
         _change_groups(user)
         refused = keep_only((SETUID,), gained=())
         os.setresuid(user.uid, user.uid, user.uid)
-        refused += keep_only(())  # systemd's SecureBits may have kept SETUID
+        refused += keep_only(())  # SecureBits of systemd may have kept SETUID
     missing = _confine(None if outside else confinement)
     reasons = [f"the analysis runs as root without capabilities, because {unchanged}"] if unchanged else []
     if outside:
         reasons.append(f"Landlock does not confine the analysis, because {outside} is outside of the installation")
         missing.remove("Landlock")
     if missing:
-        reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system does not have")
+        reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system lacks")
     return Rights(None if unchanged else user, _sentence(reasons, refused))
 
 
@@ -108,26 +112,26 @@ def _sentence(reasons: list[str], refused: list[str]) -> str:
 
 
 def _confinement(folder: int) -> Confinement | None:
-    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # what nobody reads any more is written there
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # for output that is no longer read
         return Confinement([*_installation(), *_READABLE, f"/proc/{os.getpid()}"], [folder, nothing.fileno()])
     return None
 
 
 def _origins() -> list[str]:
-    """Return the first file of each package of the installation."""
+    """Return the path of the first file of each package in the installation."""
     specs = [importlib.util.find_spec(name) for name in _PACKAGES]
     return [spec.origin for spec in specs if spec is not None and spec.origin]
 
 
 def _installation() -> list[str]:
-    """Return the folders from which Python loads modules, and those that their symbolic links lead to."""
+    """Return the folders from which Python loads modules, and the targets of their symbolic links."""
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_search_path()]
     places += [os.path.dirname(os.path.realpath(origin)) for origin in _origins()]
     return list(dict.fromkeys(place for place in places if os.path.exists(place)))
 
 
 def _confine(confinement: Confinement | None) -> list[str]:
-    """Put the process under Landlock and seccomp; return which of them the system does not have."""
+    """Confine the process with Landlock and seccomp; return the names of those that the system does not have."""
     missing: list[str] = []
     try:
         if confinement is None:
@@ -148,10 +152,10 @@ def _change_groups(user: User) -> None:
 
 
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
-    """Try in a child process whether the user can go on with this installation.
+    """Test in a child process whether a user can work with this installation.
 
-    Return why the process cannot become this user, and which file of the installation the confinement does not cover; each is
-    empty if there is no such reason.
+    Return why the process cannot become this user, and a file of the installation outside the confinement; each is empty if there
+    is none.
     """
     origins = _origins()
     reader, writer = os.pipe()
@@ -159,7 +163,7 @@ def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
     if child == 0:
         answer = ("it failed to become another user", "")
         try:
-            answer = (_attempt(user, origins), _uncovered(origins, confinement))
+            answer = (_attempt(user, origins), _find_uncovered(origins, confinement))
         finally:
             os.write(writer, os.fsencode("\0".join(answer)))
             os._exit(0)
@@ -177,15 +181,15 @@ def _attempt(user: User, origins: list[str]) -> str:
     except OSError as error:
         return f"it may not become the user {user.name} here ({(error.strerror or str(error)).lower()})"
     unreadable = next(_unreadable(origins), "")
-    return f"the user {user.name} cannot read {_closed(unreadable)}" if unreadable else ""
+    return f"the user {user.name} cannot read {_first_closed_folder(unreadable)}" if unreadable else ""
 
 
-def _uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Return a file of the installation that cannot be read under Landlock, such as one behind a symbolic link."""
+def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
+    """Return a file of the installation that Landlock makes unreadable, such as the target of a symbolic link; "" if none."""
     readable = [file for file in origins if os.access(file, os.R_OK)]
     if confinement is not None:
         keep_only(())
-        with contextlib.suppress(OSError):  # then `_confine` fails, too, and says so
+        with contextlib.suppress(OSError):  # `_confine` will fail too, and report it
             confinement.enforce()
     for file in readable:
         try:
@@ -195,8 +199,8 @@ def _uncovered(origins: list[str], confinement: Confinement | None) -> str:
     return ""
 
 
-def _closed(path: str) -> str:
-    """Return the first folder on the way to this path that is closed to this process; the path itself if none is."""
+def _first_closed_folder(path: str) -> str:
+    """Return the first folder on the path that this process cannot enter; if there is none, the path itself."""
     folders = [path]
     while (parent := os.path.dirname(folders[-1])) != folders[-1]:
         folders.append(parent)
@@ -211,22 +215,22 @@ def _unreadable(origins: list[str]) -> Iterator[str]:
 
 
 def _search_path() -> list[str]:
-    """Return where Python looks for modules, without the current folder, which `python -m` adds."""
+    """Return Python's search path without the current folder, which `python -m` adds."""
     current = ""
-    with contextlib.suppress(FileNotFoundError):  # it was removed
+    with contextlib.suppress(FileNotFoundError):  # the folder was removed
         current = os.getcwd()
     return [place for place in sys.path if place not in ("", current)]
 
 
 def _nearest_folder(place: str) -> str:
-    """Return the folder of a path in sys.path, which may be an archive, or not exist."""
+    """Return the folder of an entry in sys.path, which may be an archive or missing."""
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
     return place
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
-    """Check each folder and, as looking at each file takes longer than loading it, one file in it."""
+    """Yield unreadable folders and files below a folder. Only one file per folder is checked, because checking all is slow."""
     if not os.access(place, os.R_OK | os.X_OK):
         yield place
     for folder, folders, files in os.walk(place):

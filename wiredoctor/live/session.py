@@ -1,14 +1,14 @@
-"""A live capture: what one process writes, this one reads and analyzes as it comes, with the same core as a file.
+"""Analyze a live capture as it grows, with the same core as for a file.
 
-It ends as a file does: the report is what `analyze` says of what was written. Until then findings are told as soon as nothing
-that may come can change them (`finality`).
+Its final report equals the one of `analyze` for the file. Before the end, findings are reported as soon as nothing can change
+them (`finality`).
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -21,41 +21,46 @@ from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
-from wiredoctor.findings import Finding, Report, configured
-from wiredoctor.live.finality import Certain
+from wiredoctor.findings import Finding, Report
+from wiredoctor.live.finality import PendingFindings
+from wiredoctor.live.held_candidates import HeldCandidates
 from wiredoctor.live.recorder_client import Event, Order, Recorder
-from wiredoctor.live.resting import Resting
 from wiredoctor.recording.folder import PrivateFolder
-from wiredoctor.rule_engine import RuleModule, catalogue, set_thresholds
-from wiredoctor.rule_engine.candidates import Found
+from wiredoctor.rule_engine import RuleSet
+from wiredoctor.rule_engine.candidates import Candidates
+from wiredoctor.settings import Settings
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
-from wiredoctor.text.redact import showing
+from wiredoctor.text.redact import showing_secrets
 
 BATCH = 20_000
-"""Packets that are analyzed at once, at the most: what happens meanwhile waits for them."""
+"""The maximum number of packets per step, because other work waits during a step."""
 
 TICK = 0.2
-"""Seconds between two looks at what has come, at the least: each costs the same for one packet as for a thousand."""
+"""The minimum time in seconds between two steps: a step costs as much for one packet as for a thousand."""
 
 BUSY = 0.2
-"""The part of a processor that may be spent on looks at next to nothing."""
+"""The fraction of a processor that steps with few packets may use."""
 
 LONGEST_TICK = 0.5
-"""Seconds."""
+"""The maximum time in seconds between two steps."""
 
 CLEANING = 60.0
-"""Seconds after which it is looked what can be forgotten."""
+"""The time in seconds between two removals of old rows."""
 
 LATE = {"tcpdump": 2.5}
-"""Seconds after which every packet of a time has come, where that is more than one: how long a backend holds packets back."""
+"""The time in seconds by which a backend delays packets, if it is more than one second."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How it stands. Packets: captured, and analysed; `dropped` by the kernel, None where that is not known yet. `lag`: seconds
-    by which the analysis is behind, `behind`: bytes that it has not read. `waiting`: candidates that may still change."""
+    """The state of a live capture.
+
+    The numbers of captured and analyzed packets; `dropped`: those dropped by the kernel, None if not known yet. `lag`: by how
+    many seconds the analysis is behind; `behind`: the number of bytes not read yet. `waiting`: the number of candidates that may
+    still change.
+    """
 
     backend: str = ""
     captured: int = 0
@@ -65,13 +70,13 @@ class Status:
     open: int = 0
     exchanges: int = 0
     lag: float = 0.0
-    behind: int = 0
+    unread_bytes: int = 0
     waiting: int = 0
 
 
 @dataclass
 class News:
-    """What a look has brought: findings that are certain now, what else is to be said, and how it stands."""
+    """The result of one step: findings that became final, notes, and the state."""
 
     findings: list[Finding] = field(default_factory=list[Finding])
     notes: list[str] = field(default_factory=list[str])
@@ -80,53 +85,41 @@ class News:
 
 @contextmanager
 def watch(
-    order: Order,
-    name: str,
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
-    show_secrets: bool = False,
-    recorder: Recorder | None = None,
-    rows: str | None = None,
+    order: Order, name: str, settings: Settings, *, recorder: Recorder | None = None, rows: str | None = None
 ) -> Generator[Session]:
-    """Capture what is ordered, and analyze it. `name` is what reports call it; the other words are those of `analyze`.
+    """Capture and analyze. `order` is the request to capture, `name` the name in reports.
 
-    If the order names no file, packets are in a ring of files without names. `recorder`: one that was started with this order,
-    and that waits; `rows`: a folder for rows. Otherwise both are made here. Raises RecorderError if capturing cannot begin.
+    Without a file in the order, packets are written to a ring of files without names. `recorder`: a waiting recorder that was
+    started with this order; `rows`: a folder for rows. Both are created if missing. Raise RecorderError if capturing cannot
+    begin.
     """
-    everything = catalogue()
-    chosen = rule_engine.select(everything, select, ignore)
-    modules = rule_engine.with_causes(chosen, everything)
-    rule_engine.begin(modules)
+    rules = rule_engine.load(settings)
     with ExitStack() as stack:
         held: list[Any] = []
         stack.enter_context(diagnosis.without_collector())
-        gc.freeze()  # what is there from the beginning is none of what has to be looked at every minute
+        gc.freeze()  # objects that exist from the start need not be checked every minute
         stack.callback(gc.unfreeze)
-        stack.enter_context(configured(set_thresholds(everything, thresholds or {})))
-        stack.enter_context(showing(show_secrets))
+        stack.enter_context(rules.configured())
+        stack.enter_context(showing_secrets(settings.show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
         if recorder is None:
             folder = PrivateFolder()
-            held.append(folder)  # the report keeps it: its rows may be in it
+            held.append(folder)  # the report keeps the folder, because its rows may be there
             rows = folder.rows_path
             recorder = stack.enter_context(Recorder(replace(order, folder=folder.path)))
         else:
             recorder.begin()
-        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets, rows=rows, resources=held)
+        yield Session(capture, recorder, rules, secrets=settings.show_secrets, rows=rows, resources=held)
 
 
 class Session:
-    """A live capture that runs. `clock`: nanoseconds since 1970, by the clock that stamps the packets."""
+    """A running live capture. `clock`: ns since 1970, by the clock of the timestamps."""
 
     def __init__(
         self,
         capture: GrowingCapture,
         recorder: Recorder,
-        modules: Mapping[str, RuleModule],
-        chosen: list[str],
-        everything: Mapping[str, RuleModule],
+        rules: RuleSet,
         *,
         secrets: bool,
         rows: str | None = None,
@@ -134,11 +127,11 @@ class Session:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._capture, self._recorder = capture, recorder
-        self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = LiveAnalysis(capture, modules, Folder(rows), rule_engine.cutoffs(modules))
-        self._certain = Certain(self._analysis, modules, chosen)
-        self._resting = Resting(self._analysis, modules, self._certain.gateway_clients)
-        self._analysis.listener = self._certain.finish
+        self._rules, self._modules, self._secrets = rules, rules.modules, secrets
+        self._analysis = LiveAnalysis(capture, rules.modules, Folder(rows), rules.cutoffs())
+        self._pending = PendingFindings(self._analysis, rules.modules, rules.chosen)
+        self._held = HeldCandidates(self._analysis, rules.modules, self._pending.gateway_clients)
+        self._analysis.listener = self._pending.finish
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
@@ -149,25 +142,28 @@ class Session:
 
     @property
     def order(self) -> Order:
-        """What is captured, and where it is written."""
+        """The request to capture, with the destination of the packets."""
         return self._recorder.order
 
     @property
     def over(self) -> bool:
-        """Nothing more is captured, and all that was is analysed."""
-        return self._recorder.over and bool(self._unreadable or not self._capture.behind)
+        """True if capturing has ended and all packets were analyzed."""
+        return self._recorder.over and bool(self._unreadable or not self._capture.unread_bytes)
 
     @property
     def ended(self) -> tuple[str, str]:
-        """Why capturing ended: stopped, duration, packets, full, backend, died or signal; and a line, which may be empty."""
+        """The reason why capturing ended, and a line of text or "".
+
+        The reasons are stopped, duration, packets, end (of a stream), full, backend, died and signal.
+        """
         return self._recorder.progress.ended or "", self._recorder.progress.text
 
     def stop(self) -> None:
-        """Ends capturing. What was captured is still analysed: look until it is over."""
+        """End capturing. Call `look` until `over` is true, to analyze the remaining packets."""
         self._recorder.stop()
 
     def look(self, patience: float) -> News:
-        """Wait for packets, this many seconds at most, and analyze what has come."""
+        """Wait up to `patience` seconds for packets, and analyze those that arrived."""
         news = News()
         try:
             self._look(patience, news)
@@ -182,18 +178,18 @@ class Session:
         end = time.monotonic() + patience
         while True:
             now = time.monotonic()
-            until = end if self._capture.behind else min(end, now + self._due_in())
-            wait = 0.0 if self._capture.behind and now >= self._next else max(min(end, max(self._next, now)) - now, 0.0)
-            self._hear(self._recorder.events(wait if self._capture.behind else max(until - now, 0.0)), news)
+            until = end if self._capture.unread_bytes else min(end, now + self._due_in())
+            wait = 0.0 if self._capture.unread_bytes and now >= self._next else max(min(end, max(self._next, now)) - now, 0.0)
+            self._hear(self._recorder.events(wait if self._capture.unread_bytes else max(until - now, 0.0)), news)
             self._capture.extend(self._recorder.progress.bytes)
             now = time.monotonic()
             if self._unreadable:
                 return
-            if self._capture.behind and (now >= self._next or self._recorder.over):
+            if self._capture.unread_bytes and (now >= self._next or self._recorder.over):
                 news.findings += self._analyse()
                 self._watch_clock(news)
                 break
-            if not self._capture.behind and not self._recorder.over:
+            if not self._capture.unread_bytes and not self._recorder.over:
                 news.findings += self._pass_time()
             if now >= end or self._recorder.over or news.findings:
                 break
@@ -206,6 +202,8 @@ class Session:
                 self._capture.add(int(event["descriptor"]), int(event["begin"]))
             elif kind == "removed":
                 self._remove(int(event["end"]), news)
+            elif kind == "renamed":
+                self._capture.rename(str(event["path"]))
             elif kind == "started":
                 news.notes.append(str(event["text"]))
             elif kind == "interface":
@@ -214,73 +212,77 @@ class Session:
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:
-        """The ring goes on. What is not read yet is kept though it is removed, as much again as the ring holds; more is lost."""
+        """Handle the removal of a file from the ring: up to the ring's size, unread data is kept; the rest is lost."""
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
             if not self._lost:
-                news.notes.append(
-                    "the analysis is so far behind that the ring overwrites what it has not read: see --ring, --filter"
-                )
+                news.notes.append("the analysis is so far behind that the ring overwrites unread packets: see --ring, --filter")
             self._lost += self._capture.skip(least)
-        self._capture.removed(end, self._analysis.needed_from())
+        self._capture.close_before(end, self._analysis.needed_from())
 
     def _tell_damage(self, news: News) -> None:
-        """Somebody else has written into the file, or cut it off."""
+        """Report, once, that another process has changed or truncated the file."""
         damage = self._capture.records.damage
         if damage is not None and not self._damaged:
             self._damaged = True
-            news.notes.append(f"the file was changed while it was written: {damage}; what follows is not analysed")
+            news.notes.append(f"the file was changed while it was written: {damage}; later packets are not analyzed")
 
     def _analyse(self) -> list[Finding]:
-        """Analyze what comes next, and return the findings that are certain now."""
+        """Analyze the next packets, and return the findings that became final."""
         begun = time.monotonic()
-        self._found(self._analysis.step(BATCH), self._analysis.clock)
-        found = self._certain.tell()
+        found = self._analysis.step(BATCH)
+        self._keep_candidates(found, self._analysis.clock, self._analysis.analyzed_until)
+        found = self._pending.take_final()
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
-            gc.collect()  # nothing is in a cycle for long, but days are long
+            gc.collect()  # few objects are in reference cycles, but captures may run for days
         took = time.monotonic() - begun
-        self._next = begun + took + (0 if self._capture.behind else min(max(TICK, took / BUSY), LONGEST_TICK))
+        self._next = begun + took + (0 if self._capture.unread_bytes else min(max(TICK, took / BUSY), LONGEST_TICK))
         return found
 
     def _silent_until(self) -> int | None:
-        """Up to when everything has come (ns since the first packet), where nothing is behind; None before the first, and
-        where nothing is read any more."""
-        first = self._capture.first_time if self._capture.records.damage is None else None
+        """Return the time up to which all packets have arrived (ns since the first packet).
+
+        Return None before the first packet, after damage, and for a stream, whose clock and delay are unknown: only its packets
+        move its time.
+        """
+        is_known = self._capture.records.damage is None and self._recorder.order.stream is None
+        first = self._capture.first_time if is_known else None
         late = LATE.get(self._recorder.progress.backend, 1.0)
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Seconds until silence alone decides something, if it lasts so long; infinite where nothing waits for that."""
+        """Return the time in seconds until silence decides something; infinite if nothing depends on that."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
     def _deadline(self) -> int | None:
-        """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        times = [time for time in (self._analysis.deadline, self._resting.due) if time is not None]
+        """Return the time (ns since the first packet) at which something becomes final without another packet, or None."""
+        times = [time for time in (self._analysis.deadline, self._held.due, self._pending.due) if time is not None]
         return min(times, default=None)
 
     def _watch_clock(self, news: News) -> None:
-        """Steps of the clock are said while they are news; the report has them all."""
+        """Report new steps of the clock; the final report contains all of them."""
         steps = self._analysis.steps
         for step in steps.first[self._steps :]:
             back = duration_text(step.time_before - step.time)
-            news.notes.append(f"the clock was set back by {back} (frame {step.frame}): times across that are not judged")
+            news.notes.append(f"the clock was set back by {back} (frame {step.frame}): times across the step are not judged")
         self._steps = len(steps.first)
 
     def _pass_time(self) -> list[Finding]:
-        """On a silent link time passes all the same: what waits for that is over a second late."""
+        """Let time pass on a silent link if a decision is due; return the findings that became final."""
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []
-        self._found(self._analysis.pass_time(clock), clock)
-        return self._certain.tell()
+        self._keep_candidates(self._analysis.pass_time(clock), clock, clock)
+        return self._pending.take_final()
 
-    def _found(self, found: Found, clock: int) -> None:
-        found = self._resting.keep(rule_engine.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
-        self._certain.resting = self._resting.connections
+    def _keep_candidates(self, found: Candidates, clock: int, analyzed_until: int) -> None:
+        found = self._held.keep(rule_engine.judge(self._modules, found, self._memory, live=True)) | self._held.take(clock)
+        self._pending.held_connections, self._pending.clock = self._held.connections, analyzed_until
+        self._pending.held_causes = self._held.connections_of(self._pending.causes)
         if not found:
             return
         self._analysis.found.append(found)
@@ -290,53 +292,51 @@ class Session:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
         found = rule_engine.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
-        self._certain.add(rule_engine.without_times_across(found, self._modules, sorted(steps)) if steps else found)
+        self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:
-        """How it stands now."""
+        """Return the current state."""
         a, c, told = self._analysis, self._capture, self._recorder.progress
         lag = 0.0
-        if c.behind and c.first_time is not None:
+        if c.unread_bytes and c.first_time is not None and self._recorder.order.stream is None:
             lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
         return Status(
             backend=told.backend, captured=told.packets, analysed=c.records.frame, dropped=told.dropped,
             connections=a.core.flows.next_id, open=a.open_connections,
-            exchanges=a.exchanges.rows, lag=lag, behind=c.behind, waiting=self._certain.waiting,
+            exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes, waiting=self._pending.pending_count,
         )  # fmt: skip
 
     def report(self) -> Report:
-        """The whole diagnosis, as of the end."""
+        """Return the final report."""
         a = self._analysis
         a.listener = None
 
-        def judge(found: Found) -> Found:
-            return self._resting.keep(rule_engine.judge(self._modules, found, self._memory, live=True))
+        def judge(found: Candidates) -> Candidates:
+            return self._held.keep(rule_engine.judge(self._modules, found, self._memory, live=True))
 
         a.finish(judge)
-        a.found.append(self._resting.take(None))
-        done = diagnosis.diagnose(
-            self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge, live=True
-        )  # fmt: skip
+        a.found.append(self._held.take(None))
+        done = diagnosis.diagnose(self._capture, a, self._rules, a.found, a.connections, a.exchanges, judge, live=True)
         if self._lost:
-            done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")
+            done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
             done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it ran again")
-        made = diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
+        made = diagnosis.report([done], self._rules, secrets=self._secrets)
         made.resources.extend(self._resources)
         if self.order.file is not None and self.order.ring is None:
             descriptor = self._capture.first_descriptor
             if descriptor is not None:
                 with suppress(CaptureError):
                     kept = open_descriptor(descriptor, self.order.file, OpenFiles(Budget()))
-                    made.again[done.summary.file] = SecondPass(
+                    made.packets[done.summary.file] = SecondPass(
                         kept, done.connections.scan, rule_engine.cutoffs(self._modules), secrets=self._secrets
                     )
         made.incomplete += self._why_incomplete()
         return made
 
     def _why_incomplete(self) -> list[str]:
-        """Return a sentence for each reason why the capture does not reach its end."""
+        """Return one sentence for each reason why the capture is incomplete."""
         reason, text = self.ended
         found = [f"The capture ended early: {text}."] if reason in ("full", "backend", "died", "signal") else []
         damage = self._unreadable or self._capture.records.damage

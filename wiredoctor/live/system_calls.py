@@ -1,8 +1,8 @@
-"""Refuse the system calls that an analysis has no use for (seccomp(2)): Linux on x86-64 and 64-bit ARM.
+"""Refuse system calls that an analysis does not need (seccomp(2)): Linux on x86-64 and 64-bit ARM.
 
-Landlock does not cover them: the owner of a file may change its mode without any capability; a process may connect to a socket
-of its user, and send signals to other processes of that user or change their limits; it may write into the input of its terminal,
-and leave a child behind.
+Landlock does not cover these. Without capabilities, the owner of a file may still change its mode. A process may connect to a
+socket of its user, signal the user's other processes or change their limits, write into the input of its terminal, and leave a
+child process running.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class _Machine(NamedTuple):
-    """Numbers of asm/unistd.h, and `audit`: AUDIT_ARCH_* of linux/audit.h."""
+    """The system call numbers of a machine (asm/unistd.h), and `audit`: its AUDIT_ARCH_* value (linux/audit.h)."""
 
     audit: int
     clone: int
@@ -30,11 +30,14 @@ class _Machine(NamedTuple):
 _EVERYWHERE = (
     424, 425, 428, 430, 438, 452, 463, 466, 467, 469,
 )  # fmt: skip
-"""pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat, open_tree_attr,
-file_setattr."""
+"""The numbers of system calls that are refused on every machine.
+
+They are pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat, open_tree_attr
+and file_setattr.
+"""
 
 _CLONE3 = 435
-"""Its flags are in memory, where a filter cannot see them: libraries use clone(2) if there is no such call."""
+"""The number of clone3: its flags are in memory, where a filter cannot see them; without it, libraries use clone(2)."""
 
 _MACHINES = {
     "x86_64": _Machine(
@@ -42,7 +45,7 @@ _MACHINES = {
         refused=(
             90, 91, 268,  # chmod, fchmod, fchmodat
             92, 93, 94, 260,  # chown, fchown, lchown, fchownat
-            188, 189, 190, 197, 198, 199,  # setxattr, removexattr and their kin
+            188, 189, 190, 197, 198, 199,  # setxattr, removexattr and variants
             132, 235, 261, 280,  # utime, utimes, futimesat, utimensat
             41, 42, 49,  # socket, connect, bind
             57, 58, 59, 322,  # fork, vfork, execve, execveat
@@ -50,7 +53,7 @@ _MACHINES = {
             101, 310, 311,  # ptrace, process_vm_readv, process_vm_writev
             165, 161, 272, 308, 304,  # mount, chroot, unshare, setns, open_by_handle_at
             29, 30, 31, 67, 64, 65, 66, 220, 68, 69, 70, 71, 240, 241,  # shared memory, semaphores, message queues
-            141, 142, 144, 203, 251, 314,  # setpriority, sched_setparam and its kin, ioprio_set
+            141, 142, 144, 203, 251, 314,  # setpriority, sched_setparam and variants, ioprio_set
             321, 298, 323, 248, 249, 250,  # bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl
             253, 294, 300,  # inotify_init, inotify_init1, fanotify_init
         ),
@@ -60,7 +63,7 @@ _MACHINES = {
         refused=(
             52, 53,  # fchmod, fchmodat
             54, 55,  # fchownat, fchown
-            5, 6, 7, 14, 15, 16,  # setxattr, removexattr and their kin
+            5, 6, 7, 14, 15, 16,  # setxattr, removexattr and variants
             88,  # utimensat
             198, 203, 200,  # socket, connect, bind
             221, 281,  # execve, execveat
@@ -68,7 +71,7 @@ _MACHINES = {
             117, 270, 271,  # ptrace, process_vm_readv, process_vm_writev
             40, 51, 97, 268, 265,  # mount, chroot, unshare, setns, open_by_handle_at
             194, 195, 196, 197, 190, 191, 192, 193, 186, 187, 188, 189, 180, 181,  # shared memory, semaphores, message queues
-            140, 118, 119, 122, 30, 274,  # setpriority, sched_setparam and its kin, ioprio_set
+            140, 118, 119, 122, 30, 274,  # setpriority, sched_setparam and variants, ioprio_set
             280, 241, 282, 217, 218, 219,  # bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl
             26, 262,  # inotify_init1, fanotify_init
         ),
@@ -76,27 +79,36 @@ _MACHINES = {
 }  # fmt: skip
 
 _CONTROLS = (0x5412, 0x541C, 0x5410, 0x540E, 0x8901, 0x8902, 0x40086602, 0x40046602, 0x401C5820)
-"""TIOCSTI, TIOCLINUX, TIOCSPGRP, TIOCSCTTY: to write into the input of a terminal, or to take it over (ioctl_tty(2)); FIOSETOWN,
-SIOCSPGRP: whom the kernel sends signals; FS_IOC_SETFLAGS, its form of 32 bits, FS_IOC_FSSETXATTR: attributes of a file."""
+"""The ioctl commands that are refused.
+
+TIOCSTI, TIOCLINUX, TIOCSPGRP and TIOCSCTTY write into the input of a terminal, or take it over (ioctl_tty(2)). FIOSETOWN and
+SIOCSPGRP set which process gets signals. FS_IOC_SETFLAGS, its 32-bit form and FS_IOC_FSSETXATTR change file attributes.
+"""
 
 _FILE_COMMANDS = (8, 10, 15, 1024, 1026)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: they have the kernel send signals (fcntl(2))."""
+"""The fcntl commands that are refused because they make the kernel send signals (fcntl(2)).
+
+They are F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE and F_NOTIFY.
+"""
 
 _CLONE_THREAD, _SOCK_STREAM, _SOCKET_TYPES = 0x10000, 1, 0xF
 
 _SET_SECCOMP, _FILTER = 22, 2
 _LOAD, _AND, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
-"""BPF_LD | BPF_W | BPF_ABS, BPF_ALU | BPF_AND, and BPF_JMP | BPF_JEQ, BPF_JGE and BPF_JSET with BPF_K; BPF_RET | BPF_K
-(linux/bpf_common.h)."""
+"""The instruction codes of a filter (linux/bpf_common.h).
+
+In order: BPF_LD | BPF_W | BPF_ABS; BPF_ALU | BPF_AND | BPF_K; BPF_JMP | BPF_K with BPF_JEQ, BPF_JGE and BPF_JSET; and
+BPF_RET | BPF_K.
+"""
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, (16, 24)
-"""Offsets in struct seccomp_data of a little-endian machine; of an argument, the lower half."""
+"""Offsets in struct seccomp_data on a little-endian machine; for an argument, the offset of its lower half."""
 _ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050001, 0x00050026
-"""SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM and ENOSYS."""
+"""The results of a filter: SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO with EPERM or ENOSYS."""
 _X32 = 0x40000000
-"""The numbers from here on are those of the x32 interface of x86-64."""
+"""The lowest system call number of the x32 interface of x86-64."""
 
 _Step = tuple[int, int, int, int]
-"""An instruction: code, how many to pass over if it is true, and if it is false, and its value."""
+"""An instruction: code, number of instructions to skip if true and if false, and value."""
 
 
 class _Instruction(ctypes.Structure):
@@ -108,10 +120,10 @@ class _Program(ctypes.Structure):
 
 
 def refuse_system_calls() -> None:
-    """Have the kernel answer them with EPERM, in the calling thread and all that it starts, for good.
+    """Make the kernel refuse these system calls with EPERM, permanently, in the calling thread and everything it starts.
 
-    New threads can be started, but no processes. The thread must have no_new_privs. Raises OSError where the kernel cannot do
-    that, or the processor is another one.
+    New threads can be started, but no processes. The thread must have no_new_privs. Raise OSError if the kernel cannot do that,
+    or if the processor is not supported.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None:
@@ -128,7 +140,7 @@ _REFUSED: _Step = (_RETURN, 0, 0, _REFUSE)
 
 
 def _program(machine: _Machine, process: int) -> list[_Step]:
-    """Return the filter: a block per system call, which is passed over for all others."""
+    """Return the filter: one block of instructions per system call, which other system calls skip."""
     first, second = _ARGUMENT
     blocks = [
         *(_block(number, [_REFUSED]) for number in (*machine.refused, *_EVERYWHERE)),
@@ -157,10 +169,10 @@ def _block(number: int, steps: list[_Step]) -> list[_Step]:
 
 
 def _only(values: tuple[int, ...]) -> list[_Step]:
-    """Allow these values of what was loaded, and refuse all others."""
+    """Return instructions that allow these values of the loaded argument and refuse all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _REFUSED, _ALLOWED]
 
 
 def _unless(values: tuple[int, ...]) -> list[_Step]:
-    """Refuse these values of what was loaded, and allow all others."""
+    """Return instructions that refuse these values of the loaded argument and allow all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _ALLOWED, _REFUSED]

@@ -1,1 +1,1 @@
-"""Captures for a language model, over the Model Context Protocol: the server that `wiredoctor mcp` runs."""
+"""Serve captures to language models over the Model Context Protocol (`wiredoctor mcp`)."""

@@ -1,4 +1,4 @@
-"""The captures that a server may read, those in the folders that it was started with, and reports of the last few."""
+"""Find captures in the folders that the server was started with, and keep the newest reports."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 NAMED = re.compile(r"\.(?:pcap|pcapng|cap|snoop|dmp)\d*(?:\.(?:gz|bz2|xz|zst|lz4))?\Z|\.pcap\d+\Z", re.IGNORECASE)
-"""How captures are called."""
+"""A pattern for the file names of captures."""
 
 MOST_FILES = 5_000
 MOST_DEPTH = 6
 MOST_KEPT = 4
-"""Reports that are kept; a kept capture stays open."""
+"""The maximum number of reports that are kept; their captures stay open."""
 
 
 class Refused(ValueError):
-    """A question that is not answered; the text says why in a line, and nothing of what is outside of the folders."""
+    """A refused request. The text is one line and reveals nothing outside the folders."""
 
 
 class Bounds(NamedTuple):
-    """What a capture may take: bytes of the file, and seconds of the analysis."""
+    """The limits for a capture: the size of the file in bytes, and the time for its analysis in seconds."""
 
     bytes: int
     seconds: float
 
 
 class Listed(NamedTuple):
-    """A capture: its name, as it is asked for, its size, and when it was last changed (seconds since 1970)."""
+    """A capture: its name for requests, its size in bytes, and its last change (seconds since 1970)."""
 
     name: str
     bytes: int
@@ -46,7 +46,10 @@ class Listed(NamedTuple):
 
 
 class Archive:
-    """Captures in folders. Names are relative to the folder; of several folders, with its number in front: `2/a.pcap`."""
+    """The captures in some folders.
+
+    Names are relative to the folder; if there are several folders, the number of the folder comes first: `2/a.pcap`.
+    """
 
     def __init__(self, folders: Sequence[str], bounds: Bounds) -> None:
         self.roots = [os.path.realpath(folder) for folder in folders]
@@ -55,7 +58,7 @@ class Archive:
         self._budget: Budget | None = None
 
     def captures(self) -> list[Listed]:
-        """What there is, by name."""
+        """Return the captures sorted by name."""
         found: list[Listed] = []
         for number, root in enumerate(self.roots, 1):
             for path in _walk(root):
@@ -73,8 +76,8 @@ class Archive:
         return sorted(found)
 
     def find(self, name: str) -> str:
-        """The file of this name; raises Refused, with the same words for what is not there and what is outside."""
-        refusal = Refused("there is no such capture in the folders of this server (list_captures names them)")
+        """Return the path of a capture. Raise Refused, with the same text for missing files and files outside the folders."""
+        refusal = Refused("there is no such capture in the folders of this server; list_captures lists them")
         if "\0" in name or len(name) > 4096:
             raise refusal
         for path in self._candidates(name):
@@ -84,7 +87,7 @@ class Archive:
                     return real
             except (OSError, Refused, ValueError):
                 continue
-        # a name that holds what a terminal obeys is listed escaped, and asked for so
+        # names with control characters are listed, and requested, in escaped form
         unusual = [one.name for one in self.captures() if clean(one.name) == name != one.name] if "\\" in name else []
         if unusual:
             return self.find(unusual[0])
@@ -104,54 +107,54 @@ class Archive:
         raise Refused("outside")
 
     def report(self, name: str, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
-        """The report of a capture, which can be read again; raises Refused."""
+        """Return the report on a capture, which can be read again. Raise Refused if that is impossible."""
         path = self.find(name)
         state = os.stat(path)
         if state.st_size > self.bounds.bytes:
-            raise Refused(f"the capture has {state.st_size:,} bytes: this server reads up to {self.bounds.bytes:,} (--max-size)")
+            raise Refused(f"the capture has {state.st_size:,} bytes; this server reads up to {self.bounds.bytes:,} (--max-size)")
         key = (path, state.st_mtime_ns, state.st_size, tuple(select), tuple(ignore))
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        # an older one of the same file reads what is not there any more
+        # an older report on the same path would read a file that no longer exists
         for old in [one for one in self._kept if one[0] == path and one[1:3] != key[1:3]]:
             del self._kept[old]
         while len(self._kept) >= MOST_KEPT:
             self._kept.popitem(last=False)
-        report = self._kept[key] = self._analysed(path, name, select, ignore)
+        report = self._kept[key] = self._analyze(path, name, select, ignore)
         return report
 
-    def _analysed(self, path: str, name: str, select: Sequence[str], ignore: Sequence[str]) -> Report:
-        from wiredoctor.pipeline import Budget, CaptureError, NoRoom, analyze
+    def _analyze(self, path: str, name: str, select: Sequence[str], ignore: Sequence[str]) -> Report:
+        from wiredoctor.pipeline import Budget, CaptureError, NoRoom, Settings, run
 
         budget = self._budget = self._budget or Budget(self.bounds.bytes)
         end = time.monotonic() + self.bounds.seconds
 
         def progress(_: float) -> None:
             if time.monotonic() > end:
-                raise Refused(f"the analysis took longer than {self.bounds.seconds:g} s, and was given up (--max-time)")
+                raise Refused(f"the analysis took longer than {self.bounds.seconds:g} s and was stopped (--max-time)")
 
         def said(line: str, file: str) -> str:
             return line.replace(file, clean(name)).replace("--max-spool", "--max-size")
 
         while True:
             try:
-                report = analyze(path, select=select, ignore=ignore, keep=True, max_spool=budget, progress=progress)
+                report = run([path], Settings(select=select, ignore=ignore, keep=True), budget=budget, progress=progress)
             except CaptureError as error:
                 if not (isinstance(error, NoRoom) and self._kept):
-                    # what a file begins with that is no capture is nobody's business
+                    # do not reveal the first bytes of a file that is not a capture
                     raise Refused(said(str(error), path).partition(" (begins with")[0]) from None
             else:
                 if not (report.incomplete and self._kept):
                     report.incomplete = [said(line, report.captures[0].file) for line in report.incomplete]
                     return report
                 del report
-            # captures that are kept take room, too
+            # kept captures use disk space too
             self._kept.clear()
 
 
 def _walk(root: str) -> Iterator[str]:
-    """Files that are called like captures, in a folder and those below it."""
+    """Yield the files in a folder and its subfolders whose names are those of captures."""
     for folder, below, files in os.walk(root):
         below.sort()
         if folder.removeprefix(root).count(os.sep) >= MOST_DEPTH:

@@ -1,4 +1,4 @@
-"""The SDK's MCP server, except that every request gets an answer, and wrong arguments are explained in one line."""
+"""Extend the SDK's MCP server: every request gets an answer, and invalid arguments are explained in one line."""
 
 from __future__ import annotations
 
@@ -15,21 +15,49 @@ from pydantic import ValidationError
 
 from wiredoctor.report.words import clean, shorten
 
+_SENTENCES = {
+    "missing": "this argument is required",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be a text",
+    "string_too_long": "must have at most {max_length} characters",
+    "list_type": "must be a list of names",
+    "too_long": "must have at most {max_length} names",
+    "no_number": "must be a number, not true or false",
+}
+"""What is wrong with an argument, by pydantic's name of the error; others keep pydantic's text."""
+
 MOST_DIGITS = 19
-"""Digits of an integer that fits in 64 bits."""
+"""The maximum number of digits of an integer that fits in 64 bits."""
 
 
 class Server(MCPServer[Any]):
-    """A server that also answers messages that cannot be read: the SDK drops them, and their sender waits forever."""
+    """A server that answers unreadable messages too: the SDK drops them, and the sender would wait forever."""
 
-    async def call_tool(self, *words: Any, **options: Any) -> Any:
+    async def call_tool(self, name: str, arguments: dict[str, Any] | None, *words: Any, **options: Any) -> Any:
+        await self._check_names(name, arguments or {})
         try:
-            return await super().call_tool(*words, **options)
+            return await super().call_tool(name, arguments or {}, *words, **options)
         except ToolError as error:
-            # not an answer that breaks its schema
+            # the arguments are invalid, not an answer that violates its schema
             if isinstance(error.__cause__, ValidationError) and error.__cause__.title.endswith("Arguments"):
                 raise ToolError(_wrong_arguments(error.__cause__)) from None
             raise
+
+    async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
+        """Refuse arguments that the tool does not have, which the SDK ignores: the answer would be to another question."""
+        known = next((list(tool.input_schema["properties"]) for tool in await self.list_tools() if tool.name == name), None)
+        wrong = [] if known is None else [given for given in arguments if given not in known]
+        if wrong:
+            shown = f"{shorten(clean(wrong[0]), 40)!r} is not an argument of {name}"
+            raise ToolError(f"{shown}, which takes {', '.join(known or ())}" if known else f"{shown}, which takes none")
 
     async def run_stdio_async(self) -> None:
         async with stdio_server() as (incoming, outgoing), anyio.create_task_group() as tasks:
@@ -48,15 +76,18 @@ class Server(MCPServer[Any]):
 
 
 def _wrong_arguments(error: ValidationError) -> str:
-    """Write what is wrong with the arguments of a tool, without their values, as one line."""
-    wrong = (f"{'.'.join(map(str, one['loc'][:2]))}: {one['msg']}" for one in error.errors(include_input=False))
+    """Describe invalid tool arguments in one line, without their values."""
+    wrong = (
+        f"{'.'.join(map(str, one['loc'][:2]))}: {_SENTENCES.get(one['type'], one['msg']).format(**one.get('ctx', {}))}"
+        for one in error.errors(include_input=False)
+    )
     return shorten(clean("; ".join(dict.fromkeys(wrong))), 500)
 
 
 def refusal(error: Exception) -> JSONRPCError | None:
-    """Return the answer to a message that could not be read, with its id where it has a readable one.
+    """Return the answer to an unreadable message, with the id of the message if that is readable.
 
-    Notifications, responses and empty lines get none.
+    Return None for notifications, responses and empty lines.
     """
     problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
     inputs: list[Any] = [one["input"] for one in problems]
@@ -67,21 +98,21 @@ def refusal(error: Exception) -> JSONRPCError | None:
         said = ErrorData(code=PARSE_ERROR, message=f"the message cannot be read: {problems[0]['msg']}")
     else:
         said = ErrorData(code=INVALID_REQUEST, message="the message is not a JSON-RPC 2.0 request")
-    # an object that lacks a key is itself the input of that problem
+    # an object without a required key is itself the input of that problem
     objects = (cast("dict[str, Any]", one) for one in inputs if isinstance(one, dict))
     message = next(objects, {"id": None})
     if "id" not in message if "method" in message else message.keys() & {"result", "error"}:
         return None
     try:
         answer = JSONRPCError(jsonrpc="2.0", id=message.get("id"), error=said)
-        answer.model_dump_json()  # raises for an id with a lone surrogate
+        answer.model_dump_json()  # this raises an error for an id with a lone surrogate
         return answer
     except ValueError:
         return JSONRPCError(jsonrpc="2.0", id=None, error=said)
 
 
 def _parse_leniently(text: str) -> Any:
-    """Parse JSON that the SDK refuses: lone surrogates, long integers; None if this does not help."""
+    """Parse JSON that the SDK refuses (lone surrogates, long integers); return None if that fails too."""
     try:
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else None)
     except (ValueError, RecursionError):

@@ -1,1 +1,4 @@
-"""Parsers of protocol text and of rare structures, a folder per protocol. The core calls them; they keep no state per packet."""
+"""Parse the text of protocols, and rare structures; one folder per protocol. The core calls these parsers.
+
+They keep no state per packet.
+"""

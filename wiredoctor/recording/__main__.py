@@ -1,4 +1,4 @@
-"""python -m wiredoctor.recording REQUEST: see `request.py` and `control.py`; it stops when standard input ends."""
+"""Run `python -m wiredoctor.recording REQUEST` until standard input ends; see `request.py` and `control.py`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wiredoctor.recording.recorder import Recorder
 from wiredoctor.recording.request import read_request
 
 PRIORITY = -5
-"""A busy machine is when packets are lost; and this program, and the backends that inherit this from it, take little of it."""
+"""The nice value of this program and its backends: busy machines lose packets, and these processes use little CPU time."""
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """A handler, so that the signal arrives as a byte in a pipe."""
+    """Do nothing; a signal with this handler is written as a byte to a pipe."""
 
 
 def _wake() -> int:
-    """A file that is readable once a signal has asked to stop."""
+    """Return a file descriptor that becomes readable when a signal requests a stop."""
     reader, writer = os.pipe()
     for file in (reader, writer):
         os.set_blocking(file, False)
@@ -37,16 +37,16 @@ def _wake() -> int:
 
 
 def main() -> int:
-    """Captures until it is told to stop; the exit code: 2 when it could not begin."""
+    """Capture until a stop is requested. Return the exit code: 2 if capturing could not begin."""
     events = Events(1)
     try:
         request = read_request(sys.argv[1])
     except (IndexError, ValueError, KeyError, TypeError) as error:
-        events.tell("error", text=f"this is no request for a recording: {error}")
+        events.send_event("error", text=f"this is not a valid recorder request: {error}")
         return 2
     woken = _wake()
     if is_privileged():
-        os.environ["PATH"] = search_path()  # libraries execute programs, too
+        os.environ["PATH"] = search_path()  # libraries execute programs too
     if request.folder:
         keep(request.folder)
     remove_abandoned(os.path.dirname(request.folder) or tempfile.gettempdir())

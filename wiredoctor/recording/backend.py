@@ -1,4 +1,4 @@
-"""The backend that is at work: which one it is, how it is begun, and begun again."""
+"""Choose the backend, start it, and restart it after a failure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _FIRST_WORD = 15.0
-"""Seconds in which a backend must have begun."""
+"""The time in seconds within which a backend must have begun."""
 
 _TRIES, _TRIES_WITHIN = 4, 60.0
-"""A backend that ends so often within so many seconds, for no reason that can be seen, is not started again."""
+"""The number of unexplained ends, and the time in seconds in which they occur, after which a backend is not restarted."""
 
 
 class StoppedError(Exception):
-    """It was told to stop."""
+    """A stop was requested."""
 
 
 class Backend:
-    """Starts backends for a request; their blocks go to `blocks`. `source` is the one at work, None while there is none."""
+    """Starts backends for a request, and passes their blocks to `blocks`. `source` is the running backend, or None."""
 
     def __init__(self, request: Request, links: Links, blocks: Blocks, control: Sequence[int]) -> None:
         self.source: Source | None = None
@@ -43,7 +43,10 @@ class Backend:
         self._ends: list[float] = []
 
     def first(self) -> Source | str:
-        """The first backend that captures; what to say when there is none. Raises StoppedError."""
+        """Return the first backend that captures, or an error message if there is none.
+
+        Raise StoppedError if a stop is requested.
+        """
         if missing := self._links.missing():
             return no_such_interface(missing)
         if down := [name for name in self._request.interfaces if name not in self._links.usable()]:
@@ -61,14 +64,14 @@ class Backend:
             return not_permitted(self._request.interfaces)
         return "; ".join(found.text for found in troubles)
 
-    def again(self) -> Trouble | None:
-        """Starts it on the interfaces that are there; without any, there is nothing to do but wait. Raises StoppedError."""
-        interfaces = self._links.usable()
+    def restart(self) -> Trouble | None:
+        """Restart the backend on the interfaces that exist; do nothing without any. Raise StoppedError if a stop is requested."""
+        interfaces = self._links.usable()  # none for a stream, which cannot begin again
         found = self._start(self._name, interfaces) if interfaces else None
         return found if isinstance(found, Trouble) else None
 
     def _start(self, name: str, interfaces: Sequence[str]) -> Source | Trouble:
-        """Starts a backend and waits until it has begun; else why it has not."""
+        """Start a backend and wait until it captures. Return the reason if it fails."""
         try:
             source = start(name, interfaces, self._request)
         except NotThereError as error:
@@ -96,21 +99,21 @@ class Backend:
         return found if found.kind != "other" else Trouble("other", f"{name}: {found.text}")
 
     def abandon(self) -> None:
-        """Ends it at once; what it has not handed over is lost."""
+        """Kill the backend; packets that it has not delivered yet are lost."""
         if self.source is not None:
             self.source.kill()
-        self.over()
+        self.clean_up()
         self._blocks.restart()
 
-    def over(self) -> None:
-        """It has ended: nothing of it is left behind but its last blocks."""
+    def clean_up(self) -> None:
+        """Store the last blocks of a backend that has ended, and release its resources."""
         if self.source is not None:
             self.source.close(self._blocks)
             self.source = None
         self._guard.dismiss()
 
     def ended_too_often(self) -> bool:
-        """Counts an end for which no reason can be seen."""
+        """Count an end without a visible reason; return whether there were too many."""
         now = time.monotonic()
         self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
         return len(self._ends) >= _TRIES

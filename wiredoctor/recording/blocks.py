@@ -1,4 +1,4 @@
-"""The stream of pcapng blocks (draft-ietf-opsawg-pcapng) that comes in pieces of any size, cut where blocks end."""
+"""Split a stream of pcapng blocks (draft-ietf-opsawg-pcapng) into complete blocks; input comes in pieces of any size."""
 
 from __future__ import annotations
 
@@ -9,63 +9,66 @@ from typing import NamedTuple
 SECTION, INTERFACE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 5, 6
 
 _SECTION_BYTES = b"\n\r\r\n"
-"""The type of a section header, the same in both byte orders."""
+"""The type of a section header, which is the same in both byte orders."""
 
 _ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _LEAST = {SECTION: 28, INTERFACE: 20, STATISTICS: 24, ENHANCED: 32}
-"""Bytes of such a block, at least."""
+"""The minimum size in bytes of each type of block."""
 
 LARGEST = 16 << 20
-"""Bytes of a block, at most: what is longer is no block of a backend, but a stream out of step."""
+"""The maximum size of a block in bytes; a larger one means that block boundaries were lost."""
 
 _ROOM = 1 << 20
-"""Bytes that are asked for at once, and that the buffer keeps free for them: what a pipe holds."""
+"""The number of bytes to read at once, and to keep free in the buffer: the capacity of a pipe."""
 
 _ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
-"""Options of an Interface Statistics Block: what the interface dropped, and what the system did (libpcap's ps_drop, dumpcap)."""
+"""The options of an Interface Statistics Block with packets dropped by the interface and by the system.
+
+libpcap calls the latter ps_drop, and dumpcap writes it.
+"""
 
 
 class StreamError(Exception):
-    """What comes is not pcapng; in a line."""
+    """The stream is not valid pcapng. The text is one line."""
 
 
 class Piece(NamedTuple):
-    """Whole blocks one behind the other, and how many of them are packets. `data` is valid until more is read."""
+    """Consecutive complete blocks, and the number of packets in them. `data` is valid until the next read."""
 
     data: memoryview
     packets: int
 
 
 class Blocks:
-    """Collects a stream and gives it out in whole blocks."""
+    """Collects a stream and returns complete blocks."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(2 * _ROOM)
         self._start = self._end = 0
         self._order = ""
         self.preamble = b""
-        """Section header and interface descriptions of the section that the last piece was in."""
+        """The section header and interface descriptions of the section of the last piece."""
         self.dropped: dict[int, int] = {}
-        """Interface of this section -> packets that were not captured, where statistics have said so."""
+        """The number of packets that were not captured, by interface of this section, from the section's statistics blocks."""
         self.dropped_before: dict[int, int] = {}
-        """Interface -> packets that the statistics to come do not count any more: they are added to them."""
+        """The number of packets, by interface, that later statistics blocks do not count and that are added to them."""
 
     def restart(self) -> None:
-        """Forgets the unfinished block: the stream has ended, the next begins with a section."""
+        """Drop the incomplete block, because a new stream begins with its own section."""
         self._start = self._end = 0
         self._order, self.preamble, self.dropped, self.dropped_before = "", b"", {}, {}
 
     def space(self) -> memoryview:
-        """Where the next bytes of the stream go; `filled` says how many came."""
+        """Return the buffer for the next bytes of the stream; call `mark_filled` with the number of bytes written to it."""
         self._make_room(_ROOM)
         return memoryview(self._buffer)[self._end :]
 
-    def filled(self, count: int) -> None:
-        """So many bytes were put into `space`."""
+    def mark_filled(self, count: int) -> None:
+        """Record that `count` bytes were written to the buffer from `space`."""
         self._end += count
 
     def add(self, data: bytes) -> None:
-        """The next bytes of the stream."""
+        """Append the next bytes of the stream."""
         self._make_room(len(data))
         self._buffer[self._end : self._end + len(data)] = data
         self._end += len(data)
@@ -76,14 +79,14 @@ class Blocks:
         if len(self._buffer) - self._end >= needed:
             return
         left = self._buffer[self._start : self._end]
-        if len(left) + needed > len(self._buffer):  # never resized: views of it may be around
+        if len(left) + needed > len(self._buffer):  # the buffer is never resized, because views of it may exist
             self._buffer = bytearray(2 * (len(left) + needed))
         self._buffer[: len(left)] = left
         self._start, self._end = 0, len(left)
 
     @property
     def at_hand(self) -> bool:
-        """Whether the next block is there as a whole."""
+        """True if the next block is complete."""
         left = self._end - self._start
         if left < 12:
             return False
@@ -91,12 +94,15 @@ class Blocks:
         return not wrong and length <= left
 
     def take(self, packets: int, room: int) -> Piece:
-        """The next whole blocks, with at most so many packets and bytes. Raises StreamError when the next one is no block."""
+        """Return the next complete blocks, with at most `packets` packets and `room` bytes.
+
+        Raise StreamError if the next block is invalid.
+        """
         at, count = self._start, 0
         while True:
             at, found = self._packets(at, packets - count, self._start + room)
             count += found
-            length = self._other(at, self._start + room)
+            length = self._other_block_length(at, self._start + room)
             if not length:
                 break
             at += length
@@ -105,11 +111,11 @@ class Blocks:
         return piece
 
     def skip_packets(self) -> None:
-        """Forgets the whole packets that come next."""
+        """Drop the next packets that are complete."""
         self._start, _ = self._packets(self._start, LARGEST, self._end)
 
     def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
-        """Walks over Enhanced Packet Blocks from `at` on; where that ends, and how many they were. Every packet comes by here."""
+        """Return the offset after the Enhanced Packet Blocks from `at` on, and their number. This runs for every packet."""
         if not self._order:
             return at, 0
         buffer, end, count = self._buffer, min(self._end, stop), 0
@@ -124,10 +130,10 @@ class Blocks:
             count += 1
         return at, count
 
-    def _other(self, at: int, stop: int) -> int:
-        """The length of the block at `at`, if it is whole, sound, no packet, and ends before `stop`; otherwise 0.
+    def _other_block_length(self, at: int, stop: int) -> int:
+        """Return the size of the block at `at` if it is complete, valid, not a packet, and ends before `stop`; otherwise 0.
 
-        Raises StreamError when it is not sound and nothing stands before it that could be given out.
+        Raise StreamError if it is invalid and nothing valid precedes it.
         """
         left = self._end - at
         if left < 12:
@@ -145,7 +151,7 @@ class Blocks:
         return length
 
     def _damage(self, at: int, left: int) -> tuple[str, int, int]:
-        """What is wrong with the block at `at` (empty: nothing that can be seen yet), its type and length."""
+        """Return what is wrong with the block at `at` (empty if nothing is known yet), its type and its size."""
         order = self._order
         if self._buffer.startswith(_SECTION_BYTES, at):
             order = _ORDERS.get(bytes(self._buffer[at + 8 : at + 12]), "")
@@ -159,7 +165,7 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Completes the statistics of an interface, once."""
+        """Add earlier drops to the statistics of an interface, once."""
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)
         places = _drop_options(block, self._order)
@@ -181,8 +187,8 @@ class Blocks:
                 self.dropped[interface] = max(dropped, self.dropped.get(interface, 0))
 
 
-def whole(piece: Piece, size: int, order: str = sys.byteorder) -> Piece:
-    """The blocks of a piece that end within its first `size` bytes."""
+def complete_blocks(piece: Piece, size: int, order: str = sys.byteorder) -> Piece:
+    """Return the blocks of a piece that end within its first `size` bytes."""
     head = struct.Struct(("<" if order == "little" else ">") + "II").unpack_from
     at = count = 0
     while at < len(piece.data):
@@ -195,7 +201,7 @@ def whole(piece: Piece, size: int, order: str = sys.byteorder) -> Piece:
 
 
 def _drop_options(block: bytes, order: str) -> list[int]:
-    """Where an Interface Statistics Block says how many packets were not captured: places of 64 bits each."""
+    """Return the positions of the 64-bit drop counters in an Interface Statistics Block."""
     found: list[int] = []
     at = 20
     while at + 4 <= len(block) - 4:
@@ -207,7 +213,7 @@ def _drop_options(block: bytes, order: str) -> list[int]:
 
 
 def user_application(preamble: bytes) -> str:
-    """What a section header says of the program that wrote it; empty where it says nothing."""
+    """Return the program named in a section header; empty if it names none."""
     order = _ORDERS.get(preamble[8:12], "<")
     end = struct.unpack_from(order + "I", preamble, 4)[0] if len(preamble) >= 28 else 0
     at = 24

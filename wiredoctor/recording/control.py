@@ -1,6 +1,6 @@
-"""What the analysis asks of the recorder while it runs, in lines of JSON on standard input.
+"""Read requests of the analysis from standard input, as lines of JSON, while the recorder runs.
 
-The end of standard input means that the analysis is gone.
+The end of standard input means that the analysis has ended.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ import os
 from typing import Any
 
 Message = dict[str, Any]
-"""`do` is begin, stop, open, commit, discard or remove; the last four with `output` (its number in the request) and `name`."""
+"""A request. `do` is begin, stop, open, commit, discard or remove.
+
+The last four also have `output` (its number in the request) and `name`.
+"""
 
 _LONGEST = 4096
-"""Bytes of a message."""
+"""The maximum size of a message in bytes."""
 
 STOP: Message = {"do": "stop"}
 
 SIGNAL: Message = {"do": "stop"}
-"""A signal asked to stop, and not the analysis."""
+"""A stop request that comes from a signal rather than from the analysis."""
 
 
 class Control:
-    """Reads messages from `file`. `woken` becomes readable when a signal asks to stop."""
+    """Reads messages from `file`. `woken` becomes readable when a signal requests a stop."""
 
     def __init__(self, file: int, woken: int) -> None:
         self.files = (file, woken)
         self.closed = False
-        """Nobody will ask for anything any more."""
+        """True if no more requests can come."""
         self._file, self._woken = file, woken
         self._partial = b""
 
     def messages(self, ready: set[int]) -> list[Message]:
-        """Return the messages that have come by these files; whatever is no message means to stop."""
+        """Return the messages that arrived on these files; invalid input counts as a stop request."""
         found: list[Message] = []
         if self._woken in ready:
             os.read(self._woken, 4096)
@@ -53,7 +56,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The files to wait for: an end of input is reported once."""
+        """The files to wait for; the end of input is reported once."""
         return [self._woken] if self.closed else [*self.files]
 
 

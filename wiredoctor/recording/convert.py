@@ -1,4 +1,4 @@
-"""A stream of classic pcap (draft-ietf-opsawg-pcap), which tcpdump writes, becomes Enhanced Packet Blocks."""
+"""Convert a classic pcap stream (draft-ietf-opsawg-pcap), as written by tcpdump, to Enhanced Packet Blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wiredoctor.recording.blocks import LARGEST, StreamError
 from wiredoctor.recording.encode import packet
 
 _FILE, _RECORD = 24, 16
-"""Bytes of the header of the file, and of each packet."""
+"""The sizes in bytes of the file header and of a packet header."""
 
 _FORMS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -16,22 +16,32 @@ _FORMS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-"""Magic -> byte order, and nanoseconds of a tick."""
+"""The byte order and the nanoseconds per tick, by magic number."""
+
+
+def is_pcap(data: bytes) -> bool:
+    """Return whether a stream that begins like this is a pcap file."""
+    return data[:4] in _FORMS
 
 
 class PcapStream:
-    """The packets of one interface, whose number in the section is given."""
+    """Converts the packets of one interface. The constructor takes the interface's number in the section."""
 
     def __init__(self, number: int) -> None:
         self.link_type: int | None = None
-        """Known as soon as the header has come."""
+        """The link type, set as soon as the file header has arrived."""
         self.snaplen = 0
         self._number = number
         self._rest: bytes = b""
         self._order, self._tick = "<", 1
 
+    @property
+    def has_data(self) -> bool:
+        """True if bytes of an incomplete header or packet are waiting."""
+        return bool(self._rest)
+
     def feed(self, data: bytes) -> bytes:
-        """The blocks of the packets that are whole by now. Raises StreamError."""
+        """Return the blocks of the packets that are complete now. Raise StreamError if the stream is invalid."""
         data = self._rest + data
         at = 0
         if self.link_type is None:
@@ -61,4 +71,4 @@ class PcapStream:
             raise StreamError("the stream does not begin with the header of a pcap file")
         self._order, self._tick = form
         self.snaplen, link_type = struct.unpack_from(self._order + "II", data, 16)
-        self.link_type = link_type & 0xFFFF  # what is above says of frame check sequences
+        self.link_type = link_type & 0xFFFF  # the upper bits describe frame check sequences

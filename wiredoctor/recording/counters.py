@@ -1,6 +1,7 @@
-"""What the kernel had to drop for a backend that does not tell before its end, read from the backend's own sockets.
+"""Read how many packets the kernel dropped, for a backend that reports that only at its end.
 
-Needs Linux 5.6 and the right to trace the backend (pidfd_getfd(2)); root has it. Elsewhere the drops are known at the end.
+The counters are read from the backend's sockets. This needs Linux 5.6 and permission to trace the backend (pidfd_getfd(2)), which
+root has. Otherwise drops are only known at the end.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PIDFD_GETFD = 438
-"""The number of the system call, the same on all architectures but alpha."""
+"""The number of the system call pidfd_getfd, the same on all architectures except alpha."""
 
 _SOL_PACKET, _STATISTICS = 263, 6
 
 
 class Counters:
-    """The drops of a process, by the numbers of its interfaces. To read a socket's counter sets it to zero: what is read here is
-    lacking in what the process says later, and has to be added."""
+    """The number of packets dropped for a process, by interface number.
+
+    Reading a counter resets it, so the process itself reports fewer drops later; add these numbers to them.
+    """
 
     def __init__(self, process: int, interfaces: Sequence[str]) -> None:
         self.dropped: dict[int, int] = {}
-        """Interface -> packets; without those that cannot be read."""
+        """The number of dropped packets by interface, for the interfaces whose sockets can be read."""
         self._process = process
         self._interfaces = list(interfaces)
-        self._files: dict[int, int] | None = None  # file of the process -> interface
+        self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Adds what was dropped since it was read last."""
+        """Add the packets dropped since the last call."""
         if sys.platform != "linux":
             return
         with contextlib.suppress(OSError):
@@ -43,7 +46,7 @@ class Counters:
                 if self._files is None:
                     self._files = self._sockets(process)
                 for file, number in self._files.items():
-                    with _taken(process, file) as tap:
+                    with _copy_socket(process, file) as tap:
                         self.dropped[number] = self.dropped.get(number, 0) + _drops(tap)
             finally:
                 os.close(process)
@@ -54,14 +57,14 @@ class Counters:
         for name in os.listdir(folder):
             if not os.readlink(f"{folder}/{name}").startswith("socket:"):
                 continue
-            with _taken(process, int(name)) as tap:
+            with _copy_socket(process, int(name)) as tap:
                 if tap.family == socket.AF_PACKET and (interface := tap.getsockname()[0] or "any") in self._interfaces:
                     found[int(name)] = self._interfaces.index(interface)
         return found
 
 
-def _taken(process: int, file: int) -> socket.socket:
-    """A copy of a socket of another process. Raises OSError."""
+def _copy_socket(process: int, file: int) -> socket.socket:
+    """Duplicate a socket of another process. Raise OSError if that fails."""
     libc = ctypes.CDLL(None, use_errno=True)
     copy = libc.syscall(_PIDFD_GETFD, process, file, 0)
     if copy < 0:
@@ -70,5 +73,5 @@ def _taken(process: int, file: int) -> socket.socket:
 
 
 def _drops(tap: socket.socket) -> int:
-    """tp_drops of struct tpacket_stats, or of its third version, which is longer."""
+    """Return tp_drops of struct tpacket_stats or of its longer version 3."""
     return struct.unpack_from("=II", tap.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]

@@ -1,4 +1,4 @@
-"""dumpcap as a backend: all interfaces in one process, which writes pcapng itself."""
+"""Run dumpcap as a backend: one process captures on all interfaces and writes pcapng."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from wiredoctor.interfaces import demanded
+from wiredoctor.interfaces import required_capabilities
 from wiredoctor.recording.blocks import user_application
 from wiredoctor.recording.counters import Counters
 from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Dumpcap:
-    """A running dumpcap. It hands over every 250 ms at the latest, and writes statistics blocks when it is interrupted."""
+    """A running dumpcap. It delivers packets at least every 250 ms, and writes statistics blocks when it is interrupted."""
 
     backend = "dumpcap"
     linger = 0.26
@@ -35,7 +35,7 @@ class Dumpcap:
         words += ["-f", request.filter] if request.filter else []
         for name in interfaces:
             words += ["-i", name]
-        self.capabilities = _needed(path)
+        self.capabilities = _needed_capabilities(path)
         self._process = Process([*words, "-w", "-"], self.capabilities)
         self.processes = [self._process.id]
         self._counters = Counters(self._process.id, interfaces)
@@ -59,13 +59,13 @@ class Dumpcap:
             self.begun = True
             found = re.search(r"\d+(\.\d+)+", user_application(bytes(space[: min(count, 4096)])))
             self.version = found[0] if found else ""
-        blocks.filled(count)
+        blocks.mark_filled(count)
         blocks.dropped_before = dict(self._counters.dropped)
         return count
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """So far; what it says itself, in its last blocks, is what came to it afterwards."""
+        """The number of packets dropped so far; dumpcap reports later ones in its last blocks."""
         return self._counters.dropped
 
     def ask_for_drops(self) -> None:
@@ -85,6 +85,6 @@ class Dumpcap:
         return self._process.complaint()
 
 
-def _needed(path: str) -> frozenset[int]:
-    """Return what dumpcap needs: if its file demands more than there is, the kernel does not start it at all."""
-    return frozenset((NET_RAW, NET_ADMIN) if demanded(path) >> NET_ADMIN & 1 else (NET_RAW,))
+def _needed_capabilities(path: str) -> frozenset[int]:
+    """Return the capabilities that dumpcap needs; the kernel does not start it without those that its file demands."""
+    return frozenset((NET_RAW, NET_ADMIN) if required_capabilities(path) >> NET_ADMIN & 1 else (NET_RAW,))

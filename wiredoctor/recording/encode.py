@@ -1,4 +1,4 @@
-"""Blocks of pcapng in this machine's byte order, for backends that write none; all times in nanoseconds since 1970."""
+"""Write pcapng blocks in native byte order, for backends that do not. Times are ns since 1970."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from wiredoctor.recording.blocks import ENHANCED, INTERFACE, SECTION, STATISTICS
 _MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 _HARDWARE_SNAPLEN = 262_144
 _COMMENT, _APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 1, 4, 2, 9, 4, 5
-"""Options: of any block opt_comment; of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv,
-isb_ifdrop."""
+"""The codes of options: opt_comment, shb_userappl, if_name, if_tsresol, isb_ifrecv and isb_ifdrop."""
 
 _head = struct.Struct("=IIIIIII").pack
 _LENGTH = struct.Struct("=I")
 _PADDING = [b"", b"\0\0\0", b"\0\0", b"\0"]
-"""By the length's remainder of four."""
+"""The padding after a value, by its length modulo 4."""
 
 
 def section(program: str) -> bytes:
-    """A Section Header Block; `program` is what captures."""
+    """Return a Section Header Block; `program` is the capturing program."""
     fixed = struct.pack("=IHHq", _MAGIC, 1, 0, _UNKNOWN_LENGTH)
     return _block(SECTION, fixed + _options((_APPLICATION, f"wiredoctor {__version__} ({program})".encode())))
 
 
 def interface(name: str, link_type: int, snaplen: int | None) -> bytes:
-    """An Interface Description Block whose time stamps count nanoseconds."""
+    """Return an Interface Description Block with timestamps in nanoseconds."""
     fixed = struct.pack("=HHI", link_type, 0, snaplen or _HARDWARE_SNAPLEN)
     return _block(INTERFACE, fixed + _options((_NAME, os.fsencode(name)), (_RESOLUTION, b"\x09")))
 
 
 def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
-    """An Enhanced Packet Block: captured `data` of a packet that had so many bytes, on the interface of this number."""
+    """Return an Enhanced Packet Block with the captured `data` of a packet of `length` bytes on interface `number`."""
     captured = len(data)
     total = captured + 35 & ~3
     high, low = stamp >> 32 & 0xFFFFFFFF, stamp & 0xFFFFFFFF
@@ -44,9 +43,9 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 
 
 def ending(until: int, packets: int) -> bytes:
-    """An Interface Statistics Block that says until when it was captured (ns since 1970), and how many packets there were in all.
+    """Return an Interface Statistics Block with the end time of the capture (ns since 1970) and the number of packets.
 
-    What reads the file can tell by it that nothing came behind the last packet, as long as none was taken out.
+    A reader can conclude that no packet came after the last one, unless packets were removed from the file.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()
@@ -54,8 +53,10 @@ def ending(until: int, packets: int) -> bytes:
 
 
 def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
-    """An Interface Statistics Block, as of now. What is dropped is called so as dumpcap does. `since`: when less had been dropped
-    (ns since 1970)."""
+    """Return an Interface Statistics Block with the current time.
+
+    Drops use the same option as in dumpcap. `since`: the time (ns since 1970) at which fewer packets had been dropped.
+    """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)
     counts = ((_RECEIVED, received), (_DROPPED, dropped))

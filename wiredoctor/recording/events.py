@@ -1,4 +1,4 @@
-"""Report what happens on standard output, one JSON object per line. A reader that does not read never delays the capture."""
+"""Write events to standard output, one JSON object per line, without ever waiting for the reader."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from collections import deque
 from typing import NamedTuple
 
 _NAP = 0.01
-"""Seconds after which a descriptor that could not be sent is sent again; the socket does not tell when."""
+"""The time in seconds until a descriptor that could not be sent is sent again; the socket gives no notification."""
 
 
 _MANY = 256
-"""Events that may wait for a reader that also asks for something."""
+"""The number of unread events above which no more requests are read."""
 
 
 class _Piece(NamedTuple):
-    """Bytes to send, and a descriptor that goes with the first of them."""
+    """Bytes to send, and a descriptor that is sent with the first of them."""
 
     data: bytes
     descriptor: int | None = None
 
 
 class Events:
-    """Write events to `file`. While the pipe is full, of progress only the latest event waits; of all others, every one.
+    """Writes events to `file`. While the pipe is full, the newest progress event and all other events are kept.
 
-    If `file` is a Unix socket, an event can hand over a descriptor.
+    If `file` is a Unix socket, an event can include a descriptor.
     """
 
     def __init__(self, file: int) -> None:
         self.file = file
         self.closed = False
-        """Nobody will ever read again."""
+        """True if the reader has closed its end."""
         self._waiting: deque[_Piece] = deque()
         self._progress = b""
         mode = os.fstat(file).st_mode
         self._socket = socket.socket(fileno=os.dup(file)) if stat.S_ISSOCK(mode) else None
-        if stat.S_ISFIFO(mode) or self._socket is not None:  # a terminal is shared with others
+        if stat.S_ISFIFO(mode) or self._socket is not None:  # a terminal is shared with other processes
             os.set_blocking(file, False)
 
     @property
     def waiting(self) -> bool:
-        """Whether something could not be sent yet."""
+        """True if an event could not be sent yet."""
         return not self.closed and bool(self._waiting or self._progress)
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much waits that nobody seems to read."""
+        """True if so many events are queued that the reader seems to have stopped."""
         return len(self._waiting) > _MANY
 
-    def tell(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
-        """Send an event that must arrive. `descriptor` is closed here once it was sent, or if nothing can receive it."""
-        self._progress = b""  # this event is sent after it, and the next progress is newer
+    def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
+        """Send an event that must arrive. `descriptor` is closed after sending, or if the reader cannot receive it."""
+        self._progress = b""  # this event is sent after the pending progress, and the next progress is newer
         if descriptor is not None and self._socket is None:
             os.close(descriptor)
             descriptor = None
@@ -66,12 +66,12 @@ class Events:
         self.send()
 
     def progress(self, **what: object) -> None:
-        """Send how far the capture has come; dropped if the next progress comes before this one could be sent."""
+        """Send a progress report of the capture. If it cannot be sent yet, the next report replaces it."""
         self._progress = _line("progress", what)
         self.send()
 
     def send(self) -> None:
-        """Send as much as the pipe takes."""
+        """Send as much as the pipe accepts."""
         while self.waiting:
             if not self._waiting:
                 self._waiting.append(_Piece(self._progress))
@@ -82,7 +82,7 @@ class Events:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == errno.ETOOMANYREFS:  # too many descriptors are on their way (unix(7))
+                if error.errno == errno.ETOOMANYREFS:  # too many descriptors are in flight (unix(7))
                     time.sleep(_NAP)
                     return
                 self.closed = True
@@ -100,7 +100,7 @@ class Events:
         return socket.send_fds(self._socket, [piece.data], [piece.descriptor])
 
     def finish(self, seconds: float) -> None:
-        """Wait for the reader to take what is left, at most this long."""
+        """Wait up to `seconds` for the reader to take the remaining events."""
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.file, select.POLLOUT)

@@ -1,4 +1,4 @@
-"""The files that are written: one of a given name, or a ring of which the oldest is removed."""
+"""Write the output: one file with a given name, or a ring from which the oldest file is removed."""
 
 from __future__ import annotations
 
@@ -16,58 +16,63 @@ if TYPE_CHECKING:
     from wiredoctor.recording.request import Request, Ring
 
 ENDLESS = 1 << 62
-"""Bytes that are never reached."""
+"""A number of bytes that is never reached."""
 
 _NUMBERS = 99_999
-"""The numbers in the names of a ring have five digits, and begin again at 1."""
+"""The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
 
+_MOST_INCOMPLETE = 1000
+"""The number of captures of the same name that may have been kept incomplete."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
-"""Seconds in which the analysis closes a file that was removed: only then there is room. How often it is looked for."""
+"""The times in seconds within which the analysis closes a removed file, which frees its space, and between two checks."""
 
 
 class FullError(Exception):
-    """There is no room for more, and nothing that could make room."""
+    """The file system is full, and no file can be removed."""
 
 
 class Output(Protocol):
-    """Where whole blocks go. `written` counts the bytes of all files, one behind the other."""
+    """An output for complete blocks. `written` counts the bytes of all files together."""
 
     written: int
 
     @property
     def room(self) -> int:
-        """Bytes that the file still takes."""
+        """The number of bytes that can still be written to the file."""
         ...
 
     @property
     def fresh(self) -> bool:
-        """Whether the file holds no packets yet: then it takes one of any size."""
+        """True if the file has no packets yet: then the next packet may have any size."""
         ...
 
     def begin(self) -> None:
-        """Tells of the first file: there are packets to come."""
+        """Report the first file, because packets are coming."""
         ...
 
     def write(self, piece: Piece) -> int:
-        """Writes whole blocks. Fewer bytes than given mean that no space was left: then none of them count, or are kept."""
+        """Write complete blocks.
+
+        If fewer bytes are written than given, there was no more space, and no block counts as written.
+        """
         ...
 
     def next_file(self, preamble: bytes) -> None:
-        """Goes on in another file, which begins with these blocks. Raises FullError or OSError."""
+        """Continue in another file that begins with these blocks. Raise FullError or OSError if that fails."""
         ...
 
     def free_space(self) -> None:
-        """Makes space in the file system. Raises FullError."""
+        """Free space in the file system. Raise FullError if that fails."""
         ...
 
     def close(self, *, used: bool) -> None:
-        """Nothing more comes; what was made for nothing is removed."""
+        """Close the output; remove files that were not used."""
         ...
 
 
 def open_output(request: Request, events: Events) -> Output:
-    """Opens the first file, so that a name that cannot be written is told at once. Raises OSError."""
+    """Open the first file, so a name that cannot be written is reported at once. Raise OSError if that fails."""
     if request.ring is None:
         assert request.file is not None
         return Single(request.file, events)
@@ -77,7 +82,7 @@ def open_output(request: Request, events: Events) -> Output:
 
 
 def _open_for_reading(target: Target, name: str, written: int) -> int:
-    """Return a second descriptor of a file that was just opened for writing. Raises OSError."""
+    """Return a second descriptor of a file that was just opened for writing. Raise OSError if that fails."""
     file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.folder)
     if not os.path.samestat(os.fstat(file), os.fstat(written)):
         os.close(file)
@@ -86,7 +91,7 @@ def _open_for_reading(target: Target, name: str, written: int) -> int:
 
 
 def _write(file: int, data: memoryview) -> int:
-    """How many bytes could be written: fewer when the file system is full. Raises OSError for all other reasons."""
+    """Return the number of bytes written: fewer if the file system is full. Raise OSError for other errors."""
     done = 0
     while done < len(data):
         try:
@@ -99,7 +104,7 @@ def _write(file: int, data: memoryview) -> int:
 
 
 class Single:
-    """One file of exactly this name. What is in it is kept until there is something to replace it."""
+    """Writes one file with exactly this name. Its old content is kept until there are packets to replace it."""
 
     def __init__(self, path: str, events: Events) -> None:
         self.written = 0
@@ -108,7 +113,7 @@ class Single:
         self._path = path
         self._events = events
         self._target = target = resolve(path)
-        # a pipe that nobody reads is told, and not waited for: nothing would hear of the sign to stop meanwhile
+        # do not wait for the reader of a pipe, because a stop request would not be noticed until then
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._file = os.open(target.name, flags, dir_fd=target.folder)
@@ -117,7 +122,7 @@ class Single:
             self._file = os.open(target.name, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=target.folder)
             self._new = True
         try:
-            target.check_owner(os.fstat(self._file))  # of what was opened: it may have been put there a moment ago
+            target.check_owner(os.fstat(self._file))  # check the opened file, because it may have been replaced a moment ago
         except OSError:
             os.close(self._file)
             raise
@@ -128,7 +133,7 @@ class Single:
         if self._regular:
             reader = _open_for_reading(self._target, self._target.name, self._file)
             os.ftruncate(self._file, 0)
-        self._events.tell("file", descriptor=reader, path=self._path, begin=0)
+        self._events.send_event("file", descriptor=reader, path=self._path, begin=0)
 
     def write(self, piece: Piece) -> int:
         done = _write(self._file, piece.data)
@@ -140,10 +145,28 @@ class Single:
         return done
 
     def next_file(self, preamble: bytes) -> None:
-        raise NotImplementedError  # there is always room in this one
+        raise NotImplementedError  # a single file always has room
 
     def free_space(self) -> None:
-        raise FullError(f"no space left for {self._path}")
+        if not (self._regular and (kept := self._rename())):
+            raise FullError(f"no space left for -w {self._path}")
+        self._events.send_event("renamed", path=kept)
+        raise FullError(f"no space left for -w {self._path}; the packets up to then are in {kept}")
+
+    def _rename(self) -> str:
+        """Move the file from its name, which is for a complete one; return its path, empty if that is impossible."""
+        folder, (stem, suffix) = os.path.dirname(self._path), os.path.splitext(self._target.name)
+        for number in range(1, _MOST_INCOMPLETE):
+            name = f"{stem}.incomplete{f'-{number}' if number > 1 else ''}{suffix}"
+            try:
+                os.link(self._target.name, name, src_dir_fd=self._target.folder, dst_dir_fd=self._target.folder)
+                os.unlink(self._target.name, dir_fd=self._target.folder)
+            except FileExistsError:
+                continue
+            except OSError:
+                break
+            return os.path.join(folder, name)
+        return ""
 
     def close(self, *, used: bool) -> None:
         os.close(self._file)
@@ -158,8 +181,10 @@ class _Member(NamedTuple):
 
 
 class RingFiles:
-    """Files whose names are removed at once, or which keep them (`has_names`):
-    STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as dumpcap names them: at most `ring.files`, of at most `ring.bytes` each."""
+    """Writes a ring of at most `ring.files` files of at most `ring.bytes` bytes each.
+
+    Names are removed at once unless `has_names`; then they are STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as in dumpcap.
+    """
 
     def __init__(self, path: str, ring: Ring, events: Events, *, has_names: bool) -> None:
         self.written = 0
@@ -184,7 +209,7 @@ class RingFiles:
         return not self._packets
 
     def _open(self, tries: int = 100) -> tuple[str, int, int]:
-        """Return the name of the next file, and its descriptors for writing and for reading."""
+        """Return the name of the next file and its descriptors for writing and reading."""
         self._number = self._number % _NUMBERS + 1
         name = f"{self._stem}_{self._number:05}_{time.strftime('%Y%m%d%H%M%S')}{self._suffix}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -193,7 +218,7 @@ class RingFiles:
         except FileExistsError:
             if not tries:
                 raise
-            return self._open(tries - 1)  # in a folder like /tmp, another user may have foreseen the name
+            return self._open(tries - 1)  # in a folder like /tmp, another user may have guessed the name
         try:
             return name, file, _open_for_reading(self._target, name, file)
         except OSError:
@@ -204,7 +229,7 @@ class RingFiles:
                 os.unlink(name, dir_fd=self._target.folder)
 
     def begin(self) -> None:
-        self._events.tell("file", descriptor=self._reader, path=self._path(self._name), begin=0)
+        self._events.send_event("file", descriptor=self._reader, path=self._path(self._name), begin=0)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -234,16 +259,17 @@ class RingFiles:
         self._name, self._file, self._reader, self._size, self._packets = name, file, reader, 0, 0
         while len(self._older) >= self._ring.files:
             self._remove()
-        self._events.tell("file", descriptor=reader, path=self._path(name), begin=self.written)
+        self._events.send_event("file", descriptor=reader, path=self._path(name), begin=self.written)
         while self.write(Piece(memoryview(preamble), 0)) < len(preamble):
             self.free_space()
 
     def free_space(self) -> None:
         if not self._older:
-            raise FullError(f"no space left for {self._path(self._name)}, and no older file of the ring to remove")
+            option = "-w " if self._has_names else ""
+            raise FullError(f"no space left for {option}{self._path(self._name)}, and no older file of the ring to remove")
         if not self._told_full:
-            self._events.tell(
-                "note", text=f"no space left in {self._folder or '.'}: the oldest files of the ring are removed earlier"
+            self._events.send_event(
+                "note", text=f"no space left in {self._folder or '.'}: removing the oldest files of the ring early"
             )
             self._told_full = True
         before = self._free_blocks()
@@ -263,8 +289,8 @@ class RingFiles:
                 os.unlink(member.name, dir_fd=self._target.folder)
             except OSError as error:
                 text = f"{self._path(member.name)} cannot be removed: {(error.strerror or str(error)).lower()}"
-                self._events.tell("note", text=text)
-        self._events.tell("removed", path=self._path(member.name), end=member.end)
+                self._events.send_event("note", text=text)
+        self._events.send_event("removed", path=self._path(member.name), end=member.end)
 
     def close(self, *, used: bool) -> None:
         os.close(self._file)

@@ -1,7 +1,8 @@
-"""The private folder of a live capture, for rows that do not fit into memory. Packets are in files without a name.
+"""Manage the private folder of a live capture, which holds rows that do not fit into memory.
 
-The folder belongs to who started the capture, and only that user may enter it. The folder `rows` in it is open to the user that
-the analysis becomes, who reaches it by a descriptor: no other process of that user can.
+Packets are in files without a name. The folder belongs to the user who started the capture, and only that user may enter it. The
+subfolder `rows` is open to the user as which the analysis runs. The analysis reaches it through a descriptor, so no other process
+of that user can enter it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ import weakref
 PREFIX = "wiredoctor-live-"
 
 _NAME = re.compile(r"wiredoctor-(?P<new>live-)?[a-z0-9_]{8}")
-"""What tempfile.mkdtemp makes of the prefixes of this version and of older ones."""
+"""A pattern for names that tempfile.mkdtemp makes from the prefixes of this version and older ones."""
 
 _RING_FILE = re.compile(r"live_\d{5}_\d{14}\.pcapng")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _AT_MOST = 10.0
-"""Seconds that removing may take: a process that keeps writing could keep it from ending."""
+"""The maximum time in seconds for removing a folder, which a process that keeps writing could make endless."""
 
 
 class PrivateFolder:
-    """Made where temporary files are, and removed with this object. `gid`: the group of who analyzes, if that is another user.
+    """A temporary folder that is removed with this object. `gid`: the group of the analyzing user if that is another user.
 
-    `path`; `lock`: its descriptor, locked as long as a process has it open. `rows`: descriptor of the folder for rows, and
-    `rows_path` a path of it that works for this process whatever user it becomes. Raises OSError.
+    `lock`: the descriptor of `path`, locked while a process has it open. `rows`: the descriptor of the folder for rows.
+    `rows_path`: a path to that folder that works for this process as any user. The constructor raises OSError.
     """
 
     def __init__(self, gid: int | None = None) -> None:
@@ -41,7 +42,7 @@ class PrivateFolder:
         os.mkdir(inner, 0o700)
         self.rows = os.open(inner, _FOLDER)
         if gid is not None:
-            with contextlib.suppress(OSError):  # a container that withholds CHOWN withholds the change of user, too
+            with contextlib.suppress(OSError):  # a container without CHOWN does not permit the change of user either
                 os.fchown(self.rows, -1, gid)
                 os.fchmod(self.rows, 0o770)
         by_descriptor = f"/proc/self/fd/{self.rows}"
@@ -53,14 +54,14 @@ def _locked_folder() -> tuple[str, int]:
     while True:
         path = tempfile.mkdtemp(prefix=PREFIX)
         descriptor = os.open(path, _FOLDER)
-        # until it is locked, another start may take it for abandoned and remove it
+        # until the folder is locked, another process that starts may take it for abandoned and remove it
         if _lock(descriptor, fcntl.LOCK_SH) and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(descriptor)):
             return path, descriptor
         os.close(descriptor)
 
 
 def keep(path: str) -> None:
-    """Keep a private folder from `remove_abandoned` until this process ends, whatever the other one does with its lock."""
+    """Protect a private folder from `remove_abandoned` until this process ends, even if the other process releases its lock."""
     with contextlib.suppress(OSError):
         _lock(os.open(path, _FOLDER), fcntl.LOCK_SH)
 
@@ -74,7 +75,7 @@ def _lock(folder: int, how: int) -> bool:
 
 
 def _remove(path: str, rows: int, lock: int) -> None:
-    with contextlib.suppress(OSError):  # who has become another user cannot enter by the path
+    with contextlib.suppress(OSError):  # after a change of user, the path is inaccessible
         for name in os.listdir(rows):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=rows)
@@ -84,10 +85,9 @@ def _remove(path: str, rows: int, lock: int) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder with all that is in it, as far as possible, and follow no link.
+    """Remove as much of a folder and its contents as possible, without following links.
 
-    A process that could write in it may have nested folders without end: what is in a folder is moved up, so that no path becomes
-    long.
+    A process with write access may have nested folders without end, so the contents of a folder are moved up to keep paths short.
     """
     with contextlib.suppress(OSError):
         top = os.open(path, _FOLDER)
@@ -118,9 +118,9 @@ def _empty(top: int) -> None:
 
 
 def remove_abandoned(place: str) -> None:
-    """Remove from `place` the folders of captures whose processes were all killed, of this version and of older ones.
+    """Remove from `place` the folders of captures whose processes were all killed, including those of older versions.
 
-    Nothing is removed if another user could rename what is in `place`.
+    Remove nothing if another user could rename entries of `place`.
     """
     with contextlib.suppress(OSError):
         status = os.stat(place)
@@ -150,7 +150,7 @@ def _is_private(folder: int) -> bool:
 
 
 def _is_old_ring(folder: int) -> bool:
-    """Return whether an older version left packets in this folder and nothing else, and no process has any of them open."""
+    """Return whether this folder of an older version has only packets left, and no process has one of its files open."""
     names = os.listdir(folder)
     files = [*filter(_RING_FILE.fullmatch, names)]
     rest = set(names) - set(files)
@@ -158,7 +158,7 @@ def _is_old_ring(folder: int) -> bool:
 
 
 def _is_open(folder: int, name: str) -> bool:
-    """Return whether a process has the file open: only if none has, the kernel grants a lease for writing (fcntl(2)).
+    """Return whether a process has the file open: the kernel grants a lease for writing only if none has (fcntl(2)).
 
     SIGIO, which ends a lease, must be ignored.
     """

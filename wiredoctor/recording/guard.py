@@ -1,4 +1,4 @@
-"""Nobody is left behind: when this program is killed, a shell that waits for nothing else ends the backends."""
+"""End the backends when this program is killed: a shell waits only for that."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from wiredoctor.recording.privileges import KILL, keep_only
 
 _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
-"""`read` comes back when the other end of its pipe is gone."""
+"""A shell script; `read` returns when the other end of its pipe is closed."""
 
 
 class Guard:
-    """Ends these processes when this one is gone. A backend without traffic would not notice by its pipe, and one that has its
-    capabilities from its file, or changes its user, forgets PR_SET_PDEATHSIG (prctl(2))."""
+    """Ends these processes when this process ends.
+
+    A backend without traffic does not notice a closed pipe. A backend that has file capabilities, or that changes its user, loses
+    PR_SET_PDEATHSIG (prctl(2)).
+    """
 
     def __init__(self, processes: Sequence[int]) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
         if processes:
-            with contextlib.suppress(OSError):  # no shell: a container of almost nothing
+            with contextlib.suppress(OSError):  # there is no shell in a minimal container
                 self._shell = subprocess.Popen(
                     ["/bin/sh", "-c", _SCRIPT, "guard", *map(str, processes)],
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -27,7 +30,7 @@ class Guard:
                 )  # fmt: skip
 
     def dismiss(self) -> None:
-        """The processes have ended."""
+        """End the shell, because the processes have ended."""
         if self._shell is not None:
             self._shell.kill()
             self._shell.wait()

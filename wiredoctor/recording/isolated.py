@@ -1,7 +1,7 @@
-"""Run the recorder with the package that this file is in: `python -I isolated.py REQUEST`.
+"""Run the recorder from the package that contains this file: `python -I isolated.py REQUEST`.
 
-With -I, Python looks for modules neither in the current folder nor where the environment or the user's configuration says. So the
-package is loaded from its own folder. Others are looked for beside it only if pip installed it, perhaps for this user alone.
+With -I, Python ignores the current folder, the environment and the user's configuration when it looks for modules. Therefore the
+package is loaded from its own folder. Other packages are found next to it only if pip installed it, possibly for this user only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Interfaces of this network namespace: which there are, whether they are up, and word when that changes."""
+"""Read the state of network interfaces in this namespace, and watch them for changes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _SIOCGIFFLAGS = 0x8913
 _UP, _RUNNING = 0x1, 0x40
 _RTMGRP_LINK = 1
 _LONGEST = 15
-"""Bytes of a name: IFNAMSIZ without the zero behind it."""
+"""The maximum size in bytes of an interface name: IFNAMSIZ without the terminating zero."""
 
 _PSEUDO = re.compile(r"any|nflog(:.*)?|nfqueue(:.*)?|usbmon\d+|bluetooth.*|dbus-.*")
-"""What libpcap captures from, and the kernel does not count among its interfaces."""
+"""A pattern for interfaces of libpcap that are not interfaces of the kernel."""
 
 
-def known() -> list[str]:
-    """The names of all interfaces, and `any`."""
+def interface_names() -> list[str]:
+    """Return the names of all interfaces, and `any`."""
     return [name for _, name in socket.if_nameindex()] + ["any"]
 
 
 def _flags(name: str) -> int | None:
-    """The interface's flags (netdevice(7)); None where there is no such interface."""
+    """Return the interface's flags (netdevice(7)), or None if the interface does not exist."""
     if _PSEUDO.fullmatch(name):
         return _UP | _RUNNING
     raw = os.fsencode(name)
@@ -47,12 +47,12 @@ def _number(name: str) -> int:
 
 
 def is_up(name: str) -> bool:
-    """Whether an interface exists, and was brought up: then it can be captured on."""
+    """Return whether an interface exists and is up, so it can be captured on."""
     return bool((_flags(name) or 0) & _UP)
 
 
 class Links:
-    """Watches some interfaces. `file` is readable when something may have changed; -1 where the system cannot tell."""
+    """Watches interfaces. `file` becomes readable when something may have changed; -1 if the system has no notification."""
 
     def __init__(self, names: list[str]) -> None:
         self._news: socket.socket | None = None
@@ -65,15 +65,15 @@ class Links:
         self._numbers = {name: _number(name) for name in names}
 
     def missing(self) -> list[str]:
-        """Those that do not exist."""
+        """Return the interfaces that do not exist."""
         return [name for name in self._names if _flags(name) is None]
 
     def usable(self) -> list[str]:
-        """Those that can be captured on: they exist, and were brought up."""
+        """Return the interfaces that exist and are up."""
         return [name for name in self._names if is_up(name)]
 
     def changes(self) -> list[tuple[str, str]]:
-        """(name, "up" | "down" | "gone") of those that changed since this was last asked; all are taken to be up at first."""
+        """Return (name, "up" | "down" | "gone") for changes since the last call; at first, all interfaces count as up."""
         if self._news is not None:
             with contextlib.suppress(OSError):
                 while self._news.recv(65_536):
@@ -84,7 +84,7 @@ class Links:
             state = "gone" if flags is None else "up" if flags & _UP and flags & _RUNNING else "down"
             if state != "gone" and (number := _number(name)) != self._numbers[name]:
                 self._numbers[name] = number
-                if self._states[name] != "gone":  # another one has its name by now
+                if self._states[name] != "gone":  # another interface has the same name now
                     self._states[name] = "gone"
                     changed.append((name, "gone"))
             if state != self._states[name]:

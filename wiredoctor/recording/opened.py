@@ -1,4 +1,4 @@
-"""Open the reports of an analysis that has no rights of its own: only files that were named before anything was captured."""
+"""Open report files for an analysis without privileges: only files that were named before capturing began."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The folders of these files, opened now; the files are opened when they are asked for. Raises OSError."""
+    """Opens the folders of these files at once, and the files on request. The constructor raises OSError."""
 
     def __init__(self, files: Sequence[OutputFile]) -> None:
         self._targets = [_targets(file) for file in files]
         self._open: dict[tuple[int, str], Replacement] = {}
 
     def capabilities(self, kept: Collection[int], folders: Collection[str]) -> set[int]:
-        """Return what it takes to replace these files, and to make and remove files in `folders`, besides `kept`.
+        """Return the capabilities, besides `kept`, that are needed to replace these files and to change files in `folders`.
 
-        Only root has anything to return, for folders and files that are another user's.
+        Only root may need any, for folders and files of another user.
         """
         wanted: set[int] = set()
         with only_effective(kept):
             if not all(os.access(folder, os.W_OK | os.X_OK, effective_ids=True) for folder in folders):
                 wanted.add(DAC_OVERRIDE)
             for target in self._every_target():
-                wanted |= _wanted(target)
+                wanted |= _needed_capabilities(target)
         return wanted
 
     def answer(self, message: Message, events: Events) -> None:
-        """Open, commit, discard or remove a file, and report that with an event `output`."""
+        """Open, commit, discard or remove a file, and report the result with an `output` event."""
         descriptor = None
         try:
             number, name = int(message["output"]), str(message.get("name") or "")
@@ -57,18 +57,18 @@ class Outputs:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=target.folder)
         except OSError as error:
-            events.tell("output", errno=error.errno or errno.EIO, text=error.strerror or str(error))
+            events.send_event("output", errno=error.errno or errno.EIO, text=error.strerror or str(error))
         except (KeyError, IndexError, ValueError, TypeError, OverflowError):
-            events.tell("output", errno=errno.EPERM, text="is none of the outputs")
+            events.send_event("output", errno=errno.EPERM, text="is none of the outputs")
         else:
-            events.tell("output", descriptor=descriptor)
+            events.send_event("output", descriptor=descriptor)
 
     def _discard(self, number: int, name: str) -> None:
         if (number, name) in self._open:
             self._open.pop((number, name)).discard()
 
     def close(self) -> None:
-        """Remove what was not committed."""
+        """Remove files that were not committed."""
         for replacement in self._open.values():
             replacement.discard()
         for target in self._every_target():
@@ -79,7 +79,7 @@ class Outputs:
 
 
 def _targets(file: OutputFile) -> dict[str, Target]:
-    """Return the target of a file by the name that it is asked for with; empty unless it is in a folder of tables."""
+    """Return the targets of a file by name; the name is empty unless the file is a folder of tables."""
     if not file.names:
         return {"": _regular(resolve(file.path))}
     make_folder(file.path)
@@ -87,15 +87,15 @@ def _targets(file: OutputFile) -> dict[str, Target]:
 
 
 def _regular(target: Target) -> Target:
-    """Return the target unless it is a pipe or a device: to open one may block, or mean one of this process."""
+    """Return the target unless it is a pipe or a device: opening one may block, or refer to one of this process."""
     mode = target.existing_mode() if not target.is_open_file else 0
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "is a pipe or a device, and as root live writes reports into files only", target.path)
+        raise OSError(errno.EINVAL, "is a pipe or a device; as root, live writes reports to regular files only", target.path)
     return target
 
 
-def _wanted(target: Target) -> set[int]:
-    """Return the capabilities that root needs to replace this file, keeping its owner."""
+def _needed_capabilities(target: Target) -> set[int]:
+    """Return the capabilities that root needs to replace this file and keep its owner."""
     wanted: set[int] = set()
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=target.folder, effective_ids=True):
         wanted.add(DAC_OVERRIDE)

@@ -1,6 +1,6 @@
-"""Give up the capabilities that a process does not need (capabilities(7), prctl(2), capset(2)); on Linux only.
+"""Drop capabilities that a process does not need (capabilities(7), prctl(2), capset(2)); Linux only.
 
-capset(2) and prctl(2) change the calling thread alone: call `keep_only` before a second thread is started.
+capset(2) and prctl(2) only change the calling thread, so call `keep_only` before starting a second thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_ADMIN, NET_RAW = 0, 1, 3, 5, 6, 7, 12, 13
-"""Capabilities by their numbers in linux/capability.h."""
+"""The numbers of capabilities in linux/capability.h."""
 
 _PDEATHSIG, _CAPBSET_READ, _CAPBSET_DROP, _NO_NEW_PRIVS, _AMBIENT = 1, 23, 24, 38, 47
 _AMBIENT_IS_SET, _AMBIENT_LOWER = 1, 3
@@ -26,7 +26,7 @@ class _Header(ctypes.Structure):
 
 
 class _Sets(ctypes.Structure):
-    """One half of the three sets, 32 capabilities each."""
+    """One half of the three capability sets, with 32 capabilities each."""
 
     _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
 
@@ -36,15 +36,15 @@ def _libc() -> ctypes.CDLL:
 
 
 def end_with_parent(signal: int) -> None:
-    """Have the kernel send this signal to the calling process when its parent dies."""
+    """Ask the kernel to send `signal` to the calling process when its parent dies."""
     if sys.platform == "linux":
         _libc().prctl(_PDEATHSIG, signal, 0, 0, 0)
 
 
 def effective() -> int:
-    """Return the effective capabilities of this process as bits; 0 where the system has none."""
+    """Return the effective capabilities of this process as bits; 0 if the system has none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        # as bytes: a user who cannot read the installation cannot load an encoding either
+        # as bytes, because a user who cannot read the installation cannot load an encoding either
         for line in Path("/proc/self/status").read_bytes().splitlines():
             if line.startswith(b"CapEff:"):
                 return int(line.split()[1], 16)
@@ -59,11 +59,11 @@ def has(capability: int) -> bool:
 def keep_only(
     capabilities: Collection[int], *, gained: Collection[int] | None = None, no_new_privileges: bool = True
 ) -> list[str]:
-    """Remove all other capabilities from all five sets of the calling thread; return what the kernel refused, in words.
+    """Remove all other capabilities from all five sets of the calling thread. Return what the kernel refused, as text.
 
-    Capabilities that the process does not have are not added. Ambient ones stay ambient if they are kept, so that a program
-    that is executed has them, too. `gained`: what stays in the bounding set, by default the same. With `no_new_privileges`
-    no program that is executed can gain others.
+    Capabilities that the process does not have are not added. Ambient ones stay ambient if they are kept, so executed programs
+    have them too. `gained`: the capabilities that stay in the bounding set, by default `capabilities`. With `no_new_privileges`,
+    executed programs cannot gain others.
     """
     if sys.platform != "linux":
         return []
@@ -71,7 +71,7 @@ def keep_only(
     kept = sum(1 << capability for capability in capabilities) & effective()
     refused: list[str] = []
     bounding = kept if gained is None else sum(1 << capability for capability in gained)
-    if _drop_bounding_set(libc, bounding) and os.geteuid() == 0:  # without SETPCAP nobody may, and only root could gain from it
+    if _drop_bounding_set(libc, bounding) and os.geteuid() == 0:  # only root could gain capabilities from it
         refused.append("the bounding set of capabilities")
     ambient = _lower_ambient(libc, kept)
     if no_new_privileges and libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -83,7 +83,7 @@ def keep_only(
 
 @contextlib.contextmanager
 def only_effective(capabilities: Collection[int]) -> Generator[None]:
-    """Leave only these capabilities in effect for a while."""
+    """Leave only these capabilities in effect within the context."""
     if sys.platform != "linux":
         yield
         return
@@ -96,7 +96,7 @@ def only_effective(capabilities: Collection[int]) -> Generator[None]:
 
 
 def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
-    """Drop what is not kept from the bounding set; return whether the kernel refused."""
+    """Drop all other capabilities from the bounding set; return whether the kernel refused that."""
     for capability in range(64):
         surplus = not kept >> capability & 1 and libc.prctl(_CAPBSET_READ, capability, 0, 0, 0) == 1
         if surplus and libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0):
@@ -105,7 +105,7 @@ def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
 
 
 def _lower_ambient(libc: ctypes.CDLL, kept: int) -> int:
-    """Lower the ambient capabilities that are not kept; return the others as bits."""
+    """Lower the ambient capabilities that are not kept; return the remaining ones as bits."""
     ambient = 0
     for capability in range(64):
         if libc.prctl(_AMBIENT, _AMBIENT_IS_SET, capability, 0, 0) == 1:

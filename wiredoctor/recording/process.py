@@ -1,4 +1,4 @@
-"""A backend as a process: its packets come by one pipe, what it says by another."""
+"""Run a backend as a process, with one pipe for packets and one for standard error."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from wiredoctor.recording.privileges import end_with_parent, keep_only
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
-"""Bytes that a backend may be ahead of us without waiting."""
+"""The capacity of the pipe in bytes: how far a backend may be ahead without waiting."""
 
 _SAID = 16_384
-"""Bytes of standard error that are kept, at most."""
+"""The maximum number of bytes kept from standard error."""
 
 
 def program(name: str) -> str | None:
-    """Return the path of a program that this process may execute."""
+    """Return the path of a program that this process may execute, or None."""
     path = find(name)
     return path if path is not None and os.access(path, os.X_OK) else None
 
 
 class Process:
-    """A program that writes to a pipe, in a session of its own, so that a terminal's Ctrl-C does not reach it.
+    """A program that writes to a pipe, in its own session, so Ctrl-C in a terminal does not reach it.
 
-    Started by root, it has these `capabilities` and no others.
+    If root starts it, it has `capabilities` and no others.
     """
 
     def __init__(self, words: list[str], capabilities: Collection[int]) -> None:
@@ -58,11 +58,11 @@ class Process:
 
     @property
     def id(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def listen(self) -> None:
-        """What it has said meanwhile."""
+        """Read what the process has written to standard error."""
         try:
             said = os.read(self.words, _SAID)
         except BlockingIOError:
@@ -72,19 +72,19 @@ class Process:
         self.said = (self.said + said.decode("utf-8", "replace"))[-_SAID:]
 
     def signal(self, number: int) -> None:
-        """Sends a signal; nothing happens when it has ended already."""
+        """Send a signal; do nothing if the process has ended."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             self._process.send_signal(number)
 
     def end(self) -> int:
-        """Waits for it, a moment; its exit code, negative for a signal."""
+        """Wait briefly for the process to end. Return its exit code, negative for a signal."""
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             try:
                 code = self._process.wait(timeout=1)
-            except subprocess.TimeoutExpired:  # in the kernel's hands
+            except subprocess.TimeoutExpired:  # the process is blocked in the kernel
                 code = -signal.SIGKILL
         while self.words in self.open:
             before = self.said
@@ -98,6 +98,6 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """What it has said, or how it came to its end. What it was saying when it was killed is left out."""
+        """Return what the process wrote to standard error, or how it ended; a line cut off by killing it is omitted."""
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

@@ -1,4 +1,4 @@
-"""Raw sockets as a backend, for machines that have neither dumpcap nor tcpdump: opened by scapy, read packet by packet here."""
+"""Capture with raw sockets, for machines without dumpcap and tcpdump. scapy opens them, this module reads them."""
 
 from __future__ import annotations
 
@@ -29,30 +29,36 @@ _VLAN_VALID, _TPID_VALID, _VLAN = 0x10, 0x40, 0x8100
 
 _LONGEST = 262_144
 _TURN = 1000
-"""Packets that are read from one socket before the others, and what else waits, have their turn."""
+"""The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 0.8
-"""Seconds for what still lies in the sockets when it is to stop."""
+"""The time in seconds for reading the packets left in the sockets after a stop."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
-"""ARPHRD_* of linux/if_arp.h -> LINKTYPE_* of pcap, where packets look the same: Ethernet, loopback, raw IP, 802.11."""
+"""LINKTYPE_ values of pcap by ARPHRD_ value of linux/if_arp.h, if packets have the same form.
+
+They are Ethernet, loopback, raw IP and 802.11.
+"""
 
 _LOOPBACK = 772
 
 _aux = struct.Struct("=IIIHHHH").unpack_from
-"""struct tpacket_auxdata (packet(7)): status, len, snaplen, mac, net, vlan_tci, vlan_tpid."""
+"""The parser of struct tpacket_auxdata (packet(7)): status, len, snaplen, mac, net, vlan_tci, vlan_tpid."""
 
 _CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
-"""Bytes for both of what the kernel says of a packet."""
+"""The number of bytes for both control messages of the kernel."""
 
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6
-"""socket(7); BPF_RET | BPF_K of linux/filter.h: a filter of this alone keeps no byte of any packet."""
+"""The numbers of SO_ATTACH_FILTER (socket(7)) and BPF_RET | BPF_K (linux/filter.h).
+
+A filter that consists of this instruction alone accepts no packet.
+"""
 
 _timespec = struct.Struct("=qq").unpack_from
 
 
 class Raw:
-    """A socket per interface. The kernel keeps what nobody has read yet in the sockets' buffers, and counts what it drops."""
+    """Captures with one socket per interface. The kernel buffers unread packets in the sockets and counts those it drops."""
 
     backend = "raw"
     linger = 0.0
@@ -63,7 +69,7 @@ class Raw:
     def __init__(self, interfaces: Sequence[str], request: Request) -> None:
         from scapy import __version__ as version
 
-        logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of interfaces whose packets it does not know
+        logging.getLogger("scapy").setLevel(logging.ERROR)  # scapy warns about interfaces whose packets it does not know
         _forget_interfaces()
         self.interfaces = interfaces
         self.version = version
@@ -74,7 +80,7 @@ class Raw:
         self._taps: list[_Tap] = []
         self._wake = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
-            for name in _each(interfaces):
+            for name in _expand_any(interfaces):
                 self._taps.append(_Tap(name, request))
         except BaseException:
             self._release()
@@ -98,7 +104,7 @@ class Raw:
         return len(preamble)
 
     def _packets(self, number: int, tap: _Tap, blocks: Blocks) -> int:
-        """A turn of this socket; how many bytes came."""
+        """Read packets from one socket once; return the number of bytes."""
         data = b"".join(tap.read(number, self._buffer))
         blocks.add(data)
         return len(data)
@@ -142,7 +148,7 @@ class Raw:
 
 
 class _Tap:
-    """The socket of one interface. Raises OSError, or ValueError with a line of text."""
+    """The socket of one interface. The constructor raises OSError, or ValueError with one line of text."""
 
     def __init__(self, name: str, request: Request) -> None:
         from scapy.arch.linux import L2ListenSocket
@@ -157,10 +163,10 @@ class _Tap:
         hardware = self.socket.getsockname()[3]
         if hardware not in _LINK_TYPES:
             self.close()
-            raise ValueError(f"raw sockets do not know the packets of {name} (hardware type {hardware}): install dumpcap")
+            raise ValueError(f"raw sockets do not support the packets of {name} (hardware type {hardware}): install dumpcap")
         self.link_type = _LINK_TYPES[hardware]
         self.socket.setblocking(False)
-        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the second is bounded by net.core.rmem_max
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the second one is limited by net.core.rmem_max
             with contextlib.suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, option, request.buffer << 20)
                 break
@@ -168,21 +174,21 @@ class _Tap:
         self._received = self._dropped = 0
 
     def shut(self) -> None:
-        """From now on nothing comes in; what has come can still be read."""
+        """Accept no more packets; packets already received can still be read."""
         nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
 
     def read(self, number: int, buffer: bytearray) -> list[bytes]:
-        """The next packets as blocks, at most a turn's; `buffer` is what the kernel copies a packet to."""
+        """Return the next packets as blocks, at most _TURN. The kernel copies each packet to `buffer`."""
         receive, view, buffers = self.socket.recvmsg_into, memoryview(buffer), [buffer]
         blocks: list[bytes] = []
         for _ in range(_TURN):
             try:
                 count, control, _, address = receive(buffers, _CONTROL)
-            except OSError:  # nothing more is there; or the interface was brought down, which others tell
+            except OSError:  # no more packets are there, or the interface was brought down, which `Links` reports
                 break
-            if self._loopback and address[2] == _OUTGOING:  # it comes in as well
+            if self._loopback and address[2] == _OUTGOING:  # the packet is received as well
                 continue
             data, length, stamp = bytes(view[:count]), count, 0
             for _, kind, value in control:
@@ -198,7 +204,7 @@ class _Tap:
         return blocks
 
     def statistics(self) -> tuple[int, int]:
-        """Packets that passed the filter, and those of them that were dropped; the kernel counts from the last reading."""
+        """Return the numbers of packets that passed the filter and that were dropped; reading them resets the counters."""
         with contextlib.suppress(OSError):
             received, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._received += received
@@ -210,16 +216,16 @@ class _Tap:
 
 
 def _forget_interfaces() -> None:
-    """scapy remembers the numbers of interfaces that have gone."""
+    """Make scapy forget the numbers of interfaces that no longer exist."""
     from scapy.config import conf
 
-    importlib.import_module("scapy.arch.linux")  # before it, scapy knows of no interfaces
+    importlib.import_module("scapy.arch.linux")  # without this import, scapy knows no interfaces
 
     remembered: Any = conf
     remembered.ifaces.reload()
 
 
-def _each(interfaces: Sequence[str]) -> list[str]:
+def _expand_any(interfaces: Sequence[str]) -> list[str]:
     """Replace `any` in a list of interfaces by all interfaces that are up."""
     everything = [name for _, name in socket.if_nameindex() if is_up(name)]
     return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))

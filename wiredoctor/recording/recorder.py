@@ -1,4 +1,4 @@
-"""The capture from beginning to end: passes on what the backend captures, and has it begun again where it ends."""
+"""Run a capture from beginning to end: pass on the packets of the backend, and restart it if it ends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from wiredoctor.recording.links import Links
 from wiredoctor.recording.opened import Outputs
 from wiredoctor.recording.privileges import keep_only
 from wiredoctor.recording.source import trouble
+from wiredoctor.recording.stream import Stream
 from wiredoctor.recording.waiting import wait
 from wiredoctor.recording.writing import Writing
 
@@ -29,22 +30,25 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _GRACE = 1.5
-"""Seconds that a backend has to end after it was asked to; and after it was killed, as it may be in the kernel's hands."""
+"""The time in seconds that a backend has to end after a stop request, and after it was killed, when the kernel may block it."""
 
 _NAP, _LITTLE = 0.004, 128 << 10
-"""Where so little came, so long is waited for more: a backend that writes packet by packet would otherwise wake us for each."""
+"""The time in seconds to wait after a read of at most this many bytes.
+
+A backend that writes each packet separately would otherwise wake this program for each packet.
+"""
 
 _LOOK = 1.0
-"""Seconds between two looks at drops, and at interfaces where the system does not tell of changes."""
+"""The time in seconds between two checks of drops, and of interfaces if the system does not report changes."""
 
 _ANSWERED = 3
-"""A count of drops is no older than this many questions: tcpdump answers some time after it was asked."""
+"""The maximum number of drop requests that may be unanswered: tcpdump answers a request with some delay."""
 
 _NEVER = float("inf")
 
 
 class Recorder:
-    """One capture, and what the analysis asks for until it is gone."""
+    """Runs a capture, and serves the analysis until it ends."""
 
     def __init__(self, request: Request, events: Events, control: Control) -> None:
         self._request = request
@@ -55,17 +59,17 @@ class Recorder:
         self._backend = Backend(request, self._links, blocks, control.files)
         self._writing = Writing(blocks, events, request.packets)
         self._reason = self._text = ""
-        self._again = False  # to be started again because an interface has come back
+        self._again = False  # restart because an interface has come back
         self._killed = False
-        self._asked = False  # to stop, by the analysis
+        self._asked = False  # the analysis requested a stop
         self._parent = os.getppid()
         self._restarts = 0
         self._outputs = Outputs([])
         self._for_outputs: set[int] = set()
-        self._until = 0  # when it was asked to end, by the clock that stamps packets
+        self._until = 0  # time of the stop request, by the clock of the timestamps
         self._stop_at = self._kill_at = self._end_at = _NEVER
         self._nap_until = self._look_at = 0.0
-        self._asked_for_drops: deque[int] = deque(maxlen=_ANSWERED)  # when, ns since 1970
+        self._asked_for_drops: deque[int] = deque(maxlen=_ANSWERED)  # times of requests, ns since 1970
 
     def run(self) -> int:
         """Capture; return the exit code of the program."""
@@ -73,11 +77,11 @@ class Recorder:
             return self._run() if self._may_begin() else 0
         finally:
             self._outputs.close()
-            if self._request.folder and (self._request.waits or not self._asked):  # nobody else removes it
+            if self._request.folder and (self._request.waits or not self._asked):  # no other process removes it
                 remove_tree(self._request.folder)
 
     def _may_begin(self) -> bool:
-        """Wait until the analysis asks to begin; return False if it asks to stop, or is gone."""
+        """Wait until the analysis requests the start; return False if it requests a stop or has ended."""
         messages: list[Message] = []
         while self._request.waits and not messages and not self._control.closed:
             messages = self._control.messages(wait(self._control.open_files, _NEVER))
@@ -99,46 +103,47 @@ class Recorder:
         except StoppedError:
             self._reason = "stopped"
             output.close(used=False)
-            return self._over(output)
+            return self._finish(output)
         if isinstance(begun, str):
             output.close(used=False)
             return self._cannot(begun)
         self._drop_rights(begun)
         self._tell_begin(begun, output)
-        if self._reason:  # it was asked to stop before it began
+        if self._reason:  # a stop was requested before the start
             self._stop_at = 0.0
         try:
             while self._backend.source is not None or not self._reason:
                 self._step()
-        except OSError as error:  # of the file: a disk that is gone
-            self._reason, self._text = "full", f"cannot write any more: {(error.strerror or str(error)).lower()}"
+        except OSError as error:  # an error of the output file, for example on a disk that was removed
+            option = f"-w {self._request.file}: " if self._request.file else ""
+            self._reason, self._text = "full", f"{option}can no longer write: {(error.strerror or str(error)).lower()}"
             self._backend.abandon()
         if self._until and not self._writing.full:
-            with contextlib.suppress(OSError):  # a disk that is gone, as was told
+            with contextlib.suppress(OSError):  # for example on a disk that was removed; already reported
                 output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
         output.close(used=True)
         self._check_end()
-        self._over(output)
+        self._finish(output)
         self._serve()
         return 0
 
     def _check_end(self) -> None:
-        """If the capture did not last until somebody asked for its end, say so in place of that."""
+        """Report the reason if the capture ended before its requested end."""
         gone = [name for name in self._request.interfaces if name not in self._links.usable()]
         if self._reason not in ("stopped", "duration", "packets", "signal"):
             return
         if self._killed:
-            self._text = "the capturing program did not react and was killed, and its last packets are lost"
+            self._text = "the capturing program did not react and was killed; its last packets are lost"
         elif gone:
-            self._text = f"{', '.join(gone)} vanished or was brought down, and did not come back"
+            self._text = f"{', '.join(gone)} disappeared or was brought down and did not come back"
         else:
             return
         self._reason = "backend"
 
     def _drop_rights(self, source: Source) -> None:
-        """Keep only what this backend needs, and what it takes to make files where they were asked for."""
+        """Keep only the capabilities that this backend and the output files need."""
         if os.geteuid() != 0:
-            keep_only(source.capabilities, no_new_privileges=False)  # a backend may have its own in its file
+            keep_only(source.capabilities, no_new_privileges=False)  # a backend may get its own capabilities from its file
             return
         folders = [self._request.folder] if self._request.folder else []
         if self._request.ring is not None and self._request.file is not None:
@@ -146,35 +151,37 @@ class Recorder:
         self._for_outputs = self._outputs.capabilities(source.capabilities, folders)
         refused = keep_only(source.capabilities | self._for_outputs)
         if refused:
-            self._events.tell("note", text=f"the recorder could not drop {' and '.join(refused)}")
+            self._events.send_event("note", text=f"the recorder could not drop {' and '.join(refused)}")
 
     def _serve(self) -> None:
-        """Open files for the analysis until it is gone."""
+        """Open files for the analysis until it ends."""
         keep_only(self._for_outputs)
         while self._request.waits and not self._control.closed and os.getppid() == self._parent:
             out = self._events.file if self._events.waiting else -1
-            # who does not read the answers may not ask for more
+            # an analysis that does not read the replies may not send more requests
             ready = wait([] if self._events.waiting else self._control.open_files, _LOOK, out)
             self._events.send()
             self._obey(ready)
 
     def _cannot(self, text: str) -> int:
-        self._events.tell("error", text=text)
+        self._events.send_event("error", text=text)
         return 2
 
     def _tell_begin(self, source: Source, output: Output) -> None:
         names = list(source.interfaces)
         by = f"raw sockets (scapy {source.version})" if source.backend == "raw" else f"{source.backend} {source.version}".rstrip()
         text = f"capturing on {', '.join(names)} with {by}"
-        self._events.tell("started", backend=source.backend, version=source.version, text=text, interfaces=names)
+        if isinstance(source, Stream):
+            text = f"reading a capture from {self._request.stream_name}"
+        self._events.send_event("started", backend=source.backend, version=source.version, text=text, interfaces=names)
         output.begin()
         if self._request.duration is not None:
             self._end_at = time.monotonic() + self._request.duration
         self._tell_changes()
 
-    def _over(self, output: Output) -> int:
+    def _finish(self, output: Output) -> int:
         packets, dropped = self._writing.packets, self._writing.dropped
-        self._events.tell(
+        self._events.send_event(
             "ended", reason=self._reason, text=self._text, bytes=output.written, packets=packets, dropped=dropped,
             restarts=self._restarts,
         )  # fmt: skip
@@ -183,14 +190,14 @@ class Recorder:
     # while it runs
 
     def _step(self) -> None:
-        """Waits for something to happen, and does what it asks for."""
+        """Wait for an event and handle it."""
         now = time.monotonic()
         source = self._backend.source
         napping = now < self._nap_until
         files = [*source.files()] if source is not None and not napping else []
         watched = [self._links.file] if self._links.file >= 0 else []
         control = [] if self._events.is_behind else self._control.open_files
-        told = self._writing.tell()
+        told = self._writing.report_progress()
         next_time = min(told, min(self._look_at, self._end_at, self._stop_at, self._kill_at) - now)
         if napping:
             next_time = min(next_time, self._nap_until - now)
@@ -205,7 +212,7 @@ class Recorder:
         self._by_the_clock(time.monotonic())
 
     def _obey(self, ready: set[int]) -> None:
-        """Do what the analysis asks for, or a signal; stop when the analysis is gone."""
+        """Handle requests of the analysis and signals; stop when the analysis ends."""
         for message in self._control.messages(ready):
             self._obey_one(message)
         if self._control.closed or self._events.closed:
@@ -227,9 +234,14 @@ class Recorder:
             came = sum(source.read(file, writing.blocks) for file in files)
             writing.write()
         except StreamError as error:
-            self._events.tell("note", text=f"{source.backend} has written what cannot be read: {error}")
+            if isinstance(source, Stream):
+                self._stop("backend", f"{self._request.stream_name} cannot be read: {error}")
+                source.kill()
+                self._handle_end(source)
+                return
+            self._events.send_event("note", text=f"{source.backend} wrote output that cannot be read: {error}")
             source.kill()
-            self._ended(source)
+            self._handle_end(source)
             return
         if 0 < came < _LITTLE:
             self._nap_until = time.monotonic() + _NAP
@@ -239,7 +251,7 @@ class Recorder:
         elif writing.enough:
             self._stop("packets")
         if source.ended:
-            self._ended(source)
+            self._handle_end(source)
 
     def _note_drops(self, source: Source) -> None:
         asked = self._asked_for_drops
@@ -253,13 +265,13 @@ class Recorder:
             self._interrupt(source)
         if now >= self._kill_at and source is not None:
             if self._killed:
-                self._ended(source)
+                self._handle_end(source)
             else:
                 source.kill()
                 self._killed, self._kill_at = True, now + _GRACE
         if now >= self._look_at:
             self._look_at = now + _LOOK
-            if os.getppid() != self._parent:  # a child of the analysis may still have its end of the socket
+            if os.getppid() != self._parent:  # a child of the analysis may still hold its end of the socket
                 self._stop("stopped")
             self._tell_changes()
             source = self._backend.source
@@ -272,7 +284,7 @@ class Recorder:
     def _tell_changes(self) -> None:
         """Report interfaces that disappeared or came back, and capture again on those that came back."""
         for name, state in self._links.changes():
-            self._events.tell("interface", name=name, state=state)
+            self._events.send_event("interface", name=name, state=state)
             source = self._backend.source
             if source is not None and not self._reason and (state == "gone") == (name in source.interfaces) and state != "down":
                 self._again = True
@@ -280,14 +292,13 @@ class Recorder:
             elif state == "up" and source is None:
                 self._look_at = 0.0
 
-    # ending, and beginning again
-
     def _stop(self, reason: str, text: str = "") -> None:
-        """To end in order, for the first reason that was given."""
+        """Stop cleanly. If there are several reasons, the first one counts."""
         if self._reason:
             return
         self._reason, self._text = reason, text
-        if reason in ("stopped", "duration", "signal") and self._backend.source is not None:
+        by_clock = reason in ("stopped", "duration", "signal") and not isinstance(self._backend.source, Stream)
+        if by_clock and self._backend.source is not None:
             self._until = time.time_ns()
         self._end_at = _NEVER
         source = self._backend.source
@@ -298,39 +309,42 @@ class Recorder:
         source.stop()
         self._stop_at, self._kill_at, self._killed = _NEVER, time.monotonic() + _GRACE, False
 
-    def _ended(self, source: Source) -> None:
-        """The stream is over: because it was asked to be, or of its own."""
-        self._backend.over()
+    def _handle_end(self, source: Source) -> None:
+        """Handle the end of the backend's stream, requested or not."""
+        self._backend.clean_up()
         self._note_drops(source)
         self._writing.section_over()
         self._asked_for_drops.clear()
         self._stop_at, self._kill_at, self._nap_until = _NEVER, _NEVER, 0.0
+        if isinstance(source, Stream) and not self._reason:
+            early = f"{self._request.stream_name} ended before a capture began"
+            self._stop(*(("end", "") if source.has_header else ("backend", early)))
         if self._reason:
             return
         if not self._again:
             self._tell_changes()
             said = trouble(source.backend, source.complaint()).text
             gone = len(self._links.usable()) < len(self._request.interfaces)
-            self._unexpected(f"{source.backend} has ended: {said}", counts=not gone)
+            self._report_problem(f"{source.backend} has ended: {said}", counts=not gone)
         self._again = False
         if not self._reason:
             self._resume()
 
-    def _unexpected(self, text: str, *, counts: bool) -> None:
-        """Tells why nothing is captured at the moment; it may be once too often."""
+    def _report_problem(self, text: str, *, counts: bool) -> None:
+        """Report why nothing is captured at the moment, and stop after too many failures."""
         if counts and self._backend.ended_too_often():
-            self._stop("backend", f"{text}, again and again")
+            self._stop("backend", f"{text} repeatedly")
         else:
             self._restarts += counts
-            self._events.tell("note", text=f"{text}; it is started again" if counts else text)
+            self._events.send_event("note", text=f"{text}; restarting it" if counts else text)
 
     def _resume(self) -> None:
         try:
-            found = self._backend.again()
+            found = self._backend.restart()
         except StoppedError:
             self._stop("stopped")
             return
-        if found is not None:  # an interface may have gone again this moment
-            self._unexpected(found.text, counts=found.kind not in ("interface", "down"))
+        if found is not None:  # an interface may have disappeared again in the meantime
+            self._report_problem(found.text, counts=found.kind not in ("interface", "down"))
         elif self._backend.source is not None:
-            self._look_at = 0.0  # what it began with is written at once
+            self._look_at = 0.0  # write the first blocks at once

@@ -1,4 +1,4 @@
-"""What is to be captured, and into which files: the one argument of the program."""
+"""Define the argument of the program: what to capture, and into which files."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import json
 from typing import Any, NamedTuple
 
 DEFAULT_BUFFER = 64
-"""MiB of kernel memory for packets that nobody has fetched yet, per interface: 0.5 s of 1 Gbit/s."""
+"""The default kernel memory per interface for unread packets, in MiB: 0.5 s of 1 Gbit/s."""
 
 DEFAULT_RING = (8, 64 << 20)
-"""Files, and bytes of each, of a ring that nobody has given a size."""
+"""The default number of files in a ring, and their size in bytes."""
 
 
 class Ring(NamedTuple):
-    """At most so many files of at most so many bytes (a file holds one block at least)."""
+    """A ring of at most `files` files of at most `bytes` bytes each; a file holds at least one block."""
 
     files: int
     bytes: int
 
 
 class OutputFile(NamedTuple):
-    """A file; or, if there are `names`, a folder and the files in it."""
+    """A file; or a folder and the files in it, if there are `names`."""
 
     path: str
     names: list[str]
 
 
 class Request(NamedTuple):
-    """What is asked for. `file` None: a ring of files without names in `folder`. `snaplen`, `packets`, `duration` None: no limit.
+    """The request. `file` None means a ring of files without names in `folder`; None for other limits means no limit.
 
-    `outputs`: what may be opened for the analysis. `waits`: begin when asked to, stay
-    until nobody can ask any more, and then remove `folder`.
+    `snaplen`, `packets` and `duration` are such limits. `stream`: the descriptor of a capture that another program is writing,
+    with a name for it, instead of interfaces. `outputs`: files that may be opened for the analysis. `waits`: begin on request,
+    stay until no more requests can come, and then remove `folder`.
     """
 
     interfaces: list[str]
@@ -45,15 +46,18 @@ class Request(NamedTuple):
     backend: str | None
     outputs: list[OutputFile]
     waits: bool
+    stream: int | None = None
+    stream_name: str = ""
 
 
 def read_request(text: str) -> Request:
-    """The JSON object as a Request. Raises ValueError, KeyError or TypeError where it is none: that is the caller's mistake."""
+    """Parse a JSON object into a Request. Raise ValueError, KeyError or TypeError if it is invalid."""
     asked: dict[str, Any] = dict(json.loads(text))
     ring = asked.get("ring")
     file = asked.get("file")
     interfaces = list(dict.fromkeys(str(name) for name in asked["interfaces"]))
-    if not interfaces:
+    stream = asked.get("stream")
+    if not interfaces and stream is None:
         raise ValueError("no interface is named")
     return Request(
         interfaces=interfaces,
@@ -65,7 +69,9 @@ def read_request(text: str) -> Request:
         duration=asked.get("duration"),
         packets=asked.get("packets"),
         buffer=asked.get("buffer") or DEFAULT_BUFFER,
-        backend=asked.get("backend"),
+        backend=asked.get("backend") if stream is None else "stream",
         outputs=[OutputFile(str(path), [str(name) for name in names]) for path, names in asked.get("outputs") or ()],
         waits=bool(asked.get("waits")),
+        stream=None if stream is None else int(stream),
+        stream_name=str(asked.get("stream_name") or ""),
     )

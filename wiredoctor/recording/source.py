@@ -1,4 +1,4 @@
-"""What every backend has in common, as seen by the recorder."""
+"""Declare the interface of all backends, as the recorder uses them."""
 
 from __future__ import annotations
 
@@ -11,75 +11,77 @@ if TYPE_CHECKING:
 
 
 class NotThereError(Exception):
-    """This machine does not have the backend; in a line."""
+    """The backend is not available on this machine. The text is one line."""
 
 
 class Source(Protocol):
-    """A backend at work: the files that it hands packets over by, read one by one into blocks."""
+    """A running backend, with files from which packets are read as blocks."""
 
     backend: str
     version: str
     interfaces: Sequence[str]
     linger: float
-    """Seconds until what is captured is handed over: when it is interrupted earlier, it forgets what it has by then."""
+    """The time in seconds until captured packets are delivered; an earlier interrupt loses them."""
 
     @property
     def capabilities(self) -> frozenset[int]:
-        """What is needed to stop it, and to start it again when an interface is back; for a receive buffer larger than
-        net.core.rmem_max, NET_ADMIN is among them."""
+        """The capabilities needed to stop the backend and to restart it when an interface comes back.
+
+        They include NET_ADMIN for a receive buffer larger than net.core.rmem_max.
+        """
         ...
 
     @property
     def processes(self) -> Sequence[int]:
-        """Process ids."""
+        """The process ids."""
         ...
 
     @property
     def begun(self) -> bool:
-        """Whether it captures by now."""
+        """True if capturing has started."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes from it."""
+        """True if no more packets will come."""
         ...
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """Number of an interface -> packets that the kernel did not hand over, as far as known."""
+        """The number of packets that the kernel dropped, by interface number, if known."""
         ...
 
     def files(self) -> list[int]:
-        """What to wait for."""
+        """Return the files to wait for."""
         ...
 
     def read(self, file: int, blocks: Blocks) -> int:
-        """Puts what has come by `file` into `blocks`; how many bytes came."""
+        """Read from `file` into `blocks`; return the number of bytes."""
         ...
 
     def ask_for_drops(self) -> None:
-        """Brings `dropped` up to date, now or a little later, where that is possible."""
+        """Update `dropped`, now or a little later, if the backend supports that."""
         ...
 
     def stop(self) -> None:
-        """To end in order: what was captured still comes."""
+        """Stop cleanly: packets already captured are still delivered."""
         ...
 
     def kill(self) -> None:
-        """To end at once."""
+        """Stop immediately."""
         ...
 
     def close(self, blocks: Blocks) -> None:
-        """Once it has ended: the last blocks."""
+        """Deliver the last blocks after the backend has ended."""
         ...
 
     def complaint(self) -> str:
-        """What it said on standard error."""
+        """Return what the backend wrote to standard error."""
         ...
 
 
 class Trouble(NamedTuple):
-    """Why capturing could not begin: its kind, and a line."""
+    """The kind of error that prevented capturing, and one line about it."""
 
     kind: str
     text: str
@@ -93,18 +95,18 @@ _KINDS = (
 )
 _CHATTER = re.compile(
     r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |"
-    r"(dumpcap: )?cap_set_proc\(\)|$)"  # without NET_ADMIN, which it asks for and does not need
+    r"(dumpcap: )?cap_set_proc\(\)|$)"  # a message about NET_ADMIN, which dumpcap requests but does not need
 )
 
 
 def trouble(backend: str, complaint: str) -> Trouble:
-    """What a backend that did not begin has said, sorted by what can be done about it."""
+    """Classify the error messages of a backend that did not begin, by what the user can do."""
     lines = [line.strip() for line in complaint.replace("\r", "\n").splitlines()]
     lines = [line.removeprefix(f"{backend}: ") for line in lines if not _CHATTER.match(line)]
     said = " ".join(lines)
     for kind, pattern in _KINDS:
         if re.search(pattern, said, re.IGNORECASE):
-            if kind == "filter":  # dumpcap goes on about the User's Guide
+            if kind == "filter":  # dumpcap appends advice about the User's Guide
                 said = " ".join(line for line in lines if "User's Guide" not in line)
             return Trouble(kind, said if kind == "filter" else lines[0])
-    return Trouble("other", (lines[0] if lines else "") or f"{backend} ended without a word")
+    return Trouble("other", (lines[0] if lines else "") or f"{backend} ended without a message")

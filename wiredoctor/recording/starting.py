@@ -1,4 +1,4 @@
-"""Which backend captures: those that this machine has, in turn, and what to say when none may."""
+"""Choose the backend: try the available ones in order, and explain why if none may capture."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.interfaces import permission
 from wiredoctor.recording.dumpcap import Dumpcap
-from wiredoctor.recording.links import known
+from wiredoctor.recording.links import interface_names
 from wiredoctor.recording.process import program
 from wiredoctor.recording.raw import Raw
 from wiredoctor.recording.source import NotThereError
+from wiredoctor.recording.stream import STREAM, Stream
 from wiredoctor.recording.tcpdump import Tcpdump
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 BACKENDS = ("dumpcap", "tcpdump", "raw")
-"""In the order in which they are tried."""
+"""The order in which backends are tried."""
 
 
 _ADVICE = (
@@ -28,11 +29,13 @@ _ADVICE = (
     " (Debian: sudo dpkg-reconfigure wireshark-common, and join the group wireshark)."
     " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
-"""For where it cannot be seen why nothing is permitted."""
+"""The advice if the reason for the refusal is unknown."""
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
-    """Starts a backend. Raises NotThereError, ValueError with what it says, or OSError."""
+    """Start a backend. Raise NotThereError if it is not available, ValueError with its message, or OSError."""
+    if backend == STREAM:
+        return Stream(request.stream or 0, request.stream_name)
     if backend == "raw":
         if sys.platform != "linux":
             raise NotThereError("raw sockets are for Linux only")
@@ -42,21 +45,21 @@ def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
             raise NotThereError(f"raw sockets need scapy: {error}") from error
     path = program(backend)
     if path is None:
-        raise NotThereError(f"{backend} is not installed, or not for this user")
+        raise NotThereError(f"{backend} is not installed, or this user may not execute it")
     return Dumpcap(path, interfaces, request) if backend == "dumpcap" else Tcpdump(path, interfaces, request)
 
 
 def no_such_interface(missing: list[str]) -> str:
-    """What to say of interfaces that do not exist."""
-    return f"no such interface: {', '.join(missing)} (there are: {', '.join(known())})"
+    """Return the message for interfaces that do not exist."""
+    return f"no such interface: {', '.join(missing)} (there are: {', '.join(interface_names())})"
 
 
 def not_up(down: list[str]) -> str:
-    """What to say of interfaces that were not brought up."""
+    """Return the message for interfaces that are down."""
     return f"{', '.join(down)} is not up: bring it up first (sudo ip link set {down[0]} up)"
 
 
 def not_permitted(interfaces: Sequence[str]) -> str:
-    """What to do where no backend may capture."""
+    """Return the message and advice if no backend may capture."""
     advice = " ".join(permission().advice) or _ADVICE
     return f"no permission to capture on {', '.join(interfaces)}. {advice}"

@@ -1,4 +1,4 @@
-"""tcpdump as a backend: a process per interface, each of which writes classic pcap."""
+"""Run tcpdump as a backend: one process per interface, each of which writes classic pcap."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 _QUIET = 4096
-"""Bytes in a pipe, up to which nobody waits to write into it: a signal would cut that off."""
+"""The number of bytes that can be written to an empty pipe without blocking, so a signal cannot truncate the write."""
 
 _LISTENS_AFTER = 0.9
-"""Seconds from its first bytes on until it certainly has a handler for signals: SIGUSR1 would end it before."""
+"""The time in seconds after the first bytes when the signal handler is certainly installed.
+
+Before that, SIGUSR1 would end the process.
+"""
 
 
 _STARTS_WITH = frozenset((NET_RAW, SETGID, SETUID))
-"""What tcpdump needs until its socket is open and it has changed its user."""
+"""The capabilities that tcpdump needs until it has opened its socket and changed its user."""
 
 
 class Tcpdump:
-    """Running tcpdumps. What comes from several interfaces is in the order in which it came, nearly that of time.
+    """Running tcpdump processes. Packets of several interfaces are in order of arrival, which is nearly time order.
 
-    What tcpdump captures it hands over within a second, by its block of packets. Its immediate mode would not wait, but has the
-    kernel keep room for the longest possible packet for each: 64 MiB are 256 packets then, and a fifth of 50,000/s was lost.
+    tcpdump delivers packets in blocks, within a second. Immediate mode would not wait, but it reserves room for the longest
+    possible packet for each packet: 64 MiB hold only 256 packets, and a fifth of 50,000/s was lost in a test.
     """
 
     backend = "tcpdump"
@@ -86,7 +89,7 @@ class Tcpdump:
             return 0
         if not data:
             process.open.discard(file)
-            self.stop()  # the others as well: what there is now is begun anew
+            self.stop()  # restart all processes with the interfaces that exist now
         made = stream.feed(data)
         if self.begun:
             blocks.add(made)
@@ -108,7 +111,7 @@ class Tcpdump:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """By what the processes have said last."""
+        """The numbers of dropped packets that the processes reported last."""
         return self._dropped
 
     def _count_drops(self, number: int) -> int | None:
@@ -150,9 +153,10 @@ def _count(process: Process, what: str) -> int | None:
 
 
 def _user() -> str:
-    """Whom tcpdump becomes once its socket is open: a user of its own where there is one, and where it can be ended then.
+    """Return the user that tcpdump becomes after opening its socket: its own, if it exists and can be killed then.
 
-    Raises NotThereError: as root, tcpdump changes its user, be it to root, or gives up."""
+    Raise NotThereError if that is impossible: as root, tcpdump must be able to change its user, even to root.
+    """
     import pwd
 
     if not has(SETUID) or not has(SETGID):

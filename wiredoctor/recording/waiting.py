@@ -1,4 +1,4 @@
-"""Waiting for files."""
+"""Wait until files become readable or writable."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 
 def wait(files: Sequence[int], seconds: float, out: int = -1) -> set[int]:
-    """Those of the files that can be read, as soon as there is one; `out` ends the waiting when it can be written."""
+    """Return the files that are readable, as soon as there is one; also return when `out` becomes writable."""
     poll = select.poll()
     for file in files:
         poll.register(file, select.POLLIN)
     if out >= 0:
         poll.register(out, select.POLLOUT)
-    # at least as long as was asked for, or the same moment would be waited for again and again
+    # round up, or the loop would wait repeatedly for the same time
     return {file for file, _ in poll.poll(min(seconds, 3600.0) * 1000 + (seconds > 0))}

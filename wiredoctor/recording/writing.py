@@ -1,4 +1,4 @@
-"""Whole blocks go into the output, counted and limited, and how far it is written is told."""
+"""Write complete blocks to the output, count and limit them, and report progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from wiredoctor.recording.blocks import Blocks, Piece, StreamError, whole
+from wiredoctor.recording.blocks import Blocks, Piece, StreamError, complete_blocks
 from wiredoctor.recording.encode import statistics
 from wiredoctor.recording.files import ENDLESS, FullError, Output
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from wiredoctor.recording.events import Events
 
 PROGRESS = 0.04
-"""Seconds between two progress events, at least; and how late one may be."""
+"""The minimum time in seconds between two progress events, and the maximum delay of one."""
 
 
 class Writing:
-    """Takes blocks and writes them. `packets` counts those written, of at most `limit`."""
+    """Writes blocks to the output. `packets` counts those written, at most `limit`."""
 
     output: Output
 
@@ -28,30 +28,33 @@ class Writing:
         self.blocks = blocks
         self.packets = 0
         self.full = ""
-        """Why nothing can be written any more; empty as long as it can."""
+        """The reason why writing is no longer possible; empty while it works."""
         self._events = events
         self._limit = ENDLESS if limit is None else limit
-        self._earlier: int | None = None  # packets dropped in sections that are over
-        self._live: int | None = None  # and in this one, by what the backend says itself
-        self._counted: dict[int, int] = {}  # the same by interface, as written
+        self._earlier: int | None = None  # packets dropped in earlier sections
+        self._live: int | None = None  # packets dropped in this section, as reported by the backend
+        self._counted: dict[int, int] = {}  # packets dropped in this section by interface, as written
         self._told = -PROGRESS
         self._said: tuple[int, int | None] = (0, None)
 
     @property
     def enough(self) -> bool:
-        """Whether as many packets are written as were asked for."""
+        """True if the requested number of packets was written."""
         return self.packets >= self._limit
 
     @property
     def dropped(self) -> int | None:
-        """Packets that the kernel had to drop, as far as known: it never shrinks."""
+        """The number of packets dropped by the kernel, if known; it never decreases."""
         current = max(sum(self.blocks.dropped.values()), self._live or 0)
         known = bool(self.blocks.dropped) or self._live is not None or self._earlier is not None
         return (self._earlier or 0) + current if known else None
 
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
-        """What the backend says of this section's drops while it runs, by interface, and when it said less (ns since 1970). Each
-        rise is written, so that a report can say when it was. Raises OSError."""
+        """Record the drops of this section by interface, while the backend runs.
+
+        `since`: the time (ns since 1970) at which there were fewer. Each increase is written, so a report can state its time.
+        Raise OSError if writing fails.
+        """
         if not dropped:
             return
         self._live = max(sum(dropped.values()), self._live or 0)
@@ -62,14 +65,14 @@ class Writing:
                     self.output.write(Piece(memoryview(statistics(number, None, count, since)), 0))
 
     def section_over(self) -> None:
-        """The stream has ended, maybe inside a block; the next begins with a section of its own. Raises OSError."""
+        """End a section, possibly inside a block; the next stream begins with its own section. Raise OSError if writing fails."""
         with contextlib.suppress(StreamError):
             self.write()
         self._earlier, self._live, self._counted = self.dropped, None, {}
         self.blocks.restart()
 
     def write(self) -> None:
-        """Writes all whole blocks that are at hand. Raises StreamError when something else is, OSError."""
+        """Write all complete blocks. Raise StreamError for invalid data, and OSError if writing fails."""
         while True:
             piece = self._next()
             if not piece.data:
@@ -78,7 +81,7 @@ class Writing:
                 self._write(piece)
 
     def _next(self) -> Piece:
-        """The next piece that this file, or a new one, takes; empty when there is none as yet."""
+        """Return the next piece that fits into this file or a new one; an empty piece if none is complete."""
         blocks, output = self.blocks, self.output
         while True:
             left = self._limit - self.packets
@@ -101,14 +104,14 @@ class Writing:
                 output.free_space()
             except FullError as error:
                 self.full = str(error)
-                piece = whole(piece, done)  # for so much there was space a moment ago
+                piece = complete_blocks(piece, done)  # there was space for this much a moment ago
                 if output.write(piece) < len(piece.data):
                     return
                 break
         self.packets += piece.packets
 
-    def tell(self) -> float:
-        """Tells how far it is written, when it is time to; seconds until it will be time, or a long time."""
+    def report_progress(self) -> float:
+        """Report the progress if it is due. Return the time in seconds until it is due again, or a long time."""
         said = (self.output.written, self.dropped)
         if said == self._said:
             return ENDLESS

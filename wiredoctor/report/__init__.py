@@ -1,5 +1,5 @@
-"""Write reports: a folder per reader, a module per format.
+"""Write reports: one folder per reader, one module per format.
 
-`terminal` is for people, `data` for programs; `html`, `packets`, `ladder` and `comparison` say so themselves. `filter` reduces a
-report to what was asked for. Modules are imported one by one, because most runs need one only.
+`terminal` is for people, `data` for programs; `html`, `packets`, `ladder` and `comparison` have their own purposes. `filter`
+reduces a report to the requested part. Modules are imported individually, because most runs need only one.
 """

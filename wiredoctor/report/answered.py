@@ -1,20 +1,22 @@
-"""What the answers of mcp/answers.py hold, as types: the tools of `wiredoctor mcp` publish them as schemas.
+"""The answers of mcp/answers.py as types; the tools of `wiredoctor mcp` publish them as schemas.
 
-pydantic reads them, which the command line has no use for: mcp/answers.py imports them for type checkers only. It also reads
-TypedDict from typing_extensions only, below Python 3.12.
+pydantic reads these types. The command line does not need it, so mcp/answers.py imports them for type checkers only. Below Python
+3.12, pydantic requires TypedDict from typing_extensions.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from wiredoctor.findings import Confidence, Origin, Severity, Side
+from wiredoctor.findings import Confidence, Severity, Side
+from wiredoctor.findings.keys import KEYS, Key
 
 _whole = with_config(ConfigDict(extra="forbid"))
-"""A key that a type does not name would be left out of what is structured, and be in the text beside it."""
+"""Rejects undeclared keys: they would be missing from the structured content but present in its text copy."""
 
 Elapsed = Annotated[float, Field(description="seconds since the first packet of the capture")]
 Seconds = Annotated[float, Field(description="seconds")]
@@ -22,7 +24,7 @@ Frame = Annotated[int, Field(description="frame.number", ge=0)]
 Stream = Annotated[int, Field(description="tcp.stream", ge=0)]
 Exchange = Annotated[int, Field(description="number of the exchange in its connection, from 0", ge=0)]
 Number = Annotated[int, Field(description="number of a finding, which show_finding takes", ge=1)]
-Endpoint = Annotated[str, Field(description="address:port, or the address where there are several ports")]
+Endpoint = Annotated[str, Field(description="address:port, or only the address if there are several ports")]
 
 
 @_whole
@@ -34,19 +36,21 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """A list in pieces."""
+    """A list that is returned page by page."""
 
-    total: Annotated[int, Field(description="rows in all, here and left out", ge=0)]
-    next_offset: NotRequired[Annotated[int, Field(description="offset to go on from")]]
+    total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
+    next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]
     left_out: NotRequired[Annotated[str, Field(description="what is not in this answer, and how to get it")]]
 
 
 @_whole
 class Answer(TypedDict):
-    """What is known of a capture."""
+    """The common parts of answers about a capture."""
 
     note: str
-    incomplete: NotRequired[Annotated[list[str], Field(description="what was not read of the capture, and what it lacks")]]
+    incomplete: NotRequired[
+        Annotated[list[str], Field(description="parts of the capture that were not read, and packets it lacks")]
+    ]
 
 
 @_whole
@@ -56,7 +60,7 @@ class Captures(Paged):
 
 @_whole
 class Cause(TypedDict):
-    """Findings that one change would cure together; texts, endpoints and numbers are those of the worst of them."""
+    """Findings that one change would fix; texts, endpoints and numbers are those of the worst finding."""
 
     rule: str
     kind: str | None
@@ -78,6 +82,37 @@ class Cause(TypedDict):
 
 
 @_whole
+class ServerTime(TypedDict):
+    """Percentiles (nearest rank) and maximum of the time from the end of a request to the start of its response."""
+
+    p50: Seconds | None
+    p95: Seconds | None
+    p99: Seconds | None
+    max: Seconds | None
+
+
+@_whole
+class Server(TypedDict):
+    """The requests to a server, and how it answered."""
+
+    by: Literal["server"]
+    name: Endpoint
+    names: Annotated[list[str], Field(description="its most frequent Host fields or, without HTTP, TLS server names")]
+    requests: int
+    failed: Annotated[int, Field(description="requests that failed by the findings")]
+    unanswered: Annotated[int, Field(description="requests without a final response")]
+    incomplete: Annotated[int, Field(description="responses below 500 that were cut off")]
+    status_4xx: int
+    status_5xx: int
+    server_time: ServerTime
+    time_lost: Annotated[Seconds, Field(description="lost by findings on its connections")]
+    time_lost_by_rule: dict[str, Seconds]
+    connections: int
+    failed_connections: Annotated[int, Field(description="connections to it that failed without a request")]
+    requests_per_connection: float | None
+
+
+@_whole
 class Diagnosis(Answer, Paged):
     verdict: str
     capture: str
@@ -86,7 +121,8 @@ class Diagnosis(Answer, Paged):
     exchanges: int
     seconds_lost: Seconds
     findings: list[Cause]
-    failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, and why, as far as known")]
+    servers: Annotated[list[Server], Field(description="requests, failures and response times by server, the worst few first")]
+    failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, with known reasons")]
     not_judged: list[str]
     limits_reached: list[str]
     not_analysed: list[str]
@@ -160,13 +196,13 @@ class ConnectionFacts(TypedDict):
 
 @_whole
 class Wait(TypedDict):
-    """What lies between a packet and the one above it."""
+    """The wait between a packet and the previous one."""
 
     seconds: Seconds | None
     packets_not_shown: int | None
-    of_finding: Annotated[bool, Field(description="the finding counts this time as lost")]
+    of_finding: Annotated[bool, Field(description="true if the finding counts this time as lost")]
     waited_for: Annotated[Side | None, Field(description="who ended the wait by sending")]
-    idle: Annotated[bool, Field(description="no exchange was open: nobody waited")]
+    idle: Annotated[bool, Field(description="true if no exchange was open, so neither side was waiting")]
 
 
 @_whole
@@ -180,8 +216,8 @@ class Step(TypedDict):
     flags: str
     length: Annotated[int, Field(description="bytes of payload")]
     text: Annotated[str, Field(description="what it carries")]
-    notes: Annotated[list[str], Field(description="what the proof says of it")]
-    marks: Annotated[list[str], Field(description="what TCP says of it, as retransmission")]
+    notes: Annotated[list[str], Field(description="its note in the evidence of the finding")]
+    marks: Annotated[list[str], Field(description="marks from TCP analysis, such as retransmission")]
     before: Wait
     evidence: bool
 
@@ -193,7 +229,7 @@ class Ladder(TypedDict):
     connections: list[Stream]
     steps: list[Step]
     packets_after: int | None
-    missing: Annotated[str | None, Field(description="why there are no steps")]
+    missing: Annotated[str | None, Field(description="reason why there are no steps")]
 
 
 @_whole
@@ -202,12 +238,12 @@ class Head(TypedDict):
     exchange: Exchange
     frame: Frame
     bytes: int
-    lines: Annotated[list[str] | None, Field(description="masked; null: it is not whole in the capture")]
-    more: Annotated[int, Field(description="lines left out")]
+    lines: Annotated[list[str] | None, Field(description="masked; null if it was not captured completely")]
+    more: Annotated[int, Field(description="number of omitted lines")]
 
 
 @_whole
-class Beside(TypedDict):
+class OtherFinding(TypedDict):
     """Another finding on the same connection."""
 
     number: Number | None
@@ -217,78 +253,46 @@ class Beside(TypedDict):
 
 
 @_whole
-class Shown(Answer):
+class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     heads: list[Head]
     more_heads: int
-    also_found: list[Beside]
+    also_found: list[OtherFinding]
     left_out: NotRequired[Annotated[str, Field(description="what is not in this answer")]]
 
 
-@_whole
-class Evidence(TypedDict):
-    frame: Frame
-    elapsed: Elapsed
-    note: str
-    file: str | None
-    file_frame: int | None
+def _type(key: Key) -> Any:
+    """Return the type of the values of a key."""
+    match key.kind:
+        case "whole":
+            plain: Any = Annotated[int, Field(ge=key.least)]
+        case "seconds":
+            plain = float
+        case "choice":
+            plain = Literal[key.choices]
+        case "objects":
+            plain = list[_typed_dict(key.name, key.keys)]
+        case "numbers":
+            plain = dict[str, float]
+        case _:
+            plain = str
+    return Annotated[plain | None if key.nullable else plain, Field(description=key.meaning)]
 
 
-@_whole
-class Reference(TypedDict):
-    title: str
-    url: str
+def _typed_dict(name: str, keys: Iterable[Key]) -> Any:
+    return _whole(TypedDict(name, {key.name: _type(key) for key in keys}))  # type: ignore[misc]
 
 
-@_whole
-class CausedBy(TypedDict):
-    """A finding of which this one is a consequence."""
-
-    rule: str
-    frame: Frame
-    kind: str | None
-    connection: Stream | None
-    exchange: Exchange | None
-
-
-@_whole
-class WholeFinding(TypedDict):
+if TYPE_CHECKING:
+    WholeFinding = dict[str, Any]
+else:
+    WholeFinding = _typed_dict("WholeFinding", [key for key in KEYS if key.name != "capture"])
     """A finding as in the JSON report, without its capture."""
 
-    rule: str
-    family: str
-    kind: str | None
-    side: Annotated[Side | None, Field(description="who has to change something")]
-    severity: Severity
-    confidence: Confidence
-    title: str
-    message: str
-    client: Endpoint | None
-    server: Endpoint | None
-    connection: Stream | None
-    exchange: Exchange | None
-    request: str | None
-    status: int | None
-    time: Annotated[str, Field(description="RFC 3339, UTC")]
-    elapsed: Elapsed
-    delay: Seconds | None
-    count: int
-    measures: dict[str, float]
-    evidence: list[Evidence]
-    remedy: str
-    references: list[Reference]
-    display_filter: str
-    fingerprint: str
-    client_software: str | None
-    server_software: str | None
-    caused_by: list[CausedBy]
-    origin: Origin | None
-    number: Number | None
-
 
 @_whole
-class Proof(Shown):
+class Proof(ShowAnswer):
     finding: WholeFinding
 
 
@@ -300,7 +304,7 @@ class RuleName(TypedDict):
 
 @_whole
 class Explained(TypedDict):
-    """A rule's page; or, where the words do not name one, the rules that they may be about."""
+    """The page of a rule, or possible rules if the words do not name exactly one."""
 
     rule: NotRequired[str]
     page: NotRequired[str]

@@ -1,29 +1,47 @@
-"""Polars expressions that reports share: seconds, escaped text, and batches of a lazy table."""
+"""Polars expressions shared by reports: seconds, escaped text, and batches of a lazy table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.findings import printable
+from wiredoctor.tables import CONNECTIONS
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
 
 BATCH = 1 << 14
-"""Rows: enough for Polars to be quick, few enough for a batch and its JSON to stay below 20 MB."""
+"""Rows per batch: enough for Polars to be fast, but few enough that a batch and its JSON take less than 20 MB."""
 
 Scan = Callable[[], pl.LazyFrame]
 
 
 @runtime_checkable
 class Sliceable(Protocol):
-    """A scan that knows a better way to some of its rows than to read all before them."""
+    """A scan that can return some rows without reading all rows before them."""
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
         """Return `count` rows from `first` on."""
         ...
+
+
+@runtime_checkable
+class Redacted(Protocol):
+    """A scan that masks secrets."""
+
+    def for_people(self) -> Scan:
+        """Return the same rows, masked for people."""
+        ...
+
+
+def masked_for_people(scan: Scan) -> Scan:
+    """Return a scan with the same rows, masked for people as far as it masks any."""
+    return scan.for_people() if isinstance(scan, Redacted) else scan
 
 
 _NANOSECONDS = "_nanoseconds_per_second"
@@ -31,19 +49,34 @@ _NANOSECONDS = "_nanoseconds_per_second"
 
 @dataclass(frozen=True)
 class Filtered:
-    """A scan of which only some rows are wanted. The parts are kept apart so that batches are cut before they are filtered:
-    a slice of a filtered table would have to filter all that lies before it again."""
+    """A filtered scan. Batches are cut from the unfiltered table and then filtered.
+
+    A slice of a filtered table would filter all previous rows again.
+    """
 
     base: Scan
     keep: Callable[[pl.LazyFrame], pl.LazyFrame]
 
     def __call__(self) -> pl.LazyFrame:
-        """The wanted rows."""
+        """Return the rows that pass the filter."""
         return self.keep(self.base())
+
+    def for_people(self) -> Filtered:
+        """Return the same rows, masked for people."""
+        return Filtered(masked_for_people(self.base), self.keep)
+
+
+def endpoints(report: Report) -> pl.DataFrame:
+    """Return client and server of every connection, also of those that a filter of the report excludes."""
+    names = ["capture", "connection", "client", "server"]
+    scan = report.scan_connections
+    if scan is None:
+        return pl.DataFrame(schema={"capture": pl.String(), **CONNECTIONS.schema}).select(names)
+    return (scan.base if isinstance(scan, Filtered) else scan)().select(names).collect()
 
 
 def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """The wanted columns of a lazy table, some ten thousand rows at a time, ready for `seconds`."""
+    """Yield the columns of a lazy table in batches, prepared for `seconds`."""
     if scan is None:
         return
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
@@ -57,21 +90,21 @@ def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
 
 
 def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds the column that `seconds` divides by."""
+    """Add the column that `seconds` divides by."""
     return frame.with_columns(pl.Series(_NANOSECONDS, np.full(frame.height, 1e9)))
 
 
-def seconds(column: str) -> pl.Expr:
-    """Nanoseconds -> seconds, as near as a double can be, so that it prints with its nine decimals and no more.
+def seconds(value: str | pl.Expr) -> pl.Expr:
+    """Convert ns, a column or an expression, to the nearest double in seconds, which prints with at most nine decimals.
 
-    Polars multiplies by the reciprocal when the divisor is a literal, which is off by one unit in the last place in two
-    cases of five (0.044123456000000005); so the divisor is a column.
+    The divisor is a column: for a literal divisor, Polars multiplies by the reciprocal, and two of five results are off by one
+    unit in the last place (0.044123456000000005).
     """
-    return pl.col(column).cast(pl.Float64) / pl.col(_NANOSECONDS)
+    return (pl.col(value) if isinstance(value, str) else value).cast(pl.Float64) / pl.col(_NANOSECONDS)
 
 
-def escaped(column: str) -> pl.Expr:
-    """`findings.printable` of a column."""
+def escape_column(column: str) -> pl.Expr:
+    """Return an expression that escapes a column like `text.printable`."""
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
@@ -80,12 +113,12 @@ def _needs_escape(text: pl.Series) -> pl.Series:
 
 
 def printable_texts(text: pl.Series) -> pl.Series:
-    """`findings.printable` of each text."""
+    """Escape each text like `text.printable`."""
     return _patch(text, text, _needs_escape(text), printable)
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:
-    """`result`, but repair(text) where it is asked for."""
+    """Return `result` with repair(text) in the rows where `where` is true."""
     if not where.any():
         return result
     repaired = pl.Series(result.name, [repair(t) for t in text.filter(where).to_list()], dtype=pl.String)

@@ -1,13 +1,13 @@
-"""How far a report reaches: what was checked for what, which rules found nothing, what could not be judged and why."""
+"""Describe the coverage of a report: what was checked, which rules found nothing, what could not be judged and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from wiredoctor.findings import UNJUDGED
-from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, answered, by_server
+from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.tables import Subject as TableSubject
 
 _CARRIED = ("http", "tls", "http2", "unknown")
-"""What connections with data carry."""
+"""Protocols of connections that carried data."""
 
 Key = TypeVar("Key")
 
@@ -24,12 +24,12 @@ Thing = Literal["connections", "exchanges", "rules"]
 Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
 
 SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "capture")
-"""What can be checked: connections by what they carry (see tables.PROTOCOLS), and the captures themselves."""
+"""Subjects of checks: connections by protocol (tables.PROTOCOLS), and the captures themselves."""
 
 
 @dataclass(frozen=True)
-class Looked:
-    """So many connections, with so many exchanges, were checked by all rules of these families and by some of others."""
+class CheckedCount:
+    """Connections and their exchanges that were checked: by all rules of `families`, and by some `rules` of other families."""
 
     what: Subject
     connections: int
@@ -40,8 +40,10 @@ class Looked:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """Some of the connections, exchanges or rules, and why nothing, or less, can be said of them. `ending`: the key of
-    UNJUDGED where they did not end as they should; else empty."""
+    """Connections, exchanges or rules that could not be judged, or only in part, and the reason.
+
+    `ending`: a key of UNJUDGED if they ended abnormally; otherwise "".
+    """
 
     what: Thing
     count: int
@@ -51,8 +53,10 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class Answers:
-    """How many requests there are, and how many of them have a final response; and how many final responses have which status,
-    those below 500 by their class (200, 300, 400)."""
+    """The number of requests, of those with a final response, and of final responses by status.
+
+    Statuses below 500 are counted by class (200, 300, 400).
+    """
 
     requests: int
     answered: int
@@ -60,12 +64,12 @@ class Answers:
 
     @property
     def responses(self) -> int:
-        """How many final responses there are, with those whose request is not in the capture."""
+        """The number of final responses, including those whose request was not captured."""
         return sum(self.statuses.values())
 
     @property
     def classes(self) -> dict[str, int]:
-        """ "2xx" -> how many."""
+        """The number of responses by class, such as "2xx"."""
         classes: dict[str, int] = {}
         for status, number in sorted(self.statuses.items()):
             name = f"{status // 100}xx"
@@ -74,48 +78,73 @@ class Answers:
 
     @property
     def failures(self) -> dict[int, int]:
-        """Those that say that the server failed."""
+        """The number of responses by status of 500 or above."""
         return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
 
 
 @dataclass(frozen=True)
-class Reach:
-    """`checked`: what was looked at, and for what. `healthy`: the rules that had something to look at and found nothing, by
-    name, in the order of the rules. `not_judged`: what did not end as it should, the worst first; then connections, exchanges and
-    rules of which less can be said."""
+class Coverage:
+    """The coverage of a report.
 
-    checked: tuple[Looked, ...]
+    `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
+    order. `not_judged`: first exchanges and connections that ended abnormally, worst first; then connections, exchanges and rules
+    that could be judged only in part.
+    """
+
+    checked: tuple[CheckedCount, ...]
     healthy: tuple[str, ...]
     not_judged: tuple[NotJudged, ...]
     answers: Answers = Answers(0, 0, {})
     connections: int = 0
     exchanges: int = 0
-    """How many there are in all."""
+    """The total numbers."""
     servers: tuple[ServerAnswers, ...] = ()
+    carried: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The number of connections by tables.PROTOCOLS."""
+
+    snap_length: int | None = None
+    """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
+
+    @property
+    def shows_payload(self) -> bool:
+        """Whether cut packets can have enough payload to show a protocol."""
+        return self.snap_length is None or self.snap_length >= _TOO_SHORT
 
     @property
     def endings(self) -> dict[str, int]:
-        """Return the count per reason of UNJUDGED."""
+        """Return the number of exchanges and connections by reason of UNJUDGED."""
         return {one.ending: one.count for one in self.not_judged if one.ending}
 
 
 _CONNECTIONS = {
-    "tls": "TLS, not decrypted: HTTP in it, and how it was closed, were not judged",
-    "http2": "HTTP/2, which is not read: only stalls and connects were looked at",
-    "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were looked at",
+    "tls": "TLS, not decrypted: only stalls and connects were checked, not the HTTP inside",
+    "http2": "HTTP/2 is not parsed: only stalls and connects were checked",
+    "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were checked",
     "none": "carried no data",
-    "one_sided": "only one direction was captured: nothing that needs both was judged",
-    "unseen": "bytes are missing from the capture: findings that touch such a place have low confidence",
-    "late": "began before the capture, without the handshake: round trips are less sure, and confidence is medium at most",
-    "open": "still open when the capture ended: the close is not in it",
+    "one_sided": "only one direction was captured: rules that need both did not run",
+    "unseen": "bytes are missing from the capture: findings near a gap have low confidence",
+    "late": "began before the capture, without a handshake: round trips are less certain, and confidence is at most medium",
+    "open": "still open when the capture ended: the close was not captured",
 }
-_EXCHANGES = {"unasked": "no request in the capture, which began later or lost it"}
+_CUT = (
+    "packets were cut after {} bytes, so the protocol is unknown: only stalls and connects were checked",
+    "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: only stalls and connects were checked",
+)
+"""The reason for connections of an unknown protocol in cut packets: of too few bytes to show one, and of more."""
+
+_SHORT = 128
+"""Bytes of a packet that may be too few to tell HTTP and TLS from others: its headers, and the beginning of a message."""
+
+_TOO_SHORT = 70
+"""Bytes of a packet that have fewer than 16 of payload after the headers of Ethernet, IPv4 and TCP without options."""
+
+_EXCHANGES = {"unasked": "request not captured"}
 
 
-def reach(report: Report) -> Reach:
-    """How far the report reaches. Reads the tables of connections and of exchanges once."""
+def find_coverage(report: Report) -> Coverage:
+    """Return the coverage of a report; reads the tables of connections and exchanges once."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
-    rows = answered(report)
+    rows = count_by_status(report)
     answers = _each_answers(rows)
     whole = Answers(
         sum(one.requests for one in answers.values()),
@@ -123,19 +152,23 @@ def reach(report: Report) -> Reach:
         _sums(one.statuses for one in answers.values()),
     )
     endings = _sums({reason: number} for (_, reason), number in report.not_judged_counts.items())
-    made = _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole)
+    cuts = _snap_lengths(report)
+    short = [length for length in cuts.values() if length is not None]
+    cut = max(short) if short and len(short) == len(cuts) else None
+    made = _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole, cut)
     return replace(made, servers=by_server(report, rows))
 
 
-def reaches(report: Report) -> dict[str, Reach]:
-    """The same of each capture by its name, where what was left out is no finding of any. Reads these tables once for all."""
+def coverage_by_capture(report: Report) -> dict[str, Coverage]:
+    """Return the coverage of each capture by name, without excluded findings; reads each table once."""
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
         found.setdefault(one.capture, set()).add(one.rule)
     none: dict[str, int] = {}
-    rows = answered(report)
+    rows = count_by_status(report)
     answers = _each_answers(rows)
+    cut = _snap_lengths(report)
     endings: dict[str, dict[str, int]] = {}
     for (name, reason), number in report.not_judged_counts.items():
         endings.setdefault(name, {})[reason] = number
@@ -149,6 +182,7 @@ def reaches(report: Report) -> dict[str, Reach]:
                 found.get(name, set()),
                 endings.get(name, none),
                 answers.get(name, Answers(0, 0, {})),
+                cut.get(name),
             ),
             servers=by_server(report, rows, name),
         )
@@ -166,45 +200,56 @@ def _sums(parts: Iterable[dict[Key, int]]) -> dict[Key, int]:
 
 def _reach(
     report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
-    endings: dict[str, int], answers: Answers,
-) -> Reach:  # fmt: skip
-    """`counted` and `exchanges` as _connections and _exchanges give them, `endings` by reason, of so many captures."""
-    carried = dict.fromkeys(_named(), 0) | counted
+    endings: dict[str, int], answers: Answers, cut: int | None,
+) -> Coverage:  # fmt: skip
+    """Return the coverage, from counts as returned by _connections and _exchanges, and `endings` by reason."""
+    carried = dict.fromkeys(_protocol_reasons(), 0) | counted
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)
     rows: dict[TableSubject, int] = {"exchanges": judged, "segments": both, "connections": carried["rows"], "captures": captures}
-    # of payload that is not HTTP only the stalls are judged
+    # payload that is not HTTP is judged for stalls only
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
+    reasons = _CONNECTIONS if cut is None else _CONNECTIONS | {"unknown": _CUT[cut >= _TOO_SHORT].format(cut)}
     not_judged = [
         *(
-            NotJudged(one.what, endings[name], _asked(one.reason, report), name)
+            NotJudged(one.what, endings[name], _reason(one.reason, report), name)
             for name, one in UNJUDGED.items()
             if name in endings
         ),
-        *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
+        *(NotJudged("connections", carried[name], why) for name, why in reasons.items() if carried[name]),
         *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
     ]
     if idle := len(report.checked) - len(had):
         why = _nothing_for(carried["rows"], exchanges.get("rows", 0))
-        not_judged.append(NotJudged("rules", idle, f"{why}, so that there was nothing to check"))
+        not_judged.append(NotJudged("rules", idle, f"{why}, so there was nothing to check"))
     healthy = tuple(name for name in had if name not in found)
-    return Reach(
-        tuple(_looked(report, carried, judged, captures)),
+    return Coverage(
+        tuple(_count_checked(report, carried, judged, captures)),
         healthy,
         tuple(not_judged),
         answers,
         carried["rows"],
         exchanges.get("rows", 0),
+        carried={name: carried[name] for name in (*_CARRIED, "none") if name in carried},
+        snap_length=cut,
     )
 
 
-def _asked(reason: str, report: Report) -> str:
-    return reason.replace("no rule", "no rule that was asked for") if report.unasked else reason
+def _snap_lengths(report: Report) -> dict[str, int | None]:
+    """Return the snap length of each capture if it may hide the protocol of connections, otherwise None."""
+    if report.scan_captures is None:
+        return {}
+    rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
+    return {name: length if length is not None and length <= _SHORT else None for name, length in rows}
+
+
+def _reason(reason: str, report: Report) -> str:
+    return reason.replace("no rule", "no rule that was requested") if report.unasked else reason
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return what the table that a rule reads is about."""
+    """Return what one row of the table that a rule reads stands for."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -213,18 +258,18 @@ def _subject_of(rule: Checked) -> TableSubject:
 def _nothing_for(connections: int, exchanges: int) -> str:
     if not connections:
         return "no TCP connection was seen"
-    return "what they look at was not captured in both directions" if exchanges else "no HTTP exchange was seen"
+    return "the data they check was not captured in both directions" if exchanges else "no HTTP exchange was seen"
 
 
-def _looked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[Looked]:
-    """What was checked, where it was checked for anything."""
+def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
+    """Return what was checked by at least one rule."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
-    def about(what: Subject, connections: int, rules: dict[str, Checked], *, named: bool = False) -> Looked:
+    def about(what: Subject, connections: int, rules: dict[str, Checked], *, named: bool = False) -> CheckedCount:
         whole = dict.fromkeys(rule.family for rule in rules.values() if not named and rule.family not in partly)
         some = tuple(name for name, rule in rules.items() if rule.family not in whole)
-        return Looked(what, connections, exchanges if what == "http" else 0, tuple(whole), some)
+        return CheckedCount(what, connections, exchanges if what == "http" else 0, tuple(whole), some)
 
     asked = report.checked
     capture = {name: rule for name, rule in asked.items() if rule.family == "capture"}
@@ -242,13 +287,13 @@ def _looked(report: Report, carried: dict[str, int], exchanges: int, captures: i
     return [one for one in looked if (one.connections or one.what == "capture") and (one.families or one.rules)]
 
 
-def _named() -> list[str]:
-    """The reasons of _CONNECTIONS, each protocol of which both directions were captured, and all."""
+def _protocol_reasons() -> list[str]:
+    """Return the reasons of _CONNECTIONS, the number of connections by protocol captured in both directions, and the total."""
     return [*_CONNECTIONS, *(f"both_{name}" for name in _CARRIED), "rows"]
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """How many there are of each of these."""
+    """Return the number of connections for each of these."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     counts = _counts(report.scan_connections(), _of_connections(), report.forgotten.get("connections"))
@@ -256,7 +301,7 @@ def _connections(report: Report) -> dict[str, int]:
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """The same by capture."""
+    """Return the same numbers for each capture."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     if len(report.captures) == 1:
@@ -281,7 +326,7 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """How many there are of each reason of _EXCHANGES, `judged`: how many can be judged at all, and all."""
+    """Return the number of exchanges for each reason of _EXCHANGES, of those that can be judged, and of all."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
@@ -289,7 +334,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """The same by capture."""
+    """Return the same numbers for each capture."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     if len(report.captures) == 1:
@@ -308,7 +353,7 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """How requests were answered, by capture. What a gateway passed on counts once, as its client saw it."""
+    """Count answered requests by capture; a forwarded exchange counts once, as the client of the gateway saw it."""
     answers: dict[str, Answers] = {}
     for row in rows:
         if row.is_back:
@@ -325,7 +370,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """How many rows there are of each flag, and how many at all, by capture."""
+    """Return the number of rows for each flag, and of all rows, by capture."""
     import polars as pl
 
     sums = [flag.sum().alias(name) for name, flag in flags.items()]
@@ -334,7 +379,7 @@ def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, di
 
 
 def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
-    """How many rows there are of each flag; `forgotten` as in Report."""
+    """Return the number of rows for each flag, and of all rows; `forgotten` as in Report."""
     counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
     if forgotten is None:
         return counts

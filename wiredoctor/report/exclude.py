@@ -1,4 +1,4 @@
-"""Findings that somebody knows already: those of a baseline, and those that a configuration ignores for a reason."""
+"""Exclude known findings: those in a baseline, and those that a configuration ignores for a reason."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Ignore(NamedTuple):
-    """An entry of a configuration: which findings are not to be reported, and why. "" and () ask for nothing.
+    """An entry of a configuration that excludes findings. "" matches everything.
 
-    `rule` is a rule or a family; `client` and `server` are globs of an endpoint or of its address, `target` one of a request
-    target as reports show it, with its secrets or without. In a glob * stands for any text and ? for any one character.
+    `rule` is a rule or a family. `client` and `server` are globs for an endpoint or its address; `target` is a glob for a request
+    target as shown in reports, redacted or not. In a glob, * matches any text and ? any character. `fingerprint` is the beginning
+    of a fingerprint.
     """
 
     reason: str
@@ -28,14 +29,17 @@ class Ignore(NamedTuple):
     client: str = ""
     server: str = ""
     target: str = ""
+    fingerprint: str = ""
 
     def fits(self, finding: Finding) -> bool:
-        """Whether the finding is one of these: all that is asked for holds."""
+        """Return whether all conditions of the entry match a finding."""
         target = (finding.request or "").partition(" ")[2]
-        targets = (target, masked_target(target), finding.ignore_target)
+        shown = (finding.for_people().request or "").partition(" ")[2]
+        targets = (target, masked_target(target), finding.ignore_target, shown)
         return (
             self.rule in ("", finding.rule, finding.family)
             and self.kind in ("", finding.kind)
+            and finding.fingerprint.startswith(self.fingerprint)
             and self._endpoint(self.client, finding.client)
             and self._endpoint(self.server, finding.server)
             and (not self.target or any(_glob(self.target).fullmatch(target) for target in targets))
@@ -50,27 +54,28 @@ class Ignore(NamedTuple):
 
 @lru_cache
 def _glob(text: str) -> re.Pattern[str]:
-    """Without the [sets] of fnmatch: an IPv6 endpoint has brackets."""
+    """Compile a glob without the [sets] of fnmatch, because an IPv6 endpoint has brackets."""
     signs = {"*": ".*", "?": "."}
     return re.compile("".join(signs.get(sign) or re.escape(sign) for sign in text), re.DOTALL)
 
 
 def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
-    """The report without what an entry speaks of, each finding counted for the first such entry."""
+    """Return the report without ignored findings; each finding counts for the first entry that matches it."""
     for entry in entries:
-        report = _without(report, "ignore", entry.reason, entry.fits)
+        report = _leave_out(report, "ignore", entry.reason, entry.fits)
     return report
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
-    """The report with the findings only whose fingerprint is not in the baseline, a file of that name."""
-    return _without(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
+    """Return the report without findings whose fingerprint is in the baseline of that name."""
+    return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 
-def _without(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[Finding], bool]) -> Report:
+def _leave_out(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[Finding], bool]) -> Report:
     gone = [f for f in report.findings if unwanted(f)]
     if not gone:
         return report
     left = [f for f in report.findings if not unwanted(f)]
-    said = LeftOut(by, reason, len(gone), tuple(sorted({f.rule for f in gone})))
+    gateway_errors = tuple(f for f in gone if f.rule == "gateway-error")
+    said = LeftOut(by, reason, len(gone), tuple(sorted({f.rule for f in gone})), gateway_errors)
     return replace(report, findings=left, delay=total_delay(left), left_out=[*report.left_out, said])

@@ -1,13 +1,17 @@
-"""Tables of a line per row for people: as many columns as fit, colour by hand because there may be a million lines."""
+"""Format tables with one line per row for people; colors are added directly because there may be a million lines."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 _STYLES = {
     "": "",
     "bold": "1",
+    "bold red": "1;31",
+    "bold yellow": "1;33",
+    "bold cyan": "1;36",
     "dim": "2",
     "red": "31",
     "green": "32",
@@ -19,28 +23,43 @@ _STYLES = {
 
 
 def paint(text: str, style: str, *, color: bool) -> str:
-    """Text in a style of the terminal's own palette (ECMA-48 SGR)."""
+    """Return text in a style of the terminal's palette (ECMA-48 SGR)."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and style and text else text
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column: its heading, its width, and whether numbers stand at its right edge."""
+    """A column: its heading, its width, and whether it is aligned right."""
 
     heading: str
     width: int
     right: bool = True
 
-    def fit(self, text: str) -> str:
-        """The text at the width of the column; what is longer sticks out rather than lie."""
+    def pad(self, text: str) -> str:
+        """Pad text to the width of the column; longer text is never cut."""
         return text.rjust(self.width) if self.right else text.ljust(self.width)
 
 
 def heading(fields: Sequence[Field]) -> str:
-    """The line of headings."""
-    return " ".join(f.fit(f.heading) for f in fields).rstrip()
+    """Return the line of headings."""
+    return " ".join(f.pad(f.heading) for f in fields).rstrip()
 
 
 def width(fields: Sequence[Field]) -> int:
-    """Of all columns with one space between them."""
+    """Return the width of all columns with one space between them."""
     return sum(f.width for f in fields) + len(fields) - 1
+
+
+def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
+    """Return the first of the optional columns that fit beside the fixed ones, up to the first that does not."""
+    shown: list[Field] = []
+    for one in optional:
+        if width([*fixed, *shown, one]) > room:
+            break
+        shown.append(one)
+    return shown
+
+
+def footer(sentences: Sequence[str], room: int) -> str:
+    """Return the lines below a table: sentences that are wrapped at `room`, each on its own line."""
+    return "".join(line + "\n" for one in sentences for line in textwrap.wrap(one, room, break_on_hyphens=False))

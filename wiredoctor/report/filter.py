@@ -1,6 +1,6 @@
-"""A report reduced to what was asked for: hosts, ports, connections, a time span, a least confidence.
+"""Reduce a report to the requested hosts, ports, connections, time span and confidence.
 
-Everything was read and analysed all the same: ids, frames and findings are those of the whole.
+The complete capture was analyzed: ids, frames and findings equal those in the full report.
 """
 
 from __future__ import annotations
@@ -9,70 +9,97 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wiredoctor.findings import CONFIDENCES, Finding, LeftOut, RuleTotal, sum_totals, total_delay
+from wiredoctor.text.durations import SECOND
+from wiredoctor.text.time_of_day import DAY, nanoseconds, nearest_on_day, parse_log_time
 
 if TYPE_CHECKING:
     import polars as pl
 
     from wiredoctor.findings import CaptureSummary, Confidence, Report, Unjudged
 
-_SECOND = 1_000_000_000
 FAR = 1e9
-"""Seconds from a capture's first packet, 31 years: no packet is farther away."""
+"""Seconds from a capture's first packet (31 years); a larger number is seconds since 1970."""
 
-_FRACTION = re.compile(r"[.,]([0-9]+)")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_HOST_NAME = re.compile(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?", re.ASCII)
 
 
 class Moment(NamedTuple):
-    """A bound of a time span, in nanoseconds since the first packet of a capture or since 1970."""
+    """A bound of a time span, in ns since the first packet of a capture, since 1970, or since midnight.
+
+    `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet.
+    """
 
     nanoseconds: int
-    absolute: bool
+    base: Literal["first packet", "1970", "midnight"]
+    unit: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Moment:
-        """ "12.5" (seconds) or "2026-01-31T12:00:00.5Z"; raises ValueError on anything else. Without a zone it is UTC."""
-        try:
-            return cls(round(float(text) * _SECOND), absolute=False)
-        except (ValueError, OverflowError):
-            pass
-        fraction = _FRACTION.search(text)
-        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        rest = int(fraction[1].ljust(9, "0")[:9]) if fraction else 0
-        return cls((since.days * 86400 + since.seconds) * _SECOND + rest, absolute=True)
+        """Parse "12.5" (seconds since the first packet), "1769856136.123" (since 1970), or a time as logs write it.
+
+        A time without a zone is in the time zone of the report. Raise ValueError on anything else.
+        """
+        if _NUMBER.fullmatch(text.strip()):
+            number = Fraction(text.strip())
+            return cls(round(number * SECOND), "first packet" if number < FAR else "1970")
+        time = parse_log_time(text)
+        return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit)
 
     def since(self, first: int | None) -> int:
-        """Nanoseconds since `first`, the time of a capture's first packet."""
-        return self.nanoseconds - (first or 0) if self.absolute else self.nanoseconds
+        """Return the ns since `first`, the time of a capture's first packet; for a time of day, use the day nearest to it."""
+        if self.base == "first packet":
+            return self.nanoseconds
+        moment = nearest_on_day(self.nanoseconds, first or 0) if self.base == "midnight" else self.nanoseconds
+        return moment - (first or 0)
+
+    def around(self, skew: int) -> tuple[Moment, Moment]:
+        """Return the span that the moment may mean, extended by `skew` ns on both sides."""
+        first = self._replace(nanoseconds=self.nanoseconds - skew)
+        return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 
 
-class Wanted(NamedTuple):
-    """What to show. Several hosts, ports or connections are alternatives; different conditions must all hold."""
+class Filter(NamedTuple):
+    """The requested part. Several hosts, ports or connections are alternatives; conditions of different kinds must all hold.
+
+    `hosts` are IP addresses; `names` are Host fields or TLS server names in lower case, with or without a port, or addresses with
+    a port. A host or a name is enough.
+    """
 
     hosts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     connections: tuple[int, ...] = ()
     begin: Moment | None = None
     end: Moment | None = None
     confidence: Confidence = "low"
+    request_id: str = ""
+    """A part of the request id of exchanges."""
 
     @property
     def places(self) -> bool:
-        """Whether connections are to be left out for where or when they are."""
-        return bool(self.hosts or self.ports or self.connections or self.begin or self.end)
+        """Whether connections are filtered by address, id or time."""
+        wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
+        return bool(wanted)
+
+    @property
+    def by_clock(self) -> bool:
+        """True if the time span was given as a time of day or a date."""
+        return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:
-        """In words, empty where all is wanted."""
+        """Describe the filter in words; empty if it lets everything through."""
         parts = [
-            *(f"host {h}" for h in self.hosts),
+            *(f"host {h}" for h in (*self.hosts, *self.names)),
             *(f"port {p}" for p in self.ports),
             *(f"connection {c}" for c in self.connections),
         ]
+        if self.request_id:
+            parts.append(f"request id {self.request_id}")
         if self.begin or self.end:
             parts.append("the chosen time span")
         if self.confidence != "low":
@@ -81,85 +108,94 @@ class Wanted(NamedTuple):
 
 
 def address(text: str) -> str:
-    """An IP address as reports write it, without a zone (RFC 4007: only the host that has it knows it); raises ValueError on
-    anything else (names are not resolved)."""
+    """Return an IP address as reports write it, without a zone (RFC 4007), which is valid only on its own host.
+
+    Raise ValueError on anything else; names are not resolved.
+    """
     import ipaddress
 
     return ipaddress.ip_address(text.strip("[]").partition("%")[0]).compressed
 
 
-def narrow(report: Report, wanted: Wanted) -> Report:
-    """The report with what is wanted only; its counts and its delay are those of what is left."""
+def host_name(text: str) -> str:
+    """Return a host name or an address, perhaps with a port, in lower case.
+
+    Raise ValueError if it cannot be one (RFC 3986 section 3.2.2).
+    """
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError(text)
+    return text.lower()
+
+
+def filter_report(report: Report, wanted: Filter) -> Report:
+    """Return the requested part of a report; counts and delay are for this part only."""
     if not wanted.places:
-        return _sure(report, wanted.confidence)
+        return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
     servers = _servers_of(report, wanted.connections)
-    findings = [f for f in report.findings if _concerns(f, wanted, spans, servers)]
+    named = _find_named(report, wanted.names)
+    findings = [f for f in report.findings if _concerns(f, wanted, spans, servers, named)]
     totals = sum_totals({f.rule: RuleTotal(1, f.delay or 0.0)} for f in findings)
-    left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers)]
+    left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers, named)]
     counts = Counter((one.capture, one.reason) for one in left)
     narrowed = replace(
         report, findings=findings, delay=total_delay(findings), totals=totals, not_judged=left, not_judged_counts={**counts}
     )  # fmt: skip
-    _narrow_tables(report, narrowed, wanted, spans)
-    return _sure(narrowed, wanted.confidence)
+    _narrow_tables(report, narrowed, wanted, spans, named)
+    return _filter_by_confidence(narrowed, wanted.confidence)
 
 
-def _sure(report: Report, least: Confidence) -> Report:
-    """The report with what is at least this sure."""
+def _filter_by_confidence(report: Report, least: Confidence) -> Report:
+    """Return the report without findings of lower confidence."""
     sure = CONFIDENCES[: CONFIDENCES.index(least) + 1]
     unsure = [f for f in report.findings if f.confidence not in sure]
     if not unsure:
         return report
     findings = [f for f in report.findings if f.confidence in sure]
-    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})))
+    gateway_errors = tuple(f for f in unsure if f.rule == "gateway-error")
+    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})), gateway_errors)
     return replace(report, findings=findings, delay=total_delay(findings), left_out=[*report.left_out, said])
 
 
-def _narrow_tables(report: Report, narrowed: Report, wanted: Wanted, spans: dict[str, Span]) -> None:
-    """Sets the scans of `narrowed` and their counts."""
+def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
+    """Set the scans and counts of `narrowed`."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
 
     if report.scan_connections is not None:
-        narrowed.scan_connections = Filtered(report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans)))
+        narrowed.scan_connections = Filtered(
+            report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans, named))
+        )
         narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
     if report.scan_exchanges is not None:
-        narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans))
+        narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans, named))
         narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
 
 
 Span = tuple[float, float]
 
 
-def _span(capture: CaptureSummary, wanted: Wanted) -> Span:
-    """The wanted time span in nanoseconds since the first packet of this capture."""
+def _span(capture: CaptureSummary, wanted: Filter) -> Span:
+    """Return the requested time span in ns since the first packet of this capture."""
     first = nanoseconds(capture.first_time)
     begin = wanted.begin.since(first) if wanted.begin else float("-inf")
     end = wanted.end.since(first) if wanted.end else float("inf")
+    if wanted.end and wanted.end.base == "midnight" and end < begin:
+        end += DAY
     return begin, end
 
 
-def seconds_in(capture: CaptureSummary, wanted: Wanted) -> tuple[float, float] | None:
-    """The wanted time span in seconds since the first packet of a capture; None where all of it is wanted."""
+def seconds_in(capture: CaptureSummary, wanted: Filter) -> tuple[float, float] | None:
+    """Return the requested time span in seconds since the first packet of a capture, or None without one."""
     if not wanted.begin and not wanted.end:
         return None
     begin, end = _span(capture, wanted)
-    return max(begin / _SECOND, -FAR), min(end / _SECOND, FAR)
-
-
-def nanoseconds(time: str | None) -> int | None:
-    """RFC 3339 with nine decimals -> nanoseconds since 1970."""
-    if time is None:
-        return None
-    whole, _, fraction = time.removesuffix("Z").partition(".")
-    since = datetime.fromisoformat(whole) - datetime(1970, 1, 1)
-    return (since.days * 86400 + since.seconds) * _SECOND + int(fraction.ljust(9, "0")[:9] or 0)
+    return max(begin / SECOND, -FAR), min(end / SECOND, FAR)
 
 
 def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
-    """Server endpoints of the wanted connections: findings about an endpoint concern them."""
+    """Return the servers of the requested connections, because findings about these servers concern the connections."""
     if not connections or report.scan_connections is None:
         return set()
     import polars as pl
@@ -168,24 +204,63 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
     return set(chosen.select("server").collect().to_series().to_list())
 
 
-def _concerns(f: Finding | Unjudged, wanted: Wanted, spans: dict[str, Span], servers: set[str]) -> bool:
-    """Whether a finding is about something wanted. One about the whole capture always is: it says how far to trust the rest."""
+class Named(NamedTuple):
+    """What the requested names select: exchanges by Host field; connections (`exchange` null) by TLS name or endpoint."""
+
+    rows: pl.DataFrame | None
+    exchanges: frozenset[tuple[str, int, int | None]] = frozenset()
+    connections: frozenset[tuple[str, int]] = frozenset()
+    servers: frozenset[str] = frozenset()
+
+    def concerns(self, one: Finding | Unjudged) -> bool:
+        """Return whether a finding is about one of these exchanges, connections, or their servers."""
+        if one.connection is None:
+            return one.server in self.servers
+        if one.exchange is None or (one.capture, one.connection, None) in self.exchanges:
+            return (one.capture, one.connection) in self.connections
+        return (one.capture, one.connection, one.exchange) in self.exchanges
+
+
+def _find_named(report: Report, names: tuple[str, ...]) -> Named:
+    if not names or report.scan_connections is None or report.scan_exchanges is None:
+        return Named(None)
+    import polars as pl
+
+    key = ["capture", "connection", "exchange"]
+    by_host = report.scan_exchanges().filter(_is_named("request_host", names)).select(key)
+    at_endpoint = pl.any_horizontal(pl.col("client", "server").is_in(list(names)))
+    by_end = report.scan_connections().filter(_is_named("server_name", names) | at_endpoint)
+    rows = pl.concat([by_host, by_end.select(*key[:2], pl.lit(None, pl.Int32).alias("exchange"))]).collect()
+    connections = rows.select(key[:2]).unique()
+    servers = report.scan_connections().join(connections.lazy(), on=key[:2], how="semi").select("server").unique().collect()
+    return Named(rows, frozenset(rows.iter_rows()), frozenset(connections.iter_rows()), frozenset(servers["server"]))
+
+
+def _is_named(column: str, names: tuple[str, ...]) -> pl.Expr:
+    import polars as pl
+
+    name = pl.col(column).str.to_lowercase()
+    return (name.is_in(list(names)) | name.str.replace(r":\d+$", "").is_in(list(names))).fill_null(value=False)
+
+
+def _concerns(f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named) -> bool:
+    """Return whether a finding concerns the requested part; findings about the complete capture always do."""
     if f.connection is None and f.client is None and f.server is None:
         return True
     begin, end = spans.get(f.capture, (float("-inf"), float("inf")))
     last = max([f.elapsed, *(e.elapsed for e in f.evidence)]) if isinstance(f, Finding) else f.elapsed
-    if last * _SECOND < begin or f.elapsed * _SECOND > end:
+    if last * SECOND < begin or f.elapsed * SECOND > end:
         return False
     if wanted.connections and f.connection not in wanted.connections and (f.connection is not None or f.server not in servers):
         return False
     sides = [_split(e) for e in (f.client, f.server) if e]
-    if wanted.hosts and not any(host in wanted.hosts for host, _ in sides):
+    if (wanted.hosts or wanted.names) and not any(host in wanted.hosts for host, _ in sides) and not named.concerns(f):
         return False
     return not wanted.ports or any(port in wanted.ports for _, port in sides)
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
-    """ "10.0.0.1:80", "[2001:db8::1]:80", or an address alone."""
+    """Split "10.0.0.1:80", "[2001:db8::1]:80", or an address alone."""
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, None
     host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")
@@ -201,7 +276,7 @@ def _within(spans: dict[str, Span], start: pl.Expr, end: pl.Expr) -> pl.Expr:
     return wanted
 
 
-def _connection_wanted(wanted: Wanted, spans: dict[str, Span]) -> pl.Expr:
+def _connection_wanted(wanted: Filter, spans: dict[str, Span], named: Named) -> pl.Expr:
     import polars as pl
 
     keep = pl.lit(value=True)
@@ -209,16 +284,33 @@ def _connection_wanted(wanted: Wanted, spans: dict[str, Span]) -> pl.Expr:
         keep &= _within(spans, pl.col("start"), pl.col("end"))
     if wanted.connections:
         keep &= pl.col("connection").is_in(list(wanted.connections))
-    if wanted.hosts:
-        hosts = [pl.col(side).str.replace(r":\d+$", "").str.strip_chars("[]") for side in ("client", "server")]
-        keep &= pl.any_horizontal(host.is_in(list(wanted.hosts)) for host in hosts)
+    if wanted.hosts or wanted.names:
+        keep &= _has_address(wanted.hosts) | _is_among(named.rows, ["capture", "connection"])
     if wanted.ports:
         ports = [pl.col(side).str.extract(r":(\d+)$").cast(pl.Int64, strict=False) for side in ("client", "server")]
         keep &= pl.any_horizontal(port.is_in(list(wanted.ports)) for port in ports)
     return keep
 
 
-def _exchange_filter(report: Report, wanted: Wanted, spans: dict[str, Span]) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+def _has_address(hosts: tuple[str, ...]) -> pl.Expr:
+    import polars as pl
+
+    sides = [pl.col(side).str.replace(r":\d+$", "").str.strip_chars("[]") for side in ("client", "server")]
+    return pl.any_horizontal(side.is_in(list(hosts)) for side in sides)
+
+
+def _is_among(rows: pl.DataFrame | None, keys: list[str]) -> pl.Expr:
+    """Return an expression that is true for rows whose keys are in `rows`."""
+    import polars as pl
+
+    if rows is None or not rows.height:
+        return pl.lit(value=False)
+    return pl.struct(keys).is_in(rows.select(pl.struct(keys).alias("key"))["key"].unique().implode())
+
+
+def _exchange_filter(
+    report: Report, wanted: Filter, spans: dict[str, Span], named: Named
+) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
     import polars as pl
 
     keep = pl.lit(value=True)
@@ -227,10 +319,22 @@ def _exchange_filter(report: Report, wanted: Wanted, spans: dict[str, Span]) -> 
         keep &= _within(spans, pl.min_horizontal(times), pl.max_horizontal(times))
     if wanted.connections:
         keep &= pl.col("connection").is_in(list(wanted.connections))
-    if not (wanted.hosts or wanted.ports) or report.scan_connections is None:
+    if wanted.request_id:
+        keep &= pl.col("request_id").str.contains(wanted.request_id, literal=True)
+    if not (wanted.hosts or wanted.names or wanted.ports) or report.scan_connections is None:
         return lambda exchanges: exchanges.filter(keep)
+    # a connection may carry requests for several hosts, so a Host field alone does not select all of it
+    whole = named._replace(rows=None if named.rows is None else named.rows.filter(pl.col("exchange").is_null()))
     place = wanted._replace(begin=None, end=None)
-    chosen = report.scan_connections().filter(_connection_wanted(place, spans)).select("capture", "connection").collect()
-    return lambda exchanges: exchanges.filter(keep).join(
-        chosen.lazy(), on=["capture", "connection"], how="semi", maintain_order="left"
-    )
+    scan = report.scan_connections().select("capture", "connection", "client", "server")
+    chosen = scan.filter(_connection_wanted(place, spans, whole)).select("capture", "connection").collect()
+    of_connection = _is_among(chosen, ["capture", "connection"])
+    if named.rows is None:
+        return lambda exchanges: exchanges.filter(keep).join(
+            chosen.lazy(), on=["capture", "connection"], how="semi", maintain_order="left"
+        )
+    by_host = named.rows.filter(pl.col("exchange").is_not_null())
+    if wanted.ports:
+        at_port = scan.filter(_connection_wanted(place._replace(hosts=(), names=()), spans, named)).collect()
+        by_host = by_host.join(at_port, on=["capture", "connection"], how="semi")
+    return lambda exchanges: exchanges.filter(keep & (of_connection | _is_among(by_host, ["capture", "connection", "exchange"])))

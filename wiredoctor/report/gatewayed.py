@@ -1,4 +1,4 @@
-"""What part each exchange has at a gateway: `gateway` in JSON and CSV."""
+"""Find the role of each exchange at a gateway: `gateway` in JSON and CSV."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KEY = ["capture", "connection", "exchange"]
 _PLACE = pl.Struct({"connection": pl.Int64(), "exchange": pl.Int32()})
 _MEMBERS = {"role": pl.String(), "certain": pl.Boolean(), "tries": pl.List(_PLACE), "front": _PLACE}
 DTYPE = pl.Struct(_MEMBERS)
-"""Null, or what docs/pages/json.md says of `gateway`."""
+"""Null, or `gateway` as described in docs/pages/json.md."""
 
 
 class Roles:
-    """The exchanges of a report that are at a gateway. Hand it batches of rows with the columns of KEY."""
+    """Adds roles to batches of rows with the columns of KEY."""
 
     def __init__(self, report: Report) -> None:
         known = {file: one for file, one in report.gateways.items() if one.fronts}
@@ -28,12 +28,12 @@ class Roles:
         self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with the column `gateway`."""
+        """Return the rows with the column `gateway`."""
         if self._of is None or self._fronts is None:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")
         placed = placed.join(self._fronts, on=["capture", "connection"], how="left", maintain_order="left")
-        # one that was answered without another server is at the front, too
+        # a request answered without an upstream server is at the front too
         alone = pl.struct(
             pl.lit("front").alias("role"),
             pl.lit(value=True).alias("certain"),
@@ -53,7 +53,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """A row per exchange that has tries, is one, or may be."""
+    """Return one row per exchange that has attempts of a gateway, is an attempt, or may be one."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

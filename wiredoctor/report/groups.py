@@ -1,48 +1,111 @@
-"""Like findings together: one rule, kind, side and endpoint pair is one paragraph for people."""
+"""Group findings into problems, as people see them: one per rule, kind, side, severity and server."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from wiredoctor.findings import SEVERITIES, Finding, causes_first, group_key
+from wiredoctor.findings import SEVERITIES, Finding, causes_first, host
+from wiredoctor.text.durations import LONG_UNITS, SECOND, UNITS
 
 MOST_GROUPS = 10
-"""Paragraphs that a report for people has unless it is asked for all: the worst, as many as somebody reads."""
+"""The number of problems described in one part of a report, such as a JUnit case."""
+
+ProblemKey = tuple[str | None, ...]
+
+_UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size for size, unit in UNITS}
+_TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
+
+_LASTED = re.compile(rf"(?P<lead> for| took| waited| complete, after) (?P<time>{_TIME})")
+"""How long one occurrence lasted, in its title."""
+
+_AFTER = re.compile(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
+"""When one occurrence ended, in its title, which is complete without it."""
+
+_REQUESTS = (
+    (re.compile(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
+    (re.compile(r" came together: (?P<request>.+)$"), r" came together, for requests such as \g<request>"),
+    (re.compile(r"^The response to (?P<request>.+) came in tiny"), r"Responses to requests such as \g<request> came in tiny"),
+    (
+        re.compile(r"^The page (?P<request>.+) was (?P<sent>.+): its files"),
+        r"Pages such as \g<request> were \g<sent>: their files",
+    ),
+)
+"""Titles that name the request of one occurrence, and what is true of several requests."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Findings that one change would cure, in the order of the report."""
+    """A problem: findings that one change would fix, in report order. Each finding is an occurrence of it."""
 
     findings: tuple[Finding, ...]
 
     @cached_property
     def worst(self) -> Finding:
-        """The one that cost most; of equals the first."""
+        """The most expensive finding; on a tie, the first."""
         return max(self.findings, key=lambda f: (f.delay or 0.0, -f.elapsed))
 
     @cached_property
+    def title(self) -> str:
+        """The title of the worst finding, without what is true of that one only: "took up to 9 s", "requests such as GET /a"."""
+        title, titles = self.worst.title, {f.title for f in self.findings}
+        if len(titles) == 1:
+            return title
+        for pattern, several in _REQUESTS:
+            if len(_matches(pattern, "request", titles)) > 1:
+                title = pattern.sub(several, title)
+        if len(_matches(_AFTER, 0, titles)) > 1:
+            title = _AFTER.sub("", title)
+        if len(times := _matches(_LASTED, "time", titles)) > 1:
+            title = _LASTED.sub(rf"\g<lead> up to {max(times, key=_nanoseconds)}", title, count=1)
+        return title
+
+    @cached_property
     def count(self) -> int:
-        """How many events."""
-        return sum(f.count for f in self.findings)
+        """The number of occurrences."""
+        return len(self.findings)
+
+    @cached_property
+    def first_seen(self) -> float:
+        """The time of the first occurrence, in seconds since the first packet of its capture."""
+        return min(f.elapsed for f in self.findings)
 
     @cached_property
     def delay(self) -> float | None:
-        """Return the total time (s); None if no finding cost time."""
+        """The total time lost (s), or None if no finding cost time."""
         delays = [f.delay for f in self.findings if f.delay is not None]
         return sum(delays) if delays else None
 
     def badness(self) -> tuple[int, float, int, float]:
-        """Sorts the worst first."""
+        """Return a sort key that puts the worst first."""
         worst = self.worst
         return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.elapsed
 
 
-def grouped(findings: Iterable[Finding]) -> list[Group]:
-    """The groups, worst first: by severity, then by time lost, then by number; but a cause before what it causes."""
-    groups: dict[tuple[str | None, ...], list[Finding]] = {}
+def _matches(pattern: re.Pattern[str], part: str | int, texts: Iterable[str]) -> set[str]:
+    return {match[part] for text in texts if (match := pattern.search(text))}
+
+
+def _nanoseconds(time: str) -> float:
+    """Return the length of "1.5 s" or "3 min 20 s"."""
+    words = time.split()
+    return sum(float(number) * _UNITS[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
+
+
+def problem_key(f: Finding) -> ProblemKey:
+    """Return the key that all occurrences of a problem share, whatever their client, path or capture.
+
+    A problem without a server belongs to one capture and one client.
+    """
+    place = (f.server, None) if f.server is not None else (f.capture, host(f.client))
+    return f.rule, f.kind, f.side, f.severity, *place
+
+
+def group_findings(findings: Iterable[Finding]) -> list[Group]:
+    """Return the problems, worst first: by severity, time lost and number, except that a cause precedes its effects."""
+    groups: dict[ProblemKey, list[Finding]] = {}
     for f in findings:
-        groups.setdefault(group_key(f), []).append(f)
+        groups.setdefault(problem_key(f), []).append(f)
     return causes_first(sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness), lambda group: group.findings)

@@ -1,4 +1,4 @@
-"""What limited long responses, in the words of every format."""
+"""Describe what limited long responses, in the same words for all formats."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ LIMITS: Mapping[str, tuple[str, str]] = {
     "application": ("response_application_time", "application"),
     "path": ("response_path_time", "path"),
 }
-"""What can limit a response -> the column of its time, and the word for it where there is little room."""
+"""For each cause that limits a response: the column of its time, and a short word for it."""
 
 COLUMNS = [column for column, _ in LIMITS.values()]
 _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """What limited a response and for how many seconds, in the order of LIMITS; an empty list of one that was short."""
+    """Return an expression for the causes that limited a response and their seconds, in the order of LIMITS; empty for short
+    responses.
+    """
     listed = [pl.struct(pl.lit(name).alias("by"), seconds(column).alias("time")) for name, (column, _) in LIMITS.items()]
     some = pl.concat_list(listed).list.filter(pl.element().struct.field("time") > 0)
     return pl.when(pl.col("response_path_time").is_not_null()).then(some).otherwise(pl.lit([], dtype=_LIMITED))
 
 
 def shares(times: list[int | None], *, short: bool = False) -> list[str]:
-    """What limited a response, the most first, by the times in COLUMNS: "receive-window 82 %"; `short`: "window 82 %"."""
+    """Return the causes that limited a response, largest first: "receive-window 82 %" or, with `short`, "window 82 %"."""
     known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
     whole = sum(time for time, _, _ in known)
     ordered = sorted(known, key=lambda one: -one[0])

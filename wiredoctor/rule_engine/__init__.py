@@ -1,60 +1,71 @@
-"""Run the rules: tables -> candidates -> findings.
+"""Run the rules: tables become candidates, and candidates become findings.
 
-`catalogue` finds the rules, `select` chooses among them, `cutoffs` collects which rows they need, `find_candidates`
-runs them batch by batch, `find_summaries` once at the end, `judge` says what is left of what they found, and `settle` makes
-findings of it: one cause, one finding.
+`load` finds and selects the rules and configures their thresholds. `find_candidates` runs them batch by batch, `find_summaries`
+once at the end. `judge` keeps the candidates that prove a problem, and `resolve` turns these into findings, one per cause.
 """
 
 from __future__ import annotations
 
-from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways, with_pieces_behind
+from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, add_streaming_behind, given_up_by_gateways, through_gateways
 from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
-from wiredoctor.rule_engine.clock_steps import unstepped, unsure_across, without_times_across
-from wiredoctor.rule_engine.plugins import begin, failures, give_up
-from wiredoctor.rule_engine.root_cause import settle
-from wiredoctor.rule_engine.run import are_few, beside_others, concluded, find_candidates, find_summaries, joined, judge, limited
+from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
+from wiredoctor.rule_engine.plugins import disable, failures
+from wiredoctor.rule_engine.root_cause import resolve
+from wiredoctor.rule_engine.rule_set import RuleSet, load
+from wiredoctor.rule_engine.run import (
+    are_few,
+    beside_others,
+    conclude_all,
+    find_candidates,
+    find_summaries,
+    join_batches,
+    judge,
+    judge_idle_limits,
+)
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
-from wiredoctor.rule_engine.summaries import seen, window
-from wiredoctor.rule_engine.unjudged import Explained, Left, explained, suspect_connections, suspect_exchanges, unjudged
+from wiredoctor.rule_engine.summaries import SetBack, restrict_to_window, window
+from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.shared.idle_times import TOGETHER
 
 __all__ = [
     "ACROSS_GATEWAYS",
     "TOGETHER",
     "Explained",
-    "Left",
+    "Remainder",
     "RuleError",
     "RuleModule",
+    "RuleSet",
+    "SetBack",
+    "add_streaming_behind",
     "after_stalls",
     "are_few",
-    "begin",
     "beside_others",
     "catalogue",
-    "concluded",
+    "conclude_all",
     "cutoffs",
-    "explained",
+    "disable",
+    "drop_across_clock_steps",
+    "explained_keys",
     "failures",
     "find_candidates",
     "find_summaries",
-    "give_up",
     "given_up_by_gateways",
-    "joined",
+    "join_batches",
     "judge",
-    "limited",
+    "judge_idle_limits",
+    "load",
     "passed_on",
-    "seen",
+    "resolve",
+    "restrict_to_window",
     "select",
     "set_thresholds",
-    "settle",
+    "split_at_clock_steps",
     "suspect_connections",
     "suspect_exchanges",
     "through_gateways",
     "unjudged",
-    "unstepped",
     "unsure_across",
     "window",
     "with_causes",
-    "with_pieces_behind",
-    "without_times_across",
 ]

@@ -1,10 +1,12 @@
-"""What candidates say once it is known what lies behind a gateway: what its client never saw, and whose time it was."""
+"""Change candidates because of what happened on the other side of a gateway.
+
+The client may never have seen a failure behind the gateway, and lost time must not be counted on both sides.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -18,7 +20,7 @@ KEY = ["connection", "exchange"]
 FRONT = ["front_connection", "front_exchange"]
 
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
-"""Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
+"""The rules whose findings become less severe if the gateway repeated the request and its client got a response."""
 
 ACROSS_GATEWAYS = (
     *RETRIED,
@@ -28,22 +30,27 @@ ACROSS_GATEWAYS = (
     "buffered-stream",
     "zero-window-stall",
 )
-"""Rules of whose findings it matters what lies behind a gateway, or before it."""
+"""The rules whose findings depend on what happened on the other side of a gateway."""
 
 IN_GATEWAY = SECOND
-"""What is left of a wait without the time of the tries: from so much on the gateway itself is told to be slow. It is the shortest
-wait of `slow-response`."""
+"""The minimum time in ns that a gateway itself takes (its wait minus the time of its tries) to be reported as slow.
+
+It equals the shortest wait that `slow-response` reports.
+"""
 
 
 def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture."""
+    """Return the candidates, changed by what gateways did.
+
+    `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
+    """
     whole = {**found}
     if "gateway-error" in whole:
         whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
-    sure = tries.filter("certain")
+    sure = tries if tries.is_empty() else tries.filter("certain")
     if sure.height and "idle-timeout-broken-promise" in whole:
         broken = _frame(whole["idle-timeout-broken-promise"])
         whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
@@ -51,23 +58,28 @@ def through_gateways(
     if sure.height and changed:
         frames = {name: _frame(whole[name]) for name in changed}
         places = pl.concat([rows.select(pl.col("connection").cast(pl.Int64)) for rows in frames.values()])
-        known = _Known(sure, places["connection"].drop_nulls().unique(), closes, connections)
+        known = _Tries(sure, places["connection"].drop_nulls().unique(), closes, connections)
         for name, rows in frames.items():
             if name == "slow-response":
                 whole[name] = _counted_once(rows, known)
             elif name == "client-abort":
                 whole[name] = _given_up(rows, known)
             else:
-                whole[name] = _retried(modules[name], rows, known)
+                whole[name] = _answered_by_retry(modules[name], rows, known)
     return {name: rows for name, rows in whole.items() if rows.height}
 
 
-def with_pieces_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """The same where `buffered-stream` is told when the body of a response at a front began behind its gateway, in the last try
-    (`earlier_frame`, `earlier_time`). `exchanges`: those of the capture."""
+def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
+    """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
+
+    That byte belongs to the last try behind the gateway. It sets the columns `earlier_frame` and `earlier_time`. `exchanges` is
+    the capture's table.
+    """
     whole = {**found}
+    if tries.is_empty() or "buffered-stream" not in whole:
+        return whole
     sure = tries.filter("certain").drop_nulls("exchange")
-    if sure.is_empty() or "buffered-stream" not in whole:
+    if sure.is_empty():
         return whole
     rows = _frame(whole["buffered-stream"])
     last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)
@@ -84,11 +96,13 @@ def with_pieces_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges
 
 
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
-    """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
-    side, or that say so of themselves."""
+    """Change the text of candidates in which a client gave up, if this client is a gateway.
+
+    `clients` are the connections whose client is a gateway: the other side of the gateway was captured, or its requests name it.
+    """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
-        whole["zero-window-stall"] = _held_up_behind(_frame(whole["zero-window-stall"]), clients)
+        whole["zero-window-stall"] = _stall_gateway_readers(_frame(whole["zero-window-stall"]), clients)
     if not clients or "client-abort" not in whole:
         return whole
     rows = _frame(whole["client-abort"])
@@ -98,14 +112,14 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
             after = duration_text(row["end"] - row["start"])
             changes[number] = {
                 "title": f"The gateway gave up {after} after its request, before it had the response",
-                "addition": "This client is a gateway, which asks for others.",
+                "addition": "This client is a gateway, which sends requests for others.",
             }
-    whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    whole["client-abort"] = _with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
     return whole
 
 
-def _held_up_behind(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """Make own-pace candidates of gateways ordinary stalls: a gateway's own client waits for data that it does not read."""
+def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
+    """Make own-pace candidates of gateways ordinary stalls: the gateway's own client waits for the unread data."""
     of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
     return rows.with_columns(
         pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
@@ -118,8 +132,10 @@ def _frame(rows: Rows) -> pl.DataFrame:
 
 
 def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.DataFrame:
-    """Without those of a gateway that closed without an answer and tried nothing, where its close met the request, or its
-    process never read that: then the gateway never had it."""
+    """Drop `not-passed-on` candidates of requests that the gateway never processed.
+
+    Either the gateway's close crossed the request, or its process never read the request.
+    """
     c = pl.col
     never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
     if "no-response" in found:
@@ -133,8 +149,10 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
 
 def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
-    """Without broken promises of a gateway that passed on the Keep-Alive field of the server behind it, as haproxy and node's
-    http-proxy do: that says nothing of the connections in front."""
+    """Drop broken promises of a gateway that forwarded the Keep-Alive field of the server behind it.
+
+    haproxy and node's http-proxy do that; the field does not apply to the connections at the front.
+    """
     said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
     front = rows.select(KEY).unique().lazy().join(said, on=KEY)
     behind = sure.lazy().select(*FRONT, *KEY).join(said, on=KEY).drop(KEY)
@@ -142,9 +160,11 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
     return rows.join(passed, on=KEY, how="anti", maintain_order="left")
 
 
-@dataclass(frozen=True)
-class _Try:
-    """A try: its front, its place (no exchange: an attempt), its server, and when it was open (ns)."""
+class _Try(NamedTuple):
+    """A request that a gateway sent to a server.
+
+    It has its exchange at the front, its own exchange at the back (none for an attempt), its server, and its start and end (ns).
+    """
 
     front: tuple[int, int]
     place: tuple[int, int | None]
@@ -156,9 +176,8 @@ class _Try:
     head: bool
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """An exchange at the front: who asked, when, and what came of it."""
+class _FrontExchange(NamedTuple):
+    """An exchange at the front of a gateway: its client, its times, and its response."""
 
     client: str
     asked: int | None
@@ -167,8 +186,8 @@ class _Asked:
     whole: bool
 
 
-class _Known:
-    """Tries near some connections: by front, and by place."""
+class _Tries:
+    """The tries of some connections, by exchange at the front and by exchange at the back."""
 
     def __init__(
         self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
@@ -188,7 +207,9 @@ class _Known:
         fronts = front.join(ends, on="connection").select(
             *KEY, "client_host", "request_end", "response_start", "response_status", "response_end_reason"
         )
-        self.fronts = {(row["connection"], row["exchange"]): _asked(row) for row in fronts.collect().iter_rows(named=True)}
+        self.fronts = {
+            (row["connection"], row["exchange"]): _front_exchange(row) for row in fronts.collect().iter_rows(named=True)
+        }
         self.tries: dict[tuple[int, int], list[_Try]] = {}
         self.by_place: dict[tuple[int, int | None], _Try] = {}
         for row in behind.sort(*FRONT, "started", *KEY).iter_rows(named=True):
@@ -197,11 +218,11 @@ class _Known:
             self.by_place[one.place] = one
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
-        """The try that a candidate speaks of."""
+        """Return the try to which a candidate belongs."""
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
-    def later(self, one: _Try) -> tuple[_Try, _Asked] | None:
-        """The later try that gave the client its answer, with the exchange at the front; None where the client got none."""
+    def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
+        """Return the later try that gave the client its response, and the exchange at the front; None if the client got none."""
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
             return None
@@ -210,8 +231,8 @@ class _Known:
         return (last, front) if good else None
 
 
-def _asked(row: Mapping[str, Any]) -> _Asked:
-    return _Asked(
+def _front_exchange(row: Mapping[str, Any]) -> _FrontExchange:
+    return _FrontExchange(
         row["client_host"], row["request_end"], row["response_start"], row["response_status"],
         row["response_end_reason"] == "complete",
     )  # fmt: skip
@@ -227,8 +248,10 @@ def _try(row: Mapping[str, Any]) -> _Try:
     )  # fmt: skip
 
 
-def _changed(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Rows with other values in some columns: row number -> column -> value. A column that is not there yet is made."""
+def _with_changes(
+    rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    """Set values in some columns of `rows`; `changes` maps row number -> column -> value. Missing columns are added."""
     if not changes:
         return rows
     made = rows
@@ -247,8 +270,11 @@ def _changed(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schem
 _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), "end": pl.Int64()}
 
 
-def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
-    """Failed tries whose client got an answer from a later one; and cut responses that the gateway made look whole."""
+def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+    """Reduce the severity of failed tries whose client got the response of a later try.
+
+    Mark truncated responses that the gateway completed.
+    """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
         one = known.at(row)
@@ -268,22 +294,22 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
             whole = "The gateway made it look complete: its client cannot know that something is missing."
             changes[number] = {"addition": whole}
-    return _changed(rows, changes, _TEXT)
+    return _with_changes(rows, changes, _TEXT)
 
 
-def _made_whole(one: _Try, known: _Known) -> bool:
-    """The response broke off behind, and is whole in front."""
+def _made_whole(one: _Try, known: _Tries) -> bool:
+    """Return whether the response was cut off at the back but is complete at the front."""
     front = known.fronts.get(one.front)
     return front is not None and front.whole and front.status == one.status and not one.whole
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Return how long (ns) a failed try took: until it failed, or until another one began."""
+    """Return how long (ns) a failed try took: until it failed, or until the last try began if that was earlier."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 
-def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
-    """Tries that the gateway gave up, and then asked another server."""
+def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+    """Change the text of client aborts by a gateway that gave up a try and then sent the request to another server."""
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
         one = known.at(row)
@@ -295,14 +321,14 @@ def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
                 "severity": "warning", "side": "server", "delay": _took(one, last),
                 "end": max(one.start + _took(one, last), row["end"]),
                 "title": f"The gateway gave up after {after} and asked another server",
-                "addition": f"This client is a gateway, and its own client did not see it: the gateway repeated the request on "
-                f"{last.server} and answered {front.status}.",
+                "addition": "This client is a gateway, and its own client did not notice the failure: the gateway repeated "
+                f"the request on {last.server} and answered {front.status}.",
             }  # fmt: skip
-    return _changed(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
+    return _with_changes(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
 
 
-def _counted_once(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
-    """Waits at a front without the time that the tries took; and those behind, with what the gateway added to them."""
+def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+    """Subtract the time of the tries from waits at a front; add the client's and gateway's time to waits at the back."""
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -325,12 +351,12 @@ def _counted_once(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
                 own = max(waited - _open(known.tries[one.front], front.asked, front.began), 0)
                 took = f", of which the gateway took {duration_text(own)}"
                 changes[number] = {"addition": f"{front.client} waited {duration_text(waited)} for it{took}."}
-    made = _changed(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
+    made = _with_changes(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
     return made.filter(~pl.int_range(pl.len()).is_in(gone))
 
 
 def _open(tries: Sequence[_Try], start: int, end: int) -> int:
-    """Nanoseconds between these times in which one of the tries was open."""
+    """Return how long (ns) at least one of the tries was open between `start` and `end`."""
     covered, until = 0, start
     for number, one in enumerate(tries):
         following = tries[number + 1].start if number + 1 < len(tries) else end

@@ -1,4 +1,4 @@
-"""Which candidates belong together across a gateway: those of an exchange at its front, and those of its tries at the back."""
+"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from wiredoctor.tables import FRONTS, TRIES
 
 _FRONT = ("front_connection", "front_exchange")
 _CHAIN = 8
-"""Gateways in a row that are followed from the client on: nobody has as many."""
+"""The maximum number of gateways in a chain that is followed from the client."""
 
 
-class Behind:
-    """The tries of which it is certain whose they are, as settling asks for them. An attempt, which has no exchange, is meant
-    by all that is said of its connection."""
+class CertainTries:
+    """The tries whose exchange at the front is certain.
+
+    An attempt (a try without a request) has no exchange, so it matches every candidate of its connection.
+    """
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
-        """`tries`: rows of tables.TRIES."""
+        """Keep the certain rows of `tries` (tables.TRIES)."""
         known = TRIES.empty() if tries is None else tries
-        self.tries = known.filter("certain").select(*TRIES.schema)
+        self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """The candidates made for an exchange at the front that a cause speaks of; of their own rule, one that was over first."""
+        """Return the candidates at the back whose exchange at the front has a candidate in `causes`.
+
+        A cause of the same rule only counts if it ended first.
+        """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
         )
@@ -31,7 +36,7 @@ class Behind:
         return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
 
     def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
-        """(id, when the try began, id of a cause): of each try the first candidate of this rule."""
+        """Return (candidate id, start of the try, id of the cause) with the first candidate in `cause` of each try."""
         if self.tries.is_empty():
             return set()
         behind = self._with_front(cause, self.whole_chain()).sort("frame").unique(["started", *_FRONT], keep="first")
@@ -40,7 +45,7 @@ class Behind:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """The tries, and the tries of those that are themselves at the front of a gateway, as if of the first front."""
+        """Return the tries with the first front of their chain, including tries behind several gateways."""
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):
             last = (
@@ -54,7 +59,7 @@ class Behind:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Adds `front`: the connection of the first client in whose time a candidate lies, where it lies behind a gateway."""
+        """Add the column `front`: the connection of the first client that waited, for candidates behind a gateway."""
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))
         chain = self.whole_chain()
@@ -64,7 +69,7 @@ class Behind:
 
     @staticmethod
     def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
-        """The candidates that speak of one of these tries, with its front."""
+        """Return the candidates that belong to one of `tries`, with its front."""
         place = ["connection", "exchange"]
         wanted = tries.select(*place, *_FRONT, "started")
         carried = core.join(wanted.drop_nulls("exchange"), on=place)
@@ -73,7 +78,9 @@ class Behind:
 
 
 def tries_of(known: Gateways) -> pl.DataFrame:
-    """What is known of gateways as rows of tables.TRIES: what is certain, and of a doubt all that may be."""
+    """Return the known tries as rows of tables.TRIES: the certain ones, and every possible pair of the doubtful ones."""
+    if known.tries.is_empty() and not known.doubtful:
+        return TRIES.empty()
     sure = known.tries.filter("certain").select(*TRIES.schema)
     started = {(c, e): t for c, e, t in known.tries.select("connection", "exchange", "started").iter_rows()}
     rows = [
@@ -83,6 +90,6 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
 
 def fronts_of(known: Gateways) -> pl.DataFrame:
-    """Rows of tables.FRONTS."""
+    """Return the known fronts as rows of tables.FRONTS."""
     rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
-    return pl.DataFrame(rows, schema=FRONTS.schema, orient="row")
+    return pl.DataFrame(rows, schema=FRONTS.schema, orient="row") if rows else FRONTS.empty()

@@ -1,4 +1,4 @@
-"""Candidates that wait for the end of the capture: in memory while they are few, in temporary Arrow files when they are many."""
+"""Store candidates until the end of the capture: a few in memory, many in temporary Arrow files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from wiredoctor import limits
 from wiredoctor.replacement import room_needed
 from wiredoctor.spill import LOOSE, Folder
 
-Found = dict[str, pl.DataFrame]
-"""Candidates of a batch: rule name -> rows."""
+Candidates = dict[str, pl.DataFrame]
+"""The candidates of a batch: rule name -> rows."""
 
 
 class Slice(NamedTuple):
-    """Rows in a file."""
+    """Candidates of one rule in a file."""
 
     path: Path
     first: int
     height: int
 
     def load(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The rows, of all columns or of these."""
+        """Return the rows, with all columns or only those in `columns`."""
         rows = pl.scan_ipc(self.path).slice(self.first, self.height)
         return (rows if columns is None else rows.select(columns)).collect()
 
 
-@dataclass
-class Waiting:
-    """The candidates of each batch, in order. `apart`: what comes of it must be told batch by batch; else many are joined."""
+@dataclass(eq=False, repr=False)
+class CandidateStore:
+    """The candidates of all batches, in order. The batches are joined unless `apart` is true."""
 
     folder: Folder
     apart: bool = True
@@ -42,8 +42,8 @@ class Waiting:
     _joined: int = 0
     _held: int = 0
 
-    def append(self, found: Found) -> None:
-        """Adds those of the next batch."""
+    def append(self, found: Candidates) -> None:
+        """Add the candidates of the next batch."""
         self._batches.append({**found})
         self._held += sum(rows.height for rows in found.values())
         most = limits.CANDIDATES_HELD if self.apart else limits.LIVE_CANDIDATES_HELD
@@ -53,8 +53,8 @@ class Waiting:
             self._join()
 
     def _join(self) -> None:
-        """Makes one of the last batches, of each rule: a live capture adds a few rows at a time."""
-        loose, joined = self._batches[self._joined :], Found()
+        """Join the last batches, rule by rule, because a live capture adds only a few rows at a time."""
+        loose, joined = self._batches[self._joined :], Candidates()
         for name in dict.fromkeys(name for batch in loose for name in batch):
             having = [batch for batch in loose if name in batch]
             frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
@@ -66,14 +66,14 @@ class Waiting:
         self._joined = len(self._batches)
 
     def _write(self) -> None:
-        """Writes what waits in memory, a file for each rule."""
+        """Write the candidates in memory to files, one per rule."""
         held, self._held = self._batches[self._written :], 0
         joined: dict[str, pl.DataFrame | Slice] = {}
         for name in dict.fromkeys(name for batch in held for name in batch):
             having = [batch for batch in held if name in batch]
             frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
             if not _alike(frames):
-                continue  # of a rule that is not ours, which is found out when they are joined
+                continue  # a rule of another package has changed its columns, which `together` reports
             path = self.folder.new_file("candidates")
             with room_needed(path.parent.parent):
                 pl.concat(frames).write_ipc(path)
@@ -91,7 +91,7 @@ class Waiting:
         self._written = self._joined = len(self._batches)
 
     def forget(self, most: int) -> None:
-        """Forgets the oldest of those that were written, of each rule, where there are more."""
+        """Delete the oldest candidates in files if more than `most` are stored."""
         stored = [rows for batch in self._batches for rows in batch.values() if isinstance(rows, Slice)]
         excess = sum(rows.height for rows in stored) - most
         for rows in stored:
@@ -110,13 +110,13 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Found]:
-        """Batch by batch, read when it is asked for."""
+    def __iter__(self) -> Iterator[Candidates]:
+        """Yield the candidates batch by batch; each batch is only read when it is needed."""
         for batch in self._batches:
             yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in batch.items()}
 
     def of_rules(self) -> dict[str, list[pl.DataFrame | Slice]]:
-        """Rule -> its candidates of all batches."""
+        """Return the candidates of all batches by rule name."""
         parts: dict[str, list[pl.DataFrame | Slice]] = {}
         for batch in self._batches:
             for name, rows in batch.items():
@@ -125,19 +125,19 @@ class Waiting:
 
 
 def _alike(frames: list[pl.DataFrame]) -> bool:
-    """Whether these can be one file."""
+    """Return whether these frames have equal columns and can be written to one file."""
     schema = frames[0].schema
     return not any(dtype == pl.Object for dtype in schema.dtypes()) and all(rows.schema == schema for rows in frames)
 
 
-def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | Stored:
-    """All candidates of a rule. Raises what Polars raises where their columns differ."""
+def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | StoredCandidates:
+    """Return all candidates of a rule. Raise an error of Polars if their columns differ."""
     frames = [rows for rows in parts if isinstance(rows, pl.DataFrame)]
-    return pl.concat(frames) if len(frames) == len(parts) else Stored(_whole(parts))
+    return pl.concat(frames) if len(frames) == len(parts) else StoredCandidates(_join_neighbors(parts))
 
 
-def _whole(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
-    """Neighbours in a file are read at once."""
+def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
+    """Merge adjacent slices of a file, which are then read together."""
     whole: list[pl.DataFrame | Slice] = []
     for rows in parts:
         last = whole[-1] if whole else None
@@ -148,26 +148,26 @@ def _whole(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
     return whole
 
 
-class Stored:
-    """Candidates of a rule of which not all are in memory; has of a data frame what settling asks of it."""
+class StoredCandidates:
+    """The candidates of a rule, some of them in files, with the methods of a data frame that `resolve` needs."""
 
     def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:
         self._parts = parts
         heads = [rows.head(0) if isinstance(rows, pl.DataFrame) else rows._replace(height=0).load() for rows in parts]
-        self.schema = pl.concat(heads).schema  # raises where they differ
+        self.schema = pl.concat(heads).schema  # raises an error if the columns differ
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns."""
+        """The names of the columns."""
         return self.schema.names()
 
     @property
     def height(self) -> int:
-        """How many there are."""
+        """The number of candidates."""
         return sum(rows.height for rows in self._parts)
 
     def iter_slices(self, n_rows: int) -> Generator[pl.DataFrame]:
-        """About so many rows at once, in order."""
+        """Yield the candidates in order, at most `n_rows` at a time."""
         for rows in self._parts:
             for first in range(0, rows.height, n_rows):
                 height = min(n_rows, rows.height - first)
@@ -177,7 +177,7 @@ class Stored:
                     yield rows.slice(first, height)
 
     def __getitem__(self, rows: pl.Series) -> pl.DataFrame:
-        """The rows of these numbers, in that order."""
+        """Return the rows with these numbers, in their order."""
         wanted = rows.to_numpy()
         order = np.argsort(wanted, kind="stable")
         ordered, first = wanted[order], 0

@@ -1,12 +1,11 @@
-"""Finding the rules: every file rules/<family>/<name>.py is one, by being there; so is an entry point `wiredoctor.rules`."""
+"""Find the rules: each file rules/<family>/<name>.py, and each entry point in the group `wiredoctor.rules`."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -14,39 +13,50 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 
 import wiredoctor.rules
-from wiredoctor.cutoffs import Cutoffs, least_demanding
-from wiredoctor.findings import Rule, Threshold
-from wiredoctor.rule_engine.plugins import Plugin, added, at_work, guarded
+from wiredoctor.findings import Rule, Threshold, ThresholdKey
+from wiredoctor.rule_engine.cutoffs import Cutoffs, least_demanding
+from wiredoctor.rule_engine.plugins import Plugin, enabled, plugin_rules, run_guarded
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
+from wiredoctor.text.suggestion import suggestion
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
-"""A cheap expression over the first table: true on some row wherever `find` has a row."""
+"""A cheap expression on the first table, which is true for at least one row whenever `find` returns a row."""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
-"""What other connections add: candidates, all `connections`, all `exchanges` -> candidates."""
+"""Compares candidates with other connections: (candidates, all `connections`, all `exchanges`) -> candidates."""
 JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
-"""What a rule about events says at the end, of all that it found, in place of what `judge` says as they come."""
+"""Judges all candidates of an event rule together at the end, instead of `judge`."""
 ByLimits = Callable[..., pl.DataFrame]
-"""What the closes of the servers add: candidates, a rests.Rests, `live` (only what is known soon after each) -> candidates. Rules
-that have it ask for the column `endpoint`; of a connection also `final_at`."""
+"""Judges candidates by how their servers close connections: (candidates, IdleTimes, `live`) -> candidates.
+
+With `live`, only facts that are known soon after a close are used. The candidates need the column `endpoint`; those about a
+connection also need `final_at`.
+"""
 ByClients = Callable[..., pl.DataFrame]
-"""What the clients did elsewhere adds: candidates, a same_client.Clients -> candidates. Rules that have it ask for the columns
-`ended_at` (ns: around which), `waited` (ns) and `due` (ns: when all that counts has happened); where what has begun by then may
-still change a candidate, they add `pending_until` (ns; null: no more)."""
+"""Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
+
+The candidates need the columns `ended_at` (the time around which to look), `waited`, and `due` (when all relevant facts are
+known), all in ns. The rule adds `pending_until` (ns; null: never) if something that has begun by then can still change a
+candidate.
+"""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
-"""Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
+"""Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
-"""The headings of a rule's manual page, in this order, each on a line of its own."""
+"""The headings of a rule's manual page, in order; each is on its own line."""
+
+
+ABOUT_CAPTURE = "capture"
+"""The family of rules about the capture itself, which read all of its packets."""
 
 
 class RuleError(ValueError):
-    """A rule file lacks what a rule has; the text says which file and what, in one line."""
+    """A rule file is incomplete. The one-line text names the file and what is missing."""
 
 
 class RuleModule(NamedTuple):
-    """A rule as it was found: its names come from its path, the rest from the file."""
+    """A rule. Its name and family come from the path of its file, everything else from the file."""
 
     name: str
     family: str
@@ -65,23 +75,28 @@ class RuleModule(NamedTuple):
     by_clients: ByClients | None = None
 
     @property
+    def is_about_capture(self) -> bool:
+        """Whether the rule is about the capture itself, and not about the traffic in it."""
+        return self.family == ABOUT_CAPTURE
+
+    @property
     def source(self) -> str:
-        """The package that it comes from."""
+        """The package that contains the rule."""
         return self.plugin.package if self.plugin else "wiredoctor"
 
 
 @cache
 def catalogue() -> dict[str, RuleModule]:
-    """Every rule there is, by name, in the order of families and names; then those of other packages, by name.
+    """Return all rules by name: wiredoctor's own in the order of families and names, then those of other packages.
 
-    One of another package that cannot be used is reported by a line on the log `wiredoctor` and left out.
+    A rule of another package that cannot be used is omitted and reported in the log `wiredoctor`.
     """
     own = [_load(path) for path in sorted(_own_paths())]
-    return {m.name: m for m in [*own, *added(_load, own)]}
+    return {m.name: m for m in [*own, *plugin_rules(_load, own)]}
 
 
 def _own_paths() -> list[str]:
-    """Dotted paths of the rule files below wiredoctor.rules."""
+    """Return the dotted module paths of the rule files below wiredoctor.rules."""
     package = wiredoctor.rules
     return [
         f"{package.__name__}.{family.name}.{rule.name}"
@@ -93,7 +108,7 @@ def _own_paths() -> list[str]:
 
 
 def _load(path: str) -> RuleModule:
-    """A rule file -> its RuleModule; raises RuleError where it is none, and whatever importing it raises."""
+    """Load a rule file. Raise RuleError if it is not a valid rule, or the exception from importing it."""
     return _describe(importlib.import_module(path))
 
 
@@ -111,13 +126,20 @@ def _describe(module: ModuleType) -> RuleModule:
         )
     declare = getattr(module, "cutoffs", None)
     if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
-        raise RuleError(f"{module.__name__}: find asks for {', '.join(sorted(events))}, and there is no function cutoffs")
+        raise RuleError(f"{module.__name__}: find asks for {', '.join(sorted(events))}, but the module has no function cutoffs")
+    name = name.replace("_", "-")
+    thresholds = {n: t for n, t in vars(module).items() if isinstance(t, Threshold)}
+    for constant, threshold in thresholds.items():
+        # a threshold that several rules share belongs to the first of them
+        threshold.key = threshold.key or (name, threshold_name(constant))
+        if name not in threshold.rules:
+            threshold.rules.append(name)
     return RuleModule(
-        name=name.replace("_", "-"),
+        name=name,
         family=family.replace("_", "-"),
         rule=rule,
         doc=inspect.cleandoc(module.__doc__ or ""),
-        thresholds={n: t for n, t in vars(module).items() if isinstance(t, Threshold)},
+        thresholds=thresholds,
         find=cast(Find, find),
         judge=getattr(module, "judge", None),
         tables=tables,
@@ -131,76 +153,77 @@ def _describe(module: ModuleType) -> RuleModule:
 
 
 def select(modules: Mapping[str, RuleModule], select: Sequence[str] = (), ignore: Sequence[str] = ()) -> dict[str, RuleModule]:
-    """The rules that `select` names (all without it) and `ignore` does not, each by rule or by family.
+    """Return the rules that `select` names by rule or family (all if empty), except those that `ignore` names.
 
-    Raises ValueError with a line for the user when a name is neither.
+    Raise ValueError with a one-line message if a name is neither a rule nor a family.
     """
-    chosen, ignored = _named(modules, select), _named(modules, ignore)
+    chosen, ignored = _selected_names(modules, select), _selected_names(modules, ignore)
     return {n: m for n, m in modules.items() if (not select or n in chosen) and n not in ignored}
 
 
-def _named(modules: Mapping[str, RuleModule], names: Sequence[str]) -> set[str]:
+def _selected_names(modules: Mapping[str, RuleModule], names: Sequence[str]) -> set[str]:
     families = {m.family for m in modules.values()}
     found: set[str] = set()
     for name in names:
         if name not in modules and name not in families:
-            close = difflib.get_close_matches(name, [*modules, *families], n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]}?" if close else "; `wiredoctor rules` lists them"
+            hint = suggestion(name, {*modules, *families}, "; `wiredoctor rules` lists them")
             raise ValueError(f"no rule or family is called {name!r}{hint}")
         found |= {n for n, m in modules.items() if name in (n, m.family)}
     return found
 
 
-def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mapping[str, str | int]]) -> dict[int, str]:
-    """What `findings.configured` takes: thresholds by rule and name, as a user writes them ("min-ack-delay": "40 ms").
+def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mapping[str, str | int]]) -> dict[ThresholdKey, str]:
+    """Check configured thresholds as users write them ("min-ack-delay": "40 ms"); return them for `findings.configured`.
 
-    Raises ValueError with a line for the user when a rule, a name or a value is wrong.
+    Raise ValueError with a one-line message if a rule, a name or a value is wrong.
     """
-    texts: dict[int, str] = {}
+    texts: dict[ThresholdKey, str] = {}
+    named: dict[ThresholdKey, str] = {}
     for rule, values in wanted.items():
         if rule not in modules:
-            raise ValueError(f"thresholds.{rule}: no rule is called {rule!r}{_close(rule, modules)}")
+            raise ValueError(f"thresholds.{rule}: no rule is called {rule!r}{suggestion(rule, modules)}")
         known = {threshold_name(n): t for n, t in modules[rule].thresholds.items()}
         for name, value in values.items():
             threshold = known.get(threshold_name(name))
-            if threshold is None:
-                raise ValueError(f"thresholds.{rule}.{name}: no such threshold{_close(name, known)}")
+            if threshold is None or threshold.key is None:
+                raise ValueError(f"thresholds.{rule}.{name}: no such threshold{suggestion(name, known)}")
             try:
-                texts[id(threshold)] = threshold.parse(str(value))
+                text = threshold.parse(str(value))
             except ValueError as error:
                 raise ValueError(f"thresholds.{rule}.{name}: {error}") from None
+            place = f"thresholds.{rule}.{name}"
+            first, other = texts.setdefault(threshold.key, text), named.setdefault(threshold.key, place)
+            if first != text:
+                raise ValueError(f"{place}: {text}, but {other}, which is the same threshold, is {first}")
     return texts
 
 
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
-    """Return the least demanding of the cutoffs that these rules declare, with their thresholds as they are configured now.
+    """Return the least demanding of the cutoffs that these rules declare, given their configured thresholds.
 
-    A rule that reads `segments` gets them with everything that their columns describe.
+    A rule that reads `segments` receives all rows that the descriptions of its columns mention.
     """
-    found = least_demanding([guarded(m, partial(_declared, m)) or {} for m in at_work(modules.values()) if m.cutoffs])
+    found = least_demanding([run_guarded(m, partial(_declared_cutoffs, m)) or {} for m in enabled(modules.values()) if m.cutoffs])
     return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found
 
 
-def _declared(module: RuleModule) -> Mapping[str, int]:
+def _declared_cutoffs(module: RuleModule) -> Mapping[str, int]:
     assert module.cutoffs is not None
     declared = module.cutoffs()
-    Cutoffs().widened([declared])  # a field that does not exist, or a value that is no number, is an error of this rule
+    Cutoffs().widened([declared])  # an unknown field, or a value that is not a number, is an error of this rule
     return declared
 
 
 def threshold_name(constant: str) -> str:
-    """MIN_ACK_DELAY -> min-ack-delay, as it is written in a configuration."""
+    """Return the name of a threshold in configuration files: MIN_ACK_DELAY -> min-ack-delay."""
     return constant.lower().replace("_", "-")
 
 
-def _close(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, [*known], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:
-    """`modules` and all that may explain their candidates away: these must run too, so that what is selected
-    changes what is reported and nothing else."""
+    """Add the rules that may explain candidates of `modules`.
+
+    They must run too, because a selection of rules must not change what the selected rules report.
+    """
     needed = dict(modules)
     waiting = list(modules.values())
     while waiting:

@@ -1,4 +1,4 @@
-"""Where a candidate belongs: what it says of itself, and what the time says that it covers."""
+"""Assign candidates to exchanges by time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from wiredoctor.tables import NEVER
 
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Candidates of which `timed` says so, and that name none, get the exchange that waited in their time.
+    """Assign the waiting exchange to candidates without an exchange for which `timed` is true.
 
-    That is the one whose request was first seen in that time (it had been lost before the capture point), else the first
-    that had begun and was not over when the time began; none where there is no such.
+    This is the exchange whose request was first captured during the candidate's time, because the original request was lost
+    before the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If neither
+    exists, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():
@@ -36,7 +37,10 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
 
 
 def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """`connection`, `index`, `begin` and `over` (ns; the last possible time while an answer is due) of the exchanges there."""
+    """Return the exchanges on these connections: `connection`, `index`, `begin` and `over` (ns).
+
+    `over` is the greatest possible time until the response has come.
+    """
     c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)
     return (

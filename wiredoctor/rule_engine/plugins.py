@@ -1,6 +1,6 @@
-"""Rules of other packages: they are found by an entry point, and whatever is wrong with one costs that rule and no other.
+"""Load and run the rules of other packages, found by entry point. An error in one of them disables only that rule.
 
-What they do is run among our own queries, because that is fast; only when that fails are they asked one by one.
+Their queries run together with wiredoctor's own, because that is faster. Only if that fails does each query run alone.
 """
 
 from __future__ import annotations
@@ -22,39 +22,42 @@ if TYPE_CHECKING:
     from wiredoctor.rule_engine.catalogue import RuleModule
 
 ENTRY_POINTS = "wiredoctor.rules"
-"""Group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
+"""The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
 SCOPES = ("exchange", "connection", "endpoint", "tries", "until")
-"""What a candidate can share with a cause that is reported beside it."""
+"""The properties that a candidate may share with a cause if both are reported."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""What it can share with a cause that is reported instead."""
+"""The properties that a candidate may share with a cause that is reported in its place."""
 
 log = logging.getLogger("wiredoctor")
 
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plugin:
-    """The package that a rule comes from, by name and version, and why the rule is not asked any more ("": it still is)."""
+    """The package of a rule, and the reason why the rule was disabled; an empty text if it still runs."""
 
     package: str
     failed: str = ""
 
     def fail(self, rule: str, error: Exception | str) -> None:
-        """From now on the rule is not asked; says so, in one line on the log `wiredoctor`."""
+        """Disable the rule, and report that in one line in the log `wiredoctor`."""
         self.failed = f"{type(error).__name__}: {_line(error)}" if isinstance(error, Exception) else error
         log.error("rule %s of %s is left out: %s", rule, self.package, self.failed)
 
 
 def _line(error: Exception) -> str:
-    """The first line of what an error says; Polars adds the whole query to it."""
+    """Return the first line of an error; Polars appends the whole query."""
     return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 
-def added(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[RuleModule]:
-    """The rules of other packages, by name. What cannot be loaded, or has a name that is taken, is told and left out."""
+def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[RuleModule]:
+    """Return the rules of other packages, sorted by name.
+
+    Rules that cannot be loaded, or whose name is taken, are reported and skipped.
+    """
     taken = {m.name: "wiredoctor" for m in own}
     families = {m.family for m in own}
     found: list[RuleModule] = []
@@ -63,7 +66,7 @@ def added(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[
         try:
             module = load(entry.value)._replace(plugin=plugin)
             _sound(module)
-        except Exception as error:  # noqa: BLE001  somebody else's code: whatever it raises, the analysis goes on
+        except Exception as error:  # noqa: BLE001  another package may raise anything; the analysis goes on
             plugin.fail(f"{entry.name} ({entry.value})", error)
             continue
         if module.name in taken:
@@ -78,59 +81,55 @@ def added(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[
 
 
 def _entries() -> list[tuple[str, EntryPoint]]:
-    """(package, entry point). Most packages have none, and need not be parsed, named and compared for that."""
+    """Return pairs of package name and entry point. Packages without this group are skipped before parsing: most have none."""
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
-    found = {(e.name, e.value): (_named(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
+    found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
     return list(found.values())
 
 
-def _named(distribution: Distribution) -> str:
+def _distribution_name(distribution: Distribution) -> str:
     return f"{distribution.metadata['Name']} {distribution.version}"
 
 
-def at_work(modules: Iterable[RuleModule]) -> list[RuleModule]:
-    """Those that have not failed."""
+def enabled(modules: Iterable[RuleModule]) -> list[RuleModule]:
+    """Return the rules that have not failed."""
     return [m for m in modules if m.plugin is None or not m.plugin.failed]
 
 
 def failures(modules: Mapping[str, RuleModule]) -> dict[str, str]:
-    """Rule -> why it is left out."""
+    """Return the reasons why rules were disabled, by rule name."""
     return {name: m.plugin.failed for name, m in modules.items() if m.plugin is not None and m.plugin.failed}
 
 
-def begin(modules: Mapping[str, RuleModule]) -> None:
-    """Before an analysis: each rule is asked again."""
-    for module in modules.values():
-        if module.plugin is not None:
-            module.plugin.failed = ""
-
-
-def give_up(modules: Mapping[str, RuleModule], failed: Mapping[str, str]) -> None:
-    """What failed in another process, which has said so, is not asked here any more either."""
+def disable(modules: Mapping[str, RuleModule], failed: Mapping[str, str]) -> None:
+    """Disable rules that failed in another process, which has already reported them."""
     for name, why in failed.items():
         if (plugin := modules[name].plugin) is not None:
             plugin.failed = why
 
 
-def guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
-    """What `work` for this rule returns; None where it is a rule of others and fails."""
+def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
+    """Return the result of `work`, or None if it fails and the rule is from another package."""
     if module.plugin is None:
         return work()
     try:
         return work()
-    except Exception as error:  # noqa: BLE001  somebody else's code
+    except Exception as error:  # noqa: BLE001  code of another package
         module.plugin.fail(module.name, error)
         return None
 
 
-def collected(
+def collect_guarded(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
 ) -> list[pl.DataFrame | None]:
-    """The answers to queries, each of a rule (None: of ours), run together; None for one of others that fails."""
+    """Run several queries together; each belongs to a rule, or to wiredoctor itself (None).
+
+    The result of a query that fails is None if its rule is from another package; otherwise the error is raised.
+    """
     queries = [query for _, query in asked]
     try:
         return [*pl.collect_all(queries, optimizations=how, engine=engine)]
-    except Exception:  # it may be ours: then it is raised once more
+    except Exception:  # if wiredoctor's own query failed, it raises again below
         if all(module is None or module.plugin is None for module, _ in asked):
             raise
     answers: list[pl.DataFrame | None] = []
@@ -141,7 +140,7 @@ def collected(
 
 
 def _alone(module: RuleModule, query: pl.LazyFrame, how: pl.QueryOptFlags) -> list[pl.DataFrame] | list[None]:
-    return guarded(module, lambda: pl.collect_all([query], optimizations=how)) or [None]
+    return run_guarded(module, lambda: pl.collect_all([query], optimizations=how)) or [None]
 
 
 _TYPES: dict[str, pl.DataType] = {
@@ -152,8 +151,8 @@ _TYPES: dict[str, pl.DataType] = {
 }
 
 
-def fit(rows: pl.DataFrame) -> pl.DataFrame:
-    """Candidates, judged, as settling and telling need them; raises ValueError, or what Polars raises, where they are not."""
+def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
+    """Cast judged candidates to the required column types. Raise ValueError or an error of Polars if that is impossible."""
     if lacking := [name for name in CANDIDATE_COLUMNS if name not in rows.columns]:
         raise ValueError(f"its candidates have no column {', '.join(lacking)}")
     fitting = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in _TYPES.items())
@@ -164,7 +163,7 @@ def fit(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sound(module: RuleModule) -> None:
-    """Raises ValueError where a rule says of itself what cannot be."""
+    """Raise ValueError if the declaration of a rule is invalid."""
     rule = module.rule
     severities = {rule.severity} if isinstance(rule.severity, str) else {*rule.severity.values()}
     if wrong := severities - {*SEVERITIES}:

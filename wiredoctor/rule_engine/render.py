@@ -1,4 +1,4 @@
-"""Candidates that stayed -> Finding objects: templates filled, text from packets made safe, the order of a report."""
+"""Turn the remaining candidates into Finding objects: fill in templates, escape text from packets, and sort."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from wiredoctor.findings import (
     Cause,
     Evidence,
     Finding,
+    MaskedTexts,
     Rule,
     Side,
     by_kind,
@@ -30,36 +31,36 @@ from wiredoctor.findings import (
     shorten,
 )
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.rule_engine.plugins import guarded
+from wiredoctor.rule_engine.plugins import run_guarded
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.rules.shared.idle_defaults import usual
+from wiredoctor.rules.shared.idle_defaults import default_of_server
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.escape import REQUEST_LENGTH
 
 GIVEN_NAMES = (
     *("client", "server", "side", "peer", "request", "status", "server_software", "client_software"),
     *("connection", "exchange", "kind", "delay", "frames", "first_frame", "last_frame", "usual"),
 )
-"""Names that every template may use without a column of its candidates. `usual` says whose default the idle limit in the
-column `idle_limit` (ns) is, as far as the Server field allows."""
+"""The names that every template may use even if the candidates have no such column.
 
+`usual` names the software whose default equals the idle timeout in `idle_limit` (ns), if the Server field allows that software.
+"""
 
-MOST_REQUEST = 100
-"""Characters of method and target in a text: some targets fill a page. The finding's own `request` is whole."""
 
 MOST_SOFTWARE = 120
-"""Characters of a Server or User-Agent field: enough for every browser's."""
+"""The maximum number of characters of a Server or User-Agent field; every browser's field is shorter."""
 
 
 def names_in(template: str) -> set[str]:
-    """The names that a str.format template asks for."""
+    """Return the names in a str.format template."""
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 class _Texts(NamedTuple):
-    """A rule's templates for one kind, and the names in them."""
+    """The templates of a rule for one kind, and the names used in them."""
 
     title: str
     message: str
@@ -75,17 +76,18 @@ def _texts(rule: Rule, kind: str | None) -> _Texts:
     return _Texts(*texts, names=names, measured=tuple(sorted(names_in(texts[1]))))
 
 
-def tell(
+def build_findings(
     parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
     before: Collection[int] = (),
 ) -> list[Finding]:  # fmt: skip
-    """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first, causes before that.
+    """Return the findings of all rules, worst first, with causes before their effects.
 
-    `causes`: (id, id of a cause) of settled candidates. `before`: ids of those that were told before and only cause others.
+    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs of candidate ids, a candidate and its
+    cause. `before`: ids of candidates that were reported earlier and are only present as causes.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
-        own = guarded(module, partial(_tell_all, module, settled, candidates, file, first_time))
+        own = run_guarded(module, partial(_findings_of_rule, module, settled, candidates, file, first_time))
         told |= zip(settled["id"], own, strict=True) if own is not None else ()
     of: dict[int, list[Cause]] = {}
     for number, cause in causes:
@@ -103,12 +105,12 @@ def _order(finding: Finding) -> tuple[Any, ...]:
 
 
 NOTICED = SECOND // 1000
-"""Nanoseconds that alike findings cost together from which on they are more than notes: nobody notices less."""
+"""The total time in ns below which similar findings become notes, because users cannot notice it."""
 
 
-def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """The findings of a rule. Those that would be a group for people, and cost next to nothing together, are notes."""
-    told = [*_tell_rule(module, settled, candidates, file, first_time)]
+def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
+    """Return the findings of a rule. If all findings of one problem cost next to nothing together, they become notes."""
+    told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:
         costs.setdefault(group_key(one), []).append(cost)
@@ -118,12 +120,12 @@ def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file:
     return [replace(one, severity="note") if group_key(one) in cheap else one for one, _ in told]
 
 
-def _tell_rule(
+def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Each finding with what it cost before overlaps were cut off (ns; None: unknown)."""
+    """Yield each finding with its delay (ns) before overlaps were removed; None if there is no delay."""
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
-    # cast: as Python values a Duration loses its nanoseconds
+    # cast, because a Duration would lose its nanoseconds as a Python value
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
     texts: dict[str | None, _Texts] = {}
     for own, common in zip(rows.iter_rows(named=True), settled.iter_rows(named=True), strict=True):
@@ -140,19 +142,19 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    request = printable(f"{redact.method(method)} {redact.target(target)}") if method else None
-    values |= _given(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", MOST_REQUEST)}
-    written = {name: _written(values[name], name in times) for name in texts.names}
+    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
+    values |= _template_values(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
+    written = {name: _format_value(values[name], name in times) for name in texts.names}
     delay = values["delay"]
-    return Finding(
+    return separate_masks(Finding(
         rule=module.name,
         family=module.family,
         kind=values["kind"],
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=printable(values.get("title") or "") or _numbered(texts.title.format_map(written)),
-        message=_spaced(_numbered(_message(values, texts, written))),
+        title=redact.escape_around_masks(values.get("title") or "") or _agree_in_number(texts.title.format_map(written)),
+        message=_close_gaps(_agree_in_number(_message(values, texts, written))),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -164,9 +166,9 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         elapsed=moment / SECOND,
         delay=None if delay is None else delay / SECOND,
         count=values.get("events") or 1,
-        measures=dict(_measures(values, texts.measured, times)),
+        measures=dict(_numbers_in_message(values, texts.measured, times)),
         evidence=evidence,
-        remedy=_spaced(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values)),
+        remedy=_close_gaps(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values)),
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
@@ -175,19 +177,34 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         ignore_target=printable(redact.identity_target(target)),
         origin=values.get("origin"),
         front=values.get("front"),
-    )
+    ))  # fmt: skip
+
+
+def separate_masks(finding: Finding) -> Finding:
+    """Replace MASK in the texts of a finding by `*`, and keep those for people beside."""
+    texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
+    if not any(text is not None and redact.MASK in text for text in texts):
+        return finding
+    title, message, request, remedy, *notes = (text and text.replace(redact.MASK, redact.MASKED) for text in texts)
+    masked = MaskedTexts(title or "", message or "", request, remedy or "", tuple(note or "" for note in notes))
+    evidence = tuple(step._replace(note=step.note.replace(redact.MASK, "*")) for step in finding.evidence)
+    plain = [text and text.replace(redact.MASK, "*") for text in texts[:4]]
+    return replace(finding, title=plain[0] or "", message=plain[1] or "", request=plain[2], remedy=plain[3] or "",
+                   evidence=evidence, masked=masked)  # fmt: skip
 
 
 def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any]) -> str:
-    said = printable(values.get("message") or "") or texts.message.format_map(written)
-    return f"{said} {printable(addition)}" if (addition := values.get("addition")) else said
+    said = redact.escape_around_masks(values.get("message") or "") or texts.message.format_map(written)
+    return f"{said} {redact.escape_around_masks(addition)}" if (addition := values.get("addition")) else said
 
 
 def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
-    """Frames in order, each once, with all that was noted of it."""
+    """Yield each packet once, in order, with all of its notes."""
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
-        yield Evidence(frame, notes[0]["time"] / SECOND, _numbered("; ".join(printable(e["note"]) for e in notes)))
+        yield Evidence(
+            frame, notes[0]["time"] / SECOND, _agree_in_number("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
+        )
 
 
 _ONE = re.compile(
@@ -199,10 +216,11 @@ _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 _ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|response)s\b")
 
 
-def _numbered(text: str) -> str:
-    """ "1 bytes were" -> "1 byte was", "1 of 1 connections" -> "the only connection": templates are written for many.
+def _agree_in_number(text: str) -> str:
+    """Use the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
 
-    A verb behind "3 of 5 connections" stays as it is: templates have none there.
+    "1 of 1 connections" becomes "the only connection". A verb after "3 of 5 connections" would stay plural, but no template has
+    one there.
     """
     if "1 " not in text:
         return text
@@ -210,20 +228,20 @@ def _numbered(text: str) -> str:
     return _ONE.sub(lambda m: f"1 {m[1]}{_SINGULAR[m[2] or '']}", text)
 
 
-def _spaced(text: str) -> str:
-    """Names that are empty leave no gap."""
+def _close_gaps(text: str) -> str:
+    """Remove the double spaces that empty values leave."""
     return " ".join(text.split()) if "  " in text else text.strip()
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """The side that the candidate names, or the role of the direction that it names."""
+    """Return the side in the candidate; if it has none, the role of its direction."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"
 
 
-def _given(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
-    """The values of GIVEN_NAMES that are not columns already."""
+def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
+    """Return the values for those GIVEN_NAMES that are not columns of the candidate."""
     return {
         "side": side or "sender",
         "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
@@ -233,26 +251,26 @@ def _given(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> d
         "frames": ", ".join(str(f) for f in frames),
         "first_frame": min(frames, default=values["frame"]),
         "last_frame": max(frames, default=values["frame"]),
-        "usual": usual(values.get("idle_limit"), values["server_software"] or ""),
+        "usual": default_of_server(values.get("idle_limit"), values["server_software"] or ""),
     }
 
 
 def _software(text: str | None) -> str | None:
-    """What a Server or User-Agent field said, fit to be shown; None where it said nothing."""
+    """Return a Server or User-Agent field, escaped and shortened; None if it is empty."""
     return shorten(printable(text), MOST_SOFTWARE) if text else None
 
 
-def _written(value: Any, is_time: bool) -> Any:
-    """A value as a template shows it: durations with a unit, text without anything that a terminal obeys."""
+def _format_value(value: Any, is_time: bool) -> Any:
+    """Return a value as templates show it: durations with a unit, text without terminal control characters."""
     if value is None:
         return ""
     if isinstance(value, str):
-        return printable(value)
+        return redact.escape_around_masks(value)
     return duration_text(value) if is_time else value
 
 
-def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) -> Iterator[tuple[str, int | float]]:
-    """Every number that the message names; times in seconds."""
+def _numbers_in_message(values: Mapping[str, Any], names: Sequence[str], times: set[str]) -> Iterator[tuple[str, int | float]]:
+    """Yield the name and value of every number in the message; times are in seconds."""
     for name in names:
         value = values[name]
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -260,20 +278,21 @@ def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) 
 
 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
-    """The advice that fits the software of the side that has to change something, each with a space before it."""
+    """Return the advice for the software of the side that has to change something, each sentence after a space."""
     fitting = tuple(a for a in advice if not a.where or values[a.where])
     if side == "client" and values.get("client_is_gateway"):
-        return _fitting(fitting, "gateway", values["gateway_software"])
+        return _matching_advice(fitting, "gateway", values["gateway_software"])
     software = values["server_software"] if side == "server" else values["client_software"]
     speaks_http = bool(software) or values["connection"] is None or values["exchange"] is not None
-    return _fitting(fitting, side, software if speaks_http else None)
+    return _matching_advice(fitting, side, software if speaks_http else None)
 
 
 @lru_cache(maxsize=1024)
-def _fitting(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
-    """Return the advice for a software.
+def _matching_advice(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
+    """Return the advice for this side and software.
 
-    `software` is "" if the HTTP messages do not name it, and None without HTTP: then advice for an HTTP server would mislead."""
+    `software` is "" if the HTTP messages do not name it, and None without HTTP: advice for an HTTP server would mislead then.
+    """
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text
         for one in advice

@@ -1,4 +1,4 @@
-"""Settling: candidates of all rules -> findings. One cause, one finding; no second is counted twice."""
+"""Resolve the candidates of all rules into findings: one finding per cause, without counting any time twice."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Finding, RuleTotal
 from wiredoctor.gateways import Gateways
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
-from wiredoctor.rule_engine.across_tries import Behind
+from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.context import with_exchanges
 from wiredoctor.rule_engine.software import with_software
@@ -28,7 +28,7 @@ _REQUEST = (
 )
 
 
-def settle(
+def resolve(
     modules: Mapping[str, RuleModule],
     candidates: Mapping[str, Rows],
     connections: pl.LazyFrame,
@@ -37,7 +37,7 @@ def settle(
     file: str,
     first_time: int,
     only: Collection[str] | None = None,
-    met: Met | None = None,
+    met: LimitsReached | None = None,
     keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
     totals: dict[str, RuleTotal] | None = None,
     losses: Sequence[tuple[int | None, int]] = (),
@@ -46,29 +46,27 @@ def settle(
     known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> list[Finding]:
-    """The findings of one capture, worst first, then by delay, then by frame.
+    """Return the findings of one capture, sorted by severity (worst first), delay and frame number.
 
-    `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
-    merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
-    `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
-    (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
-    `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
-    dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most, or is not said.
-    `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
-    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways; `passed`: which
-    Server fields they passed on, where these exchanges are not all.
-    `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
+    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; the others only
+    explain. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read. `met` counts the
+    candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now and those that were
+    reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times in which packets were
+    dropped, from capture.drops.spans; a candidate that relies on an absence then has at most medium confidence, or is dropped.
+    `explains` is called with all candidates, their exchanges and endpoints. `tries`: rows of tables.TRIES. `known`: all known
+    gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not complete. `file` is the capture's name,
+    `first_time` the time of its first packet in ns since 1970.
     """
-    core = summary_columns.core(candidates, met)
+    core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
         return []
     timed = pl.col("rule").is_in([name for name, module in modules.items() if RULE_TABLES[module.tables[0]].exchange_by_time])
     core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
     if explains is not None:
         explains(core)
-    behind = Behind(tries)
+    behind = CertainTries(tries)
     told = ~pl.col("silent").fill_null(value=False)
-    core = core.filter(told & ~pl.col("id").is_in(_explained(core, modules, behind).implode())).drop("silent")
+    core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     if losses:
         core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
@@ -89,20 +87,20 @@ def settle(
     if losses:
         core = core.with_columns(_within_losses(modules, losses))
     parts = core.partition_by("rule", maintain_order=True)
-    from wiredoctor.rule_engine.render import tell
+    from wiredoctor.rule_engine.render import build_findings
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
-    return tell(told, _causes(parts, modules, behind), file, first_time, before)
+    return build_findings(told, _causes(parts, modules, behind), file, first_time, before)
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return `in_loss`: whether what seems absent to a candidate may have been dropped."""
+    """Return an expression `in_loss`: true if what is absent for a candidate may have been dropped."""
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
 
 def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Whether packets were dropped in the time of a candidate. One without times looks at all."""
+    """Return an expression that is true if packets were dropped during a candidate; without times, every loss counts."""
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
         for since, until in losses[:_MOST_LOSSES]
@@ -113,17 +111,17 @@ def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
 
 
 _MOST_LOSSES = 100
-"""Times that are looked at one by one; of more, all after these are one."""
+"""The maximum number of losses that are compared one by one; the later ones count as a single loss."""
 
 
 def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
-    """Return what each rule found: how much, and the seconds that it cost."""
+    """Return the number of candidates of each rule, and the time in seconds that they cost."""
     sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
     return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
 
 
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Adds `client`, `server` and `client_direction` of the connection; a candidate's own client and server stay."""
+    """Add the connection's `client`, `server` and `client_direction`, unless the candidate has its own client and server."""
     needed = core.select("connection").drop_nulls().unique()
     known = (
         connections.select("connection", "client", "server", "client_direction")
@@ -139,7 +137,7 @@ def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFra
 
 
 def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Adds what a finding says of its exchange: method, target, status and the software of both sides."""
+    """Add the method, target, status and the software of both sides."""
     key = ["connection", "exchange"]
     needed = core.select(key).drop_nulls().unique()
     known = (
@@ -154,8 +152,8 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 # One cause, one finding
 
 
-def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind) -> pl.Series:
-    """Ids of the candidates that give way to another, itself given way or not."""
+def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
+    """Return the ids of the candidates that another candidate explains, even if that one is explained too."""
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, every in by_rule.items():
@@ -173,9 +171,12 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Be
     return pl.concat(gone).unique()
 
 
-def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: Behind) -> list[tuple[int, int]]:
-    """(id, id of a cause) of what is reported beside its cause: the first of each rule that shares the scope; of "tries" the
-    first of each try, in the order of these."""
+def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
+    """Return pairs of candidate ids, a candidate and its cause, for candidates that are reported with their cause.
+
+    The cause is the first candidate of each rule in the same scope; in the scope "tries", the first one of each try, in their
+    order.
+    """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()
     for mine in parts:
@@ -201,7 +202,7 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
 
 def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """(id, id of a cause) where a client did not read until its server closed."""
+    """Return (id, id of the cause) for responses that the server cut off while the client did not read."""
     c, key = pl.col, _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over", "end"))
@@ -209,9 +210,9 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 
 
 def _causes_among(
-    told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind
+    told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates among `told` that caused one of `core`."""
+    """Return the candidates in `told` that are causes of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)
@@ -220,23 +221,23 @@ def _causes_among(
 
 
 _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}
-"""Scope -> the columns that what shares it has in common."""
+"""The columns that must be equal within each scope."""
 
 
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """The candidates that share these columns with a cause; null is shared with nobody."""
+    """Return a function that selects the candidates equal to a cause in these columns; null equals nothing."""
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 
 
 def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-    """The candidates of the exchange behind that of a cause."""
+    """Return the candidates of the exchange after a cause's exchange."""
     return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
 
 
 def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-    """The candidates whose time overlaps that of a cause on the same connection.
+    """Return the candidates whose time overlaps that of a cause on the same connection.
 
-    Among the causes that begin before a candidate ends, one overlaps it when the latest end lies behind its start.
+    A cause overlaps a candidate if it begins before the candidate ends, and ends after the candidate starts.
     """
     causes = causes.select("connection", "start", "end").drop_nulls().sort("start")
     latest = causes.with_columns(pl.col("end").cum_max().over("connection").alias("latest")).drop("end")
@@ -263,7 +264,7 @@ _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
 
 
 def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
-    """Delays cut so that no time of a connection is counted twice: what two candidates cover goes to the first."""
+    """Shorten delays so that no time of a connection counts twice: where two candidates overlap, the first counts."""
     costly = (
         core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())
         .sort("start", "frame", "id")

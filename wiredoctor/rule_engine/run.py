@@ -1,4 +1,4 @@
-"""Running the rules: tables of a batch -> candidates; the tables of the whole capture -> candidates of summaries."""
+"""Run the rules: event rules on the tables of a batch, summary rules on the tables of the complete capture."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from wiredoctor.rule_engine.catalogue import Conclude, RuleModule
-from wiredoctor.rule_engine.plugins import at_work, collected, fit, guarded
+from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.rules.shared.idle_times import known_rests
 from wiredoctor.rules.shared.same_client import known_clients
-from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL
-from wiredoctor.text.redact import shown
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL, with_old_names
+from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
 
 
 class Table(Protocol):
-    """Rows of a table: a data frame, or what makes its columns when they are asked for."""
+    """The rows of a table: a data frame, or an object that creates columns on demand."""
 
     @property
     def height(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         ...
 
     def select(self, names: Sequence[str], /) -> pl.DataFrame:
-        """Return some columns."""
+        """Return the columns with these names."""
         ...
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all columns, read when they are needed."""
+        """Return all columns as a lazy frame, which reads them when needed."""
         ...
 
 
@@ -39,37 +39,37 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 
 
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
-    """Candidates of the event rules in one batch, not judged yet: rule name -> rows; rules without rows are left out.
+    """Return the unjudged candidates of the event rules in one batch, by rule name. Rules without candidates are omitted.
 
-    `tables`: the batch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
-    a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
+    `tables`: the batch's event tables and its finished bursts, messages, exchanges and connections. A missing table counts as
+    empty, and a lazy frame as having rows. A rule runs if its first table has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
-    running = [m for m in at_work(modules.values()) if not m.rule.summary and _has_rows(m, present)]
-    lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
+    running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
+    lazy = _LazyTables(tables)
     few = are_few(tables)
     return _find(_promising(running, tables, lazy, few=few), lazy, few=few)
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
-    """Whether the tables that a rule begins with have rows: its first one, or another event table beside an event table."""
+    """Return whether a rule's first table has rows; if it is an event table, whether any of the rule's event tables has."""
     first, *others = module.tables
     return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
 
 
 def are_few(tables: Tables) -> bool:
-    """Whether all rows are sooner looked at than it is planned how."""
-    return all(isinstance(frame, pl.DataFrame) and frame.height <= SMALL for frame in tables.values())
+    """Return whether there are so few rows that reading them takes less time than optimizing the query."""
+    return all(not isinstance(frame, pl.LazyFrame) and frame.height <= SMALL for frame in tables.values())
 
 
 def find_summaries(
     modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
 ) -> dict[str, pl.DataFrame]:
-    """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty.
+    """Return the candidates of the summary rules over the complete, lazily read tables; a missing table counts as empty.
 
-    `few`: as of `are_few`. `many`: so many rows that they are read piece by piece where their order does not matter.
+    `few`: see `are_few`. `many`: stream the rows where their order does not matter.
     """
-    running = [m for m in at_work(modules.values()) if m.rule.summary]
+    running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
     return _find(_promising(running, lazy, lazy, few=few, many=many), lazy, few=few, many=many)
 
@@ -77,10 +77,10 @@ def find_summaries(
 def judge(
     modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any], *, live: bool = False
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
-    """What the rules' `judge` leaves of the candidates of a batch, seen in the order of their frames.
+    """Judge the candidates of a batch in the order of their frame numbers; return those that remain.
 
-    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned. Unless they are
-    told as they come (`live`), those of rules that judge all together wait for the end as they are.
+    `state` is the memory of the rules between batches, changed in place: rule name -> what its `judge` returned. Candidates of
+    rules with `judge_all` are returned unchanged until the end, unless `live`.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
@@ -88,37 +88,39 @@ def judge(
         if module.judge_all is not None and not live:
             left[name] = rows
             continue
-        judged = guarded(module, partial(_judged, module, rows, state)) if at_work([module]) else None
+        judged = run_guarded(module, partial(_judge_rows, module, rows, state)) if enabled([module]) else None
         if judged is not None and judged.height:
             left[name] = judged
     return left
 
 
-def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
+def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
     if module.judge is not None:
         order = "last_frame" if "last_frame" in rows.columns else "frame"
-        if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting is copying
+        if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
         rows, state[module.name] = module.judge(rows, state.get(module.name))
-    return rows if module.plugin is None else fit(rows)
+    return rows if module.plugin is None else with_required_columns(rows)
 
 
-def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
-    """Rule -> its candidates of all batches, which `all_of` gives; not of rules that have failed by now."""
+def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
+    """Return the candidates of all batches by rule name, from the functions in `all_of`; omit rules that have failed."""
     whole: dict[str, Rows] = {}
     for name, give in all_of.items():
-        rows = guarded(modules[name], give) if at_work([modules[name]]) else None
+        rows = run_guarded(modules[name], give) if enabled([modules[name]]) else None
         if rows is not None:
             whole[name] = rows
     return whole
 
 
-def limited(
+def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates after rules about idle limits have looked at how the servers of these closed all their connections, and whom
-    they refused; in `live`, at what is known soon after each."""
+    """Judge candidates of rules about idle timeouts by how their servers closed and refused connections.
+
+    With `live`, only facts that are known soon after each close are used.
+    """
     asking = {
         name: rows
         for name, rows in found.items()
@@ -132,7 +134,7 @@ def limited(
     for name, frame in frames.items():
         by_limits = modules[name].by_limits
         assert by_limits is not None
-        left = guarded(modules[name], partial(by_limits, frame, rests, live=live))
+        left = run_guarded(modules[name], partial(by_limits, frame, rests, live=live))
         if left is None or left.is_empty():
             del whole[name]
         else:
@@ -144,7 +146,7 @@ def beside_others(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
     connections: pl.LazyFrame, clients: Collection[int],
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates after rules about what clients did on other connections have looked at these. `clients`: as in `concluded`."""
+    """Judge candidates by what their clients did on other connections. `clients`: as in `conclude_all`."""
     asking = {
         name: pl.concat([*rows.iter_slices(rows.height)])
         for name, rows in found.items()
@@ -157,7 +159,7 @@ def beside_others(
     for name, frame in asking.items():
         by_clients = modules[name].by_clients
         assert by_clients is not None
-        left = guarded(modules[name], partial(by_clients, frame, known))
+        left = run_guarded(modules[name], partial(by_clients, frame, known))
         if left is None or left.is_empty():
             del whole[name]
         else:
@@ -166,18 +168,20 @@ def beside_others(
 
 
 _LIMITED, _COMPARED = "limited", "compared"
-"""Columns of candidates that `limited`, or `beside_others`, has seen: what was decided stays."""
+"""The columns that mark candidates as already judged by `judge_idle_limits` or `beside_others`."""
 
 
-def concluded(
+def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
-    them with all connections and exchanges that are known. `clients`: connections whose client is a gateway."""
+    """Judge the candidates of each rule together (unless `live`), and compare them with all known connections and exchanges.
+
+    `clients`: the connections whose client is a gateway.
+    """
     whole = {**found}
     if closes is not None:
-        whole = limited(modules, found, closes, connections, live=live)
+        whole = judge_idle_limits(modules, found, closes, connections, live=live)
         whole = beside_others(modules, whole, closes, exchanges, connections, clients)
     for name, rows in [*whole.items()]:
         module = modules[name]
@@ -185,29 +189,42 @@ def concluded(
         if module.judge_all is not None and not live:
             steps.append(module.judge_all)
         if module.conclude is not None:
-            steps.append(partial(_compared, module.conclude, connections, exchanges))
+            steps.append(partial(_conclude_rule, module, connections, exchanges))
         if not steps or not rows.height:
             continue
         frame = pl.concat([*rows.iter_slices(rows.height)])
         for step in steps:
-            left = guarded(module, partial(step, frame))
+            left = run_guarded(module, partial(step, frame))
             frame = frame.clear() if left is None else left
         whole[name] = frame
     return {name: rows for name, rows in whole.items() if rows.height}
 
 
-def _compared(conclude: Conclude, connections: pl.LazyFrame, exchanges: pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    return conclude(rows, connections, exchanges)
+def _conclude_rule(module: RuleModule, connections: pl.LazyFrame, exchanges: pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    tables: Mapping[str, pl.LazyFrame] = {"connections": connections, "exchanges": exchanges}
+    if module.plugin is not None:
+        tables = _for_other_packages(tables)
+    assert module.conclude is not None
+    return module.conclude(rows, tables["connections"], tables["exchanges"])
 
 
-def _lazy(tables: Tables, name: str) -> pl.LazyFrame:
-    return (tables[name] if name in tables else RULE_TABLES[name].empty()).lazy()
+class _LazyTables(dict[str, pl.LazyFrame]):
+    """Tables by name for queries. A table's columns are made when the first rule requests it; most batches interest no rule."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self._tables = tables
+
+    def __missing__(self, name: str) -> pl.LazyFrame:
+        table = self._tables[name] if name in self._tables else RULE_TABLES[name].empty()
+        self[name] = table.lazy()
+        return self[name]
 
 
 def _promising(
     running: list[RuleModule], tables: Tables, lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
 ) -> list[RuleModule]:
-    """The rules that may have a candidate, told by one query per table: planning one for each rule takes longer."""
+    """Return the rules that may have a candidate. One query per table decides, because planning one per rule takes longer."""
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
     for m in running:
@@ -216,16 +233,16 @@ def _promising(
         if m.plugin is None:
             for table, screen in _screens(m).items():
                 screens.setdefault(table, {})[m.name] = screen.any()
-        elif (queries := guarded(m, partial(_screened, m, lazy))) is not None:
+        elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
     asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
     if not asked:
-        return at_work(running)
+        return enabled(running)
     found: dict[str, bool] = {}
-    for answer in collected(asked, _planning(few), "streaming" if many else "auto"):
+    for answer in collect_guarded(asked, _planning(few), "streaming" if many else "auto"):
         if answer is not None:
             found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}
-    return [m for m in at_work(running) if found.get(m.name, True)]
+    return [m for m in enabled(running) if found.get(m.name, True)]
 
 
 def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.Expr]) -> pl.LazyFrame:
@@ -235,20 +252,26 @@ def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.E
 
 
 def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
-    """The screens of a rule, by table."""
+    """Return the screening expressions of a rule, by table."""
     assert module.screen is not None
     screen = module.screen()
     return {module.tables[0]: screen} if isinstance(screen, pl.Expr) else screen
 
 
-def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
-    seen = _seen_by(module, lazy)
+def _screen_queries(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
+    seen = _tables_of(module, lazy)
     return [seen[table].select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
 
 
-def _seen_by(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
-    """The tables that a rule asks for. Ours compare what was sent, and tell nothing of it; who knows what others tell."""
-    return lazy if module.plugin is None or shown() else all_masked({name: lazy[name] for name in module.tables})
+def _tables_of(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
+    """Return the tables for a rule."""
+    return lazy if module.plugin is None else _for_other_packages({name: lazy[name] for name in module.tables})
+
+
+def _for_other_packages(tables: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
+    """Add the earlier names of columns, and redact the tables, because rules of other packages may print what they read."""
+    named = {name: with_old_names(name, rows) for name, rows in tables.items()}
+    return named if secrets_are_shown() else all_masked(named)
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
@@ -260,13 +283,13 @@ def _find(
 ) -> dict[str, pl.DataFrame]:
     asked: list[tuple[RuleModule, pl.LazyFrame]] = []
     for m in running:
-        seen = _seen_by(m, lazy)
-        query = guarded(m, partial(m.find, *(seen[t] for t in m.tables)))
+        seen = _tables_of(m, lazy)
+        query = run_guarded(m, partial(m.find, *(seen[t] for t in m.tables)))
         if query is not None:
             asked.append((m, query))
     if not asked:
         return {}
     any_order = all(m.rule.any_order for m, _ in asked)
-    answers = collected([*asked], _planning(few), "streaming" if many and any_order else "auto")
+    answers = collect_guarded([*asked], _planning(few), "streaming" if many and any_order else "auto")
     found = zip(asked, answers, strict=True)
     return {m.name: rows for (m, _), rows in found if rows is not None and rows.height}

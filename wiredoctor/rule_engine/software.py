@@ -1,7 +1,7 @@
-"""Which software the two sides of a candidate run, as their own header fields say: remedies are written for it.
+"""Determine the software on both sides of a candidate from header fields, because remedies depend on it.
 
-A gateway passes fields of others on: its requests carry the User-Agent of its client, and its responses may carry the Server of
-the server behind it. Then neither tells what it runs itself.
+A gateway forwards header fields: its requests have the User-Agent of its client, and its responses may have the Server field of
+the server behind it. Such a field does not describe the gateway.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ FIELDS = {
     "client_software": ("request_user_agent", "request_method"),
     "server_software": ("response_server", "response_status"),
 }
-"""Column of a candidate -> columns of tables.EXCHANGES: User-Agent or Server, and one that is there when the message is."""
+"""Columns of a candidate, and for each two columns of tables.EXCHANGES.
+
+The first has the User-Agent or Server field; the second is set if the message exists.
+"""
 
 
 def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Adds the columns of FIELDS, from the exchange at hand where it has the message; `client_is_gateway`, and
-    `gateway_software`, which the client shows in fields of its own. `known`: the gateways of the capture; `passed`: what
-    `passed_on` says of them, where these exchanges are not all.
+    """Add the columns of FIELDS, `client_is_gateway`, and `gateway_software`, known from the gateway's own requests.
 
-    Else (the lost request has no answer) from the last exchange of the connection that says it, or, where a candidate is
-    about an endpoint, from the last exchange of that server, and of that client with it. A message that keeps silent about
-    it is taken at its word.
+    If the candidate's own exchange has the message, its field is used. Otherwise (a lost request has no response), the last
+    exchange of the connection with the field is used. For a candidate about an endpoint, it is the last exchange of that server,
+    and that client's last exchange with it. A message without the field counts as unknown software. `known`: the gateways of the
+    capture. `passed`: the result of `passed_on`, if `exchanges` is not complete.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
     for name in FIELDS:
-        core = _filled(core, name, ["connection"], exchanges)
+        core = _fill_from_exchanges(core, name, ["connection"], exchanges)
     if core["connection"].null_count():
         sides = connections.select("connection", "server", pl.col("client_host").alias("client"))
         placed = exchanges.join(sides, on="connection", how="inner")
-        core = _filled(core, "server_software", ["server"], placed)
-        core = _filled(core, "client_software", ["client", "server"], placed)
+        core = _fill_from_exchanges(core, "server_software", ["server"], placed)
+        core = _fill_from_exchanges(core, "client_software", ["client", "server"], placed)
     known = known or Gateways()
     marked = _with_gateways(core, connections, exchanges, known)
     at_front = marked.filter(pl.col("server").is_in([*known.fronts]))["server_software"].drop_nulls()
@@ -50,7 +52,7 @@ def with_software(
 def _with_gateways(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
 ) -> pl.DataFrame:  # fmt: skip
-    """Candidates whose client is a gateway are marked, and lose the User-Agent of its clients."""
+    """Mark candidates whose client is a gateway, and remove the User-Agent that the gateway forwarded."""
     c = pl.col
     if not known.clients:
         return core.with_columns(pl.lit(value=False).alias("client_is_gateway"), pl.lit("").alias("gateway_software"))
@@ -74,8 +76,10 @@ def _with_gateways(
 def passed_on(
     known: Gateways, connections: pl.LazyFrame, exchanges: pl.LazyFrame, some: pl.Series | None = None
 ) -> pl.DataFrame:  # fmt: skip
-    """Fronts of gateways (`server`), each with a Server field that it passed on from the server behind it (`server_software`);
-    of `some` of these fields only."""
+    """Return the fronts of gateways (`server`) with each Server field that they forwarded (`server_software`).
+
+    `some` restricts the result to these fields.
+    """
     c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
     tries = known.tries.lazy().filter(c("certain") & c("exchange").is_not_null())
@@ -92,14 +96,14 @@ def passed_on(
 
 
 def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
-    """Candidates at the front of a gateway lose a Server that it passed on from the server behind it."""
+    """Remove a forwarded Server field from candidates at the front of a gateway."""
     pair = pl.struct("server", "server_software")
     is_passed = pair.is_in(passed.select(pair).to_series().implode())
     return core.with_columns(pl.when(~is_passed).then("server_software").alias("server_software"))
 
 
-def _filled(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """What is not known yet, from the last of the exchanges with the same keys that says it."""
+def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Fill in unknown values from the last exchange with the same keys that has the field."""
     field, there = FIELDS[name]
     missing = pl.col(field).is_null() | (pl.col(there).cast(pl.String).fill_null("") == "")
     unknown = missing & (pl.col(name).fill_null("") == "")

@@ -1,4 +1,4 @@
-"""Find responses that the server cut off after its client had stopped reading, so the server may have given up on it."""
+"""Find responses that a server cut off after its client had stopped reading: it may have timed out waiting."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 LEAST = SECOND
-"""Servers wait for longer before they give up on a client that does not read."""
+"""The shortest stall in ns that counts: servers wait longer before they give up on a client that does not read."""
 
 DRAINED = 5 * SECOND
-"""The longest time between the end of the stall and the server's close: the server's kernel first sends its buffered data."""
+"""The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
 
 
 def until_close(start: str, end: str, close: str) -> pl.Expr:
-    """Return whether a stall may be the reason for the server's close. The arguments name columns (ns)."""
+    """Return an expression that is true if a stall may be why the server closed. The arguments name columns (ns)."""
     c = pl.col
     lasted = c(end) - c(start) >= LEAST
     return (lasted & (c(start) < c(close)) & (c(end) >= c(close) - DRAINED)).fill_null(value=False)
@@ -27,7 +27,8 @@ def until_close(start: str, end: str, close: str) -> pl.Expr:
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     """Mark candidates of `truncated-response` that a `zero-window-stall` of the client may have caused.
 
-    They get a text that names it as a possible cause, and medium confidence."""
+    Their text names it as a possible cause, and their confidence becomes medium.
+    """
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found
     stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))
@@ -61,5 +62,5 @@ def _frame(rows: Rows) -> pl.DataFrame:
 def _addition(stalled: int) -> str:
     return (
         f"The client had not read for {duration_text(stalled)} before that: the server may have given it up (nginx: send_timeout"
-        ", haproxy: timeout client, Apache httpd: TimeOut), or it broke off by itself."
+        ", haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
     )

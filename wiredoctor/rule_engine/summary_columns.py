@@ -1,4 +1,4 @@
-"""What settling looks at of all candidates, and which are left out where there are more than memory should hold."""
+"""Select the columns of candidates that `resolve` reads, and drop candidates beyond the memory limits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.limits import Limit, Met
+from wiredoctor.limits import Limit, LimitsReached
 
 _AT_ONCE = 1 << 16
-"""How many candidates are examined together."""
+"""The number of candidates that are examined together."""
 
 _CORE = {
     "connection": pl.Int64(),
@@ -27,11 +27,11 @@ _CORE = {
     "silent": pl.Boolean(),
     "until_end": pl.Boolean(),
 }
-"""What settling looks at; the last five are optional in candidates."""
+"""The columns that `resolve` reads; the last five may be missing in candidates."""
 
 
 class Rows(Protocol):
-    """Candidates of a rule: a data frame, or what stands for one of which not all is in memory."""
+    """The candidates of a rule: a data frame, or an object for candidates that are partly stored in files."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -40,30 +40,30 @@ class Rows(Protocol):
 
     @property
     def height(self) -> int:
-        """How many there are."""
+        """The number of candidates."""
         ...
 
     def iter_slices(self, n_rows: int) -> Iterator[pl.DataFrame]:
-        """So many at once at most, in order."""
+        """Yield the candidates in order, at most `n_rows` at a time."""
         ...
 
     def __getitem__(self, rows: pl.Series, /) -> pl.DataFrame:
-        """Those of these numbers, in that order."""
+        """Return the rows with these numbers, in their order."""
         ...
 
 
-def core(candidates: Mapping[str, Rows], met: Met | None) -> pl.DataFrame:
-    """All candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE.
+def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
+    """Return all candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE.
 
-    Where they are too many, `met` is told how many are left out. Which these are depends on what they say alone, not on the
-    order in which they were found.
+    If there are too many, `met` counts those left out. The choice depends only on the values of the candidates, not on their
+    order.
     """
     most, kept = limits.CANDIDATES.value, pl.DataFrame()
     for rule, rows in sorted(candidates.items()):
         frames: list[pl.DataFrame] = []
         first = held = 0
         for some in rows.iter_slices(_AT_ONCE):
-            frames.append(_narrow(rule, first, some))
+            frames.append(_common_columns(rule, first, some))
             first += some.height
             held += some.height
             if held > 2 * most:
@@ -78,7 +78,7 @@ def core(candidates: Mapping[str, Rows], met: Met | None) -> pl.DataFrame:
     return kept.sort("rule", "row").with_row_index("id") if kept.height else kept
 
 
-def _narrow(rule: str, first: int, rows: pl.DataFrame) -> pl.DataFrame:
+def _common_columns(rule: str, first: int, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         pl.lit(rule).alias("rule"),
         pl.int_range(first, first + rows.height, dtype=pl.Int64).alias("row"),
@@ -90,7 +90,7 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """At most so many: of each rule as many, those with the longest delays first, then the earliest."""
+    """Return at most `most` candidates: equally many of each rule, those with the longest delays first, then the earliest."""
     if core.height <= most:
         return core
     order = core.with_row_index("at").sort(
@@ -100,8 +100,8 @@ def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
     return core[places.sort("place", "rule")["at"].head(most).sort()]
 
 
-def without_too_many(core: pl.DataFrame, limit: Limit, met: Met | None) -> pl.DataFrame:
-    """The candidates that become findings where there are more than memory should hold."""
+def without_too_many(core: pl.DataFrame, limit: Limit, met: LimitsReached | None) -> pl.DataFrame:
+    """Return the candidates that become findings, at most `limit` of them."""
     if core.height > limit.value and met is not None:
         met.counts[limit.name] = core.height - limit.value
     return _longest(core, limit.value)

@@ -1,9 +1,10 @@
-"""What did not end as it should and is explained by no finding: exchanges without an answer, messages that were cut short,
-connections that ended by a reset or in silence.
+"""Find exchanges and connections that did not end normally and that no finding explains.
 
-Normal are, and are not asked for: resets after everything was answered, connections that rest when the capture ends, streams
-without an end (event streams, tunnels) whose client leaves, and of what cannot be read (TLS, other protocols) a client's reset
-after the server has sent something: whether it still waited is not in the packets.
+These are exchanges without a response, truncated messages, and connections that ended by a reset or without a close.
+
+The following is normal and not reported: resets after all responses, idle connections at the end of the capture, and endless
+streams (event streams, tunnels) whose client leaves. In protocols that cannot be read (TLS and others), a client's close or
+reset after the server has sent data is not reported either: the packets do not show whether the client still waited.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import UNJUDGED, Unjudged, printable, rfc3339, shorten
+from wiredoctor.findings import UNJUDGED, Unjudged, rfc3339, shorten
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
 from wiredoctor.rules.shared.connection_close import streams
@@ -22,47 +23,67 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 FIRST_REPETITION = SECOND
-"""After a SYN: it is repeated by then (RFC 6298 section 2)."""
+"""The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
 
 SILENCE = 3 * SECOND
-"""Between the last packet of a connection and the end of the capture: what is acknowledged at all is acknowledged sooner. A
-sender that is still there has repeated it (RFC 6298): where it has not, the capture lacks packets."""
+"""The time in ns between a connection's last packet and the end of the capture after which no ACK is expected.
+
+A sender would have retransmitted by then (RFC 6298); if it has not, packets are missing from the capture, or the sender is gone.
+"""
+
+GOODBYE = 85
+"""The bytes of the longest TLS alert record (5 header, 16 IV, 64 encrypted).
+
+A client answers the server's close with an alert (close_notify, RFC 8446 section 6.1), or with less in HTTP/2 (GOAWAY): nothing
+is lost with that.
+"""
 
 AT_ONCE = SECOND
-"""After the SYN-ACK: who closes a connection sooner, on which nothing was sent, did not wait for it to be used."""
+"""The time in ns after the SYN-ACK within which a host that closes an unused connection did not wait for a request."""
+
+AGAIN = 5 * SECOND
+"""The time in ns within which a client repeats a request, even if it pauses for a second or two.
+
+It begins at the end of the connection's last response, or at the request if that is later. Later than this, the same request is a
+new one.
+"""
 
 HELD = 20_000
-"""Exchanges, or connections, that are looked at in memory: fewer scans. Of more, each query scans all rows."""
+"""The maximum number of exchanges or connections held in memory, which saves scans; if there are more, queries scan all rows."""
 
 MOST_REQUEST = 200
-"""Characters of a request, as in findings."""
+"""The maximum number of characters of a request, as in findings."""
 
 _REASONS = pl.Enum([*UNJUDGED])
 c = pl.col
 
 
 class Explained(NamedTuple):
-    """What findings say of ends. `connections`: from which exchange on each is explained (null: as a whole). `endpoints`: client,
-    server or both of the connections that summaries name."""
+    """The ends that findings explain.
+
+    `connections`: the first explained exchange of each connection (null: all of them). `endpoints`: client, server or both of the
+    connections that summaries name.
+    """
 
     connections: pl.DataFrame
     endpoints: pl.DataFrame
 
 
-def explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return what these candidates explain; columns of settling, with the endpoints of each."""
+def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
+    """Return what these candidates explain; `core` has the columns of `resolve`, with the endpoints of each candidate."""
     if core.is_empty():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
-    those = core.filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
+    those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
     connections = (
         those.filter(c("connection").is_not_null())
         .group_by("connection")
         .agg(c("exchange").fill_null(-1).min().cast(pl.Int64).alias("since"))
     )
     endpoints = those.filter(c("connection").is_null()).select(_host("client").alias("client_host"), "server")
-    # who asks both addresses of the host itself is told of the last one only
+    # a client that uses both loopback addresses is reported with the last one only
     endpoints = endpoints.with_columns(one_host("client_host"), one_host("server")).unique()
-    return Explained(connections, endpoints.filter(~pl.all_horizontal(c("client_host", "server").is_null())))
+    endpoints = endpoints.filter(~pl.all_horizontal(c("client_host", "server").is_null()))
+    return Explained(*pl.collect_all([connections, endpoints]))
 
 
 _NO_CONNECTIONS = pl.DataFrame(schema={"connection": pl.Int64(), "since": pl.Int64()})
@@ -70,18 +91,18 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """An address without its port."""
+    """Return an expression for an endpoint's address without its port."""
     return c(endpoint).str.replace(r"^\[?([0-9A-Fa-f:]+?)\]?$", "${1}").str.replace(r":\d+$", "").str.strip_chars("[]")
 
 
 def suspect_exchanges() -> pl.Expr:
-    """True on each row of `exchanges` of which `_exchanges` may speak: cheap, for all of them."""
+    """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     return unread | ((c("response_status") < 200) & ~c("upgraded"))
 
 
 def suspect_connections() -> pl.Expr:
-    """The same of `connections`."""
+    """Return a cheap filter of `connections` that is true for every row that `_connections` may report."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
     one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
     unused = (c("protocol") == "none") & ((c("syns") > 0) | (c("close") != ""))
@@ -89,7 +110,7 @@ def suspect_connections() -> pl.Expr:
 
 
 def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """A row per exchange that did not end as it should, with the reason, or null where it ended as usual after all."""
+    """Return one row per suspect exchange with the reason why it did not end normally; null if it did."""
     interim = (c("has_response") & (c("response_status") < 200) & ~c("upgraded")).fill_null(value=False)
     answered = c("has_response") & ~interim
     ended = c("response_end_reason") == "complete"
@@ -100,10 +121,10 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     endless = c("upgraded") | (c("response_framing") == "tunnel") | streams()
     left = answered & endless & (client_first | ~closed)
-    # what the server sent behind all that was understood of it
+    # data from the server after everything that was parsed
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
-    gap = c("hole_before") | c("request_has_hole") | c("response_has_hole") | (c("response_end_reason") == "hole")
+    gap = c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
     reason = (
         pl.when((answered & ended & asked) | (left & asked))
         .then(None)
@@ -121,13 +142,15 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.lit("request-cut-short"))
         .when(~asked)
         .then(pl.lit("request-unfinished"))
+        .when(_is_doubted(answered))
+        .then(pl.lit("reset-doubted"))
         .when(answered & (closed | (c("response_end_reason") != "capture-end")))
         .then(pl.lit("cut-short"))
         .when(answered)
         .then(pl.lit("response-unfinished"))
         .when(~closed)
         .then(pl.lit("no-answer"))
-        .when(c("previous_close"))
+        .when(c("previous_announced_close"))
         .then(pl.lit("after-close-announced"))
         .otherwise(pl.lit("closed"))
     )
@@ -140,14 +163,27 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pl.coalesce("request_start", "response_start").alias("time"),
         (~answered).alias("unanswered"),
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
+        pl.max_horizontal("request_start", "previous_end").alias("over"),
         pl.lit(0, pl.Int64).alias("bytes"),
         "request_method",
         "request_target",
     )
 
 
+def _is_doubted(answered: pl.Expr) -> pl.Expr:
+    """Return an expression that is true if an RST ended the exchange, and its host may not have sent it.
+
+    The server continues the response after an RST with its address. Or the client's first close is an RST without ACK flag: that
+    is how hosts answer a segment of an unknown connection, not how a program closes one.
+    """
+    later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
+    goes_on = answered & (c("server_close_rst") == 1) & later
+    unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    return (goes_on | unknown).fill_null(value=False)
+
+
 def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """The same per connection."""
+    """Return one row per suspect connection with the reason why it did not end normally; null if it did."""
     pending = c("client_unacknowledged") + c("server_unacknowledged")
     quiet = pl.lit(latest, pl.Int64) - c("end")
     silent = quiet >= SILENCE
@@ -158,8 +194,13 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     nothing = c("protocol") == "none"
     at_once = (c("end") - c("first_answer_time") < AT_ONCE).fill_null(value=False)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
-    unanswered = (c("server_packets") == 0) & (c("client_packets") == c("syns")) & ~c("one_sided")
-    never_up = c("first_answer_frame").is_not_null() & ~c("connected") & (c("closed_by") == "")
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
+    never_up = ~c("connected") & (c("closed_by") == "")
+    says_goodbye = c("protocol").is_in(["tls", "http2"])
+    late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
+    refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
+    unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
@@ -169,12 +210,14 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
         .when(~both)
         .then(None)
-        .when(~http & one_way & by_server & (reset | (c("protocol") == "tls")))
+        .when(~http & one_way & by_server & (reset | (c("protocol") == "tls") | refused_data))
         .then(pl.lit("closed-unanswered"))
-        .when(~http & reset & (one_way | (by_server & (pending > 0))))
+        .when(~http & ((reset & (one_way | (by_server & (pending > 0)))) | refused_data))
         .then(pl.lit("reset"))
         .when(silent & (pending > 0) & c("history").str.contains("[Tt]") & ~c("history").str.contains("[Rr]"))
         .then(pl.lit("silence"))
+        .when(~http & unfinished)
+        .then(pl.lit("breaks-off"))
     )
     return connections.filter(suspect_connections()).select(
         "connection",
@@ -184,6 +227,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         c("end").alias("time"),
         pl.lit(value=False).alias("unanswered"),
         quiet.alias("waited"),
+        c("end").alias("over"),
         pending.alias("bytes"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
@@ -195,11 +239,11 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
 _ENDS = ("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes")
 
 
-def _unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
-    """All that is neither as it should be nor explained. An exchange speaks for its connection.
+def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
+    """Return the rows that no finding explains. A connection with such an exchange does not get its own row.
 
-    What ended a connection explains all that was not answered on it. Of requests in a pipeline the last tells whether it was
-    closed.
+    The end of a connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether
+    the connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -222,7 +266,7 @@ def _unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyF
 
 
 def _as_of_the_end() -> pl.Expr:
-    """The reason, where the connection tells more than the exchange: its later packets, and those of others in the pipeline."""
+    """Return an expression for the reason, corrected by later packets of the connection and other requests in the pipeline."""
     waiting = c("reason") == "no-answer"
     return (
         pl.when((waiting | (c("reason") == "response-unfinished")) & c("unseen").fill_null(value=False))
@@ -233,76 +277,123 @@ def _as_of_the_end() -> pl.Expr:
     )
 
 
-class Left(NamedTuple):
-    """What is not explained: how much there is of each reason, and the worst of it."""
+class Remainder(NamedTuple):
+    """The items without an explanation: the count for each reason, and the worst items."""
 
     counts: dict[str, int]
     worst: list[Unjudged]
 
 
 def unjudged(
-    exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, latest: int, most: int, file: str, first_time: int,
-    many: bool = False,
-) -> Left:  # fmt: skip
-    """Return what no finding explains, at most so many of it, the worst reasons first, then by time.
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
+    latest: int, most: int, file: str, first_time: int, many: bool = False,
+) -> Remainder:  # fmt: skip
+    """Return what no finding explains: at most `most` items, the worst reasons first, then by time.
 
-    exchanges, connections: finished rows, or those of which `suspect_exchanges` and `suspect_connections` are true. `latest`: the
-    end of the capture. `file` and `first_time` as in settling. `many`: so many rows that they are read piece by piece.
+    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`:
+    all finished rows of `exchanges` that are kept, and `hosts` of `connections`. `latest`: the end of the capture. `file` and
+    `first_time`: as in `resolve`. `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
     suspects = max(_count(exchanges, suspect_exchanges(), engine), _count(connections, suspect_connections(), engine))
     if not suspects:
-        return Left({}, [])
+        return Remainder({}, [])
     lost, broken = (
         rows.filter(c("reason").is_not_null()) for rows in (_exchanges(exchanges, latest), _connections(connections, latest))
     )
     ends = connections.select(_ENDS)
     if suspects <= HELD:
         held = [rows.collect(engine=engine) for rows in (lost, broken)]
+        if all(rows.is_empty() for rows in held):
+            return Remainder({}, [])
         wanted = pl.concat([rows["connection"] for rows in held]).unique()
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (rows.lazy() for rows in held)
-    left = _unexplained(lost, broken, ends, by)
+    left = _filter_unexplained(lost, broken, ends, by)
+    repeated = _repeated(left, answers, connections, hosts, engine)
+    left = left.join(repeated, on=["connection", "exchange"], how="anti", nulls_equal=True)
     counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
     if counts.is_empty():
-        return Left({}, [])
+        return Remainder({}, [])
     found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect()
     named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
     rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
-    told = [_told(row, file, first_time) for row in rows.iter_rows(named=True)]
-    return Left({str(reason): number for reason, number in counts.iter_rows()}, told)
+    told = [_unjudged_item(row, file, first_time) for row in rows.iter_rows(named=True)]
+    return Remainder({str(reason): number for reason, number in counts.iter_rows()}, told)
+
+
+def _repeated(
+    left: pl.LazyFrame, answers: pl.LazyFrame, connections: pl.LazyFrame, hosts: pl.LazyFrame,
+    engine: Literal["auto", "streaming"],
+) -> pl.LazyFrame:  # fmt: skip
+    """Return requests after an announced close that the client soon repeated successfully on another connection.
+
+    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
+    matters, because the capture may contain the same request very often.
+    `connections`: those of `left`; `hosts`: those of `answers`, which may be healthy.
+    """
+    key = ["request_method", "request_target", "client_host", "server"]
+    waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])
+    asked = waiting.collect(engine=engine)
+    if asked.is_empty():
+        return asked.lazy().select("connection", "exchange")
+    own, hosts = (rows.select("connection", *key[2:]).unique("connection", keep="last") for rows in (connections, hosts))
+    asked = (
+        asked.lazy().join(own, on="connection").with_columns(pl.struct(key).rank("dense").alias("same")).collect(engine=engine)
+    )
+    those = asked.lazy().select("same", *key).unique()
+    answered = answers.filter(c("has_response") & (c("response_status") >= 200) & (c("request_start") > asked["time"].min()))
+    again = (
+        answered.select("connection", c("request_start").alias("again"), *key[:2])
+        .join(hosts, on="connection")
+        .join(those, on=key)
+        .select("same", "connection", "again")
+        .collect(engine=engine)
+        .sort("again")
+    )
+    following = c("again").shift(-1).over("same")
+    moved = c("connection") != c("connection").shift(-1).over("same")
+    elsewhere = pl.when(moved).then(following).fill_null(strategy="backward").over("same")
+    again = again.with_columns(elsewhere.alias("elsewhere"))
+    same = asked.sort("time").join_asof(
+        again, left_on="time", right_on="again", by="same", strategy="forward", allow_exact_matches=False, check_sortedness=False
+    )
+    first = pl.when(c("connection") != c("connection_right")).then("again").otherwise("elsewhere")
+    return same.lazy().filter(first - c("over") <= AGAIN).select("connection", "exchange")
 
 
 def _count(rows: pl.LazyFrame, suspect: pl.Expr, engine: Literal["auto", "streaming"]) -> int:
-    """How much there is to look at: of healthy traffic only these few columns are made."""
+    """Return the number of suspect rows; for healthy traffic, only the columns of this filter are created."""
     return int(rows.select(suspect.sum()).collect(engine=engine).item() or 0)
 
 
-def _told(row: dict[str, object], file: str, first_time: int) -> Unjudged:
-    reason, time = str(row["reason"]), _whole(row["time"])
+def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudged:
+    reason, time = str(row["reason"]), _as_int(row["time"])
     method = str(row["request_method"] or "")
-    request = printable(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else None
+    marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
+    request, masked = (shorten(marked.replace(redact.MASK, mask), MOST_REQUEST) or None for mask in ("*", redact.MASKED))
     message = _MESSAGES[reason]
     return Unjudged(
         capture=file,
-        connection=_whole(row["connection"]),
-        exchange=None if row["exchange"] is None else _whole(row["exchange"]),
+        connection=_as_int(row["connection"]),
+        exchange=None if row["exchange"] is None else _as_int(row["exchange"]),
         client=str(row["client"]),
         server=str(row["server"]),
-        request=request and shorten(request, MOST_REQUEST),
+        request=request,
+        masked_request=masked if redact.MASK in marked else None,
         reason=reason,
-        message=message(_whole(row["waited"]), _whole(row["bytes"])) if callable(message) else message,
-        frame=_whole(row["frame"]),
+        message=message(_as_int(row["waited"]), _as_int(row["bytes"])) if callable(message) else message,
+        frame=_as_int(row["frame"]),
         time=rfc3339(first_time + time),
         elapsed=time / SECOND,
-        waited=_whole(row["waited"]) / SECOND if reason in _WAITING else None,
+        waited=_as_int(row["waited"]) / SECOND if reason in _WAITING else None,
     )
 
 
-_WAITING = ("no-answer", "silence", "no-connection", "request-unfinished", "response-unfinished")
+_WAITING = ("no-answer", "silence", "breaks-off", "no-connection", "request-unfinished", "response-unfinished")
 
 
-def _whole(value: object) -> int:
+def _as_int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
@@ -311,22 +402,28 @@ def _bytes(number: int) -> str:
 
 
 _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
-    "closed": "the connection was closed before an answer came",
+    "closed": "the connection was closed before a response came",
     "cut-short": "the response broke off when the connection was closed",
+    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag. This is one sign of "
+    "a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
-    "unreadable": "what came is no response that can be read",
-    "request-unreadable": "where the request ends cannot be read",
-    "reset": lambda _, number: f"reset{f' while {_bytes(number)} were under way' if number else ''}",
-    "closed-unanswered": "the server closed it without a byte of an answer",
+    "unreadable": "the server sent something that is not a readable response",
+    "request-unreadable": "the end of the request cannot be determined",
+    "reset": lambda _, number: f"reset{f' while {_bytes(number)} were in transit' if number else ''}",
+    "closed-unanswered": "the server closed it without a byte of a response",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
+    "breaks-off": lambda waited, number: (
+        f"{_bytes(number)} neither acknowledged nor retransmitted, and no packet for "
+        f"{duration_text(waited)}: packets are missing from the capture, or the sender is gone"
+    ),
     "refused": "an RST answered the SYN",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "closed-unused": "the server closed it less than a second after its SYN-ACK, and nothing was sent",
     "head-unfinished": "a request head that never ended",
-    "after-close-announced": "sent when the response before it had announced the close: the client has to repeat it",
+    "after-close-announced": "sent after the previous response had announced the close, so the client has to repeat it",
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
-    "gap": "packets of it are missing in the capture",
-    "one-sided": "the capture has only one direction of it",
+    "gap": "some of its packets are missing from the capture",
+    "one-sided": "only one of its directions was captured",
 }

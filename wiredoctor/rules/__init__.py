@@ -1,1 +1,25 @@
-"""The rules: a folder per family, a file per rule. `shared` holds what several rules need; `wiredoctor.rule_engine` runs them."""
+"""The rules: a folder per family, a file per rule. `shared` holds what several rules need; `wiredoctor.rule_engine` runs them.
+
+Rules of other packages import from here what they declare and use (docs/pages/writing-a-rule.md).
+"""
+
+from __future__ import annotations
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.shared.evidence import close_confidence, confidence, evidence
+from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.tables import MILLISECOND, SECOND
+
+__all__ = [
+    "DURATION",
+    "MILLISECOND",
+    "SECOND",
+    "Advice",
+    "Reference",
+    "Rule",
+    "Threshold",
+    "close_confidence",
+    "confidence",
+    "duration",
+    "evidence",
+]

@@ -1,3 +1,3 @@
-"""The name until version 0.3 of wiredoctor.rules.shared.numbers, for rules of other packages."""
+"""Keep the former name of wiredoctor.rules.shared.numbers until version 0.3, for rules of other packages."""
 
 from wiredoctor.rules.shared.numbers import *  # noqa: F403

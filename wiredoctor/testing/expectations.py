@@ -1,4 +1,4 @@
-"""What a ladder says must be found, held against what is found."""
+"""Compare the expectations of a ladder with the findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wiredoctor.testing.wire import Packet, to_pcap
 
 @dataclass(frozen=True)
 class Expected:
-    """A finding that must be there; what is None may be anything."""
+    """An expected finding; None matches any value."""
 
     rule: str
     side: str | None = None
@@ -29,7 +29,7 @@ class Expected:
     frames: tuple[int, ...] | None = None
 
     def fits(self, finding: Any) -> bool:
-        """Whether a finding of the report is this one."""
+        """Return whether a finding of the report matches."""
         said = [(getattr(self, n), getattr(finding, n)) for n in ("rule", "side", "kind", "severity", "confidence")]
         if any(mine is not None and mine != theirs for mine, theirs in said):
             return False
@@ -39,15 +39,15 @@ class Expected:
 
 
 def expectations(text: str, packets: list[Packet]) -> list[Expected]:
-    """The lines `=> ...` of a ladder; their frames, which count its lines, become those of the capture."""
+    """Parse the lines `=> ...` of a ladder, and convert their line numbers to frame numbers."""
     lines = [line.strip().removeprefix("=>").strip() for line in text.splitlines() if line.strip().startswith("=>")]
     if not lines:
-        raise LadderError("a ladder says what must be found, be it nothing")
+        raise LadderError("a ladder must state what is found, even if nothing is")
     frames = {p.row: number for number, p in enumerate(packets, start=1)}
-    return [e for line in lines if line != "nothing" for e in _expected(line, frames)]
+    return [e for line in lines if line != "nothing" for e in _parse_expected(line, frames)]
 
 
-def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
+def _parse_expected(line: str, frames: dict[int, int]) -> list[Expected]:
     rule, *rest = (part.strip() for part in line.split(","))
     given: dict[str, Any] = {}
     count = 1
@@ -67,24 +67,24 @@ def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
 
 
 POINTS = ("client", "middle", "server")
-"""Where the conversation of a ladder can be captured."""
+"""The points at which the conversation of a ladder can be captured."""
 
 EPOCHS = (1, 3)
-"""Packets at a time in which it is also fed: where an epoch ends must not matter."""
+"""Numbers of packets per batch that are also tested, because the end of a batch must not matter."""
 
 
 def check(text: str, at: str | None = None, **how: Any) -> None:
-    """Raises AssertionError unless exactly what the ladder says is found in it, captured at the client, in the middle, or
-    at the server.
+    """Raise AssertionError unless the findings are exactly those in the ladder. `at`: the capture point.
 
-    `how` is handed to `wiredoctor.analyze`: `select=["my-rule"]` holds the ladder to one rule only.
+    The capture point is client, middle or server. `how` is passed to `wiredoctor.analyze`: `select=["my-rule"]` tests one rule
+    only.
     """
     packets = ladder_packets(text, at)
     compare(expectations(text, packets), _findings(packets, how))
 
 
 def compare(expected: list[Expected], found: list[Finding]) -> None:
-    """Raises AssertionError unless what was found is exactly what was to be."""
+    """Raise AssertionError unless the findings are exactly the expected ones."""
     left = list(found)
     for one in expected:
         match = next((f for f in left if one.fits(f)), None)
@@ -92,11 +92,11 @@ def compare(expected: list[Expected], found: list[Finding]) -> None:
             raise AssertionError(f"{one} was not found, but {_brief(found)}")
         left.remove(match)
     if left:
-        raise AssertionError(f"found besides: {_brief(left)}")
+        raise AssertionError(f"also found: {_brief(left)}")
 
 
 def check_everywhere(text: str, **how: Any) -> None:
-    """`check` at every capture point, and fed in epochs of few packets."""
+    """Run `check` at every capture point and with small batches."""
     for at in POINTS:
         check(text, at, **how)
     for epoch_packets in EPOCHS:
@@ -104,7 +104,7 @@ def check_everywhere(text: str, **how: Any) -> None:
 
 
 def findings(text: str, at: str | None = None, **how: Any) -> list[Finding]:
-    """What is found in a ladder; it need not say what must be. `how` is handed to `wiredoctor.analyze`."""
+    """Return the findings of a ladder, whose expectations are ignored. `how` is passed to `wiredoctor.analyze`."""
     return _findings(ladder_packets(text, at), how)
 
 
@@ -125,7 +125,7 @@ def _brief(findings: list[Any]) -> str:
 
 
 def ladders_in(path: Path) -> Iterator[tuple[str, str]]:
-    """(title, text) of each ladder in a file: each begins with a line `speaks: title` or `silent: title`."""
+    """Yield the title and text of each ladder in a file; each begins with a line `speaks: title` or `silent: title`."""
     shared, *parts = re.split(r"^(?=(?:speaks|silent)\b.*:)", path.read_text(), flags=re.MULTILINE)
     if re.sub(r"^#.*$", "", shared, flags=re.MULTILINE).strip():
         raise LadderError(f"{path}: text before the first title")

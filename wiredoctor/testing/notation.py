@@ -1,4 +1,4 @@
-"""The text of a ladder -> its packets."""
+"""Parse the text of a ladder into packets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 
 @dataclass
 class _Conversation:
-    """A connection while it is being read: its clock, and what each side (0 client, 1 server) has sent."""
+    """A connection that is being parsed: its clock, and what each side (0 client, 1 server) has sent."""
 
     peers: Peers
     start: int = 0
@@ -33,9 +33,9 @@ class _Conversation:
 
 
 def ladder_packets(text: str, at: str | None = None) -> list[Packet]:
-    """The packets of a ladder as a capture holds them, in the order of time. `at`: client, middle or server; else as written.
+    """Return the packets of a ladder as captured, in time order. `at`: client, middle or server; None for the ladder's own.
 
-    Raises LadderError where a line cannot be read, or nothing could be so fast.
+    Raise LadderError if a line is invalid, or if a packet is faster than the round trip allows.
     """
     packets: list[Packet] = []
     conversations: dict[int, _Conversation] = {}
@@ -66,7 +66,7 @@ def ladder_packets(text: str, at: str | None = None) -> list[Packet]:
 
 
 def packet_lines(text: str) -> Iterator[str]:
-    """The lines that say what happened, without title, comments and expectations, repetitions written out."""
+    """Yield the lines that describe packets, with repetitions expanded, without title, comments and expectations."""
     lines = [line.strip() for line in text.strip().splitlines()]
     lines = [line for line in lines if line and not re.match(r"#|=>|(speaks|silent)\b.*:", line)]
     while lines:
@@ -79,7 +79,7 @@ def packet_lines(text: str) -> Iterator[str]:
 
 
 def _conversation(known: dict[int, _Conversation], line: str) -> _Conversation:
-    """The conversation that a line `connection 2, start 0.5, ...` names, made where it is new."""
+    """Return the conversation named by a line `connection 2, start 0.5, ...`; create it if it is new."""
     first, *settings = (part.strip() for part in line.split(","))
     number = int(first.removeprefix("connection "))
     given = {name: value for name, _, value in (s.partition(" ") for s in settings)}
@@ -132,7 +132,7 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
 
 
 def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str], dict[str, int]]:
-    """What a packet has besides time, direction and flags: numbers by name, ranges by name, payload, words, times by name."""
+    """Parse what follows time, direction and flags of a packet: numbers, ranges, payload, words and times, by name."""
     pieces = _PIECE.findall(rest)
     if re.sub(r"\s", "", "".join(pieces)) != re.sub(r"\s", "", rest):
         raise LadderError(f"cannot read: {rest}")

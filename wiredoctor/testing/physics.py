@@ -1,24 +1,26 @@
-"""What a network does to the packets of one connection: acknowledgements, travel times, the place of the capture."""
+"""Model the network of one connection: acknowledgments, travel times, and the capture point."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from wiredoctor.testing.wire import ACK, RST, SYN, Packet
 
 TOLERANCE = 1_000
-"""Nanoseconds by which an answer may come too early: decimal fractions of seconds are written by people."""
+"""The time in ns by which a reply may be early, because people write times as decimal fractions of seconds."""
 
 
 class LadderError(ValueError):
-    """A ladder that cannot be read, or cannot happen."""
+    """The ladder is invalid or physically impossible."""
 
 
 def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[Packet]:
-    """The packets of a connection with the acknowledgement numbers that they do not name.
+    """Return the packets of a connection with all acknowledgment numbers filled in.
 
-    A side acknowledges what can have reached it. One that has `patience` (nanoseconds) sends pure ACKs by itself.
+    A side acknowledges what can have reached it. A side in `patience` (delay in ns) also sends pure ACKs.
     """
     waiting = sorted(packets, key=lambda p: p.time)
     trips = round_trips(waiting) or (0, 0)
@@ -27,15 +29,16 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
         packet = _with_ack(waiting.pop(0), done, trips)
         done.append(packet)
         other = 1 - packet.side
-        due = packet.time + patience.get(other, 0)
-        silent = not any(p.side == other and p.flags & ACK and p.time <= due for p in waiting)
-        if packet.payload and other in patience and silent:
+        if not packet.payload or other not in patience:
+            continue
+        due = packet.time + patience[other]
+        if not any(p.side == other and p.flags & ACK and p.time <= due for p in waiting):
             waiting = sorted([*waiting, _pure_ack(packet, [*done, *waiting], due)], key=lambda p: p.time)
     return done
 
 
 def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
-    """The packet acknowledging what its side has received in order by then, counted from the first of it."""
+    """Return the packet with an acknowledgment of what its side has received in order."""
     arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
     if packet.timestamps and packet.echo is None and packet.flags & ACK:
         packet = replace(packet, echo=_echo(packet, arrived, before, trips))
@@ -49,8 +52,10 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
 
 
 def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], trips: tuple[int, int]) -> int | None:
-    """The time stamp that the packet echoes: that of the newest segment that began at or before what was acknowledged when it
-    came (RFC 7323 section 4.3)."""
+    """Return the timestamp to echo: that of the newest segment that began at or before the acknowledged data.
+
+    See RFC 7323 section 4.3.
+    """
     recent: int | None = None
     for received in arrived:
         sent = [p.ack or 0 for p in before if p.side == packet.side and p.time < received.time + trips[packet.side]]
@@ -68,9 +73,9 @@ def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
 
 
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
-    """Nanoseconds from the capture point to (client, server) and back, as the handshake says; None without one.
+    """Return the time (ns) from the capture point to (client, server) and back, from the handshake; None without one.
 
-    Where SYNs or SYN-ACKs were sent again, the shortest time from the newest SYN to an answer counts.
+    If SYNs or SYN-ACKs were retransmitted, the shortest time from the newest SYN to a SYN-ACK is used.
     """
     syns = [p for p in packets if p.flags & SYN and p.side == 0]
     answers = [p for p in packets if p.flags & SYN and p.flags & ACK and p.side == 1]
@@ -83,27 +88,36 @@ def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
 
 
 def reject_the_impossible(packets: Sequence[Packet]) -> None:
-    """Raises LadderError when a side acknowledges what cannot have reached it yet."""
+    """Raise LadderError if a side acknowledges data that cannot have reached it yet."""
     trips = round_trips(packets)
     if trips is None:
         return
-    for answer in packets:
-        if answer.ack is None or answer.flags & RST:
-            continue
-        sent = [p for p in packets if p.side != answer.side and p.end > p.seq]
-        for packet in (p for p in sent if p.end <= answer.ack):
-            first = min(p.time for p in sent if p.seq == packet.seq)
-            if answer.time < first + trips[answer.side] - TOLERANCE:
+    first_sent: dict[tuple[int, int], int] = {}
+    for packet in sorted(packets, key=lambda p: -p.time):
+        if packet.end > packet.seq:
+            first_sent[packet.side, packet.seq] = packet.time
+    for side, trip in enumerate(trips):
+        sent = [p for p in packets if p.side != side and p.end > p.seq]
+        by_end = sorted((p.end, first_sent[p.side, p.seq]) for p in sent)
+        ends = [end for end, _ in by_end]
+        newest = [*accumulate((first for _, first in by_end), max)]
+        for answer in packets:
+            if answer.side != side or answer.ack is None or answer.flags & RST:
+                continue
+            acknowledged = bisect_right(ends, answer.ack)
+            if acknowledged and answer.time < newest[acknowledged - 1] + trip - TOLERANCE:
+                packet = next(p for p in sent if p.end <= answer.ack and first_sent[p.side, p.seq] == newest[acknowledged - 1])
                 raise LadderError(
-                    f"packet {answer.row} acknowledges packet {packet.row} after {(answer.time - first) / 1e6} ms; "
-                    f"the handshake says that it takes {trips[answer.side] / 1e6} ms"
+                    f"packet {answer.row} acknowledges packet {packet.row} after "
+                    f"{(answer.time - newest[acknowledged - 1]) / 1e6} ms; "
+                    f"by the handshake it takes at least {trip / 1e6} ms"
                 )
 
 
 def move(packets: Sequence[Packet], at: str | None) -> list[Packet]:
-    """The packets as captured at the client, in the middle, or at the server.
+    """Return the packets as captured at the client, in the middle, or at the server.
 
-    The nearer to the server, the later come the client's packets, and the sooner the server's.
+    Nearer to the server, packets of the client are captured later and packets of the server earlier.
     """
     trips = round_trips(packets)
     if at is None or trips is None:

@@ -1,4 +1,4 @@
-"""Packets of a ladder -> the bytes of a capture: Ethernet, IPv4 or IPv6, TCP, in a pcap file with nanoseconds."""
+"""Encode the packets of a ladder as a capture: Ethernet, IPv4 or IPv6, TCP, in a pcap file with nanoseconds."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "
 
 @dataclass(frozen=True)
 class Peers:
-    """Both ends of a connection as address:port, and the sequence number of each SYN."""
+    """Both ends of a connection as address:port, and the initial sequence number of each."""
 
     client: str
     server: str
     isn: tuple[int, ...]
     ticks: tuple[int, ...] = (1_000_000, 1_000_000)
-    """Nanoseconds of a tick of each clock that time stamps come from."""
+    """The nanoseconds per tick of each side's timestamp clock."""
     stamps: tuple[int, ...] = (0, 0)
-    """What these clocks show at the time 0."""
+    """The value of each side's timestamp clock at time 0."""
 
     def clock(self, side: int, time: int) -> int:
-        """The time stamp of a side at this time."""
+        """Return the timestamp of a side at this time."""
         return (self.stamps[side] + time // self.ticks[side]) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet as a capture shows it. Sequence and acknowledgement numbers are relative: 0 is the SYN of that side.
+    """A packet as captured. Sequence and acknowledgment numbers are relative: 0 is the SYN of that side.
 
-    snap: bytes of it that are in the capture (None: all). time: nanoseconds; side: 0 sent by the client, 1 by the
-    server; window: as in the header; row: number of its line, 0 where it has none. left, echo: times of which its time stamps
-    are, the sender's and the other side's (None: its own time, and no echo).
+    time: nanoseconds. side: 0 from the client, 1 from the server. window: as in the header. snap: captured bytes (None: all).
+    row: the number of its line, or 0. left, echo: the times to which its timestamps belong, of the sender and the peer (None: its
+    own time, and no echo).
     """
 
     peers: Peers
@@ -60,12 +60,12 @@ class Packet:
 
     @property
     def end(self) -> int:
-        """The sequence number after it; SYN and FIN count."""
+        """The sequence number after the packet; SYN and FIN count."""
         return self.seq + len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
 
 
 def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes:
-    """The capture file; `first_time`: what the time 0 of the ladder is, in seconds since 1970."""
+    """Return a pcap file. `first_time`: the time 0 of the ladder, in seconds since 1970."""
     records = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)]
     for number, packet in enumerate(packets):
         frame = frame_bytes(packet, number)
@@ -76,7 +76,7 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
-    """The packet as an Ethernet frame; `number` serves as IPv4 identification where the ladder names none."""
+    """Return the packet as an Ethernet frame. `number`: the IPv4 identification if the ladder has none."""
     from dpkt.ethernet import ETH_TYPE_IP, ETH_TYPE_IP6, Ethernet
     from dpkt.ip import IP
     from dpkt.ip6 import IP6

@@ -1,1 +1,1 @@
-"""How numbers, times and text from packets are written so that people can read them safely, and what of them is redacted."""
+"""Format numbers, times and text from packets so they are readable and safe to print, and redact secrets."""

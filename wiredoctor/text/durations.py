@@ -1,22 +1,28 @@
-"""One way to write a length of time, for rules and reports alike: "465 us", "44.1 ms", "7.9 s", "3 min 20 s"."""
+"""Format durations in rules and reports: "465 us", "44.1 ms", "7.9 s", "3 min 20 s"."""
 
 from __future__ import annotations
 
 SIGNIFICANT = 3
-"""Digits. More would claim an accuracy that clocks of captures do not have."""
+"""The number of significant digits; more would suggest an accuracy that the clocks of captures do not have."""
 
-UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
-"""Nanoseconds in each, longest first."""
+SECOND = 1_000_000_000
+"""The number of nanoseconds in a second, for modules that start without Polars; equals tables.SECOND."""
+
+UNITS = ((SECOND, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
+"""The length of each unit in ns, longest first."""
 
 LONG = 120
-"""Seconds from which on a length is written in its two largest units of LONG_UNITS."""
+"""The number of seconds from which on durations use the two largest units of LONG_UNITS."""
 
 LONG_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-"""Seconds in each, longest first."""
+"""The length of each long unit in seconds, longest first."""
 
 
 def duration_text(nanoseconds: int, space: str = " ") -> str:
-    """Rounded (half up) to three significant digits, without trailing zeros; `space` stands between number and unit."""
+    """Format a duration with three significant digits (rounded half up) and without trailing zeros.
+
+    `space` separates the number from the unit.
+    """
     if nanoseconds < 0:
         return "-" + duration_text(-nanoseconds, space)
     step = 10 ** max(0, len(str(nanoseconds)) - SIGNIFICANT)

@@ -1,4 +1,4 @@
-"""Texts from packets, as they may be shown."""
+"""Escape text from packets so it can be printed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ _ESCAPED = re.compile(r"[^\x20-\x7e]")
 
 
 def printable(text: str) -> str:
-    r"""Packet text as safe ASCII: everything else becomes \xNN (text from packets is Latin-1 decoded, a byte a sign), and what
-    is no byte \uNNNN."""
+    r"""Return text from packets as safe ASCII, with other bytes as \xNN and other characters as \uNNNN.
+
+    Text from packets is decoded as Latin-1, one character per byte.
+    """
     if text.isascii() and text.isprintable():
         return text
     return _ESCAPED.sub(_escape, text)
@@ -20,8 +22,15 @@ def _escape(sign: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+REQUEST_LENGTH = 100
+"""The maximum length of a request in a sentence or a line; longer ones are shortened in the middle."""
+
+SHORT_REQUEST_LENGTH = 60
+"""The same in a line that also names other things."""
+
+
 def shorten(text: str, width: int, mark: str = "...") -> str:
-    """At most `width` characters: the middle gives way, because both ends of a target or an address tell it apart."""
+    """Shorten a text to `width` characters in the middle: both ends distinguish targets and addresses."""
     if len(text) <= width:
         return text
     if width <= len(mark) + 1:

@@ -1,7 +1,8 @@
-"""What of a packet's text may leave in a report: names and shapes from lists of what is known, `*` for the rest.
+"""Redact text from packets for reports: known names and forms are kept, everything else becomes `*`.
 
-Within `showing` everything is shown as it was sent. Fingerprints are made of `identity_target`, always.
-Text is Latin-1, a character per byte; whatever it holds, nothing here raises, and the work is linear in its length.
+People see (masked) instead, because a `*` may have been sent. Within `showing_secrets(True)`, nothing is redacted. Fingerprints
+always use `identity_target`. Text is Latin-1, one character per byte. No input raises an error, and the run time is linear in the
+length.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
+from wiredoctor.text.escape import printable
+from wiredoctor.text.plain_fields import SENT
+from wiredoctor.text.regex import Regex
+
 _SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
 
 
 @contextmanager
-def showing(shown: bool) -> Generator[None]:
-    """Within it, in this thread, targets, names and payload are told as they were sent."""
+def showing_secrets(shown: bool) -> Generator[None]:
+    """Show targets, names and payload as they were sent, in this thread while the context is active."""
     token = _SHOWING.set(shown)
     try:
         yield
@@ -25,20 +30,22 @@ def showing(shown: bool) -> Generator[None]:
         _SHOWING.reset(token)
 
 
-def shown() -> bool:
-    """Whether secrets are shown."""
+def secrets_are_shown() -> bool:
+    """Return whether secrets are shown."""
     return _SHOWING.get()
 
 
-def trace(error: BaseException, *, whole: bool = False) -> str:
-    """The traceback of an error, with its notes. Of its text, which may hold bytes of a capture, nothing unless it is `whole`, or
-    secrets are shown."""
+def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
+    """Return the traceback of an error with its notes.
+
+    The error's text may contain bytes of a capture, so it is included only if `whole` is set or secrets are shown.
+    """
     import traceback
 
     parts: list[str] = []
     one: BaseException | None = error
     while one is not None and len(parts) < 10:
-        text = f": {one}" if whole or shown() else ""
+        text = f": {one}" if whole or secrets_are_shown() else ""
         notes = "".join(f"\n{note}" for note in getattr(one, "__notes__", ()))
         frames = "".join(traceback.format_tb(one.__traceback__))
         parts.append(f"Traceback (most recent call last):\n{frames}{type(one).__name__}{text}{notes}")
@@ -46,23 +53,43 @@ def trace(error: BaseException, *, whole: bool = False) -> str:
     return "\n\n".join(parts[::-1])
 
 
+MASK = "\ue001"
+"""A masked part in the texts of rules; findings have `*` for programs and MASKED for people. Text from packets is Latin-1."""
+
+MASKED = "(masked)"
+"""A masked part in what people read."""
+
+
+def mark(mask: Callable[[str], str], text: str) -> str:
+    """Mask a text with MASK instead of `*`."""
+    return mask(text.replace("*", SENT)).replace("*", MASK).replace(SENT, "*")
+
+
+def mask_for_people(mask: Callable[[str], str], text: str) -> str:
+    """Mask a text with MASKED instead of `*`."""
+    return mark(mask, text).replace(MASK, MASKED)
+
+
+def escape_around_masks(text: str) -> str:
+    """Escape a text as `printable` does, but for MASK."""
+    return MASK.join(map(printable, text.split(MASK)))
+
+
 # request targets and hosts
 
-_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
-_HOST = re.compile(r"(?:\*|[A-Za-z0-9._-]{0,255}|\[[0-9A-Fa-f:.%]{0,64}\])(?::[0-9]{0,5})?")
-_RUN = re.compile(r"[A-Za-z0-9_+%-]{16,}")
-_WORDS = re.compile(r"[A-Za-z0-9]{6,}")
-_TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
-_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[a-z])")
+_USER = Regex(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
+_HOST = Regex(rf"(?:[*{SENT}]|[A-Za-z0-9._-]{{0,255}}|\[[0-9A-Fa-f:.%]{{0,64}}\])(?::[0-9]{{0,5}})?")
+_RUN = Regex(r"[A-Za-z0-9_+%-]{16,}")
+_WORDS = Regex(r"[A-Za-z0-9]{6,}")
+_TURN = Regex(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
+_CASE = Regex(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[a-z])")
 _SECRETS = (
     r"(?:[a-z]*session-?id|sid|(?:[a-z]+[-_])?token|passw(?:or)?d|passwd|pwd|secret|(?:api|access)[-_]?key|otp|sig(?:nature)?)"
 )
-_PARAMETER = re.compile(rf"((?i:(?:[/;&]|%3F|%26|%3B){_SECRETS}(?:=|%3D)))[^/;&]+")
-_SEGMENT = re.compile(
-    rf"(?i:/(?:{_SECRETS}s?|(?:password-reset|reset-password|magic-link)s?)/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+"
-)
-_FORMS = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}|(?<=/)bot[0-9]+:[A-Za-z0-9_-]{20,}")
-_KEYS = re.compile(
+_PARAMETER = Regex(rf"((?i:(?:[/;&]|%3F|%26|%3B){_SECRETS}(?:=|%3D)))[^/;&]+")
+_SEGMENT = Regex(rf"(?i:/(?:{_SECRETS}s?|(?:password-reset|reset-password|magic-link)s?)/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+")
+_FORMS = Regex(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}|(?<=/)bot[0-9]+:[A-Za-z0-9_-]{20,}")
+_KEYS = Regex(
     r"(?<![A-Za-z0-9])(?:"
     r"(?:AKIA|ASIA)[A-Z0-9]{16,}"  # Amazon Web Services
     r"|gh[oprsu]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}"  # GitHub, GitLab
@@ -77,7 +104,7 @@ _KEYS = re.compile(
 )
 """Keys and tokens with a prefix that their issuer documents."""
 
-_HOOK = re.compile(
+_HOOK = Regex(
     r"((?<=/)(?:"
     r"(?:services|hooks|workflows|triggers)/[ET][A-Z0-9]+/(?:[AB][A-Z0-9]+/(?:[0-9]+/)?|[0-9]+/)"  # Slack
     r"|webhooks/[0-9]{17,20}/"  # Discord
@@ -88,44 +115,44 @@ _HOOK = re.compile(
     r"|hooks/(?:[A-Za-z0-9]{17}|[0-9a-f]{24})/"  # Rocket.Chat
     r"))(?![a-z-]*(?:/|\Z))[^/]+"
 )
-"""Paths of webhooks: anyone who knows the last segment may post to them."""
+"""Paths of webhooks: anyone who knows the last segment can post to them."""
 
-_LINK = re.compile(
+_LINK = Regex(
     r"(?:(?:password|pw)[-_]?)?reset(?:[-_]?password)?|recover(?:y)?"
     r"|(?:(?:e[-_]?mail|account)[-_]?)?(?:confirm(?:ation)?|verify|verification|activat(?:e|ion))(?:[-_]?(?:e[-_]?mail|account))?"
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Segments of links that are sent by mail: what follows proves who received it."""
+"""Path segments of links sent by mail: the next segment proves who received the mail."""
 
-_PLAIN = re.compile(r"[A-Za-z._-]*|v[0-9]{1,2}")
-"""A word, a file name or a version after such a segment; it stays."""
+_PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
+"""A word, file name or version after such a segment, which is not redacted."""
 
-_OF_DJANGO = re.compile(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
-"""A token of Django's PasswordResetTokenGenerator; the segment before it is the user's number in Base64, often only letters."""
+_OF_DJANGO = Regex(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
+"""A token of Django's PasswordResetTokenGenerator. The segment before it is the user's number in Base64, often only letters."""
 
-_BEFORE_AT = re.compile(r"[^/]+@")
-_USERS = re.compile(r"(?<=//)[^/@]*:[^@]*@")
-_NAME = re.compile(r"[A-Za-z0-9_.\[\]$:%*!~'()+,@/-]{1,64}")
-_END = re.compile(r"[\x00-\x20\x7f]")
+_BEFORE_AT = Regex(r"[^/]+@")
+_USERS = Regex(r"(?<=//)[^/@]*:[^@]*@")
+_NAME = Regex(rf"[A-Za-z0-9_.\[\]$:%*{SENT}!~'()+,@/-]{{1,64}}")
+_END = Regex(r"[\x00-\x20\x7f]")
 
 
 def masked_target(target: str) -> str:
-    """Return a request target without its secrets: its path, and of its query the names.
+    """Return a request target without secrets: its path, and the names in its query.
 
-    Values of the query are `*`, a query without `=` is `*`, user information is `*@`; a fragment is cut off. A path is shown, as
-    nobody could tell requests apart without it, but for what is a secret by its name (`;jsessionid=`, /token/...), by its form
-    (JSON Web Tokens, RFC 7519; user information of a URI in it; keys of well-known issuers), or by the link that it ends
-    (/verify/..., webhooks). Number and names of the query stay (RFC 3986 sections 3.2.1 and 3.4). What was masked stays as it
-    is when it is masked again.
+    Values in the query become `*`, and so does a query without `=`. User information becomes `*@`; a fragment is removed. The
+    path is kept apart from secrets, because requests cannot be distinguished without it. Secrets are recognized by name
+    (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC 7519; user information of a URI; keys of known issuers), or as the
+    end of a link (/verify/..., webhooks). The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and
+    3.4). Masking a masked target changes nothing.
     """
     return _masked_target(target, _masked_path)
 
 
 def identity_target(target: str) -> str:
-    """Return a request target as fingerprints and `[[ignore]]` entries know it: keys and links in its path are not masked.
+    """Return a request target as used by fingerprints and `[[ignore]]` entries: keys and links in its path are not masked.
 
-    What is masked here must never change, or baselines lose their findings.
+    This masking must never change, because baselines would lose their findings.
     """
     return _masked_target(target, _identity_path)
 
@@ -142,14 +169,16 @@ def _masked_target(target: str, mask_path: Callable[[str], str]) -> str:
         place, rest = rest[:begin] + masked_host(rest[begin:end]), rest[end:]
     path, mark, query = rest.partition("?")
     path = mask_path(path.partition("#")[0])
-    if place.endswith("*"):  # a password with a slash in it looks like a path
+    if place.endswith(("*", SENT)):  # a password with a slash looks like a path
         path = _BEFORE_AT.sub("*@", path)
     return f"{place}{path}?{'&'.join(map(_masked_pair, query.split('&')))}" if mark else f"{place}{path}"
 
 
 def masked_host(host: str) -> str:
-    """A Host field, or the authority of a target: user information is `*@`, what is no host is `*`, and so is a name without
-    a domain that looks like a token."""
+    """Mask a Host field or an authority.
+
+    User information becomes `*@`. An invalid host becomes `*`, and so does a name without a domain that looks like a token.
+    """
     user, at, name = host.rpartition("@")
     del user
     known = _HOST.fullmatch(name)
@@ -169,7 +198,7 @@ def _masked_path(path: str) -> str:
     for number, part in enumerate(parts[:-1]):
         if not _LINK.fullmatch(part):
             continue
-        # some links name the user first
+        # some links have the user before the token
         first, second = parts[number + 1], "/".join(parts[number + 2 : number + 3])
         if not _is_plain(first):
             parts[number + 1] = "*"
@@ -191,13 +220,15 @@ def _identity_path(path: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """A text with `*` for what looks like a token in it."""
+    """Replace the parts of a text that look like tokens by `*`."""
     return _RUN.sub(lambda run: "*" if _random(run[0]) else run[0], text)
 
 
 def _random(run: str) -> bool:
-    """Whether a run of letters, digits and `_+%-` looks made by chance: digits among letters in one word, twice or more, or
-    a long word whose letters change their case at every other place."""
+    """Return whether a run of letters, digits and `_+%-` looks random.
+
+    It does if digits and letters alternate repeatedly in one word, or if the case changes often in a long word.
+    """
     for word in _WORDS.findall(run):
         if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):
             return True
@@ -205,18 +236,18 @@ def _random(run: str) -> bool:
 
 
 def target(text: str) -> str:
-    """A target as the running analysis may tell it."""
-    return text if shown() else masked_target(text)
+    """Return a target for the text of a finding: unless secrets are shown, redacted with MASK."""
+    return text if secrets_are_shown() else mark(masked_target, text)
 
 
 def host(text: str) -> str:
-    """A host likewise."""
-    return text if shown() else masked_host(text)
+    """Return a host for the text of a finding: unless secrets are shown, redacted with MASK."""
+    return text if secrets_are_shown() else mark(masked_host, text)
 
 
 # start lines
 
-_METHOD = re.compile(r"[A-Z][A-Z_-]{1,19}")
+_METHOD = Regex(r"[A-Z][A-Z_-]{1,19}")
 _METHODS = frozenset(("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"))
 
 _PHRASES = """
@@ -227,7 +258,7 @@ error established exceeded exist expectation expired extended failed failure fie
 gateway gone has have header headers hints host http i id im implemented in incomplete information insufficient internal
 invalid is it key large legal length lengthrequired limit line location locked long loop m maintenance many media message
 method misdirected missing modified moved multi multiple must negotiates network no non none not now object of offline ok on
-only or origin overload overloaded page partial password payload payment permanent permanently permitted port pragma
+only or origin out overload overloaded page partial password payload payment permanent permanently permitted port pragma
 precondition process processing protocol protocols proxy range rate reached reasons redirect redirection refused rejected
 reported request requested required reset resource responding response retry satisfiable scheme see security seconds
 server service session settings set shutting site size slow ssl status storage subnet supported switching system teapot
@@ -235,21 +266,21 @@ temporarily temporary the this time timed timeout timedout to token too traffic 
 unauthorized unavailable under unexpected unknown unprocessable unreachable unreadable unsupported up update upgrade upstream
 uri url us use used user variant version was whoa with you your
 """
-"""Words of the reason phrases that are registered, and of those that common servers make up."""
+"""Words of registered reason phrases, and of those that common servers use."""
 
-_WORD = re.compile(r"[^\s,.;:!'()-]+")
+_WORD = Regex(r"[^\s,.;:!'()-]+")
 
 
 def masked_method(method: str) -> str:
-    """A method that looks like one: letters in capitals, or a registered one however it is written; else `*`."""
+    """Return a method if it is registered or consists of capital letters; otherwise `*`."""
     return method if not method or _METHOD.fullmatch(method) or method.lower() in _METHODS else "*"
 
 
 def masked_reason(reason: str) -> str:
-    """A reason phrase of which the words that are usual in one stand, up to the sixteenth, and others are `*`."""
+    """Mask the unknown words of a reason phrase; keep at most 16 words."""
     words = (reason if len(reason) <= 200 else reason[:198]).split(" ")
     more = ["*"] if len(reason) > 200 or len(words) > 16 else []
-    return " ".join([*(_WORD.sub(_usual, word) for word in words[:16]), *more])
+    return " ".join([*(_WORD.sub(_keep_usual_word, word) for word in words[:16]), *more])
 
 
 @cache
@@ -257,18 +288,18 @@ def _usual_words() -> frozenset[str]:
     return frozenset(_PHRASES.split())
 
 
-def _usual(word: re.Match[str]) -> str:
+def _keep_usual_word(word: re.Match[str]) -> str:
     return word[0] if word[0].lower() in _usual_words() else "*"
 
 
 def method(text: str) -> str:
-    """A method as the running analysis may tell it."""
-    return text if shown() else masked_method(text)
+    """Return a method for the text of a finding: unless secrets are shown, redacted with MASK."""
+    return text if secrets_are_shown() else mark(masked_method, text)
 
 
 def reason(text: str) -> str:
-    """A reason phrase likewise."""
-    return text if shown() else masked_reason(text)
+    """Return a reason phrase for the text of a finding: unless secrets are shown, redacted with MASK."""
+    return text if secrets_are_shown() else mark(masked_reason, text)
 
 
 # fields
@@ -280,7 +311,7 @@ SCHEMES = frozenset(
         *("apikey", "api-key", "token", "jwt", "sharedkey", "sharedkeylite", "signature", "wsse", "googlelogin", "tls"),
     )
 )
-"""Authentication schemes: IANA's registry, and others that are in use. What stands in the place of a scheme may be a token."""
+"""Authentication schemes of IANA's registry, and others in use. Any other word at the place of a scheme may be a token."""
 
 _FIELDS = """
 accept accept-charset accept-encoding accept-language accept-ranges age allow alt-svc authorization cache-control connection
@@ -292,16 +323,18 @@ retry-after sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-
 server set-cookie set-cookie2 soapaction te timeout trailer transfer-encoding upgrade user-agent vary via
 warning www-authenticate x-accel-buffering
 """
-_FIELD = re.compile(r"(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})(?:-(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})){1,4}")
+_FIELD = Regex(r"(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})(?:-(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})){1,4}")
 
 FIELD_NAMES = frozenset(_FIELDS.split())
-"""Names of fields in common use, mostly from IANA's registry, in lower case."""
+"""Lower-case names of common fields, mostly from IANA's registry."""
 
 
 def field_name(name: str) -> str:
-    """The name of a field as it may be told: a common one, or one of words joined by hyphens; else "" (what was cut at a strange
-    place is no name)."""
-    return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or shown() else ""
+    """Return a field name if it is common or consists of words joined by hyphens; otherwise "".
+
+    A name in a text that was cut off at an unusual position is not returned.
+    """
+    return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or secrets_are_shown() else ""
 
 
 _CODINGS = "aes128gcm br chunked compress dcb dcz deflate exi gzip identity lzma pack200-gzip trailers x-compress x-gzip zstd"
@@ -316,19 +349,19 @@ WORDS: Mapping[str, frozenset[str]] = {
     ),
     "x-accel-buffering": frozenset(["yes", "no"]),
 }
-"""Fields that are lists of words, and the words that are shown."""
+"""The fields that are lists of words, and the words that are shown."""
 
-_ITEM = re.compile(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
+_ITEM = Regex(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
 
 
-def masked_words(field: str, value: str) -> str:
-    """Replace what is no known word of a field (a key of WORDS) by `*`."""
+def redact_words(field: str, value: str) -> str:
+    """Replace the unknown words of a field (a key of WORDS) by `*`."""
     return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else "*", value)
 
 
 # payload
 
-_STRUCTURE = re.compile(
+_STRUCTURE = Regex(
     rb"</?(?:html|head|body|title|div|span|p|a|h[1-6]|ul|li|table|tr|td|script|style|br|hr|center|meta|link|form|input)\b"
     rb"|<!DOCTYPE html\b|HTTP/[0-9]\.[0-9] [0-9]{3}\b|\A0(?=\r?\n)|([0-9A-Za-z\x80-\xff])",
     re.IGNORECASE,
@@ -336,7 +369,9 @@ _STRUCTURE = re.compile(
 
 
 def payload(data: bytes) -> str:
-    """Payload as the running analysis may tell it: `x` for letters, digits and bytes beyond ASCII, as a body may hold a password
-    or a token; the names of HTML elements, a status line and a chunk size of 0 are left."""
-    masked = data if shown() else _STRUCTURE.sub(lambda found: b"x" if found[1] else found[0], data)
+    """Mask payload unless secrets are shown, because a body may contain a password or token.
+
+    Letters, digits and non-ASCII bytes become `x`. The names of HTML elements, a status line and a chunk size of 0 are kept.
+    """
+    masked = data if secrets_are_shown() else _STRUCTURE.sub(lambda found: b"x" if found[1] else found[0], data)
     return masked.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Tables without the secrets that packets hold: what leaves the analysis, and what the rules of other packages see."""
+"""Redact tables before they leave the analysis, or before rules of other packages get them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from functools import partial
 
 import polars as pl
 
-from wiredoctor.text.redact import masked_host, masked_method, masked_reason, masked_target, masked_words
+from wiredoctor.text.redact import (
+    MASKED,
+    mask_for_people,
+    masked_host,
+    masked_method,
+    masked_reason,
+    masked_target,
+    redact_words,
+)
 
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
 _PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"
-"""A target in whose path nothing needs a mask, unless it holds one of these, and of whose query only the values do."""
+"""A target whose path needs no masking unless it matches _KEYS, and in whose query only values need masking."""
 
 _KEYS = (
     r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@|(?:AKI|ASI|AIz)A|gh[a-z]_|_pat_|lpat-"
@@ -25,9 +33,9 @@ _NAMELESS = "(?:^|&)[^=&]*(?:&|$)"
 _Masks = dict[str, Callable[[str], str]]
 
 _OF_REQUEST: _Masks = {"method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target}
-_OF_RESPONSE: _Masks = {"reason": masked_reason, "accel_buffering": partial(masked_words, "x-accel-buffering")}
+_OF_RESPONSE: _Masks = {"reason": masked_reason, "accel_buffering": partial(redact_words, "x-accel-buffering")}
 _OF_BOTH: _Masks = {
-    "upgrade": partial(masked_words, "upgrade"), "content_encoding": partial(masked_words, "content-encoding"),
+    "upgrade": partial(redact_words, "upgrade"), "content_encoding": partial(redact_words, "content-encoding"),
 }  # fmt: skip
 _MASKS: dict[str, _Masks] = {
     "exchanges": {
@@ -37,45 +45,52 @@ _MASKS: dict[str, _Masks] = {
     "closes": {"request_method": masked_method},
     "messages": _OF_REQUEST | _OF_RESPONSE | _OF_BOTH,
 }
-"""Table -> its columns that may hold secrets, and what takes them out."""
+"""The columns of each table that may contain secrets, and the functions that mask them."""
 
 
-def masked(table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows of a table; a column is masked when it is asked for."""
+def redact_table(table: str, rows: pl.LazyFrame, *, people: bool = False) -> pl.LazyFrame:
+    """Return the rows of a table with its secrets masked: by `*`, or by MASKED for people. Each column is masked lazily."""
     masks = _MASKS.get(table, {})
-    return rows.with_columns(_column(name, mask) for name, mask in masks.items()) if masks else rows
+    return rows.with_columns(_column(name, mask, people=people) for name, mask in masks.items()) if masks else rows
 
 
 def all_masked(tables: Mapping[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
-    """The same of several tables, by name."""
-    return {name: masked(name, rows) for name, rows in tables.items()}
+    """Return the redacted rows of several tables, by name."""
+    return {name: redact_table(name, rows) for name, rows in tables.items()}
 
 
-def _column(name: str, mask: Callable[[str], str]) -> pl.Expr:
-    work = _targets if name.endswith("target") else partial(_each, mask)
+def _column(name: str, mask: Callable[[str], str], *, people: bool) -> pl.Expr:
+    if name.endswith("target"):
+        work = partial(_targets, people=people)
+    else:
+        work = partial(_map_distinct, partial(mask_for_people, mask) if people else mask)
     return pl.col(name).map_batches(work, return_dtype=pl.String, is_elementwise=True)
 
 
-def _each(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
-    """Few of them differ."""
+def _map_distinct(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
+    """Mask each distinct text once, because there are few distinct ones."""
     some = texts.unique()
     changed = {text: safe for text in some.drop_nulls().to_list() if (safe := mask(text)) != text}
     return texts.replace(changed) if changed else texts
 
 
 def _query(query: pl.Series) -> pl.Series:
-    """Queries with `*` for each value, and for what has no name. To replace without a group takes a quarter of the time."""
+    """Mask the values of a query and the parts without a name. Replacing without a group takes a quarter of the time."""
     if query.str.contains(_NAMELESS).any():
         return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
     return query.str.replace_all("=[^&]*", "=*")
 
 
-def _targets(texts: pl.Series) -> pl.Series:
-    """Plain targets by expressions, the others by `masked_target` itself."""
+def _targets(texts: pl.Series, *, people: bool = False) -> pl.Series:
+    """Mask simple targets with expressions, and the others with `masked_target`."""
     path, query = texts.str.splitn("?", 2).struct.unnest().get_columns()
     result = path + ("?" + _query(query)).fill_null("")
     special = (~texts.str.contains(_PLAIN) | texts.str.contains(_KEYS)).fill_null(value=False)
+    mask = masked_target
+    if people:  # in the others, each `*` is a mask
+        special |= texts.str.contains("*", literal=True).fill_null(value=False)
+        result, mask = result.str.replace_all("*", MASKED, literal=True), partial(mask_for_people, masked_target)
     if not special.any():
         return result
-    repaired = pl.Series(texts.name, [masked_target(t) for t in texts.filter(special).to_list()], dtype=pl.String)
+    repaired = pl.Series(texts.name, [mask(t) for t in texts.filter(special).to_list()], dtype=pl.String)
     return result.clone().scatter(special.arg_true(), repaired)

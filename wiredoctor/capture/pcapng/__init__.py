@@ -1,1 +1,1 @@
-"""Blocks of pcapng (draft-ietf-opsawg-pcapng): which are read, and how they are written."""
+"""Read and write blocks of pcapng (draft-ietf-opsawg-pcapng)."""

@@ -1,4 +1,4 @@
-"""The blocks of pcapng other than packets: section headers and interface descriptions, and which blocks are frames."""
+"""Parse section headers and interface descriptions of pcapng, and list the blocks that count as frames."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SECTION, INTERFACE, PACKET, SIMPLE, STATISTICS, ENHANCED, JOURNAL = 0x0A0D0D0A, 
 _CUSTOM = (0xBAD, 0x40000BAD)
 
 SECTION_FIXED, ENHANCED_FIXED, _INTERFACE_FIXED = 28, 32, 20
-"""Bytes of the block without its options or packet."""
+"""The sizes in bytes of a section header, an Enhanced Packet Block and an interface block, without options and packet."""
 
 _EVENT, _EVENT_2, _EVENT_2_LARGE = 0x204, 0x216, 0x221
-"""System calls as sysdig writes them."""
+"""The types of blocks with system calls in the format of sysdig."""
 
 PACKET_KINDS = {
     PACKET: 32,
@@ -26,13 +26,13 @@ PACKET_KINDS = {
     **dict.fromkeys(_CUSTOM, 16),
 }
 FRAME_BLOCKS = frozenset(PACKET_KINDS)
-"""Blocks that Wireshark counts as frames (besides ENHANCED), and how many bytes they have at least."""
+"""The types of blocks, besides ENHANCED, that Wireshark counts as frames."""
 
 _END, _NAME, _RESOLUTION, _OFFSET = 0, 2, 9, 14
 
 
 def describe_interface(block: bytes, order: str) -> Interface | None:
-    """An Interface Description Block; None when it is too short, or an option reaches beyond its end."""
+    """Parse an Interface Description Block. Return None if it is too short, or if an option extends beyond its end."""
     options = read_options(block[16:-4], order) if len(block) >= _INTERFACE_FIXED else None
     if options is None:
         return None
@@ -43,19 +43,19 @@ def describe_interface(block: bytes, order: str) -> Interface | None:
             name = value.split(b"\0", 1)[0].decode("utf-8", "replace")
         elif code == _RESOLUTION and len(value) == 1:
             exponent = value[0] & 0x7F
-            ticks = 2 ** min(exponent, 63) if value[0] & 0x80 else 10 ** min(exponent, 19)  # no finer fits 64 bits
+            ticks = 2 ** min(exponent, 63) if value[0] & 0x80 else 10 ** min(exponent, 19)  # no finer resolution fits in 64 bits
         elif code == _OFFSET and len(value) == 8:
             (seconds,) = struct.unpack(order + "q", value)
     return Interface(link_type, name, snaplen, ticks, seconds)
 
 
 def nanoseconds(ticks: int, interface: Interface) -> int:
-    """Return a time stamp as nanoseconds since 1970, rounded down."""
+    """Return a timestamp of an interface as nanoseconds since 1970, rounded down."""
     return ticks * SECOND // interface.ticks + interface.seconds * SECOND
 
 
 def read_options(options: bytes, order: str) -> list[tuple[int, bytes]] | None:
-    """(code, value) pairs; None when one reaches beyond the end."""
+    """Return options as (code, value) pairs; None if one of them extends beyond the end."""
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(options):

@@ -1,6 +1,6 @@
-"""Blocks of pcapng that say something of all packets of a file: names, and secrets to decrypt with.
+"""Read the pcapng blocks that apply to all packets of a file: names and decryption secrets.
 
-Where files are woven together, they go into the one section that comes of it, so that Wireshark goes on to show and decrypt.
+When files are merged, these blocks are written to the single section of the result, so Wireshark still shows names and decrypts.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from wiredoctor.capture.formats import section_order
 from wiredoctor.capture.pcapng.blocks import SECTION
 
 NAMES, SECRETS = 4, 10
-"""Name Resolution Block, Decryption Secrets Block."""
+"""The types of a Name Resolution Block and a Decryption Secrets Block."""
 
 _PIECE = 1 << 18
-"""Bytes that are read at once."""
+"""The number of bytes per read."""
 _SMALLEST = 12
 
 
 class Blocks:
-    """The blocks of a pcapng file, one after the other: `kind` and `order` of the one from `at` to `end`."""
+    """Reads the blocks of a pcapng file. `kind` and `order` describe the block from `at` to `end`."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
@@ -32,7 +32,10 @@ class Blocks:
         self.order = "<"
 
     def next(self) -> bool:
-        """Read the type and length of the block at `at`. Return False at the end, or if a section has no byte order."""
+        """Read the type and length of the block at `at`.
+
+        Return False at the end of the file, or at a section without byte order.
+        """
         head = self._bytes(self.at, _SMALLEST)
         if len(head) < _SMALLEST:
             return False
@@ -47,18 +50,18 @@ class Blocks:
         return True
 
     def is_sound(self) -> bool:
-        """Return whether the block is in the file, and as long by its end as by its beginning."""
+        """Return whether the block is complete and both of its lengths are equal."""
         if not _SMALLEST <= self._length <= limits.BLOCK.value or self.end > self._content.size:
             return False
         (again,) = struct.unpack(self.order + "I", self._bytes(self.end - 4, 4))
-        return again + 3 & ~3 == self.end - self.at  # as Wireshark compares them
+        return again + 3 & ~3 == self.end - self.at  # the same comparison as in Wireshark
 
     def block(self) -> bytes:
         """Return the bytes of the block."""
         return self._bytes(self.at, self.end - self.at)
 
     def pass_on(self) -> None:
-        """Go on to the next block."""
+        """Move on to the next block."""
         self.at = self.end
 
     def _bytes(self, at: int, size: int) -> bytes:
@@ -68,16 +71,16 @@ class Blocks:
 
 
 def companions(content: Content) -> Iterator[bytes]:
-    """Yield these blocks of a pcapng file, in little-endian order, as far as it is not damaged."""
+    """Yield the blocks with names and secrets in little-endian order, up to the first damage."""
     blocks = Blocks(content)
     while blocks.next() and blocks.is_sound():
-        if blocks.kind in (NAMES, SECRETS) and (block := turned(blocks.block(), blocks.order)):
+        if blocks.kind in (NAMES, SECRETS) and (block := to_little_endian(blocks.block(), blocks.order)):
             yield block
         blocks.pass_on()
 
 
-def turned(block: bytes, order: str) -> bytes:
-    """A block of names or secrets in little-endian order; empty where it is not laid out as one."""
+def to_little_endian(block: bytes, order: str) -> bytes:
+    """Return a block of names or secrets in little-endian order; empty if its structure is invalid."""
     if order == "<":
         return block
     (kind,) = struct.unpack_from(">I", block)
@@ -90,7 +93,7 @@ def turned(block: bytes, order: str) -> bytes:
 
 
 def _secrets(body: bytes) -> bytes | None:
-    """Kind and length of the secrets, these themselves, options."""
+    """Convert the body of a secrets block: type and length, the secrets, and options."""
     if len(body) < 8:
         return None
     kind, length = struct.unpack_from(">II", body)
@@ -100,7 +103,7 @@ def _secrets(body: bytes) -> bytes | None:
 
 
 def _entries(entries: bytes) -> bytes | None:
-    """Kind and length of each entry and its value: records of names end as options do, which follow in the same form."""
+    """Convert the type and length of each entry; name records and options have the same form."""
     made: list[bytes] = []
     at = 0
     while at < len(entries):

@@ -1,4 +1,4 @@
-"""Blocks of pcapng (draft-ietf-opsawg-pcapng) in either byte order, made anew or given more options. "<" or ">" is the order."""
+"""Write pcapng blocks (draft-ietf-opsawg-pcapng), or add options to them. "<" or ">" is the byte order."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from wiredoctor.capture.model import Interface
 from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, INTERFACE, PACKET, SECTION, SECTION_FIXED
 
 COMMENT = 1
-"""opt_comment."""
+"""The code of the option opt_comment."""
 
 LONGEST_OPTION = 0xFFFF
-"""Bytes of an option: 16 bits say how long it is."""
+"""The maximum size of an option in bytes: its length field has 16 bits."""
 
 MOST_OPTIONS = 8 << 20
-"""Bytes of options added to a block: Wireshark reads none above 16 MiB."""
+"""The maximum size in bytes of the options added to a block: Wireshark rejects blocks above 16 MiB."""
 
 _NAME, _RESOLUTION, _OFFSET, _FCS_LENGTH = 2, 9, 14, 13
 _APPLICATION, _END = 4, 0
@@ -27,20 +27,20 @@ Option = tuple[int, bytes]
 
 
 def comment(text: str) -> Option:
-    """An opt_comment; what is too long is cut off between characters."""
+    """Return an opt_comment. Text that is too long is cut between characters."""
     return COMMENT, text.encode("utf-8", "replace")[:LONGEST_OPTION].decode("utf-8", "ignore").encode()
 
 
 def section(program: str, comments: Sequence[str] = ()) -> bytes:
-    """A Section Header Block in little-endian order, written by `program`."""
+    """Return a little-endian Section Header Block that names `program` as its writer."""
     fixed = struct.pack("<IHHq", _MAGIC, 1, 0, _UNKNOWN_LENGTH)
     return _block("<", SECTION, fixed + _options("<", [(_APPLICATION, program.encode()), *map(comment, comments)]))
 
 
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
-    """An Interface Description Block; time stamps count nanoseconds from `seconds` after 1970 on.
+    """Return an Interface Description Block; timestamps count nanoseconds from `seconds` after 1970.
 
-    fcs: bits of the frame check sequence that each packet ends with, where the file says so.
+    fcs: the length in bits of the frame check sequence at the end of each packet, if known.
     """
     options: list[Option] = [(_RESOLUTION, b"\x09")]
     if described.name:
@@ -54,7 +54,7 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
 
 
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
-    """An Enhanced Packet Block on the interface of this number; `options` as they stand in a block."""
+    """Return an Enhanced Packet Block for interface `number`; `options` are already encoded."""
     high, low, padding = ticks >> 32 & 0xFFFFFFFF, ticks & 0xFFFFFFFF, -len(data) & 3
     total = ENHANCED_FIXED + len(data) + padding + len(options)
     head = struct.pack("<IIIIIII", ENHANCED, total, number, high, low, len(data), length)
@@ -62,30 +62,30 @@ def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b
 
 
 def comments_alone(texts: Sequence[str]) -> bytes:
-    """The options of a block that has nothing but comments."""
-    return _options("<", _bounded([comment(text) for text in texts])) if texts else b""
+    """Return the encoded options of a block that only has comments."""
+    return _options("<", _bound_options([comment(text) for text in texts])) if texts else b""
 
 
 def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> bytes:
-    """The block with further comments behind its own, and nothing else changed; one of another kind has no room for any."""
-    at = options_at(block, order, kind)
+    """Return the block with comments appended to its options; unchanged if blocks of its type have no options."""
+    at = find_options(block, order, kind)
     if at is None or not texts:
         return block
     end = _options_end(block, order, at)
     rest = block[end:-4] or struct.pack(order + "HH", _END, 0)
-    more = _raw(order, _bounded([comment(text) for text in texts]))
+    more = _raw(order, _bound_options([comment(text) for text in texts]))
     total = len(block[:end]) + len(more) + len(rest) + 4
     size = struct.pack(order + "I", total)
     return b"".join((block[:4], size, block[8:end], more, rest, size))
 
 
 def with_unknown_length(block: bytes, order: str) -> bytes:
-    """A section header that does not say how long its section is: what is put into it makes that another."""
+    """Return a section header without the section's length, which changes when blocks are added."""
     return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
 
 
-def options_at(block: bytes, order: str, kind: int) -> int | None:
-    """Where in a block its options begin; None where it can have none."""
+def find_options(block: bytes, order: str, kind: int) -> int | None:
+    """Return the offset of a block's options; None if blocks of its type have no options."""
     if kind in (ENHANCED, PACKET) and len(block) >= ENHANCED_FIXED:
         (captured,) = struct.unpack_from(order + "I", block, 20)
         at = 28 + (captured + 3 & ~3)
@@ -94,7 +94,7 @@ def options_at(block: bytes, order: str, kind: int) -> int | None:
 
 
 def _options_end(block: bytes, order: str, at: int) -> int:
-    """Behind the options of a block, before opt_endofopt; of options that do not fit, in front of all of them."""
+    """Return the offset after a block's last option before opt_endofopt; the end of all options if they are malformed."""
     begin, last = at, len(block) - 4
     while at + 4 <= last:
         code, length = struct.unpack_from(order + "HH", block, at)
@@ -104,7 +104,7 @@ def _options_end(block: bytes, order: str, at: int) -> int:
     return at if at == last else begin
 
 
-def _bounded(options: Sequence[Option]) -> list[Option]:
+def _bound_options(options: Sequence[Option]) -> list[Option]:
     found: list[Option] = []
     room = MOST_OPTIONS
     for code, value in options:

@@ -1,1 +1,1 @@
-"""The commands: a module each, named as the command, with a function of the same name."""
+"""The commands: one module each, with the name of the command and a function of the same name."""

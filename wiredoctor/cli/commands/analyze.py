@@ -1,4 +1,4 @@
-"""wiredoctor analyze: the diagnosis."""
+"""wiredoctor analyze: diagnose captures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from wiredoctor.cli import signals
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.options import (
+    AS_TEXT,
+    PRINTED,
     Begin,
     Captures,
     Color,
@@ -22,7 +25,6 @@ from wiredoctor.cli.options import (
     Failing,
     FailOn,
     Files,
-    Format,
     Hosts,
     Ignores,
     Jobs,
@@ -37,28 +39,40 @@ from wiredoctor.cli.options import (
     Secrets,
     Selects,
     TablesFormat,
+    Utc,
     Verbose,
-    size,
-    wanted,
+    parse_filter,
+    parse_size,
 )
 from wiredoctor.cli.outputs import outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import requested, run
-from wiredoctor.cli.writing import How, reads_again, write_files, write_report
+from wiredoctor.cli.running import combine_request, run
+from wiredoctor.cli.writing import write_files, write_report
+from wiredoctor.report.formats import Options, wants_packets
+from wiredoctor.settings import Settings
+from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.report.terminal.terminal import Paper
+    from wiredoctor.report.terminal.terminal import Terminal
 
 
 def analyze(
     captures: Captures,
     output: Outputs = None,
-    format: Annotated[Printed, typer.Option("--format", "-f", help="What to print on standard output.")] = Printed.text,
+    format: Annotated[
+        Printed,
+        typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
+    ] = AS_TEXT,
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
+    ] = False,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Print only the number of findings of each rule (--format statistics).")
+    ] = False,
     bodies: Annotated[
-        bool, typer.Option("--bodies", help="HAR with the bodies, as they were sent: nothing in them is masked.")
+        bool, typer.Option("--bodies", help="Include bodies as they were sent, without masking (HAR only).")
     ] = False,
     tables_format: TablesFormat = Files.parquet,
     merge: Merge = False,
@@ -68,12 +82,15 @@ def analyze(
     connection: Connections = None,
     begin: Begin = None,
     end: End = None,
+    utc: Utc = False,
     select: Selects = None,
     ignore: Ignores = None,
     min_confidence: MinConfidence = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="FILE", help="Only what is not in this JSON report of before.", show_default=False),
+        typer.Option(
+            "--baseline", metavar="FILE", help="Only findings that are not in this earlier JSON report.", show_default=False
+        ),
     ] = None,
     fail_on: FailOn = None,
     only_findings: OnlyFindings = False,
@@ -84,52 +101,61 @@ def analyze(
     verbose: Verbose = False,
     color: Colors = Color.auto,
 ) -> int:
-    """Read captures and say what is wrong in them: what happened, the proof, and what to change.
+    """Read captures and report what is wrong: what happened, the evidence, and what to change.
 
-    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or some capture could not be read or unpacked, or
-    some output not be written; 3 a fault of wiredoctor.
+    Ctrl-C stops reading and prints the report on the packets read so far; a second Ctrl-C exits at once. Exit codes: 0 success; 1
+    --fail-on matched; 2 usage error, or an input could not be read or unpacked, or an output not written; 3 internal error; 130
+    Ctrl-C; 141 standard output was closed.
     """
+    if statistics:
+        if format not in (AS_TEXT, Printed("statistics")):
+            raise UsageError(f"--statistics and --format {format} cannot be combined")
+        format = Printed("statistics")
+    use_utc(utc)
     files = outputs(output, captures)
-    printed = Format(format.value)
-    forms = [printed, *(file.format for file in files)]
-    if full and Format.json not in forms:
-        raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
-    if bodies and Format.har not in forms:
-        raise UsageError("--bodies is about HAR: add -o FILE.har")
+    forms = [format, *(file.format for file in files)]
+    if full and "json" not in forms:
+        raise UsageError("--full applies to JSON only: add --format json or -o FILE.json")
+    if bodies and "har" not in forms:
+        raise UsageError("--bodies applies to HAR only: add -o FILE.har")
     check_copies(files, captures, merge=merge, only_findings=only_findings)
     rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
-    what = wanted(host, port, connection, begin, end, sure)
-    request = requested(rules, read, what, select, ignore, baseline)
-    most = size("--max-spool", max_spool)
+    what = parse_filter(host, port, connection, begin, end, sure)
+    settings = Settings(
+        merge=merge,
+        keep=wants_packets(forms),
+        show_secrets=show_secrets,
+        max_spool=parse_size("--max-spool", max_spool),
+        jobs=jobs or 0,
+    )
+    request = combine_request(rules, read, settings, what, select, ignore, baseline)
     unread: list[str] = []
-    report, complete = run(
-        captures, request, jobs=jobs, merge=merge, keep=reads_again(forms), max_spool=most, show_secrets=show_secrets,
-        quiet=quiet, verbose=verbose, unread=unread,
-    )  # fmt: skip
+    report, complete = run(captures, request, quiet=quiet, verbose=verbose, unread=unread, can_stop=True)
     least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
-    code = _exit(report, least, request.selected, complete=complete)
-    how = How(
-        full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least,
-        selected=request.selected, unread=unread, code=code, bodies=bodies,
+    selected = request.settings.select
+    code = Exit.INTERRUPTED if signals.stopped_reading() else _exit(report, least, selected, complete=complete)
+    options = Options(
+        full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least and least.value,
+        selected=selected, unread=unread, code=code, bodies=bodies,
         tables_format=tables_format.value,
-        only_findings=only_findings,
+        only_findings=only_findings, rules=rules,
     )  # fmt: skip
 
-    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        write_report(report, form, out, paper, how)
+    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+        write_report(report, form, out, paper, options)
 
     if report.captures:
-        complete = write_files(report, files, how)
-        write_stdout(printed, write, color)
-        code = code if complete else Exit.BAD_INPUT
+        complete = write_files(report, files, options)
+        write_stdout(format, write, color)
+        code = code if complete or signals.stopped_reading() else Exit.BAD_INPUT
     return code
 
 
 def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
-    from wiredoctor.report.fail_on import reached
+    from wiredoctor.report.fail_on import reaches_level
 
     if not complete:
         return Exit.BAD_INPUT
-    return Exit.FAILED_ON if fail_on and reached(report, fail_on.value, selected) else Exit.DONE
+    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

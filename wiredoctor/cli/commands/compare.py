@@ -1,4 +1,4 @@
-"""wiredoctor compare: before and after a change, or two points of one wire, or both sides of a proxy."""
+"""wiredoctor compare: before and after a change, two points of a path, or both sides of a proxy."""
 
 from __future__ import annotations
 
@@ -9,42 +9,61 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
-from wiredoctor.cli.comparands import Asked, kept, seen
+from wiredoctor.cli.compare_inputs import CompareInput, open_capture, read_side
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import Color, Colors, Configurations, Format, Jobs, MaxSpool, Quiet, Secrets, Verbose, size, wanted
-from wiredoctor.cli.outputs import Output, Text, outputs, write_each, write_file, write_stdout
+from wiredoctor.cli.options import (
+    Color,
+    Colors,
+    Configurations,
+    Jobs,
+    MaxSpool,
+    Quiet,
+    Secrets,
+    Verbose,
+    parse_filter,
+    parse_size,
+)
+from wiredoctor.cli.outputs import Output, outputs, write_each, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import requested
+from wiredoctor.cli.running import combine_request
+from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.compare.input import Recorded
+    from wiredoctor.compare.before_after.result import Changes
+    from wiredoctor.compare.input import ProxySide
     from wiredoctor.pipeline import Catalogue
     from wiredoctor.report.terminal.document import Part
-    from wiredoctor.report.terminal.terminal import Paper
+    from wiredoctor.report.terminal.terminal import Terminal
 
 
 class ComparisonFormat(StrEnum):
-    """What goes to standard output, of a comparison."""
+    """Formats of a comparison on standard output."""
 
     text = "text"
     json = "json"
     markdown = "markdown"
 
 
+SUFFIXES = ("text", "json", "markdown", "html")
+"""Formats of the files of -o."""
+
+
 class Worse(StrEnum):
-    """What --fail-on can name."""
+    """Values of --fail-on."""
 
     new = "new"
     more_often = "more-often"
     slower = "slower"
 
 
-class Told(NamedTuple):
-    """A comparison that has been made: for machines, as the parts of a page, and whether something got worse."""
+class Comparison(NamedTuple):
+    """A finished comparison: the result for machines, as a web page and as parts of text, and whether something got worse."""
 
     json: Callable[[BinaryIO], None]
+    html: Callable[[BinaryIO], None]
     page: Callable[[], Iterator[Part]]
     worse: Callable[[str], bool]
 
@@ -54,35 +73,38 @@ def compare(
         list[str],
         typer.Argument(
             metavar="BEFORE AFTER",
-            help="Captures, folders of them, or JSON reports (written with --full to have the times in them).",
+            help="Captures, folders of captures, or JSON reports (written with --full, so they include times).",
             show_default=False,
         ),
     ],
     both_sides: Annotated[
         bool,
         typer.Option(
-            "--both-sides", help="The two captures are of the same traffic: CLIENT and SERVER, at two points of a wire."
+            "--both-sides", help="Compare CLIENT and SERVER, two captures of the same traffic at two points of its path."
         ),
     ] = False,
     proxy: Annotated[
-        bool, typer.Option("--proxy", help="With --both-sides: FRONT and BACK of a proxy, or one capture of both.")
+        bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, or one capture of both.")
     ] = False,
     output: Annotated[
-        list[str] | None, typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md or .txt (repeatable).")
+        list[str] | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md, .txt or .html (repeatable)."),
     ] = None,
     format: Annotated[
         ComparisonFormat, typer.Option("--format", "-f", help="What to print on standard output.")
     ] = ComparisonFormat.text,
-    everything: Annotated[bool, typer.Option("--all", help='Text and Markdown without "N more".')] = False,
+    everything: Annotated[bool, typer.Option("--all", help='Show everything instead of "N more" (text and Markdown).')] = False,
     any_server: Annotated[
-        bool, typer.Option("--any-server", help="Match by method and path, whatever address and port the server has.")
+        bool, typer.Option("--any-server", help="Match by method and path only, ignoring the server's address and port.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore differences in time below this.")
+        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore smaller differences in time.")
     ] = 10.0,
     fail_on: Annotated[
         list[Worse] | None,
-        typer.Option("--fail-on", help="Exit with 1 when this is found (repeatable).", show_default=False),
+        typer.Option(
+            "--fail-on", metavar="new|more-often|slower", help="Exit with 1 if this is found (repeatable).", show_default=False
+        ),
     ] = None,
     config: Configurations = None,
     max_spool: MaxSpool = None,
@@ -92,131 +114,152 @@ def compare(
     verbose: Verbose = False,
     color: Colors = Color.auto,
 ) -> int:
-    """Hold two recordings against each other.
+    """Compare two captures.
 
-    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
-    packets were lost.
+    Reports what was fixed, what is new, and what got slower. With --both-sides: on which side of the network, or of a proxy, time
+    and packets were lost.
 
-    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or something could not be read, unpacked or
-    written; 3 a fault of wiredoctor.
+    Exit codes: 0 success; 1 --fail-on matched; 2 usage error, or something could not be read, unpacked or written; 3 internal
+    error.
     """
     from wiredoctor.pipeline import Budget
 
-    files = outputs(output, recordings, [Format(form.value) for form in ComparisonFormat])
+    files = outputs(output, recordings, SUFFIXES)
     _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
-    request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
-    asked = Asked(request, jobs, Budget(size("--max-spool", max_spool)), show_secrets, quiet, verbose)
+    settings = Settings(show_secrets=show_secrets, jobs=jobs or 0)
+    request = combine_request(rules, configuration(config, rules), settings, parse_filter(None, None, None, None, None))
+    asked = CompareInput(request, Budget(parse_size("--max-spool", max_spool)), quiet, verbose)
     if both_sides:
-        told = _both_sides(recordings, asked, proxy=proxy, everything=everything)
+        comparison = _both_sides(recordings, asked, proxy=proxy, everything=everything)
     else:
-        told = _before_after(recordings, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything)
-    if told is None:
+        comparison = _before_after(
+            recordings, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything
+        )
+    if comparison is None:
         return Exit.BAD_INPUT
 
-    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        _write(told, form, out, paper)
+    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+        _write(comparison, form, out, paper)
 
     def write_one(file: Output) -> None:
         write_file(file, write)
 
     complete = write_each(files, write_one)
-    write_stdout(Format(format.value), write, color)
+    write_stdout(format, write, color)
     if not complete:
         return Exit.BAD_INPUT
-    return Exit.FAILED_ON if any(told.worse(one.value) for one in fail_on or ()) else Exit.DONE
+    return Exit.FINDINGS if any(comparison.worse(one.value) for one in fail_on or ()) else Exit.OK
 
 
 def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
-    """Whether the words make sense together; raises UsageError."""
+    """Check that the options fit together; raise UsageError."""
     if proxy and not both_sides:
-        raise UsageError("--proxy goes with --both-sides")
+        raise UsageError("--proxy needs --both-sides")
     if fail_on and both_sides:
-        raise UsageError("--fail-on is about before and after; --both-sides has neither")
+        raise UsageError("--fail-on cannot be combined with --both-sides")
     if len(recordings) != 2 and not (proxy and len(recordings) == 1):
         many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
         raise UsageError(f"compare takes {many}; {len(recordings)} given")
     if recordings.count("-") > 1:
-        raise UsageError("standard input can be one of the two only")
+        raise UsageError("only one of the inputs can be standard input")
 
 
 def _before_after(
-    recordings: list[str], asked: Asked, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
-) -> Told | None:
-    """None where something could not be read, which has been said."""
+    recordings: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
+) -> Comparison | None:
+    """Compare before and after. Return None, after an error message, if an input could not be read."""
     from wiredoctor import __version__
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after
     from wiredoctor.report.comparison import json as comparison_json
 
-    sides = [side for name in recordings if (side := seen(name, asked)) is not None]
+    sides = [side for name in recordings if (side := read_side(name, asked)) is not None]
     if len(sides) < 2:
         return None
     summaries = {name for name, module in rules.items() if module.rule.summary}
     changes = hold(sides[0], sides[1], __version__, any_server=any_server, tolerance=tolerance, summaries=summaries)
-    return Told(
+    return Comparison(
         partial(comparison_json.write, changes, "before-after"),
+        partial(_write_page, changes, asked.quiet),
         partial(before_after.page, changes, everything=everything, quiet=asked.quiet),
-        partial(before_after.reached, changes),
+        partial(before_after.got_worse, changes),
     )
 
 
-def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything: bool) -> Told | None:
-    """None where something could not be read, which has been said."""
+def _both_sides(recordings: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
+    """Compare both sides. Return None, after an error message, if an input could not be read."""
     from wiredoctor import __version__
-    from wiredoctor.compare import material, two_points
+    from wiredoctor.compare import collect_capture, two_points
     from wiredoctor.report.comparison import json as comparison_json
     from wiredoctor.report.comparison import two_points as telling
 
-    reports = [report for name in recordings if (report := kept(name, asked)) is not None]
+    reports = [report for name in recordings if (report := open_capture(name, asked)) is not None]
     if len(reports) < len(recordings):
         return None
     if proxy:
-        told = _proxied(reports, asked, everything=everything)
-        if told is None:
-            raise UsageError(
-                "no exchange is on both sides of a proxy: no request at the front has one like it at the back, in its time"
-            )
-        return told
-    points = two_points(material(reports[0]), material(reports[1]), __version__)
-    if not points.connections and (told := _proxied(reports, asked, everything=everything, surely=True)) is not None:
-        return told
-    return Told(
+        comparison = _compare_proxy(reports, asked, everything=everything)
+        if comparison is None:
+            raise UsageError("no exchange was captured on both sides of a proxy: no request at the front matches one at the back")
+        return comparison
+    points = two_points(collect_capture(reports[0]), collect_capture(reports[1]), __version__)
+    if not points.connections and (comparison := _compare_proxy(reports, asked, everything=everything, surely=True)) is not None:
+        return comparison
+    page = partial(telling.page, points, everything=everything, quiet=asked.quiet)
+    return Comparison(
         partial(comparison_json.write, points, "two-points"),
-        partial(telling.page, points, everything=everything, quiet=asked.quiet),
+        partial(_write_parts, page, " and ".join(recordings)),
+        page,
         _never,
     )
 
 
-def _proxied(reports: list[Report], asked: Asked, *, everything: bool, surely: bool = False) -> Told | None:
-    """None where no exchange is on both sides; or, with `surely`, where chance may have made it look so."""
+def _compare_proxy(reports: list[Report], asked: CompareInput, *, everything: bool, surely: bool = False) -> Comparison | None:
+    """Compare the sides of a proxy. Return None if no exchange was captured on both or, with `surely`, if the matches may be
+    chance.
+    """
     from wiredoctor import __version__
-    from wiredoctor.compare import beyond_chance, proxied, recorded
+    from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
     from wiredoctor.report.comparison import json as comparison_json
     from wiredoctor.report.comparison import proxy as telling
 
-    front, back = recorded(reports[0]), recorded(reports[1]) if len(reports) > 1 else None
+    front, back = collect_proxy_side(reports[0]), collect_proxy_side(reports[1]) if len(reports) > 1 else None
     if back is not None and not surely:
-        front, back = _parted(reports, front, back)
-    told = proxied(front, back, __version__)
-    if told is None or (surely and back is not None and not beyond_chance(told, front, back)):
+        front, back = _without_shared(reports, front, back)
+    comparison = compare_proxy(front, back, __version__)
+    if comparison is None or (surely and back is not None and not is_significant(comparison, front, back)):
         return None
-    return Told(
-        partial(comparison_json.write, told, "proxy"),
-        partial(telling.page, told, everything=everything, quiet=asked.quiet),
+    page = partial(telling.page, comparison, everything=everything, quiet=asked.quiet)
+    return Comparison(
+        partial(comparison_json.write, comparison, "proxy"),
+        partial(_write_parts, page, f"{comparison.front.name} and {comparison.back.name}"),
+        page,
         _never,
     )
 
 
-def _parted(reports: list[Report], front: Recorded, back: Recorded) -> tuple[Recorded, Recorded]:
-    """Without the connections that both recordings have."""
-    from wiredoctor.compare import material, parted
+def _write_page(changes: Changes, quiet: bool, out: BinaryIO) -> None:
+    from wiredoctor.report.html import compare_page
 
-    sides = parted(front, back, *(material(report).point for report in reports))
+    compare_page.write(changes, out, quiet=quiet)
+
+
+def _write_parts(page: Callable[[], Iterator[Part]], title: str, out: BinaryIO) -> None:
+    from wiredoctor import __version__
+    from wiredoctor.report.html import compare_page
+
+    compare_page.write_parts(page(), out, __version__, title)
+
+
+def _without_shared(reports: list[Report], front: ProxySide, back: ProxySide) -> tuple[ProxySide, ProxySide]:
+    """Drop the connections that are in both captures."""
+    from wiredoctor.compare import collect_capture, without_shared_connections
+
+    sides = without_shared_connections(front, back, *(collect_capture(report).point for report in reports))
     if sides is None:
         raise UsageError(
-            "both captures have the same connections, so that they are two points of one wire and not two sides of a proxy: "
-            "--both-sides without --proxy compares these"
+            "both captures have the same connections, so they are two points of one path, not two sides of a proxy: "
+            "use --both-sides without --proxy"
         )
     return sides
 
@@ -226,13 +269,15 @@ def _never(what: str) -> bool:
     return False
 
 
-def _write(told: Told, form: Format, out: BinaryIO, paper: Paper) -> None:
+def _write(comparison: Comparison, form: str, out: BinaryIO, paper: Terminal) -> None:
     from wiredoctor.report.terminal import document
 
-    if form == Format.json:
-        told.json(out)
-    elif form == Format.markdown:
-        document.write_markdown(told.page(), out)
+    if form == "json":
+        comparison.json(out)
+    elif form == "html":
+        comparison.html(out)
+    elif form == "markdown":
+        document.write_markdown(comparison.page(), out)
     else:
-        with Text(out, paper) as stream:
-            document.write_text(told.page(), stream, paper)
+        with TextOutput(out, paper) as stream:
+            document.write_text(comparison.page(), stream, paper)

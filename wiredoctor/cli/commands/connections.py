@@ -1,48 +1,26 @@
-"""wiredoctor connections: the table."""
+"""wiredoctor connections: list connections."""
 
 from __future__ import annotations
 
-from wiredoctor.cli.options import (
-    Begin,
-    Captures,
-    Color,
-    Colors,
-    Configurations,
-    Connections,
-    End,
-    Format,
-    Hosts,
-    MaxSpool,
-    Merge,
-    Ports,
-    PrintedTable,
-    Quiet,
-    TableFormat,
-    Verbose,
-    size,
-    wanted,
-)
-from wiredoctor.cli.tables import Asked, print_table
+from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.cli.options import TableOptions, Top, parse_duration, with_table_options
+from wiredoctor.cli.print_table import OrderBy, Relative, Slow, TableRequest, print_table
+from wiredoctor.report.row_choice import Order, RowChoice
 
 
+@with_table_options
 def connections(
-    captures: Captures,
-    format: PrintedTable = TableFormat.text,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    host: Hosts = None,
-    port: Ports = None,
-    connection: Connections = None,
-    begin: Begin = None,
-    end: End = None,
-    config: Configurations = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
+    table: TableOptions,
+    slow: Slow = None,
+    sort: OrderBy = Order.time,
+    top: Top = None,
+    relative: Relative = False,
 ) -> int:
-    """Print every TCP connection on a line: who spoke to whom, how much, how fast, and how it ended."""
-    what = wanted(host, port, connection, begin, end)
-    form = Format(format.value)
-    most = size("--max-spool", max_spool)
-    how = Asked(config=config, merge=merge, max_spool=most, quiet=quiet, verbose=verbose)
-    return print_table("connections", captures, what, form, color, how)
+    """Print TCP connections, one per line: endpoints, bytes, round-trip times, how each ended, and when it was used.
+
+    Example: wiredoctor connections trace.pcap --sort duration --top 10
+    """
+    if sort is Order.status:
+        raise UsageError("--sort status: connections have no status; use time, duration or size")
+    choice = RowChoice((), parse_duration("--slow", slow), top, sort)
+    return print_table(TableRequest("connections", table, choice, relative=relative))

@@ -1,50 +1,39 @@
-"""wiredoctor exchanges: the table."""
+"""wiredoctor exchanges: list exchanges."""
 
 from __future__ import annotations
 
-from wiredoctor.cli.options import (
-    Begin,
-    Captures,
-    Color,
-    Colors,
-    Configurations,
-    Connections,
-    End,
-    Format,
-    Hosts,
-    MaxSpool,
-    Merge,
-    Ports,
-    PrintedTable,
-    Quiet,
-    Secrets,
-    TableFormat,
-    Verbose,
-    size,
-    wanted,
-)
-from wiredoctor.cli.tables import Asked, print_table
+from typing import Annotated
+
+import typer
+
+from wiredoctor.cli.options import Secrets, TableOptions, Top, parse_duration, parse_status, with_table_options
+from wiredoctor.cli.print_table import OrderBy, Relative, Slow, TableRequest, print_table
+from wiredoctor.report.row_choice import Order, RowChoice
+
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", help="Only responses with this status: 502, 5xx, none (repeatable)."),
+]
 
 
+@with_table_options
 def exchanges(
-    captures: Captures,
-    format: PrintedTable = TableFormat.text,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    host: Hosts = None,
-    port: Ports = None,
-    connection: Connections = None,
-    begin: Begin = None,
-    end: End = None,
-    config: Configurations = None,
+    table: TableOptions,
+    status: Statuses = None,
+    slow: Slow = None,
+    sort: OrderBy = Order.time,
+    top: Top = None,
+    relative: Relative = False,
+    request_id: Annotated[
+        str | None, typer.Option("--request-id", metavar="TEXT", help="Show only requests whose id contains this text.")
+    ] = None,
     show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
 ) -> int:
-    """Print every HTTP exchange on a line, with a bar that shows request, server and response time."""
-    what = wanted(host, port, connection, begin, end)
-    form = Format(format.value)
-    most = size("--max-spool", max_spool)
-    how = Asked(config=config, merge=merge, max_spool=most, show_secrets=show_secrets, quiet=quiet, verbose=verbose)
-    return print_table("exchanges", captures, what, form, color, how)
+    """Print HTTP exchanges, one per line, with a bar for request, server and response time on a common time axis.
+
+    Example: wiredoctor exchanges trace.pcap --host shop.example --sort duration --top 5
+    """
+    choice = RowChoice(parse_status("--status", status), parse_duration("--slow", slow), top, sort)
+    return print_table(
+        TableRequest("exchanges", table, choice, relative=relative, show_secrets=show_secrets, request_id=request_id or "")
+    )

@@ -1,4 +1,4 @@
-"""wiredoctor extract: the packets that show a finding, as a capture of their own."""
+"""wiredoctor extract: write the packets that show a finding as a separate capture."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from wiredoctor.cli.choosing import check_connection, chosen_finding
+from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError, reason
-from wiredoctor.cli.options import Captures, Configurations, Ignores, MaxSpool, Merge, Quiet, Selects, Verbose, size, wanted
+from wiredoctor.cli.options import (
+    Captures,
+    Configurations,
+    Ignores,
+    MaxSpool,
+    Merge,
+    Quiet,
+    Selects,
+    Verbose,
+    parse_filter,
+    parse_size,
+)
 from wiredoctor.cli.outputs import writable
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import Request, requested, run
+from wiredoctor.cli.running import combine_request, run
 from wiredoctor.replacement import replacing
+from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
     from wiredoctor import Finding, Report
@@ -29,17 +42,14 @@ if TYPE_CHECKING:
 
 def extract(
     captures: Captures,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it, as pcapng.")],
-    finding: Annotated[
-        int | None,
-        typer.Option("--finding", metavar="N", min=1, help="The finding that analyze gives this number.", show_default=False),
-    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The pcapng file to write.")],
+    finding: Findings = None,
     connection: Annotated[
-        list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="This tcp.stream (repeatable).")
+        list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="Extract this tcp.stream (repeatable).")
     ] = None,
     anonymize: Annotated[
         bool,
-        typer.Option("--anonymize", help="Put others in the place of addresses, names, tokens and bodies; the finding stays."),
+        typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies; the finding stays."),
     ] = False,
     merge: Merge = False,
     max_spool: MaxSpool = None,
@@ -49,67 +59,64 @@ def extract(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Cut out the smallest capture that still shows a finding, which is checked by analysing it; or some connections whole.
+    """Extract the smallest capture that still shows a finding, checked by analyzing it, or complete connections.
 
-    Packets are copied as they are, with all that was sent in them: think before you pass them on, or add --anonymize. Numbers of
-    findings are those of analyze with the same rules.
+    Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
+    of analyze with the same rules.
     """
     if (finding is None) == (not connection):
-        raise UsageError("say what to cut out: --finding N (analyze numbers them), or --connection ID (connections lists them)")
+        raise UsageError("specify --finding N (see wiredoctor analyze) or --connection ID (see wiredoctor connections)")
     path = _path(output, captures)
     rules = every_rule()
     read = configuration(config, rules)._replace(entries=(), baseline="")
-    request = requested(rules, read, wanted(None, None, None, None, None), select, ignore)
-    report, complete = run(
-        captures, request, merge=merge, keep=True, max_spool=size("--max-spool", max_spool), quiet=quiet, verbose=verbose
-    )
+    settings = Settings(merge=merge, keep=True, max_spool=parse_size("--max-spool", max_spool), jobs=0)
+    request = combine_request(rules, read, settings, parse_filter(None, None, None, None, None), select, ignore)
+    report, complete = run(captures, request, quiet=quiet, verbose=verbose)
     if not report.captures:
         return Exit.BAD_INPUT
     _one_capture(report)
     from wiredoctor.extract.minimize import Cutter, NotShown, temporary
 
     with temporary() as folder:
-        analyse = partial(_analysed, request)
+        analyse = partial(_analyze, replace(request.settings, merge=False, max_spool=None, jobs=1))
         summaries = {name for name, module in rules.items() if module.rule.summary}
         cutter = Cutter(report, analyse, Path(folder), summaries)
         try:
-            cut = _cut(report, cutter, finding, connection or [])
+            cut = _extract(report, cutter, finding, connection or [])
         except NotShown as error:
             raise UsageError(f"--finding {finding}: {error}") from None
         anonymous = _anonymous(cut, path, Path(folder) / "anonymous.pcapng", analyse) if anonymize else None
         if anonymous is None:
             _write(path, report, cut)
     if not quiet:
-        _tell(output, report, cut, anonymous, finding)
-    return Exit.DONE if complete else Exit.BAD_INPUT
+        _report_extract(output, report, cut, anonymous, finding)
+    return Exit.OK if complete else Exit.BAD_INPUT
 
 
 def _path(output: str, captures: list[str]) -> Path:
     path = Path(output)
     if path.suffix.lower() != ".pcapng":
-        raise UsageError(f"-o {output}: packets are written as pcapng; name the file .pcapng")
+        raise UsageError(f"-o {output}: packets are written as pcapng, so the name must end in .pcapng")
     if path.is_dir():
         raise UsageError(f"-o {output}: is a directory")
     writable(path)
     if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
-        raise UsageError(f"-o {output} would overwrite a capture that is to be read")
+        raise UsageError(f"-o {output} would overwrite an input capture")
     return path
 
 
 def _one_capture(report: Report) -> None:
     if len(report.captures) > 1:
-        raise UsageError(f"packets are cut out of one capture, and these are {len(report.captures)}: name one, or add --merge")
+        raise UsageError(f"extract needs exactly one capture, not {len(report.captures)}: name one, or add --merge")
 
 
-def _analysed(request: Request, path: Path) -> Report:
-    from wiredoctor.pipeline import analyze
+def _analyze(settings: Settings, path: Path) -> Report:
+    from wiredoctor.pipeline import run as analyze
 
-    return analyze(
-        path, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds, keep=True
-    )  # fmt: skip
+    return analyze([path], settings)
 
 
-def _cut(report: Report, cutter: Cutter, finding: int | None, connections: list[int]) -> Extract:
+def _extract(report: Report, cutter: Cutter, finding: str | None, connections: list[int]) -> Extract:
     if finding is not None:
         return cutter.of_finding(chosen_finding(report, finding))
     for connection in connections:
@@ -118,7 +125,7 @@ def _cut(report: Report, cutter: Cutter, finding: int | None, connections: list[
 
 
 def _write(path: Path, report: Report, cut: Extract) -> None:
-    """The extract as the file that was asked for: the packets of the capture itself, once more."""
+    """Write the extract, with the packets copied from the capture."""
     from wiredoctor.extract.minimize import write
 
     [capture] = report.captures
@@ -137,19 +144,19 @@ def _replacing(path: Path) -> Generator[BinaryIO]:
 
 
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
-    """An anonymous capture in the place of the extract; one that fails its checks is never at `path`."""
+    """Write an anonymized capture in place of the extract; a file that fails its checks never appears at `path`."""
     from wiredoctor.extract.anonymize.checked import NotAnonymous, write_anonymous
 
     try:
         checked = write_anonymous(cut.report, attempt, analyse, os.urandom(32))
     except NotAnonymous as error:
-        raise UsageError(f"--anonymize: nothing is written: {error}") from None
+        raise UsageError(f"--anonymize: nothing was written: {error}") from None
     with attempt.open("rb") as source, _replacing(path) as out:
         shutil.copyfileobj(source, out)
     return checked
 
 
-def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: int | None) -> None:
+def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: str | None) -> None:
     from wiredoctor.extract.minimize import causes_not_shown
     from wiredoctor.report.words import clean, count
 
@@ -159,25 +166,25 @@ def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, 
         shown, found, packets = anonymous.report, found and anonymous.like(found), len(anonymous.frames)
     lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
     if found is not None and number is not None:
-        others = _others(chosen_finding(report, number), found)
-        lines.append(f"analysed again, it shows finding {number} of the capture{'' if others else ' as it was'}: {_facts(found)}")
-        lines += [f"its numbers are those of the packets that were kept: {others}"] if others else []
+        others = _changed_numbers(chosen_finding(report, number), found)
+        lines.append(f"analyzed again, it shows finding {number} of the capture{'' if others else ' unchanged'}: {_facts(found)}")
+        lines += [f"its numbers cover only the packets that were kept: {others}"] if others else []
         causes = causes_not_shown(chosen_finding(report, number), found)
-        lines += [f"what caused it cannot be seen without other packets: {', '.join(causes)}"] if causes else []
+        lines += [f"its cause needs other packets: {', '.join(causes)}"] if causes else []
     else:
-        lines.append(f"analysed again, it shows {count(len(shown.findings), 'finding')}")
+        lines.append(f"analyzed again, it shows {count(len(shown.findings), 'finding')}")
         lines += _gone(report, cut)
     if anonymous is not None:
         from wiredoctor.extract.anonymize.checked import left_out
 
-        lines.append("addresses, names, tokens and bodies are others; it was searched for the original ones, and has none")
+        lines.append("addresses, names, tokens and bodies were replaced; a search found no originals")
         if anonymous.left_out:
-            lines.append(f"packets left out that are not understood well enough: {left_out(anonymous.left_out)}")
+            lines.append(f"packets left out because they could not be parsed completely: {left_out(anonymous.left_out)}")
     typer.echo("\n".join(lines))
 
 
-def _others(whole: Finding, cut: Finding) -> str:
-    """ "closes 1 instead of 3": the numbers that are others in the extract, as they are written."""
+def _changed_numbers(whole: Finding, cut: Finding) -> str:
+    """Describe numbers that differ in the extract, such as "closes 1 instead of 3"."""
     from wiredoctor.extract.minimize import differences
 
     written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
@@ -191,16 +198,12 @@ def _number(value: float) -> str:
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
-    """A line about the findings that cannot be seen without other packets."""
+    """Return a line on the findings that need packets outside the extract."""
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 
     gone = [f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule for finding in not_shown(report, cut)]
-    return (
-        [f"{count(len(gone), 'finding')} of the whole capture cannot be seen without other packets: {', '.join(gone)}"]
-        if gone
-        else []
-    )
+    return [f"{count(len(gone), 'finding')} of the whole capture needed other packets: {', '.join(gone)}"] if gone else []
 
 
 def _facts(finding: Finding) -> str:

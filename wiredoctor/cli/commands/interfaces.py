@@ -1,8 +1,7 @@
-"""wiredoctor interfaces: what there is to capture on, and whether one may."""
+"""wiredoctor interfaces: list capture interfaces and check permissions."""
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,11 +9,13 @@ import typer
 
 from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors
-from wiredoctor.cli.outputs import Text, stdout_paper
+from wiredoctor.cli.outputs import stdout_paper
+from wiredoctor.cli.pager import paged
+from wiredoctor.report.terminal.terminal import TextOutput
 
 
 class InterfaceFormat(StrEnum):
-    """What goes to standard output, of the interfaces."""
+    """Formats of the list of interfaces on standard output."""
 
     text = "text"
     json = "json"
@@ -24,7 +25,7 @@ def interfaces(
     format: Annotated[InterfaceFormat, typer.Option("--format", "-f", help="text or json.")] = InterfaceFormat.text,
     color: Colors = Color.auto,
 ) -> int:
-    """List the network interfaces with their addresses, and say whether this user may capture on them, and by what."""
+    """List network interfaces with their addresses, and check whether and how this user may capture on them."""
     import wiredoctor
     from wiredoctor import interfaces as machine
     from wiredoctor.report.terminal.interfaces import write, write_json
@@ -34,9 +35,9 @@ def interfaces(
     except machine.UnsupportedSystemError as error:
         raise UsageError(str(error)) from None
     paper = stdout_paper(color)
-    with Text(sys.stdout.buffer, paper) as out:
+    with paged() as page, TextOutput(page, paper) as out:
         if format == InterfaceFormat.json:
             write_json(found, permission, out, wiredoctor.__version__)
         else:
             write(found, permission, out, paper)
-    return Exit.DONE
+    return Exit.OK

@@ -1,4 +1,4 @@
-"""wiredoctor live: the diagnosis while it happens."""
+"""wiredoctor live: diagnose while capturing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
@@ -16,10 +17,13 @@ import typer
 
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
+from wiredoctor.cli.capture_order import Backend, capture_order
 from wiredoctor.cli.completion import interfaces
-from wiredoctor.cli.config_file import checked, read_file
+from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.copies import check_copies
-from wiredoctor.cli.exit_codes import Exit, UsageError, say
+from wiredoctor.cli.exit_codes import Exit, UsageError, print_message
+from wiredoctor.cli.interface_choice import choose_interface
+from wiredoctor.cli.live_source import IMAGE, find_source
 from wiredoctor.cli.options import (
     Color,
     Colors,
@@ -27,7 +31,6 @@ from wiredoctor.cli.options import (
     Configurations,
     Failing,
     FailOn,
-    Format,
     Ignores,
     MinConfidence,
     OnlyFindings,
@@ -35,51 +38,80 @@ from wiredoctor.cli.options import (
     Quiet,
     Secrets,
     Selects,
+    Utc,
     Verbose,
-    wanted,
+    parse_filter,
 )
-from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
+from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import allow_many_files, reduced, requested
-from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
+from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request
+from wiredoctor.cli.writing import write_files, write_report
+from wiredoctor.report.formats import Options, needs_packets
+from wiredoctor.settings import Settings
+from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.cli.running import Request
     from wiredoctor.cli.screen import View
-    from wiredoctor.live import News, Recorder, Session, Started
-    from wiredoctor.report.terminal.terminal import Paper
+    from wiredoctor.live import News, Session, Started
+    from wiredoctor.report.terminal.terminal import Terminal
 
 LOOK = 1.0
-"""Seconds that are waited for packets before it is shown that there are none."""
+"""Seconds to wait for packets before showing that there are none."""
 
 
 class LiveFormat(StrEnum):
-    """What goes to standard output while it runs, and at the end."""
+    """Formats of the output during the capture and at its end."""
 
     text = "text"
     jsonl = "jsonl"
 
 
 def live(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="-", help="Read a capture from standard input while it is written.", show_default=False),
+    ] = None,
     interface: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--interface",
             "-i",
             metavar="IFACE",
-            help="Where to capture: an interface, lo, or any (repeatable).",
+            help="Interface to capture on, such as lo or any (repeatable; without it, live asks).",
             autocompletion=interfaces,
             show_default=False,
         ),
-    ],
+    ] = None,
+    ssh: Annotated[
+        str | None,
+        typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump there.", show_default=False),
+    ] = None,
+    sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there through sudo, without a password.")] = False,
+    kubectl: Annotated[
+        str | None,
+        typer.Option(
+            "--kubectl", metavar="NAMESPACE/POD", help="Capture in this pod, from an ephemeral container.", show_default=False
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
+        ),
+    ] = None,
     filter: Annotated[
         str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
     ] = None,
+    port: Annotated[
+        list[int] | None,
+        typer.Option("--port", metavar="PORT", min=1, max=65535, help="Capture only this TCP port, and ICMP (repeatable)."),
+    ] = None,
     write: Annotated[
         str | None,
-        typer.Option("--write", "-w", metavar="FILE", help="Keep the packets, as pcapng; else a temporary ring holds them."),
+        typer.Option("--write", "-w", metavar="FILE", help="Keep the packets in this pcapng file instead of a temporary ring."),
     ] = None,
     ring: Annotated[
         str | None,
@@ -88,18 +120,21 @@ def live(
         ),
     ] = None,
     duration: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="End after this time (90, 30s, 10m, 2h).")
+        str | None, typer.Option("--duration", metavar="TIME", help="Stop after this time (90, 30s, 10m, 2h).")
     ] = None,
-    packets: Annotated[int | None, typer.Option("--packets", metavar="N", min=1, help="End after so many packets.")] = None,
+    packets: Annotated[
+        int | None, typer.Option("--packets", metavar="N", min=1, help="Stop after this number of packets.")
+    ] = None,
     snaplen: Annotated[
-        int | None, typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep so much of each packet.")
+        int | None,
+        typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet."),
     ] = None,
     buffer: Annotated[
-        int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Room in the kernel for packets that wait.")
+        int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Kernel buffer for packets.")
     ] = None,
     backend: Annotated[
         Backend | None,
-        typer.Option("--backend", help="What captures; default: the first of these that works.", show_default=False),
+        typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
     ] = None,
     output: Outputs = None,
     format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
@@ -109,42 +144,70 @@ def live(
     fail_on: FailOn = None,
     only_findings: OnlyFindings = False,
     config: Configurations = None,
+    utc: Utc = False,
     show_secrets: Secrets = False,
     quiet: Quiet = False,
-    verbose: Verbose = False,  # noqa: ARG001 - of use where a fault is told
+    verbose: Verbose = False,  # noqa: ARG001 - read where errors are reported
     color: Colors = Color.auto,
 ) -> int:
-    """Capture on an interface and say what is wrong while it happens; at the end, the whole diagnosis.
+    """Capture, or read a capture that is being written; report problems as they happen, and everything at the end.
 
-    Ctrl-C or SIGTERM ends it in order, a second one at once. Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was
-    wrong, capturing was not possible or did not reach its end, or some output could not be written; 3 a fault of wiredoctor.
+    Ctrl-C or SIGTERM stops the capture and prints the report; a second one exits at once. Exit codes: 0 success; 1 --fail-on
+    matched; 2 usage error, capturing failed or ended early, or an output could not be written; 3 internal error; 130 Ctrl-C, if
+    none of these applies.
     """
     if os.name != "posix":
         raise UsageError("live needs Linux or macOS: capture with Wireshark, and analyze the file")
     from wiredoctor.live import start
 
+    use_utc(utc)
+    if port and source is not None:
+        raise UsageError("--port: standard input is already a capture; give a filter to the program that captures")
+    filter = _with_ports(filter, port)
     files = outputs(output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
-        raise UsageError("-o: a report that copies packets needs them all: add --write FILE, without --ring")
+        raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
-    order = ordered(interface, filter, write, ring, duration, packets, snaplen, buffer, backend, files)
-    source = read_file(config)
-    known = fingerprints(source.baseline)
+    local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
+    order = capture_order(interface or (), filter, write, ring, duration, packets, snaplen, buffer, backend, files)
+    configuration = read_file(config)
+    known = fingerprints(configuration.baseline)
+    if source is None and not interface and ssh is None and kubectl is None:
+        interface = [choose_interface()]
     allow_many_files()
-    name = write or "live: " + ", ".join(interface)
-    with start(order) as started, _view(name, format, color, quiet=quiet) as view:
+    with contextlib.ExitStack() as stack:
+        seconds = order.duration
+        found = find_source(source, interface, ssh, kubectl, image, filter, snaplen, seconds, local, sudo=sudo)
+        stack.callback(found.end)
+        order = replace(order, interfaces=tuple(found.interfaces), stream=found.stream, stream_name=found.name)
+        name = write or "live: " + (found.name or ", ".join(found.interfaces))
+        started = stack.enter_context(start(order))
+        found.hand_over()
+        view = stack.enter_context(_view(name, format, color, quiet=quiet))
         rules = every_rule()
-        read = checked(source, rules)
+        read = check_configuration(configuration, rules)
         sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
-        request = requested(rules, read, wanted(None, None, None, None, None, sure), select, ignore, known=known)
+        settings, what = Settings(show_secrets=show_secrets), parse_filter(None, None, None, None, None, sure)
+        request = combine_request(rules, read, settings, what, select, ignore, known=known)
         if show_secrets and not quiet:
-            say("the output holds secrets (--show-secrets): think before you pass it on")
-        report = _run(started, name, request, view, show_secrets=show_secrets, quiet=quiet)
+            print_message("the output contains secrets (--show-secrets): share it with care")
+        report, interrupted = _run(started, name, request, view, quiet=quiet)
         least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
-        code = _exit(report, least, request.selected)
-        how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
-        access = _delegated(started.recorder, files) if started.was_root else DIRECT
-        return code if _write(report, files, format, view, color, how, access) else Exit.BAD_INPUT
+        selected = request.settings.select
+        code = _exit(report, least, selected) or (Exit.INTERRUPTED if interrupted else Exit.OK)
+        options = Options(
+            quiet=quiet, only_findings=only_findings, fail_on=least and least.value, rules=rules, selected=selected, code=code
+        )
+        access = file_access(started.recorder, files) if started.was_root else DIRECT
+        return code if _write(report, files, format, view, color, options, access) else Exit.BAD_INPUT
+
+
+def _with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
+    """Return the BPF filter for packets of these TCP ports and for ICMP, which may report why one failed, within `filter`."""
+    if not ports:
+        return filter
+    of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
+    return f"({of_ports}) and ({filter})" if filter else of_ports
 
 
 @contextlib.contextmanager
@@ -163,31 +226,30 @@ def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Genera
         view.close()
 
 
-def _run(started: Started, name: str, request: Request, view: View, *, show_secrets: bool, quiet: bool) -> Report:
-    """Capture until it is over or somebody ends it; return the report, reduced to what is wanted."""
+def _run(started: Started, name: str, request: Request, view: View, *, quiet: bool) -> tuple[Report, bool]:
+    """Capture until the end; return the report, filtered as requested, and whether SIGINT ended the capture."""
     from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
 
     try:
         with watch(
-            started.recorder.order, name, select=request.selected, ignore=request.ignored,
-            thresholds=request.configuration.thresholds, show_secrets=show_secrets, recorder=started.recorder, rows=started.rows,
-        ) as session, _ended_by_signals(session):  # fmt: skip
+            started.recorder.order, name, request.settings, recorder=started.recorder, rows=started.rows
+        ) as session, _ended_by_signals(session) as ended_by:  # fmt: skip
             note, over = started.rights.note, False
             while not over:
                 news = session.look(LOOK)
                 _show(news, request, view)
                 over = session.over
-                # never in silence, but not beside the line that says why nothing can be captured
+                # report this also with --quiet, but not next to an error that prevents capturing
                 if note and (news.status.backend or over):
-                    (say if quiet else view.note)(note)
+                    (print_message if quiet else view.note)(note)
                     note = ""
             reason, text = session.ended
-            if text and (reason not in ("stopped", "duration", "packets") or not quiet):
+            if text and (reason not in ("stopped", "duration", "packets", "end") or not quiet):
                 view.note(text)
             _drops(session, view)
             view.close()
-            return reduced(session.report(), request)
+            return apply_filter(session.report(), request), signal.SIGINT in ended_by
     except (RecorderError, CaptureError) as error:
         raise UsageError(str(error)) from None
 
@@ -197,92 +259,68 @@ def _show(news: News, request: Request, view: View) -> None:
 
     for line in news.notes:
         view.note(line)
-    findings = reduced(Report(version=__version__, findings=news.findings), request).findings if news.findings else []
+    findings = apply_filter(Report(version=__version__, findings=news.findings), request).findings if news.findings else []
     view.show(findings, news.status)
 
 
 def _drops(session: Session, view: View) -> None:
-    """What the kernel had no room for is nobody's fault but the buffer's."""
+    """Report packets that the kernel dropped because its buffer was full."""
     status = session.status()
     if status.dropped:
         share = status.dropped / max(status.dropped + status.captured, 1)
         view.note(
-            f"the kernel dropped {status.dropped:,} packets ({share:.1%}), which were not fetched in time: a larger --buffer, "
-            "a --filter or a --snaplen helps"
+            f"the kernel dropped {status.dropped:,} packets ({share:.1%}) because its buffer was full: use a larger --buffer, "
+            "a --filter or a --snaplen"
         )
 
 
 @contextlib.contextmanager
-def _ended_by_signals(session: Session) -> Generator[None]:
-    """The first signal that asks for an end ends capturing; the second everything."""
+def _ended_by_signals(session: Session) -> Generator[list[int]]:
+    """On the first signal, stop capturing and add its number to the list that is yielded; on the second, end the process."""
     before: dict[int, Any] = {}
-    asked = False
+    first: list[int] = []
+    came = 0.0
 
     def end(number: int, _: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal came
+        if first and time.monotonic() - came < signals.TOGETHER:
+            return
+        if first:
             signals.stop(number)
-        asked = True
+        came = time.monotonic()
+        first.append(number)
         session.stop()
 
     for one in signals.STOPPING:
         if signal.getsignal(one) is not signal.SIG_IGN:
             before[one] = signal.signal(one, end)
     try:
-        yield
+        yield first
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
 
 
-def _delegated(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
-    """Return access to the files of -o by way of the recorder, as this process has no rights any more."""
-    numbers = {file.path: number for number, file in enumerate(files)}
-
-    def place(path: Path) -> tuple[int, str]:
-        return (numbers[path], "") if path in numbers else (numbers[path.parent], path.name)
-
-    @contextlib.contextmanager
-    def replacing(path: Path) -> Generator[BinaryIO]:
-        descriptor = recorder.open_output(*place(path))
-        try:
-            with os.fdopen(descriptor, "wb") as out:
-                yield out
-        except BaseException:
-            with contextlib.suppress(OSError):
-                recorder.discard_output(*place(path))
-            raise
-        recorder.commit_output(*place(path))
-
-    def remove(path: Path) -> None:
-        recorder.remove_output(*place(path))
-
-    def make_folder(_: Path) -> None:
-        """Do nothing: the recorder made it when it began."""
-
-    return FileAccess(replacing, remove, make_folder)
-
-
 def _write(
-    report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, how: How, access: FileAccess
+    report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, options: Options, access: FileAccess
 ) -> bool:
-    """Write the report. Return whether all files of -o were written."""
+    """Write the report. Return whether all files of -o could be written."""
     from wiredoctor.cli.screen import JsonLines
 
-    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        write_report(report, form, out, paper, how)
+    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+        write_report(report, form, out, paper, options)
 
-    complete = write_files(report, files, how, access)
+    complete = write_files(report, files, options, access)
     if format == LiveFormat.jsonl:
         cast("JsonLines", view).finish(report)
     else:
-        write_stdout(Format.text, write, color)
+        write_stdout("text", write, color, pages=False)  # this process may no longer start other processes
     return complete
 
 
 def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str]) -> int:
-    from wiredoctor.report.fail_on import reached
+    from wiredoctor.report.fail_on import reaches_level
 
     if report.incomplete:
         return Exit.BAD_INPUT
-    return Exit.FAILED_ON if fail_on and reached(report, fail_on.value, selected) else Exit.DONE
+    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

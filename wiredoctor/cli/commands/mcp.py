@@ -1,4 +1,4 @@
-"""wiredoctor mcp: captures for a language model, over the Model Context Protocol."""
+"""wiredoctor mcp: serve captures to a language model over the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import typer
 
 from wiredoctor.cli import signals
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import size
+from wiredoctor.cli.options import parse_size
 
 
 def mcp(
     folder: Annotated[
-        list[str], typer.Option("--folder", metavar="FOLDER", help="Captures in it may be read (repeatable).", show_default=False)
+        list[str],
+        typer.Option("--folder", metavar="FOLDER", help="Folder whose captures may be read (repeatable).", show_default=False),
     ],
     max_size: Annotated[
-        str, typer.Option("--max-size", metavar="SIZE", help="Largest capture, also unpacked, that is read.")
+        str, typer.Option("--max-size", metavar="SIZE", help="Largest capture, unpacked, that may be read.")
     ] = "2GB",
     max_time: Annotated[int, typer.Option("--max-time", metavar="SECONDS", min=1, help="Longest analysis.")] = 120,
 ) -> int:
-    """Serve captures to a program with a language model: analyse, list findings and exchanges, show packets, explain rules.
+    """Serve captures to a program with a language model: analyze, list findings and exchanges, show packets, explain rules.
 
-    The protocol is MCP over standard input and output. Secrets are masked, always.
+    The protocol is MCP over standard input and output. Secrets are always masked.
     """
     try:
         from wiredoctor.mcp.server import serve
@@ -37,14 +38,14 @@ def mcp(
 
     for one in folder:
         if not os.path.isdir(one):
-            raise UsageError(f"--folder {one}: is not a folder")
+            raise UsageError(f"--folder {one}: not a folder")
         if not os.access(one, os.R_OK | os.X_OK):
             raise UsageError(f"--folder {one}: no permission to read")
-    gc.enable()  # a command is short, a server is not
+    gc.enable()  # unlike other commands, a server runs for long
     try:
-        serve(Archive(folder, Bounds(size("--max-size", max_size) or 0, max_time)))
-    except signals.Stopped as stopped:
-        # a thread reads standard input, and Python would wait for it
+        serve(Archive(folder, Bounds(parse_size("--max-size", max_size) or 0, max_time)))
+    except signals.Interrupted as stopped:
+        # a thread reads standard input, and a normal exit would wait for it
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
         signals.end(stopped.number)
-    return Exit.DONE
+    return Exit.OK

@@ -1,18 +1,18 @@
-"""wiredoctor rules: the list."""
+"""wiredoctor rules: list the rules."""
 
 from __future__ import annotations
-
-import sys
 
 from wiredoctor.cli.config_file import check_thresholds, configuration
 from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.cli.options import Color, Colors, Configurations
-from wiredoctor.cli.outputs import Text, stdout_paper
+from wiredoctor.cli.outputs import stdout_paper
+from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.report.terminal.terminal import TextOutput
 
 
 def rules(config: Configurations = None, color: Colors = Color.auto) -> int:
-    """List all rules by family, with the severities of their findings, and what is configured."""
+    """List all rules by family, with the severities of their findings and changed settings."""
     from wiredoctor.pipeline import configured
     from wiredoctor.report.terminal.manual import write_list
 
@@ -21,6 +21,6 @@ def rules(config: Configurations = None, color: Colors = Color.auto) -> int:
     wanted = {name for name, m in every.items() if not read.select or {name, m.family} & {*read.select}}
     ignored = {name for name, m in every.items() if name not in wanted or {name, m.family} & {*read.ignore}}
     paper = stdout_paper(color)
-    with configured(check_thresholds(read, every)), Text(sys.stdout.buffer, paper) as out:
+    with configured(check_thresholds(read, every)), paged() as page, TextOutput(page, paper) as out:
         write_list(every.values(), out, paper, ignored=ignored)
-    return Exit.DONE
+    return Exit.OK

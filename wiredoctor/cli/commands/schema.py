@@ -1,4 +1,4 @@
-"""wiredoctor schema: the JSON Schema of the reports."""
+"""wiredoctor schema: print the JSON Schema of the reports."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from wiredoctor.cli.exit_codes import Exit
 
 
 def schema() -> int:
-    """Print the JSON Schema (draft 2020-12) of what `analyze --format json` writes."""
+    """Print the JSON Schema (draft 2020-12) of the output of `analyze --format json`."""
     from wiredoctor.report.data.json_schema import schema as report_schema
 
     sys.stdout.write(json.dumps(report_schema(), indent=2) + "\n")
-    return Exit.DONE
+    return Exit.OK

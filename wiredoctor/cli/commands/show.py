@@ -1,4 +1,4 @@
-"""wiredoctor show: one finding or one connection, packet by packet."""
+"""wiredoctor show: show one finding or one connection, packet by packet."""
 
 from __future__ import annotations
 
@@ -9,44 +9,52 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wiredoctor.cli.choosing import check_connection, chosen_finding
+from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding, connection_at
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.options import (
+    At,
+    Begin,
     Captures,
     Color,
     Colors,
     Configurations,
+    End,
     Ignores,
     MaxSpool,
     Merge,
     Quiet,
     Secrets,
     Selects,
+    Utc,
     Verbose,
-    size,
-    wanted,
+    parse_filter,
+    parse_size,
 )
-from wiredoctor.cli.outputs import Text, stdout_paper
+from wiredoctor.cli.outputs import stdout_paper
+from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import requested, run
-from wiredoctor.text.redact import showing
+from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.settings import Settings
+from wiredoctor.text.redact import showing_secrets
+from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.report.filter import Wanted
-    from wiredoctor.report.terminal.show import Asked
+    from wiredoctor.report.filter import Filter
+    from wiredoctor.report.terminal.show import ShowRequest
 
 
 class ShowFormat(StrEnum):
-    """What goes to standard output."""
+    """Formats on standard output."""
 
     text = "text"
     json = "json"
 
 
 class FollowedSide(StrEnum):
-    """Whose bytes are followed."""
+    """The sides whose bytes are followed."""
 
     client = "client"
     server = "server"
@@ -55,32 +63,30 @@ class FollowedSide(StrEnum):
 
 def show(
     captures: Captures,
-    finding: Annotated[
-        int | None,
-        typer.Option("--finding", metavar="N", min=1, help="The finding that analyze gives this number.", show_default=False),
-    ] = None,
+    finding: Findings = None,
     connection: Annotated[
-        int | None, typer.Option("--connection", metavar="ID", min=0, help="This tcp.stream.", show_default=False)
+        int | None, typer.Option("--connection", metavar="ID", min=0, help="Show this tcp.stream.", show_default=False)
     ] = None,
     exchange: Annotated[
         int | None,
-        typer.Option("--exchange", metavar="N", min=0, help="Of the connection, only this exchange.", show_default=False),
+        typer.Option("--exchange", metavar="N", min=0, help="Only this exchange of the connection.", show_default=False),
     ] = None,
     frames: Annotated[
-        str | None, typer.Option("--frames", metavar="A-B", help="Of the connection, only these frames.", show_default=False)
+        str | None, typer.Option("--frames", metavar="A-B", help="Only these frames of the connection.", show_default=False)
     ] = None,
-    begin: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="From here on: seconds since the first packet, or RFC 3339."),
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to here.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All packets and all heads (20,000 and 1,000 at most).")] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Instead: what both sides sent, reassembled and escaped. Nothing of it is masked.")
+    begin: Begin = None,
+    end: End = None,
+    at: At = None,
+    utc: Utc = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")
     ] = False,
-    side: Annotated[FollowedSide, typer.Option("--side", help="Whose bytes --follow prints.")] = FollowedSide.both,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print the data of both sides, reassembled and escaped, without masking.")
+    ] = False,
+    side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
     raw: Annotated[
-        bool, typer.Option("--raw", help="With --follow and one side: the bytes as they were sent, into a pipe or a file.")
+        bool, typer.Option("--raw", help="With --follow and --side: write the bytes unchanged to a pipe or file.")
     ] = False,
     format: Annotated[ShowFormat, typer.Option("--format", "-f", help="What to print.")] = ShowFormat.text,
     merge: Merge = False,
@@ -93,56 +99,59 @@ def show(
     verbose: Verbose = False,
     color: Colors = Color.auto,
 ) -> int:
-    """Show a finding or a connection: its packets as a ladder, with the waits drawn to scale, and its decoded heads.
+    """Show a finding or a connection: its packets as a ladder, with the waits drawn to scale, and its header sections.
 
-    Numbers of findings are those of analyze with the same rules and the same captures, whatever else it was asked to leave out.
+    Finding numbers are those of analyze with the same rules and captures, even if its report was filtered.
     """
-    _check(finding, connection, exchange, follow=follow, raw=raw, side=side, form=format)
-    span, between = wanted(None, None, None, begin, end), _frames(frames)
-    if finding is not None and (between or begin or end):
-        raise UsageError("--frames, --from and --to go with --connection: a finding has its own frames")
+    use_utc(utc)
+    _check(finding, connection, exchange, at, follow=follow, raw=raw, side=side, form=format)
+    span, between = parse_filter(None, None, None, begin, end, at=at), _frames(frames)
+    if finding is not None and (between or begin or end or at):
+        raise UsageError("--frames, --from, --to and --at need --connection: a finding has its own frames")
     rules = every_rule()
-    request = requested(
+    request = combine_request(
         rules,
         configuration(config, rules)._replace(entries=(), baseline=""),
-        wanted(None, None, None, None, None),
+        Settings(merge=merge, keep=True, show_secrets=show_secrets, max_spool=parse_size("--max-spool", max_spool), jobs=0),
+        parse_filter(None, None, None, None, None),
         select,
         ignore,
     )
-    report, complete = run(
-        captures, request, merge=merge, keep=True, max_spool=size("--max-spool", max_spool), show_secrets=show_secrets,
-        quiet=quiet, verbose=verbose,
-    )  # fmt: skip
+    report, complete = run(captures, request, quiet=quiet, verbose=verbose)
     if not report.captures:
         return Exit.BAD_INPUT
-    asked = _asked(report, finding, connection, exchange, between, span)._replace(everything=everything)
-    with showing(show_secrets):
+    if finding is None and connection is None:
+        connection = connection_at(report, span, f"--at {at}")
+    asked = _show_request(report, finding, connection, exchange, between, span)._replace(everything=everything)
+    with showing_secrets(show_secrets):
         if follow:
             _follow(report, asked, side, color, raw=raw)
         else:
             _show(report, asked, format, color)
-    return Exit.DONE if complete else Exit.BAD_INPUT
+    return Exit.OK if complete else Exit.BAD_INPUT
 
 
 def _check(
-    finding: int | None, connection: int | None, exchange: int | None, *, follow: bool, raw: bool, side: FollowedSide,
-    form: ShowFormat,
+    finding: str | None, connection: int | None, exchange: int | None, at: str | None, *, follow: bool, raw: bool,
+    side: FollowedSide, form: ShowFormat,
 ) -> None:  # fmt: skip
-    """Raises UsageError for what does not go together."""
+    """Raise UsageError for options that do not fit together."""
     if finding is not None and connection is not None:
-        raise UsageError("--finding and --connection: one of them at a time")
-    if finding is None and connection is None:
-        raise UsageError("say what to show, --finding N (analyze numbers them) or --connection ID (connections lists them)")
+        raise UsageError("--finding and --connection cannot be combined")
+    if finding is None and connection is None and at is None:
+        raise UsageError(
+            "specify --finding N (see wiredoctor analyze), --connection ID (see wiredoctor connections) or --at TIME"
+        )
     if exchange is not None and connection is None:
-        raise UsageError("--exchange goes with --connection")
+        raise UsageError("--exchange needs --connection")
     if not follow and (raw or side != FollowedSide.both):
-        raise UsageError("--side and --raw go with --follow")
+        raise UsageError("--side and --raw need --follow")
     if follow and form != ShowFormat.text:
-        raise UsageError("--follow prints text, or with --raw bytes")
+        raise UsageError("--follow prints text, or bytes with --raw")
     if raw and side == FollowedSide.both:
         raise UsageError("--raw writes the bytes of one side: add --side client or --side server")
     if raw and sys.stdout.isatty():
-        raise UsageError("--raw: bytes as they were sent could give orders to this terminal; write them to a file or a pipe")
+        raise UsageError("--raw: raw bytes could control this terminal; write them to a file or a pipe")
 
 
 _FRAMES = re.compile(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})?\s*)?")
@@ -157,61 +166,65 @@ def _frames(text: str | None) -> tuple[int, int] | None:
     first = int(match[1])
     last = int(match[2]) if match[2] else 1 << 60 if "-" in text else first
     if last < first:
-        raise UsageError(f"--frames: {text} ends before it begins")
+        raise UsageError(f"--frames: {text} is a reversed range")
     return first, last
 
 
-def _asked(
+def _show_request(
     report: Report,
-    finding: int | None,
+    finding: str | None,
     connection: int | None,
     exchange: int | None,
     frames: tuple[int, int] | None,
-    span: Wanted,
-) -> Asked:
-    """What is to be shown; raises UsageError for what does not exist."""
+    span: Filter,
+) -> ShowRequest:
+    """Return what to show; raise UsageError if it does not exist."""
     from wiredoctor.report.filter import seconds_in
-    from wiredoctor.report.terminal.show import Asked, exchange_frames
+    from wiredoctor.report.terminal.show import ShowRequest, exchange_frames
 
     if finding is not None:
         found = chosen_finding(report, finding)
-        return Asked(found, found.capture, found.connection)
+        return ShowRequest(found, found.capture, found.connection)
     assert connection is not None
     if len(report.captures) > 1:
         raise UsageError(
-            f"--connection {connection}: each of the {len(report.captures)} captures has connections of its own; name one capture"
+            f"--connection {connection}: each of the {len(report.captures)} captures has its own connections; name one capture"
         )
     capture = report.captures[0]
     check_connection(report, capture.file, connection)
     if exchange is not None:
         frames = exchange_frames(report, capture.file, connection, exchange)
         if frames is None:
-            raise UsageError(f"--exchange {exchange}: connection {connection} has no exchange of this number (they count from 0)")
-    return Asked(None, capture.file, connection, exchange, frames, seconds_in(capture, span))
+            raise UsageError(f"--exchange {exchange}: connection {connection} has no exchange with this number (they start at 0)")
+    return ShowRequest(None, capture.file, connection, exchange, frames, seconds_in(capture, span))
 
 
-def _show(report: Report, asked: Asked, form: ShowFormat, color: Color) -> None:
+def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: Color) -> None:
     from wiredoctor.report.terminal.show import as_json, look
 
-    shown = look(report, asked)
     if form == ShowFormat.json:
         import json
 
+        shown = look(report, asked)
         sys.stdout.write(json.dumps(as_json(shown, report), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
         return
+    from wiredoctor.report.for_people import for_people
     from wiredoctor.report.terminal.show_text import write
-    from wiredoctor.report.terminal.terminal import Writer
+    from wiredoctor.report.terminal.terminal import TerminalWriter
 
+    if not report.secrets:
+        report, asked = for_people(report), asked._replace(finding=asked.finding and asked.finding.for_people())
+    shown = look(report, asked)
     paper = stdout_paper(color)
-    with Text(sys.stdout.buffer, paper) as out:
-        write(shown, Writer(out, paper), secrets=report.secrets)
+    with paged() as page, TextOutput(page, paper) as out:
+        write(shown, TerminalWriter(out, paper), secrets=report.secrets)
 
 
-def _follow(report: Report, asked: Asked, side: FollowedSide, color: Color, *, raw: bool) -> None:
+def _follow(report: Report, asked: ShowRequest, side: FollowedSide, color: Color, *, raw: bool) -> None:
     from wiredoctor.cli.following import print_stream, write_raw
 
     if asked.connection is None:
-        raise UsageError("--follow: the finding is about no connection; take one of its connections with --connection")
+        raise UsageError("--follow: the finding has no single connection; choose one with --connection")
     if raw:
         write_raw(report, asked, side.value)
     else:

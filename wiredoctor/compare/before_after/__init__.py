@@ -1,1 +1,1 @@
-"""A recording made before a change against one made after it."""
+"""Compare a capture made before a change with one made after it."""

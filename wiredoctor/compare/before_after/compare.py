@@ -1,4 +1,4 @@
-"""What became of the findings and of the times of before: matched by fingerprint, and by endpoint."""
+"""Match findings by fingerprint and times by endpoint, and determine what changed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wiredoctor.compare.before_after.endpoints import DIGITS, Times, endpoints, place_of, times_of
-from wiredoctor.compare.before_after.from_report import Seen
-from wiredoctor.compare.before_after.result import Changes, FindingChange, Frequency, RuleChange, Status
+from wiredoctor.compare.before_after.endpoints import DIGITS, Times, endpoints, place_of, request_for_people, times_of
+from wiredoctor.compare.before_after.from_report import ComparedSide
+from wiredoctor.compare.before_after.result import FAILURES, Changes, FindingChange, Frequency, RuleChange, Status
 from wiredoctor.compare.statistics import ERROR, all_on_one_side, rates_differ, shift
 from wiredoctor.findings import SEVERITIES, Finding, Severity, fingerprint
 from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""What is seen on one side only is no news where chance alone would do that so often."""
+"""The probability from which on chance alone explains a finding on only one side, so it is not reported as a change."""
 
 ENOUGH = 20
-"""Exchanges of an endpoint after which a rule that speaks of all of them at once would have spoken again."""
+"""The minimum number of exchanges with an endpoint for which a rule that judges all of them together would report again."""
+
+COUNTED = frozenset(("connect-failed", *FAILURES))
+"""Summary rules whose findings count failed requests or connections: one that failed once may succeed by chance."""
 
 
-class _Both(NamedTuple):
-    """The two sides, and how they are held against each other."""
+class _Sides(NamedTuple):
+    """The two sides and the options of the comparison."""
 
-    before: Seen
-    after: Seen
+    before: ComparedSide
+    after: ComparedSide
     one: Times
     two: Times
     any_server: bool
@@ -35,29 +38,35 @@ class _Both(NamedTuple):
 
 
 def compare(
-    before: Seen, after: Seen, version: str, *, any_server: bool = False, tolerance: float = 0.1, summaries: Collection[str] = ()
+    before: ComparedSide,
+    after: ComparedSide,
+    version: str,
+    *,
+    any_server: bool = False,
+    tolerance: float = 0.1,
+    summaries: Collection[str] = (),
 ) -> Changes:
-    """`any_server`: addresses and ports of servers are not looked at. `tolerance`: the part of a time below which no difference
-    is told. `summaries`: rules that say one thing of all exchanges of an endpoint."""
+    """Compare two sides.
+
+    `any_server` ignores the addresses and ports of servers. `tolerance` is the smallest relative difference in time that is
+    reported. `summaries` are the rules that report once for all exchanges of an endpoint.
+    """
     one, two = times_of(before, any_server=any_server), times_of(after, any_server=any_server)
-    findings = _findings(_Both(before, after, one, two, any_server, tolerance, summaries))
+    findings = _findings(_Sides(before, after, one, two, any_server, tolerance, summaries))
     places, left = endpoints(one, two, tolerance)
     notes = _notes(before, after, one, two, any_server=any_server)
     if left:
-        notes.append(f"of {left + len(places):,} endpoints {len(places):,} are compared: those with most requests")
+        notes.append(f"only the {len(places):,} endpoints with the most requests are compared, of {left + len(places):,}")
     return Changes(
         version, before.source, after.source, any_server, tolerance,
         findings, places, _rules(before, after), notes, left,
     )  # fmt: skip
 
 
-# findings
-
-
 _ORDER: list[Status] = ["new", "stayed", "not-seen-again", "fixed"]
 
 
-def _findings(both: _Both) -> list[FindingChange]:
+def _findings(both: _Sides) -> list[FindingChange]:
     groups: dict[str, tuple[list[Finding], list[Finding]]] = {}
     for side, findings in enumerate((both.before.findings, both.after.findings)):
         for finding in findings:
@@ -72,19 +81,19 @@ def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
     )  # fmt: skip
 
 
-def _change(mark: str, a: list[Finding], b: list[Finding], both: _Both) -> FindingChange:
-    """What became of findings that are alike: those of before and those of after."""
+def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> FindingChange:
+    """Compare the findings with one fingerprint: `a` from before, `b` from after."""
     first = (a or b)[0]
-    of, chances = _chances(first, both)
-    counts = sum(f.count for f in a), sum(f.count for f in b)
-    summary = first.rule in both.summaries
-    status, why = _status(first.rule, counts, chances, of, both.before, both.after, summary=summary)
+    counts = _hits(a), _hits(b)
+    of, place, chances = _chances(first, counts, both)
+    summary = first.rule in both.summaries and first.rule not in COUNTED
+    status, why = _status(first.rule, counts, chances, place, both.before, both.after, summary=summary)
     delays = _delays(a), _delays(b)
     return FindingChange(
         status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if both.any_server else first.server,
-        _shown(first.request), mark, of, counts[0], counts[1], chances[0], chances[1],
+        _generalize(first.request), mark, of, counts[0], counts[1], chances[0], chances[1],
         "same" if summary else _frequency(status, counts, chances), shift(delays[0], delays[1], both.tolerance),
-        float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why,
+        float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why, *_for_people([*a, *b]),
     )  # fmt: skip
 
 
@@ -92,7 +101,7 @@ def _fingerprint(finding: Finding, *, any_server: bool) -> str:
     if not any_server or finding.server is None:
         return finding.fingerprint
     method, _, target = (finding.request or "").partition(" ")
-    # a report of an older version shows more of a target
+    # a report of an older version may show more of the target
     return fingerprint(finding.rule, finding.kind, finding.side, None, method or None, masked_target(target) or None)
 
 
@@ -100,12 +109,22 @@ def _worst(findings: Iterable[Finding]) -> Severity:
     return SEVERITIES[min(SEVERITIES.index(f.severity) for f in findings)]
 
 
-def _shown(request: str | None) -> str | None:
-    """ "GET /items/12?a=1" -> "GET /items/#"."""
+def _generalize(request: str | None) -> str | None:
+    """Replace digits and remove the query: "GET /items/12?a=1" becomes "GET /items/#"."""
     if not request:
         return None
     method, _, target = request.partition(" ")
     return f"{method} {DIGITS.sub('#', masked_target(target).partition('?')[0])}"
+
+
+def _for_people(findings: list[Finding]) -> tuple[str, str]:
+    """Return title and request of the findings for people; findings of a JSON report do not say what is masked."""
+    title = findings[0].masked.title if findings[0].masked else ""
+    if not findings[0].request:
+        return title, ""
+    masked = next((one.masked.request for one in findings if one.masked and one.masked.request), None)
+    method, _, target = (masked or findings[0].request).partition(" ")
+    return title, f"{method} {DIGITS.sub('#', target.partition('?')[0])}" if masked else request_for_people(method, target)
 
 
 def _delays(findings: list[Finding]) -> Array:
@@ -115,22 +134,41 @@ def _delays(findings: list[Finding]) -> Array:
 Of = Literal["exchanges", "connections", "captures"]
 
 
-def _chances(finding: Finding, both: _Both) -> tuple[Of, tuple[int, int]]:
-    """How often it could have been found on either side, and what is counted."""
+def _hits(findings: Iterable[Finding]) -> int:
+    """Return how often the findings occurred."""
+    return sum(int(f.measures.get(FAILURES.get(f.rule, ""), f.count)) for f in findings)
+
+
+class _Place(NamedTuple):
+    """What is counted, in words: "exchange" and "with that endpoint"."""
+
+    noun: str
+    where: str
+
+
+def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
+    """Return what is counted (exchanges or connections), and how often the finding could have occurred on each side."""
     if finding.server is None and finding.connection is None:
-        return "captures", (len(both.before.source.captures), len(both.after.source.captures))
+        return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
     sides = ((both.before, both.one), (both.after, both.two))
     if finding.request and all(seen.exchanges is not None for seen, _ in sides):
         method, _, target = finding.request.partition(" ")
         verb, path, _ = place_of(method, target)
         place = (None if both.any_server else finding.server, verb, path)
         one, two = (times.endpoints[place].requests if place in times.endpoints else 0 for _, times in sides)
-        return "exchanges", (one, two)
+        return "exchanges", _Place("exchange", "with that endpoint"), (one, two)
+    if finding.rule in FAILURES and all(seen.exchanges is not None for seen, _ in sides):
+        server = None if both.any_server else finding.server
+        if finding.rule == "websocket-failed":
+            one, two = (times.upgrades.get(server, 0) + failed for (_, times), failed in zip(sides, hits, strict=True))
+            return "exchanges", _Place("WebSocket request", "to that server"), (one, two)
+        one, two = (times.servers.get(server, 0) for _, times in sides)
+        return "exchanges", _Place("exchange", "with that server"), (one, two)
     if not finding.request and all(seen.connections is not None for seen, _ in sides):
         one, two = (_connections(seen.connections or {}, finding.server, any_server=both.any_server) for seen, _ in sides)
-        return "connections", (one, two)
-    # one of them was written without its exchanges: what is known of both is how many there were
-    return "exchanges", (both.before.source.exchanges, both.after.source.exchanges)
+        return "connections", _Place("connection", "with that server"), (one, two)
+    # unless both sides have exchanges, only the numbers of connections can be compared
+    return "exchanges", _Place("exchange", "with that endpoint"), (both.before.source.exchanges, both.after.source.exchanges)
 
 
 def _connections(counts: dict[str, int], server: str | None, *, any_server: bool) -> int:
@@ -141,39 +179,42 @@ def _status(
     rule: str,
     counts: tuple[int, int],
     chances: tuple[int, int],
-    of: str,
-    before: Seen,
-    after: Seen,
+    place: _Place,
+    before: ComparedSide,
+    after: ComparedSide,
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """What became of it, and why nothing surer is said."""
+    """Return the status of a finding and, if it is uncertain, the reason."""
     if all(counts):
         return "stayed", ""
     gone = counts[0] > 0
     other, hits = (after, counts[0]) if gone else (before, counts[1])
     there, elsewhere = chances if gone else (chances[1], chances[0])
-    why = _excuse(rule, hits, there, elsewhere, of, other, "after" if gone else "before", summary=summary)
+    why = _excuse(rule, hits, there, elsewhere, place, other, "after" if gone else "before", summary=summary)
     if gone:
         return ("not-seen-again", why) if why else ("fixed", "")
     return "new", why
 
 
-def _excuse(rule: str, hits: int, there: int, elsewhere: int, of: str, other: Seen, name: str, *, summary: bool) -> str:
-    """Why it would be no wonder that the other side does not have it; empty where it would be one."""
+def _excuse(
+    rule: str, hits: int, there: int, elsewhere: int, place: _Place, other: ComparedSide, name: str, *, summary: bool
+) -> str:  # fmt: skip
+    """Return why the finding may be missing on the other side although nothing changed; empty without such a reason."""
     if rule not in other.checked:
-        return f"{name} was not checked for it, or had nothing to check"
+        return f"{name} was not checked by this rule, or had nothing to check"
     if rule not in other.judged:
-        return f"{name} has nothing that could be judged by this rule"
-    if of == "captures":
+        return f"{name} has nothing that this rule could judge"
+    if not place.where:
         return ""
     if not elsewhere:
-        return f"{name} has no {of[:-1]} with that {'endpoint' if of == 'exchanges' else 'server'}"
+        return f"{name} has no {place.noun} {place.where}"
     enough = elsewhere >= min(there, ENOUGH) if summary else all_on_one_side(hits, there, elsewhere) <= CHANCE
     if enough:
         return ""
-    captured = f"only {elsewhere:,} {of if elsewhere != 1 else of[:-1]} with that {'endpoint' if of == 'exchanges' else 'server'}"
-    return f"{name} has {captured}, where the other side has {there:,}"
+    return (
+        f"{name} has only {elsewhere:,} {place.noun}{'s' if elsewhere != 1 else ''} {place.where}; the other side has {there:,}"
+    )
 
 
 def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]) -> Frequency:
@@ -183,18 +224,15 @@ def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]
     return "more-often" if counts[1] / two > counts[0] / one else "less-often"
 
 
-# rules
-
-
-def _rules(before: Seen, after: Seen) -> list[RuleChange]:
-    """Those that found something on either side, and that cost most first."""
+def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
+    """Return the rules with findings on either side, those with the longest delays first."""
     families: dict[str, str] = {}
     counts: dict[str, list[float]] = {}
     for side, findings in enumerate((before.findings, after.findings)):
         for finding in findings:
             families[finding.rule] = finding.family
             row = counts.setdefault(finding.rule, [0, 0, 0.0, 0.0])
-            row[side] += finding.count
+            row[side] += _hits((finding,))
             row[2 + side] += finding.delay or 0.0
     made = [
         RuleChange(rule, families[rule], rule in before.judged, rule in after.judged, int(a), int(b), d1, d2)
@@ -203,19 +241,19 @@ def _rules(before: Seen, after: Seen) -> list[RuleChange]:
     return sorted(made, key=lambda r: (-max(r.delay_before, r.delay_after), -max(r.before, r.after), r.rule))
 
 
-def _notes(before: Seen, after: Seen, one: Times, two: Times, *, any_server: bool) -> list[str]:
+def _notes(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> list[str]:
     notes: list[str] = []
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report without its exchanges, so that no times are compared, and findings are counted against all "
-                "exchanges: write it with --full"
+                f"{name} is a report without exchanges, so times cannot be compared and findings are counted against all "
+                "exchanges; write the report with --full"
             )
         elif not seen.source.exchanges:
             notes.append(f"{name} has no HTTP exchange")
         notes += [f"{name}: {note}" for note in seen.notes]
     if not any_server and one.servers and two.servers and not one.servers.keys() & two.servers.keys():
-        notes.append("no server of before is in after, so that nothing matches: --any-server compares by method and path alone")
+        notes.append("before and after have no server in common, so nothing matches; --any-server ignores the server")
     only = sorted(before.checked ^ after.checked)
     if only and "report" not in (before.source.kind, after.source.kind):
         notes.append(f"checked on one side only: {', '.join(only)}")

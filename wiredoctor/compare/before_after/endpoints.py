@@ -1,4 +1,4 @@
-"""The times of exchanges by endpoint, before and after."""
+"""Compare the times of exchanges by endpoint, before and after."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.compare.before_after.from_report import Seen
+from wiredoctor.compare.before_after.from_report import ComparedSide
 from wiredoctor.compare.before_after.result import EndpointChange, Shift
 from wiredoctor.compare.statistics import shift
 from wiredoctor.findings import printable
 from wiredoctor.tables import Array
-from wiredoctor.text.redact import masked_method, masked_target
+from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
 
 MOST_ENDPOINTS = 10_000
-"""More are not compared: paths that are never the same twice, of which no two sides have any in common."""
+"""The maximum number of endpoints that are compared.
+
+If there are more, paths never repeat, so the two sides have none of them in common.
+"""
 
 DIGITS = re.compile(r"[0-9]+")
 
 Place = tuple[str | None, str, str]
-"""Server (None: any), method, and path without digits."""
+"""An endpoint: server (None: any), method, and path without digits."""
 
 
 class Pair(NamedTuple):
-    """Sorted times of an endpoint on one side, in ns, and how many requests there were."""
+    """The sorted times of an endpoint on one side (ns), and its number of requests."""
 
     total: Array
     server_time: Array
@@ -35,18 +38,20 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The times of a side by endpoint, and the requests by server."""
+    """The times of one side by endpoint, and its number of requests, and of upgrades, by server."""
 
     endpoints: dict[Place, Pair]
     servers: dict[str | None, int]
+    upgrades: dict[str | None, int]
     shown: dict[tuple[str, str], str]
+    for_people: dict[tuple[str, str], str]
     left_out: int = 0
 
 
-def times_of(seen: Seen, *, any_server: bool) -> Times:
-    """The times of a side; `any_server`: whatever server they are of."""
+def times_of(seen: ComparedSide, *, any_server: bool) -> Times:
+    """Collect the times of one side. `any_server` combines the endpoints of all servers."""
     if seen.exchanges is None:
-        return Times({}, {}, {})
+        return Times({}, {}, {}, {}, {})
     kinds = seen.exchanges.select("method", "target").unique(maintain_order=True)
     places = [place_of(method, target) for method, target in kinds.iter_rows()]
     named = kinds.with_columns(
@@ -54,17 +59,24 @@ def times_of(seen: Seen, *, any_server: bool) -> Times:
     )
     keys = ["server", "verb", "path"]
     server = pl.lit(None, pl.String).alias("server") if any_server else pl.col("server")
-    rows = seen.exchanges.join(named, on=["method", "target"], how="left").select(server, "verb", "path", "total", "server_time")
+    rows = seen.exchanges.join(named, on=["method", "target"], how="left").select(
+        server, "verb", "path", "total", "server_time", "upgraded"
+    )  # fmt: skip
     counts = rows.group_by(keys, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
     most = counts.head(MOST_ENDPOINTS).select(keys)
-    made = Times({}, {}, {}, counts.height - most.height)
+    made = Times({}, {}, {}, {}, {}, counts.height - most.height)
     for server_name, number in counts.group_by("server", maintain_order=True).agg(pl.col("len").sum()).iter_rows():
         made.servers[server_name] = number
+    upgrades = rows.group_by("server", maintain_order=True).agg(pl.col("upgraded").sum())
+    made.upgrades.update((name, number) for name, number in upgrades.iter_rows())
     kept = rows.join(most, on=keys, how="semi", nulls_equal=True) if made.left_out else rows
     for (server_name, verb, path), group in kept.group_by(keys, maintain_order=True):
         total, server_time = (np.sort(group[name].drop_nulls().to_numpy()) for name in ("total", "server_time"))
         made.endpoints[_text(server_name), str(verb), str(path)] = Pair(total, server_time, group.height)
     made.shown = {(verb, path): shown for verb, path, shown in reversed(places)}
+    for (verb, path, shown), (method, target) in zip(places, kinds.iter_rows(), strict=True):
+        if "*" in verb or "*" in shown:
+            made.for_people.setdefault((verb, path), request_for_people(method, target, seen.for_people.get(target or "")))
     return made
 
 
@@ -73,13 +85,22 @@ def _text(value: object) -> str | None:
 
 
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
-    """Method, path without digits, and the path with `#` for them: as fingerprints see them."""
+    """Return the method, the path without digits, and the path with `#` for digits, as fingerprints use them."""
     path = printable(masked_target((target or "").partition("?")[0]))
     return printable(masked_method(method or "")), DIGITS.sub("", path), DIGITS.sub("#", path)
 
 
+def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
+    """Return the method, and the path with `#` for digits, with (masked) for what is masked.
+
+    `shown`: the target for people, if known. Without it, a `*` in the place of a token counts as a mask.
+    """
+    path = (mask_for_people(masked_target, target or "") if shown is None else shown).partition("?")[0]
+    return printable(f"{mask_for_people(masked_method, method or '')} {DIGITS.sub('#', path)}")
+
+
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Endpoints that either side has, those with the greatest change first, and how many were left out."""
+    """Return the endpoints of either side, those with the greatest change first, and how many were omitted."""
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
@@ -97,6 +118,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
             b.requests,
             total,
             server,
+            one.for_people.get(place[1:]) or two.for_people.get(place[1:], ""),
         )
         for place, (a, b), total, server in zip(places, pairs, shifts[: len(pairs)], shifts[len(pairs) :], strict=True)
     ]
@@ -104,14 +126,14 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
 
 
 def _weight(one: EndpointChange) -> tuple[int, float]:
-    """What got slower first, by the time that it costs; then what got faster; then the rest."""
+    """Return a sort key: slower endpoints first, by the time they cost, then faster ones, then the others."""
     verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
     rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
     return rank, -abs(one.total.difference or 0.0) * one.exchanges_after if rank < 2 else -float(one.exchanges_after)
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """All of them, where a claim has to stand although so many were tested (Bonferroni: the error is shared)."""
+    """Compare all pairs of samples. The tests share the error (Bonferroni), so a verdict is reliable despite their number."""
     first = [shift(a, b, tolerance) for a, b in pairs]
     tests = sum(one.probability is not None for one in first)
     if tests < 2:

@@ -1,4 +1,4 @@
-"""A report that was written as JSON, or as JSON Lines, in the form in which it is compared."""
+"""Read a JSON or JSON Lines report for a comparison."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, cast
 
 import polars as pl
 
-from wiredoctor.compare.before_after.from_report import TIMES, Seen
-from wiredoctor.compare.before_after.result import Source
+from wiredoctor.compare.before_after.from_report import TIMES, ComparedSide
+from wiredoctor.compare.before_after.result import FAILURES, Source
 from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
 
 MOST_TEXT = 256 << 20
-"""Bytes of a JSON report that is not laid out as wiredoctor writes it, which has to be parsed as a whole."""
+"""The maximum size in bytes of a JSON report that is parsed as a whole because its layout is not wiredoctor's."""
 
 MOST_SECONDS = 4e9
-"""A delay of more, which is 126 years, is none."""
+"""The longest accepted delay in seconds: 126 years."""
 
 
 class NoReport(ValueError):
-    """What was read is no report of wiredoctor; the text says why, in a few words."""
+    """The input is not a wiredoctor report. The text gives the reason in a few words."""
 
 
-def of_json(name: str, lines: Callable[[], Iterator[bytes]]) -> Seen:
-    """Of a JSON report (with its exchanges where it was written with --full) or of JSON Lines. `lines` reads it from its start.
+def from_json(name: str, lines: Callable[[], Iterator[bytes]]) -> ComparedSide:
+    """Read a JSON report or JSON Lines. `lines` reads the input from its beginning.
 
-    Raises NoReport.
+    The report has exchanges if it was written with --full. Raise NoReport if the input is not a report.
     """
     try:
         top, connections, exchanges = _parts(lines)
-        return _seen(name, top, connections, exchanges)
+        return _read_side(name, top, connections, exchanges)
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, pl.exceptions.PolarsError):
-        raise NoReport("is JSON, but no report of wiredoctor") from None
+        raise NoReport("is JSON, but not a wiredoctor report") from None
     except (ValueError, RecursionError) as error:
         raise error if isinstance(error, NoReport) else NoReport("is not JSON") from None
 
@@ -42,9 +42,10 @@ Rows = list[tuple[Any, ...]]
 
 
 def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
-    """The report without its tables, and of these what is compared: (capture, id, server) and rows as of _exchange.
+    """Split a report into its top level and the two tables that are compared.
 
-    wiredoctor writes an element of a list on a line of its own; so a report of a million exchanges is read line by line.
+    A row of the tables is (capture, id, server), or the result of _exchange. wiredoctor writes one element per line, so a report
+    with a million exchanges is read line by line.
     """
     try:
         taken, rest = _by_line(lines)
@@ -55,8 +56,8 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
     for line in rest:
         kept.append(line)
         if (size := size + len(line)) > MOST_TEXT:
-            raise NoReport("is too large for a report that wiredoctor did not lay out")
-    top = _whole(b"".join(kept))
+            raise NoReport("is too large for a report whose layout is not wiredoctor's")
+    top = _read_document(b"".join(kept))
     for name, made in _TABLES.items():
         if name not in taken and name in top:
             taken[name] = [made(one) for one in top.pop(name)]
@@ -64,7 +65,7 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
 
 
 def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
-    """The tables, and the lines without them. Raises ValueError where an element is not on one line."""
+    """Return the tables, and the other lines. Raise ValueError if an element spans several lines."""
     taken: dict[str, Rows] = {}
     rest: list[bytes] = []
     table: str | None = None
@@ -83,8 +84,8 @@ def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Ite
     return taken, iter(rest)
 
 
-def _whole(text: bytes) -> dict[str, Any]:
-    """JSON, or the JSON Lines of a report put together; raises what json raises, and KeyError."""
+def _read_document(text: bytes) -> dict[str, Any]:
+    """Parse JSON, or combine the JSON Lines of a report. Raise KeyError or an exception of json if it is invalid."""
     try:
         report: Any = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
@@ -93,7 +94,7 @@ def _whole(text: bytes) -> dict[str, Any]:
             raise
         rest = [one for one in lines if "summary" in one]
         return {**rest[-1], "findings": [one for one in lines if "summary" not in one]}
-    if "findings" not in report and "captures" in report:  # of JSON Lines without a finding
+    if "findings" not in report and "captures" in report:  # JSON Lines without any finding
         report["findings"] = []
     return {**report}
 
@@ -103,15 +104,16 @@ def _connection(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    """capture, connection, method, target, total, server time."""
+    """Return the capture and connection of an exchange, and the columns of TIMES after the server."""
     request, response = one["request"], one["response"]
     if request is None:
-        return one["capture"], one["connection"], None, None, None, None
+        return one["capture"], one["connection"], None, None, None, None, None
     begun: float | None = request["start"]
     ended: float | None = response["end"] if response is not None and response["end_reason"] == "complete" else None
     total = None if begun is None or ended is None else _ns(ended - begun)
+    upgraded = response is not None and response["status"] == 101
     times = total, _ns(one["timing"]["server"])
-    return one["capture"], one["connection"], _text(request["method"]), _text(request["target"]), *times
+    return one["capture"], one["connection"], _text(request["method"]), _text(request["target"]), *times, upgraded
 
 
 _TABLES = {"connections": _connection, "exchanges": _exchange}
@@ -121,7 +123,7 @@ def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(_seconds(seconds) * SECOND)
 
 
-def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: Rows | None) -> Seen:
+def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchanges: Rows | None) -> ComparedSide:
     summary = cast("dict[str, Any]", top["summary"])
     findings = [_finding(one) for one in top["findings"]]
     captures = cast("list[dict[str, Any]]", top["captures"])
@@ -144,22 +146,29 @@ def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: R
         rows = pl.DataFrame(named, schema=TIMES, orient="row")
     notes = [f"{sum(one['findings'] for one in summary['left_out'])} findings were left out"] if summary.get("left_out") else []
     notes += [_text(line) for line in summary.get("incomplete", ())]
-    return Seen(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
+    return ComparedSide(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
 
 
 def _finding(one: dict[str, Any]) -> Finding:
-    """A finding as it was written, as far as it is compared; what a report of before this version lacks is empty."""
+    """Build a finding from the keys that are compared; keys that an older version did not write stay empty."""
     if one["severity"] not in SEVERITIES:
-        raise NoReport("has findings of no known severity")
+        raise NoReport("has findings of an unknown severity")
     return Finding(
         rule=_text(one["rule"]), family=_text(one["family"]), kind=_maybe(one.get("kind")), side=_side(one.get("side")),
         severity=one["severity"], confidence="low", title=_text(one["title"]), message="", client=None,
         server=_maybe(one.get("server")), capture=_text(one["capture"]),
         connection=None if one.get("connection") is None else _count(one["connection"]), exchange=None,
         request=_maybe(one.get("request")), status=None, time="", elapsed=0.0,
-        delay=None if one.get("delay") is None else _seconds(one["delay"]), count=_count(one.get("count", 1)), measures={},
-        evidence=(), remedy="", references=(), display_filter="", fingerprint=_text(one["fingerprint"]),
+        delay=None if one.get("delay") is None else _seconds(one["delay"]), count=_count(one.get("count", 1)),
+        measures=_failures(one), evidence=(), remedy="", references=(), display_filter="", fingerprint=_text(one["fingerprint"]),
     )  # fmt: skip
+
+
+def _failures(one: dict[str, Any]) -> dict[str, int | float]:
+    """Return the measure that counts the failures of this finding, if any."""
+    name = FAILURES.get(one["rule"])
+    measures = cast("dict[str, Any]", one.get("measures") or {})
+    return {name: _count(measures[name])} if name in measures else {}
 
 
 def _side(value: Any) -> Side | None:
@@ -185,7 +194,7 @@ def _count(value: Any) -> int:
 
 
 def _seconds(value: Any) -> float:
-    """A length of time that nanoseconds can count."""
+    """Return a duration in seconds after checking that it fits in 64-bit nanoseconds."""
     if not isinstance(value, int | float) or abs(value) > MOST_SECONDS:
         raise TypeError
     return float(value)

@@ -1,8 +1,8 @@
-"""Take from a Report what two reports are compared by. from_json.py does the same for a report that was written as JSON."""
+"""Take the data for a comparison from a Report; from_json.py does the same for a report written as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,23 @@ from wiredoctor.findings import Finding
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
-TIMES = {"server": pl.String, "method": pl.String, "target": pl.String, "total": pl.Int64, "server_time": pl.Int64}
-"""Columns of `Seen.exchanges`: a row per request; times in ns, null where they are not known to their end."""
+TIMES = {
+    **{"server": pl.String, "method": pl.String, "target": pl.String},
+    **{"total": pl.Int64, "server_time": pl.Int64, "upgraded": pl.Boolean},
+}
+"""The columns of `ComparedSide.exchanges`: one row per request; times are in ns, null for an incomplete exchange.
+
+upgraded: the response was 101.
+"""
 
 
 @dataclass
-class Seen:
-    """One side of a comparison. `exchanges` has the columns of TIMES, or is None where the side does not have them.
+class ComparedSide:
+    """One side of a comparison.
 
-    connections: how many there were with each server, or None. judged: the rules that had something to look at. checked: those
-    that ran. notes: what else limits what it says.
+    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server, or None.
+    judged: the rules that had something to judge. checked: the rules that ran. notes: other limitations of this side.
+    for_people: the targets with (masked), for those with `*` in their paths.
     """
 
     source: Source
@@ -33,14 +40,15 @@ class Seen:
     judged: frozenset[str]
     checked: frozenset[str]
     notes: list[str] = field(default_factory=list[str])
+    for_people: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def of_report(report: Report, name: str, healthy: Iterable[str]) -> Seen:
-    """Of an analysis. `healthy`: the rules that had something to look at and found nothing."""
+def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSide:
+    """Return one side of a comparison. `healthy`: the rules that had something to judge but found nothing."""
     rows, servers = _tables(report)
     found = {one.rule for one in report.findings}
     notes = [f"{sum(one.findings for one in report.left_out)} findings were left out"] if report.left_out else []
-    return Seen(
+    return ComparedSide(
         _source(name, report),
         report.findings,
         rows,
@@ -48,7 +56,19 @@ def of_report(report: Report, name: str, healthy: Iterable[str]) -> Seen:
         frozenset(found.union(healthy, *(one.rules for one in report.left_out))),
         frozenset(report.checked),
         [*notes, *report.limits],
+        _targets_for_people(report),
     )
+
+
+def _targets_for_people(report: Report) -> dict[str, str]:
+    """Return the targets whose paths have `*`, for a mask or as sent, and how people see them."""
+    scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
+    if report.secrets or report.scan_exchanges is None or scan_for_people is None:
+        return {}
+    scans = report.scan_exchanges, scan_for_people()
+    columns = [scan().select(pl.col("request_target").alias(name)) for scan, name in zip(scans, ("target", "shown"), strict=True)]
+    rows = pl.concat(columns, how="horizontal").filter(pl.col("target").str.contains(r"^[^?]*\*"))
+    return dict(rows.unique(maintain_order=True).collect().iter_rows())
 
 
 def _source(name: str, report: Report) -> Source:
@@ -62,7 +82,7 @@ def _source(name: str, report: Report) -> Source:
 
 
 def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The times of all exchanges, and how many connections each server had."""
+    """Return the times of all exchanges, and each server's number of connections."""
     if report.scan_exchanges is None or report.scan_connections is None:
         return pl.DataFrame(schema=TIMES), pl.DataFrame(schema={"server": pl.String, "len": pl.UInt32})
     c = pl.col
@@ -77,6 +97,7 @@ def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
             c("request_target").alias("target"),
             pl.when(whole & c("has_response")).then(c("response_end") - c("request_start")).alias("total"),
             "server_time",
+            (c("response_status") == 101).fill_null(value=False).alias("upgraded"),
         )
         .join(connections, on=["capture", "connection"], how="left", maintain_order="left")
         .select(*TIMES)

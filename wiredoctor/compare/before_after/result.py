@@ -1,6 +1,6 @@
-"""The result of comparing two reports: data types that reports can import.
+"""Data types for the result of comparing two reports.
 
-Times are seconds. "Before" and "after" are the two things compared, in the order in which they were named.
+Times are in seconds. "Before" and "after" are the first and the second input.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ from typing import Literal
 from wiredoctor.findings import Severity
 
 Verdict = Literal["slower", "faster", "same", "too-few", "unknown"]
-"""same: no difference that is more than chance and worth telling was shown, which does not mean that there is none. too-few: not
-enough exchanges on a side to say anything. unknown: a side has no times."""
+"""The result of comparing times.
+
+same: no significant difference was found, although there may be one. too-few: a side has too few exchanges. unknown: a side has
+no times.
+"""
 
 Status = Literal["fixed", "not-seen-again", "new", "stayed"]
-"""not-seen-again: it is not in "after", but that would be no wonder if nothing had changed."""
+"""The result of comparing findings. not-seen-again: "after" does not have the finding, but chance alone may explain that."""
 
 Frequency = Literal["more-often", "less-often", "same"]
 
 
+FAILURES = {"gateway-error": "responses", "websocket-failed": "requests"}
+"""The measure with the number of failures, for rules with findings that represent all failures of a server."""
+
+
 @dataclass(frozen=True)
 class Spread:
-    """How long something took: how many, the one in the middle, and what 95 % of them stay below (None: fewer than 20)."""
+    """A summary of durations: their number, median and 95th percentile (None for fewer than 20)."""
 
     count: int
     median: float
@@ -31,10 +38,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Shift:
-    """The times of before against those of after.
+    """The times after, compared with the times before.
 
-    difference: of the medians, after - before, and low..high: where it lies with 99 % confidence. probability: of a difference
-    like this by chance alone (Mann-Whitney, two-sided). tail: the verdict on the 95th percentiles.
+    difference: the median after minus the median before; low..high contain it with 99 % confidence. probability: that chance
+    alone causes this difference (Mann-Whitney, two-sided). tail: the verdict on the 95th percentiles.
     """
 
     before: Spread | None
@@ -49,8 +56,11 @@ class Shift:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """Findings of one fingerprint on both sides. `chances`: exchanges with its endpoint, or connections with its server (`of`
-    says which), or None where the side does not tell."""
+    """The findings with one fingerprint on both sides.
+
+    before, after: how often it occurred; for the rules in FAILURES, the number of failures. chances: the number of exchanges with
+    the endpoint (without a request: with the server) or of connections with the server, depending on `of`; None if unknown.
+    """
 
     status: Status
     rule: str
@@ -71,14 +81,17 @@ class FindingChange:
     delay_before: float
     delay_after: float
     why: str
+    title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    """Title and request with (masked) where they have `*` for something masked; empty if they are equal."""
 
 
 @dataclass(frozen=True)
 class EndpointChange:
-    """Exchanges with one endpoint: server, method, and path without digits (`#` stands for them).
+    """The exchanges with one endpoint: server, method, and path with `#` for digits.
 
-    total: from the first byte of the request to the last of the response. server_time: from the last byte of the request to the
-    first of the response.
+    total: from the first byte of the request to the last byte of the response. server_time: from the last byte of the request to
+    the first byte of the response.
     """
 
     server: str | None
@@ -88,11 +101,13 @@ class EndpointChange:
     exchanges_after: int
     total: Shift
     server_time: Shift
+    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    """Method and path with (masked) where these have `*` for something masked; empty if they have no `*`."""
 
 
 @dataclass(frozen=True)
 class RuleChange:
-    """All findings of one rule. judged: whether the side could be judged by it. delay: what its findings cost in all."""
+    """All findings of one rule. judged: the rule had something to judge on this side. delay: the total time lost."""
 
     rule: str
     family: str
@@ -106,7 +121,7 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class Source:
-    """One of the two sides: what it was named, and what is in it."""
+    """One of the two sides: its name, and what it contains."""
 
     name: str
     kind: Literal["captures", "report"]
@@ -118,12 +133,12 @@ class Source:
     first_time: str | None
     last_time: str | None
     times: bool
-    """Whether it has the times of its exchanges: a JSON report has them with --full only."""
+    """True if the side has the times of its exchanges; a JSON report only has them with --full."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What became of before. `findings`: those that matter most first. `notes`: what limits the comparison, in sentences."""
+    """The result of the comparison. findings: the most important first. notes: sentences about its limitations."""
 
     version: str
     before: Source
@@ -137,5 +152,5 @@ class Changes:
     endpoints_left_out: int = 0
 
     def of(self, status: Status) -> list[FindingChange]:
-        """The findings of this status."""
+        """Return the findings with this status."""
         return [one for one in self.findings if one.status == status]

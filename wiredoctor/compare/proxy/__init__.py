@@ -1,1 +1,1 @@
-"""Recordings of both sides of a proxy."""
+"""Compare captures made on both sides of a proxy."""

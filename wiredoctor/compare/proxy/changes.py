@@ -1,32 +1,32 @@
-"""What a proxy changed in the messages that it passed on: each message held against what became of it."""
+"""Find what a proxy changed, by comparing each received message with the forwarded one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.compare.proxy.field_names import Head, names
+from wiredoctor.compare.proxy.field_names import Head, names_of_heads
 from wiredoctor.compare.proxy.result import Rewritten
 from wiredoctor.compare.proxy.rewriting import Message, rewritten
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.input import Recorded
+    from wiredoctor.compare.input import ProxySide
 
 MOST_HEADS = 1_000
-"""Exchanges of which the field names are compared: their heads are read from the packets."""
+"""The maximum number of exchanges whose field names are compared; reading header sections requires the packets."""
 
 Row = dict[str, Any]
 
 Pairs = Callable[[], Iterator[tuple[Row, Row]]]
 
 Ends = dict[int, list[Any]]
-"""By connection: client, server, direction of the client."""
+"""The client, server and direction of the client of each connection."""
 
 
-def changes(pairs: Pairs, recorded: tuple[Recorded, Recorded], ends: tuple[Ends, Ends]) -> list[Rewritten]:
-    """Each kind of change once, those of most exchanges first.
+def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
+    """Return one row per kind of change, the most frequent first.
 
-    pairs: rows of the exchanges that are on both sides, front and back. recorded, ends: of either side.
+    pairs: the matched exchanges, front and back. recorded, ends: one for each side.
     """
     fields = _fields(pairs, recorded, ends)
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
@@ -51,11 +51,11 @@ def changes(pairs: Pairs, recorded: tuple[Recorded, Recorded], ends: tuple[Ends,
 
 
 Fields = dict[tuple[int, int, str], tuple[str, ...]]
-"""Field names by connection, exchange and message."""
+"""The field names by connection, exchange and message."""
 
 
-def _fields(pairs: Pairs, recorded: tuple[Recorded, Recorded], ends: tuple[Ends, Ends]) -> tuple[Fields, Fields]:
-    """Of the first exchanges that are on both sides."""
+def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> tuple[Fields, Fields]:
+    """Return the field names of the first MOST_HEADS matched exchanges, for both sides."""
     chosen: tuple[dict[Head, tuple[int, int, str]], ...] = ({}, {})
     for number, rows in enumerate(pairs()):
         if number >= MOST_HEADS:
@@ -66,7 +66,7 @@ def _fields(pairs: Pairs, recorded: tuple[Recorded, Recorded], ends: tuple[Ends,
                     chosen[side][head] = (row["connection"], row["exchange"], message)
     made: list[Fields] = []
     for side, one in enumerate(recorded):
-        read = names(one.again, chosen[side])
+        read = names_of_heads(one.packets, chosen[side])
         made.append({chosen[side][head]: found for head, found in read.items()})
     return made[0], made[1]
 

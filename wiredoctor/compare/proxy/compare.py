@@ -1,4 +1,4 @@
-"""Recordings before and behind a proxy -> what it did with each exchange, and how long that took."""
+"""Compare captures made in front of and behind a proxy: what it did with each exchange, and how long that took."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.compare.proxy.changes import MOST_HEADS, Ends, Row, changes
-from wiredoctor.compare.proxy.nesting import SLACK, Nested, nested, sides
-from wiredoctor.compare.proxy.plausibility import impossible
+from wiredoctor.compare.proxy.nesting import SLACK, Nested, match_nested, sides
+from wiredoctor.compare.proxy.plausibility import find_contradictions
 from wiredoctor.compare.proxy.result import Fate, OwnAnswer, Passed, Proxied, Side
 from wiredoctor.compare.two_points.compare import spread
 from wiredoctor.compare.two_points.packet_columns import apart
@@ -19,21 +19,23 @@ from wiredoctor.findings import printable
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.input import Recorded
+    from wiredoctor.compare.input import ProxySide
 
 HELD = SECOND // 20
-"""A message that came over at least so long was collected if its first byte was passed on after its last had come (ns)."""
+"""The minimum time in ns a message takes to arrive in order to count as buffered, if none of it was forwarded before its end."""
 
 MOST_LISTED = 1_000
 
 
-def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | None:
-    """`back` is None where both sides are in one capture. None where no exchange is on both sides, or their times contradict
-    that."""
+def compare_proxy(front: ProxySide, back: ProxySide | None, version: str) -> Proxied | None:
+    """Compare the two sides of a proxy. `back` is None if one capture has both sides.
+
+    Return None if no exchange is on both sides, or if their times contradict that.
+    """
     sides = _Sides(front, back)
     if not sides.found.front.size or (sides.found.front < 0).all() or sides.contradicted:
         return None
-    pairs = [_passed(sides, *rows) for rows in sides.pairs()]
+    pairs = [_passed_on(sides, *rows) for rows in sides.pairs()]
     answers = [*sides.answers()]
     matched = np.unique(sides.found.front[sides.found.front >= 0])
     counts = np.bincount(sides.found.front[sides.found.front >= 0])
@@ -68,9 +70,9 @@ def _spread(values: list[float | None]) -> Delays | None:
 
 
 class _Sides:
-    """The rows of either side, and which belong together. `found.front`: row at the front of each at the back."""
+    """The rows of both sides, and how they match. `found.front` has the front row of each back row."""
 
-    def __init__(self, front: Recorded, back: Recorded | None) -> None:
+    def __init__(self, front: ProxySide, back: ProxySide | None) -> None:
         self.recorded = (front, back or front)
         self.one = back is None
         self.ends = _ends(front), _ends(back or front)
@@ -81,23 +83,23 @@ class _Sides:
         else:
             self.front, self.back = front.exchanges, back.exchanges
             self.apart = apart(front.first_time, back.first_time)
-            self.found = nested(self.front, self.back, self.apart)
-            wrong = impossible(self.front, self.back, self.found.front, self.apart - self.found.ahead, SLACK)
+            self.found = match_nested(self.front, self.back, self.apart)
+            wrong = find_contradictions(self.front, self.back, self.found.front, self.apart - self.found.ahead, SLACK)
             self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
             self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
-        """Rows that belong together, in the order of the back."""
+        """Yield the matched rows, in the order of the back."""
         rows = np.flatnonzero(self.found.front >= 0)
         here, there = self.front[self.found.front[rows]], self.back[rows]
         yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)
 
     def at_front(self, time: int | None) -> float | None:
-        """A time of the back by the clock of the front (ns)."""
+        """Convert a time of the back (ns) to the clock of the front."""
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """How long requests waited for a connection to the server: handshakes that began when the request had come (s)."""
+        """Return how long (s) requests waited for a new connection to the server: a handshake that began after they arrived."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -116,7 +118,7 @@ class _Sides:
         return Side(self.recorded[number].name, "back" if number else "front", len(ids), rows.height, list(servers)[:20])
 
     def answers(self) -> Iterator[OwnAnswer]:
-        """Responses at the front that no server behind gave like this, where they are errors or the server's was another."""
+        """Yield responses at the front that did not come from the server: errors, and those that differ from the server's."""
         owner = self.found.front
         order = np.argsort(owner, kind="stable")
         starts = np.searchsorted(owner[order], np.arange(self.front.height))
@@ -127,27 +129,27 @@ class _Sides:
             error = status is None or status >= 500 or not row["has_response"]
             if not len(tries):
                 if status is not None and status >= 500:
-                    yield self._own(row, "never-passed-on", "no request to a server behind it was seen", None)
+                    yield self._own(row, "never-passed-on", "no request to a server was captured", None)
                 continue
             last = self.back.row(int(tries[-1]), named=True)
             if (answer := self._fate(row, last)) and (error or answer[0] == "other-answer"):
                 fate, words = answer
-                again = f", the last of {len(tries)} tries" if len(tries) > 1 else ""
+                again = f", the last of {len(tries)} attempts" if len(tries) > 1 else ""
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """What the server behind did otherwise than the front shows."""
+        """Return how the server's response differs from the one at the front, or None if it does not."""
         if not last["has_response"] or last["response_status"] is None:
-            return "no-answer", f"the server behind did not answer{_closed(last)}"
+            return "no-answer", f"the server did not answer{_close_text(last)}"
         status = last["response_status"]
         ended, began = row["response_start"], self.at_front(last["response_start"])
         if ended is not None and began is not None and began > ended and status != row["response_status"]:
             late = (began - ended) / SECOND
-            return "late-answer", f"the server behind answered {status}, {late:.3g} s later than the proxy"
+            return "late-answer", f"the server answered {status}, {late:.3g} s later than the proxy"
         if status != row["response_status"]:
-            return "other-answer", f"the server behind answered {status}"
+            return "other-answer", f"the server answered {status}"
         if last["response_end_reason"] in ("fin", "rst", "error") and row["response_end_reason"] != "complete":
-            return "unfinished-answer", f"the answer of the server behind ended early ({last['response_end_reason']})"
+            return "unfinished-answer", f"the response of the server ended early ({last['response_end_reason']})"
         return None
 
     def _own(self, row: Row, fate: Fate, words: str, last: Row | None) -> OwnAnswer:
@@ -157,7 +159,7 @@ class _Sides:
         )  # fmt: skip
 
     def findings(self) -> list[Any]:
-        """How many of each rule on either side; of one capture by the side on which their connection is."""
+        """Count findings by side and rule. If one capture has both sides, the finding's connection determines the side."""
         made: dict[tuple[str, str], int] = {}
         for number, rows in enumerate((self.front, self.back)):
             own = set(rows["connection"].to_list())
@@ -170,32 +172,32 @@ class _Sides:
     def notes(self, answers: list[OwnAnswer]) -> list[str]:
         notes: list[str] = []
         if int((self.found.front >= 0).sum()) > MOST_HEADS:
-            notes.append(f"field names are compared of the first {MOST_HEADS:,} exchanges")
+            notes.append(f"field names are compared for the first {MOST_HEADS:,} exchanges only")
         if len(answers) > MOST_LISTED:
-            notes.append(f"{len(answers):,} answers were not the server's, of which {MOST_LISTED:,} are listed")
+            notes.append(f"{len(answers):,} responses were not the server's; {MOST_LISTED:,} of them are listed")
         return notes
 
 
-def _ends(recorded: Recorded) -> Ends:
+def _ends(recorded: ProxySide) -> Ends:
     rows = recorded.connections.select("connection", "client", "server", "client_direction").iter_rows()
     return {number: ends for number, *ends in rows}
 
 
-def _closed(row: Row) -> str:
+def _close_text(row: Row) -> str:
     if row["server_close_time"] is None:
         return ""
-    return ", and reset the connection" if row["server_close_rst"] else ", and closed the connection"
+    return " and reset the connection" if row["server_close_rst"] else " and closed the connection"
 
 
 def _request(row: Row) -> str:
     return printable(f"{row['request_method']} {row['request_target']}")
 
 
-def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
+def _passed_on(sides: _Sides, here: Row, there: Row) -> Passed:
     begun, answered = sides.at_front(there["request_start"]), sides.at_front(there["response_start"])
     over = sides.at_front(there["response_end"])
     request_lag = _lag(here["request_start"], begun)
-    # another status is another response, which was not passed on
+    # a different status means a different response, not a forwarded one
     passed_on = here["response_status"] == there["response_status"]
     response_lag = _lag(answered, here["response_start"]) if passed_on else None
     in_proxy = None if request_lag is None or response_lag is None else round(request_lag + response_lag, 9)
@@ -213,5 +215,5 @@ def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
 
 
 def _lag(begin: float | None, end: float | None) -> float | None:
-    """Seconds between two times in ns."""
+    """Return the time in seconds between two times in ns, or None if one is missing."""
     return None if begin is None or end is None else round((end - begin) / SECOND, 9)

@@ -1,4 +1,4 @@
-"""The names of the fields in message heads, read from the packets: of values nothing is kept."""
+"""Read the names of fields in header sections from the packets, without storing any value."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from wiredoctor.text.redact import field_name
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Again
+    from wiredoctor.findings import PacketAccess
 
 LONGEST = 1 << 16
-"""Bytes of a head that are read."""
+"""The maximum number of bytes of a header section that are read."""
 
 OTHER = "a field of another name"
 
@@ -21,7 +21,7 @@ _PIECE = ("connection", "direction", "offset", "captured", "payload")
 
 
 class Head(NamedTuple):
-    """Where a head is: its connection and direction, the stream offset of its first byte, and its length."""
+    """The position of a header section: connection, direction, stream offset of its first byte, and length."""
 
     connection: int
     direction: int
@@ -29,8 +29,8 @@ class Head(NamedTuple):
     length: int
 
 
-def names(again: Again, heads: Iterable[Head]) -> dict[Head, tuple[str, ...]]:
-    """The field names of each head that is in the capture as a whole, in lower case and in order."""
+def names_of_heads(access: PacketAccess, heads: Iterable[Head]) -> dict[Head, tuple[str, ...]]:
+    """Return the field names of each header section that was captured completely, in lower case and in order."""
     wanted: dict[tuple[int, int], list[Head]] = {}
     for head in heads:
         wanted.setdefault((head.connection, head.direction), []).append(head)
@@ -38,7 +38,7 @@ def names(again: Again, heads: Iterable[Head]) -> dict[Head, tuple[str, ...]]:
     left = {head: len(data) for head, data in read.items()}
     if not wanted:
         return {}
-    for portion in again.portions({"pieces": _PIECE}, sorted({connection for connection, _ in wanted})):
+    for portion in access.portions({"pieces": _PIECE}, sorted({connection for connection, _ in wanted})):
         rows = portion.tables["pieces"]
         for (connection, direction), some in wanted.items():
             own = rows.filter((rows["connection"] == connection) & (rows["direction"] == direction))

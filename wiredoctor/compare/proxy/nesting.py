@@ -1,4 +1,4 @@
-"""Exchanges before and behind a proxy, each with those that it became: by method and target, nested in time."""
+"""Match exchanges in front of a proxy with those behind it, by method and target; the latter lie within the former in time."""
 
 from __future__ import annotations
 
@@ -28,44 +28,45 @@ COLUMNS = [
     *("response_status", "response_bursts", "response_server", "response_median_chunk"),
     *("server_close_time", "server_close_rst"),
 ]
-"""What of tables.EXCHANGES is compared."""
+"""The columns of tables.EXCHANGES that are compared."""
 
 MOST_OF_A_KIND = 400
-"""Exchanges of one method and target of which times are compared to find out how clocks differ."""
+"""The maximum number of exchanges with one method and target whose times are used to estimate the clock difference."""
 
 LATE = 1 << 61
 
 BIN = SECOND // 20
-"""Width of the parts in which such differences are counted, ns."""
+"""The width in ns of the bins in which such differences are counted."""
 
 SLACK = 2_000_000
-"""By how much time stamps of two machines may contradict each other once their clocks are known, ns."""
+"""The tolerance in ns for contradictory timestamps of two machines whose clocks are aligned."""
 
 
 @dataclass
 class Nested:
-    """front: row at the front of each row at the back, or -1. ahead: how far the clock of the back is ahead, ns."""
+    """The result of matching. front: the front row of each back row, or -1. ahead: by how much (ns) the back's clock is ahead."""
 
     front: Array
     ahead: float
 
 
-def nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
-    """Matches rows of COLUMNS. apart: time of the first packet at the back - that at the front, by their own clocks (ns).
+def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
+    """Match rows with the columns COLUMNS. `apart`: time (ns) of the first packet at the back minus that at the front.
 
-    A row at the back belongs to the newest row at the front with its method and target that was open when it began, and that has
-    none yet; where all have one, to the newest: then it was tried again. Targets that were all rewritten alike are the same.
+    Both times are by their own clocks. A back row matches the newest front row with its method and target that was open when it
+    began and that is still unmatched. If all of these are matched, it is a retry of the newest one. Targets that were all
+    rewritten in the same way count as equal.
     """
     groups = _groups(front, back)
     times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
     rough = _rough(groups, times_front[0], times_back[0])
-    matched = _assigned(groups, times_front, times_back, rough, BIN)
+    matched = _assign(groups, times_front, times_back, rough, BIN)
     ahead = _precise(matched, front, back, apart, rough)
-    return Nested(_assigned(groups, times_front, times_back, ahead, SLACK), ahead)
+    return Nested(_assign(groups, times_front, times_back, ahead, SLACK), ahead)
 
 
 Groups = list[tuple[Array, Array]]
-"""Rows at the front and rows at the back with one method and target."""
+"""Rows at the front and rows at the back with the same method and target."""
 
 
 def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
@@ -83,7 +84,7 @@ def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
 
 
 def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
-    """Beginning of the request, and end of the exchange; of one without a response the close, or never."""
+    """Return the start of each request and the end of its exchange; without a response, the end is the close or LATE."""
     begin = rows["request_start"].fill_null(0).to_numpy()
     unanswered = pl.max_horizontal(pl.col("server_close_time").fill_null(LATE), "request_start")
     answered = pl.max_horizontal("request_end", "response_end", "response_start", "request_start")
@@ -92,7 +93,7 @@ def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
 
 
 def _rough(groups: Groups, front: Array, back: Array) -> float:
-    """The commonest difference between requests that may be the same."""
+    """Return the most frequent time difference between requests that may match."""
     differences = [
         (back[b[:MOST_OF_A_KIND]][:, None] - front[a[:MOST_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MOST_OF_A_KIND]
     ]
@@ -100,13 +101,13 @@ def _rough(groups: Groups, front: Array, back: Array) -> float:
         return 0.0
     every = np.concatenate(differences)
     bins, counts = np.unique(every // BIN, return_counts=True)
-    # of equally common ones the smallest: clocks are mostly right
+    # of equally frequent differences take the smallest, because clocks are mostly right
     best = bins[counts == counts.max()]
     middle = best[np.abs(best).argmin()]
     return float(every[every // BIN == middle].min())
 
 
-def _assigned(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], ahead: float, slack: float) -> Array:
+def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], ahead: float, slack: float) -> Array:
     owner = np.full(len(back[0]), -1, np.int64)
     for unsorted, b in groups:
         a = unsorted[np.argsort(front[0][unsorted], kind="stable")]
@@ -120,7 +121,7 @@ def _assigned(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...],
             if not len(open_):
                 continue
             free = open_[~taken[open_]]
-            # those that wait longest come first: a proxy passes on in order
+            # the oldest request comes first, because a proxy forwards in order
             chosen = int(free[0]) if len(free) else int(open_[-1])
             taken[chosen] = True
             owner[row] = a[chosen]
@@ -128,8 +129,11 @@ def _assigned(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...],
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """A request comes to the back later than to the front, and a response to the front later than to the back. Where that allows
-    for one clock, it is one: mostly both sides are recorded on the proxy."""
+    """Refine the clock difference with the matched rows.
+
+    A request reaches the back after the front, and a response reaches the front after the back. If both sides may have the same
+    clock, that is assumed, because both are mostly captured on the proxy itself.
+    """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []
     ahead: list[Array] = []
@@ -137,7 +141,7 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
     for column, way in (("request_start", True), ("response_start", False)):
         here, there = front[column][owner[rows]], back[column][rows]
         known = (here.is_not_null() & there.is_not_null()).to_numpy()
-        if not way:  # another status is another response
+        if not way:  # a different status is a different response
             known &= (front["response_status"][owner[rows]] == back["response_status"][rows]).fill_null(value=False).to_numpy()
         first, second = here.fill_null(0).to_numpy()[known], there.fill_null(0).to_numpy()[known]
         times.append(first)
@@ -145,14 +149,14 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
         forward.append(np.full(len(first), way))
     order = np.argsort(np.concatenate(times), kind="stable")
     points = clocks.Points(*(np.concatenate(column)[order] for column in (times, ahead, forward)))
-    lines = clocks.fit(points) if len(points.time) else []
+    lines = clocks.fit_lines(points) if len(points.time) else []
     if len(lines) != 1:
         return rough
     return 0.0 if abs(lines[0].offset) <= lines[0].gap / 2 else lines[0].offset
 
 
 class Sides(NamedTuple):
-    """Of one capture of both sides the rows of either, and for each at the back the row at the front, or -1."""
+    """The rows of both sides in one capture, and the front row of each back row (or -1)."""
 
     front: Array
     back: Array
@@ -160,9 +164,9 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """The two sides of the proxy that clients ask, of several in a row.
+    """Return the two sides of the outermost proxy of a chain.
 
-    servers: of each connection, who it is with.
+    servers: the server of each connection.
     """
     behind = {server for some in known.fronts.values() for server in some}
     outer = {front: some for front, some in known.fronts.items() if front not in behind}

@@ -1,7 +1,7 @@
-"""The result of comparing recordings of both sides of a proxy: data types that reports can import.
+"""Data types for the result of comparing captures from both sides of a proxy.
 
-`front` is what clients see of the proxy, `back` what servers see of it. Times are seconds. Connections and exchanges have the
-numbers of their recording.
+`front` is the side of the clients, `back` the side of the servers. Times are in seconds. Connections and exchanges have the
+numbers of their capture.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from typing import Literal
 from wiredoctor.compare.two_points.result import Delays
 
 Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "unfinished-answer"]
-"""What was behind a response that the server did not send: nothing; a request that was not answered; an answer that came after
-the proxy's own; an answer with another status; an answer that was cut short."""
+"""The events at the back if the client did not get the server's response.
+
+never-passed-on: no request. no-answer: no response. late-answer: a response after the proxy's own. other-answer: a response with
+another status. unfinished-answer: a truncated response.
+"""
 
 MOST_APART = 3600.0
-"""Seconds: a time zone that was taken for a time is the least of what sets clocks further apart."""
+"""The maximum clock difference in seconds; larger ones are usually due to a time zone, or to another time of capture."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the proxy: the recording, and what of it is on this side."""
+    """One side of the proxy: the capture, and how much of it belongs to this side."""
 
     name: str
     point: Literal["front", "back"]
@@ -32,7 +35,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """Something that the proxy changes in messages: as it was received, and as it was passed on."""
+    """A kind of change that the proxy makes to messages: the received value and the forwarded value."""
 
     message: Literal["request", "response"]
     what: str
@@ -47,7 +50,7 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """A response of the proxy's own, or another one than the server gave. `backend`: what that did, in words."""
+    """A response that the proxy generated, or that differs from the server's. `backend`: what the server did."""
 
     connection: int
     exchange: int
@@ -62,10 +65,11 @@ class OwnAnswer:
 
 @dataclass(frozen=True)
 class Passed:
-    """An exchange on both sides. request_lag: until its first byte was passed on; response_lag: the same of the response.
+    """An exchange on both sides.
 
-    None where that is another one. in_proxy: the sum of the two, by which the first byte of the response comes later. collected:
-    the whole message was received before its first byte was passed on, although it came over 50 ms or more.
+    request_lag, response_lag: the time until the proxy forwarded the first byte; None if the message was replaced. in_proxy: the
+    sum of both, by which the proxy delayed the first byte of the response. collected: the proxy received the complete message,
+    over 50 ms or more, before it forwarded the first byte.
     """
 
     request: str
@@ -84,13 +88,12 @@ class Passed:
 
 @dataclass(frozen=True)
 class Proxied:
-    """A proxy, from both sides.
+    """The actions of a proxy, by the captures of both sides.
 
-    offset: how far the clock of the back is ahead; None where both sides are in one capture. retried: requests that were passed
-    on more than once. own: exchanges that the proxy answered itself, and those of them that are errors are in `answers`.
-    unasked: exchanges at the back that no request at the front explains. reused: of those matched, how many went over a
-    connection that had been used. connect: how long requests waited for the handshake with a server, which is part of the time in
-    the proxy.
+    offset: seconds by which the clock of the back is ahead; None if one capture has both sides. retried: requests that were
+    forwarded more than once. own: exchanges that the proxy answered itself; `answers` has those with errors. unasked: exchanges
+    at the back without a request at the front. reused: matched exchanges on a connection that was used before. connect: the time
+    that requests waited for the handshake with a server; it is part of the time in the proxy.
     """
 
     version: str
@@ -119,5 +122,5 @@ class Proxied:
 
     @property
     def apart(self) -> bool:
-        """The clocks differ by more than those of machines do: perhaps the two were recorded at different times."""
+        """True if the clocks differ by more than usual, as for captures made at different times."""
         return abs(self.offset or 0.0) > MOST_APART

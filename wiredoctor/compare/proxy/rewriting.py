@@ -1,4 +1,4 @@
-"""What a proxy changes in a message: as it received it, against as it passed it on."""
+"""Find what a proxy changed in a message, by comparing the received message with the forwarded one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from wiredoctor.text.redact import host as masked
 from wiredoctor.text.redact import masked_target
 
 Change = tuple[str, str, str]
-"""What, as received, as passed on."""
+"""The changed property, its received value, and its forwarded value."""
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""Changes of the target, by which a request is known."""
+"""The names of changes of the target, by which requests are matched."""
 
 
 class Message(NamedTuple):
-    """What of a message is compared. fields: the names in its head, or None where they were not read."""
+    """The parts of a message that are compared. fields: the names in its header section; None if they were not read."""
 
     version: str
     framing: str
@@ -36,11 +36,11 @@ class Message(NamedTuple):
 
 
 _FRAMING = ("connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding", "host")
-"""Fields of which more is told than that they are there or not."""
+"""The fields whose values are compared elsewhere, besides their presence."""
 
 
 def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:
-    """Each change of a message."""
+    """Yield each change of a message."""
     if received.version != passed_on.version:
         yield "HTTP version", printable(received.version), printable(passed_on.version)
     if received.framing != passed_on.framing:
@@ -62,7 +62,7 @@ def _target(received: str, passed_on: str) -> Iterator[Change]:
         yield FORM, "origin-form" if one else "absolute-form", "origin-form" if two else "absolute-form"
     paths = tuple(origin(target).partition("?")[0] for target in (received, passed_on))
     if paths[0] != paths[1]:
-        # "/shop/" became "/": nothing is left but its beginning
+        # "/shop/" became "/": only the prefix differs
         begins = rewriting(received, passed_on) or paths
         yield PATH, printable(masked_target(begins[0])), printable(masked_target(begins[1]))
 
@@ -75,7 +75,7 @@ def _body(received: Message, passed_on: Message) -> Iterator[Change]:
     if received.bursts and passed_on.bursts and received.bursts > 1 and passed_on.bursts < received.bursts:
         yield "pieces with pauses between them", "several", "one" if passed_on.bursts == 1 else "fewer"
     if received.encoding == passed_on.encoding and received.body_bytes != passed_on.body_bytes:
-        # a HEAD and a 304 have a length and no body
+        # responses to HEAD, and 304 responses, have a length but no body
         yield (
             "length of the body",
             "as received",

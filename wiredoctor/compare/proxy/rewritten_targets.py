@@ -1,5 +1,8 @@
-"""Request targets that a proxy rewrote: absolute-form that became origin-form (RFC 9112 section 3.2), and the beginning of a path
-that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway of Kubernetes does."""
+"""Match request targets that a proxy rewrote.
+
+The absolute form becomes the origin form (RFC 9112 section 3.2), or a path prefix is replaced, as by nginx's proxy_pass,
+HAProxy's replace-path or a Kubernetes gateway.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,22 @@ import polars as pl
 from wiredoctor.gateways.targets import Prefix, last, origin, rewriting
 
 MOST_KINDS = 400
-"""Methods and targets of either side of which the paths are compared."""
+"""The maximum number of pairs of method and target per side whose paths are compared."""
 
 MOST_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""One request of which only the end of the path agrees may be another one: the clocks are not the same."""
+"""The minimum number of requests with the same path suffix: fewer may be a coincidence, because the clocks differ."""
 
 Kind = tuple[str, str]
-"""Method and target in origin-form."""
+"""A method, and a target in origin form."""
 
 
 def alike(front: pl.DataFrame, back: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """The target of each row, named on both sides as at the back."""
+    """Return the target of each row; rewritten targets of the front have their name at the back."""
     here, there = _kinds(front), _kinds(back)
-    renamed = _renamed(here, there)
+    renamed = _renamed_kinds(here, there)
     methods = front["request_method"].to_list()
     return (
         pl.Series([renamed.get(kind, kind[1]) for kind in zip(methods, _targets(front), strict=True)], dtype=pl.String),
@@ -43,8 +46,8 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
     return Counter(zip(asked["request_method"].to_list(), _targets(asked), strict=True))
 
 
-def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
-    """Kinds of the front that are not at the back as they are -> their target there."""
+def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
+    """Return the target at the back for each kind that occurs only at the front."""
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
     renamed: dict[Kind, str] = {}
@@ -59,7 +62,7 @@ def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, 
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """The rewriting that explains most requests of the back."""
+    """Return the replaced prefix that explains the most requests at the back; None if there is none."""
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for method, target in sorted(front, key=lambda kind: -front[kind])[:MOST_KINDS]:
         ends[method, last(target)].append((target, front[method, target]))
@@ -78,7 +81,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """What is at the front, and what of the back it became."""
+    """Return pairs of a kind at the front and the kind at the back that it became."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front

@@ -1,1 +1,1 @@
-"""Two recordings of the same traffic, made at two points of its path."""
+"""Compare two captures of the same traffic made at two points of its path."""

@@ -1,4 +1,4 @@
-"""When a byte first passed a point, and when it was first acknowledged there: asked of a few packets, among very many."""
+"""Find when a byte first passed a point and when it was first acknowledged there, for a few of many packets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.packet_columns import Point
 
 MOST_LOOKED_AT = 4096
-"""Segments that are looked at to find the first that has a byte."""
+"""The maximum number of segments that are examined to find the first one with a byte."""
 
 _LATE = np.iinfo(np.int64).max
 
 
 class _Segments(NamedTuple):
-    """A direction of a connection at a point: distinct ranges by their start, when each came first, and the longest of them;
-    and what was acknowledged so far, by time."""
+    """The segments of one direction of a connection at a point.
+
+    They are distinct ranges sorted by start, with their first times and the greatest length; and the acknowledged offsets by
+    time.
+    """
 
     starts: Array
     ends: Array
@@ -32,10 +35,10 @@ class _Segments(NamedTuple):
 
 
 class Streams:
-    """The packets at one point, by group: pair * 2 + whether they go forward. Offsets are those of the first recording.
+    """The packets at one point, by group (pair * 2 + forward). Offsets are those of the first capture.
 
-    start, end: what each packet of the Rows takes of its stream; SYN and FIN take one, too (RFC 9293 section 3.4). ack: the
-    offset of the other direction that it acknowledges, NEVER without. group: of each packet.
+    start, end: the range of the stream that each packet covers, including SYN and FIN (RFC 9293 section 3.4). ack: the
+    acknowledged offset of the other direction, or NEVER. group: the group of each packet.
     """
 
     def __init__(self, wire: Wire, second: bool) -> None:
@@ -58,12 +61,11 @@ class Streams:
         self._made: dict[int, _Segments] = {}
 
     def rows_in(self, group: int) -> Array:
-        """The packets of a group."""
+        """Return the rows of the packets of a group."""
         return self._order[self._bounds[group] : self._bounds[group + 1]]
 
     def first_with(self, group: int, place: int, after: int = NEVER) -> int | None:
-        """When a packet came that has the byte at this place, the first one behind `after`; None where none did (ns of this
-        clock)."""
+        """Return the time (ns of this clock) of the first packet later than `after` with the byte at `place`, or None."""
         s = self._segments(group)
         low = int(np.searchsorted(s.starts, place - s.longest + 1))
         high = min(int(np.searchsorted(s.starts, place, side="right")), low + MOST_LOOKED_AT)
@@ -71,7 +73,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """When the other side first acknowledged what lies before this place of the group's stream."""
+        """Return the time at which the peer first acknowledged everything up to `place`, or None."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

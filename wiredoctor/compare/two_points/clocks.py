@@ -1,11 +1,13 @@
-"""The clock of one recording against that of another, from packets that passed both.
+"""Align the clocks of two captures by the packets that passed both points.
 
-A packet that is sent on at one point and seen at the other says by how much at most the clocks can differ, whichever way it
-took: delays are not negative. The smallest delays of either direction are envelopes, and the truth lies between them: in the
-middle, if the shortest way takes equally long in both directions, which two recordings cannot tell (Paxson, On Calibrating
-Measurements of Packet Transit Times, SIGMETRICS 1998). The line that follows both envelopes most closely is that of Moon,
-Skelly and Towsley (Estimation and Removal of Clock Skew from Network Delay Measurements, INFOCOM 1999), a linear program; here
-for both directions at once, where it has one unknown left, the drift, and is convex in it.
+Delays are not negative, so a packet that is sent at one point and received at the other limits the difference of the clocks. The
+smallest delays of the two directions form envelopes, and the true difference lies between them. It lies in the middle if the
+shortest delay is equal in both directions, which two captures cannot show (Paxson, On Calibrating Measurements of Packet Transit
+Times, SIGMETRICS 1998).
+
+The line closest to both envelopes is the one of Moon, Skelly and Towsley (Estimation and Removal of Clock Skew from Network Delay
+Measurements, INFOCOM 1999), a linear program. For both directions together it has a single unknown, the drift, in which it is
+convex.
 """
 
 from __future__ import annotations
@@ -18,30 +20,30 @@ import numpy as np
 from wiredoctor.tables import Array
 
 MOST_DRIFT = 1e-3
-"""Clocks that are set step by step (adjtime) are off by 500 ppm at most while that lasts, and quartz by a tenth of it."""
+"""The largest drift as a fraction: adjtime slews a clock by up to 500 ppm, and quartz drifts by a tenth of that."""
 
 BINS = 4096
-"""Parts of a recording, of each of which the smallest delay is kept."""
+"""The number of intervals per capture; the smallest delay in each is used."""
 
 WINDOWS = 16
-"""Parts of a recording whose offsets are compared, to say how sure the drift is."""
+"""The number of intervals whose offsets are compared to estimate the error of the drift."""
 
 QUANTUM = 2_000
-"""Nanoseconds by which time stamps can contradict each other: two of them are rounded to microseconds."""
+"""The tolerance in ns for contradictory timestamps: two of them are rounded to microseconds."""
 
 MOST_STEPS = 16
 _TURNS = 60
 
 _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4.44, 4.32, 4.22, 4.14)
-"""Student's t, which is exceeded either way in one case of 1,000, by degrees of freedom."""
+"""Student's t, exceeded on either side with probability 0.001, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """From `start` on (ns of the first clock): the second clock is ahead by offset + drift * time (ns).
+    """A line: from `start` on (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
-    gap: the shortest round trip between the points, as far as it was seen. drift_error: how wrong that can be (99.9 %); None:
-    drift is taken to be 0, because it cannot be told from that.
+    gap: the shortest observed round trip between the points. drift_error: the error of the drift (99.9 %), or None if the drift
+    cannot be distinguished from 0 and is set to 0.
     """
 
     start: int
@@ -53,8 +55,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Points:
-    """Packets in order of the first clock: time (ns of it), ahead (ns: time stamp of the second clock - that of the first),
-    forward: it passed the first point first."""
+    """Packets in the order of the first clock.
+
+    time: ns of the first clock. ahead: the timestamp of the second clock minus that of the first (ns). forward: True if the
+    packet passed the first point first.
+    """
 
     time: Array
     ahead: Array
@@ -65,7 +70,7 @@ class Points:
 
 
 class _Envelopes:
-    """What of the points can touch a line that has all forward points above it and all others below."""
+    """The points that can touch a line with all forward points above it and all others below it."""
 
     def __init__(self, points: Points, origin: float, slope: float = 0.0) -> None:
         self.sides: list[tuple[Array, Array, float, float]] = []
@@ -77,24 +82,24 @@ class _Envelopes:
             self.sides.append((time[kept], ahead[kept], float(time.mean()), float(ahead.mean())))
 
     def offsets(self, drift: float) -> tuple[float, float]:
-        """The lowest forward point above the line through 0 with this slope, and the highest of the others."""
+        """Return the lowest forward point above the line through 0 with slope `drift`, and the highest of the other points."""
         (t, a, _, _), (u, b, _, _) = self.sides
         return float((a - drift * t).min()), float((b - drift * u).max())
 
     def gap(self, drift: float) -> float:
-        """How far the envelopes are apart; negative where no line of this slope lies between them."""
+        """Return the distance of the envelopes; negative if no line with this slope fits between them."""
         low, high = self.offsets(drift)
         return low - high
 
     def slack(self, drift: float) -> float:
-        """How far the points are from the envelopes, in the mean."""
+        """Return the mean distance of the points from the envelopes."""
         low, high = self.offsets(drift)
         (_, _, t, a), (_, _, u, b) = self.sides
         return (a - drift * t - low) + (high - b + drift * u)
 
 
 def _lowest(time: Array, height: Array) -> Array:
-    """The lowest point of each of BINS parts of the time."""
+    """Return the index of the lowest point in each of BINS intervals."""
     if len(time) <= BINS:
         return np.arange(len(time))
     span = float(time[-1] - time[0]) or 1.0
@@ -105,7 +110,7 @@ def _lowest(time: Array, height: Array) -> Array:
 
 
 def _minimum(function: Callable[[float], float]) -> float:
-    """Where a convex function of the drift is least."""
+    """Return the drift at which a convex function has its minimum."""
     low, high = -MOST_DRIFT, MOST_DRIFT
     for _ in range(_TURNS):
         one, two = low + (high - low) / 3, high - (high - low) / 3
@@ -116,16 +121,18 @@ def _minimum(function: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-def fit(points: Points) -> list[Line]:
-    """The lines that the second clock follows, one after the other; more than one where it was set. None where packets of only
-    one direction, or none, passed both points, or where no few lines fit."""
+def fit_lines(points: Points) -> list[Line]:
+    """Return the successive lines that the second clock follows; several if the clock was set.
+
+    The list is empty if the packets that passed both points have only one direction, or if a few lines do not fit.
+    """
     lines: list[Line] = []
     begin, total = 0, len(points.time)
     while begin < total and len(lines) < MOST_STEPS:
         end = _reach(points, begin)
         line = _line(points.part(begin, end))
         if line is None:
-            # what is left has one direction only: the line before goes on
+            # the remaining points have only one direction, so the previous line continues
             break
         lines.append(line)
         begin = end
@@ -133,7 +140,7 @@ def fit(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """How far one line fits: to the end, or to the first point that no line fits with those before it."""
+    """Return the end of the points to which a single line fits."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total
@@ -171,8 +178,10 @@ def _line(points: Points) -> Line | None:
 
 
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
-    """How wrong the drift can be (99.9 %), from how far the middles of WINDOWS parts are off the line; None with fewer than
-    four."""
+    """Return the error of the drift (99.9 %), or None with fewer than four usable intervals.
+
+    It is estimated from the distances between the line and the middles of WINDOWS intervals.
+    """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:
         return None
@@ -191,7 +200,7 @@ def _drift_error(points: Points, origin: float, drift: float) -> float | None:
 
 
 def ahead_at(lines: list[Line], time: Array) -> Array:
-    """How far the second clock is ahead (ns) at these times of the first."""
+    """Return by how much (ns) the second clock is ahead at these times of the first."""
     made = np.zeros(len(time))
     starts = np.array([line.start for line in lines], np.float64)
     which = np.maximum(np.searchsorted(starts, time, side="right") - 1, 0)

@@ -1,4 +1,4 @@
-"""Two recordings of one wire -> what they say of it together."""
+"""Compare two captures of one network path."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from wiredoctor.compare.two_points.shared_findings import Shared, lost_packets, 
 from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.input import Material
+    from wiredoctor.compare.input import ComparedCapture
     from wiredoctor.compare.two_points.packet_columns import Point
 
 MOST_LISTED = 1_000
-"""Packets and connections that are listed one by one."""
+"""The maximum number of packets and connections that are listed individually."""
 
 _KINDS: tuple[OneSidedKind, ...] = ("lost", "lost-or-not-recorded", "not-recorded", "injected", "outside")
 
 _HOW: tuple[HowMatched, HowMatched, HowMatched] = ("addresses", "rewritten-addresses", "rewritten-numbers")
 
 
-def two_points(one: Material, two: Material, version: str) -> TwoPoints:
-    """`one` was recorded nearer to the client; where the round trips say otherwise, they are taken the other way round."""
+def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoPoints:
+    """Compare two captures. `one` was made nearer to the client unless the round-trip times show the opposite."""
     held = wire(one.point, two.point)
     swapped = bool(len(held.pairs)) and int(held.turned.sum()) * 2 > len(held.pairs)
     if swapped:
@@ -52,8 +52,8 @@ def two_points(one: Material, two: Material, version: str) -> TwoPoints:
     near, far = Streams(held, second=False), Streams(held, second=True)
     verdicts = only_at(held, near, far, second=False), only_at(held, far, near, second=True)
     clock = _clock(held)
-    findings = Shared(held, one.findings, two.findings, lost_packets(held, verdicts)).told()
-    packets = [*_told(held, verdicts[0], second=False), *_told(held, verdicts[1], second=True)]
+    findings = Shared(held, one.findings, two.findings, lost_packets(held, verdicts)).findings_of_sides()
+    packets = [*_one_sided(held, verdicts[0], second=False), *_one_sided(held, verdicts[1], second=True)]
     alone = [*_alone(one.point, held.pairs.one, "client"), *_alone(two.point, held.pairs.two, "server")]
     many = sum(map(len, verdicts)), len(one.point.connections) + len(two.point.connections) - 2 * len(held.pairs)
     return TwoPoints(
@@ -69,10 +69,10 @@ def two_points(one: Material, two: Material, version: str) -> TwoPoints:
     )  # fmt: skip
 
 
-def _recording(material: Material, where: Where) -> Recording:
-    s = material.summary
+def _recording(capture: ComparedCapture, where: Where) -> Recording:
+    s = capture.summary
     return Recording(
-        s.file, where, s.packets, len(material.point), material.point.connections.height, material.exchanges.height,
+        s.file, where, s.packets, len(capture.point), capture.point.connections.height, capture.exchanges.height,
         s.first_time, s.last_time,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def _clock(held: Wire) -> Clock | None:
 
 
 def spread(values: Array) -> Delays | None:
-    """Of times in ns."""
+    """Summarize times in ns; return None if there are none."""
     if not len(values):
         return None
     numbers = np.quantile(values, (0.0, 0.5, 0.95)) / SECOND
@@ -102,7 +102,7 @@ def spread(values: Array) -> Delays | None:
 
 
 def _way(held: Wire, near: Streams, far: Streams, verdicts: tuple[list[Verdict], list[Verdict]], *, forward: bool) -> Way:
-    """One direction, between the point where it passes first and the other."""
+    """Summarize one direction, from the point that its packets pass first to the other."""
     mine, theirs = (0, 1) if forward else (1, 0)
     here, there = (near, far) if forward else (far, near)
     sent = held.a if forward else held.b
@@ -130,14 +130,14 @@ def _counts(verdicts: list[Verdict], rows: Rows, forward: bool) -> dict[OneSided
     return counts
 
 
-def _told(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided]:
+def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided]:
     point, rows = (held.two, held.b) if second else (held.one, held.a)
     p = point.packets
     made: list[OneSided] = []
-    # what lies outside the other recording proves nothing, and is listed last
+    # packets outside the other capture prove nothing and come last
     for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MOST_LISTED]:
         at = int(rows.row[verdict.row])
-        what = _what(int(p["flags"][at]), int(p["length"][at]))
+        what = _packet_label(int(p["flags"][at]), int(p["length"][at]))
         one = OneSided(
             "server" if second else "client", int(p["frame"][at]), float(p["time"][at] / SECOND), int(p["connection"][at]),
             "client" if rows.forward[verdict.row] else "server", verdict.kind, what, verdict.why,
@@ -146,8 +146,8 @@ def _told(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided
     return made
 
 
-def _what(flags: int, length: int) -> str:
-    """A packet in a word or two."""
+def _packet_label(flags: int, length: int) -> str:
+    """Return a short name for a packet."""
     names = [name for bit, name in ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST")) if flags & bit]
     if flags & SYN and flags & ACK:
         names = ["SYN-ACK"]
@@ -183,7 +183,7 @@ def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
 
 
 def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None:
-    """Exchanges are the same whose requests begin at the same byte."""
+    """Compare the server times of exchanges that are in both captures; their requests begin at the same byte."""
     keys: list[Array] = []
     times: list[Array] = []
     for second, rows in enumerate((one, two)):
@@ -215,29 +215,29 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
 
 
 def copies(held: Wire) -> bool:
-    """Whether no packet took any time."""
+    """Return whether all packets took no time between the points, so one capture is a copy of the other."""
     return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
 
 
-def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> list[str]:
+def _notes(held: Wire, one: ComparedCapture, two: ComparedCapture, many: tuple[int, int]) -> list[str]:
     notes: list[str] = []
     if not len(held.pairs):
-        notes.append("no connection passed both points: are these recordings of the same traffic, at the same time?")
-        notes.append("if they are the two sides of a proxy, --both-sides --proxy compares them as such")
+        notes.append("no connection passed both points: were both captures made of the same traffic, at the same time?")
+        notes.append("if they are the two sides of a proxy, add --proxy to --both-sides")
     elif not held.lines or any(line.gap != line.gap for line in held.lines):
-        notes.append("the clocks cannot be compared: packets of one direction only passed both points, or no clock explains them")
+        notes.append("the clocks cannot be compared: packets passed in one direction only, or their timestamps conflict")
     if copies(held) and not many[0]:
-        notes.append("every packet has the same time in both: these are two copies of one recording, and say nothing of a wire")
+        notes.append("every packet has the same time in both: these are two copies of one capture and show no network path")
     for number, what in zip(many, ("packets", "connections"), strict=True):
         if number > MOST_LISTED:
-            notes.append(f"{number:,} {what} are in one recording only, of which {MOST_LISTED:,} are listed")
+            notes.append(f"{number:,} {what} are in one capture only; {MOST_LISTED:,} of them are listed")
     for forward in (True, False):
         usual, others = hops(held, forward)
         if others and usual is not None:
             notes.append(
-                f"the time to live of {others:,} packets tells of another number of hops than {usual}: more than one route"
+                f"the time to live of {others:,} packets shows a number of hops other than {usual}: there is more than one route"
             )
-    for material in (one, two):
-        if material.summary.damage:
-            notes.append(f"{material.summary.file} is damaged: {material.summary.damage}")
+    for capture in (one, two):
+        if capture.summary.damage:
+            notes.append(f"{capture.summary.file} is damaged: {capture.summary.damage}")
     return notes

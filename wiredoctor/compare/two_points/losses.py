@@ -1,5 +1,7 @@
-"""Packets that only one of two recordings has: lost between the points, not recorded, injected, or outside the other
-recording."""
+"""Judge packets that only one of two captures has.
+
+They were lost between the points, not captured, injected, or outside of the other capture.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,16 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 MOST_JUDGED = 200_000
-"""Packets of a recording that are judged one by one; the rest of them count as "lost-or-not-recorded"."""
+"""The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""By how much the time to live of an injected packet differs from that of the others at least: routes change by one."""
+"""The minimum difference between the time to live of an injected packet and the usual one: routes change by one hop."""
 
 LEAST_OTHERS = 3
 
 
 class Verdict(NamedTuple):
-    """What became of a packet. `row`: in the Rows of its recording."""
+    """The verdict on a packet. `row`: its row in the Rows of its capture."""
 
     row: int
     kind: OneSidedKind
@@ -33,12 +35,12 @@ class Verdict(NamedTuple):
 
 
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
-    """The packets that only one recording has (`second`: the second one), in the order in which they were captured.
+    """Return verdicts on the packets that only one capture has, in capture order. `second` selects the second capture.
 
-    near, far: the streams at its point, and at that of the other.
+    near, far: the streams at the point of that capture and at the other point.
     """
     rows = wire.b if second else wire.a
-    # what goes forward passes the first point first
+    # forward packets pass the first point first
     away = rows.forward != second
     part = wire.part_b if second else wire.part_a
     chosen = np.flatnonzero(((wire.back if second else wire.partner) == NOBODY) & ((part == 0) | ((part == 1) & away)))
@@ -53,25 +55,25 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
         zip(chosen.tolist(), leaving.tolist(), outside.tolist(), begun.tolist(), there.tolist(), strict=True)
     ):
         if elsewhere:
-            made.append(Verdict(row, "outside", "the other recording had not begun" if early else "the other recording was over"))
+            made.append(Verdict(row, "outside", "the other capture had not begun" if early else "the other capture had ended"))
         elif part[row]:
-            made.append(Verdict(row, "lost", "some of its bytes did not come with the rest"))
+            made.append(Verdict(row, "lost", "some of its bytes did not arrive"))
         elif number >= MOST_JUDGED:
-            made.append(Verdict(row, "lost-or-not-recorded", "too many to be judged one by one"))
+            made.append(Verdict(row, "lost-or-not-recorded", "too many packets to judge each of them"))
         else:
-            made.append(judge.sent(row, at) if sent else judge.received(row))
+            made.append(judge.judge_sent(row, at) if sent else judge.judge_received(row))
     return made
 
 
 MARGIN = SECOND // 100
-"""By how much longer than twice the longest delay that was seen a packet may have been under way (ns)."""
+"""The maximum time in ns, in addition to twice the longest observed delay, that a packet may have been in transit."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
-    """Which packets may have passed the other point before its recording began, or when it was over: no packet of their direction
-    that passed earlier, or later, is there, and the time that is left is no longer than packets take.
+    """Return which packets may have passed the other point before its capture began, and which after it ended.
 
-    moment: when they passed this point, by the clock of the other.
+    No earlier (or later) packet of their direction is in the other capture, and the remaining time is not longer than packets
+    take. moment: the times at which the packets passed this point, by the clock of the other one.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -90,7 +92,7 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
 
 
 class _Judge:
-    """Asks what followed. near: where the packet was seen; far: where it was not."""
+    """Judges a packet by the packets after it. near: the point that has the packet; far: the point that does not."""
 
     def __init__(self, wire: Wire, near: Streams, far: Streams, second: bool) -> None:
         self.wire, self.near, self.far = wire, near, far
@@ -103,49 +105,49 @@ class _Judge:
         self.reset = _reset(near, self.flags) | _reset(far, (wire.one if second else wire.two).packets["flags"][far.rows.row])
         self._usual: dict[int, tuple[int, int, int]] = {}
 
-    def sent(self, row: int, expected: float) -> Verdict:
-        """A packet on its way to the other point, where it should have come at about `expected` (ns of that clock)."""
+    def judge_sent(self, row: int, expected: float) -> Verdict:
+        """Judge a packet on its way to the other point, where it was expected at about `expected` (ns of that clock)."""
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
-            return Verdict(row, "lost-or-not-recorded", "nothing that followed tells which")
+            return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
         came = self.far.first_with(group, end - 1)
         acknowledged = self.far.first_acknowledging(group, end)
         if acknowledged is not None and (came is None or acknowledged < came):
-            return Verdict(row, "not-recorded", "its receiver acknowledged it before the other recording has it")
+            return Verdict(row, "not-recorded", "its receiver acknowledged it before it appears in the other capture")
         if came is None and self.near.first_acknowledging(group, end) is not None:
-            return Verdict(row, "not-recorded", "its receiver acknowledged it, as its sender's point has it")
+            return Verdict(row, "not-recorded", "its receiver acknowledged it, as the capture at its sender shows")
         if came is None and group >> 1 in self.reset:
-            return Verdict(row, "lost-or-not-recorded", "its connection was reset, and nobody acknowledges anything then")
+            return Verdict(row, "lost-or-not-recorded", "its connection was reset, so it could not be acknowledged")
         if came is None and not self._answered_since(group, row):
-            return Verdict(row, "lost-or-not-recorded", "nothing that followed tells which")
+            return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
         if came is None:
-            return Verdict(row, "lost", "it was never acknowledged, and never sent again with success")
+            return Verdict(row, "lost", "neither it nor a retransmission was acknowledged")
         if came <= expected:
-            return Verdict(row, "lost-or-not-recorded", "it repeats what had arrived, so that nothing that followed tells which")
-        return Verdict(row, "lost", "it came only when it was sent again")
+            return Verdict(row, "lost-or-not-recorded", "it repeats data that had arrived, so later packets do not show which")
+        return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
-        """Whether its receiver sent something afterwards that could have acknowledged it."""
+        """Return whether the receiver of a packet later sent one that could have acknowledged it."""
         theirs = self.near.rows_in(group ^ 1)
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
-    def received(self, row: int) -> Verdict:
-        """A packet that comes from the other point, where it was not seen."""
+    def judge_received(self, row: int) -> Verdict:
+        """Judge a packet that comes from the other point, although the other capture does not have it."""
         group = int(self.near.group[row])
-        ttl, count, last = self._others(group)
+        ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last
         strange = count >= LEAST_OTHERS and abs(int(self.ttl[row]) - ttl) >= HOPS_APART
         if strange:
-            what = f"its time to live is {int(self.ttl[row])}, that of its sender's others {ttl}"
-            return Verdict(row, "injected", what + (", and its sender went on" if continued else ""))
+            what = f"its time to live is {int(self.ttl[row])}, but {ttl} in the sender's other packets"
+            return Verdict(row, "injected", what + (", and its sender continued" if continued else ""))
         if self.flags[row] & RST and continued and self._sends_later(group, row):
-            return Verdict(row, "injected", "its sender went on as if it had not sent it")
+            return Verdict(row, "injected", "its sender continued as if it had not sent it")
         if self.flags[row] & RST and count >= LEAST_OTHERS and self._has_all_others(group):
-            return Verdict(row, "injected", "its sender's recording has all other packets of the connection")
-        return Verdict(row, "not-recorded", "it must have passed the other point, whose recording lacks it")
+            return Verdict(row, "injected", "the capture at its sender has all other packets of the connection")
+        return Verdict(row, "not-recorded", "it must have passed the other point, but that capture does not have it")
 
-    def _others(self, group: int) -> tuple[int, int, int]:
-        """The usual time to live of the group's packets that both recordings have, how many, and when the last came."""
+    def _usual_ttl(self, group: int) -> tuple[int, int, int]:
+        """Return the usual time to live of the group's packets in both captures, their number, and the time of the last one."""
         if group not in self._usual:
             rows = self.near.rows_in(group)
             rows = rows[self.matched[rows]]
@@ -155,7 +157,7 @@ class _Judge:
         return self._usual[group]
 
     def _has_all_others(self, group: int) -> bool:
-        """Whether both recordings have all packets of the group but for resets."""
+        """Return whether both captures have all packets of the group except resets."""
         rows = self.near.rows_in(group)
         return bool(self.matched[rows[(self.flags[rows] & RST) == 0]].all())
 
@@ -166,12 +168,15 @@ class _Judge:
 
 
 def _reset(streams: Streams, flags: Array) -> set[int]:
-    """Pairs of which one of the sides sent a reset."""
+    """Return the pairs in which an endpoint sent a reset."""
     return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
 
 
 class Repeats(NamedTuple):
-    """Retransmissions of payload that left a point, and why those were needless whose receiver had acknowledged the payload."""
+    """Retransmissions of payload that left a point.
+
+    The counters give the reasons for needless retransmissions, whose payload the receiver had already acknowledged.
+    """
 
     rows: Array
     needless: Array
@@ -197,7 +202,7 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
     reasons = [0, 0, 0, 0]
     for row, expected in zip(chosen.tolist(), arrives.tolist(), strict=True):
         group, end = int(near.group[row]), int(near.end[row])
-        # that it passed the far point does not say that it came to its receiver: only an ACK does that is older than this
+        # passing the far point does not prove arrival at the receiver; only an ACK older than this packet does
         left = far.first_acknowledging(group, end)
         own = _own_arrival(wire, row, second)
         if left is None or left >= (own if own is not None else expected - delay):
@@ -207,9 +212,9 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
         sent = int(rows.time[row])
         if float(to_near(np.array([left]))[0]) > sent:
             reasons[2] += 1
-        elif came is None or _lost(wire, far, group, end, left, second):
+        elif came is None or _is_first_ack_lost(wire, far, group, end, left, second):
             reasons[0] += 1
-        elif came <= sent:  # it passed this point in time, and nothing is known of what lies beyond
+        elif came <= sent:  # the packet passed this point in time; what happened after that is unknown
             reasons[3] += 1
         else:
             reasons[1] += 1
@@ -217,13 +222,13 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 
 
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
-    """When this very packet came to the other point (ns of that clock)."""
+    """Return the time at which this packet passed the other point (ns of that clock), or None."""
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
 
 
-def _lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
-    """Whether the first ACK of this, which passed the far point at `left`, did not come to the near one."""
+def _is_first_ack_lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
+    """Return whether the first ACK of `end`, which passed the far point at `left`, did not reach the near point."""
     rows = far.rows_in(group ^ 1)
     first = rows[(far.rows.time[rows] == left) & (far.ack[rows] >= end)]
     partner = wire.partner if second else wire.back

@@ -1,4 +1,4 @@
-"""The packets of two recordings of one wire, each with its like: what all that is said of the wire starts from."""
+"""Match the packets of two captures of one network path, on which all other comparisons are based."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wiredoctor.tables import Array
 
 @dataclass
 class Wire:
-    """Two recordings, the first nearer to the client. `a` and `b`: the packets of their paired connections.
+    """Two captures, the first nearer to the client. `a` and `b`: the packets of their paired connections.
 
-    partner: of each row of a, its row in b, or NOBODY; back: the other way round. part_a, part_b: rows that have no partner of
-    their own, but whose bytes came in other segments: 0 none of them, 1 some, 2 all. lines: the clock of the second against the
-    first; empty where it is not known. typical: the delay in the middle, of either direction, forward first (ns). shift: by
-    group (pair and direction) what must be added to offsets of the second recording to have those of the first. turned: pairs
-    whose client is nearer to the second point.
+    partner: the row in b of each row of a, or NOBODY; back: the reverse. part_a, part_b: how many bytes of a row without a
+    partner arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture relative to the first; empty
+    if unknown. typical: the median delay of each direction, forward first (ns). shift: by group (pair and direction), the number
+    to add to offsets of the second capture to get those of the first. turned: the pairs whose client is nearer to the second
+    point.
     """
 
     one: Point
@@ -40,32 +40,32 @@ class Wire:
     turned: Array
 
     def ahead(self, times: Array) -> Array:
-        """How far the second clock is ahead at times of the first (ns)."""
+        """Return by how much (ns) the second clock is ahead at times of the first."""
         return clocks.ahead_at(self.lines, times)
 
     @property
     def apart(self) -> int:
-        """Time of the first packet of the second recording - that of the first, by their own clocks (ns)."""
+        """The time in ns of the second capture's first packet minus that of the first capture's, by their own clocks."""
         return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
-        """Times of the second recording, by the clock of the first (ns since its first packet)."""
+        """Convert times of the second capture to the clock of the first (ns since its first packet)."""
         rough = times + self.apart
         return rough - self.ahead(rough - self.ahead(rough))
 
     def on_second(self, times: Array) -> Array:
-        """Times of the first recording, by the clock of the second (ns since its first packet)."""
+        """Convert times of the first capture to the clock of the second (ns since its first packet)."""
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Of all packets of a direction that have a partner, how long they were under way (ns)."""
+        """Return the transit times (ns) of all packets of a direction that have a partner."""
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
         took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
         return took if forward else -took
 
 
 def wire(one: Point, two: Point) -> Wire:
-    """Matches connections, packets and clocks."""
+    """Match connections and packets, and align the clocks."""
     pairs = pair(one, two)
     a, b = rows_of(one, pairs, second=False), rows_of(two, pairs, second=True)
     partner = match_alone(a, b)
@@ -78,13 +78,13 @@ def wire(one: Point, two: Point) -> Wire:
     made.typical = there, back
     expected = made.on_second(a.time) + np.where(a.forward, made.typical[0], -made.typical[1])
     match_rest(a, b, partner, expected)
-    made.back = _reversed(partner, len(b))
+    made.back = _reverse(partner, len(b))
     made.shift = _shift(made)
     match_ranges(made, expected)
     return made
 
 
-def _reversed(partner: Array, length: int) -> Array:
+def _reverse(partner: Array, length: int) -> Array:
     back = np.full(length, NOBODY, np.int64)
     rows = np.flatnonzero(partner != NOBODY)
     back[partner[rows]] = rows
@@ -92,9 +92,11 @@ def _reversed(partner: Array, length: int) -> Array:
 
 
 def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
-    """Which packets pass the first point first: those of a connection's client, unless its round trip to the server is the
-    shorter one there, which are given. (Both sides of a proxy may cross one wire.) Who is the client is as the first recording
-    has it."""
+    """Mark the packets that pass the first point first. Return the pairs whose client is nearer to the second point.
+
+    Usually these are the packets of the client according to the first capture. If the round trip to the server is shorter at the
+    first point, they are those of the server, because both sides of a proxy may use one path.
+    """
     rows = np.flatnonzero(partner != NOBODY)
     there = partner[rows]
     differ = np.bincount(a.pair[rows], np.where(a.forward[rows] != b.forward[there], 1, -1), minlength=pairs)
@@ -102,7 +104,7 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
     order = np.lexsort((a.time[rows], a.pair[rows]))
     rows = rows[order]
     owner, way, ahead = a.pair[rows], a.forward[rows], b.time[partner[rows]] - a.time[rows]
-    # of two packets one after the other, in either direction, the difference is a round trip between the points, or minus that
+    # for two successive packets of opposite directions, the difference is plus or minus a round trip between the points
     answers = np.flatnonzero((owner[1:] == owner[:-1]) & (way[1:] != way[:-1]))
     trips = np.where(way[answers], ahead[answers] - ahead[answers + 1], ahead[answers + 1] - ahead[answers])
     votes = np.where(trips < -clocks.QUANTUM, 1, np.where(trips > clocks.QUANTUM, -1, 0))
@@ -112,19 +114,19 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """From packets that are alone of their kind: each of them is surely the same."""
+    """Fit the clock to packets that are unique in both captures, because these match beyond doubt."""
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]
     ahead = b.time[partner[rows]] - a.time[rows] + begun
-    lines = clocks.fit(clocks.Points(a.time[rows], ahead, a.forward[rows]))
+    lines = clocks.fit_lines(clocks.Points(a.time[rows], ahead, a.forward[rows]))
     if lines or not len(rows):
         return lines
-    # of one direction, or of none that any clock explains, only where the time stamps are
+    # with one direction only, or without a fitting clock, use the timestamps as they are
     return [clocks.Line(0, float(np.median(ahead)), 0.0, float("nan"), None)]
 
 
 def _shift(wire: Wire) -> Array:
-    """Where packets have partners they tell; else the sequence numbers do, which differ by less than half their range."""
+    """Derive the shift from packets with partners, otherwise from sequence numbers that differ by less than half their range."""
     bases: list[Array] = []
     for rows, packets in ((wire.a, wire.one.packets), (wire.b, wire.two.packets)):
         base = np.zeros(2 * len(wire.pairs), np.int64)
@@ -135,6 +137,6 @@ def _shift(wire: Wire) -> Array:
     rows = rows[np.argsort(wire.one.packets["length"][wire.a.row[rows]] > 0, kind="stable")]
     there = wire.partner[rows]
     group = wire.a.pair[rows] * 2 + wire.a.forward[rows]
-    # of several the last assigned stays: one with payload, where there is one
+    # the last assignment counts, so packets with payload come last
     shift[group] = wire.one.packets["offset"][wire.a.row[rows]] - wire.two.packets["offset"][wire.b.row[there]]
     return shift

@@ -1,7 +1,8 @@
-"""Which packets of one recording are those of another, of connections that are known to be the same.
+"""Match the packets of two captures within paired connections.
 
-Packets are told by what no router changes: sequence and acknowledgement number, flags, length; of several alike by the IP
-identification, and then by when they came. Nothing of it needs addresses, and so a NAT between the points does not matter.
+Packets are identified by fields that routers do not change: sequence and acknowledgment number, flags and length. The IP
+identification, and then the time, distinguish packets with equal fields. Addresses are not compared, so a NAT between the points
+does not matter.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from wiredoctor.compare.two_points.packet_columns import Point
-from wiredoctor.compare.two_points.pairing import Pairs, mixed
+from wiredoctor.compare.two_points.pairing import Pairs, hash_rows
 from wiredoctor.tables import ACK, FIN, RST, SYN, Array
 
 SHAPE = FIN | SYN | RST | ACK
-"""Flags that stay as they are: PSH may move where segments are split or joined, and ECN is for routers to change."""
+"""The flags that stay unchanged: PSH may move when segments are split or joined, and routers may set ECN."""
 
 MOST_CELLS = 1 << 16
-"""Two lists of packets that are all alike are matched at best up to this product of their lengths."""
+"""The maximum product of the lengths of two lists of equal packets that are matched optimally."""
 
 NOBODY = -1
 
 
 @dataclass
 class Rows:
-    """The packets of paired connections in one recording. `row`: in the Point. `pair`: in Pairs. seq and ack: as in the first
-    recording. key: what a packet is told by. time: ns of its own clock. forward: it passes the first recording's point first."""
+    """The packets of paired connections in one capture.
+
+    row: the row in the Point. pair: the index in Pairs. seq, ack: the numbers, as in the first capture. key: the hash that
+    identifies a packet. time: ns of its own clock. forward: True if it passes the first capture's point first.
+    """
 
     row: Array
     pair: Array
@@ -36,14 +40,14 @@ class Rows:
     ack: Array
     key: Array
     sure: Array
-    """`key` and the IP identification."""
+    """The hash `key` combined with the IP identification."""
 
     def __len__(self) -> int:
         return len(self.row)
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """The packets of the connections that were paired. `forward`, so far: it comes from the client."""
+    """Return the packets of the paired connections. At this stage `forward` still means "from the client"."""
     ids = pairs.two if second else pairs.one
     p = point.packets
     place = np.full(max(int(p["connection"].max(initial=-1)), int(ids.max(initial=-1))) + 1, NOBODY, np.int64)
@@ -57,13 +61,15 @@ def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
         own, other = pairs.shifts[owner, side], pairs.shifts[owner, 1 - side]
         with np.errstate(over="ignore"):
             seq, ack = seq + own, np.where(p["flags"][row] & ACK, ack + other, ack)
-    key = mixed(owner, seq, ack, p["length"][row], p["flags"][row] & SHAPE)
-    return Rows(row, owner, from_client, p["time"][row], seq, ack, key, mixed(key.view(np.int64), p["ip_id"][row]))
+    key = hash_rows(owner, seq, ack, p["length"][row], p["flags"][row] & SHAPE)
+    return Rows(row, owner, from_client, p["time"][row], seq, ack, key, hash_rows(key.view(np.int64), p["ip_id"][row]))
 
 
 def match_alone(one: Rows, two: Rows) -> Array:
-    """Packets that are alone of their kind in both recordings: of each row of the first, its row in the second, or NOBODY.
-    Nothing about time is assumed."""
+    """Match packets that are unique in both captures, without assumptions about time.
+
+    Return the row in the second capture for each row of the first, or NOBODY.
+    """
     partner = np.full(len(one), NOBODY, np.int64)
     taken = np.zeros(len(two), bool)
     for keys_one, keys_two in ((one.sure, two.sure), (one.key, two.key)):
@@ -82,9 +88,11 @@ def _alone(keys: Array) -> Array:
 
 
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
-    """Packets of which there are several alike: each of the first finds the one of the second that came nearest to when it was
-    expected. `partner`: of each row of the first, its row in the second, or NOBODY; is filled in. `expected`: when it would
-    come to the other point, in ns of that clock."""
+    """Match packets that have identical copies: each is matched with the packet nearest to its expected time.
+
+    `partner` is filled in: the row in the second capture for each row of the first, or NOBODY. `expected`: the time at which each
+    packet would pass the other point, in ns of that clock.
+    """
     for keys_one, keys_two in ((one.sure, two.sure), (one.key, two.key)):
         left = np.flatnonzero(partner == NOBODY)
         free = np.ones(len(two), bool)
@@ -97,7 +105,7 @@ def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
         starts_one, starts_two = _starts(keys_one[left]), _starts(keys_two[right])
         size_one, size_two = np.diff(np.append(starts_one, len(left))), np.diff(np.append(starts_two, len(right)))
         equal = size_one == size_two
-        # as many as there: they came in the order in which they left
+        # equal numbers on both sides: they arrived in the order in which they were sent
         partner[left[np.repeat(equal, size_one)]] = right[np.repeat(equal, size_two)]
         for group in np.flatnonzero(~equal).tolist():
             some = left[starts_one[group] : starts_one[group] + size_one[group]]
@@ -113,15 +121,17 @@ def _starts(keys: Array) -> Array:
 
 
 def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
-    """Of two sorted lists of times of which the shorter is a part of the longer: which part. The one of all in order whose times
-    differ least; of very long lists each takes the nearest that is left."""
+    """Match the shorter of two sorted lists of times with a part of the longer one.
+
+    The order is kept and the differences are minimal. In very long lists, each time is matched with the nearest remaining one.
+    """
     short, long = (expected, seen) if len(expected) <= len(seen) else (seen, expected)
     made = (_nearest if len(short) * len(long) > MOST_CELLS else _least)(short, long)
     return made if len(expected) <= len(seen) else [(b, a) for a, b in made]
 
 
 def _least(short: Array, long: Array) -> list[tuple[int, int]]:
-    """Dynamic programming over how far each list has been used."""
+    """Match by dynamic programming, within the used part of each list."""
     apart = np.abs(short[:, None].astype(np.float64) - long[None, :])
     cost = np.full((len(short) + 1, len(long) + 1), np.inf)
     cost[0] = 0

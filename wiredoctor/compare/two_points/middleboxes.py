@@ -1,5 +1,4 @@
-"""What packets say differently at two points: addresses, options of the handshake, windows, and what else is changed on the
-way."""
+"""Find what changes in packets between two points: addresses, options of the handshake, windows and other fields."""
 
 from __future__ import annotations
 
@@ -29,13 +28,13 @@ _NAMES = {
     30: "multipath",
     34: "fast open cookie",
 }
-"""IANA, TCP option kinds."""
+"""The names of TCP options, by kind (IANA)."""
 
 _ECE, _CWR = 0x40, 0x80
 
 
 class _One(NamedTuple):
-    """A packet that says something else at the second point it passes. `row`: in the first Rows."""
+    """A packet that differs at the second point it passes. `row`: its row in the first Rows."""
 
     what: str
     sent: str
@@ -44,15 +43,15 @@ class _One(NamedTuple):
 
 
 def changes(wire: Wire) -> list[Changed]:
-    """Each kind of change once, those of most packets first."""
+    """Return each kind of change once, the most frequent first."""
     found: dict[tuple[str, bool, str, str], list[int]] = {}
     for one in (*_handshakes(wire), *_later(wire)):
         found.setdefault((one.what, bool(wire.a.forward[one.row]), one.sent, one.received), []).append(one.row)
-    made = [_changed(wire, key, rows) for key, rows in found.items()]
+    made = [_describe_change(wire, key, rows) for key, rows in found.items()]
     return [*_addresses(wire), *sorted(made, key=lambda c: (-c.packets, c.what, c.sent, c.received))]
 
 
-def _changed(wire: Wire, key: tuple[str, bool, str, str], rows: list[int]) -> Changed:
+def _describe_change(wire: Wire, key: tuple[str, bool, str, str], rows: list[int]) -> Changed:
     what, forward, sent, received = key
     first, there = rows[0], int(wire.partner[rows[0]])
     frames = int(wire.one.packets["frame"][wire.a.row[first]]), int(wire.two.packets["frame"][wire.b.row[there]])
@@ -61,7 +60,7 @@ def _changed(wire: Wire, key: tuple[str, bool, str, str], rows: list[int]) -> Ch
 
 
 def _handshakes(wire: Wire) -> Iterator[_One]:
-    """Options of SYNs, and whether they ask for ECN (RFC 3168)."""
+    """Yield changes in the options of SYNs, and in the request for ECN (RFC 3168)."""
     for at, options in wire.one.syns.items():
         row = int(np.searchsorted(wire.a.row, at))
         if row >= len(wire.a) or wire.a.row[row] != at or wire.partner[row] == NOBODY:
@@ -77,7 +76,7 @@ def _handshakes(wire: Wire) -> Iterator[_One]:
         flags = [int(packets["flags"][place]) for packets, place in ((wire.one.packets, at), (wire.two.packets, there))]
         asked = [bool(f & (_ECE | _CWR)) for f in (flags if forward else flags[::-1])]
         if asked[0] != asked[1]:
-            yield _One("ECN in the handshake", "asked for" if asked[0] else "-", "asked for" if asked[1] else "-", row)
+            yield _One("ECN in the handshake", "requested" if asked[0] else "-", "requested" if asked[1] else "-", row)
 
 
 def _options(sent: Options, received: Options) -> Iterator[tuple[str, str, str]]:
@@ -97,13 +96,13 @@ def _value(kind: int, value: bytes | None) -> str:
 
 
 def _later(wire: Wire) -> Iterator[_One]:
-    """What matched packets behind the handshake differ in."""
+    """Yield differences between matched packets after the handshake."""
     rows = np.flatnonzero(wire.partner != NOBODY)
     one, two = wire.a.row[rows], wire.b.row[wire.partner[rows]]
     p, q = wire.one.packets, wire.two.packets
     later = (p["flags"][one] & SYN) == 0
     forward = wire.a.forward[rows]
-    for name, what in (("has_timestamps", "timestamps behind the handshake"), ("sack", "SACK blocks")):
+    for name, what in (("has_timestamps", "timestamps after the handshake"), ("sack", "SACK blocks")):
         differ = np.flatnonzero(later & (p[name][one] != q[name][two]))
         for i in differ.tolist():
             sent = bool(p[name][one[i]] if forward[i] else q[name][two[i]])
@@ -118,7 +117,7 @@ def _later(wire: Wire) -> Iterator[_One]:
 
 
 def _addresses(wire: Wire) -> Iterator[Changed]:
-    """NAT, and other sequence numbers."""
+    """Yield rewritten addresses and sequence numbers."""
     ends = [
         dict(zip(point.connections["connection"], point.connections.select("client", "server").iter_rows(), strict=True))
         for point in (wire.one, wire.two)
@@ -148,8 +147,7 @@ def _addresses(wire: Wire) -> Iterator[Changed]:
 
 
 def hops(wire: Wire, forward: bool) -> tuple[int | None, int]:
-    """By how much the time to live is less at the second point than at the first, of most packets of a direction; and how many
-    packets differ from that."""
+    """Return by how much most packets' time to live decreases between the points, and how many packets differ from that."""
     rows = np.flatnonzero((wire.partner != NOBODY) & (wire.a.forward == forward))
     if not len(rows):
         return None, 0

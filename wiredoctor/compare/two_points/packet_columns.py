@@ -1,4 +1,4 @@
-"""The packets of a recording as columns, which are all that is kept of it while it is held against another."""
+"""Store the packets of a capture as columns: everything that a comparison needs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import Again
+from wiredoctor.findings import PacketAccess
 from wiredoctor.tables import NEVER, NONE, SYN, Array, Columns
 
 MOST_SYNS = 20_000
-"""SYNs of which the options are kept."""
+"""The maximum number of SYNs whose options are stored."""
 
 MOST_APART = 1 << 60
-"""36 years, in ns."""
+"""The maximum time in ns between two captures: 36 years."""
 
 KEPT = {
     "frame": ("segments", "i8"),
@@ -40,8 +40,7 @@ KEPT = {
     "has_timestamps": ("packets", "?"),
     "sack": ("packets", "?"),
 }
-"""Column -> the table that has it (as `ack` of segments is `ack_offset` here), and the type in which it is kept: 74 bytes a
-packet."""
+"""The table and the type of each stored column: 74 bytes per packet. `ack_offset` is the column `ack` of segments."""
 
 _READ = {
     "packets": [*(name for name, (table, _) in KEPT.items() if table == "packets"), "frame", "payload", "quoted"],
@@ -54,10 +53,11 @@ Options = tuple[tuple[int, bytes], ...]
 
 @dataclass
 class Point:
-    """What passed a point. `packets`: the columns of KEPT, and from_client, in order of frames; second copies are left out.
+    """The packets that passed a point.
 
-    first_time: ns since 1970 of its first packet. last: ns since then of its last. syns: row -> options.
-    connections: rows of tables.CONNECTIONS by their id.
+    packets: the columns of KEPT and from_client, in frame order, without duplicate copies. first_time: the time of the first
+    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: options by row. connections: rows of
+    tables.CONNECTIONS.
     """
 
     packets: Columns
@@ -71,16 +71,16 @@ class Point:
 
 
 def apart(one: int, two: int) -> int:
-    """Nanoseconds from a time to another, within what 64 bits hold: pcapng can say years that are too far away."""
+    """Return the time in ns from one time to another, within MOST_APART; pcapng files may contain absurd years."""
     return max(-MOST_APART, min(MOST_APART, two - one))
 
 
-def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) -> Point:
-    """Reads a capture once more. `connections`: its rows of tables.CONNECTIONS."""
+def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, last: int) -> Point:
+    """Read a capture a second time. `connections`: its rows of tables.CONNECTIONS."""
     parts: list[Columns] = []
     syns: dict[int, Options] = {}
-    for portion in again.portions(_READ):
-        part, payload = _joined(portion.tables["packets"], portion.tables["segments"])
+    for portion in access.portions(_READ):
+        part, payload = _join_columns(portion.tables["packets"], portion.tables["segments"])
         parts.append(part)
         for row in np.flatnonzero(part["flags"] & SYN)[: max(0, MOST_SYNS - len(syns))].tolist():
             found = _options(portion.read, int(payload[row]), int(part["seq"][row]), int(part["ack"][row]))
@@ -92,7 +92,7 @@ def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) 
     packets = {name: column[order] for name, column in packets.items()}
     by_id = connections.sort("connection")
     ids, directions = by_id["connection"].to_numpy(), by_id["client_direction"].to_numpy()
-    # a connection of which nothing but odd packets was seen has no row, and nothing is told of it
+    # a connection that consists of invalid packets has no row and is left out
     clients = np.full(max(int(packets["connection"].max(initial=0)), int(ids.max(initial=0))) + 1, NONE, np.int8)
     clients[ids] = directions
     told = clients[packets["connection"]] != NONE
@@ -105,13 +105,13 @@ def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) 
 
 
 def _present(frames: Array, wanted: Iterable[int]) -> set[int]:
-    """Which of these frames there are."""
+    """Return the frames of `wanted` that exist."""
     numbers = np.fromiter(wanted, np.int64)
     return set(numbers[np.isin(numbers, frames)].tolist())
 
 
-def _joined(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Columns, Array]:
-    """The columns of KEPT, and where the payload of each packet begins."""
+def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Columns, Array]:
+    """Return the columns of KEPT, and the position of each packet's payload."""
     packets = packets.filter(~pl.col("quoted"))
     frames = packets["frame"].to_numpy()
     segments = segments.sort("frame")
@@ -128,20 +128,20 @@ def _joined(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Columns, Arr
 
 
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
-    """The options of the header before this payload; None where it is not there (a fragment, a header that was cut).
+    """Return the TCP options of the header before this payload; None for a fragment or a truncated header.
 
-    How long the header is stands in it: of all lengths the one is right that finds its own numbers.
+    The length of the header is unknown; the right one is that whose header has these sequence numbers.
     """
     numbers = struct.pack("!II", seq, ack)
     before = read(max(payload - 60, 0), min(payload, 60))
     for words in range(5, 16):
         header = before[-4 * words :]
         if len(header) == 4 * words and header[12] >> 4 == words and header[4:12] == numbers:
-            return _parsed(header[20:])
+            return _parse_options(header[20:])
     return None
 
 
-def _parsed(data: bytes) -> Options:
+def _parse_options(data: bytes) -> Options:
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(data) and data[at] != 0:

@@ -1,4 +1,4 @@
-"""Which connections of one recording are those of another: by the sequence numbers that their packets have in common."""
+"""Pair the connections of two captures by the sequence numbers that their packets have in common."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.tables import FIN, RST, SYN, Array, Columns
 
 MOST_ALIKE = 8
-"""Connections of one recording that share a packet, above which it says nothing: numbers that are 0, as in floods."""
+"""The maximum number of connections in a capture for which a shared packet counts: in floods, numbers are often 0."""
 
 ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2
-"""How a pair of connections was found."""
+"""The methods by which a pair of connections is found."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
-def mixed(*columns: Array) -> Array:
-    """A 64-bit hash of each row: of a million that differ two are alike once in 30 million times."""
+def hash_rows(*columns: Array) -> Array:
+    """Return a 64-bit hash of each row; among a million rows, two collide once in 30 million runs."""
     with np.errstate(over="ignore"):
         total = np.zeros(len(columns[0]), np.uint64)
         for column in columns:
@@ -32,9 +32,9 @@ def mixed(*columns: Array) -> Array:
 
 @dataclass
 class Pairs:
-    """Connections that are the same: ids in the one, ids in the other, how they were found, and what numbers differ by.
+    """Connections that match: their ids in the first and in the second capture, and how each pair was found.
 
-    shifts: what must be added to a number of the second recording to have that of the first; by direction (client first).
+    shifts: the number to add to a number of the second capture to get the one of the first; by direction, client first.
     """
 
     one: Array
@@ -47,10 +47,10 @@ class Pairs:
 
 
 def pair(one: Point, two: Point) -> Pairs:
-    """Connections of both recordings, each at most once."""
+    """Pair the connections of both captures, each at most once."""
     votes = _votes(_signatures(one.packets), one.packets["connection"], _signatures(two.packets), two.packets["connection"])
     same = _same_addresses(one, two)
-    found = _elected(votes, same, len(one.connections), len(two.connections))
+    found = _best_partners(votes, same, len(one.connections), len(two.connections))
     pairs = [(a, b, ADDRESSES if (a, b) in same else NUMBERS) for a, b in found]
     taken_one, taken_two = {a for a, _ in found}, {b for _, b in found}
     left = {(a, b) for a, b in same if a not in taken_one and b not in taken_two}
@@ -63,13 +63,13 @@ def pair(one: Point, two: Point) -> Pairs:
 
 
 def _signatures(p: Columns) -> Array:
-    """What tells a packet among those of other connections."""
-    return mixed(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
+    """Return a hash for each packet that distinguishes it from packets of other connections."""
+    return hash_rows(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
 
 
 def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
-    """(packets in common, connection of the one, of the other), most first."""
-    a, b = _once(sign_one, of_one), _once(sign_two, of_two)
+    """Return (number of shared packets, connection of the first, connection of the second), the largest number first."""
+    a, b = _identifying_signatures(sign_one, of_one), _identifying_signatures(sign_two, of_two)
     starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")
     there = ends - starts
     found = there > 0
@@ -81,8 +81,8 @@ def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> li
     return [(int(counts[i]), int(codes[i] >> 32), int(codes[i] & 0xFFFFFFFF)) for i in order.tolist()]
 
 
-def _once(signatures: Array, connections: Array) -> tuple[Array, Array]:
-    """Each signature of a connection once, without those that many connections have; sorted."""
+def _identifying_signatures(signatures: Array, connections: Array) -> tuple[Array, Array]:
+    """Return the sorted signatures and their connections, without signatures that too many connections share."""
     order = np.lexsort((connections, signatures))
     signs, owners = signatures[order], connections[order]
     new = np.ones(len(signs), bool)
@@ -94,7 +94,7 @@ def _once(signatures: Array, connections: Array) -> tuple[Array, Array]:
 
 
 def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
-    """Pairs of connections that have both addresses and ports in common, where that tells few apart."""
+    """Return pairs of connections with equal addresses and ports, at most MOST_ALIKE for each."""
     known: dict[tuple[str, str], list[int]] = {}
     for number, client, server in two.connections.select("connection", "client", "server").iter_rows():
         known.setdefault((client, server), []).append(number)
@@ -105,8 +105,8 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
     return same
 
 
-def _elected(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
-    """The best partner of each. A single packet in common is enough where the addresses agree, too."""
+def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
+    """Return the best partner of each connection; one shared packet is enough if the addresses are equal."""
     del ones, twos
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
     ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))
@@ -120,8 +120,10 @@ def _elected(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones
 
 
 def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Of connections with the same addresses those that agree when they are counted from their SYNs: something between the points
-    gives them other sequence numbers."""
+    """Pair connections with equal addresses whose packets agree relative to their SYNs.
+
+    This finds connections whose sequence numbers were rewritten between the points.
+    """
     if not candidates:
         return []
     wanted = [np.unique([pair[side] for pair in candidates]) for side in (0, 1)]
@@ -130,7 +132,7 @@ def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> lis
     for point, chosen in zip((one, two), wanted, strict=True):
         p = point.packets
         rows = np.isin(p["connection"], chosen) & (p["length"] > 0)
-        signs.append(mixed(p["offset"][rows], p["ack_offset"][rows], p["length"][rows], p["from_client"][rows]))
+        signs.append(hash_rows(p["offset"][rows], p["ack_offset"][rows], p["length"][rows], p["from_client"][rows]))
         owners.append(p["connection"][rows])
     votes: dict[tuple[int, int], int] = {}
     held = [dict[int, set[int]](), dict[int, set[int]]()]
@@ -139,11 +141,11 @@ def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> lis
             held[side].setdefault(owner, set()).add(sign)
     for a, b in candidates:
         votes[a, b] = len(held[0].get(a, set()) & held[1].get(b, set()))
-    return _elected([(n, a, b) for (a, b), n in votes.items() if n], candidates, 0, 0)
+    return _best_partners([(n, a, b) for (a, b), n in votes.items() if n], candidates, 0, 0)
 
 
 def _set_shifts(pairs: Pairs, one: Point, two: Point) -> None:
-    """Where the numbers were rewritten, what they differ by: the sequence numbers at offset 0."""
+    """Set the differences of rewritten sequence numbers, measured at offset 0."""
     for row in np.flatnonzero(pairs.how == OFFSETS).tolist():
         for direction, from_client in enumerate((True, False)):
             bases = [_base(point.packets, int(ids[row]), from_client) for point, ids in ((one, pairs.one), (two, pairs.two))]

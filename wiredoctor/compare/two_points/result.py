@@ -1,8 +1,7 @@
-"""The result of comparing two recordings of the same traffic: data types that reports can import.
+"""Data types for the result of comparing two captures of the same traffic.
 
-The recording nearer to the client is `client` here, the other `server`, whatever else lies between them or beyond. Times are
-seconds; those of a recording are since its first packet, by its own clock. Frames and connections have the numbers of their
-recording.
+The capture nearer to the client is called `client`, the other one `server`, wherever the hosts are. Times are in seconds since
+the first packet of their capture, by its own clock. Frames and connections have the numbers of their capture.
 """
 
 from __future__ import annotations
@@ -13,23 +12,27 @@ from typing import Literal
 from wiredoctor.findings import Severity
 
 Where = Literal["client", "server"]
-"""The recording nearer to the client, or to the server; of a packet's sender: that side."""
+"""The capture nearer to the client or to the server; for a sender, the side on which it is."""
 
 OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected", "outside"]
-"""Why a packet is in one recording only.
+"""The reason why a packet is in only one of the captures.
 
-lost: it passed the first point, and what followed shows that it did not come to the second. lost-or-not-recorded: nothing tells
-the two apart (an ACK without data). not-recorded: it did pass the point whose recording lacks it. injected: its apparent sender
-did not send it. outside: the other recording had not begun, or was over.
+lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: one of the two,
+but nothing shows which (an ACK without data). not-recorded: it passed the point whose capture does not have it. injected: its
+apparent sender did not send it. outside: the other capture had not begun, or had ended.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]
-"""By addresses, ports and sequence numbers; by sequence numbers alone; by addresses and by offsets from the SYN alone."""
+"""The values by which a pair of connections was matched.
+
+addresses: addresses, ports and sequence numbers. rewritten-addresses: only sequence numbers. rewritten-numbers: only addresses
+and offsets from the SYN.
+"""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One of the two files."""
+    """One of the two captures."""
 
     name: str
     point: Where
@@ -43,7 +46,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Delays:
-    """How long packets took from one point to the other."""
+    """The transit times of packets between the points."""
 
     count: int
     least: float
@@ -53,7 +56,7 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """From `elapsed` (clock of the client's recording) on the other clock is `by` further ahead than before."""
+    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is `by` further ahead."""
 
     elapsed: float
     by: float
@@ -61,12 +64,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Clock:
-    """How the clock of the server's recording differs from that of the client's.
+    """The clock of the server's capture relative to the clock of the client's.
 
-    offset: how far it is ahead at the first packet of the client's recording; half of `round_trip` is how wrong that can be,
-    where the two ways take differently long. drift: by how many seconds more in each second, times a million (ppm), give or
-    take `drift_error`; None where the recordings are too short, or too noisy, to tell it from none. round_trip: the shortest
-    between the two points that was seen. packets: how many were compared.
+    offset: by how much it is ahead at the first packet of the client's capture. It may be wrong by half of `round_trip` if the
+    two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures are too short or too
+    noisy to distinguish it from 0. round_trip: the shortest observed one between the points. packets: the number of compared
+    packets.
     """
 
     offset: float
@@ -79,13 +82,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Way:
-    """One direction: what passed the point where it comes first, and what of it came to the other.
+    """One direction: the packets that passed its first point, and those that arrived at the other.
 
-    sent: without those that lie outside the other recording. retransmissions: of payload that had passed the first point before;
-    `needless` of them repeated what their receiver had acknowledged, as the second point shows. Of those: the ACK was lost, or
-    was late (came after the retransmission had left), or had not been sent, or had passed the first point and was lost or late
-    beyond it (ack_beyond). hops: routers between the points, as the time to live tells; None where nothing passed.
-    not_recorded_here: packets that the second point has and the first lacks.
+    sent: without packets outside the other capture. retransmissions: of payload that had passed the first point before. needless:
+    those whose payload the receiver had acknowledged, as the second point shows. ack_lost: the ACK was lost. ack_late: it came
+    after the retransmission was sent. ack_not_sent: it had not been sent yet. ack_beyond: it had passed the first point and was
+    lost or late after that. hops: the number of routers between the points, from the time to live; None if no packet passed.
+    not_recorded_here: packets that the second point has but the first does not.
     """
 
     sender: Where
@@ -110,7 +113,7 @@ class Way:
 
 @dataclass(frozen=True)
 class OneSided:
-    """A packet that is in one recording only."""
+    """A packet that only one capture has."""
 
     recording: Where
     frame: int
@@ -140,7 +143,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Alone:
-    """A connection that only one recording has."""
+    """A connection that only one capture has."""
 
     recording: Where
     connection: int
@@ -153,7 +156,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Changed:
-    """Something that is between the points changes what packets say: from `sent` at the one to `received` at the other."""
+    """A change made between the points: `sent` at one point became `received` at the other."""
 
     what: str
     sender: Where
@@ -167,7 +170,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """Where time passed: at or beyond the client's point, between the points, at or beyond the server's point."""
+    """The parts of a time: at or beyond the client's point, between the points, at or beyond the server's point."""
 
     client: float
     between: float
@@ -176,9 +179,9 @@ class Shares:
 
 @dataclass(frozen=True)
 class SideFinding:
-    """A finding, by which recordings have it. `connection`, `exchange` and `frames` are those of the first recording that does.
+    """A finding and the captures that have it. `connection`, `exchange` and `frames` are those of the first of these.
 
-    shares: where the time from its first piece of evidence to its last passed, where both recordings have the packets.
+    shares: the parts of the time from the first to the last packet of the evidence, if both captures have these packets.
     """
 
     rule: str
@@ -195,12 +198,17 @@ class SideFinding:
     shares: Shares | None
     lost: list[int]
     why: str
+    title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    """Title and request with (masked) where they have `*` for something masked; empty if they are equal."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The time from the end of a request to the beginning of its response, over the exchanges that both recordings have: as the
-    client's point sees it, what of it passed beyond the server's point, and the rest, between them."""
+    """The time from the end of a request to the start of its response, over the exchanges in both captures.
+
+    seen_by_client: at the client's point. beyond_server: beyond the server's point. between: the difference.
+    """
 
     exchanges: int
     seen_by_client: Delays
@@ -210,7 +218,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class TwoPoints:
-    """Two recordings of one wire."""
+    """The result of comparing two captures of one network path."""
 
     version: str
     client: Recording

@@ -1,4 +1,4 @@
-"""Findings of two recordings of one wire: which of them both have, and on which side of the network their time passed."""
+"""Pair the findings of two captures of one network path, and divide their time among the parts of the path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""By how much longer than a round trip two findings of one thing can begin apart (ns)."""
+"""The maximum time in ns, in addition to a round trip, between the starts of two findings of the same event."""
 
 
 class Shared:
     """Pairs findings by rule, kind, connection and time."""
 
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
-        """lost: (pair, time by the first clock, frame in its own recording) of packets that were lost."""
+        """Prepare the pairing. lost: lost packets as (pair, time by the first clock, frame in its own capture)."""
         self.wire, self.findings = wire, (one, two)
         self.lost: dict[int, list[tuple[int, int]]] = {}
         for pair, time, frame in lost:
@@ -39,12 +39,12 @@ class Shared:
         trip = max((line.gap for line in wire.lines if line.gap == line.gap), default=0.0)
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
-    def told(self) -> list[SideFinding]:
-        """Worst first, and of equals those that cost more."""
-        made = [*self._told()]
+    def findings_of_sides(self) -> list[SideFinding]:
+        """Return the findings, the most severe first, then by delay."""
+        made = [*self._findings_of_sides()]
         return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
 
-    def _told(self) -> Iterator[SideFinding]:
+    def _findings_of_sides(self) -> Iterator[SideFinding]:
         free: dict[tuple[str, str | None, int], list[Finding]] = {}
         for finding in self.findings[1]:
             if (pair := self._pair(finding, 1)) is not None:
@@ -65,7 +65,7 @@ class Shared:
         return None if finding.connection is None else self.pair_of[side].get(finding.connection)
 
     def _start(self, finding: Finding, side: int) -> float:
-        """Its beginning by the first clock (ns)."""
+        """Return the start of a finding by the first clock (ns)."""
         time = np.array([finding.elapsed * SECOND])
         return float((self.wire.on_first(time.astype(np.int64)) if side else time)[0])
 
@@ -80,28 +80,31 @@ class Shared:
         shares = self._shares(finding, second=second) if pair is not None else None
         lost = self._lost_within(finding, pair, int(second)) if pair is not None else []
         seen = "both" if other is not None else "server" if second else "client"
+        title, request = (finding.masked.title, finding.masked.request or "") if finding.masked else ("", "")
         return SideFinding(
             finding.rule, finding.kind, finding.severity, finding.title, finding.request, seen, finding.connection,
             finding.exchange, [e.frame for e in finding.evidence], finding.delay, other.delay if other else None, shares, lost,
-            "" if pair is not None or finding.connection is None else "the other recording does not have this connection",
+            "" if pair is not None or finding.connection is None else "the other capture does not have this connection",
+            title, request,
         )  # fmt: skip
 
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
-        """Return the lost packets of the finding's connection during the finding, as frames."""
+        """Return the frame numbers of lost packets of a finding's connection during the finding."""
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
         end = begin + span * SECOND + self.near
         return [frame for time, frame in self.lost.get(pair, ()) if begin - self.near <= time <= end]
 
     def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
-        """Where the time between the first and the last packet of the evidence passed.
+        """Return on which parts of the path the time between the first and the last packet of the evidence was spent.
 
-        From one packet to the next: where both have the same sender, on its side; else under way, and then on the side of the
-        receiver, until it sent. What came last was under way to the recording that tells of it.
+        Time between two packets of one sender belongs to the sender's side. Between packets of different senders, the first
+        packet was in transit, and then the other side took its time to send. The last packet was in transit to the capture that
+        has the finding.
         """
         if len(finding.evidence) < 2:
             return None
-        path = [self._passed(e.frame, second=second) for e in finding.evidence]
+        path = [self._times_at_points(e.frame, second=second) for e in finding.evidence]
         known = [p for p in path if p is not None]
         if len(known) < len(path):
             return None
@@ -117,13 +120,12 @@ class Shared:
         if forward == second:  # it came from the other point to this one
             passed["between"] += came - left
         first = known[0]
-        if first[0] == second:  # the first one, too: what it took is no part of the wait
+        if first[0] == second:  # the transit time of the first packet is not part of the wait
             passed["between"] -= first[2] - first[1]
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
-    def _passed(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Whether a packet goes forward, and when it passed the point nearer to its sender, and the other (ns of the first
-        clock)."""
+    def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
+        """Return the direction of a packet, and when it passed its sender's point and the other (ns of the first clock)."""
         frames, rows = self.frames[int(second)]
         at = int(np.searchsorted(frames, frame))
         if at >= len(frames) or frames[at] != frame:
@@ -139,12 +141,12 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Frames of the Rows in their order, and the Rows that have them."""
+    """Return the frame number of each row, and the row numbers."""
     return frames[rows], np.arange(len(rows))
 
 
 def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> list[tuple[int, int, int]]:
-    """(pair, time by the first clock, frame in its own recording) of packets that were lost."""
+    """Return lost packets as (pair, time by the first clock, frame in its own capture)."""
     made: list[tuple[int, int, int]] = []
     for second, some in enumerate(verdicts):
         rows, point = (wire.b, wire.two) if second else (wire.a, wire.one)
@@ -156,5 +158,5 @@ def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> l
 
 
 def without_shares(finding: SideFinding) -> SideFinding:
-    """The same where nothing is known of the clocks."""
+    """Return the finding without shares, because the clocks are unknown."""
     return replace(finding, shares=None)

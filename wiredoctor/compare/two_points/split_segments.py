@@ -1,5 +1,8 @@
-"""Segments that were split or joined on the way: one large one at a sender with offload is several on the wire, and several are
-one behind a receiver's. They are matched by the bytes that they carry."""
+"""Match segments that were split or joined between the points, by the bytes that they carry.
+
+With segmentation offload, one large segment at the sender is several segments on the network, and several become one at the
+receiver.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wiredoctor.compare.two_points.matching import NOBODY
-from wiredoctor.compare.two_points.pairing import mixed
+from wiredoctor.compare.two_points.pairing import hash_rows
 from wiredoctor.tables import Array
 
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 MOST_PIECES = 4_000_000
-"""Pieces into which the segments of a recording are cut at the edges of those of the other; what is beyond stays unmatched."""
+"""The maximum number of pieces into which segments are cut at the edges of the other capture's; the rest stays unmatched."""
 
 
 def match_ranges(wire: Wire, expected: Array) -> None:
-    """Fill part_a and part_b: the bytes of segments without a partner that came in other such segments at the other point."""
+    """Set part_a and part_b: how many bytes of unmatched segments arrived in other segments at the other point."""
     left = np.flatnonzero((wire.partner == NOBODY) & (wire.one.packets["length"][wire.a.row] > 0))
     right = np.flatnonzero((wire.back == NOBODY) & (wire.two.packets["length"][wire.b.row] > 0))
     if not len(left) or not len(right):
@@ -34,14 +37,13 @@ def match_ranges(wire: Wire, expected: Array) -> None:
     edges, at = _edges(np.concatenate(groups), np.concatenate(places))
     cuts = np.split(at, np.cumsum([len(group) for group in groups])[:-1])
     a, b = _pieces(group_left, cuts[0], cuts[1], edges), _pieces(group_right, cuts[2], cuts[3], edges)
-    found_a, found_b = _paired(a, b, expected[left], wire.b.time[right].astype(np.float64))
+    found_a, found_b = _pair_pieces(a, b, expected[left], wire.b.time[right].astype(np.float64))
     wire.part_a[left] = _parts(a[0], found_a, len(left))
     wire.part_b[right] = _parts(b[0], found_b, len(right))
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Each place at which a segment of either recording begins or ends, once and sorted by group; and which of them each one
-    is."""
+    """Return the distinct edges of segments in both captures, sorted by group, and the index of each segment's edge."""
     order = np.lexsort((places, groups))
     new = np.ones(len(groups), bool)
     new[1:] = (groups[order][1:] != groups[order][:-1]) | (places[order][1:] != places[order][:-1])
@@ -51,18 +53,20 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 
 
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
-    """(segment, hash of group and range) of each piece into which the edges cut the segments."""
+    """Return (segment, hash of group and range) for each piece into which the edges cut the segments."""
     counts = np.maximum(last - first, 0)
     counts = np.where(np.cumsum(counts) <= MOST_PIECES, counts, 0)
     segment = np.repeat(np.arange(len(groups)), counts)
     within = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts)
     at = first[segment] + within
-    return segment, mixed(groups[segment], edges[at], edges[at + 1])
+    return segment, hash_rows(groups[segment], edges[at], edges[at + 1])
 
 
-def _paired(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
-    """Which pieces of either side have one on the other: as many as are on both; of the first, where there are more of them,
-    those that were expected nearest to when the others came are the ones."""
+def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
+    """Return which pieces of either side have a match on the other side.
+
+    If the first side has more copies of a piece, those expected nearest to the arrivals match.
+    """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))
     keys_a, keys_b = a[1][order_a], b[1][order_b]
@@ -72,7 +76,7 @@ def _paired(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, see
     number_b = np.searchsorted(keys_a, keys_b, side="right") - np.searchsorted(keys_a, keys_b, side="left")
     size_a = np.searchsorted(keys_a, keys_a, side="right") - np.searchsorted(keys_a, keys_a, side="left")
     size_b = np.searchsorted(keys_b, keys_b, side="right") - np.searchsorted(keys_b, keys_b, side="left")
-    # what was sent again was lost before: the last copies are those that came
+    # a piece was retransmitted because it was lost before, so the last copies arrived
     found_a[order_a] = rank_a >= size_a - number_a
     found_b[order_b] = rank_b >= size_b - number_b
     return found_a, found_b
@@ -83,6 +87,6 @@ def _ranks(keys: Array) -> Array:
 
 
 def _parts(segment: Array, found: Array, segments: int) -> Array:
-    """0: no piece of it was found, 1: some, 2: all."""
+    """Return for each segment 0 if none of its pieces was found, 1 if some were, and 2 if all were."""
     every, there = np.bincount(segment, minlength=segments), np.bincount(segment, found, minlength=segments)
     return np.where((there > 0) & (there == every), 2, np.where(there > 0, 1, 0)).astype(np.int8)

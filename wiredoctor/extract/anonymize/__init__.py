@@ -1,35 +1,40 @@
-"""A small capture without what its users would not show: the file that one can attach to a report of a fault.
+"""Anonymize a small capture, so users can attach it to a bug report.
 
-Everything is replaced unless it is known to be harmless; what is not understood is left out. Lengths, times, TCP's numbers and
-options, the framing of messages, and with them the diagnosis stay.
+Everything is replaced unless it is known to be harmless, and packets that cannot be parsed are left out. Lengths, times, TCP's
+numbers and options, and the framing of messages are kept, so the diagnosis is the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wiredoctor.extract.anonymize.capture import Packet, original_of, packets_of, replace
-from wiredoctor.extract.anonymize.leaking import leaks, words_of
-from wiredoctor.findings import Again
+from wiredoctor.extract.anonymize.capture import Packet, anonymized_packets, read_original, replace
+from wiredoctor.extract.anonymize.leaking import collect_words, leaks
+from wiredoctor.findings import PacketAccess
 
-__all__ = ["Anonymized", "Packet", "anonymized"]
+__all__ = ["Anonymized", "Packet", "anonymize"]
 
 
 @dataclass(frozen=True)
 class Anonymized:
-    """packets: with new bytes, of the same length. left_out: reason -> packets. leaks: what a search for all that was in the
-    capture found in the result, in words; nobody may get one that has any."""
+    """The anonymized packets, with the same lengths as the original ones.
+
+    left_out: the number of packets left out, by reason. leaks: descriptions of original content found in the result; a result
+    with leaks must not be used.
+    """
 
     packets: list[Packet]
     left_out: dict[str, int]
     leaks: list[str]
 
 
-def anonymized(again: Again, seed: bytes) -> Anonymized:
-    """Replaces addresses, names, targets, values, tokens and contents of a capture, which is held in memory. The same seed
-    (64 bytes at most) makes the same of the same."""
-    original = original_of(again)
-    said = words_of(original)
+def anonymize(access: PacketAccess, seed: bytes) -> Anonymized:
+    """Replace the addresses, names, targets, values, tokens and contents of a capture, which is held in memory.
+
+    The same seed (at most 64 bytes) gives the same replacements.
+    """
+    original = read_original(access)
+    said = collect_words(original)
     heads = replace(original, seed, said)
-    packets = [*packets_of(original, seed)]
+    packets = [*anonymized_packets(original, seed)]
     return Anonymized(packets, dict(original.left_out), leaks(original, packets, heads.words, said))

@@ -1,4 +1,7 @@
-"""Contents of messages: their lengths, chunks (RFC 9112 section 7.1), ends of lines, delimiters (RFC 2046 section 5.1)."""
+"""Replace contents but keep their structure: lengths, chunks, line ends and multipart delimiters.
+
+See RFC 9112 section 7.1 and RFC 2046 section 5.1.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
-from wiredoctor.extract.anonymize.heads import Heads
+from wiredoctor.extract.anonymize.message_heads import Heads
 from wiredoctor.extract.anonymize.names import Tokens
 from wiredoctor.extract.anonymize.streams import Stream
 
 _SIZE = re.compile(rb"[ \t]*(0*[0-9A-Fa-f]{1,16})([ \t]*(?:;[^\n]*)?)(\r?\n)")
 _USUAL_LINE, _LONGEST_LINE = 64, 1 << 16
 _LONGEST_DELIMITER = 72
-"""Bytes: two hyphens and a boundary of 70, RFC 2046 section 5.1.1."""
+"""The maximum size of a delimiter in bytes: two hyphens and a boundary of 70 characters (RFC 2046 section 5.1.1)."""
 
 
-def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) -> list[tuple[int, int]]:
-    """Keeps the sizes of chunks from `begin` on; gives begin and end of their contents."""
+def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) -> list[tuple[int, int]]:
+    """Replace the contents of chunks from `begin` on, but keep their sizes; return the start and end of each content."""
     parts: list[tuple[int, int]] = []
     at = begin
     while at < end:
@@ -28,27 +31,28 @@ def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) 
             stream.body(at, end)
             return parts
         size = int(line[1], 16)
-        shown = _shown(stream, line[1], at + line.end())
+        shown = _safe_chunk_size(stream, line[1], at + line.end())
         heads.words.add(shown.lower())
-        stream.put(at, line[0][: line.start(1)] + shown + tokens.plain(line[2]) + line[3])
+        stream.overwrite(at, line[0][: line.start(1)] + shown + tokens.plain(line[2]) + line[3])
         at += line.end()
         if not size:
-            stream.put(at, heads.fields(stream.part(at, end)))
+            stream.overwrite(at, heads.fields(stream.part(at, end)))
             return parts
         parts.append((at, min(at + size, end)))
         stream.body(at, min(at + size, end))
         at += size
-        # CR LF; what else stands there is no framing, and is found to be none
+        # bytes other than CR LF are not framing, and the analysis recognizes that
         stream.body(at, min(at + 2, end))
         at += 2 if stream.part(at, at + 1) != b"\n" else 1
     return parts
 
 
-def _shown(stream: Stream, digits: bytes, begin: int) -> bytes:
-    """The size of the chunk that begins at this offset, as far as it may be told.
+def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
+    """Return the size of the chunk at this offset, as far as it may be shown.
 
-    One behind which no chunk ends may be a number that a body begins with, of a server that announces chunks and sends none: of
-    that only the number of digits and the first of them are left."""
+    If no chunk ends after it, it may be a number at the beginning of a body, from a server that announces chunks but sends none.
+    Then only the number of its digits and the first digit are kept.
+    """
     number = digits.lstrip(b"0")
     end = _ends(stream, begin + int(digits, 16))
     if not number or end in (b"\r", b"\n", b"a hole"):
@@ -59,7 +63,7 @@ def _shown(stream: Stream, digits: bytes, begin: int) -> bytes:
 
 
 def _ends(stream: Stream, end: int) -> bytes:
-    """What stands behind the contents of a chunk: the beginning of an end of line, or in words why there is none."""
+    """Return the first byte of the line end after a chunk's content, or a description of what is there instead."""
     if end >= stream.high:
         return b"the end of the capture"
     there = stream.part(end, end + 1)
@@ -67,7 +71,7 @@ def _ends(stream: Stream, end: int) -> bytes:
 
 
 def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:
-    """Gives a multipart content its delimiters back, under another name. They may lie across chunks."""
+    """Restore the delimiters of multipart content with another boundary; they may be split over chunks."""
     content = b"".join(stream.part(*part) for part in parts)
     line = content.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r \t")
     if line[:2] != b"--" or not 2 < len(line) <= _LONGEST_DELIMITER:
@@ -79,6 +83,6 @@ def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> 
         done, k = 0, bisect_right(begins, at) - 1
         while done < len(line):
             size = min(len(line) - done, begins[k + 1] - at - done)
-            stream.put(parts[k][0] + at + done - begins[k], made[done : done + size])
+            stream.overwrite(parts[k][0] + at + done - begins[k], made[done : done + size])
             done, k = done + size, k + 1
         at = content.find(line, at + len(line))

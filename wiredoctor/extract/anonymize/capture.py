@@ -1,4 +1,4 @@
-"""A small capture as a whole, and what takes its place."""
+"""Read a small capture into memory and replace its contents."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import polars as pl
 
 from wiredoctor.extract.anonymize import bodies, encrypted
 from wiredoctor.extract.anonymize.frames import RAW, Frame, frame_of, inside
-from wiredoctor.extract.anonymize.heads import Heads
+from wiredoctor.extract.anonymize.message_heads import Heads
 from wiredoctor.extract.anonymize.names import Addresses, Tokens
 from wiredoctor.extract.anonymize.packets import rewritten
 from wiredoctor.extract.anonymize.streams import KEEP, Stream
-from wiredoctor.findings import Again
+from wiredoctor.findings import PacketAccess
 from wiredoctor.limits import ANONYMIZED_STREAMS
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.tables import SCRATCH
@@ -25,19 +25,22 @@ from wiredoctor.tables import SCRATCH
 NAMES = ("records", "packets", "pieces", "messages", "connections")
 
 Side = tuple[int, int]
-"""Connection and direction."""
+"""A direction of a connection: connection id and direction."""
 
 _STARTS = [*sorted(KNOWN_METHODS), b"HTTP"]
 _BEGINNING = re.compile(rb"(?:%b)[ /][^\r\n]*" % b"|".join(_STARTS))
-"""The beginning of a start line, or one as a whole."""
+"""The beginning of a start line, or a complete start line."""
 
 _LIMIT = 8192
-"""Bytes of a beginning that are looked at."""
+"""The number of bytes that are searched for the beginning of a start line."""
 
 
 class Packet(NamedTuple):
-    """A packet of the capture: its frame number, its time (ns since the first packet), its length on the wire, its bytes, and
-    where its parts lie; of a packet that came through a tunnel, without the tunnel."""
+    """A packet of the capture, without its tunnel if it came through one.
+
+    frame: the frame number. time: ns since the first packet. length: the length on the network in bytes. data: the captured
+    bytes. parts: the positions of the headers and the payload.
+    """
 
     frame: int
     time: int
@@ -48,7 +51,10 @@ class Packet(NamedTuple):
 
 @dataclass
 class Original:
-    """What a capture says, in memory. `left_out`: reasons, and of how many packets; `sender`: frame -> side."""
+    """The contents of a capture in memory.
+
+    `left_out`: the number of packets left out, by reason; `sender`: the side that sent each frame.
+    """
 
     tables: dict[str, pl.DataFrame]
     packets: list[Packet]
@@ -58,13 +64,13 @@ class Original:
     sender: dict[int, Side] = field(default_factory=dict[int, Side])
 
 
-def original_of(again: Again) -> Original:
-    """Reads a capture as a whole."""
+def read_original(access: PacketAccess) -> Original:
+    """Read a complete capture into memory."""
     parts: dict[str, list[pl.DataFrame]] = defaultdict(list)
     packets: list[Packet] = []
     pieces: dict[Side, list[tuple[int, bytes]]] = defaultdict(list)
     others: list[tuple[dict[str, Any], bytes, str]] = []
-    for portion in again.portions(NAMES):
+    for portion in access.portions(NAMES):
         for name, rows in portion.tables.items():
             parts[name].append(rows)
         for row in portion.tables["records"].iter_rows(named=True):
@@ -79,7 +85,7 @@ def original_of(again: Again) -> Original:
                 pieces[row["connection"], row["direction"]].append((row["offset"], portion.read(row["payload"], row["captured"])))
     tables = {name: pl.concat(rows) for name, rows in parts.items()}
     left_out = Counter[str]()
-    for found in _unwrapped(tables["packets"], others):
+    for found in _unwrap(tables["packets"], others):
         if isinstance(found, str):
             left_out[found] += 1
         else:
@@ -95,8 +101,8 @@ def original_of(again: Again) -> Original:
     return made
 
 
-def _unwrapped(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """What tunnels carry, without the tunnel; of packets in which nothing is found the reasons."""
+def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
+    """Yield the packets inside tunnels, or the reason why there is none inside."""
     columns = ("frame", "payload", "source_port", "destination_port", "seq")
     frames = [row["frame"] for row, _, _ in others]
     rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
@@ -117,7 +123,7 @@ def _unwrapped(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, 
 
 
 def _find_senders(original: Original) -> None:
-    """Which side sent each packet, and where sequence number 0 lies in its stream."""
+    """Determine the side that sent each packet, and the stream offset of each packet's sequence number 0."""
     tables, headers = original.tables, {p.frame: p for p in original.packets}
     of_side: dict[tuple[int, bytes], int] = {}
     owners = dict(
@@ -140,19 +146,19 @@ def _find_senders(original: Original) -> None:
 
 
 def _ends(packet: Packet) -> bytes:
-    """Addresses and ports, sender first."""
+    """Return the addresses and ports of a packet, those of the sender first."""
     (begin, _), (_, end) = packet.parts.addresses
     return packet.data[begin:end] + packet.data[packet.parts.tcp : packet.parts.tcp + 4]
 
 
 def _sequence(packet: Packet) -> int:
-    """The sequence number of its first payload byte."""
+    """Return the sequence number of the first payload byte."""
     at = packet.parts.tcp
     return int.from_bytes(packet.data[at + 4 : at + 8], "big") + (packet.data[at + 13] >> 1 & 1)
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes]) -> Heads:
-    """Fills the streams with what stands for what was said; `said`: words in lower case that stand for none."""
+    """Fill the streams with replacements. `said`: original words in lower case that no replacement may equal."""
     tokens = Tokens(seed, said)
     heads = Heads(tokens)
     protocols = dict(original.tables["connections"].select("connection", "protocol").iter_rows())
@@ -171,17 +177,19 @@ def replace(original: Original, seed: bytes, said: Collection[bytes]) -> Heads:
 
 
 def _beginnings(stream: Stream, messages: list[dict[str, Any]], heads: Heads) -> None:
-    """Heads of which so little was captured that they are no messages: rules ask whether a packet was cut within one, and whether
-    what stands behind a body begins a message."""
+    """Replace incomplete header sections that were not read as messages.
+
+    Rules check whether a packet was cut off inside one, and whether a message begins after a body.
+    """
     begins = [message["offset"] for message in messages]
     ends = [message["end_offset"] for message in messages if message["end_offset"] is not None]
     for begin in sorted({*ends, *(begin for begin, _ in stream.runs())}):
         place = bisect_left(begins, begin)
         data = stream.part(begin, min(begin + _LIMIT, begins[place] if place < len(begins) else stream.high))
         if found := _BEGINNING.match(data):
-            stream.put(begin, heads.head(found[0]))
+            stream.overwrite(begin, heads.head(found[0]))
         elif any(start.startswith(data) for start in _STARTS):
-            stream.put(begin, data)
+            stream.overwrite(begin, data)
 
 
 def _messages(stream: Stream, messages: list[dict[str, Any]], heads: Heads, tokens: Tokens) -> None:
@@ -190,17 +198,17 @@ def _messages(stream: Stream, messages: list[dict[str, Any]], heads: Heads, toke
         limit = following["offset"] if following else stream.high
         size = message["head_bytes"]
         if size is None:
-            # cut short by a hole, or by the end of the capture
-            stream.put(begin, heads.head(stream.part(begin, limit)))
+            # cut off by a gap, or by the end of the capture
+            stream.overwrite(begin, heads.head(stream.part(begin, limit)))
             continue
-        stream.put(begin, heads.head(stream.part(begin, begin + size)))
+        stream.overwrite(begin, heads.head(stream.part(begin, begin + size)))
         end = min(message["end_offset"] if message["end_offset"] is not None else limit, limit)
         _body(stream, message, begin + size, end, heads, tokens)
 
 
 def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: Heads, tokens: Tokens) -> None:
     if message["framing"] == "chunked":
-        parts = bodies.chunked(stream, begin, end, heads, tokens)
+        parts = bodies.anonymize_chunked(stream, begin, end, heads, tokens)
     elif message["framing"] in ("content-length", "close-delimited"):
         stream.body(begin, end)
         parts = [(begin, end)]
@@ -210,8 +218,8 @@ def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: 
         bodies.delimiters(stream, parts, tokens)
 
 
-def packets_of(original: Original, seed: bytes) -> Iterator[Packet]:
-    """The packets with everything in their bytes replaced."""
+def anonymized_packets(original: Original, seed: bytes) -> Iterator[Packet]:
+    """Yield the packets with all bytes replaced."""
     given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
     addresses = Addresses(seed, given | {address[:6] for address in given})
     last: dict[Side, int] = {}
@@ -227,5 +235,5 @@ def packets_of(original: Original, seed: bytes) -> Iterator[Packet]:
 
 
 def _offset(number: int, near: int) -> int:
-    """The stream offset that a sequence number means: the nearest to the last one."""
+    """Return the stream offset of a sequence number: the one nearest to the offset `near`."""
     return near + ((number - near + (1 << 31)) % (1 << 32)) - (1 << 31)

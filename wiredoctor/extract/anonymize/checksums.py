@@ -1,4 +1,4 @@
-"""Checksums of what was changed: right where they were right, and wrong where they were wrong."""
+"""Update the checksums of changed packets: correct ones stay correct, wrong ones stay wrong."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""Between a checksum and one that is as wrong as another."""
+"""The difference between the correct checksum and the one that replaces a wrong checksum."""
 
 
-def summed(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words, RFC 1071."""
+def ones_complement_sum(data: bytes) -> int:
+    """Return the ones' complement sum of 16-bit words (RFC 1071)."""
     total = int(np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").sum(dtype=np.int64))
     while total > 0xFFFF:
         total = (total >> 16) + (total & 0xFFFF)
@@ -19,7 +19,7 @@ def summed(data: bytes) -> int:
 
 
 def renew(before: bytes, after: bytearray, frame: Frame) -> None:
-    """Writes the checksums of IP and of TCP or ICMP into a packet whose other bytes are final."""
+    """Write the IP checksum and the TCP or ICMP checksum of a packet whose other bytes are final."""
     if frame.quoted is not None:
         _renew_quoted(before, after, frame.quoted)
     if frame.version == 4:
@@ -27,7 +27,7 @@ def renew(before: bytes, after: bytearray, frame: Frame) -> None:
     pseudo = [_pseudo(data, frame) for data in (before, bytes(after))]
     place = frame.tcp + (16 if frame.quoted is None else 2)
     if not frame.whole:
-        # nobody can tell whether it was right: of what is not there it would only tell something
+        # the checksum of a truncated packet cannot be checked, so it could only reveal missing content
         after[place : place + 2] = b"\0\0"
         return
     _write(before, after, place, [data[frame.tcp : frame.end] for data in (before, bytes(after))], (pseudo[0], pseudo[1]))
@@ -36,7 +36,7 @@ def renew(before: bytes, after: bytearray, frame: Frame) -> None:
 def _renew_quoted(before: bytes, after: bytearray, quoted: Frame) -> None:
     if quoted.version == 4:
         _write(before, after, quoted.ip + 10, [data[quoted.ip : quoted.tcp] for data in (before, bytes(after))], (0, 0))
-    # of TCP too little is quoted to tell whether it was right
+    # the quoted part of TCP is too short to check its checksum
     for place in range(quoted.tcp + 16, min(quoted.tcp + 18, quoted.payload)):
         after[place] = 0
 
@@ -44,7 +44,7 @@ def _renew_quoted(before: bytes, after: bytearray, quoted: Frame) -> None:
 def _write(before: bytes, after: bytearray, place: int, covered: list[bytes], pseudo: tuple[int, int]) -> None:
     stored = int.from_bytes(before[place : place + 2], "big")
     was, now = (
-        0xFFFF - _add(summed(data), more, 0xFFFF - field)
+        0xFFFF - _add(ones_complement_sum(data), more, 0xFFFF - field)
         for data, more, field in zip(covered, pseudo, (stored, int.from_bytes(after[place : place + 2], "big")), strict=True)
     )
     if stored == was or (stored + was == 0xFFFF and stored in (0, 0xFFFF)):
@@ -52,10 +52,10 @@ def _write(before: bytes, after: bytearray, place: int, covered: list[bytes], ps
     elif stored == 0:
         new = 0
     elif pseudo[0] and stored == pseudo[0]:
-        # left to the network card, which begins with the sum of the pseudo header
+        # with checksum offload, the field contains the sum of the pseudo header
         new = pseudo[1]
     else:
-        # how far it is off would tell the right one of what was said, where the wrong one is always the same
+        # the size of the error would reveal the original content, so all wrong checksums get the same error
         new = now ^ _WRONG
     after[place : place + 2] = new.to_bytes(2, "big")
 
@@ -68,8 +68,8 @@ def _add(*terms: int) -> int:
 
 
 def _pseudo(data: bytes, frame: Frame) -> int:
-    """Sum of the pseudo header, RFC 9293 section 3.1, RFC 8200 section 8.1; ICMP of IPv4 has none."""
+    """Return the sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1); 0 for ICMP of IPv4, which has none."""
     if frame.quoted is not None and frame.version == 4:
         return 0
     (begin, _), (_, end) = frame.addresses
-    return _add(summed(data[begin:end]), frame.end - frame.tcp, 6 if frame.quoted is None else 58)
+    return _add(ones_complement_sum(data[begin:end]), frame.end - frame.tcp, 6 if frame.quoted is None else 58)

@@ -1,4 +1,4 @@
-"""TLS and HTTP/2: what frames them stays, and of a hello what rules read of it (versions, protocols)."""
+"""Anonymize TLS and HTTP/2, but keep the framing, and the versions and protocols in a hello that rules need."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ from wiredoctor.extract.anonymize.names import Tokens
 from wiredoctor.extract.anonymize.streams import NEUTRAL, Stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""RFC 9113 section 3.4."""
+"""The HTTP/2 connection preface (RFC 9113 section 3.4)."""
 
 _CHANGE, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _PROTOCOLS = frozenset((b"h2", b"http/1.1", b"http/1.0", b"http/0.9", b"h3"))
 _LONGEST = 18432
 _VERSIONS = 43
-"""supported_versions, RFC 8446 section 4.2.1."""
+"""The type of the extension supported_versions (RFC 8446 section 4.2.1)."""
 
 _SETTINGS = b"\x04\x00\x00\x00\x00\x00"
-"""Type, flags and stream of the frame that each side begins with, RFC 9113 section 3.4."""
+"""The type, flags and stream of the first frame of each side (RFC 9113 section 3.4)."""
 
 
 def tls(stream: Stream, tokens: Tokens) -> None:
-    """Records of RFC 8446 section 5.1 from the beginning of what there is: their heads, alerts in the clear, and hellos."""
+    """Replace a TLS stream, but keep record headers, unencrypted alerts and the structure of hellos (RFC 8446 section 5.1)."""
     at, first = stream.low, True
     while at < stream.high:
         head = stream.part(at, at + 5)
         size = int.from_bytes(head[3:], "big")
         if len(head) < 5 or not _CHANGE <= head[0] <= _DATA or head[1] != 3 or head[2] > 4 or size > _LONGEST:
             return
-        stream.put(at, head)
+        stream.overwrite(at, head)
         if head[0] == _CHANGE or (head[0] == _ALERT and size == 2):
-            stream.put(at + 5, stream.part(at + 5, at + 5 + min(size, 2)))
+            stream.overwrite(at + 5, stream.part(at + 5, at + 5 + min(size, 2)))
         elif head[0] == _HANDSHAKE and first:
-            stream.put(at + 5, hello(stream.part(at + 5, at + 5 + size), tokens))
+            stream.overwrite(at + 5, hello(stream.part(at + 5, at + 5 + size), tokens))
         first = False
         at += 5 + size
 
 
 def hello(data: bytes, tokens: Tokens) -> bytes:
-    """A ClientHello or ServerHello (RFC 8446 section 4.1), of which only lengths and numbers of its parts stay, versions and the
-    names of protocols; of the host's name its form."""
+    """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with only its structure.
+
+    The lengths and types of its parts, versions and protocol names are kept; the host name keeps its form.
+    """
     made = bytearray([NEUTRAL]) * len(data)
     if len(data) < 39 or data[0] not in (1, 2):
         return bytes(made)
-    # what follows in the same record is no hello
+    # bytes after the hello in the same record do not belong to it
     end = min(4 + int.from_bytes(data[1:4], "big"), len(data))
     made[:6] = data[:6]
     if end < 39:
@@ -70,7 +72,7 @@ def hello(data: bytes, tokens: Tokens) -> bytes:
 
 
 def _opaque(data: bytes, made: bytearray, at: int, length: int, end: int) -> int:
-    """Keeps the length of a vector; gives the place behind it."""
+    """Keep the length of a vector, and return the offset after it."""
     made[at : min(at + length, end)] = data[at : min(at + length, end)]
     return min(at + length + int.from_bytes(data[at : at + length], "big"), end)
 
@@ -82,17 +84,17 @@ def _extension(number: int, content: bytes, tokens: Tokens) -> bytes:
     if number == 0 and len(content) >= 5:
         return content[:5] + tokens.text(content[5:])
     if number == 16:
-        return _named(content, tokens)
+        return _replace_names(content, tokens)
     return bytes([NEUTRAL]) * len(content)
 
 
 def _version(number: bytes) -> bytes:
-    """A version of TLS, or one that means nothing (RFC 8701); else neither."""
+    """Return a TLS version or a reserved GREASE value (RFC 8701); replace any other value."""
     greased = number[0] == number[1] and number[0] & 15 == 10
     return number if greased or (number[0] == 3 and number[1] <= 4) else bytes([NEUTRAL, NEUTRAL])
 
 
-def _named(content: bytes, tokens: Tokens) -> bytes:
+def _replace_names(content: bytes, tokens: Tokens) -> bytes:
     made, at = content[:2], 2
     while at < len(content):
         name = content[at + 1 : at + 1 + content[at]]
@@ -102,14 +104,14 @@ def _named(content: bytes, tokens: Tokens) -> bytes:
 
 
 def http2(stream: Stream) -> None:
-    """Heads of frames, RFC 9113 section 4.1, and the preface."""
+    """Replace an HTTP/2 stream, but keep the preface and the frame headers (RFC 9113 section 4.1)."""
     at = stream.low
     if stream.part(at, at + len(PREFACE)) == PREFACE:
-        stream.put(at, PREFACE)
+        stream.overwrite(at, PREFACE)
         at += len(PREFACE)
     if stream.part(at + 3, at + 9) != _SETTINGS:
-        # not the beginning: where frames begin is not known, and 9 bytes of anything would stay
+        # without the beginning, the frame boundaries are unknown, and 9 arbitrary bytes would be kept
         return
     while len(head := stream.part(at, at + 9)) == 9 and head[3] <= 16:
-        stream.put(at, head)
+        stream.overwrite(at, head)
         at += 9 + int.from_bytes(head[:3], "big")

@@ -1,6 +1,6 @@
-"""Where the parts of a captured packet lie, for the few ways to TCP that are understood byte for byte.
+"""Locate the parts of a captured packet, for those encapsulations of TCP of which every byte is understood.
 
-What is not understood is told as a reason, and such a packet is left out: nothing of it may leak.
+Other packets are left out with a reason, so none of their content can leak.
 """
 
 from __future__ import annotations
@@ -10,24 +10,26 @@ from dataclasses import dataclass
 
 ETHERNET, COOKED, COOKED2 = 1, 113, 276
 NULL, LOOP, RAW, IPV4, IPV6 = 0, 108, 101, 228, 229
-"""LINKTYPE_ numbers, tcpdump.org/linktypes.html."""
+"""Link types by LINKTYPE_ number (tcpdump.org/linktypes.html)."""
 
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _TCP = 6
 _ICMP, _ICMPV6 = 1, 58
 _ERRORS = {_ICMP: (3, 4, 11, 12), _ICMPV6: (1, 2, 3, 4)}
-"""Types of messages that quote a packet: RFC 792, RFC 4443."""
+"""The types of ICMP and ICMPv6 messages that quote a packet (RFC 792, RFC 4443)."""
 
 _PORTS, _HEADER = 8, 20
-"""Bytes of a quoted TCP header: the fewest (RFC 792), and those without options."""
+"""The minimum size in bytes of a quoted TCP header (RFC 792), and the size of a header without options."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Offsets into a packet (bytes). `macs` are the places of link addresses; `end`: behind the IP datagram, as far as captured;
-    `options`: of TCP, from its byte 20 on to `payload`; `whole`: the datagram is in the capture as a whole.
+    """The positions of a packet's parts, in bytes from its start.
 
-    Of an ICMP error: `tcp` is where ICMP begins, `payload` what follows the fixed part of the TCP header that is `quoted`."""
+    `macs`: the ranges of link addresses. `end`: the end of the captured IP datagram. `payload`: the end of TCP's options, which
+    begin at byte 20 of the TCP header. `whole`: the datagram was captured completely. For an ICMP error, `tcp` is the start of
+    the ICMP header, and `payload` the end of the fixed part of the `quoted` TCP header.
+    """
 
     link: int
     macs: tuple[tuple[int, int], ...]
@@ -41,18 +43,18 @@ class Frame:
 
     @property
     def addresses(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Begin and end of source and destination."""
+        """The start and end of the source and destination address."""
         first, size = (self.ip + 12, 4) if self.version == 4 else (self.ip + 8, 16)
         return (first, first + size), (first + size, first + 2 * size)
 
     @property
     def all_addresses(self) -> tuple[tuple[int, int], ...]:
-        """The same, and those that are quoted."""
+        """The start and end of all addresses, including those of a quoted packet."""
         return self.addresses if self.quoted is None else (*self.addresses, *self.quoted.addresses)
 
 
 def frame_of(data: bytes, link: int) -> Frame | str:
-    """The parts of a packet, or the reason why it is not understood. Lengths that do not fit are such a reason, too."""
+    """Return the parts of a packet, or the reason why it is not understood, for example inconsistent lengths."""
     found = _network(data, link)
     if isinstance(found, str):
         return found
@@ -68,8 +70,10 @@ def frame_of(data: bytes, link: int) -> Frame | str:
 
 
 def inside(data: bytes, payload: int, ports: tuple[int, int], seq: int) -> int | str:
-    """Where the IP datagram begins whose TCP payload begins at `payload` (bytes), in a packet that tunnels it: what is in front
-    of it is understood by the decoder, and not kept. Or the reason why it is not found."""
+    """Return the offset of the IP datagram inside a tunnel whose TCP payload begins at `payload`, or why it is not found.
+
+    The decoder parsed the outer headers, but their positions are not stored.
+    """
     for size in range(20, 61, 4):
         tcp = payload - size
         head = data[tcp : tcp + 13] if tcp >= 20 else b""
@@ -94,7 +98,7 @@ def _network(data: bytes, link: int) -> tuple[int, tuple[tuple[int, int], ...], 
     if link == COOKED2:
         return 20, ((12, 20),), _kind(data[:2])
     if link in (NULL, LOOP):
-        # the family's number and byte order are the system's own
+        # the address family and byte order are those of the capturing system
         return 4, (), 0
     if link in (RAW, IPV4, IPV6):
         return 0, (), {IPV4: 4, IPV6: 6}.get(link, 0)
@@ -113,7 +117,7 @@ def _ipv4(data: bytes, link: int, macs: tuple[tuple[int, int], ...], ip: int) ->
         return "no TCP"
     if int.from_bytes(data[ip + 6 : ip + 8], "big") & 0x3FFF:
         return "IP fragment"
-    # what the network card was still to cut has no length yet
+    # a segment that the network card will split has no length yet
     length = int.from_bytes(data[ip + 2 : ip + 4], "big") or len(data) - ip
     if data[ip + 9] == _ICMP:
         return _error(data, link, macs, 4, ip, ip + size, ip + length)
@@ -141,7 +145,7 @@ def _tcp(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int
 
 
 def _error(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int, ip: int, icmp: int, end: int) -> Frame | str:
-    """The parts of an ICMP error that quotes TCP."""
+    """Return the parts of an ICMP error that quotes TCP, or the reason why it is not understood."""
     stop, quoted = min(end, len(data)), icmp + 8
     fixed = quoted + (20 if version == 4 else 40)
     if stop < fixed + _PORTS or data[icmp] not in _ERRORS[_ICMP if version == 4 else _ICMPV6] or data[quoted] >> 4 != version:

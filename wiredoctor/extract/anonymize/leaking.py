@@ -1,4 +1,4 @@
-"""Whether anything of a capture is left in what is to take its place: searched for, not derived."""
+"""Search an anonymized capture for content of the original."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 
 LEAST = 6
-"""The least length of a word in bytes; shorter words occur anywhere by chance."""
+"""The minimum length in bytes of a word that is searched; shorter words occur by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}")
 _MOST = 20
-"""Leaks that are told."""
+"""The maximum number of leaks that are reported."""
 
 
 def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: set[bytes]) -> list[str]:
-    """What of the original is still there, in words: addresses, binary and as text, and each word of six bytes or more, also
-    decoded from base64. `kept`: the words of heads that were left on purpose. `said`: those of the original."""
+    """Describe original content found in the result: addresses (binary and text), and words, also in base64.
+
+    Words have six bytes or more. `kept`: words of header sections that are kept on purpose. `said`: the words of the original.
+    """
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
     for packet in made:
         data, parts = packet.data, frame_of(packet.data, packet.parts.link)
         if isinstance(parts, str):
-            found.append(f"frame {packet.frame} is not understood any more: {parts}")
+            found.append(f"frame {packet.frame} is no longer understood: {parts}")
             continue
         payload = data[parts.payload : parts.end]
         binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.all_addresses)), payload, data[parts.end :], b"\n"))
-        words |= _words(payload)
+        words |= _find_words(payload)
     for stream in original.streams.values():
-        words |= _words(bytes(stream.after))
+        words |= _find_words(bytes(stream.after))
         binary += stream.after
     searched = bytes(binary)
     for address in _addresses(original):
@@ -48,33 +50,35 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
     return found[:_MOST]
 
 
-def words_of(original: Original) -> set[bytes]:
-    """Each word of six bytes or more of a capture, in lower case, also decoded from base64."""
+def collect_words(original: Original) -> set[bytes]:
+    """Return all words of six bytes or more in a capture, in lower case, also decoded from base64."""
     said = set[bytes]()
     for stream in original.streams.values():
-        said |= _words(stream.before)
+        said |= _find_words(stream.before)
     for packet in original.packets:
-        said |= _words(packet.data[packet.parts.payload :])
+        said |= _find_words(packet.data[packet.parts.payload :])
     return said
 
 
 def _says(word: bytes, usual: bytes) -> bool:
-    """Whether a word is more than what is put in the place of contents, which may stand beside a start line, and more than a
-    part of a usual word, which a segment may end within."""
+    """Return whether a word is more than filler and not just a part of a common word.
+
+    Filler may follow a start line, and a segment may end inside a common word.
+    """
     rest = _FILLING.sub(b"", word)
     return len(rest) >= LEAST and rest.strip(b"x") not in usual and len(set(rest)) > 1
 
 
-def _usual() -> frozenset[bytes]:
+def _expected_words() -> frozenset[bytes]:
     words = set(FIELD_NAMES).union(*KEPT.values()) | {method.lower() for method in KNOWN_METHODS}
     return frozenset(part for word in words for part in re.findall(rb"[a-z0-9]+", word))
 
 
-USUAL = _usual()
-"""Words that everybody's traffic has, in lower case."""
+USUAL = _expected_words()
+"""Words that occur in any traffic, in lower case."""
 
 
-def _words(data: bytes) -> set[bytes]:
+def _find_words(data: bytes) -> set[bytes]:
     words = {word.lower() for word in _WORD.findall(data)}
     for text in _BASE64.findall(data):
         try:

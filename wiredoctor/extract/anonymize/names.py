@@ -1,4 +1,4 @@
-"""What stands for what: the same for the same text or address in the whole capture, and another one for another, keyed."""
+"""Choose replacements with a keyed hash: equal words and addresses get equal replacements in the whole capture."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""Signs that no grammar needs, RFC 9110 section 5.6.2: of those, too, a secret may be made."""
+"""A translation table that replaces characters that no grammar needs (RFC 9110 section 5.6.2); secrets may contain them."""
 
 _CLASSES = (string.digits, string.ascii_lowercase)
 TRIES = 200
-"""Of one token; where its length leaves no other, two tokens share a replacement."""
+"""The maximum number of attempts per word. If its length allows no other replacement, two words share one."""
 
 
 def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
-    """Bytes that nobody can derive without the seed."""
+    """Return bytes that cannot be derived without the seed."""
     made = hashlib.blake2b(b"\0".join((b"%d" % len(part) + b":" + part) for part in parts), key=seed[:64]).digest()
     while len(made) < size:
         made += hashlib.blake2b(made, key=seed[:64]).digest()
@@ -25,9 +25,9 @@ def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
 
 
 class Tokens:
-    """Words of letters and digits -> others of the same length and of the same classes, whatever their case.
+    """Maps words of letters and digits to others with the same length and character classes, ignoring case.
 
-    `originals`: words in lower case of which none is given away: a search could not tell it from one that was left.
+    `originals`: words in lower case that are never used as replacements, because a search could not distinguish them from leaks.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes] = ()) -> None:
@@ -36,15 +36,18 @@ class Tokens:
         self._taken: set[bytes] = set()
 
     def text(self, data: bytes) -> bytes:
-        """A text with each of its words replaced; signs between them stay."""
+        """Replace each word of a text, but keep the characters between words."""
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
     def plain(self, data: bytes) -> bytes:
-        """The same, with one sign for those that mean nothing in HTTP."""
+        """Replace each word, and replace characters without a meaning in HTTP by one character."""
         return self.text(data).translate(_SIGNS)
 
     def token(self, word: bytes) -> bytes:
-        """One word; bytes beyond ASCII become one and the same, and so do control bytes: of those, too, binary data consists."""
+        """Replace a word.
+
+        All non-ASCII bytes and all control bytes become one placeholder each, as binary data consists of them.
+        """
         if word[0] >= 0x80:
             return b"\xbf" * len(word)
         if not word[:1].isalnum():
@@ -71,7 +74,7 @@ class Tokens:
 
 
 class Addresses:
-    """IP and MAC addresses -> those of documentation and of local administration. `originals`: none of them is given away."""
+    """Maps IP and MAC addresses to documentation and locally administered ones, but never to one of `originals`."""
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
         self._seed, self._originals = seed, frozenset(originals)
@@ -79,25 +82,25 @@ class Addresses:
         self._taken: set[bytes] = set()
 
     def __call__(self, address: bytes) -> bytes:
-        """The address for this one, of 4, 16 or 6 bytes."""
+        """Return the replacement for an address of 4, 16 or 6 bytes."""
         if address == bytes(len(address)) or address == b"\xff" * 6:
             return address
         made = self._known.get(address)
         attempt = 0
         while made is None:
-            found = self._made(address, digest(self._seed, b"address", address, b"%d" % attempt))
+            found = self._make_address(address, digest(self._seed, b"address", address, b"%d" % attempt))
             attempt += 1
             if attempt > 1 << 16 or (found not in self._taken and found not in self._originals):
                 made = self._known[address] = found
                 self._taken.add(found)
         return made
 
-    def _made(self, address: bytes, chance: bytes) -> bytes:
+    def _make_address(self, address: bytes, chance: bytes) -> bytes:
         if len(address) == 6:
             return bytes((2 | (address[0] & 1), 0, 0)) + chance[:3]
         if len(address) == 16:
             return bytes.fromhex("20010db8") + chance[:12]
         if address[0] == 127:
             return bytes((127,)) + chance[:3]
-        # RFC 2544: of the documentation's own there are too few
+        # an address of RFC 2544, because there are too few documentation addresses
         return bytes((198, 18 | (chance[0] & 1))) + chance[1:3]

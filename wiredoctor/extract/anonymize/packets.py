@@ -1,4 +1,4 @@
-"""One packet: link and IP addresses, options and padding; of its payload what its stream has in its place."""
+"""Anonymize one packet: link and IP addresses, options and padding. The payload comes from the replaced stream."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from wiredoctor.extract.anonymize.names import Addresses, digest
 
 _END, _NOP = 0, 1
 _HARMLESS = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
-"""Kinds of TCP options (IANA's registry): MSS, window scale, SACK permitted, SACK, time stamps, and their lengths (bytes). Others
-hold keys, cookies, and addresses; and of another length, these may hold anything."""
+"""The sizes in bytes of harmless TCP options, by kind (IANA): MSS, window scale, SACK permitted, SACK, timestamps.
+
+Other options contain keys, cookies and addresses; options of other sizes may contain anything.
+"""
 
 _MAC = 6
 _FRAGMENTATION_NEEDED = (3, 4)
-"""Type and code of ICMP."""
+"""The type and code of the ICMP error "fragmentation needed"."""
 _PACKET_TOO_BIG = 2
-"""Type of ICMPv6."""
+"""The type of the ICMPv6 error "packet too big"."""
 
 
 def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, seed: bytes) -> bytes:
-    """The packet with other addresses and this payload, of the same length."""
+    """Return a packet of the same length with replaced addresses and this payload."""
     made = bytearray(data)
     for begin, end in frame.macs:
         made[begin:end] = _link_address(data, frame, begin, end, addresses, seed)
@@ -39,16 +41,16 @@ def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, s
 
 
 def _clear(data: bytes, made: bytearray, header: Frame) -> None:
-    """Of an IP header, what may hold anything."""
+    """Clear the fields of an IP header that may contain arbitrary data."""
     if header.version == 6:
-        # traffic class stays, the flow label goes (RFC 8200 section 3)
+        # keep the traffic class, clear the flow label (RFC 8200 section 3)
         made[header.ip + 1 : header.ip + 4] = bytes((data[header.ip + 1] & 0xF0, 0, 0))
     else:
         made[header.ip + 20 : header.tcp] = bytes([_NOP]) * (header.tcp - header.ip - 20)
 
 
 def _error_data(data: bytes, frame: Frame) -> bytes:
-    """Of the second half of an ICMP header the MTU, where it has one: RFC 1191 section 4, RFC 4443 section 3.2."""
+    """Return the second word of an ICMP header: the MTU (RFC 1191 section 4, RFC 4443 section 3.2), or zeros without one."""
     type_code, field = (data[frame.tcp], data[frame.tcp + 1]), data[frame.tcp + 4 : frame.tcp + 8]
     if frame.version == 6:
         return field if type_code[0] == _PACKET_TOO_BIG else bytes(4)
@@ -66,7 +68,7 @@ def _link_address(data: bytes, frame: Frame, begin: int, end: int, addresses: Ad
 
 
 def _options(options: bytes, seed: bytes) -> bytes:
-    """TCP options with their kinds and lengths, RFC 9293 section 3.1; contents that are not known to be harmless are others."""
+    """Keep the kinds and lengths of TCP options (RFC 9293 section 3.1). Replace their contents unless known to be harmless."""
     made, at = bytearray(options), 0
     while at < len(options):
         kind = options[at]
@@ -75,7 +77,7 @@ def _options(options: bytes, seed: bytes) -> bytes:
             continue
         size = options[at + 1] if at + 1 < len(options) else 0
         if kind == _END or size < 2 or at + size > len(options):
-            # nothing is read behind the end, nor behind a length that does not fit
+            # receivers ignore what follows the end marker or an invalid length
             behind = at + (1 if kind == _END else 2)
             rest = options[behind:]
             made[behind:] = bytes(len(rest)) if kind == _END else digest(seed, b"options", rest, size=len(rest)) if rest else b""

@@ -1,4 +1,4 @@
-"""The bytes of a connection's direction, in their order, and what is put in their place."""
+"""The bytes of one direction of a connection, and the bytes that replace them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy as np
 from wiredoctor.tables import Array
 
 NEUTRAL = 0x80
-"""Begins nothing that anybody could take for a message, or for a part of one."""
+"""A byte that cannot begin a message or a part of one."""
 
 KEEP = bytes(b if b in b"\r\n" else NEUTRAL for b in range(256))
-"""For bytes of which nothing is known: ends of lines stay."""
+"""A translation table for unknown bytes, which keeps line ends."""
 
 BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
-"""For contents likewise."""
+"""A translation table for contents, which keeps line ends."""
 
 
 class Stream:
-    """What one side sent, as far as it was captured. `before` and `after`: bytes from offset `low` on; `known`: those
-    that are there."""
+    """The captured bytes of one direction.
+
+    `before`, `after`: the original and the replaced bytes from offset `low` on. `known`: which of them were captured.
+    """
 
     def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
         self.low = min((offset for offset, _ in pieces), default=0)
@@ -37,12 +39,12 @@ class Stream:
         self.high = high
 
     def runs(self) -> list[tuple[int, int]]:
-        """Begin and end of what was captured without a hole (stream offsets)."""
+        """Return the start and end of ranges captured without a gap (stream offsets)."""
         edges = np.flatnonzero(np.diff(np.concatenate((np.zeros(1, bool), self.known, np.zeros(1, bool))).astype(np.int8)))
         return [(self.low + int(a), self.low + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
     def part(self, begin: int, end: int) -> bytes:
-        """Bytes from one stream offset to another, up to the first that is not there."""
+        """Return the bytes between two stream offsets, up to the first missing one."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low
         if begin >= end:
             return b""
@@ -51,8 +53,8 @@ class Stream:
             missing = 65536 + np.flatnonzero(~self.known[begin + 65536 : end])
         return self.before[begin : begin + int(missing[0])] if len(missing) else self.before[begin:end]
 
-    def put(self, offset: int, data: bytes) -> None:
-        """Replaces bytes from a stream offset on; what lies outside is left away."""
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Replace bytes from a stream offset on, and ignore bytes outside the stream."""
         begin = offset - self.low
         data = data[max(-begin, 0) :]
         begin = max(begin, 0)
@@ -61,13 +63,13 @@ class Stream:
             self.after[begin : begin + size] = data[:size]
 
     def body(self, begin: int, end: int) -> None:
-        """Makes a content of these bytes."""
+        """Replace a range of contents by filler."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low
         if begin < end:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """The payload of a packet that begins at this offset. What differs from the first copy goes on to differ."""
+        """Return the replaced payload of a packet at this offset. If it differed from its first copy, it still does."""
         made: Array = np.frombuffer(payload.translate(KEEP), np.uint8).copy()
         begin, end = max(offset, self.low), min(offset + len(payload), self.high)
         if begin >= end:
@@ -77,7 +79,7 @@ class Stream:
         first: Array = np.frombuffer(self.before, np.uint8)[there]
         put: Any = np.frombuffer(self.after, np.uint8)[there]
         known = self.known[there]
-        # all of it: which bytes of two copies are the same by chance would tell one by the other
+        # replace all of it: bytes that are equal by chance would make one copy reveal the other
         differs = np.uint8(bool(((given != first) & known).any()))
         made[here] = np.where(known, put ^ differs, made[here])
         return made.tobytes()

@@ -1,27 +1,27 @@
-"""Words that everybody's traffic has: those stay in heads, where rules, and who reads the capture, need them."""
+"""Common words that are kept in header sections, because rules and readers of the capture need them."""
 
 from __future__ import annotations
 
 from wiredoctor.text import redact
 
 
-def _words(text: str) -> frozenset[bytes]:
+def _word_set(text: str) -> frozenset[bytes]:
     return frozenset(text.encode().split())
 
 
-FIELD_NAMES = frozenset(name.encode() for name in redact.FIELD_NAMES) | _words("""
+FIELD_NAMES = frozenset(name.encode() for name in redact.FIELD_NAMES) | _word_set("""
 access-control-allow-origin access-control-allow-headers access-control-allow-methods access-control-max-age
 access-control-request-headers access-control-request-method content-security-policy sec-fetch-dest sec-fetch-mode
 sec-fetch-site sec-fetch-user server-timing strict-transport-security upgrade-insecure-requests x-content-type-options
 x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-powered-by x-requested-with x-xss-protection
 icy-br icy-genre icy-metaint icy-name icy-pub icy-url
 """)
-"""Names that may be told, and those that browsers and servers send besides."""
+"""Field names that may be shown, and other ones that browsers and servers add."""
 
-CODINGS = _words("chunked identity gzip x-gzip deflate compress x-compress br zstd")
-_OPTIONS = _words("close keep-alive upgrade te http2-settings") | FIELD_NAMES
-_UPGRADES = _words("websocket h2c h2 tls http")
-_MEDIA = _words("""
+CODINGS = _word_set("chunked identity gzip x-gzip deflate compress x-compress br zstd")
+_OPTIONS = _word_set("close keep-alive upgrade te http2-settings") | FIELD_NAMES
+_UPGRADES = _word_set("websocket h2c h2 tls http")
+_MEDIA = _word_set("""
 application atom+xml audio font image message model multipart text video json x-ndjson ndjson xml html plain css csv javascript
 event-stream octet-stream pdf zip x-www-form-urlencoded form-data mixed alternative byteranges x-mixed-replace related png
 jpeg gif webp svg+xml xhtml+xml rss+xml
@@ -30,11 +30,11 @@ x-javascript x-rtsp-tunnelled vnd.amazon.eventstream gnss data
 boundary charset utf-8 us-ascii iso-8859-1 version q
 """)
 _AUTH = (
-    _words("realm nonce cnonce nc qop auth auth-int algorithm md5 sha-256 md5-sess stale true false opaque domain charset")
-    | _words("userhash username uri response error scope utf-8")
+    _word_set("realm nonce cnonce nc qop auth auth-int algorithm md5 sha-256 md5-sess stale true false opaque domain charset")
+    | _word_set("userhash username uri response error scope utf-8")
     | frozenset(scheme.encode() for scheme in redact.SCHEMES)
 )
-PRODUCTS = _words("""
+PRODUCTS = _word_set("""
 aiohttp apache apachebench apache-coyote apache-httpclient ats axios basehttp caddy cherrypy cloudflare coyote curl daphne
 envoy express fetch firefox gecko git go-http-client gunicorn h11 haproxy httpclient httpie hypercorn iis java jetty kestrel
 libcurl libwww-perl lighttpd micro_httpd microsoft microsoft-iis ms mozilla msie net nginx node node-fetch okhttp openresty
@@ -44,38 +44,40 @@ webkit applewebkit chrome chromium headlesschrome khtml like webrick websocket w
 httpx jakarta commons asyncio cpython unix linux debian ubuntu windows nt x11 x86_64 win64 x64 http proxy cache
 client protocol compatible goahead boa rompager thttpd mini_httpd httpd wsgi async server
 """)
-"""Names of servers, proxies, clients and systems, as they stand in Server, Via and User-Agent."""
+"""Names of servers, proxies, clients and systems in Server, Via and User-Agent."""
 
-GENERIC = _words("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
-"""Of those, what anybody may call a thing of their own: the number behind it is then no known version."""
+GENERIC = _word_set("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
+"""The product names that anyone may give to a program, so the number after such a name may reveal something."""
 
 KEPT: dict[bytes, frozenset[bytes]] = {
     b"content-length": frozenset(),
-    b"transfer-encoding": CODINGS | _words("trailers"),
-    b"te": CODINGS | _words("trailers"),
+    b"transfer-encoding": CODINGS | _word_set("trailers"),
+    b"te": CODINGS | _word_set("trailers"),
     b"connection": _OPTIONS,
     b"proxy-connection": _OPTIONS,
     b"trailer": FIELD_NAMES,
     b"vary": FIELD_NAMES,
-    b"keep-alive": _words("timeout max"),
+    b"keep-alive": _word_set("timeout max"),
     b"upgrade": _UPGRADES,
-    b"expect": _words("100-continue"),
+    b"expect": _word_set("100-continue"),
     b"user-agent": PRODUCTS,
     b"server": PRODUCTS,
     b"via": PRODUCTS,
     b"content-type": _MEDIA,
     b"content-encoding": CODINGS,
-    b"content-disposition": _words("attachment inline"),
-    b"range": _words("bytes"),
-    b"sec-fetch-mode": _words("navigate"),
+    b"content-disposition": _word_set("attachment inline"),
+    b"range": _word_set("bytes"),
+    b"sec-fetch-mode": _word_set("navigate"),
     b"accept": _MEDIA,
     b"accept-encoding": CODINGS,
     b"www-authenticate": _AUTH,
     b"proxy-authenticate": _AUTH,
     b"authorization": _AUTH,
     b"proxy-authorization": _AUTH,
-    b"x-accel-buffering": _words("yes no"),
-    b"cache-control": _words("no-cache no-store max-age private public must-revalidate no-transform"),
+    b"x-accel-buffering": _word_set("yes no"),
+    b"cache-control": _word_set("no-cache no-store max-age private public must-revalidate no-transform"),
 }
-"""Lower-case field name -> the words of its values that stay. Of other fields none does; numbers are the
-matter of numbers.py."""
+"""The words that are kept in the values of a field, by lower-case field name; other fields keep none.
+
+kept_numbers.py decides about numbers.
+"""

@@ -1,1 +1,1 @@
-"""HTTP/1 as text: message heads, header fields, framing (RFC 9112), chunks, event streams."""
+"""Parse the text of HTTP/1: header sections, fields, framing (RFC 9112), chunks, event streams."""

@@ -1,8 +1,8 @@
-"""Count the events of a stream whose bytes arrive in pieces of any size.
+"""Count the events of a stream that arrives in pieces of any size.
 
-An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where
-the next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports
-their coding.
+An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where the
+next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports their
+coding.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from wiredoctor import limits
 from wiredoctor.protocols.http1.fields import Fields
 
 LONGEST_LINE = 72
-"""The longest delimiter in bytes: two hyphens and a boundary of 70 characters, RFC 2046 section 5.1.1."""
+"""The maximum size of a delimiter in bytes: two hyphens and a boundary of 70 characters (RFC 2046 section 5.1.1)."""
 
 
 STEP = 1 << 16
-"""How many bytes are decoded at once."""
+"""The number of bytes that are decoded at a time."""
 FREE = 1 << 18
 MOST_TIMES = 64
-"""A stream may decode to this many times its coded bytes, plus FREE; text compresses to a twentieth."""
+"""The maximum ratio of decoded to coded bytes of a stream; FREE bytes are added. Text compresses to a twentieth."""
 
 
 class CodedError(Exception):
-    """The bytes do not have the announced coding, or decode to far too many."""
+    """The bytes do not have the announced coding, or they decode to far too many bytes."""
 
 
 class Counter(Protocol):
@@ -35,11 +35,11 @@ class Counter(Protocol):
 
     @property
     def inside(self) -> bool:
-        """Whether the bytes so far end inside an event."""
+        """True if the bytes so far end inside an event."""
         ...
 
     def count(self, data: bytes, /) -> int:
-        """Return how many events end in these bytes, which continue the stream; raises CodedError."""
+        """Return how many events end in these bytes, which continue the stream. Raise CodedError if they are invalid."""
         ...
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class Counter(Protocol):
 
 
 class Lines:
-    """Events that end with at least `least` line ends, LF or CR LF. Empty events do not count."""
+    """Counts events that end with at least `least` line ends, LF or CR LF. Empty events do not count."""
 
     __slots__ = ("_begun", "_ends", "_least", "_pattern")
 
@@ -57,11 +57,11 @@ class Lines:
 
     @property
     def inside(self) -> bool:
-        """Whether an event has begun and not ended yet."""
+        """True if an event has begun but not ended."""
         return self._begun and self._ends < self._least
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing, because there are no resources."""
 
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
@@ -77,7 +77,7 @@ class Lines:
 
 
 class Parts:
-    """Parts between delimiters; the first line of the body is the delimiter."""
+    """Counts parts between delimiters; the first line of the body is the delimiter."""
 
     __slots__ = ("_delimiter", "_rest")
 
@@ -86,10 +86,10 @@ class Parts:
         self._rest = b""
 
     inside = False
-    """Always false: the delimiter after a part comes with the next part, so the end of a part is unknown until then."""
+    """Always false: the end of a part is only known when the next delimiter has arrived."""
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing, because there are no resources."""
 
     def count(self, data: bytes) -> int:
         """Return how many parts end in these bytes."""
@@ -104,7 +104,7 @@ class Parts:
                 self._rest = data
                 return 0
             if line[:2] != b"--" or not 2 < len(line) <= LONGEST_LINE:
-                self._delimiter = None  # no line that a delimiter could be
+                self._delimiter = None  # the first line is not a valid delimiter
                 return 0
             self._delimiter = b"\n" + line
         self._rest = data[1 - len(self._delimiter) :]
@@ -112,7 +112,7 @@ class Parts:
 
 
 class Coded:
-    """Events of a gzip or deflate stream. Many servers send deflate without the zlib header (RFC 9110 section 8.4.1)."""
+    """Counts events of a gzip or deflate stream. Many servers send deflate without zlib header (RFC 9110 section 8.4.1)."""
 
     __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
 
@@ -124,7 +124,7 @@ class Coded:
 
     @property
     def inside(self) -> bool:
-        """Whether the decoded bytes end inside an event."""
+        """True if the decoded bytes end inside an event."""
         return self._events.inside
 
     def close(self) -> None:
@@ -133,13 +133,13 @@ class Coded:
         _OPEN.discard(self)
 
     def count(self, data: bytes) -> int:
-        """Decode these bytes and return how many events end in them; raises CodedError."""
+        """Decode these bytes, and return how many events end in them. Raise CodedError if they are invalid."""
         self._read += len(data)
         if self._inflate is None:
             data = self._start = self._start + data
             if len(data) < 2:
                 return 0
-            # RFC 1950 section 2.2
+            # the zlib header of RFC 1950 section 2.2
             has_header = data[0] & 15 == 8 and (data[0] << 8 | data[1]) % 31 == 0
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
         try:
@@ -166,28 +166,28 @@ class Coded:
 
 
 _OPEN: WeakSet[Coded] = WeakSet()
-"""Those whose decoders take memory."""
+"""The counters whose decoders use memory."""
 
 IDENTITY = ("", "identity")
 CODINGS = ("gzip", "x-gzip", "deflate")
 
 
 def has_room(fields: Fields) -> bool:
-    """Whether a stream with these fields can be decoded besides those that are."""
+    """Return whether a stream with these fields can be decoded in addition to the open ones."""
     return fields.content_encoding not in CODINGS or len(_OPEN) < limits.DECODERS.value
 
 
-def counter_of(fields: Fields) -> Counter | None:
-    """What counts the events of a response with these fields; None where nothing can."""
+def make_counter(fields: Fields) -> Counter | None:
+    """Return the counter for the events of a response with these fields, or None if they cannot be counted."""
     coding = fields.content_encoding
     if coding not in (*IDENTITY, *CODINGS) or fields.transfer_codings not in ((), ("chunked",)) or not has_room(fields):
         return None
-    events = _events_of(fields)
+    events = _event_counter(fields)
     return events if coding in IDENTITY else Coded(events, coding)
 
 
-def _events_of(fields: Fields) -> Counter:
-    """What counts them as they are decoded."""
+def _event_counter(fields: Fields) -> Counter:
+    """Return the counter for decoded events."""
     if fields.content_type == "multipart/x-mixed-replace":
         return Parts()
     return Lines(1 if fields.content_type == "application/x-ndjson" else 2)

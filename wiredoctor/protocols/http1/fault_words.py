@@ -1,4 +1,4 @@
-"""Names of faults in framing and grammar, and excerpts of the bytes that show them, without secrets."""
+"""Name the faults of framing and grammar, and quote the faulty bytes without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
-from wiredoctor.text.redact import field_name, shown, without_tokens
+from wiredoctor.text.redact import field_name, secrets_are_shown, without_tokens
 
 KINDS = {
     BARE_LF: "bare-lf",
@@ -16,25 +16,25 @@ KINDS = {
     NO_NUMBER: "content-length",
     NO_COLON: "no-colon",
 }
-"""Bits of Fields.malformed and the names of these faults, in the order in which those of one head are reported."""
+"""The name of each grammar fault, by bit of Fields.malformed, in the order in which faults of a header section are reported."""
 
 MOST_SHOWN = 32
-"""Bytes of the capture that a fault shows."""
+"""The maximum number of captured bytes that are shown for a fault."""
 
 HTTP2_PREFACE = b"PRI * HTTP"
-"""Begins a connection of HTTP/2, RFC 9113 section 3.4."""
+"""The first bytes of an HTTP/2 connection (RFC 9113 section 3.4)."""
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 MOST_LINES = 8
-"""Fields of a head that a fault shows."""
+"""The maximum number of fields of a header section that are shown for a fault."""
 
 MOST_OF_A_FIELD = 4096
-"""Bytes of a field at fault, where secrets are shown."""
+"""The maximum number of bytes of an invalid field that are shown with --show-secrets."""
 
 
 def is_method(data: bytes) -> bool:
-    """Return whether bytes begin like a request with a known method, as far as they go."""
+    """Return whether bytes begin like a request with a known method."""
     method, space, _ = data[:41].partition(b" ")
     return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
 
@@ -42,22 +42,22 @@ def is_method(data: bytes) -> bool:
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _shown(data: bytes, most: int = MOST_SHOWN) -> str:
-    """Return bytes as text up to a control byte: another field may follow it."""
+def _as_text(data: bytes, most: int = MOST_SHOWN) -> str:
+    """Return bytes as text up to the first control byte, because another field may follow it."""
     return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
 
 
 def framing_lines(head: bytes) -> str:
-    """Return the fields of a head that frame its body."""
+    """Return the fields of a header section that determine the body length."""
     lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
     names = (b"content-length", b"transfer-encoding")
     some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
     more = [f"{len(some) - MOST_LINES} more"] if len(some) > MOST_LINES else []
-    return "; ".join([*(without_tokens(_shown(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
+    return "; ".join([*(without_tokens(_as_text(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
 
 
 def find_place(head: bytes, kind: int) -> str:
-    """Return where a head breaks the grammar: the name of a field, or the start line; of Content-Length the value."""
+    """Return where a grammar fault is: a field name or the start line; for Content-Length, the value."""
     start, *lines = head.removesuffix(b"\n").split(b"\n")
     if kind == NO_NUMBER:
         return framing_lines(head)
@@ -86,11 +86,11 @@ def find_place(head: bytes, kind: int) -> str:
 
 
 def _field(name: bytes, line: bytes) -> str:
-    """Return a field at fault by its name: a value may hold secrets, and so may a name that is cut out of one."""
-    if shown():
+    """Return only the name of an invalid field: the value may contain secrets, and so may a truncated name."""
+    if secrets_are_shown():
         return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
     if not name:
         return "the empty line"
     if not _NAME.match(name.translate(None, CONTROLS)):
         return "a line without a name"
-    return field_name(_shown(name)) or "*"
+    return field_name(_as_text(name)) or "*"

@@ -1,4 +1,4 @@
-"""What the field lines of a head say, RFC 9110 section 5 and RFC 9112 section 6. Text is Latin-1, a character per byte."""
+"""Parse field lines (RFC 9110 section 5, RFC 9112 section 6). Text is Latin-1, one character per byte."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from wiredoctor import limits
 from wiredoctor.tables import NEVER
 from wiredoctor.text.redact import SCHEMES
+from wiredoctor.text.regex import Regex
 
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
-"""HTML standard, server-sent events; newline-delimited JSON; server push of images."""
+"""Media types of event streams: server-sent events (HTML standard), newline-delimited JSON, server push of images."""
 
 ENDLESS = frozenset(
     (
@@ -20,26 +21,30 @@ ENDLESS = frozenset(
         *("application/vnd.amazon.eventstream", "gnss/data"),
     )
 )
-"""Media types of responses without an end of their own: server-sent events, server push of images, RTSP in HTTP, the event
-streams of AWS, and NTRIP corrections."""
+"""Media types of responses that never end by themselves.
+
+They are server-sent events, server push of images, RTSP in HTTP, event streams of AWS, and NTRIP corrections.
+"""
 
 PLAYLISTS = ("mpegurl", "scpls")
 """Suffixes of audio and video types whose body is a playlist."""
 
 Line = tuple[bytes, str, int]
-"""Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
-is empty where only that is of interest."""
+"""The lower-case name and the value of a relevant field line, and its grammar faults as bits.
+
+The name is empty if only the faults are relevant.
+"""
 
 BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
-"""Bits: what in a head breaks the grammar of RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
+"""The bits of grammar faults in a header section: RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
 
 CONTROLS = bytes((*range(9), *range(10, 32), 127))
-"""Bytes that no line may hold, CR among them: only the tab may (RFC 9110 section 5.5)."""
+"""The bytes that no line may contain, including CR; the tab is the only control byte allowed (RFC 9110 section 5.5)."""
 
 
 @dataclass(slots=True)
 class Fields:
-    """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
+    """The content of header fields, limited to what framing, lifetime and rules need. `number` is unique per instance."""
 
     number: int
     content_length: int | None = None
@@ -69,32 +74,32 @@ class Fields:
     auth_stale: bool = False
     accel_buffering: str = ""
     forwarded: bool = False
-    """Has a field that gateways add."""
+    """True if a field is present that gateways add."""
     forwarded_for: str = ""
     forwarded_server: bool = False
     has_websocket_key: bool = False
     websocket_version: int = -1
 
     navigation: bool = False
-    """A browser asks for a page."""
+    """True if a browser requests a page."""
     range_start: int = NEVER
-    """First byte that Range: bytes=N- asks for."""
+    """The first byte requested by Range: bytes=N-."""
     malformed: int = 0
-    """Bits such as BARE_LF."""
+    """The grammar faults as bits, such as BARE_LF."""
     cut: bool = False
-    """A text is longer than what is kept of it."""
+    """True if a text is longer than the part that is stored."""
     event_stream: bool = False
-    """A media type whose parts are meant to arrive one by one, and not as a file."""
+    """True if the media type is one whose parts should arrive one by one, not as a file."""
     endless: bool = False
-    """Its body has no end of its own."""
+    """True if the body never ends by itself."""
     attachment: bool = False
-    """Content-Disposition says that it is a file."""
+    """True if Content-Disposition declares the body to be a file."""
     icy: bool = False
-    """It has a field of a radio station (Icecast, SHOUTcast)."""
+    """True if a field of a radio station is present (Icecast, SHOUTcast)."""
 
     @property
     def suspect(self) -> bool:
-        """May have a fault that is told."""
+        """True if the fields may have a fault that is reported."""
         return bool(self.malformed or self.transfer_codings) or self.bad_content_length
 
 
@@ -103,7 +108,7 @@ def _list(values: list[str]) -> list[str]:
 
 
 def _content_length(fields: Fields, values: list[str]) -> None:
-    """RFC 9112 section 6.3 rule 5: a list of the same number counts as one; anything else is invalid."""
+    """Parse Content-Length (RFC 9112 section 6.3 rule 5): equal numbers in a list count as one; anything else is invalid."""
     fields.has_content_length = True
     text = values[0]
     if len(values) == 1 and text.isdigit() and text.isascii() and len(text) <= 18:
@@ -113,7 +118,7 @@ def _content_length(fields: Fields, values: list[str]) -> None:
     numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
     text = next(iter(numbers), "")
     whole = all(item.isascii() and item.isdigit() for item in items)
-    # nineteen digits fit 64 bits; more is no length of anything
+    # nineteen digits fit in 64 bits; more are not a plausible length
     good = whole and len(numbers) == 1 and len(text) <= 18
     fields.content_length, fields.bad_content_length = int(text) if good else None, not good
     fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1
@@ -149,22 +154,22 @@ def _expect(fields: Fields, values: list[str]) -> None:
     fields.expect_continue = "100-continue" in _list(values)
 
 
-_USERNAME = re.compile(r'\busername="([^"]*)"', re.IGNORECASE)
-_STALE = re.compile(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
+_USERNAME = Regex(r'\busername="([^"]*)"', re.IGNORECASE)
+_STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Browsers name HTML first where they ask for a page, and nowhere else."""
+    """Detect the request for a page: only then, browsers list HTML first in Accept."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
 def _fetch_mode(fields: Fields, values: list[str]) -> None:
-    """W3C, Fetch Metadata Request Headers."""
+    """Parse Sec-Fetch-Mode (W3C, Fetch Metadata Request Headers)."""
     fields.navigation |= values[0].lower() == "navigate"
 
 
 def _range(fields: Fields, values: list[str]) -> None:
-    """RFC 9110 section 14.1.2; of several ranges the first. One that counts from the end has no first byte that is known."""
+    """Parse the first range (RFC 9110 section 14.1.2). A range counted from the end has no known first byte."""
     unit, _, ranges = values[0].partition("=")
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
@@ -172,7 +177,10 @@ def _range(fields: Fields, values: list[str]) -> None:
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
-    """RFC 9110 section 11.4; of the user's name (RFC 7617 section 2, RFC 7616 section 3.4) no more than a checksum."""
+    """Parse credentials (RFC 9110 section 11.4); store only a checksum of the user name.
+
+    User names are those of RFC 7617 section 2 and RFC 7616 section 3.4.
+    """
     fields.has_credentials = True
     scheme, _, rest = values[0].partition(" ")
     fields.credentials_scheme = _scheme(scheme)
@@ -189,16 +197,16 @@ def _credentials(fields: Fields, values: list[str]) -> None:
 
 
 def _scheme(text: str) -> str:
-    """A scheme in lower case; where another token stands in its place, that may be the credentials themselves."""
+    """Return a known scheme in lower case; any other token may be the credentials themselves."""
     return scheme if (scheme := text.rstrip(",").lower()) in SCHEMES else ""
 
 
 def _content_type(fields: Fields, values: list[str]) -> None:
-    fields.content_type = _CONTROL.split(kept(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
+    fields.content_type = _CONTROL.split(bound_text(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
 
 
 def _content_disposition(fields: Fields, values: list[str]) -> None:
-    """RFC 6266 section 4.2."""
+    """Parse Content-Disposition (RFC 6266 section 4.2)."""
     fields.attachment = values[0].partition(";")[0].strip().lower() == "attachment"
 
 
@@ -211,7 +219,7 @@ def _websocket_key(fields: Fields, values: list[str]) -> None:
 
 
 def _websocket_version(fields: Fields, values: list[str]) -> None:
-    """RFC 6455 sections 4.2.1 and 4.4: a number of a client, a list of those that a server has; the first one."""
+    """Parse Sec-WebSocket-Version (RFC 6455 sections 4.2.1 and 4.4): a client's number, or the first of a server's list."""
     first = values[0].partition(",")[0].strip()
     if first.isascii() and first.isdigit() and len(first) <= 3:
         fields.websocket_version = int(first)
@@ -224,19 +232,19 @@ def _challenge(fields: Fields, values: list[str]) -> None:
     fields.auth_stale = any(_STALE.search(value) for value in values)
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def kept(text: str) -> str:
-    """A text as far as it is kept."""
+def bound_text(text: str) -> str:
+    """Return the part of a text that is stored."""
     return text[: limits.TEXT.value]
 
 
 def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:
-    """Reads a text that reports may show: up to a byte behind which it may be another field's (a bare CR, say)."""
+    """Return a function that reads a text for reports, up to a byte (such as a bare CR) after which another field may begin."""
 
     def read(fields: Fields, values: list[str]) -> None:
-        text = kept(values[0])
+        text = bound_text(values[0])
         fields.cut |= len(text) < len(values[0])
         text = _CONTROL.split(text, maxsplit=1)[0]
         setattr(fields, name, text.lower() if lower else text)
@@ -252,7 +260,7 @@ def _via(fields: Fields, values: list[str]) -> None:
 _VIA = _text("via")
 
 
-def _forwarded(fields: Fields, _values: list[str]) -> None:
+def _read_forwarded(fields: Fields, _values: list[str]) -> None:
     fields.forwarded = True
 
 
@@ -260,29 +268,29 @@ def _forwarded_server(fields: Fields, _values: list[str]) -> None:
     fields.forwarded = fields.forwarded_server = True
 
 
-def _forwarded_for(fields: Fields, values: list[str]) -> None:
-    """X-Forwarded-For, which goes before the standard's field: those who add both say the same in it."""
+def _read_forwarded_for(fields: Fields, values: list[str]) -> None:
+    """Parse X-Forwarded-For, which overrides Forwarded: a sender of both writes the same addresses to both."""
     fields.forwarded = True
     fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
 
 
-_FOR = re.compile(r"(?:^|[;,])\s*for\s*=\s*(\"[^\"]*\"|[^;,\s]*)", re.IGNORECASE)
+_FOR = Regex(r"(?:^|[;,])\s*for\s*=\s*(\"[^\"]*\"|[^;,\s]*)", re.IGNORECASE)
 
 
 def _standard_forwarded(fields: Fields, values: list[str]) -> None:
-    """RFC 7239 section 4."""
+    """Parse Forwarded (RFC 7239 section 4)."""
     fields.forwarded = True
     if not fields.forwarded_for:
         fields.forwarded_for = _addresses(found[1].strip('"') for value in values for found in _FOR.finditer(value))
 
 
-_ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d{1,5})?|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
+_ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d{1,5})?|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Addresses, perhaps with ports; whatever is none of these (a name, a token) is not kept."""
+    """Return addresses with or without ports; names and tokens become "unknown"."""
     texts = (item.strip().lower() for item in items)
-    return kept(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
+    return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
 
 
 READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
@@ -305,10 +313,10 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
-    b"x-forwarded-for": _forwarded_for,
-    b"x-forwarded-host": _forwarded,
+    b"x-forwarded-for": _read_forwarded_for,
+    b"x-forwarded-host": _read_forwarded,
     b"x-forwarded-server": _forwarded_server,
-    b"x-real-ip": _forwarded,
+    b"x-real-ip": _read_forwarded,
     b"forwarded": _standard_forwarded,
     b"accept": _accept,
     b"sec-fetch-mode": _fetch_mode,
@@ -317,7 +325,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"sec-websocket-version": _websocket_version,
     **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),
 }
-"""What each field of interest adds to Fields, from the values of all its lines."""
+"""The functions that add a field to Fields, from the values of all lines of the field."""
 
 TEXTS = frozenset(
     (
@@ -332,11 +340,11 @@ TEXTS = frozenset(
         b"x-accel-buffering",
     )
 )
-"""Fields of which reports may show the value, but not what is folded behind it."""
+"""The fields whose value reports may show, without folded continuations."""
 
 
 def field_line(line: bytes) -> Line | None:
-    """A field line of interest, None for any other."""
+    """Parse a field line; return None if it is not relevant."""
     name, colon, value = line.partition(b":")
     wrong = CONTROL_BYTE if has_controls(line) else 0
     if colon and name.endswith((b" ", b"\t")):
@@ -350,12 +358,12 @@ def field_line(line: bytes) -> Line | None:
 
 
 def has_controls(line: bytes) -> bool:
-    """Whether a line, without its end, holds bytes that no line may."""
+    """Return whether a line, without its end, contains forbidden bytes."""
     return len(line.translate(None, CONTROLS)) != len(line)
 
 
 def collect(lines: list[Line], number: int) -> Fields:
-    """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
+    """Combine the field lines of one header section; several lines of one name form a list (RFC 9110 section 5.3)."""
     values: dict[bytes, list[str]] = {}
     fields = Fields(number)
     for name, value, wrong in lines:
@@ -369,7 +377,7 @@ def collect(lines: list[Line], number: int) -> Fields:
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    """Lines of JSON are a file as often as a stream: with a length or a name they were there before the first was sent."""
+    """Return whether the media type is an event stream; lines of JSON with a length or a file name are a file."""
     is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
     return fields.content_type in EVENT_STREAMS and not is_file
 

@@ -1,11 +1,11 @@
-"""The kinds of framing, and the connection option close (RFC 9112 sections 6.3 and 9.3)."""
+"""Define the kinds of framing, and detect the announcement of a close (RFC 9112 sections 6.3 and 9.3)."""
 
 from __future__ import annotations
 
 from wiredoctor.protocols.http1.fields import Fields
 
 NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = 0, 1, 2, 3, 4
-"""Indices of tables.FRAMINGS."""
+"""The kinds of framing: indices of tables.FRAMINGS."""
 
 BROKEN = 5
 """The framing is contradictory or unreadable, so the end of the message is unknown."""

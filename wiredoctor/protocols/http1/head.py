@@ -1,11 +1,11 @@
-r"""Start lines and header fields, RFC 9112 sections 2 to 5 and RFC 9110 section 5.
+r"""Parse start lines and header fields (RFC 9112 sections 2 to 5, RFC 9110 section 5).
 
     request-line = method SP request-target SP HTTP-version
     status-line  = HTTP-version SP status-code SP [ reason-phrase ]
     field-line   = field-name ":" OWS field-value OWS
 
-Heads repeat: parsed field lines and sets of fields are remembered, so that a head costs a look-up per line.
-Text is Latin-1, a character per byte; nothing here raises on any bytes.
+Header sections repeat, so parsed lines and sets of fields are cached, and a header section costs one lookup per line. Text is
+Latin-1, one character per byte. No input raises an error.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from wiredoctor.protocols.http1.fields import (
     TEXTS,
     Fields,
     Line,
+    bound_text,
     collect,
     field_line,
     has_controls,
-    kept,
 )
 
 FOLDED = -1
-"""Instead of the number of a line: it goes on with the field before it."""
+"""The value used instead of a line number for a line that continues the previous field."""
 
 MOST_LINES, LONGEST = 256, 4096
-"""Of what is kept: fields of a head, and bytes of a line or of a response head. Nothing ordinary has more, and what is kept
-stays small."""
+"""The maximum number of fields of a cached header section, and of bytes of a cached line or response head.
+
+Ordinary messages stay below these limits, and the cache stays small.
+"""
 
 KNOWN_METHODS = frozenset(
     b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT MKACTIVITY "
@@ -43,8 +45,10 @@ KNOWN_METHODS = frozenset(
     b"UNCHECKOUT MKWORKSPACE VERSION-CONTROL BASELINE-CONTROL RPC_IN_DATA RPC_OUT_DATA RPC_CONNECT M-SEARCH SSTP_DUPLEX_POST "
     b"BITS_POST CCM_POST PURGE LINK UNLINK QUERY".split()
 )
-"""Methods by which a request is recognised in the middle of a stream (IANA's registry, WebDAV and its relatives).
-At the start of a stream, or after a request, any token is a method."""
+"""The methods by which a request is recognized in the middle of a stream (IANA's registry, WebDAV and related protocols).
+
+At the start of a stream, or after a request, any token is a method.
+"""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,40}) +(\S(?:.*\S)?) +(HTTP/[0-9]\.[0-9])[ \t]*\Z", re.DOTALL)
 _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t\r](.*))?\s*\Z", re.DOTALL)
@@ -52,7 +56,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
 class RequestLine(NamedTuple):
-    """method, target and version as sent."""
+    """The method, target and version, as sent."""
 
     method: str
     target: str
@@ -60,19 +64,18 @@ class RequestLine(NamedTuple):
 
 
 class StatusLine(NamedTuple):
-    """version, status and reason as sent."""
+    """The version, status and reason, as sent."""
 
     version: str
     status: int
     reason: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class HeadParser:
-    """Parses heads and remembers what repeats.
+    """Parses header sections, and caches what repeats.
 
-    Lines are numbered: 0 says nothing of interest, others are looked up in `_entries`; a set of fields is a tuple of
-    such numbers.
+    Lines are numbered: 0 is an irrelevant line, others are indices of `_entries`. A set of fields is a tuple of such numbers.
     """
 
     met: int = 0
@@ -84,7 +87,7 @@ class HeadParser:
     _responses: dict[bytes, tuple[StatusLine, Fields]] = field(default_factory=dict[bytes, tuple[StatusLine, Fields]])
 
     def fields(self, lines: list[bytes]) -> Fields:
-        """Field lines (without the start line and the empty line) -> Fields."""
+        """Parse field lines, without the start line and the empty line."""
         numbers = list(map(self._lines.get, lines))
         if None in numbers:
             if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
@@ -93,7 +96,7 @@ class HeadParser:
                 if known is None:
                     number = numbers[i] = self._number(lines[i])
                     if number == FOLDED:
-                        return self._broken(self.fields(unfolded(lines)), folded(lines))
+                        return self._broken(self.fields(unfold(lines)), find_folding_faults(lines))
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
@@ -105,20 +108,20 @@ class HeadParser:
         return fields
 
     def _many(self, lines: list[bytes]) -> Fields:
-        """Fields that are not remembered."""
-        whole = unfolded(lines)
+        """Parse many field lines, without caching."""
+        whole = unfold(lines)
         read = {line: field_line(line) for line in set(whole)}
         fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
         self.met += 1
-        return fields if whole == lines else self._broken(fields, folded(lines))
+        return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """The fields of a head that breaks the grammar, which its lines alone do not tell."""
+        """Add faults to the fields of a header section that its lines alone do not show."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
     def _number(self, line: bytes) -> int:
-        """The number of a line that was not met before; FOLDED where it goes on with the line before."""
+        """Return the number of a new line, or FOLDED if it continues the previous line."""
         name = line.partition(b":")[0]
         interesting = self._names.get(name)
         if interesting is None:
@@ -130,7 +133,7 @@ class HeadParser:
         suspect = len(name) == len(line) or len(line.translate(None, CONTROLS)) != len(line)
         entry = field_line(line) if interesting or suspect else None
         if len(self._lines) >= 2 * limits.REMEMBERED_HEADS.value:
-            # lines that differ in every head, such as request ids, must not push out the others
+            # lines that differ every time, such as request ids, must not displace others
             self._lines = {known: number for known, number in self._lines.items() if number}
         if entry is None:
             self._lines[line] = 0
@@ -140,7 +143,7 @@ class HeadParser:
         return len(self._entries) - 1
 
     def _forget(self) -> None:
-        """Numbers of lines are only good together with the sets that were made of them."""
+        """Clear the caches of lines and sets together, because sets consist of line numbers."""
         self._lines.clear()
         self._sets.clear()
         del self._entries[1:]
@@ -158,8 +161,10 @@ class HeadParser:
             return found
 
     def response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
-        """A whole response head with its empty line; None where the first line is no status line. One that breaks the
-        grammar is not remembered."""
+        """Parse a response head including the empty line; return None if the first line is not a status line.
+
+        Malformed heads are not cached.
+        """
         known = self._responses.get(head)
         if known is not None:
             return known
@@ -179,7 +184,7 @@ class HeadParser:
         return result
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
-        """A whole request head with its empty line; None where the first line is no request line."""
+        """Parse a request head including the empty line; return None if the first line is not a request line."""
         lines, wrong = head_lines(head)
         request = request_line(lines[0])
         if request is None:
@@ -191,15 +196,17 @@ class HeadParser:
 
 
 def _interest(name: bytes) -> int:
-    """Whether a line that begins so may be of interest, or FOLDED."""
+    """Return a number that shows whether a line with this name may be relevant, or FOLDED."""
     if name.startswith((b" ", b"\t")):
         return FOLDED
     return int(name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t")))
 
 
 def head_lines(head: bytes) -> tuple[list[bytes], int]:
-    """Lines without their ends and without the empty line; a bare LF ends a line too (RFC 9112 section 2.2): then BARE_LF,
-    else 0."""
+    """Return the lines of a header section without line ends, and BARE_LF or 0.
+
+    A bare LF ends a line too (RFC 9112 section 2.2).
+    """
     lines = head.split(b"\r\n")
     wrong = 0
     if head.count(b"\n") != len(lines) - 1:
@@ -210,14 +217,16 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
     return lines, wrong
 
 
-def folded(lines: list[bytes]) -> int:
+def find_folding_faults(lines: list[bytes]) -> int:
     """Return the faults of folded field lines, which the joined line may no longer show."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 
-def unfolded(lines: list[bytes]) -> list[bytes]:
-    """Field lines with what was folded joined by a space, RFC 9112 section 5.2; before the first one it is ignored, and so it
-    is behind a text that reports may show."""
+def unfold(lines: list[bytes]) -> list[bytes]:
+    """Join folded lines with a space (RFC 9112 section 5.2).
+
+    A folded line is ignored before the first field, and after a field whose value reports may show.
+    """
     if not any(line.startswith((b" ", b"\t")) for line in lines):
         return lines
     whole: list[list[bytes]] = []
@@ -233,28 +242,30 @@ def unfolded(lines: list[bytes]) -> list[bytes]:
 
 
 def request_line(line: bytes) -> RequestLine | None:
-    """A request line of HTTP/1.x (the target may hold spaces, as careless clients send it), or None."""
+    """Parse a request line of HTTP/1.x; None if it is not one. The target may contain spaces, as sent by careless clients."""
     if line[:10] == b"PRI * HTTP":
-        return None  # the client connection preface of HTTP/2, RFC 9113 section 3.4
+        return None  # the connection preface of HTTP/2 (RFC 9113 section 3.4)
     parts = line.split(b" ")
     if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in KNOWN_METHODS and parts[1]:
-        return RequestLine(parts[0].decode("ascii"), kept(parts[1].decode("latin-1")), "HTTP/1.1")
+        return RequestLine(parts[0].decode("ascii"), bound_text(parts[1].decode("latin-1")), "HTTP/1.1")
     match = _REQUEST_LINE.match(line)
     if match is None:
         return None
-    return RequestLine(match[1].decode("ascii"), kept(match[2].decode("latin-1")), match[3].decode("ascii"))
+    return RequestLine(match[1].decode("ascii"), bound_text(match[2].decode("latin-1")), match[3].decode("ascii"))
 
 
 def _status_line(line: bytes) -> StatusLine | None:
     match = _STATUS_LINE.match(line)
     if match is None:
         return None
-    return StatusLine(match[1].decode("ascii"), int(match[2]), kept((match[3] or b"").decode("latin-1")))
+    return StatusLine(match[1].decode("ascii"), int(match[2]), bound_text((match[3] or b"").decode("latin-1")))
 
 
 def find_head_end(data: bytes, start: int = 0) -> int:
-    """Offset behind the empty line that ends a head, looked for from `start` on; -1 while there is none. CR before LF is
-    optional."""
+    """Return the offset after the empty line that ends a header section, searched from `start`; -1 if there is none.
+
+    CR before LF is optional.
+    """
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     mixed = data.find(b"\n\r\n", start, end if end >= 0 else len(data))
@@ -263,7 +274,7 @@ def find_head_end(data: bytes, start: int = 0) -> int:
 
 
 def may_become_request(data: bytes) -> bool:
-    """Whether the bytes so far can be the beginning of a request line."""
+    """Return whether the bytes can be the beginning of a request line."""
     line, newline, _ = data.partition(b"\n")
     if newline:
         return request_line(line.removesuffix(b"\r")) is not None
@@ -274,7 +285,7 @@ def may_become_request(data: bytes) -> bool:
 
 
 def may_become_response(data: bytes) -> bool:
-    """Whether the bytes so far can be the beginning of a status line."""
+    """Return whether the bytes can be the beginning of a status line."""
     line, newline, _ = data.partition(b"\n")
     if newline:
         return _status_line(line.removesuffix(b"\r")) is not None

@@ -1,47 +1,47 @@
-"""Track how a response came piece by piece: its chunks, and the events of an event stream. Other responses are not tracked.
+"""Track how a chunked response or an event stream arrived: its chunks and events. Other responses are not tracked.
 
-A flight is a run of packets of one body with gaps below 5 ms, which the sender sent at once. If the sender had to wait for ACKs
-or for room in the receiver's window (core/lumps.py), the gap does not count. (A burst joins everything within two round trips,
-so over a long path it holds events that were sent one by one.)
+A flight is a series of packets of one body with gaps below 5 ms, which the sender sent together. A gap does not count if the
+sender had to wait for ACKs or for the receiver's window (core/lumps.py). A burst combines everything within two round trips; over
+a long path it contains events that were sent separately.
 
-A lump is a flight that a buffer released: events after a long wait, in less time than a program needs to make them.
+A lump is a flight released by a buffer: events after a long wait, in less time than a program needs to generate them.
 """
 
 from __future__ import annotations
 
-from wiredoctor.protocols.http1.event_streams import CodedError, Counter, counter_of, has_room
+from wiredoctor.protocols.http1.event_streams import CodedError, Counter, has_room, make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND
-"""Packets with smaller gaps were sent together."""
+"""The time in ns between packets below which they were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""The same for chunks, of which only the number matters."""
+"""The time in ns between chunks below which they were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
-"""The longest lump, without gaps that do not count. That is less than 5 % of any wait before it."""
+"""The maximum duration of a lump in ns, without gaps that do not count: less than 5 % of any wait before it."""
 MOST_PER_PACKET = MILLISECOND // 2
-"""With one event per packet a lump needs a shorter time per packet than this: no program makes 2,000 events a second."""
+"""The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
 AT_ONCE = MILLISECOND // 4
-"""FEWEST_AT_ONCE or more packets with a shorter time per packet were ready together, until their sender had to wait."""
+"""The maximum time in ns per packet for FEWEST_AT_ONCE or more packets that were ready together."""
 FEWEST_AT_ONCE = 4
 LARGE = 10
-"""A lump with this many events or more is no single step of a program."""
+"""The minimum number of events in a lump that is not a single step of a program."""
 LARGEST = 1024
-"""Larger chunks count as this size: the median of small chunks stays exact, and memory is bounded."""
+"""The size in bytes at which larger chunks count: the median of small chunks stays exact, and memory is bounded."""
 SHOWN = 3
-"""How many lumps are remembered with their packets."""
+"""The maximum number of lumps whose packets are stored."""
 EARLY = 2
-"""How many chunks of the first flight are counted."""
+"""The maximum number of chunks of the first flight that are counted."""
 
 
 class Flight:
-    """Packets of a body that came together: the first, their number and time, and the events that ended in them.
+    """Packets of a body sent together: the first frame, its time, their number, and the events that ended in them.
 
-    `bytes`: of content. `ticks`: how far the sender's clock advanced from packet to packet. `inside`: it ends inside an event.
-    `pause`: the packet before it and its time, if the application had been silent for long. `emptied`: that packet was small, so
-    nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far the sender's clock advanced in it; NEVER if the
-    packets do not show it.
+    `bytes`: of content. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight ends inside an
+    event. `pause`: the previous packet and its time, if the application had paused for long. `emptied`: that packet was small, so
+    nothing was left to send. `gap`, `gap_ticks`: the time before the flight, and by how much the sender's clock advanced in it;
+    NEVER if unknown.
     """
 
     __slots__ = (
@@ -55,15 +55,15 @@ class Flight:
         self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
 
     def took(self, tick: int) -> int:
-        """Return its duration (ns), or that by the sender's clock with this unit (0: unknown) if it is longer."""
+        """Return the duration in ns, by the capture or by the sender's clock with this unit (0: unknown), whichever is longer."""
         return max(self.span, (self.ticks - 1) * tick)
 
     def is_quick(self, tick: int) -> bool:
-        """Return whether it was short enough for data that was ready before."""
+        """Return whether the flight was short enough for data that was ready earlier."""
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
     def is_lump(self, least: int, tick: int) -> bool:
-        """Return whether `least` events or more came so fast that they were ready before. The wait before it is not checked."""
+        """Return whether at least `least` events arrived so fast that they were ready earlier; the wait before is not checked."""
         together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
 
@@ -72,9 +72,10 @@ class Pieces:
     """The pieces of one response so far.
 
     `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
-    content. `apart`: chunks that began some time after the previous one (`began`: when the newest did). `lines`: every data
-    chunk ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are tracked. `full`: flights with
+    content. `apart`: chunks that began some time after the previous one (`began`: when the newest did). `lines`: every data chunk
+    ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are tracked. `full`: flights with
     content.
+
     Lumps after a long pause of the application: `held` is their number, `held_events` their events. `large`, `large_events`:
     lumps with LARGE events or more. `cut`: lumps that end inside an event and are followed by another lump; `first_cut`: the same
     for the first flight. `shown`: the first lumps.
@@ -119,7 +120,7 @@ class Pieces:
 
     @property
     def watching(self) -> bool:
-        """Whether the times of more packets matter."""
+        """True if the times of more packets matter."""
         return self.is_timed or self.first is None or (self.together and self.early < EARLY)
 
     @property
@@ -132,12 +133,12 @@ class Pieces:
         return sum(middle) // 2 if count else NONE
 
     def comes(self, frame: int, time: int) -> None:
-        """Note a packet with body."""
+        """Record a packet with body bytes."""
         gap = max(time - self.last, 0)
         if self.first is None:
             self.first = self._fly(frame, time)
         elif frame < self.frame:
-            # out of order: it is unknown which packets came together
+            # out of order, so the flights are unknown
             self.lose()
         elif frame > self.frame:
             self.together = self.together and gap < CHUNK_GAP
@@ -156,9 +157,10 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Do not count the gap before the newest packet, in which the sender and not the program waited.
+        """Ignore the gap before the newest packet, because the sender waited and not the program.
 
-        `if_quick`: only if the packets before it were sent at once."""
+        `if_quick`: do that only if the previous packets were sent together.
+        """
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
             return False
@@ -180,7 +182,7 @@ class Pieces:
         return True
 
     def ticked(self, frame: int, gap: int, ticks: int) -> None:
-        """Note how far the sender's clock advanced in the time before a packet."""
+        """Record by how much the sender's clock advanced since the previous packet."""
         flight = self.newest
         if flight.frame == frame:
             flight.gap, flight.gap_ticks = gap, ticks
@@ -188,7 +190,7 @@ class Pieces:
             flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
-        """Note a chunk-size line. A chunk that began `flush_gap` or more before the next one was flushed on purpose."""
+        """Record a chunk size line. A chunk that began `flush_gap` or more before the next one was flushed on purpose."""
         self.apart += time - self.began >= flush_gap and bool(self.sizes)
         self.began = time
         counted = min(size, LARGEST)
@@ -219,19 +221,19 @@ class Pieces:
         self.counter = None
 
     def lose(self) -> None:
-        """Stop tracking: bytes are missing, or out of order."""
+        """Stop tracking, because bytes are missing or out of order."""
         self._stop_counting()
         self.is_timed = self.together = False
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
-        """Note that the application was silent for long before this packet. `before`: the previous one and its time."""
+        """Record that the application had paused for long before this packet. `before`: the previous packet and its time."""
         flight = self.flights.get(frame)
         if flight is not None:
             flight.pause, flight.emptied = before, emptied
 
-    def settle(self, least: int, tick: int = 0, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more after long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
+    def count_lumps(self, least: int, tick: int = 0, *, over: bool = False) -> None:
+        """Count the lumps of `least` events or more after long pauses. `tick`: the unit of the sender's clock, 0 if unknown.
 
         The pauses of all flights must be known. Only the newest flight can get more events, unless the body is `over`.
         """
@@ -265,12 +267,12 @@ class Pieces:
 
 
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
-    """Return a tracker for a response with these fields; None if its pieces do not matter."""
+    """Return a tracker for a response with these fields, or None if its pieces do not matter."""
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
-        return Pieces(counter_of(fields), is_timed=True)
+        return Pieces(make_counter(fields), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None
 
 
 def is_left_out(fields: Fields) -> bool:
-    """Return whether the events of a stream are not counted because too many other streams are being decoded."""
+    """Return whether the events of a stream are not counted because too many streams are being decoded."""
     return fields.event_stream and not has_room(fields)

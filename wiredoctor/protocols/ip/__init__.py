@@ -1,1 +1,1 @@
-"""IP: fragments that wait for the rest of their datagram, and names of encapsulations."""
+"""Reassemble incomplete IP datagrams, and name encapsulations."""

@@ -1,4 +1,4 @@
-"""What the report calls encapsulations, and packets that are not analyzed."""
+"""Name encapsulations, and packets that are not analyzed, for reports."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ NAMES = (
     "PPPoE", "PPP", "MPLS", "802.1ah", "802.1BR", "VN-tag", "FabricPath", "TRILL", "HSR", "NSH", "MACsec", "IP in IP", "AH",
     "GRE", "ERSPAN", "Ethernet in IP", "VXLAN", "GENEVE", "GTP-U", "Teredo", "L2TP", "LISP", "TZSP", "CAPWAP", "AYIYA",
 )  # fmt: skip
-"""A bit for each, so that a packet can be in several."""
+"""The names of encapsulations, one per bit, because a packet can be in several."""
 
 BIT = {name: 1 << number for number, name in enumerate(NAMES)}
 
 
 def names_of(bits: int) -> list[str]:
-    """The names of these bits."""
+    """Return the names of these bits."""
     return [name for name, bit in BIT.items() if bits & bit]
 
 
 def name_type(type_: int) -> str:
-    """Return the name of an EtherType that does not lead to TCP."""
+    """Return the name of an EtherType after which no TCP follows."""
     return _TYPES.get(type_) or f"EtherType 0x{type_:04x}"
 
 
 def name_link(link_type: int) -> str:
-    """Return the name of a link type that is not read."""
+    """Return the name of a link type that is not supported."""
     if link_type < 0:
         return "record without a packet"
     name = _LINKS.get(link_type)
@@ -30,7 +30,7 @@ def name_link(link_type: int) -> str:
 
 
 def name_protocol(protocol: int) -> str:
-    """Return the name of an IP protocol that does not lead to TCP."""
+    """Return the name of an IP protocol after which no TCP follows."""
     return _PROTOCOLS.get(protocol, f"IP protocol {protocol}")
 
 

@@ -1,4 +1,4 @@
-"""IP fragments wait here for the rest of their datagram (RFC 791 section 3.2, RFC 8200 section 4.5)."""
+"""Reassemble IP fragments (RFC 791 section 3.2, RFC 8200 section 4.5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wiredoctor import limits
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,14 +18,17 @@ _MAX_DATAGRAM = 1 << 16
 @dataclass
 class _Datagram:
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
-    """(first byte, number of arrival, content), sorted: of two that begin alike the first to come is first."""
+    """The fragments as (first byte, number of arrival, content), sorted.
+
+    Of fragments with the same first byte, the first one to arrive comes first.
+    """
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """What the pieces cover: first byte and end, sorted, apart from each other."""
+    """The ranges covered by fragments as (first byte, end), sorted and without overlaps."""
     size: int | None = None
     held: int = 0
 
     def cover(self, first: int, end: int) -> None:
-        """Adds a span, joining it with those that it touches."""
+        """Add a range, and join it with adjacent and overlapping ranges."""
         low = bisect_left(self.spans, (first, -1))
         if low and self.spans[low - 1][1] >= first:
             low -= 1
@@ -37,7 +40,7 @@ class _Datagram:
         self.spans[low:high] = [(first, end)]
 
     def join(self) -> bytes | None:
-        """The whole datagram, None while something is missing. Where fragments overlap, the one that begins first counts."""
+        """Return the complete datagram, or None. Where fragments overlap, the one that begins first is used."""
         first, end = self.spans[0]
         if self.size is None or first or end < self.size:
             return None
@@ -48,16 +51,16 @@ class _Datagram:
 
 
 class FragmentStore:
-    """Incomplete datagrams by (addresses, identification, ...), bounded in number and bytes."""
+    """The incomplete datagrams by (addresses, identification, ...), limited in number and bytes."""
 
-    def __init__(self, met: Met | None = None) -> None:
-        self.met = Met() if met is None else met
+    def __init__(self, met: LimitsReached | None = None) -> None:
+        self.met = LimitsReached() if met is None else met
         self._waiting: dict[Hashable, _Datagram] = {}
         self._held = 0
         self._arrivals = 0
 
     def add(self, key: Hashable, first: int, more: bool, content: bytes) -> bytes | None:
-        """Takes a fragment that begins at byte `first` of its datagram; returns the datagram once it is whole."""
+        """Add a fragment that begins at byte `first` of its datagram. Return the datagram when it is complete."""
         if first + len(content) > _MAX_DATAGRAM:
             return None
         datagram = self._waiting.setdefault(key, _Datagram())

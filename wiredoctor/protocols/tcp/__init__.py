@@ -1,1 +1,1 @@
-"""TCP: the blocks of SACK options."""
+"""Parse the blocks of SACK options."""

@@ -1,4 +1,4 @@
-"""The blocks of a SACK option (RFC 2018 section 3), found again in the bytes in front of a payload: for what draws them."""
+"""Parse the blocks of a SACK option (RFC 2018 section 3) from the bytes before a payload, for drawings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _END, _NOP, _SACK = 0, 1, 5
-"""Option kinds, IANA "TCP Option Kind Numbers"."""
+"""The kinds of options (IANA, TCP Option Kind Numbers)."""
 
 _LONGEST = 60
-"""Bytes of a TCP header."""
+"""The maximum size of a TCP header in bytes."""
 
 
 def sack_blocks(read: Callable[[int, int], bytes], packet: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The blocks of a row of tables.PACKETS as sequence numbers; none where the header is not where it should be.
+    """Return the SACK blocks of a row of tables.PACKETS as sequence numbers; empty if the header is not found.
 
-    The header ends where the payload begins (packets.payload). Where it begins, its own length, ports and numbers say.
-    `read(place, length)` gives bytes of the capture.
+    The header ends where the payload begins (packets.payload). Its start is found by its length, ports and numbers. `read(place,
+    length)` returns bytes of the capture.
     """
     head = struct.pack(">HHII", packet["source_port"], packet["destination_port"], packet["seq"], packet["ack"])
     before = read(packet["payload"] - _LONGEST, _LONGEST)
@@ -36,7 +36,7 @@ def _of_options(options: bytes) -> list[tuple[int, int]]:
 
 
 def _each_option(options: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and value of the options of a header, up to the first that cannot be one."""
+    """Yield the kind and value of the options in a header, up to the first invalid one."""
     at = 0
     while at < len(options) and options[at] != _END:
         if options[at] == _NOP:

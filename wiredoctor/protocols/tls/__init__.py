@@ -1,1 +1,1 @@
-"""TLS: what the hello messages show before encryption begins."""
+"""Parse the TLS hello messages, which are sent before encryption begins."""

@@ -1,7 +1,7 @@
-"""What a TLS handshake says in the clear: names and protocols in the ClientHello, what the server chose in the ServerHello.
+"""Parse names and protocols in the ClientHello, and the server's choices in the ServerHello.
 
-RFC 8446 section 4.1 and 5.1, RFC 6066 section 3 (server_name), RFC 7301 (ALPN). A hello may span records and segments. One whose
-lengths do not fit each other says nothing.
+See RFC 8446 sections 4.1 and 5.1, RFC 6066 section 3 (server_name), and RFC 7301 (ALPN). A hello may span records and segments;
+one with inconsistent lengths is ignored.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from typing import NamedTuple
 from wiredoctor import limits
 
 MOST_NAME = 255
-"""Bytes of a host name, RFC 1035 section 3.1."""
+"""The maximum size of a host name in bytes (RFC 1035 section 3.1)."""
 
 HANDSHAKE, _CLIENT, _SERVER = 22, 1, 2
 _SERVER_NAME, _PROTOCOLS, _VERSIONS = 0, 16, 43
 _HIDING = frozenset({0xFE0D, 0xFFCE})
-"""encrypted_client_hello (RFC 9849), and encrypted_server_name of the drafts before it."""
+"""The extensions encrypted_client_hello (RFC 9849), and encrypted_server_name of its earlier drafts."""
 _VERSION = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
 _NO_RECORD = -1
 
 
 class Hello(NamedTuple):
-    """version: chosen by the server, or the highest that the client offers. name, protocols: a byte a sign; protocols as
-    "h2,http/1.1". hides: the client's hello has an encrypted part, so that the true name may be another."""
+    """The content of a hello, one character per byte.
+
+    version: the one chosen by the server, or the highest that the client offers. protocols: "h2,http/1.1". hides: a part of the
+    ClientHello is encrypted, so the true name may differ.
+    """
 
     version: str = ""
     name: str = ""
@@ -37,14 +40,16 @@ class Hello(NamedTuple):
 NOTHING = Hello()
 
 Told = tuple[str, str, str, str, bool]
-"""Version, name, protocols that the client offers, the one that the server chose, and whether the name may be another."""
+"""The version, the name, the protocols offered by the client, the one chosen by the server, and whether the name may differ."""
 SILENT: Told = ("", "", "", "", False)
 
 
 @dataclass(slots=True)
 class Side:
-    """The records of one side until its hello is whole. `record`: bytes missing of the record that is being read; `kind`:
-    1 client, 2 server, 0 not known yet."""
+    """The records of one side until its hello is complete.
+
+    `record`: the number of missing bytes of the current record. `kind`: 1 client, 2 server, 0 unknown.
+    """
 
     head: bytes = b""
     record: int = _NO_RECORD
@@ -54,7 +59,7 @@ class Side:
     hello: Hello = NOTHING
 
     def add(self, data: bytes) -> bool:
-        """The next bytes of the stream; False when no more are wanted."""
+        """Add bytes of the stream; return False when no more are needed."""
         self.seen += len(data)
         if self.seen > limits.TLS_HELLO.value:
             return self._over()
@@ -69,12 +74,12 @@ class Side:
             self.message += data[at : at + taken]
             self.record -= taken
             at += taken
-            if self._whole():
+            if self._is_complete():
                 return self._over()
         return True
 
     def _record_head(self, data: bytes, at: int) -> int:
-        """Takes what is missing of the five bytes before a record; how many there were."""
+        """Read missing bytes of the five-byte record header; return how many there were."""
         if self.record == 0:
             self.head, self.record = b"", _NO_RECORD
         part = data[at : at + 5 - len(self.head)]
@@ -82,12 +87,12 @@ class Side:
         return len(part)
 
     def _begin_record(self) -> bool:
-        """Whether the record may be part of a hello."""
+        """Return whether the record may be part of a hello."""
         self.record = int.from_bytes(self.head[3:], "big")
         return self.head[0] == HANDSHAKE and self.head[1] == 3 and 0 < self.record <= limits.TLS_HELLO.value
 
-    def _whole(self) -> bool:
-        """Whether nothing more is needed; a hello that is whole has been read then."""
+    def _is_complete(self) -> bool:
+        """Parse the hello if it is complete; return whether no more bytes are needed."""
         message = self.message
         if len(message) < 4:
             return False
@@ -107,23 +112,23 @@ class Side:
 
 @dataclass(slots=True)
 class Handshake:
-    """Both sides of a connection that carries TLS."""
+    """The TLS handshake of a connection, with both sides."""
 
     sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
 
-    def said(self) -> Told:
-        """What was read of both."""
+    def result(self) -> Told:
+        """Return the content of both hellos."""
         client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
         return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
 
 
 def may_begin(data: bytes) -> bool:
-    """Whether so few bytes may be the beginning of a handshake record."""
+    """Return whether one or two bytes may begin a handshake record."""
     return data in (b"\x16", b"\x16\x03")
 
 
 def _read(body: bytes, kind: int) -> Hello:
-    """A hello without its handshake header; NOTHING where its lengths do not fit."""
+    """Parse a hello without its handshake header; return NOTHING if its lengths are inconsistent."""
     try:
         extensions = dict(_extensions(body, kind))
         name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
@@ -138,7 +143,7 @@ def _read(body: bytes, kind: int) -> Hello:
 
 
 def _extensions(body: bytes, kind: int) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each extension; of two with one number the first (tshark shows both, a server refuses them)."""
+    """Yield the number and content of each extension; of duplicates only the first (tshark shows both, servers reject them)."""
     at = 2 + 32
     at += 1 + _number(body, at, 1)
     if kind == _CLIENT:
@@ -168,14 +173,14 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _vector(data: bytes, size: int) -> bytes:
-    """What a length of `size` bytes announces, which must be all there is."""
+    """Return the content announced by a length of `size` bytes, which must fill the rest."""
     if size + _number(data, 0, size) != len(data):
         raise ValueError
     return data[size:]
 
 
 def _vectors(data: bytes, size: int) -> Iterator[bytes]:
-    """Strings one behind the other, each behind its length."""
+    """Split a sequence of length-prefixed strings."""
     at = 0
     while at < len(data):
         length = _number(data, at, size)
@@ -187,7 +192,7 @@ def _vectors(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _name(content: bytes) -> str:
-    """The host name of a server_name extension."""
+    """Return the host name of a server_name extension."""
     if not content:
         return ""
     names = _vector(content, 2)

@@ -1,4 +1,4 @@
-"""What changed between two recordings: fixed, new, stayed, slower and faster; for people, as parts of a page."""
+"""Format what changed between two captures for people: fixed, new, stayed, slower and faster."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from wiredoctor.report.words import count, duration, shorten
 if TYPE_CHECKING:
     from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
 
-_HEADINGS = {
+HEADINGS = {
     "new": "New",
     "stayed": "Stayed",
-    "not-seen-again": "Not seen again, which proves nothing",
+    "not-seen-again": "Not seen again (may not be fixed)",
     "fixed": "Fixed",
 }
+ENDPOINT_HEADINGS = ("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", "")
+RULE_HEADINGS = ("rule", "before", "per 100", "after", "per 100", "lost before", "lost after")
 _MOST = 10
 _MOST_PLACE = 120
 _TOLD = ("slower", "faster")
 
 
 def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """The whole page. everything: every finding and endpoint. quiet: nothing of what was compared."""
+    """Render the comparison. `everything` lists all findings and endpoints; `quiet` omits the inputs."""
     yield Title(headline(changes))
-    for status, heading in _HEADINGS.items():
+    for status, heading in HEADINGS.items():
         findings = [one for one in changes.findings if one.status == status]
         if findings:
             yield Heading(heading)
@@ -36,46 +38,40 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
     yield from _endpoints(changes, everything=everything)
     if changes.rules:
         yield Heading("By rule")
-        yield Grid(("rule", "before", "per 100", "after", "per 100", "lost before", "lost after"), tuple(_rules(changes)))
+        yield Grid(RULE_HEADINGS, tuple(rule_rows(changes)))
     if not quiet:
         yield Heading("What was compared")
-        yield Line(_source("before", changes.before))
-        yield Line(_source("after", changes.after))
+        yield Line(source_sentence("before", changes.before))
+        yield Line(source_sentence("after", changes.after))
         yield from (Line(note) for note in changes.notes)
 
 
 def headline(changes: Changes) -> str:
-    """ "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
+    """Return a headline such as "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     words = {"not-seen-again": "not seen again"}
-    found = (
-        ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n)
-        or "No findings, neither before nor after"
-    )
+    found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "No findings before or after"
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}
-    quiet = "no endpoint slower or faster" if "same" in verdicts else "too few exchanges on a side to compare times"
+    quiet = "no endpoint slower or faster" if "same" in verdicts else "too few exchanges to compare times"
     return f"{found}; {', '.join(times) or (quiet if verdicts - {'unknown'} else 'no times to compare')}."
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Whether an endpoint is slower, or faster, in any way that is told."""
+    """Return whether an endpoint is slower, or faster, by any of the reported times."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
-
-
-# findings
 
 
 def _finding(one: FindingChange) -> str:
     kind = f" ({one.kind})" if one.kind else ""
-    place = shorten(" ".join(part for part in (one.server, one.request) if part), _MOST_PLACE)
+    place = shorten(" ".join(part for part in (one.server, one.request_for_people or one.request) if part), _MOST_PLACE)
     return f"{one.rule}{kind}{f', {place}' if place else ''}"
 
 
 def _below(one: FindingChange) -> tuple[str, ...]:
-    before = _times(one.before, one.chances_before, one.of)
-    after = _times(one.after, one.chances_after, one.of)
+    before = format_hits(one.before, one.chances_before, one.of)
+    after = format_hits(one.after, one.chances_after, one.of)
     lines = [f"before: {before}; after: {after}{_FREQUENCY.get(one.frequency, '')}"]
     if one.delay_before or one.delay_after:
         lines.append(f"time lost: {duration(one.delay_before)} before, {duration(one.delay_after)} after{_longer(one.delay)}")
@@ -84,10 +80,11 @@ def _below(one: FindingChange) -> tuple[str, ...]:
     return tuple(lines)
 
 
-_FREQUENCY = {"more-often": " (more often, and not by chance)", "less-often": " (less often, and not by chance)"}
+_FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less often, significant)"}
 
 
-def _times(hits: int, chances: int | None, of: str) -> str:
+def format_hits(hits: int, chances: int | None, of: str) -> str:
+    """Return "3 in 12 exchanges", or only the number if nothing could be counted."""
     if chances is None or of == "captures":
         return f"{hits:,}"
     return f"{hits:,} in {count(chances, of[:-1])}"
@@ -96,12 +93,9 @@ def _times(hits: int, chances: int | None, of: str) -> str:
 def _longer(shift: Shift) -> str:
     if shift.before is None or shift.after is None:
         return ""
-    words = {"slower": " (longer, and not by chance)", "faster": " (shorter, and not by chance)"}
-    middle = f", each {duration(shift.before.median)} and {duration(shift.after.median)} in the middle"
+    words = {"slower": " (longer, significant)", "faster": " (shorter, significant)"}
+    middle = f", median {duration(shift.before.median)} before and {duration(shift.after.median)} after"
     return middle + words.get(shift.verdict, "")
-
-
-# times
 
 
 def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
@@ -113,45 +107,49 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
         if some:
             yield Heading(verdict.capitalize())
             shown = some if everything else some[:_MOST]
-            yield from (Line(_place(one), None, tuple(_shifts(one, verdict))) for one in shown)
+            yield from (Line(_place(one), None, tuple(endpoint_sentences(one, verdict))) for one in shown)
             if left := len(some) - len(shown):
                 yield Line(f"{left:,} more; --all shows them.")
-    yield Heading("By endpoint: time from the first byte of the request to the last of the response")
+    yield Heading("By endpoint: time from the first byte of the request to the last byte of the response")
     rows = changes.endpoints if everything else changes.endpoints[:MOST_ROWS]
-    yield Grid(("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", ""), tuple(map(_endpoint, rows)))
+    yield Grid(ENDPOINT_HEADINGS, tuple(map(endpoint_row, rows)))
     if left := len(changes.endpoints) - len(rows):
         yield Line(f"{left:,} more; --all shows them.")
 
 
 def _place(one: EndpointChange) -> str:
-    return shorten(" ".join(part for part in (one.server, one.method, one.path) if part), _MOST_PLACE)
+    request = one.request_for_people or f"{one.method} {one.path}"
+    return shorten(" ".join(part for part in (one.server, request.strip()) if part), _MOST_PLACE)
 
 
-def _shifts(one: EndpointChange, verdict: str) -> Iterator[str]:
+def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
+    """Say in which times an endpoint became slower, or faster, and by how much."""
     parts = {
-        "in all": one.total,
-        "of it until the server began to answer": one.server_time,
+        "total": one.total,
+        "until the response began": one.server_time,
     }
     for name, shift in parts.items():
         if shift.before is None or shift.after is None:
             continue
         if shift.verdict == verdict and shift.low is not None and shift.high is not None and shift.difference is not None:
             yield (
-                f"{name}: {_signed(shift.difference)} in the middle, from {duration(shift.before.median)} to "
-                f"{duration(shift.after.median)} (between {_signed(shift.low)} and {_signed(shift.high)} with 99 % confidence)"
+                f"{name}: median {_signed_duration(shift.difference)}, from {duration(shift.before.median)} to "
+                f"{duration(shift.after.median)} (between {_signed_duration(shift.low)} and {_signed_duration(shift.high)}, "
+                "99 % confidence)"
             )
         if shift.tail == verdict and shift.before.p95 is not None and shift.after.p95 is not None:
-            yield f"{name}, the slowest 5 %: from {duration(shift.before.p95)} on, now from {duration(shift.after.p95)} on"
+            yield f"{name}, the slowest 5 %: at least {duration(shift.before.p95)} before, {duration(shift.after.p95)} after"
 
 
-def _signed(seconds: float) -> str:
+def _signed_duration(seconds: float) -> str:
     return f"{'+' if seconds >= 0 else ''}{duration(seconds)}"
 
 
 _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", "faster": "faster"}
 
 
-def _endpoint(one: EndpointChange) -> tuple[str, ...]:
+def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
+    """Return the cells of an endpoint, as ENDPOINT_HEADINGS names them."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _TOLD if is_(one, v)), one.total.verdict)
     return (
@@ -162,19 +160,17 @@ def _endpoint(one: EndpointChange) -> tuple[str, ...]:
         f"{one.exchanges_after:,}",
         duration(after.median) if after else "",
         duration(after.p95) if after and after.p95 is not None else "",
-        "" if one.total.difference is None else _signed(one.total.difference),
+        "" if one.total.difference is None else _signed_duration(one.total.difference),
         _WORDS[verdict],
     )
 
 
-# rules and sides
-
-
-def _rules(changes: Changes) -> Iterator[tuple[str, ...]]:
+def rule_rows(changes: Changes) -> Iterator[tuple[str, ...]]:
+    """Yield for each rule its name, then hits, hits per 100 exchanges and time lost, as RULE_HEADINGS names them."""
     for one in changes.rules:
         before = _rate(one.before, changes.before, judged=one.judged_before)
         after = _rate(one.after, changes.after, judged=one.judged_after)
-        yield (one.rule, *before, *after, *_lost(one))
+        yield (one.rule, *before, *after, *_lost_times(one))
 
 
 def _rate(hits: int, source: Source, *, judged: bool) -> tuple[str, str]:
@@ -183,23 +179,24 @@ def _rate(hits: int, source: Source, *, judged: bool) -> tuple[str, str]:
     return f"{hits:,}", f"{100 * hits / source.exchanges:.3g}" if source.exchanges else ""
 
 
-def _lost(one: RuleChange) -> tuple[str, str]:
+def _lost_times(one: RuleChange) -> tuple[str, str]:
     before, after = (duration(delay) if delay else "" for delay in (one.delay_before, one.delay_after))
     return before, after
 
 
-def _source(name: str, source: Source) -> str:
+def source_sentence(name: str, source: Source) -> str:
+    """Say what one side is and how much it contains."""
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
-    kind = "JSON report" if source.kind == "report" else "analysed"
+    kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
     numbers = f"{count(source.connections, 'TCP connection')}, {count(source.exchanges, 'HTTP exchange')}"
     return f"{name}: {source.name} ({kind}{files}): {numbers}, {count(source.findings, 'finding')}{lost}"
 
 
-def reached(changes: Changes, what: str) -> bool:
-    """Whether something got worse: "new" findings, those that come "more-often" or cost more, or "slower" endpoints.
+def got_worse(changes: Changes, what: str) -> bool:
+    """Return whether something got worse: new, more frequent or more expensive findings, or slower endpoints.
 
-    Notes do not count, nor what is said of the captures themselves: nobody has to act on these.
+    Notes and findings about the captures themselves do not count, because they need no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

@@ -1,4 +1,4 @@
-"""A comparison for machines: JSON, schema_version 1 (docs/pages/compare.md explains it)."""
+"""Write a comparison as JSON, schema_version 1 (see docs/pages/compare.md)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from wiredoctor.report.data.json import SCHEMA_VERSION
-from wiredoctor.report.ordered import Sink
+from wiredoctor.report.row_order import Sink
 
 
 def write(comparison: Any, kind: str, out: Sink) -> None:
-    """One JSON object: the dataclass, its names as keys, an element of a list on a line of its own."""
+    """Write a dataclass as one JSON object, with one list element per line."""
     values = cast("dict[str, Any]", _plain(comparison))
     head = {
         "schema_version": SCHEMA_VERSION,

@@ -1,4 +1,4 @@
-"""Two recordings of one wire, for people: where packets and time were lost, and what is changed between the points."""
+"""Format the comparison of two captures of one path for people: lost packets and time, and changes between the points."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
+from wiredoctor.text.escape import SHORT_REQUEST_LENGTH
 
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.result import (
@@ -22,87 +23,87 @@ if TYPE_CHECKING:
     )
 
 _MOST = 10
-_MOST_REQUEST = 60
 _SHOWN = 5
 _ENOUGH = 20
-"""Exchanges of which it makes sense to say what 95 % of them stay below."""
+"""The minimum number of exchanges for a 95th percentile."""
 _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 
-def page(told: TwoPoints, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """The whole page. everything: every packet and finding. quiet: nothing of what was read."""
-    yield Title(headline(told))
-    if told.clock:
+def page(result: TwoPoints, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
+    """Render the comparison. `everything` lists all packets and findings; `quiet` omits the inputs."""
+    yield Title(headline(result))
+    if result.clock:
         yield Heading("Clocks")
-        yield from _clock(told.clock)
-    if told.ways:
+        yield from _clock(result.clock)
+    if result.ways:
         yield Heading("Between the points")
-        yield _ways(told.ways)
-        yield from (Line(text) for way in told.ways for text in _remarks(way))
-    if told.waiting:
+        yield _ways(result.ways)
+        yield from (Line(text) for way in result.ways for text in _remarks(way))
+    if result.waiting:
         yield Heading("Where requests wait for their responses")
-        yield _waiting(told.waiting)
-    yield from _findings(told, everything=everything)
-    if told.changed:
-        yield Heading("What is changed between the points")
-        yield from (Line(_changed(one)) for one in (told.changed if everything else told.changed[:_MOST]))
-    yield from _packets(told, everything=everything)
-    yield from _alone(told, everything=everything)
+        yield _waiting(result.waiting)
+    yield from _findings(result, everything=everything)
+    if result.changed:
+        yield Heading("Changes between the points")
+        yield from (Line(_change_text(one)) for one in (result.changed if everything else result.changed[:_MOST]))
+    yield from _packets(result, everything=everything)
+    yield from _alone(result, everything=everything)
     if not quiet:
         yield Heading("What was compared")
-        yield from (Line(_recording(one)) for one in (told.client, told.server))
-        if told.swapped:
-            yield Line("They were named the other way round: the round trips say which point is nearer to the client.")
-        yield Line(_matched(told))
-        yield from (Line(note) for note in told.notes)
+        yield from (Line(_recording(one)) for one in (result.client, result.server))
+        if result.swapped:
+            yield Line("The captures were named in reverse order: the round-trip times show which point is nearer to the client.")
+        yield Line(_match_counts(result))
+        yield from (Line(note) for note in result.notes)
 
 
-def headline(told: TwoPoints) -> str:
-    """What a reader wants to know first."""
-    if not told.ways:
-        return "Nothing passed both points."
-    delayed = any(way.delays and way.delays.p95 for way in told.ways)
-    if told.clock and not told.clock.round_trip and not delayed and not told.packets:
-        return "These are two copies of one recording: every packet has the same time in both."
-    lost: dict[Where, int] = {way.sender: way.lost for way in told.ways}
+def headline(result: TwoPoints) -> str:
+    """Return the most important result in one sentence."""
+    if not result.ways:
+        return "No packet passed both points."
+    delayed = any(way.delays and way.delays.p95 for way in result.ways)
+    if result.clock and not result.clock.round_trip and not delayed and not result.packets:
+        return "These are two copies of one capture: every packet has the same time in both."
+    lost: dict[Where, int] = {way.sender: way.lost for way in result.ways}
     total = sum(lost.values())
     both = all(lost.values())
     ways = " and ".join(f"{f'{n:,} ' if both else ''}on the way to the {_OTHER[sender]}" for sender, n in lost.items() if n)
-    maybe = sum(way.lost_or_not_recorded for way in told.ways)
+    maybe = sum(way.lost_or_not_recorded for way in result.ways)
     unsure = f"; {count(maybe, 'more packet')} lost or not recorded" if maybe else ""
     if not total:
         text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
     else:
         text = f"{count(total, 'packet')} {'was' if total == 1 else 'were'} lost between the points, {ways}"
-    trip = f". The shortest round trip between them is {duration(told.clock.round_trip)}" if told.clock else ""
+    trip = f". The shortest round trip between them is {duration(result.clock.round_trip)}" if result.clock else ""
     return f"{text}{unsure}{trip}."
 
 
 def _clock(clock: Clock) -> Iterator[Line]:
     ahead = "ahead of" if clock.offset >= 0 else "behind"
-    drift = "Within that, their rates cannot be told apart"
+    drift = "No drift between the clocks is significant"
     if clock.drift is not None:
         faster = "gains" if clock.drift > 0 else "loses"
         drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
     yield Line(
-        f"The clock of the server's recording is {_precise(abs(clock.offset))} {ahead} that of the client's, if packets take "
-        f"equally long both ways; half of the shortest round trip, {duration(clock.round_trip / 2)}, is how far off that can be. "
-        f"{drift}."
+        f"The clock of the server's capture is {_precise(abs(clock.offset))} {ahead} that of the client's capture, "
+        f"if packets take equally long in both directions. The error is at most {duration(clock.round_trip / 2)}, "
+        f"half of the shortest round trip. {drift}."
     )
     for step in clock.steps:
-        on = "on" if step.by >= 0 else "back"
+        on = "forward" if step.by >= 0 else "back"
         yield Line(
-            f"One of them was set: at {step.elapsed:.6f} s of the client's, the server's went {on} by {duration(abs(step.by))}."
+            f"A clock was adjusted: at {step.elapsed:.6f} s of the client's capture, "
+            f"the server's clock moved {on} by {duration(abs(step.by))}."
         )
 
 
 def _precise(seconds: float) -> str:
-    """To the microsecond, as far as captures have it."""
+    """Format seconds to the microsecond, the precision of captures."""
     return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
 
 
 def _ways(ways: list[Way]) -> Grid:
-    """A row for each direction; what there is none of has no column."""
+    """Return a table with one row per direction, without columns that have no values."""
     columns = {
         "sent": [way.sent for way in ways],
         "arrived": [way.arrived for way in ways],
@@ -125,14 +126,14 @@ def _delays(way: Way) -> tuple[str, ...]:
 
 
 def _remarks(way: Way) -> Iterator[str]:
-    """What the table of a direction does not say."""
+    """Yield remarks on a direction that are not in its table."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [
             f"{n:,} because {text}"
             for n, text in (
                 (way.ack_lost, "the ACK was lost between the points"),
-                (way.ack_late, "the ACK was on its way too long"),
+                (way.ack_late, "the ACK took too long"),
                 (way.ack_beyond, f"the ACK was lost or late beyond the {way.sender}'s point"),
                 (way.ack_not_sent, "the ACK had not been sent yet"),
             )
@@ -143,24 +144,25 @@ def _remarks(way: Way) -> Iterator[str]:
         yield f"{to}: {count(way.retransmissions, 'retransmission')}{tail}."
     if way.not_recorded_there:
         them = "it" if way.not_recorded_there == 1 else "them"
-        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived, but the {_OTHER[way.sender]}'s recording lacks {them}."
+        lacks = f"the {_OTHER[way.sender]}'s capture does not have {them}"
+        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived, but {lacks}."
     if way.not_recorded_here:
-        yield f"{to}: {count(way.not_recorded_here, 'packet')} arrived that the {way.sender}'s recording does not have."
+        yield f"{to}: {count(way.not_recorded_here, 'packet')} arrived that the {way.sender}'s capture does not have."
     if way.injected:
-        yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}: something between the points made them."
+        yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}, but were injected between the points."
     if way.resegmented:
-        yield f"{to}: {count(way.resegmented, 'segment')} came split or joined (segmentation offload)."
+        yield f"{to}: {count(way.resegmented, 'segment')} were split or joined on the way (segmentation offload)."
     if way.outside:
-        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other recording, not counted here."
+        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other capture and are not counted."
     if way.hops:
-        yield f"{to}: {count(way.hops, 'router')} on the way, as the time to live says."
+        yield f"{to}: {count(way.hops, 'router')} between the points, according to the time to live."
 
 
 def _waiting(waiting: Waiting) -> Line:
     seen, beyond, between = waiting.seen_by_client, waiting.beyond_server, waiting.between
     return Line(
         f"Of {count(waiting.exchanges, 'exchange')}, from the end of the request to the beginning of the response: "
-        f"{duration(seen.median)} in the middle as the client's point sees it, of which {duration(beyond.median)} passed at or "
+        f"median {duration(seen.median)} at the client's point, of which {duration(beyond.median)} passed at or "
         f"beyond the server's point and {duration(between.median)} between the points.",
         None,
         (f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
@@ -173,38 +175,38 @@ def _waiting(waiting: Waiting) -> Line:
 
 
 _SEEN = {
-    "both": "in both recordings",
-    "client": "in the client's recording only",
-    "server": "in the server's recording only",
+    "both": "in both captures",
+    "client": "in the client's capture only",
+    "server": "in the server's capture only",
 }
 
 
-def _findings(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    if not told.findings:
+def _findings(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not result.findings:
         return
-    yield Heading("Findings, and where their time passed")
+    yield Heading("Findings, and where the time was spent")
     groups: dict[tuple[str, str | None, str, str], list[SideFinding]] = {}
-    for one in told.findings:
+    for one in result.findings:
         groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)
     for some in groups.values():
         for one in some if everything else some[:1]:
-            yield Line(one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
+            yield Line(one.title_for_people or one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
 
 
 def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
     kind = f" ({one.kind})" if one.kind else ""
     place = "" if one.connection is None else f", connection {one.connection}"
-    request = f", {shorten(one.request, _MOST_REQUEST)}" if one.request else ""
+    request = f", {shorten(one.request_for_people or one.request, SHORT_REQUEST_LENGTH)}" if one.request else ""
     worst = f"; the worst of {alike:,} (--all shows them)" if alike > 1 else ""
     yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
     if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
         yield (
-            f"from its first packet to its last, {duration(one.shares.client)} passed on the client's side, "
+            f"from its first packet to its last, {duration(one.shares.client)} was spent on the client's side, "
             f"{duration(one.shares.between)} between the points, and {duration(one.shares.server)} on the server's side"
         )
     if one.lost:
         frames = f"frame{'s' if len(one.lost) > 1 else ''} {_some(list(map(str, one.lost)), ', ')}"
-        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points meanwhile ({frames})"
+        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points during this time ({frames})"
     if one.why:
         yield one.why
 
@@ -217,43 +219,43 @@ def _some(texts: list[str], comma: str) -> str:
 # the rest
 
 
-def _changed(one: Changed) -> str:
+def _change_text(one: Changed) -> str:
     what = f"{one.what[:1].upper()}{one.what[1:]}"
-    frames = f"frame {one.client_frame} of the client's recording, {one.server_frame} of the server's"
+    frames = f"frame {one.client_frame} of the client's capture, frame {one.server_frame} of the server's"
     where = f"{count(one.packets, 'packet')} on {count(one.connections, 'connection')}"
     return f"{what}, from the {one.sender}: {one.sent} becomes {one.received}: {where} ({frames})."
 
 
-def _packets(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    """Those that lie outside the other recording prove nothing, and are not shown."""
-    telling = [one for one in told.packets if one.kind != "outside"]
+def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    """Show packets that only one capture has. Packets outside the time of the other capture are omitted: they prove nothing."""
+    telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:
         return
-    yield Heading("Packets in one recording only")
+    yield Heading("Packets in one capture only")
     groups: dict[tuple[str, ...], list[OneSided]] = {}
     for one in sorted(telling, key=lambda one: _KINDS.index(one.kind)):
         groups.setdefault((one.recording, one.sender, one.kind, one.why), []).append(one)
     for (recording, sender, kind, why), some in groups.items():
         frames = [f"{one.frame} ({one.elapsed:.6f} s, {one.what})" for one in some]
         shown = "; ".join(frames) if everything else _some(frames, "; ")
-        which = f"{count(len(some), 'packet')} from the {sender}, in the {recording}'s recording only"
+        which = f"{count(len(some), 'packet')} from the {sender}, in the {recording}'s capture only"
         yield Line(f"{kind.replace('-', ' ').capitalize()}: {which}: {why}", None, (f"frame {shown}",))
 
 
 _KINDS = ("lost", "injected", "not-recorded", "lost-or-not-recorded", "outside")
 
 
-def _alone(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    if not told.alone:
+def _alone(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not result.alone:
         return
-    yield Heading("Connections in one recording only")
-    rows = told.alone if everything else told.alone[:MOST_ROWS]
+    yield Heading("Connections in one capture only")
+    rows = result.alone if everything else result.alone[:MOST_ROWS]
     for one in rows:
         ends = f"{one.client} -> {one.server}"
         yield Line(
             f"the {one.recording}'s: connection {one.connection}, {ends}, {count(one.packets, 'packet')}, from frame {one.frame}"
         )
-    if left := len(told.alone) - len(rows):
+    if left := len(result.alone) - len(rows):
         yield Line(f"{left:,} more; --all shows them.")
 
 
@@ -264,17 +266,17 @@ def _recording(one: Recording) -> str:
     )
 
 
-def _matched(told: TwoPoints) -> str:
+def _match_counts(result: TwoPoints) -> str:
     by = {"addresses": 0, "rewritten-addresses": 0, "rewritten-numbers": 0}
-    for pair in told.connections:
+    for pair in result.connections:
         by[pair.matched_by] += 1
-    packets = sum(way.arrived for way in told.ways)
+    packets = sum(way.arrived for way in result.ways)
     how = [
-        f"{n:,} by sequence numbers alone, as the addresses are rewritten"
+        f"{n:,} by sequence numbers alone, because addresses are rewritten"
         if name == "rewritten-addresses"
         else f"{n:,} by offsets"
         for name, n in by.items()
         if n and name != "addresses"
     ]
-    text = f"{count(len(told.connections), 'connection')} and {count(packets, 'packet')} are in both"
+    text = f"{count(len(result.connections), 'connection')} and {count(packets, 'packet')} were found in both captures"
     return f"{text} ({', '.join(how)})." if how else f"{text}."

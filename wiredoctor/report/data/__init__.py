@@ -1,1 +1,1 @@
-"""Reports for programs: JSON and its schema, CSV, SARIF, JUnit XML, HAR, Parquet and Arrow tables."""
+"""Write reports for programs: JSON and its schema, CSV, SARIF, JUnit XML, HAR, Parquet and Arrow tables."""

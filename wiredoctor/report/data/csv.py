@@ -1,8 +1,7 @@
-"""Findings, exchanges and connections as CSV (RFC 4180), for spreadsheets: a line each, and the names of the columns above.
+"""Write findings, exchanges and connections as CSV (RFC 4180) for spreadsheets, with column names in the first line.
 
-A spreadsheet takes a cell that begins with =, +, -, @, a tab or a carriage return for a formula, which may do anything. Such
-a text has an apostrophe in front, which spreadsheets hide. Numbers are left alone, and so is a "-" by itself, the name of
-standard input.
+A spreadsheet executes a cell that begins with =, +, -, @, a tab or a carriage return as a formula. Such text therefore gets a
+leading apostrophe, which spreadsheets hide. Numbers are unchanged, and so is a single "-", the name of standard input.
 """
 
 from __future__ import annotations
@@ -13,41 +12,37 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import printable
+from wiredoctor.findings.keys import in_order
 from wiredoctor.report.data.json import finding
-from wiredoctor.report.ordered import Sink, Spool, in_memory
+from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.evidence import in_file
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
+    from wiredoctor.report.formats import Options
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a formula of a cell (OWASP, CSV Injection)."""
+"""First characters that make a cell a formula (OWASP, CSV Injection)."""
 
-COLUMNS = (
-    *("number", "capture", "severity", "confidence", "rule", "family", "kind", "side", "title", "message", "client", "server"),
-    *("connection", "exchange", "request", "status", "time", "elapsed", "delay", "count", "frames", "evidence", "measures"),
-    *("remedy", "references", "display_filter", "fingerprint", "client_software", "server_software", "caused_by"),
-    "origin",
-)
-"""Columns of findings: the keys of JSON. `frames`: the numbers of the evidence. Lists are in one cell, by "; "."""
+COLUMNS = [key.name for key in in_order("number", "capture", "severity", "confidence") if key.name != "measures"]
+COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("evidence") + 1] = ["frames", "evidence", "measures"]
+"""Columns of findings: the keys of JSON. `frames`: the frame numbers of the evidence. A list is one cell, joined with "; "."""
+
+
+def write_as(report: Report, out: Sink, _options: Options) -> None:
+    """Write the format csv."""
+    write(report, out)
 
 
 def write(report: Report, out: Sink) -> None:
-    """The findings, in the order of the report."""
+    """Write the findings in report order."""
     lines(out, [COLUMNS], safe=False)
     lines(out, (_cells(one) for one in report.findings))
 
 
-def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """ "exchanges" or "connections": the values of JSON, in an order of capture and id."""
-    from wiredoctor.report.data import csv_rows
-
-    csv_rows.write(report, out, table, spool)
-
-
 def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> None:
-    """Rows of cells as lines; `safe`: texts are made harmless."""
+    """Write rows of cells as lines; `safe` escapes formulas in texts."""
     for row in rows:
         line = io.StringIO()
         csv.writer(line).writerow([harmless(cell) if safe and isinstance(cell, str) else cell for cell in row])
@@ -55,7 +50,7 @@ def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> Non
 
 
 def harmless(text: str) -> str:
-    """A text that is no formula and holds nothing that a terminal obeys."""
+    """Make text harmless: neither a formula nor a terminal command."""
     shown = clean(text)
     if shown == "-":
         return shown
@@ -63,7 +58,7 @@ def harmless(text: str) -> str:
 
 
 def _cells(one: Finding) -> list[Any]:
-    """A cell for each of COLUMNS; None is an empty one."""
+    """Return one cell for each of COLUMNS; None is an empty cell."""
     values = finding(one)
     made = {
         "request": None if one.request is None else printable(one.request),

@@ -1,4 +1,4 @@
-"""Connections and exchanges as CSV, made by Polars batch by batch, because there may be a million."""
+"""Write connections and exchanges as CSV with Polars, in batches because there may be a million."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from wiredoctor.report.data import rows
+from wiredoctor.report.data import json_rows
 from wiredoctor.report.data.csv import FORMULA, harmless
-from wiredoctor.report.ordered import Sink, Spool, in_memory
+from wiredoctor.report.row_order import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -17,7 +17,7 @@ _LIST = "; "
 
 
 def write(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """The names of the columns, and a line per row in order of capture and id."""
+    """Write the column names, then one line per row in order of capture and id."""
     first = True
 
     def text(batch: pl.DataFrame) -> bytes:
@@ -28,19 +28,19 @@ def write(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> No
             first = False
         return flat.write_csv(include_header=False, line_terminator="\r\n").encode("utf-8", "replace")
 
-    number = rows.write_as(report, out, table, text, spool)
+    number = json_rows.write_as(report, out, table, text, spool)
     if not number:
-        out.write((",".join(names(table)) + "\r\n").encode())
+        out.write((",".join(column_names(table)) + "\r\n").encode())
 
 
-def names(table: str) -> list[str]:
-    """The columns, where there is no row to tell them."""
-    empty = pl.DataFrame(schema=rows.schema(table))
+def column_names(table: str) -> list[str]:
+    """Return the names of the columns for a table without rows, from which they would otherwise be taken."""
+    empty = pl.DataFrame(schema=json_rows.schema(table))
     return empty.select(_flat(empty)).columns
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
-    """The columns of a line: those of JSON, where `request.method` is request_method."""
+    """Return the cells of a line: the columns of JSON, flattened, so `request.method` becomes request_method."""
     made: list[pl.Expr] = []
     for name, dtype in batch.schema.items():
         if isinstance(dtype, pl.Struct):
@@ -56,23 +56,23 @@ def _cell(value: pl.Expr, dtype: Any, name: str) -> pl.Expr:
     if isinstance(dtype, pl.List):
         return value.list.eval(_one(dtype.inner)).list.join(_LIST).alias(name)
     if isinstance(dtype, pl.Struct):
-        return _joined(value, dtype).alias(name)
+        return _join_fields(value, dtype).alias(name)
     return value.alias(name)
 
 
 def _one(dtype: Any) -> pl.Expr:
-    """An element of a list as text; "rule: 0.2" of a stall."""
-    return _joined(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
+    """Format a list element as text, for example "rule: 0.2" for a stall."""
+    return _join_fields(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
 
 
-def _joined(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
-    """The fields of a struct that are known, "3: 0" of an exchange."""
+def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
+    """Join the known fields of a struct, for example "3: 0" for an exchange."""
     fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
     return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
 
 
 def _harmless(texts: pl.Series) -> pl.Series:
-    """Few of them need it."""
+    """Escape the few texts that a spreadsheet could execute."""
     signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
     needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
     if not needs.any():

@@ -1,7 +1,7 @@
-"""The exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
+"""Write exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
 
-An entry is an exchange whose request was captured. Lines are made batch by batch and sorted in a spool, because there may be a
-million. Fields whose names begin with an underscore are wiredoctor's own, as the format allows.
+Every exchange with a captured request becomes an entry. Lines are made in batches and sorted in a spool, because there may be a
+million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
 """
 
 from __future__ import annotations
@@ -17,26 +17,34 @@ from wiredoctor.findings import rfc3339
 from wiredoctor.report.columns import Filtered, batches
 from wiredoctor.report.data.har_entries import COLUMNS, Bytes, Entries, all_entries
 from wiredoctor.report.data.json import Comma, ascii_text, finding
-from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
-from wiredoctor.report.packets.message_bytes import Ranges, Stored
+from wiredoctor.report.packets.message_bytes import ByteStore, Ranges
+from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.report.words import clean, count
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
+    from wiredoctor.report.formats import Options
 
-BODIES = "Bodies are as they were sent: whatever secrets they hold are in this file."
+BODIES = "Bodies are included as they were sent, with any secrets they contain."
 _CAPTURE = 1 << 40
-"""More than a capture has connections."""
+"""More than the number of connections in any capture."""
 
 _PARTS = ("request", "response")
 
 
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format har."""
+    if options.bodies and not options.quiet:
+        options.note(f"HAR: {BODIES}")
+    write(report, out, bodies=options.bodies, spool=options.spool or in_memory)
+
+
 def write(report: Report, out: Sink, *, bodies: bool = False, spool: Spool = in_memory) -> None:
-    """The whole archive. `bodies`: with what was sent in them."""
+    """Write the complete archive. `bodies`: include message bodies."""
     entries = Ordered(spool)
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
-    stored = _stored(report, places, spool, bodies=bodies)
+    stored = _store_messages(report, places, spool, bodies=bodies)
     try:
         made = all_entries(report, places, stored)
         for name, batch in _batches(report):
@@ -49,7 +57,7 @@ def write(report: Report, out: Sink, *, bodies: bool = False, spool: Spool = in_
     out.write(b'],\n "entries": [')
     entries.write(Comma(out))
     out.write(f'],\n "comment": {ascii_text(_comment(report, number, bodies=bodies))},\n "_wiredoctor": '.encode())
-    out.write(f"{ascii_text(_own(report))[:-1]}, ".encode() + b'"findings": [')
+    out.write(f"{ascii_text(_wiredoctor_fields(report))[:-1]}, ".encode() + b'"findings": [')
     out.write(",".join(f"\n  {ascii_text(finding(one))}" for one in report.findings).encode())
     out.write(b"]}\n}}\n")
 
@@ -59,7 +67,7 @@ def _creator(report: Report) -> dict[str, str]:
 
 
 def _once(report: Report) -> list[CaptureSummary]:
-    """Each capture that has a time, once."""
+    """Return the captures that have a time, once per file name."""
     return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
 
 
@@ -72,28 +80,28 @@ def _page(capture: CaptureSummary, place: int) -> dict[str, Any]:
     }
 
 
-def _own(report: Report) -> dict[str, Any]:
+def _wiredoctor_fields(report: Report) -> dict[str, Any]:
     return {"secrets": report.secrets, "delay": report.delay, "limits": report.limits}
 
 
 def _comment(report: Report, entries: int, *, bodies: bool) -> str:
-    """What is not in the archive, and what is."""
+    """Describe what the archive contains and what it omits."""
     said = ["A page is a capture. Times of an entry are those at the capture point."]
     if left := report.exchange_count - entries:
-        said.append(f"{count(left, 'exchange')} left out of which no request was captured.")
-    kept = [c.file for c in report.captures if c.file in report.again]
+        said.append(f"{count(left, 'exchange')} omitted because no request was captured.")
+    kept = [c.file for c in report.captures if c.file in report.packets]
     if len(kept) < len(report.captures):
-        said.append("The packets were not kept: there are no header fields and no bodies.")
+        said.append("Packets were not kept, so header fields and bodies are missing.")
     elif not report.secrets:
-        said.append("Values of header fields are masked (*), but for a few.")
-    said.append(BODIES if bodies else "Bodies are left out (--bodies).")
+        said.append("Most values of header fields are masked (*).")
+    said.append(BODIES if bodies else "Bodies are left out (--bodies includes them).")
     if report.secrets:
-        said.append("Nothing is masked: this file holds secrets (--show-secrets).")
+        said.append("Nothing is masked: this file contains secrets (--show-secrets).")
     return " ".join(said)
 
 
 def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The exchanges that have a request, some of one capture at a time, always in the same order."""
+    """Yield the exchanges that have a request, in batches, capture by capture, always in the same order."""
     if report.scan_exchanges is None:
         return
     for batch in batches(report.scan_exchanges, COLUMNS):
@@ -101,8 +109,8 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
             yield name, rows
 
 
-def _stored(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
-    """The heads, and the bodies where they are asked for, of all exchanges."""
+def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
+    """Return the header sections, and requested bodies, of all exchanges."""
     ranges = Ranges()
     connections: dict[str, set[int]] = {}
     for name, batch in _batches(report):
@@ -110,14 +118,14 @@ def _stored(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: 
             connections.setdefault(name, set()).update(batch.get_column("connection").unique().to_list())
         for part in _PARTS:
             _ask(ranges, places[name], batch, part, bodies=bodies)
-    stored = Stored(ranges, spool)
-    for name, again in report.again.items():
-        stored.fill(places[name], again, connections.get(name))
-    return Bytes(stored, frozenset(report.again), bodies=bodies)
+    stored = ByteStore(ranges, spool)
+    for name, access in report.packets.items():
+        stored.fill(places[name], access, connections.get(name))
+    return Bytes(stored, frozenset(report.packets), bodies=bodies)
 
 
 def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """The head of each row, and with bodies behind the heads of the batch each body."""
+    """Request the header section of each row, and with `bodies` also each body."""
     numbers = batch.select(
         stream=pl.col("connection") * 2 + (pl.col(f"{part}_message") & 1).fill_null(0),
         start=pl.col(f"{part}_offset").fill_null(0),
@@ -136,7 +144,7 @@ def _add(entries: Ordered, made: Entries, batch: pl.DataFrame, place: int) -> No
     for started, entry in made.entries(batch):
         times.append(started)
         text += ascii_text({"startedDateTime": rfc3339(started), **entry}).encode() + b"\n"
-    # nanoseconds since 1970 fit 64 bits until 2262 only; what is far from any year sorts at the ends
+    # ns since 1970 fit in 64 bits only until 2262; impossible times sort first or last
     seconds = np.array([min(max(time // SECOND, -(1 << 62)), 1 << 62) for time in times], np.int64)
     rest = np.array([time % SECOND for time in times], np.int64)
     connection, exchange = (batch.get_column(name).cast(pl.Int64).to_numpy() for name in ("connection", "exchange"))

@@ -1,4 +1,4 @@
-"""A body as HAR tells it: without chunk framing, decompressed, as text or in base64."""
+"""Decode bodies for HAR: without chunk framing, decompressed, as text or base64."""
 
 from __future__ import annotations
 
@@ -14,37 +14,39 @@ _PLAIN = frozenset(("", "identity"))
 
 
 class Body(NamedTuple):
-    """Content, decoded as far as `comment` does not say otherwise; None where it is left out, for the reason in `comment`."""
+    """A body. `comment` names the decoding steps that failed; content None means that the body is omitted for the reason in
+    `comment`.
+    """
 
     content: bytes | None
     comment: str = ""
 
 
-def decoded(raw: bytes, *, chunked: bool, coding: str) -> Body:
-    """The content of a body as it was sent. coding: Content-Encoding in lower case."""
+def decode(raw: bytes, *, chunked: bool, coding: str) -> Body:
+    """Decode a body. coding: the value of Content-Encoding in lower case."""
     data, comment = raw, ""
     if chunked:
         data, whole = without_chunks(raw)
-        comment = "" if whole else "as far as its chunks go: the last of them is not there"
+        comment = "" if whole else "incomplete: the last chunk is missing"
         if not whole and not data:
-            return Body(None, "its chunks cannot be read")
+            return Body(None, "its chunks are malformed")
     most = limits.HAR_BODY.value
     for name in reversed([part.strip() for part in coding.split(",")]):
         if name in _PLAIN:
             continue
         if name not in _CODINGS:
-            return Body(data, "as it was sent: this Content-Encoding is not undone")
-        plain = _inflated(data, _CODINGS[name], most, whole=not comment)
+            return Body(data, "as it was sent: this Content-Encoding is not supported")
+        plain = _inflate(data, _CODINGS[name], most, whole=not comment)
         if plain is None:
             return Body(data, "as it was sent: it cannot be decompressed")
         if len(plain) > most:
-            return Body(None, f"left out: decompressed it is longer than {limits.HAR_BODY.text}")
+            return Body(None, f"left out: its decompressed size exceeds {limits.HAR_BODY.text}")
         data = plain
     return Body(data, comment)
 
 
-def told(content: bytes) -> dict[str, str]:
-    """`text`, with `encoding` where it is base64."""
+def content_text(content: bytes) -> dict[str, str]:
+    """Return `text`, with `encoding` if it is base64."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -55,7 +57,7 @@ def told(content: bytes) -> dict[str, str]:
 
 
 def without_chunks(raw: bytes) -> tuple[bytes, bool]:
-    """The content of a chunked body (RFC 9112 section 7.1), as far as chunks can be read, and whether that is all of it."""
+    """Remove the valid part of the chunk framing (RFC 9112 section 7.1); return the content and whether it is complete."""
     parts: list[bytes] = []
     place = 0
     while (line := _SIZE.match(raw, place)) is not None:
@@ -72,12 +74,12 @@ def without_chunks(raw: bytes) -> tuple[bytes, bool]:
 
 
 _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
-"""Content codings and the windows of zlib that read them: deflate is zlib's format, but many send it bare (RFC 9110 section
+"""The zlib windows that decode each content coding: deflate is zlib's format, but many servers send raw deflate (RFC 9110 section
 8.4.1.2)."""
 
 
-def _inflated(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Decompress at most one byte more than `most`. Return None for another coding, or with `whole` if the end is missing."""
+def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
+    """Decompress at most `most` bytes and one more. Return None for another coding or, with `whole`, if the end is missing."""
     for window in windows:
         out: list[bytes] = []
         rest, room = data, most + 1

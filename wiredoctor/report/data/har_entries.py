@@ -1,4 +1,4 @@
-"""Entries of a HAR file, from rows of exchanges: where and when each was, and what its messages say (har_messages.py)."""
+"""Build the entries of a HAR file from rows of exchanges: connection, times and messages (har_messages.py)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import polars as pl
 
 from wiredoctor.report.data.har_heads import fields
 from wiredoctor.report.data.har_messages import Json, Message, Row, body_of, request, response
-from wiredoctor.report.filter import nanoseconds
-from wiredoctor.report.packets.message_bytes import Stored
+from wiredoctor.report.packets.message_bytes import ByteStore
 from wiredoctor.tables import BOOL, I64, TEXT
+from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -26,7 +26,7 @@ COLUMNS = [
     *(f"{part}_{name}" for part in ("request", "response") for name in _OF_BOTH),
     *("request_method", "request_target", "request_host", "response_status", "response_reason", "interim", "interim_times"),
 ]
-"""Columns of tables.EXCHANGES that an entry is made of."""
+"""Columns of tables.EXCHANGES that an entry needs."""
 
 _OF_CONNECTIONS = ["capture", "connection", "server", "handshake", "syn_time", "answered", "rtt_client"]
 _CONNECTION = {"connection": I64, "server": TEXT, "handshake": BOOL, "syn_time": I64, "answered": I64, "rtt_client": I64}
@@ -35,30 +35,31 @@ _KINDS = {
     "text/html": "document", "text/css": "stylesheet", "image": "image", "font": "font", "text/javascript": "script",
     "application/javascript": "script", "text/event-stream": "eventsource",
 }  # fmt: skip
-"""Media type, or the first half of one -> what Chromium calls it (`_resourceType`); else it would take the first of a page for a
-document, and what follows for scripts."""
+"""Chromium's name (`_resourceType`) by media type or its first half; without this name, Chromium guesses from the order of
+requests.
+"""
 
 PRECONNECTED = 1_000_000_000
-"""A connection that was established longer (ns) before its first request was not opened for it."""
+"""If a connection was idle longer than this (ns) before its first request, it was not opened for that request."""
 
 
 class Bytes:
-    """Heads and bodies of the rows, in the order of the batches; of captures that were `kept`."""
+    """Header sections and bodies of the rows in batch order; `kept`: the captures that can be read again."""
 
-    def __init__(self, stored: Stored, kept: Collection[str], *, bodies: bool) -> None:
+    def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:
         self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
 
     def place(self, rows: int, row: int, part: int) -> int:
-        """Where the head of a row stands among the ranges of its batch, which begins at `read`."""
+        """Return the index of a row's header section in the ranges of its batch, whose ranges begin at `read`."""
         return self.read + part * rows * (1 + self.bodies) + row
 
     def next(self, rows: int) -> None:
-        """A batch of so many rows was read."""
+        """Advance past a batch of `rows` rows."""
         self.read += 2 * rows * (1 + self.bodies)
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
-    """What makes the entries of each capture."""
+    """Return the entry builder of each capture."""
     opened: dict[str, pl.DataFrame] = {}
     if report.scan_connections is not None:
         answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
@@ -82,8 +83,11 @@ def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dic
 
 @dataclass
 class Entries:
-    """The entries of a capture: its name, the id of its page, what stands before the ids of its connections, when it began (ns
-    since 1970), its connections, and the findings by connection and exchange."""
+    """Builds the entries of a capture.
+
+    capture: its name. page: id of its page. prefix: prefix of its connection ids. first: its start (ns since 1970). findings: by
+    connection and exchange.
+    """
 
     capture: str
     page: str
@@ -96,7 +100,7 @@ class Entries:
     secrets: bool
 
     def entries(self, batch: pl.DataFrame) -> Iterator[tuple[int, Json]]:
-        """When each began (ns since 1970), and the rest of it."""
+        """Yield the start of each entry (ns since 1970) and its content."""
         known = pl.DataFrame(schema=_CONNECTION) if self.connections is None else self.connections
         rows = batch.join(known, on="connection", how="left", maintain_order="left")
         for number, row in enumerate(rows.iter_rows(named=True)):
@@ -124,7 +128,7 @@ class Entries:
             "timings": {name: value if value == -1 else _milliseconds(value) for name, value in timings.items()},
             "connection": f"{self.prefix}{row['connection']}",
             "_resourceType": _kind(row["response_content_type"]),
-            "_wiredoctor": self._own(row),
+            "_wiredoctor": self._wiredoctor_fields(row),
         }
         if address := _address(row["server"] or ""):
             entry["serverIPAddress"] = address
@@ -132,7 +136,7 @@ class Entries:
             entry["comment"] = f"body of the request: {parts[0]}"
         return self.first + started, entry
 
-    def _own(self, row: Row) -> Json:
+    def _wiredoctor_fields(self, row: Row) -> Json:
         found = self.findings.get((row["connection"], row["exchange"]), [])
         return {
             "capture": self.capture,
@@ -148,7 +152,9 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """When the entry begins (ns since the capture's first packet), and the phases in ns; -1: does not apply."""
+    """Return the start of the entry (ns since the capture's first packet) and its phases in ns; -1 for a phase that does not
+    apply.
+    """
     start, end = row["request_start"] or 0, row["request_end"]
     end = start if end is None else max(start, end)
     first, last = end, end
@@ -162,8 +168,10 @@ def _timings(row: Row) -> tuple[int, dict[str, int]]:
 
 
 def _connecting(row: Row, start: int) -> tuple[int, int]:
-    """How long the client kept the new connection waiting, and how long it took to be opened, as the client saw it: from its
-    first SYN to the last SYN-ACK, and from the capture point to the client and back."""
+    """Return how long a new connection was idle before its first request, and how long it took the client to open it.
+
+    Opening lasts from the first SYN to the last SYN-ACK, plus the round trip between capture point and client.
+    """
     if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:
         return -1, -1
     connect = max(0, min(row["answered"] - row["syn_time"] + (row["rtt_client"] or 0), start - row["syn_time"]))
@@ -180,5 +188,5 @@ def _milliseconds(nanoseconds: int) -> float:
 
 
 def _address(endpoint: str) -> str:
-    """An endpoint without its port and brackets."""
+    """Return an endpoint without port and brackets."""
     return endpoint.rpartition(":")[0].strip("[]")

@@ -1,4 +1,4 @@
-"""Request and response of a HAR entry, from the row of the exchange and what was read of its heads and bodies."""
+"""Build request and response of a HAR entry from the row of the exchange, its header sections and its bodies."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 from wiredoctor import limits
 from wiredoctor.findings import printable, rfc3339
-from wiredoctor.report.data.har_bodies import Body, decoded, told
+from wiredoctor.report.data.har_bodies import Body, content_text, decode
 from wiredoctor.report.data.har_heads import Header, cookies, query, value_of
-from wiredoctor.report.packets.message_bytes import Stored
+from wiredoctor.report.packets.message_bytes import ByteStore
 
 Json = dict[str, Any]
 Row = dict[str, Any]
 
 _UNSAFE = re.compile(r"[^!#$&-;=?-Z_a-z~%\[\]*]")
-"""What no URI holds as it is (RFC 3986 section 2)."""
+"""Characters that a URI cannot contain unescaped (RFC 3986 section 2)."""
 
 
 @dataclass
 class Message:
-    """What was read of a message: its fields (None: the head is not whole in the capture), and its body where it is shown."""
+    """The content of a message: its fields (None: the header section is incomplete), and its body if it may be shown."""
 
     headers: list[Header] | None
     body: Body | None
 
 
-def body_of(stored: Stored, place: int, row: Row, part: str) -> Body:
-    """The decoded body."""
+def body_of(stored: ByteStore, place: int, row: Row, part: str) -> Body:
+    """Return the decoded body, or the reason why it is omitted."""
     if row[f"{part}_end_offset"] is None:
-        return Body(None, "not over in the capture") if row[f"{part}_body_bytes"] else Body(b"")
+        return Body(None, "not complete in the capture") if row[f"{part}_body_bytes"] else Body(b"")
     if row[f"{part}_framing"] == "tunnel":
         return Body(None, "a tunnel")
     length = row[f"{part}_end_offset"] - row[f"{part}_offset"] - row[f"{part}_head_bytes"]
@@ -38,12 +38,12 @@ def body_of(stored: Stored, place: int, row: Row, part: str) -> Body:
         return Body(None, f"left out: longer than {limits.HAR_BODY.text}")
     raw = stored.get(place)
     if raw is None:
-        return Body(None, "left out: not all of it is in the capture")
-    return decoded(raw, chunked=row[f"{part}_framing"] == "chunked", coding=row[f"{part}_content_encoding"])
+        return Body(None, "left out: not completely captured")
+    return decode(raw, chunked=row[f"{part}_framing"] == "chunked", coding=row[f"{part}_content_encoding"])
 
 
 def request(row: Row, read: Message) -> Json:
-    """What an entry calls `request`."""
+    """Return the `request` of an entry."""
     headers = read.headers or []
     made: Json = {
         "method": printable(row["request_method"]),
@@ -56,18 +56,18 @@ def request(row: Row, read: Message) -> Json:
         "bodySize": _size(row["request_body_bytes"]),
     }
     if read.body is not None and read.body.content:
-        text = told(read.body.content)
+        text = content_text(read.body.content)
         kind = value_of(headers, "content-type") or row["request_content_type"]
         made["postData"] = {"mimeType": printable(kind), "params": [], "text": text["text"]}
         if "encoding" in text:
             made["postData"] |= {"_encoding": "base64", "comment": "text is in base64"}
     if read.headers is None:
-        made["comment"] = "header fields are left out: the head is not whole in the capture"
+        made["comment"] = "header fields are omitted: the header section was not captured completely"
     return made
 
 
 def response(row: Row, read: Message, first: int, *, secrets: bool) -> Json:
-    """What it calls `response`. `first`: when the capture began (ns since 1970)."""
+    """Return the `response` of an entry. `first`: start of the capture (ns since 1970)."""
     if not row["has_response"]:
         return {
             **{"status": 0, "statusText": "", "httpVersion": "", "cookies": [], "headers": []},
@@ -93,7 +93,7 @@ def response(row: Row, read: Message, first: int, *, secrets: bool) -> Json:
         times = [rfc3339(first + time) for time in row["interim_times"]]
         made["_interim"] = [{"status": s, "startedDateTime": t} for s, t in zip(row["interim"], times, strict=True)]
     if read.headers is None:
-        made["comment"] = "header fields are left out: the head is not whole in the capture"
+        made["comment"] = "header fields are omitted: the header section was not captured completely"
     return made
 
 
@@ -103,7 +103,11 @@ def _content(row: Row, read: Message) -> Json:
     if read.body is None:
         return content
     if read.body.content is not None:
-        content |= {"size": len(read.body.content), "compression": len(read.body.content) - sent, **told(read.body.content)}
+        content |= {
+            "size": len(read.body.content),
+            "compression": len(read.body.content) - sent,
+            **content_text(read.body.content),
+        }
     return content | ({"comment": read.body.comment} if read.body.comment else {})
 
 
@@ -112,7 +116,9 @@ def _size(length: int | None) -> int:
 
 
 def url(row: Row) -> str:
-    """The target URI of a request (RFC 9112 section 3.3), as far as it is shown; the server's address where it has no Host."""
+    """Return the target URI of a request (RFC 9112 section 3.3), redacted; without a Host field, use the address of the
+    server.
+    """
     target, host = row["request_target"], row["request_host"] or row["server"] or "unknown"
     if row["request_method"] == "CONNECT":
         text = f"http://{target}/"

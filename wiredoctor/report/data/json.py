@@ -1,4 +1,4 @@
-"""The report for machines: JSON, schema_version 1 (`schema` describes it, docs/pages/json.md explains it)."""
+"""Write the report for machines: JSON, schema_version 1 (described by `schema` and docs/pages/json.md)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,46 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import SEVERITIES, printable
+from wiredoctor.findings.keys import KEYS
 from wiredoctor.report.by_status import ServerAnswers
-from wiredoctor.report.coverage import Reach, reach
-from wiredoctor.report.ordered import Sink, Spool, in_memory
+from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.groups import group_findings
+from wiredoctor.report.headline import count_problems, headline
+from wiredoctor.report.row_order import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, Report
+    from wiredoctor.findings import CaptureSummary, Finding, Report, Unjudged
+    from wiredoctor.report.formats import Options
+    from wiredoctor.report.server_statistics import Grouping, ServerStatistics
 
 SCHEMA_VERSION = 1
 
+MOST_SERVERS = 1000
+"""The number of servers in a report, worst first; `servers --format json` has all of them."""
 
-def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_memory) -> None:
-    """One JSON object; an element of a list per line. `full` adds connections and exchanges."""
-    out.write(_head(report))
-    _write_list(out, "captures", map(_capture, report.captures))
-    far = reach(report)
-    out.write(f' "summary": {ascii_text(_summary(report, far))},\n "limits": {ascii_text(report.limits)},\n'.encode())
-    _write_list(out, "answers", map(_answers, far.servers))
-    _write_list(out, "not_judged", map(asdict, report.not_judged))
-    _write_list(out, "findings", map(finding, report.findings), last=not full)
+
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format json."""
+    write(report, out, full=options.full, spool=options.spool or in_memory, shown=options.shown)
+
+
+def write_lines_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format jsonl."""
+    write_lines(report, out, options.shown)
+
+
+def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_memory, shown: str = "") -> None:
+    """Write one JSON object; each list element is one line. `full` adds connections and exchanges. `shown`: as in
+    formats.Options.
+    """
+    out.write(report_head(report))
+    write_list(out, "captures", map(_capture, report.captures))
+    far = find_coverage(report)
+    out.write(f' "summary": {ascii_text(_summary(report, far, shown))},\n "limits": {ascii_text(report.limits)},\n'.encode())
+    write_list(out, "answers", map(_answers, far.servers))
+    write_list(out, "servers", worst_servers(report, MOST_SERVERS))
+    write_list(out, "not_judged", map(_unjudged, report.not_judged))
+    write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
         write_table(report, out, "connections", spool)
         out.write(b",\n")
@@ -36,47 +57,48 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     out.write(b"}\n")
 
 
-def write_lines(report: Report, out: Sink) -> None:
-    """JSON Lines: one finding a line, and last a line with the key `summary` and everything else."""
+def write_lines(report: Report, out: Sink, shown: str = "") -> None:
+    """Write JSON Lines: one finding per line, then a line with everything else, which has the key `summary`."""
     for one in report.findings:
         out.write(line(one))
-    out.write(summary_line(report))
+    out.write(summary_line(report, shown))
 
 
 def line(one: Finding) -> bytes:
-    """A finding as a line of JSON Lines."""
+    """Return a finding as a line of JSON Lines."""
     return ascii_text(finding(one)).encode() + b"\n"
 
 
-def summary_line(report: Report) -> bytes:
-    """The last of the JSON Lines: all but the findings."""
-    return ascii_text(_rest(report)).encode() + b"\n"
+def summary_line(report: Report, shown: str = "") -> bytes:
+    """Return the last of the JSON Lines: everything except the findings."""
+    return ascii_text(_without_findings(report, shown)).encode() + b"\n"
 
 
-def _rest(report: Report) -> dict[str, Any]:
-    """All but the findings."""
-    far = reach(report)
+def _without_findings(report: Report, shown: str) -> dict[str, Any]:
+    """Return everything except the findings."""
+    far = find_coverage(report)
     return {
-        "summary": _summary(report, far),
+        "summary": _summary(report, far, shown),
         "schema_version": SCHEMA_VERSION,
         "tool": _tool(report),
         "secrets": report.secrets,
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
         "answers": [_answers(one) for one in far.servers],
-        "not_judged": [asdict(one) for one in report.not_judged],
+        "servers": worst_servers(report, MOST_SERVERS),
+        "not_judged": [_unjudged(one) for one in report.not_judged],
     }
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Only "connections" or "exchanges", with the same keys as in the whole report."""
-    out.write(_head(report))
+    """Write only "connections" or "exchanges", with the keys of the complete report."""
+    out.write(report_head(report))
     write_table(report, out, table, spool)
     out.write(b"\n}\n")
 
 
 def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """ "connections": [...] or "exchanges": [...], without what follows it."""
+    """Write "connections": [...] or "exchanges": [...]."""
     comma = Comma(out)
     out.write(f' "{table}": ['.encode())
     write_table_lines(report, comma, table, spool)
@@ -84,14 +106,14 @@ def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory)
 
 
 def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """JSON Lines of "connections" or "exchanges"."""
-    from wiredoctor.report.data import rows
+    """Write "connections" or "exchanges" as JSON Lines."""
+    from wiredoctor.report.data import json_rows
 
-    (rows.write_connections if table == "connections" else rows.write_exchanges)(report, out, spool)
+    (json_rows.write_connections if table == "connections" else json_rows.write_exchanges)(report, out, spool)
 
 
 class Comma:
-    """Makes list elements out of whole lines: a comma and an end of line before each but the first."""
+    """Turns lines into list elements: a comma and a line end go before each line except the first."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
@@ -99,7 +121,7 @@ class Comma:
         self.written = False
 
     def write(self, piece: bytes) -> None:
-        """Lines, perhaps not ending with this piece."""
+        """Write lines; the last one may continue in the next call."""
         if not piece:
             return
         body = piece[:-1] if (ends := piece.endswith(b"\n")) else piece
@@ -108,7 +130,8 @@ class Comma:
         self.written, self._open = True, not ends
 
 
-def _head(report: Report) -> bytes:
+def report_head(report: Report) -> bytes:
+    """Return the beginning of a JSON object: schema version, tool, and whether secrets are shown."""
     head = {"schema_version": SCHEMA_VERSION, "tool": _tool(report), "secrets": report.secrets}
     return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head.items())[:-1]).encode()
 
@@ -117,15 +140,16 @@ def _tool(report: Report) -> dict[str, Any]:
     return {"name": "wiredoctor", "version": report.version}
 
 
-def _write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
+def write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
+    """Write a key and its list, one element per line, and a comma unless the key is the `last` one."""
     out.write(f' "{name}": ['.encode())
-    for piece in separated(elements):
+    for piece in separate(elements):
         out.write(piece)
     out.write(b"]\n" if last else b"],\n")
 
 
-def separated(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Pieces of a list in JSON, between its brackets: an element per line."""
+def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the elements of a JSON list, one per line, without the brackets."""
     lead = "\n  "
     for element in elements:
         yield (lead + ascii_text(element)).encode()
@@ -135,7 +159,7 @@ def separated(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """ASCII: whatever shows it, no sign in it can be taken for a command to a terminal."""
+    """Encode JSON in ASCII, so no character can be a terminal command."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
 
@@ -157,13 +181,16 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
     }
 
 
-def _summary(report: Report, far: Reach) -> dict[str, Any]:
+def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
     counts = dict.fromkeys(SEVERITIES, 0)
     for one in report.findings:
         counts[one.severity] += 1
+    groups = group_findings(report.findings)
     return {
+        "headline": headline(report, groups, far, shown),
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
+        "problems": count_problems(groups),
         "findings": counts,
         "delay": report.delay,
         "checked": [asdict(one) for one in far.checked],
@@ -183,6 +210,10 @@ def _summary(report: Report, far: Reach) -> dict[str, Any]:
     }
 
 
+def _unjudged(one: Unjudged) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name != "masked_request"}
+
+
 def _answers(one: ServerAnswers) -> dict[str, Any]:
     return {
         "server": one.server,
@@ -191,37 +222,41 @@ def _answers(one: ServerAnswers) -> dict[str, Any]:
     }
 
 
-def finding(one: Finding) -> dict[str, Any]:
-    """A finding as a JSON object; it stands on its own."""
+def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
+    """Return the statistics of servers as JSON objects, the worst first."""
+    from wiredoctor.report.server_statistics import Grouping, server_statistics
+
+    return [server(one, Grouping.server) for one in server_statistics(report)[:most]]
+
+
+def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
+    """Return the statistics of a server, or of another group, as a JSON object; times in seconds."""
     return {
-        "rule": one.rule,
-        "family": one.family,
-        "kind": one.kind,
-        "side": one.side,
-        "severity": one.severity,
-        "confidence": one.confidence,
-        "title": one.title,
-        "message": one.message,
-        "client": one.client,
-        "server": one.server,
-        "capture": one.capture,
-        "connection": one.connection,
-        "exchange": one.exchange,
+        "by": by.value,
+        "name": printable(one.key),
+        "names": [printable(name) for name in one.names],
+        "requests": one.requests,
+        "failed": one.failed,
+        "unanswered": one.unanswered,
+        "incomplete": one.incomplete,
+        "status_4xx": one.client_errors,
+        "status_5xx": one.server_errors,
+        "server_time": {"p50": one.p50, "p95": one.p95, "p99": one.p99, "max": one.longest},
+        "time_lost": one.time_lost,
+        "time_lost_by_rule": dict(one.lost),
+        "connections": one.connections,
+        "requests_per_connection": one.requests_per_connection,
+        "failed_connections": one.failed_connections,
+    }
+
+
+def finding(one: Finding) -> dict[str, Any]:
+    """Return a finding as a self-contained JSON object."""
+    made: dict[str, Any] = {
         "request": None if one.request is None else printable(one.request),
-        "status": one.status,
-        "time": one.time,
-        "elapsed": one.elapsed,
-        "delay": one.delay,
-        "count": one.count,
         "measures": {name: number for name, number in one.measures.items() if math.isfinite(number)},
         "evidence": [step._asdict() for step in one.evidence],
-        "remedy": one.remedy,
-        "references": [{"title": r.title, "url": r.url} for r in one.references],
-        "display_filter": one.display_filter,
-        "fingerprint": one.fingerprint,
-        "client_software": one.client_software,
-        "server_software": one.server_software,
+        "references": [reference._asdict() for reference in one.references],
         "caused_by": [cause._asdict() for cause in one.caused_by],
-        "origin": one.origin,
-        "number": one.number,
     }
+    return {key.name: made[key.name] if key.name in made else getattr(one, key.name) for key in KEYS}

@@ -1,7 +1,7 @@
-"""The findings as JUnit XML, as Jenkins and GitLab read it: a suite is a capture, a case is a rule.
+"""Write findings as JUnit XML for Jenkins and GitLab: a suite is a capture, a case is a rule.
 
-There is no standard; this keeps to what the schema of Jenkins' xUnit plugin, GitLab and pytest's `xunit2` have in common.
-The time of a case is what its findings cost, in seconds: waiting, not the time that a check took.
+There is no standard; the output fits the schemas of Jenkins' xUnit plugin, GitLab and pytest's `xunit2`. The time of a case is
+the time lost by its findings in seconds, not how long a check took.
 """
 
 from __future__ import annotations
@@ -9,38 +9,41 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from xml.sax.saxutils import escape, quoteattr
 
-from wiredoctor.report.coverage import Reach, reaches
+from wiredoctor.findings import total_delay
+from wiredoctor.report.coverage import Coverage, coverage_by_capture
 from wiredoctor.report.fail_on import Least, fails
-from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
-from wiredoctor.report.ordered import Sink
+from wiredoctor.report.groups import MOST_GROUPS, Group, group_findings
+from wiredoctor.report.headline import counts, headline
+from wiredoctor.report.overview import other_problems
+from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.sentences import (
     SECRETS,
+    capture_facts,
     encapsulated,
-    facts,
     failing,
-    known,
     lacking,
-    more,
+    left_out_lines,
     not_analysed,
     reasons,
     times,
     unexplained,
 )
-from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.terminal.text import write_group
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Finding, Report
+    from wiredoctor.report.formats import Options
 
-_PAPER = Paper(width=100, unicode=True)
+_PAPER = Terminal(width=100, unicode=True)
 
 
 class _Suite:
-    """A capture: its cases, already written, and their numbers."""
+    """A capture: its encoded cases and their counts."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,13 +66,23 @@ class _Suite:
         }  # fmt: skip
 
 
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format junit."""
+    least = cast("Least", options.fail_on or "warning")
+    write(report, out, fail_on=least, selected=options.selected, unread=options.unread, shown=options.shown)
+
+
 def write(
-    report: Report, out: Sink, *, fail_on: Least = "warning", selected: Collection[str] = (), unread: Iterable[str] = ()
-) -> None:
-    """The whole report. A case fails where its rule has a finding for which the command would, too, with this `fail_on` and
-    these rules `selected`. `unread`: a line for each input that could not be read. Both these and the sentences
-    in `report.incomplete` are errors."""
-    far = reaches(report)
+    report: Report, out: Sink,
+    *, fail_on: Least = "warning", selected: Collection[str] = (), unread: Iterable[str] = (), shown: str = "",
+) -> None:  # fmt: skip
+    """Write the complete report.
+
+    The case of a rule fails if one of its findings fails the command with this `fail_on` and these rules `selected`. `unread`:
+    one line for each input that could not be read. These, and the sentences in `report.incomplete`, are errors. `shown`: as in
+    formats.Options.
+    """
+    far = coverage_by_capture(report)
     findings: dict[str, dict[str, list[Finding]]] = {name: {} for name in far}
     for one in report.findings:
         findings.setdefault(one.capture, {}).setdefault(one.rule, []).append(one)
@@ -80,10 +93,23 @@ def write(
         suite = _capture(report, name, rules, far.get(name), lambda f: id(f) in bad)
         if (capture := summaries.get(name)) and name in far:
             _ends(suite, report, capture, far[name], failing=fail_on == "any")
-        suites.append((suite, capture, failing(far[name]) if name in far else []))
+        suites.append((suite, capture, _first_lines(report, capture, far[name], shown) if capture and name in far else []))
     if lines := [*unread, *report.incomplete]:
         suites.append((_unread(lines), None, []))
     out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
+
+
+def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
+    """Return headline and counts of one capture, and the servers in it that failed."""
+    found = [one for one in report.findings if one.capture == capture.file]
+    delay = report.delay if len(report.captures) == 1 else total_delay(found)
+    alone = replace(
+        report, captures=[capture], findings=found, delay=delay, incomplete=[], totals={},
+        connection_count=far.connections, exchange_count=far.exchanges,
+    )  # fmt: skip
+    groups = group_findings(found)
+    numbers = str(counts(alone, groups))
+    return [headline(alone, groups, far, shown), *([numbers] if numbers else []), *failing(far)]
 
 
 def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, list[str]]]) -> str:
@@ -99,21 +125,21 @@ def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, 
     return head + _element("testsuites", {"name": "wiredoctor", **whole.numbers}, inner) + "\n"
 
 
-def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None, failed: list[str]) -> str:
+def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None, first: list[str]) -> str:
     attributes = {"name": suite.name, **suite.numbers}
     inner = suite.cases
     if capture is not None:
         if capture.first_time is not None:
-            # the type of the schema knows no zone and no more than this
+            # the schema allows neither a time zone nor fractions of a second
             attributes["timestamp"] = capture.first_time[:19]
         properties = {"wiredoctor": report.version, "packets": str(capture.packets), "secrets": str(report.secrets).lower()}
         each = [_element("property", {"name": name, "value": value}) for name, value in properties.items()]
-        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, failed)))]
+        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, first)))]
     return _element("testsuite", attributes, inner)
 
 
 def _capture(
-    report: Report, name: str, rules: dict[str, list[Finding]], far: Reach | None, bad: Callable[[Finding], bool]
+    report: Report, name: str, rules: dict[str, list[Finding]], far: Coverage | None, bad: Callable[[Finding], bool]
 ) -> _Suite:
     suite = _Suite(name)
     healthy = set(far.healthy) if far else set[str]()
@@ -126,8 +152,8 @@ def _capture(
     return suite
 
 
-def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Reach, *, failing: bool) -> None:
-    """Adds the case of what no finding explains, where there is such; it fails only where that was asked for."""
+def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> None:
+    """Add the case of unexplained endings, if there are any; it fails only if --fail-on says so."""
     alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
     said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
     if not said:
@@ -141,20 +167,20 @@ def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Reach, *,
 def suite_case(
     suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
 ) -> None:
-    """Adds the case of a rule."""
+    """Add the case of a rule."""
     time = sum(one.delay or 0.0 for one in found)
     attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
     failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]
     inner: list[str] = []
     if not judged:
-        inner.append(_element("skipped", {"message": "the capture has nothing that this rule looks at"}))
+        inner.append(_element("skipped", {"message": "the capture has nothing for this rule to check"}))
     if failing:
-        groups = grouped(failing)
-        worst = groups[0].worst
-        message = f"{worst.title} ({times(groups[0])})" if groups[0].count > 1 else worst.title
-        inner.append(_text("failure", _told(groups), {"message": message, "type": worst.severity}))
+        groups = group_findings(failing)
+        worst = groups[0]
+        message = f"{worst.title} ({times(worst)})" if worst.count > 1 else worst.title
+        inner.append(_text("failure", _paragraphs(groups), {"message": message, "type": worst.worst.severity}))
     if others:
-        inner.append(_text("system-out", _told(grouped(others))))
+        inner.append(_text("system-out", _paragraphs(group_findings(others))))
     suite.add(_element("testcase", attributes, inner), failed=bool(failing), skipped=not judged, time=time)
 
 
@@ -166,32 +192,32 @@ def _unread(lines: list[str]) -> _Suite:
     return suite
 
 
-def _told(groups: list[Group]) -> str:
-    """The paragraphs that the text report has, of as many groups as somebody reads."""
+def _paragraphs(groups: list[Group]) -> str:
+    """Return the paragraphs of the text report, limited to as many problems as people read."""
     out = io.StringIO()
-    writer = Writer(out, _PAPER)
+    writer = TerminalWriter(out, _PAPER)
     for number, group in enumerate(groups[:MOST_GROUPS]):
         if number:
             writer.blank()
         write_group(writer, group, several=False, everything=False)
     if left := groups[MOST_GROUPS:]:
-        out.write(f"\n{more(left)}\n")
+        out.write(f"\n{other_problems(left)}.\n")
     return out.getvalue().rstrip("\n")
 
 
-def _closing(report: Report, capture: CaptureSummary, failed: list[str]) -> Iterator[str]:
-    """What was read, and how far that reaches. `failed`: which servers failed."""
+def _closing(report: Report, capture: CaptureSummary, first: list[str]) -> Iterator[str]:
+    """Yield the `first` lines, then what was read, then the coverage."""
+    yield from first
     if report.secrets:
         yield SECRETS
-    yield facts(capture)
+    yield capture_facts(capture)
     yield from encapsulated(capture)
     yield from not_analysed(capture)
     if capture.damage:
         yield f"damaged: {capture.damage}"
-    yield from failed
     prefix = f"{capture.file}: " if len(report.captures) > 1 else ""
     yield from (f"limit reached: {limit}" for limit in report.limits if limit.startswith(prefix))
-    yield from (f"left out: {line}" for line in known(report))
+    yield from (f"left out: {line}" for line in left_out_lines(report))
 
 
 def _element(name: str, attributes: dict[str, str], inner: Iterable[str] = ()) -> str:
@@ -206,5 +232,5 @@ def _text(name: str, text: str, attributes: dict[str, str] | None = None) -> str
 
 
 def _lines(text: str) -> str:
-    """What XML 1.0 may hold (section 2.2): of control characters only the end of a line."""
+    """Escape all control characters except line ends, because XML 1.0 forbids them (section 2.2)."""
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -1,7 +1,7 @@
-"""The findings as SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format), for pages that show code scanning.
+"""Write findings as SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format), for code-scanning pages.
 
-A capture has no lines. Such pages show nothing without one, so the line of a place is the number of its frame
-(region.startLine, SARIF section 3.30.5); `properties` of the run say so.
+A capture has no lines, but these pages require one, so the line is the frame number (region.startLine, SARIF section 3.30.5). The
+`properties` of the run explain this.
 """
 
 from __future__ import annotations
@@ -10,50 +10,64 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.report.coverage import reach
-from wiredoctor.report.data.json import ascii_text, finding, separated
+from wiredoctor.report.coverage import find_coverage
+from wiredoctor.report.data.json import ascii_text, finding, separate
 from wiredoctor.report.data.sarif_rules import Descriptors
-from wiredoctor.report.ordered import Sink
+from wiredoctor.report.groups import group_findings
+from wiredoctor.report.headline import count_problems, counts, headline
+from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.evidence import in_file
 from wiredoctor.report.terminal.manual import Entry
-from wiredoctor.report.terminal.markdown import escaped as markdown_escaped
-from wiredoctor.report.terminal.sentences import failing, known, not_analysed, reasons
+from wiredoctor.report.terminal.markdown import escape_markdown as markdown_escaped
+from wiredoctor.report.terminal.sentences import failing, left_out_lines, not_analysed, reasons
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Evidence, Finding, Report
+    from wiredoctor.report.formats import Options
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 _BASE = "%SRCROOT%"
-"""What relative paths count from, by the name that code-scanning pages know."""
+"""The name by which code-scanning pages know the base of relative paths."""
 
-_FRAMES_AS_LINES = "A capture has no lines: startLine is the number of the frame (frame.number in Wireshark)."
+_FRAMES_AS_LINES = "A capture has no lines: startLine is a frame number (frame.number in Wireshark)."
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-"""Bytes that stand for themselves in a path (RFC 3986 section 2.3), and what divides it."""
+"""Bytes that stay unescaped in a path (RFC 3986 section 2.3), and the separator."""
 
 _MEDIA_TYPES = {"pcap": "application/vnd.tcpdump.pcap"}
 
 _NOTIFICATIONS = {
     "not-read": "An input could not be read.",
-    "incomplete": "The report does not cover all that was requested.",
+    "incomplete": "The report does not cover everything that was requested.",
     "damaged": "The capture could not be read to its end.",
-    "limit": "A limit of wiredoctor was met: something was left out of the analysis.",
-    "not-analysed": "Packets that were not analysed.",
-    "not-judged": "Of these nothing, or less, can be said.",
-    "left-out": "Findings that were made and are not in this report.",
+    "limit": "A limit of wiredoctor was reached: parts were left out of the analysis.",
+    "not-analysed": "Packets were not analyzed.",
+    "not-judged": "Some things could not be judged, or only in part.",
+    "left-out": "Findings were excluded from this report.",
 }
 
 _IN_PROPERTIES_NOT = ("rule", "severity", "title", "message", "evidence", "capture", "fingerprint")
-"""Keys of a finding in JSON that have a place of their own here."""
+"""Keys of a JSON finding that have a place of their own in SARIF."""
 
 Json = dict[str, Any]
 
 
-def write(report: Report, out: Sink, rules: Mapping[str, Entry], *, unread: Iterable[str] = (), code: int | None = None) -> None:
-    """One log with one run; a result per line. `rules`: all there are, by name. `unread`: a line for each input that could not
-    be read. `code`: what the command exits with."""
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format sarif."""
+    write(report, out, options.rules, unread=options.unread, code=options.code, shown=options.shown)
+
+
+def write(
+    report: Report, out: Sink, rules: Mapping[str, Entry],
+    *, unread: Iterable[str] = (), code: int | None = None, shown: str = "",
+) -> None:  # fmt: skip
+    """Write one log with one run and one result per line.
+
+    `rules`: all existing rules by name. `unread`: one line for each input that could not be read. `code`: the exit code of the
+    command. `shown`: as in formats.Options.
+    """
     descriptors = Descriptors(rules, [*report.checked, *(one.rule for one in report.findings)])
     places = {name: index for index, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     lines = [*unread]
@@ -64,11 +78,11 @@ def write(report: Report, out: Sink, rules: Mapping[str, Entry], *, unread: Iter
         "originalUriBaseIds": {_BASE: {"description": {"text": "the folder in which wiredoctor was started"}}},
         "artifacts": [_artifact(c) for c in {c.file: c for c in report.captures}.values()],
         "invocations": [_invocation(report, lines, places, code)],
-        "properties": _summary(report),
+        "properties": _summary(report, shown),
     }
     out.write("".join(f' "{key}": {ascii_text(value)},\n' for key, value in head.items()).encode())
     out.write(b' "results": [')
-    for piece in separated(_result(one, descriptors.index(one.rule), places) for one in report.findings):
+    for piece in separate(_result(one, descriptors.index(one.rule), places) for one in report.findings):
         out.write(piece)
     out.write(b"]\n}]}\n")
 
@@ -82,19 +96,23 @@ def _driver(report: Report, descriptors: Descriptors) -> Json:
     }
 
 
-def _summary(report: Report) -> Json:
+def _summary(report: Report, shown: str) -> Json:
+    groups, far = group_findings(report.findings), find_coverage(report)
     return {
+        "headline": headline(report, groups, far, shown),
+        "counts": str(counts(report, groups)),
+        "problems": count_problems(groups),
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
         "delay": report.delay,
-        "failed_responses": failing(reach(report)),
+        "failed_responses": failing(far),
         "secrets": report.secrets,
         "comment": _FRAMES_AS_LINES,
     }
 
 
 def uri(name: str) -> str:
-    """The name of a capture as a URI reference (RFC 3986): one of a path that is absolute begins with file://."""
+    """Return the name of a capture as a URI reference (RFC 3986); an absolute path becomes a file:// URI."""
     path = PurePosixPath(name).as_posix()
     try:
         raw = path.encode("utf-8", "surrogateescape")
@@ -147,7 +165,7 @@ def _result(one: Finding, index: int, places: Mapping[str, int]) -> Json:
     }
     if one.evidence:
         steps = [_step(e, one.capture, places) for e in one.evidence]
-        result["codeFlows"] = [{"message": {"text": "Proof, in order of frames"}, "threadFlows": [{"locations": steps}]}]
+        result["codeFlows"] = [{"message": {"text": "Evidence, in frame order"}, "threadFlows": [{"locations": steps}]}]
     return result
 
 
@@ -157,7 +175,7 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """A plain message (SARIF section 3.11), in which `[x](y)` would be a link."""
+    """Return a plain-text message (SARIF section 3.11); without escaping, `[x](y)` would be a link."""
     return clean(text).replace("](", "]\\(")
 
 
@@ -182,9 +200,9 @@ def _notifications(report: Report, unread: list[str], places: Mapping[str, int])
             yield {**_notification(name, level, text), "locations": [_place(capture.file, places, 1)]}
     for limit in report.limits:
         yield _notification("limit", "warning", limit)
-    for line in reasons(report, reach(report)):
+    for line in reasons(report, find_coverage(report)):
         yield _notification("not-judged", "note", line)
-    for line in known(report):
+    for line in left_out_lines(report):
         yield _notification("left-out", "note", line)
 
 

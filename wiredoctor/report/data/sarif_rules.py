@@ -1,4 +1,4 @@
-"""The rules as SARIF tells them (reportingDescriptor, SARIF section 3.49): a name, a sentence, a page, a level."""
+"""Describe rules in SARIF (reportingDescriptor, SARIF section 3.49): name, summary, page, level."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
-"""A severity in the words of GitHub's code scanning (`problem.severity`)."""
+"""The severities of GitHub's code scanning (`problem.severity`)."""
 
 
 class Descriptors:
-    """The rules that a log names, in the order of the catalogue, and behind them those that are in no catalogue."""
+    """The rules that a log names: first in catalogue order, then those that are not in the catalogue."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -27,11 +27,11 @@ class Descriptors:
         self._rules = rules
 
     def index(self, name: str) -> int:
-        """The place of a rule in the list."""
+        """Return the index of a rule in the list."""
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """The list. Of a rule that is in no catalogue its findings say what there is to say."""
+        """Yield the descriptors; a rule outside the catalogue is described from its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:
@@ -46,7 +46,7 @@ def _rule(entry: Entry) -> Json:
     worst = severities(entry.rule)[0]
     return {
         "id": entry.name,
-        # a name that only repeats the id is warned of (rule SARIF1001 of sarif-multitool)
+        # sarif-multitool warns about a name that only repeats the id (rule SARIF1001)
         **({"name": _pascal(entry.name)} if "-" in entry.name else {}),
         "shortDescription": {"text": summary(entry)},
         "fullDescription": {"text": _meaning(entry) or summary(entry)},
@@ -66,18 +66,18 @@ def _stranger(one: Finding) -> Json:
 
 
 def _pascal(name: str) -> str:
-    """nagle-delayed-ack -> NagleDelayedAck, as SARIF section 3.49.7 asks."""
+    """Convert nagle-delayed-ack to NagleDelayedAck, as SARIF section 3.49.7 requires."""
     return "".join(part.capitalize() for part in name.split("-"))
 
 
 def _meaning(entry: Entry) -> str:
-    """The first paragraph of the page, below its first heading."""
+    """Return the first paragraph of the manual page that follows a heading."""
     paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
     return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
 
 
 def _page(entry: Entry) -> str:
-    """The manual page: docstrings of rules are Markdown, but for their headings."""
+    """Return the manual page; docstrings of rules are Markdown except for their headings."""
     from wiredoctor.report.terminal.manual import HEADINGS
 
     lines = [f"# {entry.name}", "", summary(entry)]
@@ -88,5 +88,5 @@ def _page(entry: Entry) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """Text of several lines, each of them safe."""
+    """Escape each line of a text."""
     return "\n".join(clean(line) for line in text.expandtabs().splitlines())

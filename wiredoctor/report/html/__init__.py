@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: the diagnosis with pictures, all exchanges and connections, and graphs."""
+"""Write the report as one self-contained HTML file: the diagnosis with pictures, all exchanges and connections, and graphs."""
 
 from wiredoctor.report.html.page import write
 

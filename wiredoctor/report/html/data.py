@@ -1,4 +1,4 @@
-"""The tables of a page as columns that its script reads: compact, ASCII, and without a sign that could be markup."""
+"""Encode the tables of a page as columns for its script: compact, ASCII, and without characters of markup."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
-    from wiredoctor.report.html.row_limits import Kept
+    from wiredoctor.report.html.row_limits import LimitedRows
 
 MOST_FINDINGS = 20_000
 
 MOST_TEXT = 6_000_000
-"""Characters of all targets of a page: of a hundred thousand long ones, each has this share of it."""
+"""The characters that all targets of a page may have; if there are many long ones, each gets an equal share."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]
@@ -35,24 +35,27 @@ _OF_CONNECTIONS = [
 ]
 
 Columns = dict[str, Any]
-"""Name -> list of numbers; or of texts as {"words": [...], "at": [places in words]}."""
+"""Columns by name: numbers, or texts as {"words": [...], "at": [indices into words]}."""
 
 
-def packed(value: Any) -> str:
-    """A value as JSON, deflated (RFC 1951), in base64: about a fifth of it, and no end tag of HTML can be in it."""
+def pack(value: Any) -> str:
+    """Encode a value as deflated JSON (RFC 1951) in base64: about a fifth of the size, and without HTML end tags."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     deflate = zlib.compressobj(6, wbits=-zlib.MAX_WBITS)
     return base64.b64encode(deflate.compress(text.encode()) + deflate.flush()).decode()
 
 
-def unpacked(text: str) -> Any:
-    """The value of `packed`."""
+def unpack(text: str) -> Any:
+    """Decode the result of `pack`."""
     return json.loads(zlib.decompress(base64.b64decode(text), wbits=-zlib.MAX_WBITS))
 
 
-def exchange_columns(kept: Kept, connections: pl.DataFrame) -> Columns:
-    """Times in ns: `start` is that of a row less that of the row before it; `response_at` counts from the start of its row,
-    `connect_at` (the first SYN, below 0) likewise, and `connect` is from there to the SYN-ACK."""
+def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
+    """Return the columns of exchanges; times in ns, `start` relative to the previous row.
+
+    `response_at` and `connect_at` (the first SYN, negative) are relative to the start of the row; `connect` lasts from there to
+    the SYN-ACK.
+    """
     rows = kept.rows
     opened = connections.select(
         "capture", "connection", pl.lit(0, pl.Int32).alias("exchange"), pl.col("syn_time"), pl.col("newest_answer_time")
@@ -79,8 +82,29 @@ def exchange_columns(kept: Kept, connections: pl.DataFrame) -> Columns:
     }
 
 
-def connection_columns(kept: Kept) -> Columns:
-    """Times in ns since the first packet of the capture."""
+def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
+    """Return for each exchange the row of the gateway client's exchange that it was made for, or -1; empty if there is none at
+    all.
+    """
+    key = ["capture", "connection", "exchange"]
+    tries = [
+        known.tries.filter(pl.col("certain") & pl.col("exchange").is_not_null()).with_columns(
+            pl.lit(names.index(capture), pl.Int32).alias("capture")
+        )
+        for capture, known in report.gateways.items()
+        if known.tries.height and capture in names
+    ]
+    if not tries:
+        return []
+    places = rows.select(key).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    fronts = places.rename({"connection": "front_connection", "exchange": "front_exchange", "row": "front"})
+    known = pl.concat(tries).join(fronts, on=["capture", "front_connection", "front_exchange"]).select(*key, "front")
+    joined = places.join(known, on=key, how="left", maintain_order="left").get_column("front").fill_null(-1)
+    return joined.to_list() if (joined >= 0).any() else []
+
+
+def connection_columns(kept: LimitedRows) -> Columns:
+    """Return the columns of connections; times in ns since the first packet of the capture."""
     rows = kept.rows
     texts = ("client", "server", "protocol", "history", "closed_by", "close")
     return {
@@ -90,8 +114,10 @@ def connection_columns(kept: Kept) -> Columns:
 
 
 def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups: dict[int, int]) -> Columns:
-    """Of the first findings, in the order of JSON; `group` is the number of the section that speaks of one (-1: none does).
-    Times in seconds."""
+    """Return the columns of the first findings in JSON order; `group` is the number of a finding's section, or -1.
+
+    Times are in seconds.
+    """
     some = findings[:MOST_FINDINGS]
     numbers = ("connection", "exchange", "status", "elapsed", "delay", "count")
     texts = {
@@ -107,7 +133,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
 
 
 def capture_names(report: Report) -> list[str]:
-    """In the order of the report; `capture` of a row is the place in it."""
+    """Return the names of captures in report order; `capture` of a row is the index."""
     return [clean(name) for name in dict.fromkeys(c.file for c in report.captures)]
 
 

@@ -1,4 +1,4 @@
-"""What only the packets tell: time-sequence graphs of connections, and the bursts of bodies. Read again, in one go a capture."""
+"""Read data for graphs from the packets: time sequences of connections and bursts of bodies, in one pass per capture."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from wiredoctor.report.html.sequence_lines import Lane
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Again, Report
-    from wiredoctor.report.html.row_limits import Kept
+    from wiredoctor.findings import PacketAccess, Report
+    from wiredoctor.report.html.row_limits import LimitedRows
 
 MOST_GRAPHS = 24
 FAR = 1_000_000
-"""Frames. For connections without a finding that end behind it, a capture is not read again: that would take a fifth of the time
-of its analysis, and nobody asked for these."""
+"""The frame number up to which packets are read for connections without findings.
+
+A second pass over this many packets takes a fifth of the analysis time; it goes further only for connections with findings.
+"""
 
 MOST_BURST_CONNECTIONS = 2_000
 MOST_BURSTS = 64
-"""Of a body; more are merged where the pauses between them are shortest."""
+"""The number of bursts per body; further ones are merged across the shortest pauses."""
 MOST_BODIES = 5_000
 MOST_STALLS = 200
 
 _SEGMENT = [
-    *("connection", "direction", "time", "flags", "offset", "length", "ack", "window", "retransmission", "fills_hole"),
+    *("connection", "direction", "time", "flags", "offset", "length", "ack", "window", "retransmission", "fills_gap"),
     *("keep_alive_probe", "frame"),
 ]
 _PACKET = ["connection", "frame", "source_port", "destination_port", "seq", "ack", "payload"]
 _BURST = ["message", "start", "end", "bytes"]
 _CARRIES = 0x07
-"""FIN, SYN or RST."""
+"""The bits of FIN, SYN and RST."""
 
 Place = tuple[str, int]
-"""Capture and connection."""
+"""The key of a connection: capture, connection."""
 
 Bodies = dict[tuple[str, int], tuple[str, int, int]]
-"""Capture and message -> capture, connection and exchange."""
+"""The key of a body: capture, connection, exchange; and the same by capture and message."""
 
 
 @dataclass
@@ -55,8 +57,11 @@ class Graph:
 
 @dataclass
 class Packets:
-    """What was read: graphs in the order in which they were asked for, bursts by (capture, connection, exchange) as start (ns),
-    length (ns) and bytes. `unread`: captures that were not kept. `bursts_left_out`: bodies whose bursts are not told."""
+    """What was read: graphs in requested order, and bursts by (capture, connection, exchange).
+
+    A burst is start (ns), length (ns) and bytes. `unread`: captures that were not kept. `bursts_left_out`: number of bodies whose
+    bursts are not shown.
+    """
 
     graphs: list[Graph] = field(default_factory=list[Graph])
     bursts: dict[tuple[str, int, int], list[tuple[int, int, int]]] = field(default_factory=dict[Any, Any])
@@ -64,9 +69,10 @@ class Packets:
     bursts_left_out: int = 0
 
 
-def chosen(groups: list[Group], connections: Kept, names: list[str]) -> list[Place]:
-    """Connections of which there are graphs: those of the worst findings of each group in turn, then those with most
-    bytes among those that end early."""
+def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> list[Place]:
+    """Return the connections that get graphs: those of the worst findings of each group in turn, then the largest of those that
+    end early.
+    """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
     for rank in range(3):
@@ -81,31 +87,31 @@ def chosen(groups: list[Group], connections: Kept, names: list[str]) -> list[Pla
     return [*wanted][:MOST_GRAPHS]
 
 
-def read(report: Report, places: list[Place], exchanges: Kept, names: list[str]) -> Packets:
-    """Graphs of these connections, and the bursts of the exchanges that have several."""
+def read(report: Report, places: list[Place], exchanges: LimitedRows, names: list[str]) -> Packets:
+    """Read the graphs of these connections, and the bursts of exchanges that have several."""
     found = Packets()
     graphs = {place: Graph(*place, (Lane(), Lane())) for place in places}
-    bodies = _streamed(exchanges, names)
+    bodies = _streamed_bodies(exchanges, names)
     for name in dict.fromkeys(c.file for c in report.captures):
         own = {connection: graph for (capture, connection), graph in graphs.items() if capture == name}
         asked = sorted({connection for capture, connection, _ in bodies.values() if capture == name})[:MOST_BURST_CONNECTIONS]
         if not own and not asked:
             continue
-        if name not in report.again:
+        if name not in report.packets:
             found.unread.append(clean(name))
             continue
-        _read(report.again[name], name, own, {*asked}, bodies, found)
+        _read(report.packets[name], name, own, {*asked}, bodies, found)
         found.graphs.extend(own.values())
     order = {place: number for number, place in enumerate(places)}
     found.graphs.sort(key=lambda graph: order[graph.capture, graph.connection])
-    found.bursts_left_out = sum(body not in found.bursts and body[0] in report.again for body in bodies.values())
+    found.bursts_left_out = sum(body not in found.bursts and body[0] in report.packets for body in bodies.values())
     for body, parts in found.bursts.items():
         found.bursts[body] = _fewer(sorted(parts))
     return found
 
 
-def _streamed(exchanges: Kept, names: list[str]) -> Bodies:
-    """Bodies that came in several bursts, those with most first."""
+def _streamed_bodies(exchanges: LimitedRows, names: list[str]) -> Bodies:
+    """Return the bodies that arrived in several bursts, those with the most bursts first."""
     several = exchanges.rows.filter(
         pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
     )
@@ -116,11 +122,11 @@ def _streamed(exchanges: Kept, names: list[str]) -> Bodies:
     }
 
 
-def _read(again: Again, name: str, graphs: dict[int, Graph], streamed: set[int], bodies: Bodies, found: Packets) -> None:
+def _read(access: PacketAccess, name: str, graphs: dict[int, Graph], streamed: set[int], bodies: Bodies, found: Packets) -> None:
     tables = {"segments": _SEGMENT, "packets": [*_PACKET, "sack", "quoted"]} if graphs else {}
     tables |= {"bursts": _BURST} if streamed else {}
     messages = [message for capture, message in bodies if capture == name]
-    for portion in again.portions(tables, sorted({*graphs, *streamed})):
+    for portion in access.portions(tables, sorted({*graphs, *streamed})):
         if graphs:
             _add_segments(graphs, portion.tables["segments"])
             _add_sacks(graphs, portion.tables["segments"], portion.tables["packets"], portion.sack_blocks)
@@ -154,7 +160,7 @@ def _add_sacks(
     graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame,
     blocks: Callable[[dict[str, Any]], list[tuple[int, int]]],
 ) -> None:  # fmt: skip
-    """The blocks count from what the same packet acknowledges, of which the stream offset is known."""
+    """Add SACK blocks, whose offsets are relative to the acknowledgment of the same packet."""
     ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
     if not ours.height:
         return
@@ -167,12 +173,12 @@ def _add_sacks(
 
 
 def _apart(one: int, other: int) -> int:
-    """From one sequence number to another, modulo 2**32 (RFC 9293 section 3.4)."""
+    """Return the distance of two sequence numbers modulo 2**32 (RFC 9293 section 3.4)."""
     return (one - other + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """At most MOST_BURSTS: those stay apart that have the longest pauses between them."""
+    """Merge bursts until at most MOST_BURSTS remain, and keep the longest pauses."""
     if len(parts) <= MOST_BURSTS:
         return parts
     pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
@@ -187,8 +193,8 @@ def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return made
 
 
-def told(graph: Graph, report: Report, connections: Kept, names: list[str]) -> dict[str, Any]:
-    """A graph for the page: lanes by role of the sender, what it is about, and the stalls that findings speak of (seconds)."""
+def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: list[str]) -> dict[str, Any]:
+    """Return a graph for the page: lanes by role of the sender, endpoints, and the stalls of findings (seconds)."""
     rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()
     client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)
@@ -199,6 +205,6 @@ def told(graph: Graph, report: Report, connections: Kept, names: list[str]) -> d
     ]
     return {
         "capture": names.index(graph.capture), "connection": graph.connection, "client": clean(client), "server": clean(server),
-        "start": start, "end": end, "lanes": [graph.lanes[direction].told(), graph.lanes[1 - direction].told()],
+        "start": start, "end": end, "lanes": [graph.lanes[direction].as_json(), graph.lanes[1 - direction].as_json()],
         "stalls": stalls[:MOST_STALLS], "stalls_left_out": len(stalls[MOST_STALLS:]),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page: what is known before it is opened, in a template; what a script draws, as data at its end."""
+"""Build the page: fixed content in a template, and data for the script at the end."""
 
 from __future__ import annotations
 
@@ -11,53 +11,62 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wiredoctor.report.coverage import reach
-from wiredoctor.report.groups import Group, grouped
-from wiredoctor.report.html import data, graphs, proof_pictures, row_limits
+from wiredoctor.report.coverage import find_coverage
+from wiredoctor.report.filter import nanoseconds
+from wiredoctor.report.groups import Group, group_findings
+from wiredoctor.report.headline import counts, headline
+from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, tiles
 from wiredoctor.report.ladder.draw_svg import RULES
+from wiredoctor.report.overview import other_problems
 from wiredoctor.report.terminal import sentences
 from wiredoctor.report.words import clean, count
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
-    from wiredoctor.report.ordered import Sink
+    from wiredoctor.report.formats import Options
+    from wiredoctor.report.row_order import Sink
 
-SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "main")
-"""Files of the page's script, in order: each stands on those before it."""
+SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "theme", "findings", "main")
+"""Files of the page's script; each depends on those before it."""
 
 
 class Block(NamedTuple):
-    """Data of a page: the id of its element, and its text (data.packed)."""
+    """Data of a page: the id of its element, and its encoded text (data.pack)."""
 
     name: str
     text: str
 
 
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format html."""
+    write(report, out, quiet=options.quiet, shown=options.shown)
+
+
 def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """The page, in UTF-8. quiet: without what was read and how far it reaches. shown: in words, what it was narrowed to."""
-    groups = grouped(report.findings)
+    """Write the page in UTF-8. `quiet` omits inputs and coverage; `shown` describes the filter."""
+    groups = group_findings(report.findings)
     names = [*dict.fromkeys(c.file for c in report.captures)]
     exchanges, connections = row_limits.exchanges(report), row_limits.connections(report)
     sections = proof_pictures.sections(report, groups)
     packets = graphs.read(report, graphs.chosen(groups, connections, names), exchanges, names)
     _link(sections, packets)
     blocks = [
-        Block("data-report", data.packed(_tables(report, groups, exchanges, connections, packets))),
+        Block("data-report", data.pack(_tables(report, groups, exchanges, connections, packets))),
         *(
-            Block(f"data-graph-{number}", data.packed(graphs.told(graph, report, connections, names)))
+            Block(f"data-graph-{number}", data.pack(graphs.graph_json(graph, report, connections, names)))
             for number, graph in enumerate(packets.graphs)
         ),
     ]
     page = environment().get_template("page.html")
-    said = _said(report, groups, shown, quiet=quiet)
-    cut = _cut(report, exchanges, connections, packets)
-    for piece in page.generate(sections=sections, blocks=blocks, cut=cut, **said, **_parts()):
+    said = _page_texts(report, groups, shown, quiet=quiet)
+    cut = _omissions(report, exchanges, connections, packets)
+    for piece in page.generate(sections=sections, blocks=blocks, cut=cut, **said, **assets(SCRIPTS)):
         out.write(piece.encode("utf-8", "backslashreplace"))
 
 
 @cache
 def environment() -> Environment:
-    """Templates in which every text is escaped, for HTML and for whoever reads it."""
+    """Return the template environment, which escapes every text for HTML and for readers."""
     return Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
@@ -65,16 +74,16 @@ def environment() -> Environment:
 
 
 def _final(value: Any) -> Any:
-    """No sign that a browser shows as nothing, or that turns the direction of what stands beside it."""
+    """Escape characters that browsers do not show, and those that change the direction of neighboring text."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
-def _parts() -> dict[str, Any]:
-    """Style and script, and a policy that lets nothing else do anything (CSP level 3)."""
+def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
+    """Return style, the script made of these files, and a content security policy that permits only these two (CSP level 3)."""
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
-    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in scripts)
     script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
@@ -88,7 +97,7 @@ def _hash(text: str) -> str:
 
 
 def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
-    """Which graph shows a finding."""
+    """Link findings to the graphs that show them."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
         for told in (section.worst, *section.others):
@@ -97,7 +106,11 @@ def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> No
 
 
 def _tables(
-    report: Report, groups: list[Group], exchanges: row_limits.Kept, connections: row_limits.Kept, packets: graphs.Packets
+    report: Report,
+    groups: list[Group],
+    exchanges: row_limits.LimitedRows,
+    connections: row_limits.LimitedRows,
+    packets: graphs.Packets,
 ) -> dict[str, Any]:
     names = [*dict.fromkeys(c.file for c in report.captures)]
     places = {name: place for place, name in enumerate(names)}
@@ -106,6 +119,9 @@ def _tables(
     }
     return {
         "captures": data.capture_names(report),
+        "begun": [_milliseconds(next(c.first_time for c in report.captures if c.file == name)) for name in names],
+        "over_time": row_limits.exchanges_over_time(report) if exchanges.rows.height < exchanges.of else None,
+        "fronts": data.front_rows(report, exchanges.rows, names),
         "findings": data.finding_columns(report.findings, places, numbers),
         "exchanges": data.exchange_columns(exchanges, connections.rows),
         "connections": data.connection_columns(connections),
@@ -116,24 +132,38 @@ def _tables(
     }
 
 
-def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> dict[str, Any]:
-    far = reach(report)
-    named = [] if report.findings else sentences.well(report, far)
-    rest = sentences.rest(report, far)
+def _milliseconds(time: str | None) -> float | None:
+    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript."""
+    since = nanoseconds(time)
+    return None if since is None else since / 1e6
+
+
+def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> dict[str, Any]:
+    far = find_coverage(report)
+    numbers = tiles.find_tiles(report)
+    named = [] if report.findings else sentences.rules_without_findings(report, far)
+    rest = sentences.count_of_rules_without_findings(report, far)
     return {
-        "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else ""),
-        "headline": sentences.headline(report, groups) if groups else sentences.nothing(report, far, shown),
+        "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else "")
+        or "No capture",
+        "headline": headline(report, groups, far, shown),
+        "counts": str(counts(report, groups)),
+        "tiles": numbers,
+        "server_headings": tiles.HEADINGS,
+        "more_servers": f"The worst {tiles.MOST_ROWS:,} servers, {numbers.more_servers:,} more are left out"
+        if numbers and numbers.more_servers
+        else "",
         "incomplete": sentences.opening(report),
         "secrets": sentences.SECRETS if report.secrets else "",
-        "left": sentences.more(groups[proof_pictures.MOST_SECTIONS :]) if len(groups) > proof_pictures.MOST_SECTIONS else "",
-        "captures": [(c.file, sentences.facts(c), _of_capture(c)) for c in report.captures],
+        "left": other_problems(groups[proof_pictures.MOST_SECTIONS :]) if len(groups) > proof_pictures.MOST_SECTIONS else "",
+        "captures": [(c.file, sentences.capture_facts(c), _of_capture(c)) for c in report.captures],
         "totals": sentences.totals(report, shown),
         "failing": sentences.failing(far),
         "limits": report.limits,
-        "checked": [*sentences.checked(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
+        "checked": [*sentences.checked_lines(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
         "well": named,
         "not_judged": sentences.reasons(report, far),
-        "left_out": sentences.known(report),
+        "left_out": sentences.left_out_lines(report),
         "several": len(report.captures) > 1,
         "version": report.version,
         "quiet": quiet,
@@ -145,19 +175,22 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
-def _cut(report: Report, exchanges: row_limits.Kept, connections: row_limits.Kept, packets: graphs.Packets) -> dict[str, str]:
-    """What the page has not, a sentence for each of its parts; empty where it has all."""
+def _omissions(
+    report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
+) -> dict[str, str]:
+    """Return what the page omits, one sentence per part; empty if nothing."""
     findings = len(report.findings)
     of_exchanges = (
-        f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those that findings speak of, and the slowest"
+        f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "
+        "a response, and the slowest; the chart counts all"
         if exchanges.rows.height < exchanges.of else ""
     )  # fmt: skip
     of_connections = (
-        f"{connections.rows.height:,} of {count(connections.of, 'connection')}: those that findings speak of, and the largest"
+        f"{connections.rows.height:,} of {count(connections.of, 'connection')}: those with findings, and the largest"
         if connections.rows.height < connections.of else ""
     )  # fmt: skip
-    unread = f"The packets of {', '.join(packets.unread)} were not kept to be read again" if packets.unread else ""
-    bursts = f"Bursts are not shown of {count(packets.bursts_left_out, 'body', 'bodies')}" if packets.bursts_left_out else ""
+    unread = f"The packets of {', '.join(packets.unread)} were not kept for a second pass" if packets.unread else ""
+    bursts = f"Bursts of {count(packets.bursts_left_out, 'body', 'bodies')} are not shown" if packets.bursts_left_out else ""
     some = len(packets.graphs) < connections.of
     long = any(capture.packets > graphs.FAR for capture in report.captures)
     early = f" of those that end within the first {graphs.FAR:,} packets" if long else ""

@@ -1,4 +1,4 @@
-"""The findings of a page: in groups as in every report for people, each with the picture of its proof."""
+"""Group the findings of a page as in all reports for people, and draw the evidence of each."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from wiredoctor.report.groups import Group
 from wiredoctor.report.ladder.build import of_findings
 from wiredoctor.report.ladder.draw_svg import svg
 from wiredoctor.report.ladder.load import CONNECTION, EXCHANGE
-from wiredoctor.report.terminal.sentences import change, ends, example, standing, times
+from wiredoctor.report.terminal.sentences import change, client_and_server, example, rule_and_confidence, times
 from wiredoctor.report.words import clean, duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 MOST_SECTIONS = 200
-"""Groups that a page tells at length; more are named."""
+"""The number of problems with a section of their own; further ones are only named."""
 
 MOST_LISTED = 200
 _ALL_LISTED = 5_000
-"""Findings of a group, and of a page, that are listed below the worst."""
+"""The number of findings listed below the worst one, per problem and per page."""
 
 MOST_PICTURES = 120
 MOST_IN_GROUP = 12
-"""Pictures of a page, and of a group: the worst of each group first."""
+"""The number of pictures per page and per problem; the worst finding of each problem comes first."""
 
 MOST_HELD = 50_000
-"""Exchanges that are held in memory for pictures."""
+"""The number of exchanges held in memory for pictures."""
 
 
 @dataclass
-class Told:
-    """A finding and its picture; `missing`: why there is none. `place`: in the list of the report, from 0 on."""
+class RenderedFinding:
+    """A finding and its picture; `missing` is the reason if there is none. `place`: index of the finding in the report, from
+    0.
+    """
 
     finding: Finding
     place: int
@@ -47,66 +49,66 @@ class Told:
 
     @property
     def number(self) -> int:
-        """By what it is named."""
+        """The finding's number."""
         return self.finding.number or self.place + 1
 
     @property
     def elapsed(self) -> str:
-        """When, in seconds since the first packet."""
+        """The time in seconds since the first packet."""
         return f"{self.finding.elapsed:.6f}"
 
     @property
     def delay(self) -> str:
-        """The time that it cost."""
+        """The time lost."""
         return duration(self.finding.delay) if self.finding.delay else ""
 
 
 @dataclass
 class Section:
-    """A group: its worst finding, and the others in the order of the report."""
+    """A problem: its worst finding, and the others in report order."""
 
     number: int
     group: Group
-    worst: Told
-    others: list[Told] = field(default_factory=list[Told])
+    worst: RenderedFinding
+    others: list[RenderedFinding] = field(default_factory=list[RenderedFinding])
     not_listed: int = 0
 
     @property
     def severity(self) -> str:
-        """Of all of them."""
+        """The severity of the problem."""
         return self.group.worst.severity
 
     @property
     def extent(self) -> str:
-        """How often and how long, where the title does not say it."""
+        """The count and the duration, unless the title has them."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""
         return delay if delay not in self.group.worst.title else ""
 
     @property
-    def standing(self) -> str:
-        """Which rule says it, and how surely."""
-        return standing(self.group)
+    def rule_and_confidence(self) -> str:
+        """The rule and its confidence."""
+        return rule_and_confidence(self.group)
 
     @property
     def ends(self) -> str:
         """Client and server."""
-        return ends(self.group)
+        return client_and_server(self.group)
 
     @property
     def example(self) -> str:
-        """Which of them is shown."""
+        """The finding that is shown as an example."""
         return example(self.group)
 
     @property
     def change(self) -> str:
-        """Who has to change something."""
+        """The endpoint that has to change."""
         return change(self.group)
 
     @property
     def references(self) -> list[tuple[str, str]]:
-        """Titles and addresses; an address that is none of the web is left out."""
+        """Titles and URLs; URLs that are not web addresses are omitted."""
         return [(r.title, r.url if _is_link(r.url) else "") for r in self.group.worst.references]
 
 
@@ -115,31 +117,33 @@ def _is_link(url: str) -> bool:
 
 
 def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
-    """All groups that a page tells, with pictures as far as there is room."""
+    """Return the sections of a page, with as many pictures as the limits permit."""
     places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
     room = _ALL_LISTED
     for number, group in enumerate(groups[:MOST_SECTIONS], 1):
         others = [f for f in group.findings if f is not group.worst]
-        listed = [Told(f, places[id(f)]) for f in others[: min(MOST_LISTED, room)]]
+        listed = [RenderedFinding(f, places[id(f)]) for f in others[: min(MOST_LISTED, room)]]
         room -= len(listed)
-        made.append(Section(number, group, Told(group.worst, places[id(group.worst)]), listed, len(others) - len(listed)))
-    _draw(report, _drawn(made))
+        made.append(
+            Section(number, group, RenderedFinding(group.worst, places[id(group.worst)]), listed, len(others) - len(listed))
+        )
+    _draw(report, _choose_pictures(made))
     return made
 
 
-def _drawn(made: list[Section]) -> list[Told]:
-    """Those that get a picture: the worst of every group, then the second of each, and so on."""
+def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
+    """Return the findings that get a picture: the worst of every problem, then the second of each, and so on."""
     turns = [[section.worst, *section.others[: MOST_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MOST_IN_GROUP) for turn in turns if rank < len(turn)]
     return order[: max(MOST_PICTURES, len(made))]
 
 
-def _draw(report: Report, told: list[Told]) -> None:
+def _draw(report: Report, told: list[RenderedFinding]) -> None:
     on_connections = [one for one in told if one.finding.connection is not None]
     others = [one for one in told if one.finding.connection is None]
     if report.exchange_count + report.connection_count <= MOST_HELD:
-        report = _held(report)
+        report = _in_memory(report)
     ladders = of_findings(_about(report, on_connections), [one.finding for one in on_connections])
     ladders += of_findings(report, [one.finding for one in others])
     for one, ladder in zip([*on_connections, *others], ladders, strict=True):
@@ -148,8 +152,8 @@ def _draw(report: Report, told: list[Told]) -> None:
         one.missing = ladder.missing
 
 
-def _held(report: Report) -> Report:
-    """The report with what ladders ask for in memory: of many small captures, each table is in many files."""
+def _in_memory(report: Report) -> Report:
+    """Return the report with the rows for ladders in memory: the tables of many small captures are in many files."""
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
@@ -157,9 +161,11 @@ def _held(report: Report) -> Report:
     return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)
 
 
-def _about(report: Report, told: list[Told]) -> Report:
-    """The report with the rows of these findings' connections in memory, where they are few: a ladder asks for them several
-    times, and each time all of a large capture would be looked through."""
+def _about(report: Report, told: list[RenderedFinding]) -> Report:
+    """Return the report with the rows of these findings' connections in memory if they are few.
+
+    A ladder requests them several times, and each request would search a large capture.
+    """
     scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
     if scan_connections is None or scan_exchanges is None or not told:
         return report

@@ -1,14 +1,17 @@
-"""Which exchanges and connections a page holds: all, or of too many those that findings speak of and the slowest or largest."""
+"""Choose the exchanges and connections of a page: all, or those with findings or failures, then the slowest or largest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from wiredoctor.report import limited
+from wiredoctor.report.by_status import SERVER_ERROR
 from wiredoctor.report.columns import batches
+from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_EXCHANGES = 100_000
 MOST_CONNECTIONS = 50_000
+MOST_BARS = 2_400
+"""The number of time steps in which exchanges are counted if a page does not hold all of them."""
 
 EXCHANGE = [
     *(
@@ -43,36 +48,58 @@ CONNECTION = [
 _BADNESS = "_badness"
 
 
-class Kept(NamedTuple):
-    """Rows, in order of captures and of time, and how many there are in the report."""
+class LimitedRows(NamedTuple):
+    """Rows in order of captures and time, and the number of rows in the report."""
 
     rows: pl.DataFrame
     of: int
 
 
-def exchanges(report: Report, most: int = MOST_EXCHANGES) -> Kept:
-    """The columns EXCHANGE of the exchanges that are kept, with `start`: when the first of their bytes was seen."""
-    told = _told(report.findings, ["connection", "exchange"])
-    length = pl.max_horizontal("response_end", "request_end") - _start()
-    rows = _worst(report.scan_exchanges, EXCHANGE, told, length, most)
-    return Kept(
-        _ordered(report, rows.with_columns(_start().alias("start")), ["start", "connection", "exchange"]), report.exchange_count
+def exchanges(report: Report, most: int = MOST_EXCHANGES) -> LimitedRows:
+    """Return the columns EXCHANGE of the chosen exchanges, and `start`: the time of the first byte."""
+    told = _finding_keys(report.findings, ["connection", "exchange"])
+    length = (pl.max_horizontal("response_end", "request_end") - _start()).fill_null(0).clip(0, 1 << 60)
+    failed = ~pl.col("has_response") | _failed()
+    rows = _worst(report.scan_exchanges, EXCHANGE, told, length + pl.when(failed).then(1 << 60).otherwise(0), most)
+    return LimitedRows(
+        _order_rows(report, rows.with_columns(_start().alias("start")), ["start", "connection", "exchange"]),
+        report.exchange_count,
     )
 
 
-def connections(report: Report, most: int = MOST_CONNECTIONS) -> Kept:
-    """The columns CONNECTION of the connections that are kept."""
-    told = _told(report.findings, ["connection"])
+def connections(report: Report, most: int = MOST_CONNECTIONS) -> LimitedRows:
+    """Return the columns CONNECTION of the chosen connections."""
+    told = _finding_keys(report.findings, ["connection"])
     rows = _worst(report.scan_connections, CONNECTION, told, pl.col("client_bytes") + pl.col("server_bytes"), most)
-    return Kept(_ordered(report, rows, ["start", "connection"]), report.connection_count)
+    return LimitedRows(_order_rows(report, rows, ["start", "connection"]), report.connection_count)
+
+
+def exchanges_over_time(report: Report) -> dict[str, Any]:
+    """Count all exchanges, and those of status 5xx, by the time of their first byte.
+
+    Returns `step` (ns), and two lists of counts: `sent` and `failed`.
+    """
+    spans = [(nanoseconds(c.last_time) or 0) - (nanoseconds(c.first_time) or 0) for c in report.captures]
+    step = max(spans, default=0) // MOST_BARS + 1
+    counts = np.zeros((2, MOST_BARS), np.int64)
+    for batch in batches(report.scan_exchanges, ["request_start", "response_start", "response_status"]):
+        at = batch.select((_start() // step).clip(0, MOST_BARS - 1)).to_series().to_numpy()
+        failed = batch.select(_failed()).to_series().to_numpy()
+        counts[0] += np.bincount(at, minlength=MOST_BARS)
+        counts[1] += np.bincount(at[failed], minlength=MOST_BARS)
+    return {"step": step, "sent": counts[0].tolist(), "failed": counts[1].tolist()}
+
+
+def _failed() -> pl.Expr:
+    return (pl.col("response_status") >= SERVER_ERROR).fill_null(value=False)
 
 
 def _start() -> pl.Expr:
     return pl.min_horizontal("request_start", "response_start").fill_null(0)
 
 
-def _told(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """What findings speak of, by capture and keys."""
+def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
+    """Return the capture and keys of everything that has findings."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}
@@ -80,7 +107,7 @@ def _told(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
 
 
 def _worst(scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int) -> pl.DataFrame:
-    """At most so many rows: first those that findings speak of, then the largest."""
+    """Return at most `most` rows: first those with findings, then the largest."""
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))
     kept: list[pl.DataFrame] = []
@@ -102,8 +129,8 @@ def _worst(scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.E
     return (rows.top_k(most, by=_BADNESS) if rows.height > most else rows).drop(_BADNESS)
 
 
-def _ordered(report: Report, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """By capture in the order of the report, whose number takes the place of its name."""
+def _order_rows(report: Report, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Sort by capture in report order, and replace the capture's name with its number."""
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     place = pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int32)
     return rows.with_columns(place.alias("capture")).sort("capture", *keys, nulls_last=True)

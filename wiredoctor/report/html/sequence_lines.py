@@ -1,4 +1,4 @@
-"""A direction of a connection as a time-sequence graph draws it: in bounded memory, where many neighbours become runs."""
+"""Prepare one direction of a connection for a time-sequence graph, in bounded memory by merging neighbors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from wiredoctor.tables import FIN, RST, SYN, Array
 
 MOST_RUNS = 4_000
 MOST_MARKED = 1_500
-"""Of each direction: lines of segments, those of ACKs, and packets with a mark, which are never merged."""
+"""Maximum numbers per direction: lines of segments, lines of ACKs, and marked packets, which are never merged."""
 
 _FIRST_BIN = 16_384
-"""ns. What lies this close together is merged first."""
+"""A time in ns; lines this close together are merged first."""
 
 PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
-"""What a line is: new data, a retransmission, data that fill a hole, a keep-alive probe, SYN or FIN, RST."""
+"""Kinds of lines: new data, retransmission, out-of-order data that fill a gap, keep-alive probe, SYN or FIN, RST."""
 
 _RUN = np.dtype([("begin", "i8"), ("end", "i8"), ("low", "i8"), ("high", "i8"), ("packets", "i8"), ("kind", "i1")])
 _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 
 
 class Lane:
-    """Segments of one direction, and the ACKs and windows that answer them.
+    """Segments of one direction, and the ACKs and windows sent in reply.
 
-    Stream offsets in bytes, times in ns since the first packet of the capture. `bins`: width of the time in which neighbours
-    were merged, ns (0: none were).
+    Stream offsets are in bytes, times in ns since the first packet of the capture. `bins`: width (ns) of the intervals in which
+    neighbors were merged (0: not merged).
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Lane:
         self.segments = self.acks = self.marked_left_out = self.sacks_left_out = self.marked = 0
 
     def add_segments(self, rows: dict[str, Array]) -> None:
-        """Rows of tables.SEGMENTS, in order of frames, with payload, SYN, FIN or RST."""
+        """Add rows of tables.SEGMENTS with payload, SYN, FIN or RST, in frame order."""
         kind = _kinds(rows)
         self.segments += len(kind)
         marked = (kind != PLAIN) & (kind != SYN_FIN)
@@ -53,29 +53,29 @@ class Lane:
         self._runs = np.concatenate((self._runs, made))
         while (self._runs["kind"] == PLAIN).sum() > MOST_RUNS and self._run_bin < 1 << 62:
             self._run_bin = max(self._run_bin * 2, _FIRST_BIN)
-            self._runs = _merged(self._runs, self._run_bin)
+            self._runs = _merge_neighbors(self._runs, self._run_bin)
 
     def add_acks(self, time: Array, ack: Array, edge: Array) -> None:
-        """What the other side acknowledges, and up to where its window reaches (-1: not known)."""
+        """Add acknowledgments of the peer, and the right edges of its window (-1: unknown)."""
         made = np.empty(len(time), _ACK)
         made["time"], made["ack"], made["edge"] = time, ack, edge
         self.acks += len(made)
         self._acks = np.concatenate((self._acks, made))
         while len(self._acks) > MOST_RUNS and self._ack_bin < 1 << 62:
             self._ack_bin = max(self._ack_bin * 2, _FIRST_BIN)
-            # the last of each bin: both lines stand as they do behind it
+            # keep the last one of each bin, because both lines go on from its values
             bins = self._acks["time"] // self._ack_bin
             self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
 
     def add_sack(self, time: int, low: int, high: int) -> None:
-        """A block that the other side has received behind a hole."""
+        """Add a block that the peer received after a gap."""
         if len(self._sacks) < MOST_MARKED:
             self._sacks.append((time, low, high))
         else:
             self.sacks_left_out += 1
 
-    def told(self) -> dict[str, Any]:
-        """Columns for the page: times and offsets each less those before them, which makes small numbers."""
+    def as_json(self) -> dict[str, Any]:
+        """Return columns for the page; times and offsets are differences, because small numbers take less space."""
         runs, acks = self._runs, self._acks
         sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
         return {
@@ -92,13 +92,13 @@ def _kinds(rows: dict[str, Array]) -> Array:
     flags = rows["flags"]
     choices = [
         (rows["retransmission"], RESENT), (rows["keep_alive_probe"], PROBE), ((flags & RST) != 0, RESET),
-        (rows["fills_hole"], LATE), ((flags & (SYN | FIN)) != 0, SYN_FIN),
+        (rows["fills_gap"], LATE), ((flags & (SYN | FIN)) != 0, SYN_FIN),
     ]  # fmt: skip
     return np.select([c for c, _ in choices], [k for _, k in choices], PLAIN).astype(np.int8)
 
 
-def _merged(runs: Array, width: int) -> Array:
-    """Plain neighbours of one bin whose bytes follow each other become one."""
+def _merge_neighbors(runs: Array, width: int) -> Array:
+    """Merge plain neighbors in one bin whose bytes are contiguous."""
     plain = runs["kind"] == PLAIN
     some = runs[plain]
     bins = some["begin"] // width

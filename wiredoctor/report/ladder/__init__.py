@@ -1,4 +1,4 @@
-"""Ladder diagrams of a finding or a connection: which packets, what they say, and how they are drawn."""
+"""Draw ladder diagrams of findings and connections: choose packets, caption them, and draw them."""
 
 from __future__ import annotations
 

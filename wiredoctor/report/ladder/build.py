@@ -1,7 +1,7 @@
-"""Ladder diagrams as data: the packets of a finding, or of a connection, what each carries, and the waits between them.
+"""Build ladder diagrams as data: packets of a finding or connection, their contents, and the waits between them.
 
-A report keeps no packets: the captures are read again (findings.Again), once for all ladders that are asked for. Texts are safe
-ASCII, and masked as the report is.
+A report keeps no packets, so each capture is read again (findings.PacketAccess), once for all requested ladders. Texts are safe
+ASCII and redacted like the report.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.report.ladder.captions import Spoken, flags, kind, marks
+from wiredoctor.report.ladder.captions import LadderMessages, flags, kind, marks
 from wiredoctor.report.ladder.load import Rows, read
 from wiredoctor.report.ladder.select import Plan
 from wiredoctor.tables import SECOND, SYN
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report, Side
 
 MOST_STEPS = 40
-"""Packets that a ladder shows unless it is asked for more."""
+"""The maximum number of packets in a ladder by default."""
 
 
 class Wait(NamedTuple):
-    """What lies between two steps, or before the first.
+    """The wait between two steps, or before the first.
 
-    `seconds`: time between them; None before the first, and where the two are of different connections. `left_out`: packets of
-    the connection in between that are not shown; None where that is not known. `of_finding`: the finding counts this time as
-    lost. `waited_for`: the side that ended it by sending (of a SYN that is repeated, the one that did not answer); None where
-    nobody waited, or nobody knows, or there were packets in between. `idle`: no exchange was open, nobody waited.
+    `seconds`: None before the first step and between steps of different connections. `left_out`: number of packets of the
+    connection in between that are omitted; None if unknown. `of_finding`: the finding counts this time as lost. `waited_for`: the
+    side that ended the wait by sending (for a repeated SYN, the side that did not respond); None if there was no wait, the side
+    is unknown, or packets are omitted. `idle`: no exchange was open.
     """
 
     seconds: float | None
@@ -42,8 +42,8 @@ class Wait(NamedTuple):
 class Step(NamedTuple):
     """A packet. `elapsed`: seconds since the first packet of the capture. `flags`: "SYN", "PSH ACK". `length`: bytes of payload.
 
-    `text`: what it carries, in words. `notes`: what the finding says of it. `marks`: what its connection's past says of it, of
-    ladder_words.MARKS. `before`: the wait that it ended. `evidence`: it proves the finding.
+    `text`: its content in words. `notes`: notes of the finding. `marks`: names from captions.MARKS. `before`: the wait that it
+    ended. `evidence`: whether it is evidence of the finding.
     """
 
     frame: int
@@ -60,11 +60,10 @@ class Step(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """What was sent, in order of frames.
+    """The diagram, with steps in frame order.
 
-    `client` and `server`: endpoints, hosts where there are several ports of them, empty where there are several. `connections`:
-    ids, in order. `left_out`: packets of the connection behind the last step; None where that is not known. `missing`: in words,
-    why there are no steps; else empty.
+    `client`, `server`: endpoints; without a port if there are several, empty if there are several hosts. `connections`: ids in
+    order. `left_out`: packets of the connection after the last step; None if unknown. `missing`: why there are no steps, or "".
     """
 
     capture: str
@@ -76,15 +75,15 @@ class Ladder(NamedTuple):
     missing: str = ""
 
 
-NO_PACKETS = "its proof is no packet of a TCP connection"
-NO_PROOF = "it has no packets that prove it"
-NO_SEGMENTS = "the connection has no packets there"
+NO_PACKETS = "its evidence is not a packet of a TCP connection"
+NO_PROOF = "it has no packets as evidence"
+NO_SEGMENTS = "the connection has no packets in this range"
 
 
 def of_findings(report: Report, findings: Sequence[Finding], most: int = MOST_STEPS) -> list[Ladder]:
-    """A ladder for each finding: its evidence, the request that it is about, and what lies between, as far as `most` packets go.
+    """Return a ladder for each finding: its evidence, its request, and packets in between, at most `most`.
 
-    A finding about no connection has the packets of its evidence, of whatever connections they are.
+    The ladder of a finding without a connection has only its evidence, from any connections.
     """
     plans = [_plan(report, finding, most) for finding in findings]
     return [_ladder(rows, finding) for rows, finding in zip(read(report, plans), findings, strict=True)]
@@ -100,11 +99,10 @@ def of_connection(
     most: int = MOST_STEPS,
     findings: Sequence[Finding] = (),
 ) -> Ladder:
-    """A connection: all of it, or what lies in a range of frames (both included) or a span of time (seconds since the first
-    packet of the capture). Of more than `most` packets it shows the first and the last, and what is remarkable. None: the first
-    `most` packets of that range of frames, of any connection.
+    """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    `findings`: what their evidence notes goes to its packets.
+    If there are more than `most` packets, it has the first, the last and notable ones. Without a connection, it has the first
+    `most` packets of the range of frames, whatever their connection. `findings`: their notes are attached to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:
@@ -125,7 +123,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """First and last frames of the request and of the response that the finding is about."""
+    """Return the first and last frames of the request and the response in the finding's exchange."""
     import polars as pl
 
     if finding.exchange is None or report.scan_exchanges is None:
@@ -144,8 +142,8 @@ def _ladder(rows: Rows, finding: Finding | None, others: Sequence[Finding] = ())
         own = () if plan.connection is None else (plan.connection,)
         return Ladder(plan.capture, rows.client, rows.server, own, (), None, rows.missing or why)
     said = _notes([finding] if finding else others)
-    lost = _counted(finding) if finding else None
-    words = Spoken(rows)
+    lost = _counted_time(finding) if finding else None
+    words = LadderMessages(rows)
     steps: list[Step] = []
     before: dict[str, Any] = {}
     for row in rows.segments:
@@ -157,9 +155,9 @@ def _ladder(rows: Rows, finding: Finding | None, others: Sequence[Finding] = ())
     return Ladder(plan.capture, rows.client, rows.server, ids, tuple(steps), left)
 
 
-def _step(rows: Rows, words: Spoken, row: dict[str, Any], before: Wait, said: dict[int, tuple[str, ...]]) -> Step:
+def _step(rows: Rows, words: LadderMessages, row: dict[str, Any], before: Wait, said: dict[int, tuple[str, ...]]) -> Step:
     client = rows.from_client(row)
-    told = words.told[row["frame"], row["connection"]]
+    caption = words.captions[row["frame"], row["connection"]]
     return Step(
         frame=row["frame"],
         connection=row["connection"],
@@ -167,9 +165,9 @@ def _step(rows: Rows, words: Spoken, row: dict[str, Any], before: Wait, said: di
         from_client=client,
         flags=flags(row["flags"]),
         length=row["length"],
-        text=kind(row, told) or words.text(row, "client" if client else "server"),
+        text=kind(row, caption) or words.text(row, "client" if client else "server"),
         notes=said.get(row["frame"], ()),
-        marks=marks(row, told),
+        marks=marks(row, caption),
         before=before,
         evidence=row["frame"] in said,
     )
@@ -183,9 +181,11 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
     return notes
 
 
-def _counted(finding: Finding) -> tuple[float, float] | None:
-    """The time that the finding counts as lost: between the two packets of its proof that are nearest to each other and lie as
-    far apart as its delay; of one that lost no time on a connection, None."""
+def _counted_time(finding: Finding) -> tuple[float, float] | None:
+    """Return the span of time that the finding counts as lost, or None.
+
+    It lies between the two packets of the evidence that are at least as far apart as the delay, and closest to each other.
+    """
     if not finding.delay or finding.connection is None:
         return None
     times = sorted({e.elapsed for e in finding.evidence})
@@ -193,7 +193,9 @@ def _counted(finding: Finding) -> tuple[float, float] | None:
     return min(spans)[1:] if spans else (times[0], times[-1]) if times else None
 
 
-def _wait(rows: Rows, words: Spoken, before: dict[str, Any], row: dict[str, Any], lost: tuple[float, float] | None) -> Wait:
+def _wait(
+    rows: Rows, words: LadderMessages, before: dict[str, Any], row: dict[str, Any], lost: tuple[float, float] | None
+) -> Wait:
     alone, connection = rows.plan.connection is not None, row["connection"]
     if before.get("connection") != connection:
         return Wait(None, row["position"] if alone else None)
@@ -202,11 +204,11 @@ def _wait(rows: Rows, words: Spoken, before: dict[str, Any], row: dict[str, Any]
     left = row["position"] - before["position"] - 1 if alone else None
     if left != 0:
         return Wait(seconds, left, of_finding=counted)
-    side: Side = "client" if rows.from_client(row) != _unanswered(before, row) else "server"
+    side: Side = "client" if rows.from_client(row) != _repeats_handshake(before, row) else "server"
     if counted or before["flags"] & SYN or words.open_between(connection, before["frame"], row["frame"]):
         return Wait(seconds, left, of_finding=counted, waited_for=side)
     return Wait(seconds, left, idle=rows.protocols.get(connection) == "http")
 
 
-def _unanswered(before: dict[str, Any], row: dict[str, Any]) -> bool:
+def _repeats_handshake(before: dict[str, Any], row: dict[str, Any]) -> bool:
     return bool(before["flags"] & row["flags"] & SYN) and before["direction"] == row["direction"]

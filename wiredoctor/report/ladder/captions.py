@@ -1,4 +1,4 @@
-"""What the packets of a ladder are and carry, in words."""
+"""Describe the packets of a ladder and their contents in words."""
 
 from __future__ import annotations
 
@@ -16,78 +16,84 @@ if TYPE_CHECKING:
     from wiredoctor.report.ladder.load import Rows
 
 MOST_TARGET = 120
-"""Characters of a request target."""
+"""The maximum length of a request target in characters."""
 
 _FLAGS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (URG, "URG"), (ECE, "ECE"), (CWR, "CWR"), (ACK, "ACK"))
 
 MARKS = {
     "retransmission": "retransmission",
-    "fills_hole": "out of order",
-    "opens_hole": "bytes before it are missing",
-    "overlap": "overlaps what came before",
+    "fills_gap": "out of order",
+    "opens_gap": "previous bytes are missing",
+    "overlap": "overlaps earlier data",
     "keep_alive_probe": "keep-alive probe",
     "duplicate_ack": "duplicate ACK",
-    "zero_window": "window closed",
+    "zero_window": "zero window",
     "window_update": "window update",
     "dsack": "reports a duplicate",
-    "acks_unseen": "acknowledges what was not captured",
+    "acked_unseen": "ACKed unseen segment",
 }
-"""Column of `segments` -> the mark of a step in which it is true, or not 0."""
+"""The mark of a step for each column of `segments`, if its value is true or nonzero."""
 
 PROTOCOLS = {"tls": "TLS", "http2": "HTTP/2"}
 
 
 def flags(bits: int) -> str:
-    """ "SYN ACK" of the control bits of a TCP header (RFC 9293 section 3.1)."""
+    """Return "SYN ACK" for the control bits of a TCP header (RFC 9293 section 3.1)."""
     return " ".join(name for bit, name in _FLAGS if bits & bit) or "no flags"
 
 
-class Told(NamedTuple):
-    """What packets of the ladder before a segment say of it: the frame that it repeats, whether it acknowledges a FIN first, and
-    whether its window is wider than the one before."""
+class PacketCaption(NamedTuple):
+    """Facts about a segment that follow from earlier packets of the ladder.
+
+    The frame that it repeats, whether it is the first to acknowledge a FIN, and whether its window is wider than the previous
+    one.
+    """
 
     repeats: int | None
     closes: bool
     wider: bool
 
 
-def marks(row: dict[str, Any], told: Told) -> tuple[str, ...]:
-    """What the past of its connection says of a segment."""
-    return tuple(mark for name, mark in MARKS.items() if row[name] and (told.wider or name != "window_update"))
+def marks(row: dict[str, Any], caption: PacketCaption) -> tuple[str, ...]:
+    """Return the marks of a segment."""
+    return tuple(mark for name, mark in MARKS.items() if row[name] and (caption.wider or name != "window_update"))
 
 
-def kind(row: dict[str, Any], told: Told) -> str:
-    """What a segment is that brings no payload for the first time; "" of others."""
+def kind(row: dict[str, Any], caption: PacketCaption) -> str:
+    """Return the kind of a segment without new payload; "" for other segments."""
     bits, length = row["flags"], row["length"]
     if row["keep_alive_probe"]:
         return "keep-alive probe"
     if row["retransmission"]:
         what = count(length, "byte") if length else flags(bits & ~ACK)
-        return f"retransmission{f' of frame {told.repeats}' if told.repeats else ''}, {what}"
+        return f"retransmission{f' of frame {caption.repeats}' if caption.repeats else ''}, {what}"
     if bits & RST:
         return "RST"
     if length:
         return ""
     if bits & SYN:
         return flags(bits & (SYN | ACK))
-    return _ack(row, told)
+    return _ack(row, caption)
 
 
-def _ack(row: dict[str, Any], told: Told) -> str:
-    acked = row["acked_bytes"] - told.closes
-    of = [*([count(acked, "byte")] if acked > 0 else []), *(["the FIN"] if told.closes else [])]
+def _ack(row: dict[str, Any], caption: PacketCaption) -> str:
+    acked = row["acked_bytes"] - caption.closes
+    of = [*([count(acked, "byte")] if acked > 0 else []), *(["the FIN"] if caption.closes else [])]
     said = f"ACK of {' and '.join(of)}" if of else "ACK" if row["flags"] & ACK else "empty"
     if row["flags"] & FIN:
         return f"FIN, {said}" if of else "FIN"
     if row["zero_window"]:
         return f"{said}, window closed"
-    opens = row["window_update"] and told.wider
+    opens = row["window_update"] and caption.wider
     return f"{said}, window update: {count(row['window'], 'byte')}" if opens else said
 
 
 class Message(NamedTuple):
-    """Where a request or a response lies in its side's stream: offsets of its first byte, behind its head, and behind its end
-    (None while that is not known). `title`: its start line, in words."""
+    """The position of a message in its stream: offsets of its first byte, of the end of its header section, and of its end (None:
+    unknown).
+
+    `title`: its start line in words.
+    """
 
     start: int
     head_end: int
@@ -97,15 +103,15 @@ class Message(NamedTuple):
     complete: bool
 
 
-class Spoken:
-    """The messages of a ladder, by connection and side; `told`: by frame and connection, what is told of its segments."""
+class LadderMessages:
+    """The messages of a ladder by connection and side; `caption`: facts about segments by frame and connection."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._messages: dict[tuple[int, Side], list[Message]] = {}
         self._open: dict[int, list[tuple[int, int]]] = {}
         self._interim: dict[tuple[int, int], int] = {}
-        self.told = _told(rows.segments)
+        self.captions = _packet_captions(rows.segments)
         for exchange in rows.exchanges:
             self._add(exchange)
         for messages in self._messages.values():
@@ -113,7 +119,7 @@ class Spoken:
         self._starts = {place: [message.start for message in messages] for place, messages in self._messages.items()}
         for spans in self._open.values():
             spans.sort()
-        # of all that began so far, the one that is open longest decides
+        # for each exchange, the latest end so far
         self._ends = {c: [*accumulate((end for _, end in spans), max)] for c, spans in self._open.items()}
 
     def _add(self, exchange: dict[str, Any]) -> None:
@@ -135,12 +141,12 @@ class Spoken:
         self._open.setdefault(connection, []).append((min(known, default=0), max(known) if known and over else 1 << 62))
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Whether an exchange was open from one frame to another."""
+        """Return whether an exchange was open between two frames."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
-        """The payload of a segment."""
+        """Describe the payload of a segment."""
         connection, begin, end = row["connection"], row["offset"], row["offset"] + row["length"]
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []
@@ -155,14 +161,14 @@ class Spoken:
             if at < message.start:
                 parts.append(self._foreign(row, message.start - at))
                 at = message.start
-            parts.extend(_of(message, at, over))
+            parts.extend(_message_parts(message, at, over))
             at = over
         if at < end:
             parts.append(self._foreign(row, end - at))
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
     def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Payload that is of no message known here."""
+        """Describe payload that is not part of a known message."""
         status = self._interim.get((row["connection"], row["time"]))
         what = count(length, "byte")
         if status is not None:
@@ -171,9 +177,9 @@ class Spoken:
         return f"{protocol}, {what}" if protocol else what
 
 
-def _told(segments: list[dict[str, Any]]) -> dict[tuple[int, int], Told]:
-    """By frame and connection: what the packets before each segment say of it."""
-    told: dict[tuple[int, int], Told] = {}
+def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:
+    """Return what earlier packets show about each segment, by frame and connection."""
+    captions: dict[tuple[int, int], PacketCaption] = {}
     windows: dict[tuple[int, int], int] = {}
     sent: dict[tuple[int, int, int], tuple[int, int, int]] = {}
     fins: set[tuple[int, int, int]] = set()
@@ -184,14 +190,16 @@ def _told(segments: list[dict[str, Any]]) -> dict[tuple[int, int], Told]:
         length, closing, frame = sent.get(place, (-1, 0, 0))
         repeats = frame if row["retransmission"] and extent <= (length, closing) else None
         closes = row["acked_bytes"] > 0 and (connection, 1 - direction, row["ack"]) in fins
-        told[row["frame"], connection] = Told(repeats, closes, window is not None and window > windows.get(side, window))
+        captions[row["frame"], connection] = PacketCaption(
+            repeats, closes, window is not None and window > windows.get(side, window)
+        )
         if window is not None and not bits & SYN:
             windows[side] = window
         if extent > (length, closing):
             sent[place] = (*extent, row["frame"])
         if bits & FIN:
             fins.add((connection, direction, row["offset"] + row["length"] + 1))
-    return told
+    return captions
 
 
 def _request(exchange: dict[str, Any]) -> str:
@@ -203,8 +211,8 @@ def _response(exchange: dict[str, Any]) -> str:
     return shorten(printable(f"{'response' if status is None else status} {reason or ''}".strip()), MOST_TARGET)
 
 
-def _of(message: Message, begin: int, end: int) -> Iterator[str]:
-    """What a segment brings of a message: bytes `begin` to `end` of the stream."""
+def _message_parts(message: Message, begin: int, end: int) -> Iterator[str]:
+    """Yield descriptions of the parts of a message in bytes `begin` to `end` of its stream."""
     if begin < message.head_end:
         head = min(end, message.head_end) - begin
         whole = begin == message.start and end >= message.head_end

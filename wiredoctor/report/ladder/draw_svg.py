@@ -1,4 +1,4 @@
-"""A ladder as SVG: who sent what to whom, downwards in time, and the waits between as high as they are long."""
+"""Draw a ladder as SVG: packets between both sides, time downward, and waits at scaled heights."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ if TYPE_CHECKING:
     from wiredoctor.report.ladder.build import Ladder, Step, Wait
 
 WIDTH = 880
-_FRAME = 58
-_TIME, _CLIENT, _SERVER, _NOTES = 132, 160, 560, 582
+"""The width in pixels; more if frame numbers or times are long."""
+_FRAME, _TIME, _CLIENT, _SERVER, _NOTES = 58, 132, 160, 560, 582
+_DIGIT = 8.4
+"""The width in pixels of a digit in the widest common font, DejaVu Sans Bold at 12 px."""
+_APART = 10
 _HEAD, _ROW, _LINE, _FOOT = 46, 30, 15, 16
-_MIDDLE = (_CLIENT + _SERVER) // 2
 _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
-"""Characters that fit on an arrow, in a line of notes, above a side."""
+"""The number of characters that fit on an arrow, in a line of notes, and above a side."""
 
 _MOST_NOTE_LINES = 6
 TALLEST = 150
 _TALL = 84
-"""Pixels of the longest wait that the finding counts; of the longest at all where it counts none."""
+"""Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
 _LEAST = 7
-"""Pixels from which on a wait is drawn."""
+"""Lower waits (in pixels) are not drawn."""
 
 _REST = 0.01
-"""Seconds from which on a time in which nobody waited is drawn."""
+"""Shorter idle times (in seconds) are not drawn."""
 
 _SHORTEST = 1e-3
-"""Seconds that fill the height at least: microseconds are no waits, and do not look like them."""
+"""The full height is at least this many seconds, so microseconds do not look like waits."""
 
 COLOURS = {
     "light": {
@@ -42,7 +44,7 @@ COLOURS = {
         "mark": "#f3bd6d", "back": "#14171a",
     },
 }  # fmt: skip
-"""Of a picture that stands by itself; a page sets the variables --ladder-ink and so on."""
+"""The colors of a standalone picture; a page sets the variables --ladder-ink and so on."""
 
 RULES = (
     ".ladder text{font:12px/1 system-ui,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:var(--ladder-ink)}"
@@ -56,11 +58,37 @@ RULES = (
     ".ladder .shade{fill:var(--ladder-shade)}.ladder .bar{fill:var(--ladder-wait)}.ladder .idle{fill:var(--ladder-idle)}"
     ".ladder .lost{fill:var(--ladder-wait);font-weight:600;font-size:12.5px}"
 )
-"""How the classes of a picture look, in terms of the variables."""
+"""The style of the picture's classes, in terms of the variables."""
+
+
+class _Columns(NamedTuple):
+    """Positions in pixels: where frame numbers and times end, where both sides are, and where notes begin."""
+
+    frame: int
+    time: int
+    client: int
+    server: int
+    notes: int
+
+    @classmethod
+    def of(cls, ladder: Ladder) -> _Columns:
+        """Return the columns, wide enough for the longest frame number and time."""
+        frame = max(_FRAME, round(_DIGIT * max(len(str(step.frame)) for step in ladder.steps)) + 4)
+        time = max(_TIME, frame + _APART + round(_DIGIT * max(len(f"{step.elapsed:.6f}") for step in ladder.steps)))
+        more = time - _TIME
+        return cls(frame, time, _CLIENT + more, _SERVER + more, _NOTES + more)
+
+    @property
+    def middle(self) -> int:
+        return (self.client + self.server) // 2
+
+    @property
+    def width(self) -> int:
+        return WIDTH + self.time - _TIME
 
 
 class _Place(NamedTuple):
-    """A step and where it stands: `top` is where the wait before it begins, `wait` how high that is, `y` the arrow's height."""
+    """A step and its position: `top` and height (`wait`) of the preceding wait, and `y` of the arrow."""
 
     step: Step
     top: int
@@ -71,7 +99,7 @@ class _Place(NamedTuple):
 
 
 def style() -> str:
-    """What a picture that stands by itself needs: it follows the reader's preference for light or dark."""
+    """Return the style of a standalone picture, which follows the reader's setting for light or dark."""
     light, dark = (
         "".join(f"--ladder-{name}:{colour};" for name, colour in COLOURS[theme].items()) for theme in ("light", "dark")
     )
@@ -80,35 +108,36 @@ def style() -> str:
 
 
 def svg(ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True) -> str:
-    """The picture; `title` says for those who do not see it what it is of. Empty where there are no steps.
+    """Return the picture, or "" without steps; `title` describes it to readers who cannot see it.
 
-    `name`: what its ids begin with, to be different from those of other pictures of a page. `alone`: with its own style and
-    background, for a file of its own or a page that has no style for it.
+    `name`: prefix of its ids, to tell it from other pictures of a page. `alone`: include style and background, for a separate
+    file or a page without that style.
     """
     if not ladder.steps:
         return ""
     places, height = _places(ladder)
-    several = len(ladder.connections) > 1
-    body = [_sides(ladder, height)]
+    columns, several = _Columns.of(ladder), len(ladder.connections) > 1
+    width = columns.width
+    body = [_sides(ladder, height, columns)]
     for place in places:
-        body += [_gap(place), _arrow(place, several=several)]
+        body += [_gap(place, columns), _arrow(place, columns, several=several)]
     if ladder.left_out:
-        body.append(_text(_MIDDLE, height - _FOOT, _more(ladder.left_out), "dim", "middle"))
+        body.append(_text(columns.middle, height - _FOOT, _more(ladder.left_out), "dim", "middle"))
     head = (
-        f'<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{_safe(title)}</title><desc id="{name}-desc">{_safe(described(ladder))}</desc>'
+        f'<title id="{name}-title">{_safe(title)}</title><desc id="{name}-desc">{_safe(describe(ladder))}</desc>'
     )
-    own = f'<style>{style()}</style><rect class="paper" width="{WIDTH}" height="{height}"/>' if alone else ""
+    own = f'<style>{style()}</style><rect class="paper" width="{width}" height="{height}"/>' if alone else ""
     return head + own + "".join(body) + "</svg>\n"
 
 
-def described(ladder: Ladder) -> str:
-    """The picture in words: a sentence for each packet, with the waits that the finding counts."""
+def describe(ladder: Ladder) -> str:
+    """Describe the picture in words: one sentence per packet, and the waits that the finding counts as lost."""
     said: list[str] = []
     for step in ladder.steps:
         if step.before.of_finding and step.before.seconds:
-            said.append(f"Then {_waited(step.before)}.")
+            said.append(f"Then {_wait_text(step.before)}.")
         side = "client" if step.from_client else "server"
         said.append(f"Frame {step.frame}, {step.elapsed:.6f} s, {side}: {'; '.join([step.text or step.flags, *step.notes])}.")
     return " ".join(said)
@@ -132,7 +161,7 @@ def _places(ladder: Ladder) -> tuple[list[_Place], int]:
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Pixels of a wait, and whether that is less than its share."""
+    """Return the height of a wait in pixels, and whether it is cut short."""
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False
     share = wait.seconds / longest * tallest
@@ -147,67 +176,70 @@ def _notes(step: Step) -> list[str]:
     return lines if len(lines) <= _MOST_NOTE_LINES else [*lines[: _MOST_NOTE_LINES - 1], "..."]
 
 
-def _sides(ladder: Ladder, height: int) -> str:
+def _sides(ladder: Ladder, height: int, columns: _Columns) -> str:
     made: list[str] = []
-    for x, side, end in ((_CLIENT, "client", ladder.client), (_SERVER, "server", ladder.server)):
+    for x, side, end in ((columns.client, "client", ladder.client), (columns.server, "server", ladder.server)):
         made.append(_text(x, 16, side.capitalize(), "end", "middle"))
         made.append(_text(x, 31, shorten(clean(end), _END_SIGNS), "dim number", "middle"))
         bottom = height - _FOOT - (_LINE if ladder.left_out else 0)
         made.append(f'<line class="life" x1="{x}" y1="{_HEAD - 6}" x2="{x}" y2="{bottom}"/>')
-    made += [_text(_FRAME, 16, "frame", "dim", "end"), _text(_TIME, 16, "time (s)", "dim", "end")]
+    made += [_text(columns.frame, 16, "frame", "dim", "end"), _text(columns.time, 16, "time (s)", "dim", "end")]
     return "".join(made)
 
 
-def _gap(place: _Place) -> str:
-    """The wait before a step, and the packets that are not shown."""
+def _gap(place: _Place, columns: _Columns) -> str:
+    """Draw the wait before a step, and the number of packets omitted in it."""
     wait, made = place.step.before, list[str]()
     if place.wait:
         kind = "shade" if wait.of_finding else "idle"
-        made.append(
-            f'<rect class="{kind}" x="{_CLIENT + 1}" y="{place.top}" width="{_SERVER - _CLIENT - 2}" height="{place.wait}"/>'
-        )
+        size = f'width="{columns.server - columns.client - 2}" height="{place.wait}"'
+        made.append(f'<rect class="{kind}" x="{columns.client + 1}" y="{place.top}" {size}/>')
         if wait.of_finding:
-            x = _SERVER - 5 if wait.waited_for == "server" else _CLIENT + 1
+            x = columns.server - 5 if wait.waited_for == "server" else columns.client + 1
             made.append(f'<rect class="bar" x="{x}" y="{place.top}" width="4" height="{place.wait}"/>')
-        text = _waited(wait) + (" (drawn shorter)" if place.compressed else "")
+        text = _wait_text(wait) + (" (drawn shorter)" if place.compressed else "")
         if place.wait >= _LINE - 2:
-            made.append(_text(_MIDDLE, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "middle"))
+            made.append(
+                _text(columns.middle, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "middle")
+            )
         else:
-            made.append(_text(_NOTES, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "start"))
+            made.append(
+                _text(columns.notes, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "start")
+            )
     if wait.left_out:
-        made.append(_text(_MIDDLE, place.top + place.wait + _LINE - 2, _more(wait.left_out), "dim", "middle"))
+        made.append(_text(columns.middle, place.top + place.wait + _LINE - 2, _more(wait.left_out), "dim", "middle"))
     return "".join(made)
 
 
-def _waited(wait: Wait) -> str:
+def _wait_text(wait: Wait) -> str:
     length = duration(wait.seconds or 0.0)
     if wait.waited_for:
         return f"{length} until the {wait.waited_for} sends"
-    return f"{length} in which nobody waited" if wait.idle else length
+    return f"{length} idle" if wait.idle else length
 
 
 def _more(left_out: int) -> str:
     return f"{count(left_out, 'packet')} not shown"
 
 
-def _arrow(place: _Place, *, several: bool) -> str:
+def _arrow(place: _Place, columns: _Columns, *, several: bool) -> str:
     step, y = place.step, place.y
-    begin, end, turn = (_CLIENT, _SERVER, -1) if step.from_client else (_SERVER, _CLIENT, 1)
+    begin, end, turn = (columns.client, columns.server, -1) if step.from_client else (columns.server, columns.client, 1)
     again = any(mark.startswith(("retransmission", "keep-alive")) for mark in step.marks)
     classes = " ".join(name for name, set_ in (("proof", step.evidence), ("again", again)) if set_)
     lead = f"{step.connection}: " if several else ""
     label = shorten(lead + clean(step.text or step.flags), _LABEL_SIGNS)
     made = [
         f"<g{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}>",
-        _text(_FRAME, y + 4, f"{step.frame}", "number", "end"),
-        _text(_TIME, y + 4, f"{step.elapsed:.6f}", "dim number", "end"),
+        _text(columns.frame, y + 4, f"{step.frame}", "number", "end"),
+        _text(columns.time, y + 4, f"{step.elapsed:.6f}", "dim number", "end"),
         f'<path class="arrow" d="M{begin - 2 * turn} {y}H{end + 3 * turn}"/>',
         f'<path class="head" d="M{end + turn} {y}l{9 * turn} -4.5v9z"/>',
-        _text(_MIDDLE, y - 5, label, "label", "middle"),
+        _text(columns.middle, y - 5, label, "label", "middle"),
     ]
     marks = len([line for line in place.notes if line in step.marks])
     for number, line in enumerate(place.notes):
-        made.append(_text(_NOTES, y + 4 + number * _LINE, line, "mark" if number < marks else "note", "start"))
+        made.append(_text(columns.notes, y + 4 + number * _LINE, line, "mark" if number < marks else "note", "start"))
     return "".join([*made, "</g>"])
 
 

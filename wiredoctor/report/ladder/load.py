@@ -1,4 +1,4 @@
-"""Collect the rows of a ladder: read the packets again, choose some (select.py), and add the known facts."""
+"""Collect the rows of a ladder: read the packets again, choose some (select.py), and add known facts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wiredoctor.report.ladder.select import Choice, Plan
 if TYPE_CHECKING:
     import polars as pl
 
-    from wiredoctor.findings import Again, Report
+    from wiredoctor.findings import PacketAccess, Report
 
 SEGMENT = [
     *("frame", "time", "connection", "direction", "flags", "offset", "length", "ack", "window", "new_bytes", "acked_bytes"),
-    *("retransmission", "fills_hole", "opens_hole", "overlap", "keep_alive_probe", "pure_ack", "window_update"),
-    *("duplicate_ack", "zero_window", "acks_unseen", "sack", "dsack"),
+    *("retransmission", "fills_gap", "opens_gap", "overlap", "keep_alive_probe", "pure_ack", "window_update"),
+    *("duplicate_ack", "zero_window", "acked_unseen", "sack", "dsack"),
 ]
-"""What of a segment a ladder tells."""
+"""The columns of a segment that a ladder needs."""
 
 _MESSAGE = ["offset", "end_offset", "head_bytes", "body_bytes", "framing", "end_reason"]
 EXCHANGE = [
@@ -26,17 +26,20 @@ EXCHANGE = [
     *("response_reason", "request_frame", "request_last_frame", "response_frame", "response_last_frame"),
     *(f"{side}_{name}" for side in ("request", "response") for name in _MESSAGE),
 ]
-"""And of an exchange."""
+"""The columns of an exchange that a ladder needs."""
 
 CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol"]
 
-NOT_KEPT = "the packets were not kept to be read again"
-NO_CONNECTION = "there is no such connection"
+NOT_KEPT = "the packets were not kept for a second pass"
+NO_CONNECTION = "the connection does not exist"
 
 
 class Rows(NamedTuple):
-    """What was read for a plan: segments (SEGMENT, and `position`, the place in the connection) in order of frames, exchanges
-    (EXCHANGE) that they belong to; by connection the direction of the client, packets in all, and protocol."""
+    """The rows read for a plan: segments (SEGMENT and `position` in the connection) in frame order, and their exchanges
+    (EXCHANGE).
+
+    Three dictionaries by connection: direction of the client, number of packets, and protocol.
+    """
 
     plan: Plan
     segments: list[dict[str, Any]]
@@ -49,17 +52,17 @@ class Rows(NamedTuple):
     missing: str = ""
 
     def from_client(self, row: dict[str, Any]) -> bool:
-        """Whether the client of its connection sent a segment."""
+        """Return whether the client of its connection sent a segment."""
         return row["direction"] == self.clients.get(row["connection"], 0)
 
 
 def read(report: Report, plans: Sequence[Plan]) -> list[Rows]:
-    """The rows of each plan; every capture is read once."""
+    """Return the rows for each plan; every capture is read once."""
     found: dict[int, Rows] = {}
     for capture in dict.fromkeys(plan.capture for plan in plans):
         own = [(number, plan) for number, plan in enumerate(plans) if plan.capture == capture]
-        again = report.again.get(capture)
-        chosen = _choose(again, [plan for _, plan in own]) if again else None
+        access = report.packets.get(capture)
+        chosen = _choose(access, [plan for _, plan in own]) if access else None
         for place, (number, plan) in enumerate(own):
             found[number] = _rows(report, plan, chosen[place] if chosen else None)
     return [found[number] for number in range(len(plans))]
@@ -87,14 +90,14 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
 
 
 def _end(connections: list[dict[str, Any]], side: str) -> str:
-    """The endpoint of all connections, or its host."""
+    """Return the endpoint or host that all connections share; empty if they differ."""
     ends = {c[side] for c in connections}
     hosts = {host(end) or "" for end in ends}
     return ends.pop() if len(ends) == 1 else hosts.pop() if len(hosts) == 1 else ""
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Those that one of the segments may belong to: begun at or before it, and not over before it."""
+    """Yield the exchanges that a segment may belong to: those that began at or before it and had not ended before it."""
     import numpy as np
     import polars as pl
 
@@ -110,16 +113,16 @@ def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, 
         place = np.minimum(np.searchsorted(frames, spans["first"].to_numpy()), len(frames) - 1)
         met = (frames[place] >= spans["first"].to_numpy()) & (frames[place] <= spans["last"].to_numpy())
         chosen = spans["exchange"].to_numpy()[met]
-        # what was open between two of them counts, too
+        # exchanges that are open only between two of them count, too
         yield from own.filter(pl.col("exchange").is_in(pl.Series(chosen).implode())).select(EXCHANGE).collect().to_dicts()
 
 
-def _choose(again: Again, plans: list[Plan]) -> list[list[dict[str, Any]]]:
-    """The segments of each plan."""
+def _choose(access: PacketAccess, plans: list[Plan]) -> list[list[dict[str, Any]]]:
+    """Return the segments of each plan."""
     connections = sorted({plan.connection for plan in plans if plan.connection is not None})
     frames = {frame for plan in plans if plan.connection is None for frame in plan.wanted}
     choices = [Choice(plan) for plan in plans]
-    for portion in again.portions({"segments": SEGMENT}, connections, frames):
+    for portion in access.portions({"segments": SEGMENT}, connections, frames):
         rows = portion.tables["segments"]
         if not rows.height:
             continue

@@ -1,4 +1,4 @@
-"""Which packets a ladder shows: chosen while they pass, so that memory does not follow their number."""
+"""Choose the packets of a ladder while reading, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ if TYPE_CHECKING:
     import polars as pl
 
 NEAR = 2
-"""Packets before and after one of the proof that are shown with it."""
+"""The number of neighbors shown before and after each packet of the evidence."""
 
 REMARKABLE = 200
-"""Remarkable packets of a connection that are kept until the best are chosen."""
+"""The number of notable packets of a connection that are kept until the best of them are chosen."""
 
 
 class Plan(NamedTuple):
-    """What is to be read for a ladder.
+    """The data to read for a ladder.
 
-    `wanted`: frames of the proof. `around`: other frames that explain it. `frames`, `times` (ns): both bounds included.
-    `most`: packets. `ends`: of too many, the first and the last rather than what lies around the proof.
+    `wanted`: frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): ranges with both ends
+    included. `most`: number of packets. `ends`: if there are too many, keep the first and the last instead of those near the
+    evidence.
     """
 
     capture: str
@@ -32,8 +33,10 @@ class Plan(NamedTuple):
 
 
 class Choice:
-    """The rows of a plan, as they pass. Kept are the first `most`, the last `most` (of `ends`), the frames that are wanted with
-    their neighbours, and some that are remarkable."""
+    """Chooses rows of a plan while reading.
+
+    It keeps the first `most`, the last `most` (with `ends`), the wanted frames with their neighbors, and some notable packets.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -46,7 +49,7 @@ class Choice:
         self._held: pl.DataFrame | None = None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Rows of its connection (of all, where it has none), in order of frames."""
+        """Add rows of the connection (or of all, if the plan has no connection), in frame order."""
         import numpy as np
         import polars as pl
 
@@ -78,7 +81,7 @@ class Choice:
             self._tail = (inside if self._tail is None else pl.concat([self._tail, inside])).tail(self.plan.most)
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """What lies in the window; whether nothing more can."""
+        """Return the rows inside the range, and whether no more can follow."""
         import polars as pl
 
         frames, times = self.plan.frames, self.plan.times
@@ -91,7 +94,7 @@ class Choice:
         return rows, over
 
     def chosen(self) -> list[dict[str, Any]]:
-        """The best of them, in order of frames."""
+        """Return the best rows, in frame order."""
         import polars as pl
 
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]
@@ -107,7 +110,7 @@ class Choice:
 def _remarkable() -> pl.Expr:
     import polars as pl
 
-    names = ("retransmission", "fills_hole", "opens_hole", "zero_window", "keep_alive_probe")
+    names = ("retransmission", "fills_gap", "opens_gap", "zero_window", "keep_alive_probe")
     return pl.any_horizontal(*names, (pl.col("flags") & 0x07) != 0)
 
 
@@ -115,7 +118,7 @@ NOT_SHOWN = 4
 
 
 def _rank(plan: Plan, inside: int) -> pl.Expr:
-    """Which are shown first, where not all are."""
+    """Return the order in which rows are preferred if there are too many."""
     import polars as pl
 
     wanted, around = pl.col("frame").is_in(list(plan.wanted)), pl.col("frame").is_in(list(plan.around))

@@ -1,1 +1,1 @@
-"""Reports that show packets: annotated captures, followed streams, message heads and bodies."""
+"""Write reports that contain packets: annotated captures, followed streams, header sections and bodies."""

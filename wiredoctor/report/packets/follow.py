@@ -1,4 +1,4 @@
-"""Reassembled bytes for people (escaped, a line of theirs on a line) and for pipes (as they were sent)."""
+"""Print reassembled bytes for people (escaped, line by line) or for pipes (unchanged)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from wiredoctor.report.packets.streams import Hole, Run
 from wiredoctor.report.words import clean, count
 from wiredoctor.tables import SECOND
 
-UNMASKED = "the following bytes are shown as sent: nothing is masked"
+UNMASKED = "the following bytes are shown as sent, without masking"
 """The warning before followed bytes."""
 
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""Bytes of a line without an end after which a new one is begun."""
+"""The length from which on a line without an end is broken."""
 
 
 class Window(NamedTuple):
-    """What is wanted: bounds included; None is none."""
+    """The requested part; both ends are included, and None means no limit."""
 
     frames: tuple[int, int] | None = None
     times: tuple[int, int] | None = None
     direction: int | None = None
 
     def has(self, event: Run | Hole) -> bool:
-        """Whether bytes, or a hole, are wanted."""
+        """Return whether bytes, or a gap, are requested."""
         return (
             (self.direction is None or event.direction == self.direction)
             and (self.frames is None or self.frames[0] <= event.frame <= self.frames[1])
@@ -35,20 +35,23 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Whether nothing behind it is wanted, as far as frames and times go."""
+        """Return whether nothing later is requested, judging by frames and times."""
         return bool((self.frames and event.frame > self.frames[1]) or (self.times and event.time > self.times[1] + SECOND))
 
 
-def escaped(data: bytes) -> str:
-    r"""Bytes as ASCII that a terminal shows and never obeys: everything else is \xNN."""
+def escape_bytes(data: bytes) -> str:
+    r"""Return bytes as printable ASCII, with all others as \xNN, so a terminal obeys none of them."""
     if data.isascii() and (plain := data.decode("ascii")).isprintable():
         return plain
     return "".join([_SHOWN[byte] for byte in data])
 
 
 def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window: Window) -> Iterator[tuple[str, str]]:
-    """Lines and their styles: who speaks from which frame on, then what was sent, every line with a sign in front that the bytes
-    cannot make: `>` of the client, `<` of the server, `!` of what is missing. `ends`: direction -> side, endpoint."""
+    """Yield lines and their styles: a header for each change of sender, then the data.
+
+    Each line has a prefix that the data cannot imitate: `>` client, `<` server, `!` missing bytes. `ends`: side and endpoint by
+    direction.
+    """
     speaker: int | None = None
     rest = b""
     for event in events:
@@ -61,7 +64,7 @@ def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window:
             yield _line(rest, *_sign(ends, speaker))
             rest = b""
         if event.direction != speaker or late:
-            yield clean(f"# frame {event.frame}, {event.time / SECOND:.6f} s: {side} {end}{_late(event)}"), "bold"
+            yield clean(f"# frame {event.frame}, {event.time / SECOND:.6f} s: {side} {end}{_late_note(event)}"), "bold"
             speaker = event.direction
         if isinstance(event, Hole):
             yield f"! {_missing(event)}", "bold red"
@@ -82,21 +85,22 @@ def _sign(ends: dict[int, tuple[str, str]], direction: int | None) -> tuple[str,
 def _line(data: bytes, sign: str, style: str) -> tuple[str, str]:
     content = data.removesuffix(b"\n")
     ended = content.removesuffix(b"\r") if data.endswith(b"\n") else content
-    return f"{sign} {escaped(ended)}" if ended else sign, style
+    return f"{sign} {escape_bytes(ended)}" if ended else sign, style
 
 
-def _late(event: Run | Hole) -> str:
+def _late_note(event: Run | Hole) -> str:
     return f", captured late: offset {event.offset:,} of its stream" if isinstance(event, Run) and event.late else ""
 
 
 def _missing(hole: Hole) -> str:
-    why = "not captured: the packet was cut short" if hole.cut else "missing: their packets are not in the capture"
+    why = "not captured: the snap length cut off the packet" if hole.cut else "missing: these packets were not captured"
     return f"{count(hole.length, 'byte')} {why}"
 
 
 def raw(events: Iterable[Run | Hole], out: BinaryIO, window: Window) -> tuple[int, int, int]:
-    """Writes the bytes of a side as they were sent; says how many, how many are missing among them, and how many came too late
-    for their place and are left out."""
+    """Write the bytes of a side unchanged. Return the number of bytes written, missing, and left out because they were captured
+    too late.
+    """
     written = missing = late = 0
     for event in events:
         if not window.has(event):

@@ -1,19 +1,21 @@
-"""Heads of messages as people read them: the start line, and the fields, whose values are shown from a list and else masked."""
+"""Format header sections for people: the start line and the fields, redacted except for values on the allow-list."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import NamedTuple
 
 from wiredoctor.findings import printable
 from wiredoctor.text import redact
+from wiredoctor.text.plain_fields import plain_value
 
 MOST_LINES = 100
 MOST_LINE = 1000
-"""Fields of a head, and characters of a line, that are shown."""
+"""The number of fields of a header section, and of characters of a line, that are shown."""
 
 WHOLE = frozenset(("server", "via", "user-agent"))
-"""Fields whose value is shown as it was sent."""
+"""Fields whose value is shown unchanged."""
 
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _PARAMETER = re.compile(r"(?:timeout|max) ?= ?[0-9]{1,10}", re.IGNORECASE)
@@ -23,8 +25,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Head(NamedTuple):
-    """A head: "request" or "response", the frame with its first byte, its bytes, its lines (None: not whole in the capture), and
-    how many more lines it has."""
+    """A header section: "request" or "response", frame of its first byte, length, lines (None: incomplete), and number of omitted
+    lines.
+    """
 
     message: str
     exchange: int
@@ -34,20 +37,24 @@ class Head(NamedTuple):
     more: int = 0
 
 
-def lines_of(data: bytes, start_line: str) -> tuple[list[str], int]:
-    """The lines of a head as they may be told, and how many are left out; `start_line` is masked already."""
+def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
+    """Return the redacted lines of a header section, and how many lines are omitted; `start_line` is redacted already.
+
+    `people`: (masked) replaces what is masked, instead of `*`.
+    """
     said = [start_line]
+    mask = partial(redact.mask_for_people, masked_field) if people else masked_field
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][1:]
     while lines and not lines[-1]:
         lines.pop()
     for line in lines[:MOST_LINES]:
         text = line.decode("latin-1")
-        said.append(_cut(printable(text if redact.shown() else masked_field(text))))
+        said.append(_shorten_line(printable(text if redact.secrets_are_shown() else mask(text))))
     return said, max(len(lines) - MOST_LINES, 0)
 
 
 def masked_field(line: str) -> str:
-    """A field line of which the name is shown where it is one, and the value where a list says so; `*` for the rest."""
+    """Redact a field line: keep the name if it is valid, the value if the field is on the allow-list."""
     if line.startswith((" ", "\t")):
         return "  *"
     name, colon, value = line.partition(":")
@@ -59,7 +66,7 @@ def masked_field(line: str) -> str:
 
 
 def masked_value(name: str, value: str) -> str:
-    """The value of a field (name in lower case) as it may be told."""
+    """Return the redacted value of a field (name in lower case)."""
     cut = _CONTROL.search(value)
     if cut is not None:
         return f"{masked_value(name, value[: cut.start()])} *"
@@ -76,15 +83,15 @@ def masked_value(name: str, value: str) -> str:
         scheme, space, _ = value.partition(" ")
         return f"{scheme if scheme.lower() in redact.SCHEMES else '*'}{' *' if space else ''}"
     if name == "keep-alive":
-        return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in _listed(value))
+        return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in _split_list(value))
     if name in redact.WORDS:
-        return redact.masked_words(name, value[:MOST_LINE])
-    return "*"
+        return redact.redact_words(name, value[:MOST_LINE])
+    return plain_value(name, value[:MOST_LINE]) or "*"
 
 
-def _listed(value: str) -> list[str]:
+def _split_list(value: str) -> list[str]:
     return [part.strip(" \t") for part in value[:MOST_LINE].split(",")]
 
 
-def _cut(line: str) -> str:
+def _shorten_line(line: str) -> str:
     return line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}... ({len(line) - MOST_LINE:,} more)"

@@ -1,6 +1,6 @@
-"""Bytes of messages, put together from packets: ranges of streams that are asked for, kept in a spool.
+"""Collect the bytes of messages from packets: requested ranges of streams, stored in a spool.
 
-The capture is read again for them, batch by batch; in memory there are some numbers for each range.
+The capture is read again in batches; memory holds a few numbers per range.
 """
 
 from __future__ import annotations
@@ -13,62 +13,66 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.report.ordered import Spool, in_memory
+from wiredoctor.report.row_order import Spool, in_memory
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Again
+    from wiredoctor.findings import PacketAccess
 
 Array = np.ndarray[Any, Any]
 
 _WINDOW, _WINDOWS = 1 << 16, 4
-"""Bytes of the spool that are read together, and how often: heads, and bodies, of requests and of responses take turns."""
+"""The bytes of the spool that are read at once, and the number of such windows. There are several because header sections and
+bodies of both directions alternate.
+"""
 
 _TOGETHER = 4 << 20
-"""Bytes that are sorted before they are written."""
+"""The number of bytes that are sorted before they are written."""
 
 _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
 
 class Ranges:
-    """Parts of the streams of captures, in the order in which they were asked for."""
+    """Ranges of streams in captures, in the order of requests."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Array, Array, Array, Array]] = []
 
     def add(self, capture: int, stream: Array, start: Array, length: Array) -> None:
-        """More of them. capture: a number of it; stream: connection << 1 | direction; start: stream offset; a length of 0 asks
-        for nothing."""
+        """Add ranges. capture: its number. stream: connection << 1 | direction. start: stream offset.
+
+        A length of 0 requests nothing.
+        """
         self._parts.append((np.full(len(stream), capture), stream, start, length))
 
     def columns(self) -> tuple[Array, Array, Array, Array]:
-        """All of them: captures, streams, starts, lengths."""
+        """Return all captures, streams, starts and lengths."""
         empty = (np.empty(0, np.int64),) * 4
         capture, stream, start, length = (np.concatenate(c) for c in zip(empty, *self._parts, strict=True))
         return capture, stream, start, length
 
 
-class Stored:
-    """The bytes of ranges. `get(i)` gives those of the i-th, None where not all of them are in the capture."""
+class ByteStore:
+    """The bytes of ranges. `get(i)` returns the bytes of the i-th range, or None if it was not captured completely."""
 
     def __init__(self, ranges: Ranges, spool: Spool = in_memory) -> None:
         self._capture, self._stream, self._start, self._length = ranges.columns()
         self._place = np.cumsum(self._length) - self._length
         self._missing = self._length.copy()
-        # ranges of a stream do not overlap: sorted by their starts they are sorted by their ends, but for empty ones
+        # ranges of a stream do not overlap, so sorting by start also sorts by end, except for empty ones
         order = np.lexsort((self._start, self._stream))
         self._order = order[self._length[order] > 0]
         self._file = spool()
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
-    def fill(self, capture: int, again: Again, connections: Collection[int] | None) -> None:
-        """Reads the capture of this number, of these connections or of all."""
+    def fill(self, capture: int, access: PacketAccess, connections: Collection[int] | None) -> None:
+        """Read the capture with this number, for these connections or for all."""
         order = self._order[self._capture[self._order] == capture]
         if len(order):
-            for portion in again.portions({"pieces": _PIECE}, connections):
+            for portion in access.portions({"pieces": _PIECE}, connections):
                 self._take(order, portion.tables["pieces"], portion.read)
 
     def get(self, number: int) -> bytes | None:
-        """The bytes of a range."""
+        """Return the bytes of a range, or None."""
         if self._missing[number]:
             return None
         at, length = int(self._place[number]), int(self._length[number])
@@ -83,25 +87,25 @@ class Stored:
         return data[:length]
 
     def close(self) -> None:
-        """Leaves nothing."""
+        """Close and remove the spool."""
         self._file.close()
 
     def _take(self, order: Array, pieces: pl.DataFrame, read: Callable[[int, int], bytes]) -> None:
         self._windows.clear()
         waiting: list[tuple[int, bytes]] = []
         size = 0
-        for one, at, place, length in self._wanted(order, pieces):
+        for one, at, place, length in self._wanted_pieces(order, pieces):
             data = read(place, length)
             self._missing[one] -= len(data)
             waiting.append((at, data))
             size += len(data)
             if size >= _TOGETHER:
-                self._put(waiting)
+                self._store(waiting)
                 waiting, size = [], 0
-        self._put(waiting)
+        self._store(waiting)
 
-    def _put(self, waiting: list[tuple[int, bytes]]) -> None:
-        """Writes to places of the spool; what stands side by side there in one go."""
+    def _store(self, waiting: list[tuple[int, bytes]]) -> None:
+        """Write to positions in the spool; adjacent data is written together."""
         end = -1
         for at, data in sorted(waiting, key=itemgetter(0)):
             if at != end:
@@ -109,8 +113,8 @@ class Stored:
             self._file.write(data)
             end = at + len(data)
 
-    def _wanted(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Where bytes of the pieces belong: range, place in the spool, place in the capture, length."""
+    def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+        """Yield where the bytes of pieces belong: range, position in the spool, position in the capture, length."""
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()
         payload = pieces.get_column("payload").to_numpy()
@@ -128,8 +132,10 @@ class Stored:
 
 
 def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
-    """For each pair of the second two, how many pairs of the first two, which are sorted, lie before it (or are `equal`)."""
-    # by one sort of both: to pack the two numbers into one would break on offsets of any size
+    """For each pair of the last two arrays, count the pairs of the first two, which are sorted, that precede it (or are
+    `equal`).
+    """
+    # sort both together: packing two numbers into one would fail for large offsets
     side = np.concatenate((np.zeros(len(keys), np.int8), np.full(len(of_keys), 1 if equal else -1, np.int8)))
     order = np.lexsort((side, np.concatenate((values, of_values)), np.concatenate((keys, of_keys))))
     ours = order < len(keys)

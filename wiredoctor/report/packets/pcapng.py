@@ -1,6 +1,6 @@
-"""The capture itself, with the diagnosis as comments on its packets: Wireshark shows it in place (`frame.comment`).
+"""Write a copy of the capture with the diagnosis as packet comments, which Wireshark shows with each packet (`frame.comment`).
 
-Packets are copied as they are: the file holds whatever secrets the capture holds. Comments are masked as all reports are.
+Packets are copied unchanged, so the file contains the same secrets as the capture. Comments are redacted like all reports.
 """
 
 from __future__ import annotations
@@ -9,50 +9,59 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from wiredoctor.findings import SEVERITIES, Finding
-from wiredoctor.report.coverage import reach
+from wiredoctor.findings import Finding
+from wiredoctor.report.coverage import find_coverage
+from wiredoctor.report.formats import NotWritable
+from wiredoctor.report.groups import group_findings
+from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.terminal.sentences import failing
 from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Again, CaptureSummary, Report
+    from wiredoctor.findings import CaptureSummary, PacketAccess, Report
+    from wiredoctor.report.formats import Options
 
 MOST_ON_A_FRAME = 50
-"""Findings that a packet tells of; of more it says how many."""
+"""The number of findings described in the comments of one packet; further ones are only counted."""
 
 MOST_LISTED = 200
-"""Findings that the comment on the file lists."""
+"""The number of findings listed in the file comment."""
 
 _RECORD = {"records": ["frame", "connection"]}
 
 _LONGEST = 4_000
-"""Characters of a comment."""
+"""The maximum length of a comment in characters."""
 
 _SHORTEST_WAIT = 1e-6
-"""Seconds between two frames of a finding that are said."""
+"""The shortest wait (in seconds) between two frames of a finding that a comment mentions."""
 
 
 class _Note(NamedTuple):
-    """A frame of the proof of a finding: which finding, which of its frames."""
+    """A frame in the evidence of a finding: the finding, and the position of the frame in its evidence."""
 
     frame: int
     finding: int
     place: int
 
 
-def write(report: Report, out: BinaryIO, *, only_findings: bool = False) -> None:
-    """The capture of the report as pcapng.
+def write_as(report: Report, out: BinaryIO, options: Options) -> None:
+    """Write the format pcapng."""
+    write(report, out, only_findings=options.only_findings, shown=options.shown)
 
-    only_findings: only the packets of the connections that findings are about, and those of their proof; the comments then say
-    which number a packet has in the capture. Raises ValueError where the report is not of one capture that was kept.
+
+def write(report: Report, out: BinaryIO, *, only_findings: bool = False, shown: str = "") -> None:
+    """Write the capture of the report as pcapng.
+
+    only_findings: only packets of connections with findings, and those of the evidence; comments then have the original frame
+    numbers. shown: as in formats.Options. Raises NotWritable unless the report has exactly one capture, which was kept.
     """
-    if len(report.captures) != 1 or report.captures[0].file not in report.again:
-        raise ValueError("packets are copied of one capture, which has to be kept")
+    if len(report.captures) != 1 or report.captures[0].file not in report.packets:
+        raise NotWritable("copying packets needs exactly one capture, which must be kept")
     [capture] = report.captures
-    again = report.again[capture.file]
-    only = _concerned(report, again) if only_findings else None
-    about = _about(report, capture, only)
-    again.copy(out, capture.packets, about, _comments(report, only is not None), only)
+    access = report.packets[capture.file]
+    only = _frames_of_findings(report, access) if only_findings else None
+    about = _about(report, capture, only, shown)
+    access.copy(out, capture.packets, about, _comments(report, only is not None), only)
 
 
 def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
@@ -65,15 +74,17 @@ def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
         here = [*some]
         texts = [f"wiredoctor: frame {frame} of the whole capture"] if numbers else []
         for note in here[:MOST_ON_A_FRAME]:
-            texts += _told(report.findings[note.finding], note)
+            texts += _comment_lines(report.findings[note.finding], note)
         if more := len(here) - MOST_ON_A_FRAME:
             texts += [f"wiredoctor: {count(more, 'more finding')} on this packet"] if more > 0 else []
         yield frame, [clean(text)[:_LONGEST] for text in texts]
 
 
-def _told(finding: Finding, note: _Note) -> list[str]:
-    """What a finding says of one of its frames; on the first of them, all that it says. Wireshark cuts lines in its tree off at
-    240 characters: what happened, and what to do, are comments of their own."""
+def _comment_lines(finding: Finding, note: _Note) -> list[str]:
+    """Return the comments of a finding on one of its frames; the first frame gets all texts.
+
+    Wireshark truncates lines in its tree at 240 characters, so the message and the remedy are separate comments.
+    """
     evidence = finding.evidence[note.place]
     name = f"finding {finding.number or note.finding + 1}"
     text = f"wiredoctor {name}, {finding.severity}: {_name(finding)}: {evidence.note}"
@@ -92,25 +103,25 @@ def _told(finding: Finding, note: _Note) -> list[str]:
 
 
 def _name(finding: Finding) -> str:
-    """The rule, and its kind."""
+    """Return the rule and its kind."""
     return f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
 
 
-def _about(report: Report, capture: CaptureSummary, only: list[int] | None) -> str:
-    """The comment on the file: what is in it, and the findings in a line each."""
-    by_severity = [(name, sum(f.severity == name for f in report.findings)) for name in SEVERITIES]
-    found = ", ".join(count(number, name) for name, number in by_severity if number) or "no findings"
+def _about(report: Report, capture: CaptureSummary, only: list[int] | None, shown: str) -> str:
+    """Return the file comment: what the file contains, and one line per finding."""
+    groups, far = group_findings(report.findings), find_coverage(report)
+    numbers = str(counts(report, groups))
     lines = [
+        headline(report, groups, far, shown),
+        *([numbers] if numbers else []),
         f"wiredoctor {report.version} on {capture.file}: {count(capture.packets, 'packet')}, "
-        f"{count(report.connection_count, 'connection')}, {count(report.exchange_count, 'exchange')}; {found}",
+        f"{count(report.connection_count, 'connection')}, {count(report.exchange_count, 'exchange')}",
+        *failing(far),
     ]
-    if report.delay:
-        lines.append(f"time lost: {duration(report.delay)}")
-    lines += failing(reach(report))
     if only is not None:
         lines.append(f"only the connections with findings: {count(len(only), 'packet')}")
     if capture.damage:
-        lines.append(f"the capture is damaged, what follows is missing here: {capture.damage}")
+        lines.append(f"the capture is damaged, so later packets are missing: {capture.damage}")
     for number, finding in enumerate(report.findings[:MOST_LISTED], start=1):
         frames = ", ".join(str(e.frame) for e in finding.evidence[:8]) + (", ..." if len(finding.evidence) > 8 else "")
         place = f" (frame{'s' if len(finding.evidence) > 1 else ''} {frames})" if frames else ""
@@ -120,15 +131,15 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None) -> s
     return "\n".join(clean(line)[:_LONGEST] for line in lines)
 
 
-def _concerned(report: Report, again: Again) -> list[int]:
-    """The frames of all connections that findings are about, and of their proof."""
+def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
+    """Return the frames of all connections with findings, and of the evidence."""
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}
     if elsewhere:
-        for portion in again.portions(_RECORD, frames=elsewhere):
+        for portion in access.portions(_RECORD, frames=elsewhere):
             connections.update(portion.tables["records"]["connection"].drop_nulls().to_list())
     if connections:
-        for portion in again.portions(_RECORD, connections):
+        for portion in access.portions(_RECORD, connections):
             frames.update(portion.tables["records"]["frame"].to_list())
     return sorted(frames)

@@ -1,7 +1,7 @@
-"""What both sides of a connection sent, put together again, in order of time and in memory that does not follow its length.
+"""Reassemble what both sides of a connection sent, in order of time and in bounded memory.
 
-Bytes come from findings.Portion: `pieces` are the new bytes of each packet, so nothing is said twice. What was captured behind a
-hole waits until the hole is filled, or is known to stay: the other side acknowledged it, or too much waits.
+The bytes come from findings.Portion; `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap waits
+until the gap is filled, or is known to stay, because the peer acknowledged it or too many bytes wait.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Again, Portion
+    from wiredoctor.findings import PacketAccess, Portion
 
 MOST_WAITING = 16 << 20
-"""Bytes of a side that wait for a hole to be filled: a receiver's window is rarely larger."""
+"""The bytes of a side that may wait for a gap to be filled; a receiver's window is rarely larger."""
 
 LATE = SECOND
-"""ns. A packet that was acknowledged may still come for so long, where packets were captured out of order."""
+"""How long (ns) an acknowledged packet may still appear, in case packets were captured out of order."""
 
 PIECE = ["connection", "direction", "frame", "time", "offset", "length", "captured", "payload"]
 _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes of a side: `offset` in its stream. `late`: what stands behind them was told before, as nobody knew of them."""
+    """Bytes of a side at `offset` in its stream. `late`: they came after bytes behind them had been reported."""
 
     direction: int
     frame: int
@@ -38,8 +38,10 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes of a side that are not in the capture; `cut`: their packet is, and was captured in part (a snap length). Frame and
-    time are of the packet at which it is known."""
+    """Bytes of a side that were not captured; `cut`: the snap length cut them off.
+
+    Frame and time belong to the packet that reveals the gap.
+    """
 
     direction: int
     frame: int
@@ -50,7 +52,7 @@ class Hole(NamedTuple):
 
 
 class _Side:
-    """A direction: what comes next, and what waits behind a hole."""
+    """A direction: the next offset, and data waiting after a gap."""
 
     def __init__(self, direction: int) -> None:
         self.direction = direction
@@ -61,10 +63,10 @@ class _Side:
         self._given_up: deque[tuple[int, int]] = deque()
 
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
-        """A piece; what can be said now."""
+        """Add a piece; yield everything that no longer waits."""
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
-            yield from self._cut(frame, time, offset, length, data)
+            yield from self._cut_off(frame, time, offset, length, data)
             return
         if offset > self.next:
             self._waiting[offset] = (frame, time, length, data)
@@ -73,67 +75,67 @@ class _Side:
             if self._bytes > MOST_WAITING:
                 yield from self._release(self._first(), frame, time)
             return
-        yield from self._said(frame, time, offset, length, data)
-        yield from self._ready()
+        yield from self._emit(frame, time, offset, length, data)
+        yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """The other side has everything before this offset."""
+        """Record that the peer has everything before this offset."""
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """What will not come any more."""
+        """Yield gaps that can no longer be filled, and the data after them."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:
                 yield from self._release(self._first(), frame, time)
             if self.next < offset:
                 yield from self._hole(offset, frame, time)
-                yield from self._ready()
+                yield from self._take_ready()
 
     def end(self) -> Iterator[Run | Hole]:
-        """The rest."""
+        """Yield the remaining data and gaps."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])
 
     def _first(self) -> int:
-        """The first offset that waits."""
+        """Return the first offset that is waiting."""
         while self._order[0] not in self._waiting:
             heappop(self._order)
         return self._order[0]
 
     def _release(self, offset: int, frame: int, time: int) -> Iterator[Run | Hole]:
         yield from self._hole(offset, frame, time)
-        yield from self._ready()
+        yield from self._take_ready()
 
     def _hole(self, offset: int, frame: int, time: int) -> Iterator[Hole]:
         yield Hole(self.direction, frame, time, self.next, offset - self.next, cut=False)
         self.next = offset
 
-    def _ready(self) -> Iterator[Run | Hole]:
+    def _take_ready(self) -> Iterator[Run | Hole]:
         while self.next in self._waiting:
             offset = self.next
             frame, time, length, data = self._waiting.pop(offset)
             self._bytes -= len(data) + 200
-            yield from self._said(frame, time, offset, length, data)
+            yield from self._emit(frame, time, offset, length, data)
 
-    def _said(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
+    def _emit(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
         if data:
             yield Run(self.direction, frame, time, offset, data)
-        yield from self._cut(frame, time, offset, length, data)
+        yield from self._cut_off(frame, time, offset, length, data)
         self.next = offset + length
 
-    def _cut(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Hole]:
+    def _cut_off(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Hole]:
         if len(data) < length:
             yield Hole(self.direction, frame, time, offset + len(data), length - len(data), cut=True)
 
 
-def follow(again: Again, connection: int) -> Iterator[Run | Hole]:
-    """What both sides of a connection sent, and what of it is missing."""
+def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
+    """Yield what both sides of a connection sent, and what is missing."""
     sides: list[_Side] = [_Side(0), _Side(1)]
     frame = time = 0
-    for portion in again.portions({"pieces": PIECE, "segments": [*_ACK, "acks_unseen"]}, [connection]):
+    for portion in access.portions({"pieces": PIECE, "segments": [*_ACK, "acked_unseen"]}, [connection]):
         for row, data in _events(portion):
             frame, time = row["frame"], row["time"]
             for side in sides:
@@ -147,11 +149,11 @@ def follow(again: Again, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Pieces with their bytes, and ACKs of what was not seen (None), in order of frames."""
+    """Yield stream pieces and, as None, ACKs of data that was not captured, in frame order."""
     import polars as pl
 
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
-    acks = portion.tables["segments"].filter(pl.col("acks_unseen") > 0).select(_ACK).sort("frame")
+    acks = portion.tables["segments"].filter(pl.col("acked_unseen") > 0).select(_ACK).sort("frame")
     waiting = acks.to_dicts()[::-1]
     for row in pieces.iter_rows(named=True):
         while waiting and waiting[-1]["frame"] <= row["frame"]:
@@ -161,12 +163,14 @@ def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
         yield row, None
 
 
-def spans(again: Again, connection: int, wanted: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], bytes | None]:
-    """Parts of both streams, (direction, offset, offset behind it): None where not all of it is in the capture."""
+def spans(
+    access: PacketAccess, connection: int, wanted: Collection[tuple[int, int, int]]
+) -> dict[tuple[int, int, int], bytes | None]:
+    """Return parts of both streams by (direction, offset, end offset); None for a part that was not captured completely."""
     import polars as pl
 
     parts: dict[tuple[int, int, int], dict[int, bytes]] = {span: {} for span in wanted}
-    for portion in again.portions({"pieces": PIECE}, [connection]) if wanted else ():
+    for portion in access.portions({"pieces": PIECE}, [connection]) if wanted else ():
         pieces = portion.tables["pieces"]
         for span, found in parts.items():
             direction, begin, end = span
@@ -177,10 +181,10 @@ def spans(again: Again, connection: int, wanted: Collection[tuple[int, int, int]
                 found[row["offset"] + skipped] = portion.read(row["payload"] + skipped, length)
         if all(sum(map(len, found.values())) >= end - begin for (_, begin, end), found in parts.items()):
             break
-    return {span: _whole(found, span[1], span[2]) for span, found in parts.items()}
+    return {span: _join_parts(found, span[1], span[2]) for span, found in parts.items()}
 
 
-def _whole(parts: dict[int, bytes], begin: int, end: int) -> bytes | None:
+def _join_parts(parts: dict[int, bytes], begin: int, end: int) -> bytes | None:
     said = b"".join(parts[offset] for offset in sorted(parts))
     at = begin
     for offset in sorted(parts):

@@ -1,1 +1,1 @@
-"""Reports for people: text and Markdown, lists of exchanges and connections, the live view, manual pages, the search of rules."""
+"""Write reports for people: text and Markdown, lists of exchanges and connections, live view, manual pages, rule search."""

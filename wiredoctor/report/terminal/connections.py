@@ -1,114 +1,278 @@
-"""Every connection on a line: who spoke to whom, how much, how fast, and how it ended."""
+"""List connections, one per line: endpoints, bytes, times, how each ended, and when its exchanges were, on a time axis."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
 import polars as pl
 
+from wiredoctor.report import row_choice
+from wiredoctor.report.capture_clocks import clocks, nothing_matches, zone_line
 from wiredoctor.report.columns import batches
-from wiredoctor.report.fields import Field, heading, paint, width
-from wiredoctor.report.ordered import Ordered, Spool, in_memory
-from wiredoctor.report.terminal.lines import Encoded, add_titles
-from wiredoctor.report.terminal.terminal import Paper
-from wiredoctor.report.words import count, duration, shorten, size
+from wiredoctor.report.fields import Field, fitting, footer, heading, paint, width
+from wiredoctor.report.row_choice import Order
+from wiredoctor.report.row_order import Ordered, Spool, in_memory
+from wiredoctor.report.terminal.lines import Encoded, add_titles, clock, severity_sign, signs_explained, worst_severities
+from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.report.terminal.time_axis import TimeAxis
+from wiredoctor.report.words import SECOND, count, duration, shorten, size
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
-_SECOND = 1e9
-_LEAST_ENDPOINT = 21
-"""An IPv4 address with its port always fits."""
+_LONG = 120 * SECOND
+"""A duration of at least this much may be written with two units: "23 h 59 min"."""
 
-_LEFT_OUT_FIRST = ("packets", "history", "rtt")
+_NARROWEST = 80
+_MOST_ENDPOINT = 21
+"""The width of an IPv4 address with its port."""
+
+_LEAST_BAR, _MOST_BAR = 18, 80
 _COLUMNS = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "start", "end"),
-    *("rtt_client", "rtt_server", "protocol", "history", "closed_by", "close"),
+    *("rtt_client", "rtt_server", "protocol", "history", "closed_by", "close", "exchanges"),
 ]
+HISTORY = (
+    "history: one letter for the first packet of each kind, upper case from the client: S SYN, H SYN-ACK, A ACK, D data, F FIN, "
+    "R RST, G gap, T retransmission, W zero window"
+)
+_ENDS = {"fin": "|", "rst": "x", "": ">"}
+"""The character after a bar that shows how the connection ended."""
 
 
-def write(report: Report, out: TextIO, paper: Paper, *, spool: Spool = in_memory) -> None:
-    """A line per connection in the order of their ids."""
-    fields = _fields(report, paper)
-    if not fields:
-        out.write("No TCP connection was seen.\n")
+@dataclass(frozen=True)
+class _Layout:
+    """The columns in order, and for each capture the time axis (with `relative`, one axis for all) and the clock."""
+
+    fields: dict[str, Field]
+    axes: Mapping[str, TimeAxis]
+    clocks: Mapping[str, Clock]
+    relative: bool
+    latest: int
+    paper: Terminal
+    lane: str
+    busy: str
+
+
+def write(
+    report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
+    order: Order = Order.time, filtered: bool = False, by_clock: bool = False,
+) -> None:  # fmt: skip
+    """Write one line per connection in order of ids, or in another order.
+
+    `relative` draws each bar from its own start. `filtered`: the report has only the connections that were requested. `by_clock`:
+    times are times of day, if the captures have them.
+    """
+    made = _layout(report, paper, relative=relative, by_clock=by_clock)
+    if made is None:
+        out.write(nothing_matches(report, "TCP connection") if filtered else "No TCP connection was seen.\n")
         return
+    layout, missing = made
+    worst = worst_severities(report, of_exchanges=False)
+    if zone := zone_line(report):
+        out.write(f"{zone}\n")
+    out.write(_legend(layout))
     lines = Ordered(spool)
-    places = add_titles(lines, report, paint(heading(list(fields.values())), "bold", color=paper.color))
+    places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
+    busy = _busy(report, layout)
     for batch in batches(report.scan_connections, _COLUMNS):
-        _add(lines, batch, places, fields, paper)
+        _add(lines, batch, places, layout, order, busy, worst)
     lines.write(Encoded(out))
-    left_out = [name for name in _LEFT_OUT_FIRST if name not in fields]
-    out.write(f"{count(report.connection_count, 'TCP connection')}; sent and recvd: payload bytes of client and server\n")
-    if left_out:
-        out.write(f"No room for {', '.join(left_out)} (COLUMNS or --format json shows them).\n")
+    closing = [f"{count(report.connection_count, 'TCP connection')}; sent and recvd: payload bytes of client and server"]
+    closing += signs_explained(worst.values())
+    if "history" in layout.fields:
+        closing.append(HISTORY)
+    out.write(footer([*closing, *missing], max(paper.width, _NARROWEST)))
 
 
-def _fields(report: Report, paper: Paper) -> dict[str, Field]:
-    """The columns that fit: first long addresses lose their middle, then columns are left out, then all addresses shrink."""
+def _layout(report: Report, paper: Terminal, *, relative: bool, by_clock: bool) -> tuple[_Layout, list[str]] | None:
+    """Return the layout, and a sentence about columns that do not fit; None if there are no connections."""
     if report.scan_connections is None:
-        return {}
-    lengths = report.scan_connections().select(
-        pl.col("connection").max(),
-        pl.col("packets").max(),
-        pl.col("client", "server", "history").str.len_chars().max(),
+        return None
+    facts = (
+        report.scan_connections()
+        .group_by("capture")
+        .agg(
+            pl.col("start").min().alias("begin"),
+            pl.col("end").max(),
+            (pl.col("end") - pl.col("start")).max().alias("longest"),
+            pl.col("connection", "packets", "exchanges").max(),
+            pl.col("client", "server", "history").str.len_chars().max(),
+        )
+        .collect()
     )
-    last, packets, client, server, history = lengths.collect().row(0)
-    if last is None:
-        return {}
-    fields = {
-        "id": Field("id", max(2, len(str(last)))),
-        "client": Field("client", client, right=False),
-        "server": Field("server", server, right=False),
-        "packets": Field("packets", max(7, len(str(packets)))),
-        "sent": Field("sent", 6),
-        "received": Field("recvd", 6),
-        "rtt": Field("rtt", 7),
-        "duration": Field("lasted", 7),
-        "protocol": Field("proto", 7, right=False),
-        "history": Field("history", max(7, history), right=False),
+    if not facts.height:
+        return None
+    room, (most,) = max(paper.width, _NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
+    latest, longest = most["end"], most["longest"]
+    known = clocks(report)
+    of_day = {"clock": Field("time of day", max([11, *(one.width for one in known.values())]))}
+    has_clocks = any(one.width for one in known.values())
+    base = {
+        "sign": Field("", 1),
+        "id": Field("id", max(2, len(str(most["connection"])))),
+        **(of_day if by_clock and has_clocks else {"time": Field("time (s)", max(8, len(clock(latest, latest))))}),
+        "server": Field("server", min(max(6, most["server"] or 0), _MOST_ENDPOINT), right=False),
+        "duration": Field("lasted", 11 if longest >= _LONG else 7),
         "close": Field("closed by", 10, right=False),
+        "bar": Field("bar", _LEAST_BAR, right=False),
     }
-    room = max(paper.width, 80)
-    _shrink(fields, room, _LEAST_ENDPOINT)
-    for column in _LEFT_OUT_FIRST:
-        if width(list(fields.values())) > room:
-            del fields[column]
-    _shrink(fields, room, _LEAST_ENDPOINT // 2)
-    return fields
+    optional = {
+        "client": Field("client", min(max(6, most["client"] or 0), _MOST_ENDPOINT), right=False),
+        "exchanges": Field("exch", max(4, len(f"{most['exchanges']:,}"))),
+        "sent": Field("sent", 7),
+        "received": Field("recvd", 7),
+        "history": Field("history", max(7, most["history"] or 0), right=False),
+        "rtt": Field("rtt", 7),
+        "packets": Field("packets", max(7, len(f"{most['packets']:,}"))),
+        "protocol": Field("proto", 7, right=False),
+        **(of_day if has_clocks and not by_clock else {}),
+    }
+    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
+    fields = base | {name: optional[name] for name in shown}
+    bar = min(_LEAST_BAR + room - width([*fields.values()]), _MOST_BAR)
+    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    if relative:
+        axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, longest, bar - 1))
+    else:
+        spans = facts.select("capture", "begin", "end").iter_rows()
+        axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, begin, end in spans}
+    left = [optional[name].heading for name in optional if name not in shown]
+    missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
+    lane, busy = ("─", "█") if paper.unicode else ("-", "#")
+    ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
+    return _Layout(ordered, axes, known, relative, latest, paper, lane, busy), missing
 
 
-def _shrink(fields: dict[str, Field], room: int, least: int) -> None:
-    """Takes from the longer of the two endpoints until all fits, or both are down to `least`."""
-    while width(list(fields.values())) > room:
-        longer = max("client", "server", key=lambda side: fields[side].width)
-        if fields[longer].width <= least:
-            return
-        fields[longer] = Field(longer, fields[longer].width - 1, right=False)
+_IN_ORDER = (
+    *(
+        "sign",
+        "id",
+        "time",
+        "clock",
+        "client",
+        "server",
+        "exchanges",
+        "packets",
+        "sent",
+        "received",
+        "rtt",
+        "duration",
+        "protocol",
+    ),
+    *("history", "close", "bar"),
+)
 
 
-def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], fields: dict[str, Field], paper: Paper) -> None:
+def _headings(layout: _Layout, axis: TimeAxis) -> str:
+    fields = {**layout.fields, "bar": Field(axis.heading(), axis.width, right=False)}
+    return paint(heading([*fields.values()]), "bold", color=layout.paper.color)
+
+
+def _legend(layout: _Layout) -> str:
+    color, steps = layout.paper.color, {axis.step for axis in layout.axes.values()}
+    scale = f"  (1 character = {duration(steps.pop() / SECOND)})" if len(steps) == 1 else ""
+    ends = f"ends: {_ENDS['fin']} FIN, {paint(_ENDS['rst'], 'bold red', color=color)} RST, {_ENDS['']} open"
+    return f"{layout.lane} open  {paint(layout.busy, 'green', color=color)} exchanges  {ends}{scale}\n"
+
+
+def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[int, int]]]:
+    """Return the times of the exchanges of each connection, without those that would be drawn in the same characters."""
+    if report.scan_exchanges is None:
+        return {}
+    begin, end = row_choice.exchange_start(), row_choice.exchange_end()
+    steps, origins = (
+        pl.col("capture").replace_strict({name: value(axis) for name, axis in layout.axes.items()}, default=default)
+        for value, default in ((attrgetter("step"), 1.0), (attrgetter("begin"), 0))
+    )
+    exchanges = report.scan_exchanges().select("capture", "connection", begin.alias("begin"), end.alias("finish"))
+    if layout.relative and report.scan_connections is not None:
+        exchanges = exchanges.join(report.scan_connections().select("capture", "connection", "start"), ["capture", "connection"])
+        origins = origins + pl.col("start")
+    rows = (
+        exchanges.with_columns(
+            ((pl.col("begin") - origins) / steps).floor().alias("first"),
+            ((pl.col("finish") - origins) / steps).floor().alias("last"),
+        )
+        .unique(["capture", "connection", "first", "last"])
+        .sort("begin")
+        .group_by("capture", "connection", maintain_order=True)
+        .agg("begin", "finish")
+        .collect()
+    )
+    return {(name, number): [*zip(begins, ends, strict=True)] for name, number, begins, ends in rows.iter_rows()}
+
+
+def _add(
+    lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, order: Order,
+    busy: Mapping[tuple[str, int], list[tuple[int, int]]], worst: Mapping[tuple[str, int, int], Any],
+) -> None:  # fmt: skip
     ordered = batch.with_columns(
-        _place=pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64)
-    ).sort("_place", "connection")
-    text = "".join(_line(row, fields, paper) for row in ordered.iter_rows(named=True))
-    place, ids = (ordered.get_column(c).to_numpy() for c in ("_place", "connection"))
-    lines.add((place, ids, ids), text.encode("utf-8", "backslashreplace"))
+        _place=pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64),
+        _rank=pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("connections", order),
+    ).sort("_place", "_rank", "connection")
+    text = "".join(_line(row, layout, busy, worst) for row in ordered.iter_rows(named=True))
+    place, rank, ids = (ordered.get_column(c).to_numpy() for c in ("_place", "_rank", "connection"))
+    lines.add((place, rank, ids, ids), text.encode("utf-8", "backslashreplace"))
 
 
-def _line(row: dict[str, Any], fields: dict[str, Field], paper: Paper) -> str:
+def _line(
+    row: dict[str, Any], layout: _Layout, busy: Mapping[tuple[str, int], list[tuple[int, int]]],
+    worst: Mapping[tuple[str, int, int], Any],
+) -> str:  # fmt: skip
     trips = [row[side] for side in ("rtt_client", "rtt_server") if row[side] is not None]
+    place = row["capture"], row["connection"]
     cells = {
+        "sign": severity_sign(worst.get((*place, -1)), color=layout.paper.color),
         "id": str(row["connection"]),
-        "client": shorten(row["client"], fields["client"].width, paper.gap),
-        "server": shorten(row["server"], fields["server"].width, paper.gap),
-        "packets": str(row["packets"]),
-        "sent": size(row["client_bytes"], ""),
-        "received": size(row["server_bytes"], ""),
-        "rtt": duration(sum(trips) / _SECOND, "") if len(trips) == 2 else "-",
-        "duration": duration((row["end"] - row["start"]) / _SECOND, ""),
+        "time": clock(row["start"], layout.latest),
+        "clock": layout.clocks[row["capture"]].at(row["start"]),
+        "client": row["client"],
+        "server": row["server"],
+        "exchanges": f"{row['exchanges']:,}" if row["exchanges"] else "-",
+        "packets": f"{row['packets']:,}",
+        "sent": size(row["client_bytes"]),
+        "received": size(row["server_bytes"]),
+        "rtt": duration(sum(trips) / SECOND) if len(trips) == 2 else "-",
+        "duration": duration((row["end"] - row["start"]) / SECOND),
         "protocol": row["protocol"],
         "history": row["history"],
         "close": f"{row['closed_by']} {row['close']}".strip() or "-",
     }
-    return " ".join(field.fit(cells[name]) for name, field in fields.items()).rstrip() + "\n"
+    parts: list[str] = []
+    for name, field in layout.fields.items():
+        if name in ("sign", "bar"):
+            parts.append(cells["sign"] if name == "sign" else _bar(row, layout, busy.get(place, [])))
+        else:
+            style = "bold red" if name == "close" and row["close"] == "rst" else ""
+            text = field.pad(shorten(cells[name], field.width, layout.paper.gap))
+            parts.append(paint(text, style, color=layout.paper.color))
+    return " ".join(parts).rstrip() + "\n"
+
+
+def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
+    """Return the bar of a connection: the characters in which it had exchanges, and the sign of its end."""
+    axis, color = layout.axes[row["capture"]], layout.paper.color
+    offset = row["start"] if layout.relative else 0
+    first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)
+    last = max(first, last)  # the clock of the capture may have been set back in between
+    marked = bytearray(last - first + 1)
+    for begin, end in exchanges:
+        low, high = max(axis.cell(begin - offset), first), min(axis.cell(end - offset), last)
+        if low <= high:
+            marked[low - first : high - first + 1] = b"\1" * (high - low + 1)
+    pieces = [" " * first]
+    at = 0
+    while at < len(marked):
+        run = at
+        while run < len(marked) and marked[run] == marked[at]:
+            run += 1
+        sign, style = (layout.busy, "green") if marked[at] else (layout.lane, "")
+        pieces.append(paint(sign * (run - at), style, color=color))
+        at = run
+    how = row["close"] if row["close"] in _ENDS else ""
+    return "".join(pieces) + paint(_ENDS[how], "bold red" if how == "rst" else "", color=color)

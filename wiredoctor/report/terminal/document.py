@@ -1,39 +1,39 @@
-"""A page of headings, lines and tables, told once and written as text or as Markdown. Every text is made safe here."""
+"""Write a page of headings, lines and tables as text or as Markdown; all texts are escaped here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from wiredoctor.report.ordered import Sink
-from wiredoctor.report.terminal.markdown import MOST_BYTES, escaped
-from wiredoctor.report.terminal.terminal import MOST_PROSE, SEVERITY_STYLE, Paper, Writer
+from wiredoctor.report.row_order import Sink
+from wiredoctor.report.terminal.markdown import MOST_BYTES, escape_markdown
+from wiredoctor.report.terminal.terminal import MOST_PROSE, SEVERITY_STYLE, Terminal, TerminalWriter
 from wiredoctor.report.words import clean, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Severity
 
 MOST_ROWS = 20
-"""Rows of a table that a page for people has unless it is asked for all."""
+"""The number of rows of a table in a page for people, unless all are requested."""
 
 _LEAST_COLUMN = 16
-_FULL = "\n(The rest has no room here.)\n"
+_FULL = "\n(The rest does not fit and was omitted.)\n"
 
 
 class Title(NamedTuple):
-    """What the whole page says, in a sentence."""
+    """The summary of the page, one sentence."""
 
     text: str
 
 
 class Heading(NamedTuple):
-    """Above a part of the page."""
+    """The heading of a part of the page."""
 
     text: str
 
 
 class Line(NamedTuple):
-    """A sentence, or a few. `severity` stands before it, `below` are lines that belong to it."""
+    """One sentence or several. `severity` is written before them; `below` are further lines about the same thing."""
 
     text: str
     severity: Severity | None = None
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table. The first column is text on the left, and gives way where there is no room; the others are numbers."""
+    """A table. The first column is text, aligned left and shortened if necessary; the others are numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -50,9 +50,9 @@ class Grid(NamedTuple):
 Part = Title | Heading | Line | Grid
 
 
-def write_text(parts: Iterable[Part], out: TextIO, paper: Paper) -> None:
-    """The page for a terminal."""
-    writer = Writer(out, paper)
+def write_text(parts: Iterable[Part], out: TextIO, paper: Terminal) -> None:
+    """Write the page for a terminal."""
+    writer = TerminalWriter(out, paper)
     for number, part in enumerate(parts):
         if isinstance(part, Title):
             writer.paragraph((part.text, "bold"))
@@ -63,11 +63,11 @@ def write_text(parts: Iterable[Part], out: TextIO, paper: Paper) -> None:
         elif isinstance(part, Line):
             _line(writer, part)
         else:
-            for row, line in enumerate(_aligned(part, writer.width - 2, paper)):
+            for row, line in enumerate(_table_lines(part, writer.width - 2, paper)):
                 writer.unbroken((line, "" if row else "dim"), indent=2)
 
 
-def _line(writer: Writer, line: Line) -> None:
+def _line(writer: TerminalWriter, line: Line) -> None:
     if line.severity is None:
         writer.paragraph(line.text, indent=2, hang=2)
     else:
@@ -77,14 +77,14 @@ def _line(writer: Writer, line: Line) -> None:
         writer.paragraph(text, indent=11 if line.severity else 4, hang=2)
 
 
-def _aligned(grid: Grid, room: int, paper: Paper) -> Iterator[str]:
-    """The lines of a table; the first has the headings. Where it has no room as a table, its rows stand below each other."""
+def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
+    """Yield the lines of a table, headings first; if it is too wide, each row becomes several lines."""
     rows = [tuple(clean(cell) for cell in row) for row in (grid.headings, *grid.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.headings))]
     least = min(widths[0], _LEAST_COLUMN)
     between = next((gap for gap in (2, 1) if least + sum(widths[1:]) + gap * (len(widths) - 1) <= room), None)
     if between is None:
-        yield from _stacked(rows, room, paper)
+        yield from _stacked_rows(rows, room, paper)
         return
     rest = sum(widths[1:]) + between * (len(widths) - 1)
     widths[0] = min(widths[0], max(_LEAST_COLUMN, room - rest), MOST_PROSE)
@@ -94,8 +94,8 @@ def _aligned(grid: Grid, room: int, paper: Paper) -> Iterator[str]:
         yield (" " * between).join(cells).rstrip()
 
 
-def _stacked(rows: list[tuple[str, ...]], room: int, paper: Paper) -> Iterator[str]:
-    """Each row as lines of their own, a heading and what is below it in the table."""
+def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> Iterator[str]:
+    """Yield each row as several lines: a heading, and the cell below it."""
     headings, *others = rows
     yield shorten(headings[0], room, paper.gap)
     widest = max(map(len, headings[1:]), default=0)
@@ -106,12 +106,12 @@ def _stacked(rows: list[tuple[str, ...]], room: int, paper: Paper) -> Iterator[s
 
 
 def write_markdown(parts: Iterable[Part], out: Sink) -> None:
-    """The page as GitHub Flavored Markdown, in UTF-8; what a comment has no room for is left out."""
+    """Write the page as GitHub Flavored Markdown in UTF-8; omit what exceeds the size of a comment."""
     room = MOST_BYTES - len(_FULL)
     before: type[Part] | None = None
     for part in parts:
         gap = "\n" if before not in (None, Line) or not isinstance(part, Line) else ""
-        text = (gap if before else "") + "\n".join(_marked(part)) + "\n"
+        text = (gap if before else "") + "\n".join(_markdown_lines(part)) + "\n"
         data = text.encode("utf-8", "backslashreplace")
         room -= len(data)
         if room < 0:
@@ -121,24 +121,26 @@ def write_markdown(parts: Iterable[Part], out: Sink) -> None:
         before = type(part)
 
 
-def _marked(part: Part) -> Iterator[str]:
+def _markdown_lines(part: Part) -> Iterator[str]:
     if isinstance(part, Title):
-        yield f"## wiredoctor: {escaped(part.text)}"
+        yield f"## wiredoctor: {escape_markdown(part.text)}"
     elif isinstance(part, Heading):
-        yield f"### {escaped(part.text)}"
+        yield f"### {escape_markdown(part.text)}"
     elif isinstance(part, Line):
-        yield f"- {f'**{part.severity.upper()}** ' if part.severity else ''}{_said(part.text)}"
-        yield from (f"  - {_said(text)}" for text in part.below)
+        yield f"- {f'**{part.severity.upper()}** ' if part.severity else ''}{_list_item(part.text)}"
+        yield from (f"  - {_list_item(text)}" for text in part.below)
     else:
         yield _row(part.headings)
         yield _row(("---", *["--:"] * (len(part.headings) - 1)), plain=True)
         yield from map(_row, part.rows)
 
 
-def _said(text: str) -> str:
-    """A sign of a list with nothing behind it would underline what is above, which makes a heading of that."""
-    return escaped(text) or "&#8203;"
+def _list_item(text: str) -> str:
+    """Escape the text of a list item, or return a placeholder for an empty one, which would turn the line above into a
+    heading.
+    """
+    return escape_markdown(text) or "&#8203;"
 
 
 def _row(cells: tuple[str, ...], *, plain: bool = False) -> str:
-    return f"| {' | '.join(cells if plain else map(escaped, cells))} |"
+    return f"| {' | '.join(cells if plain else map(escape_markdown, cells))} |"

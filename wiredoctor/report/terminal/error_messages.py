@@ -1,6 +1,6 @@
-"""The messages that users paste, what they mean on the wire, and the rules that explain them: the rows of error_messages.txt.
+"""Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them.
 
-Words that belong to one rule alone, whatever else is said, are in rule_search_words.py.
+Words that lead to one rule only are in rule_search_words.py.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from importlib.resources import files
 from typing import NamedTuple
 
 REUSED = "reused"
-"""The case in which the request was not the first of its connection."""
+"""The case that the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case of rules that say why the one before them came about."""
+"""The case of rules that explain why the rules before them applied."""
 
 _QUOTES = "cause first"
-"""Begins the rules of a message that quotes another one."""
+"""How the list of rules begins if the message quotes another message, which is its cause."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
-"""A rule, and its kinds in brackets."""
+"""Matches a rule, and its kinds in brackets."""
 
 
 class Case(NamedTuple):
-    """Rules that explain a message, the likeliest first: each with the kinds that fit ("refused, unreachable"), or "".
+    """Rules that explain a message, the likeliest first, with their matching kinds ("refused, unreachable") or "".
 
     `when`: REUSED, CAUSE, "if ..." or "" for any other case.
     """
@@ -35,12 +35,10 @@ class Case(NamedTuple):
 
 
 class Message(NamedTuple):
-    """Messages that mean the same, in the notation of error_messages.txt.
+    """A group of messages with the same meaning, in the notation of error_messages.txt.
 
-    software: the program or library that says so, "" if any may.
-    cases: none if wiredoctor does not judge it.
-    read: how the source was read: s, d, i, u as in error_messages.txt, "" if there is none.
-    quotes: the message quotes another one, which says more.
+    software: the program or library that prints it, "" if many do. cases: empty if wiredoctor does not judge it. read: how the
+    source was read (s, d, i or u, as in error_messages.txt) or "". quotes: the message quotes another, more specific one.
     """
 
     software: str
@@ -58,13 +56,13 @@ class Message(NamedTuple):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The kinds that fit, by rule."""
+        """The matching kinds by rule."""
         return {name: kinds for case in self.cases for name, kinds in case.rules}
 
 
 @cache
 def messages() -> tuple[Message, ...]:
-    """All rows, in their order."""
+    """Return all rows in file order."""
     lines = (files(__package__ or "") / "error_messages.txt").read_text("utf-8").splitlines()
     return tuple(_row(line) for line in lines if line and not line.startswith("#"))
 

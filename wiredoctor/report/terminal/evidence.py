@@ -1,4 +1,4 @@
-"""The proof of a finding: its frames with their times, and the waits between them drawn to scale."""
+"""Write the evidence of a finding: its frames with their times, and the waits between them to scale."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import os
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.terminal.terminal import Writer
-from wiredoctor.report.words import clean, duration, scale
+from wiredoctor.report.capture_clocks import WIDE, capture_start
+from wiredoctor.report.terminal.terminal import TerminalWriter
+from wiredoctor.report.words import SECOND, clean, duration, scale
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Evidence, Finding
-    from wiredoctor.report.terminal.terminal import Paper
+    from wiredoctor.report.terminal.terminal import Terminal
 
 MOST_FRAMES = 12
 
 _SHORTEST_DRAWN = 1e-6
 
 _SHORTEST_SCALE = 1e-3
-"""Seconds that fill the width at least: a microsecond is no wait, and does not look like one."""
+"""The full width is at least this many seconds, so a microsecond does not look like a wait."""
 
 
-def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """A line per frame, a bar per wait; the longest wait of the proof is the longest bar.
+def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
+    """Write one line per frame and one bar per wait; the longest wait has the longest bar.
 
-    What is about no connection has no bars: its frames are of different ones, and between them nobody waited.
+    A finding without a connection has no bars, because its frames belong to different connections.
     """
     evidence = finding.evidence
     shown = evidence if everything or len(evidence) <= MOST_FRAMES else evidence[: MOST_FRAMES - 1]
@@ -32,7 +34,8 @@ def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, i
         return
     frames = max(len(str(e.frame)) for e in shown)
     times = max(len(f"{e.elapsed:.6f}") for e in shown)
-    column = len("frame ") + frames + 2 + times + len(" s  ")
+    clock = Clock(capture_start(finding) if writer.width >= WIDE else None)
+    column = len("frame ") + frames + 2 + times + len(" s  ") + (clock.width + 2 if clock.width else 0)
     longest = max((gap for gap in map(_gap, shown, shown[1:])), default=0.0)
     longest = max(longest, _SHORTEST_SCALE)
     width = max(8, min(40, writer.width - indent - column - 14))
@@ -42,21 +45,23 @@ def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, i
             bar = writer.paper.bar * scale(gap, longest, width)
             writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=indent + column)
         lead = f"frame {e.frame:>{frames}}  {e.elapsed:>{times}.6f} s  "
+        if clock.width:
+            lead += f"{clock.at(e.elapsed * SECOND)}  "
         writer.paragraph((lead, "bold"), e.note + in_file(e), indent=indent, hang=column)
         before = e
     if len(shown) < len(evidence):
         writer.paragraph(f"and {len(evidence) - len(shown)} more frames (--all shows them)", indent=indent)
 
 
-def proof_lines(finding: Finding, paper: Paper) -> list[str]:
-    """The same as lines, at the left edge."""
+def proof_lines(finding: Finding, paper: Terminal) -> list[str]:
+    """Return the evidence as lines without indentation."""
     out = StringIO()
-    write_proof(Writer(out, paper), finding, indent=0)
+    write_proof(TerminalWriter(out, paper), finding, indent=0)
     return out.getvalue().splitlines()
 
 
 def in_file(step: Evidence) -> str:
-    """Return the file of a rotation that a packet of the proof lies in, with its number there: " (trace.pcap3 #118)"."""
+    """Return the file and the frame number in it of a packet in a set of rotated files, such as " (trace.pcap3 #118)"."""
     return "" if step.file is None else f" ({clean(os.path.basename(step.file))} #{step.file_frame:,})"
 
 

@@ -1,148 +1,353 @@
-"""Every exchange on a line, with its waterfall: how long the request, the server and the response took, to scale."""
+"""List exchanges, one per line, with a waterfall: bars for the times of request, server and response on a time axis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import polars as pl
 
-from wiredoctor.report import limited
-from wiredoctor.report.columns import batches, escaped
-from wiredoctor.report.fields import Field, heading, paint
-from wiredoctor.report.ordered import Ordered, Spool, in_memory
-from wiredoctor.report.terminal.lines import Encoded, add_titles
+from wiredoctor.report import limited, row_choice
+from wiredoctor.report.capture_clocks import clocks, nothing_matches, zone_line
+from wiredoctor.report.columns import batches, escape_column
+from wiredoctor.report.fields import Field, fitting, footer, heading, paint, width
+from wiredoctor.report.row_choice import Order
+from wiredoctor.report.row_order import Ordered, Spool, in_memory
+from wiredoctor.report.terminal.lines import Encoded, add_titles, clock, severity_sign, signs_explained, worst_severities
 from wiredoctor.report.terminal.sentences import SECRETS
-from wiredoctor.report.terminal.terminal import Paper
-from wiredoctor.report.words import count, duration, shorten, size
+from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.report.terminal.time_axis import TimeAxis
+from wiredoctor.report.words import SECOND, count, duration, shorten, size
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
-_SECOND = 1e9
 _PHASES: tuple[str, ...] = ("request", "server", "response")
 _STYLES = {"request": "blue", "server": "yellow", "response": "green"}
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
-    *("capture", "connection", "exchange", "has_request", "has_response", "request_frame", "response_frame"),
-    *("request_method", "request_target", "response_status", "response_body_bytes", *_TIMES, *limited.COLUMNS),
+    *("capture", "connection", "exchange", "request_frame", "response_frame", "request_method", "request_target"),
+    *("request_host", *row_choice.EXCHANGE_COLUMNS, *_TIMES, *limited.COLUMNS),
 ]
-_LIMITED = Field("limited by", 16, right=False)
-"""Its column is there if any response was long."""
+_ENDPOINTS = ["capture", "connection", "client", "server"]
+
+_NARROWEST = 80
+_LONG = 120 * SECOND
+"""A duration of at least this much may be written with two units: "23 h 59 min"."""
+
+_LEAST_REQUEST, _LEAST_BAR, _MOST_BAR = 28, 16, 80
+_MOST_ENDPOINT = 21
+"""The width of an IPv4 address with its port."""
+
+_BAD, _FAILED = 400, 500
+"""The lowest status codes of a client error and a server error (RFC 9110 section 15)."""
+
+_NO_REQUEST = "(no request)"
+_CLOSED = "x"
+
+
+class _Facts(NamedTuple):
+    """Facts about all exchanges that decide the layout; `spans` has the first and last times of each capture."""
+
+    spans: Mapping[str, tuple[int, int]]
+    texts: Mapping[str, int]
+    longest: int
+    usual: float
+    is_limited: bool
+    has_bad: bool
+    has_unanswered: bool
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Widths, and what one character of a bar is worth."""
+    """The columns in order, and for each capture the time axis (with `relative`, one axis for all) and the clock."""
 
-    fields: tuple[Field, ...]
-    bar: int
-    step: float
-    paper: Paper
-    signs: dict[str, str]
+    fields: dict[str, Field]
+    axes: Mapping[str, TimeAxis]
+    clocks: Mapping[str, Clock]
+    relative: bool
+    latest: int
+    paper: Terminal
+    signs: Mapping[str, str]
+
+    @property
+    def thin(self) -> str:
+        """The character for a bar that is shorter than half a character."""
+        return "▏" if self.paper.unicode else "'"
 
 
-def write(report: Report, out: TextIO, paper: Paper, *, spool: Spool = in_memory) -> None:
-    """A line per exchange in the order of their first frames; `!` marks those that a finding speaks of."""
+Row = Mapping[str, Any]
+Cell = Callable[[Row, _Layout], str]
+"""Returns the text in one column of an exchange's line."""
+
+
+def write(
+    report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
+    order: Order = Order.time, filtered: bool = False, by_clock: bool = False,
+) -> None:  # fmt: skip
+    """Write one line per exchange in order of first frames, or in another order.
+
+    `relative` draws each bar from its own start. `filtered`: the report has only the exchanges that were requested. `by_clock`:
+    the first column is the time of day, if the captures have one.
+    """
     if report.secrets:
         out.write(f"{SECRETS}\n")
-    layout = _layout(report, paper)
-    if layout is None:
-        out.write("No HTTP exchange was seen.\n")
+    facts = _facts(report)
+    if facts is None:
+        out.write(nothing_matches(report, "HTTP exchange") if filtered else "No HTTP exchange was seen.\n")
         return
-    marked = {(f.capture, f.connection, f.exchange) for f in report.findings if f.exchange is not None}
-    out.writelines(_legend(layout))
+    layout, missing = _layout(report, facts, paper, relative=relative, by_clock=by_clock)
+    worst = worst_severities(report, of_exchanges=True)
+    if zone := zone_line(report):
+        out.write(f"{zone}\n")
+    out.write(_legend(layout))
     lines = Ordered(spool)
-    headings = heading([*layout.fields, Field("time", layout.bar, right=False)])
-    places = add_titles(lines, report, paint(headings, "bold", color=paper.color))
+    places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
+    ends = None
+    if "server" in layout.fields and report.scan_connections is not None:
+        ends = report.scan_connections().select(_ENDPOINTS).collect()
     for batch in batches(report.scan_exchanges, _COLUMNS):
-        _add(lines, batch, places, layout, marked)
+        _add(lines, batch, places, layout, order, ends, worst)
     lines.write(Encoded(out))
-    out.write(count(report.exchange_count, "HTTP exchange"))
-    out.write(", ! = a finding speaks of it (wiredoctor analyze)\n" if marked else "\n")
+    signs = "; ".join(_signs(facts, worst.values()))
+    out.write(footer([count(report.exchange_count, "HTTP exchange"), signs, *missing], max(paper.width, _NARROWEST)))
 
 
-def _layout(report: Report, paper: Paper) -> _Layout | None:
-    """Column widths from the largest numbers there are; the scale from the longest exchange, outliers aside."""
+def _signs(facts: _Facts, severities: Iterable[str]) -> Iterator[str]:
+    yield from signs_explained(severities)
+    if facts.has_bad:
+        yield "! = status 4xx or 5xx"
+    if facts.has_unanswered:
+        yield f"{_CLOSED} = the connection closed before a response; the time ends with the close"
+    yield "exch 7#2: show --connection 7 --exchange 2"
+
+
+def _facts(report: Report) -> _Facts | None:
     if report.scan_exchanges is None:
         return None
-    total = pl.sum_horizontal(pl.col(_TIMES).fill_null(0))
-    numbers = report.scan_exchanges().select(
-        frame=pl.max_horizontal("request_frame", "response_frame").max(),
-        connection=pl.col("connection").max(),
-        exchange=pl.col("exchange").max(),
-        longest=total.max(),
-        limited=pl.col(limited.COLUMNS[-1]).is_not_null().any(),
-        usual=pl.max_horizontal(4 * total.median(), 1.25 * total.quantile(0.9)),
+    c = pl.col
+    duration = row_choice.duration("exchanges")
+    request = pl.concat_str("request_method", "request_target", separator=" ", ignore_nulls=True).str.len_chars()
+    bad = (c("response_status") >= _BAD).fill_null(value=False)
+    rows = (
+        report.scan_exchanges()
+        .group_by("capture")
+        .agg(
+            begin=row_choice.exchange_start().min(),
+            end=row_choice.exchange_end().max(),
+            request=request.max(),
+            host=c("request_host").str.len_chars().max(),
+            frame=pl.max_horizontal("request_frame", "response_frame").max().cast(pl.Int64),
+            connection=c("connection").max(),
+            exchange=c("exchange").max().cast(pl.Int64),
+            longest=duration.max(),
+            usual=pl.max_horizontal(4 * duration.median(), 1.25 * duration.quantile(0.9)),
+            limited=c(limited.COLUMNS[-1]).is_not_null().any(),
+            bad=(bad & c("has_response")).any(),
+            unanswered=_is_closed().any(),
+        )
+        .collect()
     )
-    frame, connection, exchange, longest, is_limited, usual = numbers.collect().row(0)
-    if connection is None:
+    if not rows.height:
         return None
-    fixed = [Field("frame", max(5, len(str(frame or 0)))), Field("exch", max(4, len(f"{connection}#{exchange}")))]
-    rest = [Field("code", 4), Field("size", 6), *(Field(name, 6) for name in ("req.", "server", "resp."))]
-    rest += [_LIMITED] if is_limited else []
-    room = max(paper.width, 80) - sum(f.width + 1 for f in (*fixed, *rest)) - 3
-    bar = max(10, min(40, room // 3))
-    fields = (Field("", 1), *fixed, Field("request", max(12, room - bar - 1), right=False), *rest)
-    full = min(longest, usual) if usual else longest
+    spans = {name: (begin, end) for name, begin, end in rows.select("capture", "begin", "end").iter_rows()}
+    names = ("request", "host", "frame", "connection", "exchange")
+    texts: dict[str, int] = rows.select(pl.col(names).max().fill_null(0)).to_dicts()[0]
+    ((longest, usual),) = rows.select(pl.col("longest", "usual").max().fill_null(0)).iter_rows()
+    is_limited, has_bad, has_unanswered = (bool(rows[name].any()) for name in ("limited", "bad", "unanswered"))
+    return _Facts(spans, texts, longest, usual, is_limited, has_bad, has_unanswered)
+
+
+def _is_closed() -> pl.Expr:
+    """Return whether the connection closed while the request was waiting for its response."""
+    return ~pl.col("has_response") & (row_choice.exchange_end() > pl.col("request_end")).fill_null(value=False)
+
+
+def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool, by_clock: bool) -> tuple[_Layout, list[str]]:
+    """Return the layout, and a sentence about columns that do not fit."""
+    room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
+    least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
+    took = 11 if facts.longest >= _LONG else 7
+    optional = _optional(report, facts, took)
+    start = {"clock": optional.pop("clock")} if by_clock and "clock" in optional else {}
+    base = {
+        "sign": Field("", 1),
+        **(start or {"time": Field("time (s)", max(8, len(clock(latest, latest))))}),
+        "exchange": Field("exch", max(4, len(f"{facts.texts['connection']}#{facts.texts['exchange']}"))),
+        "request": Field("request", least, right=False),
+        "status": Field("code", 4, right=False),
+        "took": Field("took", took),
+        "bar": Field("bar", _LEAST_BAR, right=False),
+    }
+    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
+    fields = base | {name: optional[name] for name in shown}
+    spare = room - width([*fields.values()])
+    more = min(max(0, facts.texts["request"] - least), spare // 2)
+    bar = min(_LEAST_BAR + spare - more, _MOST_BAR)
+    fields["request"] = Field("request", least + more, right=False)
+    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    if relative:
+        full = min(facts.longest, facts.usual) if facts.usual else facts.longest
+        axes = dict.fromkeys(facts.spans, TimeAxis.spanning(0, round(full), bar - 1))
+    else:
+        axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, (begin, end) in facts.spans.items()}
     signs = dict(zip(_PHASES, "▒░█" if paper.unicode else ">.#", strict=True))
-    return _Layout(fields, bar, max(full, 1) / bar, paper, signs)
+    left = [name for name in optional if name not in shown]
+    missing = (
+        [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
+    )
+    ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
+    return _Layout(ordered, axes, clocks(report), relative, latest, paper, signs), missing
 
 
-def _legend(layout: _Layout) -> Iterator[str]:
-    signs = [f"{paint(layout.signs[p] * 3, _STYLES[p], color=layout.paper.color)} {p}" for p in _PHASES]
-    yield f"{'  '.join(signs)}  (one sign = {duration(layout.step / _SECOND)}; + = longer)\n"
+_IN_ORDER = (
+    *("sign", "time", "clock", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
+    *("request_time", "server_time", "response_time", "limited", "bar"),
+)
 
 
-def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, marked: set[tuple[Any, ...]]) -> None:
-    shown = batch.select(
+def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
+    """Return the optional columns, in the order in which they are added as the width grows."""
+    ends = [0, 0]
+    if report.scan_connections is not None:
+        lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
+        ends = [min(length or 0, _MOST_ENDPOINT) for length in lengths]
+    texts = facts.texts
+    made = {
+        "server": Field("server", max(6, ends[1]), right=False),
+        "client": Field("client", max(6, ends[0]), right=False),
+        "size": Field("size", 7),
+        "frame": Field("frame", max(5, len(str(texts["frame"])))),
+        "host": Field("Host", min(max(4, texts["host"]), _MOST_ENDPOINT), right=False),
+        "clock": Field("time of day", max([11, *(one.width for one in clocks(report).values())])),
+        **{f"{phase}_time": Field(name, took) for phase, name in zip(_PHASES, ("req.", "server", "resp."), strict=True)},
+        "limited": Field("limited by", 16, right=False),
+    }
+    has_clock = any(one.width for one in clocks(report).values())
+    left = {name for name, there in (("limited", facts.is_limited), ("clock", has_clock)) if not there}
+    return {name: one for name, one in made.items() if name not in left}
+
+
+def _headings(layout: _Layout, axis: TimeAxis) -> str:
+    fields = {**layout.fields, "bar": Field(axis.heading(), axis.width, right=False)}
+    return paint(heading([*fields.values()]), "bold", color=layout.paper.color)
+
+
+def _legend(layout: _Layout) -> str:
+    color, step = layout.paper.color, duration(next(iter(layout.axes.values())).step / SECOND)
+    signs = " ".join(f"{paint(layout.signs[phase], _STYLES[phase], color=color)} {phase}" for phase in _PHASES)
+    several = len({axis.step for axis in layout.axes.values()}) > 1
+    scale = "" if several else f"1 character = {step}, "
+    cut = ", + cut off" if layout.relative else ""
+    return f"{signs}  ({scale}{layout.thin} shorter{cut})\n"
+
+
+def _add(
+    lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, order: Order,
+    ends: pl.DataFrame | None, worst: Mapping[tuple[str, int, int], Any],
+) -> None:  # fmt: skip
+    joined = batch if ends is None else batch.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
+    end = [pl.lit("").alias(side) for side in ("client", "server")] if ends is None else [pl.col("client", "server")]
+    shown = joined.select(
         pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64).alias("place"),
-        pl.coalesce("request_frame", "response_frame", pl.lit(0)).alias("frame"),
+        (pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("exchanges", order)).alias("rank"),
+        pl.coalesce("request_frame", "response_frame", pl.lit(0)).cast(pl.Int64).alias("frame"),
         pl.col("exchange").cast(pl.Int64),
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
-        escaped("request_method") + " " + escaped("request_target"),
+        (escape_column("request_method") + " " + escape_column("request_target")).alias("request"),
+        escape_column("request_host").alias("host"),
+        *end,
+        row_choice.exchange_start().alias("start"),
+        row_choice.exchange_end().alias("end"),
+        pl.col("request_end", "response_start"),
+        _is_closed().fill_null(value=False).alias("closed"),
         *_TIMES,
         *limited.COLUMNS,
-    ).sort("place", "frame", "exchange")
-    text = "".join(_line(row, layout, marked) for row in shown.iter_rows())
-    place, frame, exchange = (shown.get_column(c).to_numpy() for c in ("place", "frame", "exchange"))
-    lines.add((place, frame, exchange), text.encode())
+    ).sort("place", "rank", "frame", "exchange")
+    text = "".join(_line(row, layout, worst) for row in shown.iter_rows(named=True))
+    keys = tuple(shown.get_column(c).to_numpy() for c in ("place", "rank", "frame", "exchange"))
+    lines.add(keys, text.encode("utf-8", "backslashreplace"))
 
 
-def _line(row: tuple[Any, ...], layout: _Layout, marked: set[tuple[Any, ...]]) -> str:
-    _, frame, exchange, capture, connection, has_request, has_response, status, body, request, *rest = row
-    times, limits = rest[: len(_TIMES)], rest[len(_TIMES) :]
-    cells = (
-        "!" if marked and (capture, connection, exchange) in marked else "",
-        str(frame or "-"),
-        f"{connection}#{exchange}",
-        _short(request, layout) if has_request else "(no request)",
-        str(status or "-") if has_response else "-",
-        size(body or 0, "") if has_response else "-",
-        *("-" if t is None else duration(t / _SECOND, "") for t in times),
-        *([*limited.shares(limits, short=True), ""][:1] if _LIMITED in layout.fields else []),
-    )
-    text = " ".join(map(Field.fit, layout.fields, cells))
-    return f"{text} {_bar(times, layout)}".rstrip() + "\n"
+def _line(row: Row, layout: _Layout, worst: Mapping[tuple[str, int, int], Any]) -> str:
+    color, status = layout.paper.color, row["response_status"]
+    parts: list[str] = []
+    for name, field in layout.fields.items():
+        if name == "sign":
+            parts.append(severity_sign(worst.get((row["capture"], row["connection"], row["exchange"])), color=color))
+        elif name == "bar":
+            parts.append(_bar(row, layout))
+        else:
+            text = _CELLS[name](row, layout)
+            text = text if len(text) <= field.width else shorten(text, field.width, layout.paper.gap)
+            parts.append(paint(field.pad(text), _style(status), color=color) if name == "status" else field.pad(text))
+    return " ".join(parts).rstrip() + "\n"
 
 
-def _short(request: str, layout: _Layout) -> str:
-    """The query goes first, then the middle of the path."""
-    width, gap = layout.fields[3].width, layout.paper.gap
+def _status(row: Row, _: _Layout) -> str:
+    status = row["response_status"] if row["has_response"] else None
+    return f"{status}!" if status and status >= _BAD else str(status or "-")
+
+
+def _took(row: Row, _: _Layout) -> str:
+    return duration((row["end"] - row["start"]) / SECOND) if row["has_response"] or row["closed"] else "-"
+
+
+def _request(row: Row, layout: _Layout) -> str:
+    return _short(row["request"], layout.fields["request"].width, layout.paper.gap) if row["has_request"] else _NO_REQUEST
+
+
+def _limited_by(row: Row, _: _Layout) -> str:
+    return [*limited.shares([row[name] for name in limited.COLUMNS], short=True), ""][0]
+
+
+def _phase(name: str) -> Cell:
+    return lambda row, _: "-" if row[name] is None else duration(row[name] / SECOND)
+
+
+_CELLS: Mapping[str, Cell] = {
+    "time": lambda row, layout: clock(row["start"], layout.latest),
+    "clock": lambda row, layout: layout.clocks[row["capture"]].at(row["start"]),
+    "exchange": lambda row, _: f"{row['connection']}#{row['exchange']}",
+    "frame": lambda row, _: str(row["frame"] or "-"),
+    "client": lambda row, _: row["client"] or "",
+    "server": lambda row, _: row["server"] or "",
+    "host": lambda row, _: row["host"] or "",
+    "request": _request,
+    "status": _status,
+    "size": lambda row, _: size(row["response_body_bytes"] or 0) if row["has_response"] else "-",
+    "took": _took,
+    **{name: _phase(name) for name in _TIMES},
+    "limited": _limited_by,
+}
+
+
+def _style(status: int | None) -> str:
+    if not status:
+        return ""
+    return "bold red" if status >= _FAILED else "bold yellow" if status >= _BAD else "green" if status < 300 else "cyan"
+
+
+def _short(request: str, width: int, gap: str) -> str:
+    """Shorten a request: first the query, then the middle of the path."""
     if len(request) <= width:
         return request
     path, mark, _ = request.partition("?")
     return f"{path}?{gap}" if mark and len(path) + 1 + len(gap) <= width else shorten(path, width, gap)
 
 
-def _bar(times: list[int | None], layout: _Layout) -> str:
-    """Each phase ends where the sum so far ends, so that rounding never adds up; what is short of half a sign stays unseen."""
-    pieces: list[str] = []
-    drawn, so_far = 0, 0
-    for phase, time in zip(_PHASES, times, strict=True):
-        so_far += max(0, time or 0)
-        end = min(layout.bar, round(so_far / layout.step))
-        pieces.append(paint(layout.signs[phase] * (end - drawn), _STYLES[phase], color=layout.paper.color))
-        drawn = end
-    return "".join(pieces) + ("+" if so_far > layout.step * (layout.bar + 0.5) else "")
+def _bar(row: Row, layout: _Layout) -> str:
+    """Return the bar of an exchange; `x` marks the end if the connection closed without a response."""
+    axis, color = layout.axes[row["capture"]], layout.paper.color
+    start, end = row["start"], row["end"]
+    asked = min(max(row["request_end"] if row["request_end"] is not None else start, start), end)
+    begun = row["response_start"] if row["has_response"] and row["response_start"] is not None else end
+    times = (asked, min(max(begun, asked), end), end)
+    offset = start if layout.relative else 0
+    parts = [(time - offset, layout.signs[phase], _STYLES[phase]) for phase, time in zip(_PHASES, times, strict=True)]
+    drawn = axis.bar(start - offset, parts, layout.thin, color=color)
+    if layout.relative and axis.at(end - offset) > axis.width + 0.5:
+        return drawn + paint("+", "bold red", color=color)
+    return drawn + (paint(_CLOSED, "bold red", color=color) if row["closed"] else "")

@@ -1,4 +1,4 @@
-"""The interfaces of this machine, a line for each, and whether capturing is permitted; as text and as JSON."""
+"""List the interfaces of this machine, and whether capturing is permitted, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from wiredoctor.findings import printable
 from wiredoctor.report.fields import Field, heading, paint, width
-from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ _STATE_STYLE = {"up": "green", "no carrier": "yellow", "down": "dim"}
 _CALLED = {"raw": "raw sockets"}
 
 
-def write(interfaces: Sequence[Interface], permission: Permission, out: TextIO, paper: Paper) -> None:
-    """A table of the interfaces, and below it what may capture on them, and what to do where nothing may."""
+def write(interfaces: Sequence[Interface], permission: Permission, out: TextIO, paper: Terminal) -> None:
+    """Write a table of the interfaces, the backends that may capture, and advice if no backend may."""
     columns = {
         "interface": [printable(one.name) for one in interfaces],
         "kind": [printable(one.kind or "-") for one in interfaces],
@@ -33,24 +33,24 @@ def write(interfaces: Sequence[Interface], permission: Permission, out: TextIO, 
         del fields["kind"]
     out.write(paint(heading([*fields.values(), Field("addresses", 0, right=False)]), "bold", color=paper.color) + "\n")
     for number, interface in enumerate(interfaces):
-        _write_interface(interface, [field.fit(columns[title][number]) for title, field in fields.items()], out, paper)
-    out.write("No room for kind (COLUMNS or --format json shows it).\n\n" if no_room else "\n")
-    _write_permission(permission, Writer(out, paper))
+        _write_interface(interface, [field.pad(columns[title][number]) for title, field in fields.items()], out, paper)
+    out.write("No room for kind: set COLUMNS or use --format json.\n\n" if no_room else "\n")
+    _write_permission(permission, TerminalWriter(out, paper))
 
 
-def _write_interface(interface: Interface, cells: Sequence[str], out: TextIO, paper: Paper) -> None:
+def _write_interface(interface: Interface, cells: Sequence[str], out: TextIO, paper: Terminal) -> None:
     lead = " ".join(cells)
     indent = len(lead)
     plain = interface.state
     painted = paint(plain, _STATE_STYLE[plain], color=paper.color)
     lead = " ".join([*cells[:-1], painted + cells[-1].removeprefix(plain)])
-    for line in _beside(interface, paper.width - indent - 1):
+    for line in _address_lines(interface, paper.width - indent - 1):
         out.write(f"{lead} {line}".rstrip() + "\n")
         lead = " " * indent
 
 
-def _beside(interface: Interface, room: int) -> Iterator[str]:
-    """Lines of as many addresses as fit, and the description in a line of its own; one at least, which may be empty."""
+def _address_lines(interface: Interface, room: int) -> Iterator[str]:
+    """Yield lines with as many addresses as fit, then the description; at least one line, which may be empty."""
     line = ""
     for address in interface.addresses:
         if line and len(line) + len(address) + 3 > room:
@@ -63,9 +63,9 @@ def _beside(interface: Interface, room: int) -> Iterator[str]:
         yield printable(interface.description)
 
 
-def _write_permission(permission: Permission, writer: Writer) -> None:
+def _write_permission(permission: Permission, writer: TerminalWriter) -> None:
     if permission.permitted:
-        writer.paragraph(("Capturing is permitted", "bold green"), ", on what is up.")
+        writer.paragraph(("Capturing is permitted", "bold green"), " on interfaces that are up.")
     else:
         writer.paragraph(("Capturing is not permitted.", "bold red"))
     names = [_CALLED.get(backend.name, backend.name) for backend in permission.backends]
@@ -86,7 +86,7 @@ def _reason(backend: Backend) -> str:
 
 
 def write_json(interfaces: Sequence[Interface], permission: Permission, out: TextIO, version: str) -> None:
-    """One object; an interface and a backend per line. Texts that somebody gave are printable ASCII, as in reports."""
+    """Write one JSON object with one interface or backend per line; texts from outside are printable ASCII, as in reports."""
     backends = [{**backend._asdict(), "path": _printable(backend.path)} for backend in permission.backends]
     usable = [backend.name for backend in permission.backends if backend.permitted]
     head = {"schema_version": 1, "tool": {"name": "wiredoctor", "version": version}, "permitted": permission.permitted}

@@ -1,37 +1,93 @@
-"""Tables of a line per row that are too long to be kept: lines are encoded while they wait to be sorted."""
+"""Write long tables line by line; lines are kept encoded until they are sorted."""
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from wiredoctor.report.ordered import Ordered
-from wiredoctor.report.words import clean
+from wiredoctor.report.fields import paint
+from wiredoctor.report.row_order import Ordered
+from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Report
+    from wiredoctor.findings import Report, Severity
+    from wiredoctor.report.terminal.terminal import Terminal
+
+SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
+"""The sign of the worst finding that a line is part of."""
+
+_SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_FINE_BELOW = 100 * SECOND
+"""Times are shown in microseconds if all are shorter, otherwise in milliseconds."""
 
 
 class Encoded:
-    """Bytes -> text: lines are kept encoded while they wait to be sorted. A piece may end anywhere."""
+    """Decodes sorted lines for a text output; they come in pieces that may end anywhere."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def write(self, piece: bytes) -> None:
-        """Writes what is complete of it."""
+        """Write the characters that are complete so far."""
         self._out.write(self._decoder.decode(piece))
 
 
-def add_titles(lines: Ordered, report: Report, headings: str) -> dict[str, int]:
-    """The line of headings above each capture, with the capture's name where there are several; says the captures' places."""
+def add_titles(
+    lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal
+) -> dict[str, int]:  # fmt: skip
+    """Add a title above the lines of each capture, with its name if there are several; return the order of captures.
+
+    A capture without headings gets no title. `keys` is the number of keys of a line, including the position of its capture.
+    """
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     for name, place in places.items():
-        title = f"{clean(name)}\n{headings}\n" if len(places) > 1 else f"{headings}\n"
-        above = np.full(title.count("\n"), NEVER)
-        lines.add((np.full(len(above), place), above, above), title.encode("utf-8", "backslashreplace"))
+        if name not in headings:
+            continue
+        above = f"{shorten(clean(name), paper.width, paper.gap)}\n" if len(places) > 1 else ""
+        title = f"{above}{headings[name]}\n"
+        first = np.full(title.count("\n"), NEVER)
+        lines.add((np.full(len(first), place), *[first] * (keys - 1)), title.encode("utf-8", "backslashreplace"))
     return places
+
+
+def worst_severities(report: Report, *, of_exchanges: bool) -> dict[tuple[str, int, int], Severity]:
+    """Return the worst severity of the findings about each (capture, connection, exchange), or with exchange -1."""
+    worst: dict[tuple[str, int, int], Severity] = {}
+    ranks = [*SEVERITY_SIGNS]
+    for one in report.findings:
+        if one.connection is None or (of_exchanges and one.exchange is None):
+            continue
+        place = (one.capture, one.connection, one.exchange if of_exchanges and one.exchange is not None else -1)
+        if place not in worst or ranks.index(one.severity) < ranks.index(worst[place]):
+            worst[place] = one.severity
+    return worst
+
+
+def severity_sign(severity: str | None, *, color: bool) -> str:
+    """Return the character in the first column."""
+    return paint(SEVERITY_SIGNS[severity], _SEVERITY_STYLES[severity], color=color) if severity else " "
+
+
+def signs_explained(severities: Iterable[str]) -> list[str]:
+    """Return the sentence that explains the signs of findings, or ""."""
+    there = set(severities)
+    shown = [name for name in SEVERITY_SIGNS if name in there]
+    if not shown:
+        return []
+    signs, article = ", ".join(SEVERITY_SIGNS[name] for name in shown), "an" if shown[0] == "error" else "a"
+    return [f"{signs} = part of {article} {_or(shown)} (wiredoctor analyze explains it)"]
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def clock(nanoseconds: int, longest: int) -> str:
+    """Format a time in seconds since the first packet; `longest` is the latest time of the table."""
+    digits = 6 if longest < _FINE_BELOW else 3
+    return f"{nanoseconds / SECOND:.{digits}f}"

@@ -1,23 +1,25 @@
-"""What a live capture shows while it runs: findings as they become certain, like ones together, and how it stands."""
+"""Format the screen of a live capture: final findings in groups, and the current state."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from wiredoctor.findings import SEVERITIES, Finding, group_key, host
-from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Paper
+from wiredoctor.findings import SEVERITIES, Finding, host
+from wiredoctor.report.capture_clocks import began_now
+from wiredoctor.report.groups import ProblemKey, problem_key
+from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal
 from wiredoctor.report.words import clean, count, duration, shorten, size
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 MOST = 1_000
-"""Groups that are kept; of more, those that are the least bad go."""
+"""The number of groups that are kept; a further group replaces the least severe one."""
 
 
-class Standing(Protocol):
-    """How a live capture stands; as live.Status."""
+class LiveStatus(Protocol):
+    """The state of a live capture, as live.Status."""
 
     @property
     def backend(self) -> str: ...
@@ -34,42 +36,44 @@ class Standing(Protocol):
     @property
     def lag(self) -> float: ...
     @property
-    def behind(self) -> int: ...
+    def unread_bytes(self) -> int: ...
     @property
     def waiting(self) -> int: ...
 
 
 @dataclass
 class Running:
-    """Findings that one change would cure, so far: the one that cost most, how many, and seconds in all (None: no time)."""
+    """The findings so far that one change would fix: the most expensive one, their number, and total seconds (None: no time
+    lost).
+    """
 
     worst: Finding
     count: int = 0
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """One more."""
+        """Add a finding."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
-        self.count += finding.count
+        self.count += 1
         if finding.delay is not None:
             self.delay = (self.delay or 0.0) + finding.delay
 
     @property
     def badness(self) -> tuple[int, float, int, float]:
-        """Sorts the worst first."""
+        """A sort key that puts the worst first."""
         return SEVERITIES.index(self.worst.severity), -(self.delay or 0.0), -self.count, self.worst.elapsed
 
 
 @dataclass
 class Tally:
-    """All findings so far, however many: a few numbers of each group."""
+    """All findings so far, as a few numbers per group."""
 
-    groups: dict[tuple[str | None, ...], Running] = field(default_factory=dict[tuple[str | None, ...], Running])
+    groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
     def add(self, finding: Finding) -> None:
-        """One more."""
-        key = group_key(finding)
+        """Add a finding."""
+        key = problem_key(finding)
         if key not in self.groups:
             if len(self.groups) >= MOST:
                 del self.groups[max(self.groups, key=lambda k: self.groups[k].badness)]
@@ -77,13 +81,13 @@ class Tally:
         self.groups[key].add(finding)
 
     def worst_first(self) -> list[Running]:
-        """The groups in the order of a report."""
+        """Return the groups in report order."""
         return sorted(self.groups.values(), key=lambda group: group.badness)
 
 
 @dataclass
 class Rates:
-    """Packets and exchanges per second, over the time between two looks that are at least a second apart."""
+    """Computes packets and exchanges per second over at least one second."""
 
     packets: float = 0.0
     exchanges: float = 0.0
@@ -91,8 +95,8 @@ class Rates:
     _packets: int = 0
     _exchanges: int = 0
 
-    def look(self, now: float, status: Standing) -> None:
-        """How it stands at this time (seconds of any clock that goes evenly)."""
+    def look(self, now: float, status: LiveStatus) -> None:
+        """Record the state at a time (in seconds of any monotonic clock)."""
         if not self._at:
             self._at = now
         elif now - self._at >= 1.0:
@@ -102,12 +106,12 @@ class Rates:
             self._at, self._packets, self._exchanges = now, status.captured, status.exchanges
 
 
-def lines(title: str, running: float, status: Standing, rates: Rates, tally: Tally, paper: Paper, height: int) -> list[Text]:
-    """What the screen shows, in so many lines at most. `title`: what is captured; `running`: for how many seconds."""
+def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
+    """Return the lines of the screen, at most `height`. `title`: what is captured; `running`: seconds since the start."""
     from rich.text import Text
 
     head = [
-        Text.assemble((clean(title), "bold"), f"  {_clock(running)}", ("  Ctrl-C ends it with the whole diagnosis", "dim")),
+        Text.assemble((clean(title), "bold"), f"  {_clock(running)}", ("  Ctrl-C stops and shows the full report", "dim")),
         Text(
             f"{count(status.captured, 'packet')} ({rates.packets:,.0f}/s)  {count(status.connections, 'connection')}, "
             f"{status.open:,} open  {count(status.exchanges, 'exchange')} ({rates.exchanges:,.0f}/s)"
@@ -123,26 +127,26 @@ def lines(title: str, running: float, status: Standing, rates: Rates, tally: Tal
             break
         shown += drawn
     if not groups:
-        shown = [Text("Nothing wrong so far." if status.exchanges else "Nothing so far.", "dim")]
+        shown = [Text("Nothing wrong so far." if status.exchanges else "No HTTP so far.", "dim")]
     whole = [*head, Text(), *shown]
     for line in whole:
         line.truncate(paper.width, overflow="ellipsis" if paper.unicode else "crop")
     return whole
 
 
-def _state(status: Standing) -> Text:
+def _state(status: LiveStatus) -> Text:
     from rich.text import Text
 
-    drops = "told at the end" if status.dropped is None else f"{status.dropped:,}"
-    lag = behind(status) if status.behind else "up to date"
-    waits = f"  {status.waiting:,} not certain yet" if status.waiting > 0 else ""
+    drops = "known at the end" if status.dropped is None else f"{status.dropped:,}"
+    lag = lag_text(status) if status.unread_bytes else "up to date"
+    waits = f"  {status.waiting:,} not final yet" if status.waiting > 0 else ""
     style = "bold red" if status.dropped else ""
     return Text.assemble("kernel drops: ", (drops, style), f"  analysis: {lag}{waits}")
 
 
-def behind(status: Standing) -> str:
-    """How far the analysis has fallen back."""
-    return f"{duration(status.lag)} behind ({size(status.behind)})"
+def lag_text(status: LiveStatus) -> str:
+    """Describe how far the analysis lags behind the capture."""
+    return f"{duration(status.lag)} behind ({size(status.unread_bytes)})"
 
 
 def _clock(seconds: float) -> str:
@@ -151,8 +155,8 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def _group(group: Running, paper: Paper) -> list[Text]:
-    """What, and where."""
+def _group(group: Running, paper: Terminal) -> list[Text]:
+    """Return title and place of a group."""
     from rich.console import Console
     from rich.text import Text
 
@@ -160,28 +164,28 @@ def _group(group: Running, paper: Paper) -> list[Text]:
     label = worst.severity.upper().ljust(9)
     text = Text.assemble((clean(worst.title), "bold"), extent_of(group))
     what = text.wrap(Console(width=paper.width), max(paper.width - len(label), 20))
-    place = shorten(where(worst), paper.width - len(label), paper.gap)
+    place = shorten(f"{began_now(worst)} {place_line(worst)}", paper.width - len(label), paper.gap)
     lead = [Text(label, SEVERITY_STYLE[worst.severity]), *(Text(" " * len(label)) for _ in what[1:])]
     return [*(a + b for a, b in zip(lead, what, strict=True)), Text(" " * len(label) + place, "dim")]
 
 
 def extent_of(group: Running) -> str:
-    """Format count and total time: "  x 38, 7.9 s in all"."""
-    times = f"  x {group.count:,}" if group.count > 1 else ""
+    """Format count and total time: "  38 times, 7.9 s lost"."""
+    times = f"  {count(group.count, 'time')}" if group.count > 1 else ""
     if not group.delay:
         return times
-    return f"{times}, {duration(group.delay)} in all" if times else f"  {duration(group.delay)}"
+    return f"{times}, {duration(group.delay)} lost" if times else f"  {duration(group.delay)}"
 
 
-def where(finding: Finding) -> str:
-    """Rule, both ends, connection and request, on a line."""
+def place_line(finding: Finding) -> str:
+    """Format rule, both endpoints, connection and request on one line."""
     name = finding.rule + (f" ({finding.kind})" if finding.kind else "")
     ends = " -> ".join(end for end in (host(finding.client), finding.server) if end)
     place = "" if finding.connection is None else f"connection {finding.connection}"
     return clean(", ".join(part for part in (name, ends, place, finding.request or "") if part))
 
 
-def plain(finding: Finding) -> str:
-    """A finding on a line, where there is no terminal: time of day (UTC), severity, what, and where."""
+def plain(finding: Finding, *, date: bool = False) -> str:
+    """Format a finding on one line: the time of day at which it began, severity, title and place."""
     lost = f" ({duration(finding.delay)})" if finding.delay and duration(finding.delay) not in finding.title else ""
-    return clean(f"{finding.time[11:23]}Z {finding.severity.upper():7} {finding.title}{lost}; {where(finding)}")
+    return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} {finding.title}{lost}; {place_line(finding)}")

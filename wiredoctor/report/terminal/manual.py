@@ -1,4 +1,4 @@
-"""The manual of the rules: the list of all, and the page of one (its docstring and its thresholds)."""
+"""Write the manual of the rules: the list of all rules, and the page of one rule (its docstring and thresholds)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from wiredoctor.findings import SEVERITIES, Rule, Severity, Threshold
 from wiredoctor.report.terminal.error_messages import CAUSE, REUSED, Message
-from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Paper, Writer
-from wiredoctor.report.words import count
+from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter
+from wiredoctor.report.words import count, join_words
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Reference
@@ -18,7 +18,7 @@ _DRAWING = " " * 8
 
 
 class Entry(Protocol):
-    """What the manual needs of a rule."""
+    """The properties of a rule that the manual needs."""
 
     @property
     def name(self) -> str: ...
@@ -33,17 +33,17 @@ class Entry(Protocol):
 
 
 def severities(rule: Rule) -> list[Severity]:
-    """Every severity that its kinds have, worst first."""
+    """Return every severity of its kinds, worst first."""
     used = {rule.severity} if isinstance(rule.severity, str) else set(rule.severity.values())
     return [s for s in SEVERITIES if s in used]
 
 
-def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper, *, ignored: Collection[str] = ()) -> None:
-    """A line per rule below its family: name, severities, summary; below it, what is configured otherwise than by default.
+def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
+    """Write one line per rule, grouped by family, with changed settings below it.
 
-    `ignored`: names of the rules that the configuration leaves out.
+    `ignored`: names of rules that the configuration excludes.
     """
-    writer = Writer(out, paper)
+    writer = TerminalWriter(out, paper)
     families: dict[str, list[Entry]] = {}
     for entry in entries:
         families.setdefault(entry.family, []).append(entry)
@@ -57,11 +57,11 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper, *, ignored: 
             _write_configured(writer, entry, ignored)
 
 
-def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Paper, *, more: int = 0) -> None:
-    """The rules that a search found, best first; `more` were found that are not named."""
-    writer, found = Writer(out, paper), [*entries]
+def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Terminal, *, more: int = 0) -> None:
+    """Write the rules that a search found, best match first; `more` rules are not named."""
+    writer, found = TerminalWriter(out, paper), [*entries]
     named = f" of {len(found) + more}" if more else ""
-    writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", the nearest first:')
+    writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", best match first:')
     writer.blank()
     for entry in found:
         _write_line(writer, entry.name, entry, max(len(e.name) for e in found), 2)
@@ -69,35 +69,38 @@ def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Paper,
     writer.paragraph(f"wiredoctor explain {found[0].name} shows the page of the first.")
 
 
-def _write_line(writer: Writer, name: str, entry: Entry, longest: int, indent: int) -> None:
+def _write_line(writer: TerminalWriter, name: str, entry: Entry, longest: int, indent: int) -> None:
     words = ", ".join(severities(entry.rule))
     lead = f"{name:<{longest}}  "
     writer.paragraph((lead, "cyan"), f"{words:<14}  ", summary(entry), indent=indent, hang=longest + 18)
 
 
 def summary(entry: Entry) -> str:
-    """The first line of a rule's page."""
+    """Return the first line of a rule's page."""
     return entry.doc.partition("\n")[0].strip()
 
 
-def _write_configured(writer: Writer, entry: Entry, ignored: Collection[str]) -> None:
+def _write_configured(writer: TerminalWriter, entry: Entry, ignored: Collection[str]) -> None:
     if entry.name in ignored:
-        writer.paragraph(("left out by the configuration", "yellow"), indent=6)
+        writer.paragraph(("excluded by the configuration", "yellow"), indent=6)
     for name, threshold in entry.thresholds.items():
         if threshold.current != threshold.text:
-            writer.paragraph((f"{named(name)} = {threshold.current}", "yellow"), f" (default {threshold.text})", indent=6)
+            writer.paragraph(
+                (f"{threshold_name(name)} = {threshold.current}", "yellow"), f" (default {threshold.text})", indent=6
+            )
 
 
-def named(constant: str) -> str:
-    """MIN_ACK_DELAY -> min-ack-delay, as it is written in a configuration."""
+def threshold_name(constant: str) -> str:
+    """Convert MIN_ACK_DELAY to min-ack-delay, its name in configurations."""
     return constant.lower().replace("_", "-")
 
 
-def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
-    """What a message means, the page of its likeliest rule, and a line for each further one.
+def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Terminal) -> None:
+    """Write the meaning of a message, the page of its likeliest rule, and one line for each further rule.
 
-    entries: its rules that exist, and those that speak of it too."""
-    writer, found = Writer(out, paper), [*entries]
+    entries: its existing rules, and other rules that cover it.
+    """
+    writer, found = TerminalWriter(out, paper), [*entries]
     names = {entry.name: entry.name for entry in found}
     names |= {name: f"{name} ({kinds})" for name, kinds in told.kinds.items() if kinds and name in names}
     cases = in_cases(told, names)
@@ -115,9 +118,11 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
-    """ "if the request was not the first of its connection: keep-alive-race; otherwise: no-response".
+    """Describe which rules apply in which cases: "if the request was not the first of its connection: keep-alive-race; otherwise:
+    ...".
 
-    names: what is written for each rule; those that are not in it are left out."""
+    names: the text for each rule; rules without a text are omitted.
+    """
     said: list[str] = []
     decided = False
     for case in told.cases:
@@ -130,14 +135,14 @@ def in_cases(told: Message, names: Mapping[str, str]) -> str:
     return "; ".join(said)
 
 
-def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = ()) -> None:
-    """The page of one rule; `others` have a line each at its end."""
-    writer = Writer(out, paper)
+def write_page(entry: Entry, out: TextIO, paper: Terminal, *, others: Iterable[Entry] = ()) -> None:
+    """Write the page of one rule, and one line for each of the `others` at its end."""
+    writer = TerminalWriter(out, paper)
     _write_page(writer, entry)
-    _write_others(writer, "Speaks of it too:", {other.name: other for other in others})
+    _write_others(writer, "Related:", {other.name: other for other in others})
 
 
-def _write_page(writer: Writer, entry: Entry) -> None:
+def _write_page(writer: TerminalWriter, entry: Entry) -> None:
     body = entry.doc.partition("\n")[2]
     writer.paragraph((entry.name, "bold"), f" (family {entry.family})")
     writer.paragraph(summary(entry))
@@ -145,12 +150,12 @@ def _write_page(writer: Writer, entry: Entry) -> None:
     _write_severity(writer, entry.rule)
     for paragraph in _paragraphs(body):
         _write_paragraph(writer, paragraph)
-    _write_thresholds(writer, entry.thresholds)
+    _write_thresholds(writer, entry)
     _write_links(writer, entry.rule.references)
 
 
-def _write_others(writer: Writer, heading: str, entries: Mapping[str, Entry]) -> None:
-    """A line for each rule, below a heading; by what it is called there."""
+def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
+    """Write one line for each rule below a heading, under the name given for it."""
     if not entries:
         return
     writer.blank()
@@ -159,7 +164,7 @@ def _write_others(writer: Writer, heading: str, entries: Mapping[str, Entry]) ->
         _write_line(writer, name, entry, max(map(len, entries)), 2)
 
 
-def _write_severity(writer: Writer, rule: Rule) -> None:
+def _write_severity(writer: TerminalWriter, rule: Rule) -> None:
     if isinstance(rule.severity, str):
         writer.paragraph("Severity: ", (rule.severity, SEVERITY_STYLE[rule.severity]))
         return
@@ -168,7 +173,7 @@ def _write_severity(writer: Writer, rule: Rule) -> None:
 
 
 def _paragraphs(body: str) -> list[list[str]]:
-    """Runs of lines without an empty one."""
+    """Split lines into paragraphs."""
     paragraphs: list[list[str]] = [[]]
     for line in body.splitlines():
         if line.strip():
@@ -178,8 +183,8 @@ def _paragraphs(body: str) -> list[list[str]]:
     return [p for p in paragraphs if p]
 
 
-def _write_paragraph(writer: Writer, lines: list[str]) -> None:
-    """A heading is a line of its own above its text; deeply indented lines are a drawing and kept as they are."""
+def _write_paragraph(writer: TerminalWriter, lines: list[str]) -> None:
+    """Write a paragraph. Headings are bold; deeply indented lines are drawings, which stay unchanged."""
     writer.blank()
     if lines[0].strip().rstrip(":") in HEADINGS:
         writer.paragraph((lines[0].strip().rstrip(":"), "bold"))
@@ -206,18 +211,25 @@ def _items(lines: list[str]) -> list[str]:
     return items
 
 
-def _write_thresholds(writer: Writer, thresholds: Mapping[str, Threshold]) -> None:
-    if not thresholds:
+def _write_thresholds(writer: TerminalWriter, entry: Entry) -> None:
+    if not entry.thresholds:
         return
     writer.blank()
     writer.paragraph(("Thresholds", "bold"))
-    for name, threshold in thresholds.items():
+    for name, threshold in entry.thresholds.items():
         configured = threshold.current != threshold.text
         beside = f" (default {threshold.text})" if configured else ""
-        writer.paragraph((f"{named(name)} = {threshold.current}", "cyan"), f"{beside}  {threshold.reason}", indent=2, hang=2)
+        others = [rule for rule in threshold.rules if rule != entry.name]
+        shared = f". The same for {join_words(others)}." if others else ""
+        writer.paragraph(
+            (f"{threshold_name(name)} = {threshold.current}", "cyan"),
+            f"{beside}  {threshold.reason}{shared}",
+            indent=2,
+            hang=2,
+        )
 
 
-def _write_links(writer: Writer, references: tuple[Reference, ...]) -> None:
+def _write_links(writer: TerminalWriter, references: tuple[Reference, ...]) -> None:
     if not references:
         return
     writer.blank()

@@ -1,4 +1,4 @@
-"""The diagnosis as GitHub Flavored Markdown, for a comment on a pull request: the same sentences as the text has."""
+"""Write the diagnosis as GitHub Flavored Markdown for a pull-request comment, with the sentences of the text report."""
 
 from __future__ import annotations
 
@@ -6,70 +6,78 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.coverage import Reach, reach
-from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
-from wiredoctor.report.ordered import Sink
+from wiredoctor.report.capture_clocks import zone_line
+from wiredoctor.report.commands import analyze_command, next_commands
+from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.groups import Group, group_findings
+from wiredoctor.report.headline import counts, headline, missing
+from wiredoctor.report.overview import HEADINGS, Row, other_problems, split_rows
+from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.evidence import proof_lines
 from wiredoctor.report.terminal.sentences import (
     SECRETS,
+    capture_facts,
     change,
-    checked,
+    checked_lines,
+    client_and_server,
+    count_of_rules_without_findings,
     encapsulated,
-    ends,
     example,
-    facts,
     failing,
-    headline,
-    known,
-    more,
+    left_out_lines,
     not_analysed,
-    nothing,
     opening,
     reasons,
-    rest,
-    standing,
+    rule_and_confidence,
+    rules_without_findings,
     times,
     totals,
-    well,
 )
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, count, duration, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
+    from wiredoctor.report.formats import Options
 
 MOST_BYTES = 60_000
 """A comment on GitHub may have 65,536 characters."""
 
 MOST_CAPTURES = 40
-"""Captures, and limits, that are named: with hundreds in a report there would be no room for what was found."""
+"""The number of captures, and of limits, that are named: hundreds would leave no space for findings."""
 
 MOST_NAME = 200
 
-PROOF = Paper(width=88, unicode=True)
-"""What a code block shows without a scroll bar."""
+MOST_CELL = 100
+"""The maximum length of a server with its path in the table of problems, in characters."""
+
+IN_FULL = 2
+"""The number of problems shown with message, evidence and remedy, unless all are requested."""
+
+PROOF = Terminal(width=88, unicode=True)
+"""The widest code block that needs no scroll bar, in characters."""
 
 _SIGNS = re.compile(r"[\\`*_{}\[\]<>|~&$]")
 _AT_THE_START = re.compile(r"^(\d*)([#+=.)-])")
 _REFERENCE = re.compile(r"(?<![A-Za-z0-9])(@|#|GH-)(?=[A-Za-z0-9_-])|(?<=://)|(?<=\bwww\.)|(?<=[A-Za-z0-9])@", re.IGNORECASE)
 
 _NOTHING = "&#8203;"
-"""A space of no width, which keeps a mention or an address from being one."""
+"""A zero-width space, which breaks mentions and automatic links."""
 
 
-def escaped(text: str) -> str:
-    """Text as Markdown that says just that: no markup, HTML, table, formula, link, mention or issue number comes of it."""
-    safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _marked(clean(text).strip()))
+def escape_markdown(text: str) -> str:
+    """Escape text so Markdown shows it literally: as no markup, HTML, table, formula, link, mention or issue number."""
+    safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _mark_references(clean(text).strip()))
     return _AT_THE_START.sub(r"\1\\\2", safe).replace("\ue000", _NOTHING)
 
 
-def _marked(text: str) -> str:
-    """The places at which a reference must be broken, marked with a sign that `clean` lets nobody else use."""
+def _mark_references(text: str) -> str:
+    """Mark the places where a reference must be broken with a character that `clean` escapes in all other text."""
     return _REFERENCE.sub(lambda m: f"{m[0]}\ue000", text)
 
 
 def code(text: str) -> str:
-    """A code span that holds any text (GFM section 6.3: the fence is a run of backticks that is not in it)."""
+    """Return any text as a code span (GFM section 6.3: the fence is longer than any run of backticks in it)."""
     text = clean(text)
     fence = "`" * (_longest_run(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
@@ -77,7 +85,7 @@ def code(text: str) -> str:
 
 
 def block(lines: list[str]) -> list[str]:
-    """A code block that holds any lines."""
+    """Return a code block for any lines."""
     fence = "`" * max(3, max(map(_longest_run, lines), default=0) + 1)
     return [f"{fence}text", *lines, fence]
 
@@ -86,44 +94,77 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall(r"`+", text)), default=0)
 
 
-def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """The whole report, in UTF-8. quiet: the findings and nothing else, except what the report or the capture lacks. shown: in
-    words, what it was narrowed to."""
-    groups = grouped(report.findings)
-    said = [f"**{escaped(line)}**\n" for line in opening(report)]
+def write_as(report: Report, out: Sink, options: Options) -> None:
+    """Write the format markdown."""
+    write(report, out, everything=options.everything, quiet=options.quiet, shown=options.shown)
+
+
+def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = False, shown: str = "") -> None:
+    """Write the report in UTF-8.
+
+    `everything`: as many problems in full as fit. `quiet`: only findings and sentences about missing data. `shown`
+    describes the filter.
+    """
+    groups = group_findings(report.findings)
     if quiet and not groups:
-        out.write("\n".join(said).encode("utf-8", "backslashreplace"))
+        out.write("\n".join(f"**{escape_markdown(line)}**\n" for line in opening(report)).encode("utf-8", "backslashreplace"))
         return
-    far = reach(report)
-    head = headline(report, groups) if groups else nothing(report, far, shown)
+    far = find_coverage(report)
     closing = "" if quiet else "\n".join(_closing(report, far, shown))
-    said += [f"## wiredoctor: {escaped(head)}\n", *([f"**{escaped(SECRETS)}**\n"] if report.secrets else [])]
-    room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode())
+    said = [*_first_lines(report, groups, far, shown), *_table(groups)]
+    room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MOST_NAME
     several = len(report.captures) > 1
-    for number, group in enumerate(groups):
-        text = "\n".join(_group(group, several=several))
+    written = 0
+    for group in groups if everything else groups[:IN_FULL]:
+        text = "\n".join(_group(group, several=several, report=report))
         room -= len(text.encode()) + 1
-        if number >= MOST_GROUPS or room < 0:
-            said.append(f"{escaped(more(groups[number:]))}\n")
+        if room < 0:
             break
         said.append(text)
+        written += 1
+    if rest := len(groups) - written:
+        command = code(analyze_command(report, "--all"))
+        said.append(f"The other {count(rest, 'problem')} in full: {command}\n")
     out.write("\n".join([*said, closing]).encode("utf-8", "backslashreplace"))
 
 
-def _group(group: Group, *, several: bool) -> Iterator[str]:
+def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str) -> list[str]:
+    lines = [f"## wiredoctor: {escape_markdown(headline(report, groups, far, shown))}\n"]
+    if numbers := str(counts(report, groups)):
+        lines.append(f"{escape_markdown(numbers)}\n")
+    if line := zone_line(report):
+        lines.append(f"{escape_markdown(line)}\n")
+    said = [line for line in opening(report) if line not in missing(report)]
+    return lines + [f"**{escape_markdown(line)}**\n" for line in (*said, *([SECRETS] if report.secrets else []))]
+
+
+def _table(groups: list[Group]) -> list[str]:
+    """Return the table of problems, and the rules of the problems that do not fit."""
+    rows, left = split_rows(groups)
+    lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 3}---|", *map(_row, rows)] if rows else []
+    if left:
+        lines += ["", f"{escape_markdown(other_problems(left))}."]
+    return ["\n".join(lines) + "\n"] if lines else []
+
+
+def _row(row: Row) -> str:
+    return f"| {' | '.join(escape_markdown(shorten(cell, MOST_CELL)) for cell in row.cells)} |"
+
+
+def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
     worst = group.worst
     extent = times(group) if group.count > 1 else duration(group.delay) if group.delay and group.delay > 0 else ""
     says_it = group.count == 1 and extent and extent in worst.title
-    yield f"### {worst.severity.upper()}: {escaped(worst.title)}" + (f" ({extent})" if extent and not says_it else "")
+    yield f"### {worst.severity.upper()}: {escape_markdown(group.title)}" + (f" ({extent})" if extent and not says_it else "")
     yield ""
-    places = [ends(group), worst.capture if several else "", example(group)]
-    yield "  \n".join([escaped(standing(group)), *(code(place) for place in places if place)])
+    places = [client_and_server(group), worst.capture if several else "", example(group)]
+    yield "  \n".join([escape_markdown(rule_and_confidence(group)), *(code(place) for place in places if place)])
     yield ""
-    yield escaped(worst.message)
+    yield escape_markdown(worst.message)
     yield ""
     if worst.evidence:
         yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
-    yield f"**{change(group)}:** {escaped(worst.remedy)}"
+    yield f"**{change(group)}:** {escape_markdown(worst.remedy)}"
     yield ""
     if worst.display_filter:
         yield f"Wireshark: {code(worst.display_filter)}"
@@ -131,32 +172,34 @@ def _group(group: Group, *, several: bool) -> Iterator[str]:
     if worst.references:
         yield "See: " + ", ".join(_link(r.title, r.url) for r in worst.references[:1])
         yield ""
+    yield "Next: " + ", ".join(map(code, next_commands(report, worst)))
+    yield ""
 
 
 def _link(title: str, url: str) -> str:
-    return f"[{escaped(title)}](<{clean(url)}>)" if re.fullmatch(r"https?://[^\s<>]+", url) else escaped(title)
+    return f"[{escape_markdown(title)}](<{clean(url)}>)" if re.fullmatch(r"https?://[^\s<>]+", url) else escape_markdown(title)
 
 
-def _closing(report: Report, far: Reach, shown: str) -> Iterator[str]:
-    yield "<details><summary>What was read, and how far this reaches</summary>"
+def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
+    yield "<details><summary>Input and coverage</summary>"
     yield ""
     for capture in report.captures[:MOST_CAPTURES]:
-        yield f"- {code(shorten(capture.file, MOST_NAME))}: {escaped(facts(capture))}"
-        yield from (f"  - {escaped(line)}" for line in _of_capture(capture))
+        yield f"- {code(shorten(capture.file, MOST_NAME))}: {escape_markdown(capture_facts(capture))}"
+        yield from (f"  - {escape_markdown(line)}" for line in _of_capture(capture))
     if len(report.captures) > MOST_CAPTURES:
         yield f"- and {count(len(report.captures) - MOST_CAPTURES, 'more capture')}"
-    yield f"- {escaped(totals(report, shown))}"
-    yield from (f"- {escaped(line)}" for line in failing(far))
-    yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits[:MOST_CAPTURES])
+    yield f"- {escape_markdown(totals(report, shown))}"
+    yield from (f"- {escape_markdown(line)}" for line in failing(far))
+    yield from (f"- Limit reached: {escape_markdown(limit)}" for limit in report.limits[:MOST_CAPTURES])
     if len(report.limits) > MOST_CAPTURES:
         yield f"- Limit reached: {len(report.limits) - MOST_CAPTURES:,} more times"
-    yield from (f"- Checked: {escaped(line)}" for line in checked(far))
-    if quiet_rules := rest(report, far):
-        named = [] if report.findings else well(report, far)
+    yield from (f"- Checked: {escape_markdown(line)}" for line in checked_lines(far))
+    if quiet_rules := count_of_rules_without_findings(report, far):
+        named = [] if report.findings else rules_without_findings(report, far)
         yield f"- {quiet_rules}{':' if named else ''}"
-        yield from (f"  - {escaped(line)}" for line in named)
-    yield from (f"- Not judged: {escaped(line)}" for line in reasons(report, far))
-    yield from (f"- Left out: {escaped(line)}" for line in known(report))
+        yield from (f"  - {escape_markdown(line)}" for line in named)
+    yield from (f"- Not judged: {escape_markdown(line)}" for line in reasons(report, far))
+    yield from (f"- Left out: {escape_markdown(line)}" for line in left_out_lines(report))
     yield ""
     yield "</details>"
     yield ""

@@ -1,4 +1,4 @@
-"""Finding the message that a pasted text has: a log line, a stack trace, the message alone."""
+"""Find known error messages in pasted text: a log line, a stack trace, or the message alone."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import NamedTuple
 from wiredoctor.report.terminal.error_messages import Message, messages
 
 GAP = "..."
-"""Stands for hosts, ports, paths and numbers inside a message."""
+"""Stands for hosts, ports, paths and numbers in the text of a message."""
 
 MOST_WORDS = 3
-"""In a text of so many, a word that others use in passing says what it is about."""
+"""A common word decides the topic only in texts of at most this many words."""
 
 LONGEST_GAP = 300
-"""Characters of a host with its path."""
+"""The maximum length of a host with its path in characters."""
 
 SHORTEST_PIECE = 12
-"""Characters of a part of a message from which on nothing else is meant by it."""
+"""A part of a message is unambiguous from this many characters on."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
 )
 
 _NO_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\\[nrt](?![a-z])")
-"""What terminals and JSON put between words: colors, and ends of lines."""
+"""Text that terminals and JSON insert: colors and line ends."""
 _UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
-"""What a browser puts into words."""
+"""Invisible characters that browsers insert into words."""
 
 _STATE_END = r"(?=[NIDVEOU-][NIUPRD-](?![\w-]))"
-"""The cookie characters of a termination state, haproxy's doc/configuration.txt section 8.5."""
+"""The cookie flags at the end of a termination state, haproxy's doc/configuration.txt section 8.5."""
 _HAPROXY = re.compile(r"haproxy|\d/-?\d+/-?\d", re.IGNORECASE)
-"""The name of haproxy, or the times of its log; in other texts four capital letters are a word."""
+"""The name of haproxy, or the timers in its log; elsewhere, four capital letters are just a word."""
 _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:[A-Z]{2,5},){0,9}[A-Z]{2,5})(?![\w-])")
-"""Envoy's response flags, behind a status or a name."""
+"""Envoy's response flags after a status or a name."""
 
 
 class _Text(NamedTuple):
-    """A pasted text: as one line, and its words between blanks."""
+    """A pasted text as one line, and as words separated by single spaces."""
 
     line: str
     words: str
@@ -50,19 +50,19 @@ class _Text(NamedTuple):
 
 
 def search(text: str) -> tuple[Message, int] | None:
-    """The message in a text that says most, and how many characters it has. One that quotes another is the last resort."""
+    """Return the most specific message in a text, and its length; a message that quotes another one ranks last."""
     _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """All messages in a text: whether it quotes no other one, how many characters it has, and its row."""
+    """Return all messages in a text, each as: whether it quotes no other message, its length, and its row."""
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
 
 def search_whole(text: str) -> Message | None:
-    """The only message of which a text is a part."""
+    """Return the only message that contains the text."""
     part = f" {plain(text)} "
     if len(part) < SHORTEST_PIECE + 2:
         return None
@@ -71,13 +71,15 @@ def search_whole(text: str) -> Message | None:
 
 
 def plain(text: str) -> str:
-    """The words of a text in lower case, without any signs."""
+    """Return the words of a text in lower case, without punctuation."""
     return " ".join(re.findall(r"[a-z0-9]+", _UNSEEN.sub("", html.unescape(_NO_TEXT.sub(" ", text))).lower()))
 
 
 class _Sign(NamedTuple):
-    """How a message is found: a mark of error_messages.txt ("~", "=", "%", "-" for a termination state, or ""), and its text, or
-    the parts of it that have gaps between them."""
+    """A pattern that finds a message: a mark from error_messages.txt, and the parts of its text between gaps.
+
+    Marks are "~", "=", "%", "-" for a termination state, or "".
+    """
 
     mark: str
     parts: tuple[str, ...]
@@ -85,7 +87,7 @@ class _Sign(NamedTuple):
 
 @cache
 def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
-    """Each message with its row and its size."""
+    """Return each message with its row and length."""
     signs = [(row, _sign(said)) for row in messages() for said in row.said]
     return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)
 
@@ -110,7 +112,7 @@ def _has(text: _Text, sign: _Sign) -> bool:
 
 
 def _has_parts(words: str, parts: tuple[str, ...]) -> bool:
-    """Whether a text has all parts of a message, one after the other."""
+    """Return whether a text has all parts of a message, in order."""
     begin = words.find(f" {parts[0]} ")
     while begin >= 0:
         at = begin + len(parts[0]) + 1

@@ -1,4 +1,4 @@
-"""Finding a rule by what people search for: its name, an error message, a complaint."""
+"""Find rules by name, error message, or description of a problem."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
-"""Characters of a known phrase from which on a longer text that has it, such as a line of a log, is about it."""
+"""A known phrase with at least this many characters, inside a longer text such as a log line, decides the result."""
 
 LEAST_COMPLAINT = 12
-"""Characters, without blanks, of a complaint of several words that says more than a message which is shorter."""
+"""A description of several words with this many characters ranks above a shorter message."""
 
 MOST_RULES = 5
-"""Named at once, unless a whole family was asked for."""
+"""The number of rules shown at once, unless a family was requested."""
 
 
-class Where(IntEnum):
-    """How well a rule fits, worst first."""
+class Match(IntEnum):
+    """How well a rule matches, worst first."""
 
     NOWHERE = 0
     SOME_WORDS = 1
@@ -44,49 +44,53 @@ class Where(IntEnum):
     PART_OF_NAME = 6
 
 
-class Found(NamedTuple, Generic[E]):
-    """The rules that fit, best first; `sure` when the first is meant and no other."""
+class SearchResult(NamedTuple, Generic[E]):
+    """The matching rules, best first; `sure`: only the first one can be meant."""
 
     entries: list[E]
     sure: bool
 
 
-def find(entries: Mapping[str, E], words: str) -> Found[E]:
-    """The rules that these words mean or speak of."""
+def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
+    """Return the rules that match the words."""
     if (named := words.strip().lower().replace("_", "-")) in entries:
-        return Found([entries[named]], sure=True)
+        return SearchResult([entries[named]], sure=True)
     wanted = _plain(words)
     if told := message(entries, words):
         meant = [entries[name] for name in told.rules if name in entries]
         vague = bool(meant) and not told.software
-        others = [one for one in entries.values() if vague and one not in meant and _rate(one, wanted) >= Where.SEARCHED]
-        return Found([*meant, *others][:MOST_RULES], sure=bool(meant))
+        others = [one for one in entries.values() if vague and one not in meant and _rate(one, wanted) >= Match.SEARCHED]
+        return SearchResult([*meant, *others][:MOST_RULES], sure=bool(meant))
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
-        return Found([], sure=False)
+        return SearchResult([], sure=False)
     rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
-    best = max(rated.values(), default=Where.NOWHERE)
-    if best == Where.NOWHERE:
-        return Found([], sure=False)
+    best = max(rated.values(), default=Match.NOWHERE)
+    if best == Match.NOWHERE:
+        return SearchResult([], sure=False)
     likely = [*SEARCHES, *entries]
     ranked = sorted(rated, key=lambda name: (-rated[name], -_nearness(entries[name], wanted), likely.index(name)))
-    sure = sum(rate >= Where.SEARCHED for rate in rated.values()) == 1
+    sure = sum(rate >= Match.SEARCHED for rate in rated.values()) == 1
     least = _least(best, sure=sure)
     found = [entries[name] for name in ranked if rated[name] >= least]
-    return Found(found, sure or len(found) == 1)
+    return SearchResult(found, sure or len(found) == 1)
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """The message that is known in these words, or of which they are a part; None where others say more, or no rule that
-    would explain it exists."""
+    """Return the message that these words are, or that they contain.
+
+    Return None if other matches are better, or if none of its rules exists.
+    """
     if words.strip().lower().replace("_", "-") in entries:
         return None
     wanted = _plain(words)
     if found := search(words):
         told, size = found
-        complaints = [known for name in entries for known in _searched(name) if " " in known and _has(wanted, known)]
+        complaints = [
+            known for entry in entries.values() for known in _search_phrases(entry) if " " in known and _has(wanted, known)
+        ]
         if max(map(_size, complaints), default=0) > max(size, LEAST_COMPLAINT):
             return None
-    elif all(_rate(entry, wanted) < Where.TITLE for entry in entries.values()):
+    elif all(_rate(entry, wanted) < Match.TITLE for entry in entries.values()):
         told = search_whole(words)
     else:
         return None
@@ -94,44 +98,44 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
 
 
 def at_once(found: list[E], words: str) -> list[E]:
-    """Those to be named: a few, or all where a family was asked for."""
+    """Return the rules to show: a few, or all of a requested family."""
     return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MOST_RULES]
 
 
-def _least(best: Where, *, sure: bool) -> Where:
-    """What is worth naming beside the best: rules that merely use a word are noise beside several that are about it."""
-    if best >= Where.SEARCHED and not sure:
-        return Where.TITLE
-    return Where.ALL_WORDS if best >= Where.ALL_WORDS else best
+def _least(best: Match, *, sure: bool) -> Match:
+    """Return the worst match that is still shown beside the best one; rules that merely contain a word would be noise."""
+    if best >= Match.SEARCHED and not sure:
+        return Match.TITLE
+    return Match.ALL_WORDS if best >= Match.ALL_WORDS else best
 
 
-def _rate(entry: Entry, wanted: str) -> Where:
+def _rate(entry: Entry, wanted: str) -> Match:
     if _has(_plain(entry.name), wanted):
-        return Where.PART_OF_NAME
-    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry.name)):
-        return Where.SEARCHED
+        return Match.PART_OF_NAME
+    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _search_phrases(entry)):
+        return Match.SEARCHED
     if _has(_plain(f"{entry.family} {_titles(entry.rule)} {_first_line(entry)}"), wanted):
-        return Where.TITLE
-    page = _plain(f"{entry.name} {entry.family} {_titles(entry.rule)} {entry.doc} {' '.join(SEARCHES.get(entry.name, ()))}")
+        return Match.TITLE
+    page = _plain(f"{entry.name} {entry.family} {_titles(entry.rule)} {entry.doc} {' '.join(_search_words(entry))}")
     if _has(page, wanted):
-        return Where.PAGE
+        return Match.PAGE
     return _by_words(page, wanted)
 
 
-def _by_words(page: str, wanted: str) -> Where:
+def _by_words(page: str, wanted: str) -> Match:
     meant = [_stem(word) for word in SMALL_WORDS.sub("", wanted).split()]
     there = sum(f" {word}" in f" {page}" for word in meant)
     if not there:
-        return Where.NOWHERE
+        return Match.NOWHERE
     if there == len(meant):
-        return Where.ALL_WORDS
-    return Where.SOME_WORDS if 2 * there > len(meant) else Where.NOWHERE
+        return Match.ALL_WORDS
+    return Match.SOME_WORDS if 2 * there > len(meant) else Match.NOWHERE
 
 
 def _nearness(entry: Entry, wanted: str) -> float:
-    """How much the words have in common with the one thing people say of this rule that is most like them; 0 to 1."""
+    """Return the similarity (0 to 1) of the words to the most similar phrase of this rule."""
     meant = _stems(wanted)
-    said = [_stems(_plain(text)) for text in (*SEARCHES.get(entry.name, ()), *_each_title(entry.rule), _first_line(entry))]
+    said = [_stems(_plain(text)) for text in (*_search_words(entry), *_each_title(entry.rule), _first_line(entry))]
     return max(2 * len(meant & words) / (len(meant) + len(words)) for words in said if words)
 
 
@@ -144,13 +148,21 @@ def _first_line(entry: Entry) -> str:
 
 
 def _stem(word: str) -> str:
-    """closed, closes, closing -> clos: pages say it in another form."""
+    """Reduce closed, closes and closing to clos, because pages may use other forms of a word."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 
+def _search_words(entry: Entry) -> tuple[str, ...]:
+    return (*entry.rule.search, *SEARCHES.get(entry.name, ()))
+
+
+def _search_phrases(entry: Entry) -> tuple[str, ...]:
+    return _plain_each(_search_words(entry))
+
+
 @cache
-def _searched(name: str) -> tuple[str, ...]:
-    return tuple(_plain(text) for text in SEARCHES.get(name, ()))
+def _plain_each(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_plain(text) for text in texts)
 
 
 def _titles(rule: Rule) -> str:
@@ -166,10 +178,10 @@ def _size(words: str) -> int:
 
 
 def _has(text: str, words: str) -> bool:
-    """Whole words, in this order."""
+    """Return whether the text has these complete words in order."""
     return f" {words} " in f" {text} "
 
 
 def _plain(text: str) -> str:
-    """Words without signs and case; a number with its unit is one word."""
+    """Return words in lower case without punctuation; a number with its unit is one word."""
     return _UNIT.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))

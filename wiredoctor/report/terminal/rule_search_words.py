@@ -1,6 +1,7 @@
-"""What people type when they look for a fault: the words of error messages and complaints, by rule.
+"""Search words by rule: error messages and descriptions that users type.
 
-A rule's own page is searched too; here stands what it has no reason to say. Where several fit, the earlier is likelier.
+A rule's page is searched, too, so its words are not repeated here. If several rules match, the first one in this list is
+likelier.
 """
 
 from __future__ import annotations
@@ -9,14 +10,24 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "nagle-delayed-ack": (
         *("nagle", "tcp nodelay", "TCP_NODELAY", "delayed ack", "40 ms", "44 ms", "200 ms", "100 ms", "40ms latency"),
         *("40 ms delay on every request", "slow keep-alive", "slow", "latency", "TcpAckFrequency", "UseNagleAlgorithm"),
-        "first request fast later requests slow",
+        *("first request fast later requests slow", "TCP_QUICKACK"),
         "HSE_IO_NODELAY",
         "WriteClient",
         "delay between TCP response packets",
         "head and body in two sends",
         "ISAPI extension slow with keep-alive",
     ),
-    "delayed-ack-stall": ("delayed ack", "40 ms", "200 ms", "slow upload", "slow", "SO_SNDBUF", "send buffer", "latency"),
+    "delayed-ack-stall": (
+        "delayed ack",
+        "TCP_QUICKACK",
+        "40 ms",
+        "200 ms",
+        "slow upload",
+        "slow",
+        "SO_SNDBUF",
+        "send buffer",
+        "latency",
+    ),
     "retransmission-stall": (
         *("packet loss", "lost packets", "retransmission", "retransmit", "RTO", "timeout", "200 ms", "slow", "latency"),
         *("dropped packets", "TCP Retransmission", "TCP Dup ACK", "hangs"),
@@ -26,18 +37,26 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         *("Expect: 100-continue", "100 continue", "Expect100Continue", "1 second delay", "slow POST", "slow upload", "slow"),
         "350 ms",
     ),
+    "gateway-error": (
+        *("502", "502 bad gateway", "bad gateway", "503", "503 service unavailable", "service unavailable"),
+        *("504", "504 gateway timeout", "gateway timeout"),
+    ),
     "slow-response": (
         "slow",
         "slow server",
-        "latency",
+        *("latency", "high latency"),
         "TTFB",
         "time to first byte",
         "waiting",
         "timeout",
         "504 gateway timeout",
     ),
+    "unanswered": ("hangs", "freeze", "tcp_retries2", "TCP_USER_TIMEOUT"),
     "connect-retry": ("SYN retransmission", "slow connect", "slow", "1 second connect", "3 second connect", "timeout"),
-    "connect-failed": ("ECONNREFUSED", "connection refused", "connect timed out", "ETIMEDOUT", "502 bad gateway", "timeout"),
+    "connect-failed": (
+        *("ECONNREFUSED", "connection refused", "connect timed out", "ETIMEDOUT", "502 bad gateway", "timeout"),
+        *("accepted and reset", "kex_exchange_identification", "reading initial communication packet"),
+    ),
     "premature-close": (
         "The underlying connection was closed: A connection that was expected to be kept alive was closed by the server",
         *(
@@ -55,6 +74,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "keep-alive is enabled but the server closes the connection",
     ),
     "keep-alive-race": (
+        "race condition",
         "The underlying connection was closed: A connection that was expected to be kept alive was closed by the server",
         *("connection was closed", "connection closed", "ECONNRESET", "socket hang up", "connection reset by peer"),
         *("Connection aborted", "RemoteDisconnected", "Remote end closed connection without response", "NoHttpResponseException"),
@@ -78,6 +98,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         *("502 bad gateway", "KeepAliveFailure", "server closed idle connection"),
     ),
     "truncated-response": (
+        "incomplete read",
         *("ERR_CONTENT_LENGTH_MISMATCH", "ERR_INCOMPLETE_CHUNKED_ENCODING", "IncompleteRead", "ChunkedEncodingError"),
         *("transfer closed with outstanding read data remaining", "unexpected EOF", "unexpected end of file", "premature close"),
         *("Premature end of Content-Length delimited message body", "terminated", "aborted", "ECONNRESET", "curl 18", "cut off"),
@@ -183,6 +204,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "invalid-chunk": (
         *(
             "ERR_INVALID_CHUNKED_ENCODING",
+            "bad chunk",
             "invalid chunk",
             "invalid chunk size",
             "malformed chunked encoding",
@@ -222,6 +244,8 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     ),
     "tinygrams": ("small packets", "tiny packets", "silly window", "many small writes", "unbuffered writes", "slow"),
     "capture-loss": ("TCP ACKed unseen segment", "TCP Previous segment not captured", "dropped by kernel", "packets dropped"),
+    "snap-length": ("snaplen",),
+    "clock-step": ("clock skew", "clock jump"),
     "one-sided": ("one direction", "only requests", "only responses", "asymmetric routing", "SPAN port"),
     "offload": ("TSO", "GSO", "GRO", "LRO", "jumbo packets", "packets larger than MTU", "segment larger than MSS"),
     "encrypted": ("TLS", "SSL", "HTTPS", "decrypt", "port 443", "SSLKEYLOGFILE"),

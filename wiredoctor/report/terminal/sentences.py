@@ -1,17 +1,20 @@
-"""The sentences that every format for people has: how much was found, by whom, what of, and how far the report reaches."""
+"""Sentences shared by all formats for people: numbers of findings, software, inputs, and coverage."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import SEVERITIES, UNJUDGED, host
+from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
-from wiredoctor.report.coverage import Looked, NotJudged, Reach
+from wiredoctor.report.capture_clocks import began
+from wiredoctor.report.commands import short_fingerprint
+from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
 from wiredoctor.report.groups import Group
-from wiredoctor.report.words import count, duration, shorten, size
+from wiredoctor.report.words import SECOND, count, duration, join_words, shorten, size
+from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, LeftOut, Report, Unjudged
@@ -22,86 +25,44 @@ MOST_SERVERS = 10
 MOST_EXAMPLES = 3
 MOST_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""Seconds of waiting from which on the first line adds them up: handshakes on a cable take microseconds."""
-MOST_REQUEST = 100
-MOST_SOFTWARE = 40
+"""The headline reports waiting from this many seconds on; local handshakes take microseconds."""
+SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
-"""What tells browsers apart that all say to be Mozilla, the rarer first (each also names those that it wants to be like)."""
+"""Browsers whose User-Agent begins with Mozilla, the rarer first, because each also names the browsers that it imitates."""
 
 
-SECRETS = "This report holds secrets: nothing in it is masked (--show-secrets)."
-"""What a report that masks nothing begins with."""
+SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets)."
+"""The first line of a report without redaction."""
 
 
 MOST_INCOMPLETE = 3
+"""The number of reasons for an incomplete report, and of captures with dropped packets, that a report lists."""
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return sentences that say why the report does not cover all that was requested; a count replaces the rest."""
+    """Return sentences about why the report is incomplete; if there are too many, the last one counts the others."""
     shown, rest = report.incomplete[:MOST_INCOMPLETE], report.incomplete[MOST_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
 
 def opening(report: Report) -> list[str]:
-    """Return the sentences that a report begins with: what it does not cover, and what the captures lack."""
+    """Return sentences about missing parts of the report and of the captures."""
     return [*incomplete(report), *lacking(report)]
 
 
 def lacking(report: Report) -> list[str]:
-    """Return a sentence for each capture that counted dropped packets."""
-    return [
+    """Return a sentence for each capture with dropped packets; if there are too many, the last one counts the others."""
+    lines = [
         f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
-        "What seems to be absent may only be missing here."
+        "Packets that seem lost may only be missing from the capture."
         for capture in report.captures
         if capture.dropped
     ]
-
-
-def headline(report: Report, groups: Sequence[Group]) -> str:
-    """ "3 warnings and 1 note, found 14 times in all. Time lost by waiting: 388 ms."."""
-    head, number = _severities(groups), sum(group.count for group in groups)
-    if number > len(groups):
-        head += f", found {number:,} times" + (" in all" if len(groups) > 1 else "")
-    return f"{head}. Time lost by waiting: {duration(report.delay)}." if report.delay >= WORTH_TELLING else f"{head}."
-
-
-def _severities(groups: Sequence[Group]) -> str:
-    each = {s: sum(g.worst.severity == s for g in groups) for s in SEVERITIES}
-    *most, last = [count(n, s) for s, n in each.items() if n]
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def more(left: Sequence[Group]) -> str:
-    """What is not shown: "3 more (2 warnings and 1 note): idle-close, slow-response."."""
-    rules = ", ".join(sorted({group.worst.rule for group in left}))
-    return f"{len(left)} more ({_severities(left)}): {rules}."
-
-
-def nothing(report: Report, reach: Reach, shown: str = "") -> str:
-    """A report without findings, in a sentence. Only where all was answered, to its end and without an error of the server, is
-    nothing wrong."""
-    scope = f" ({shown})" if shown else ""
-    if not report.connection_count:
-        empty = report.captures and not any(capture.packets for capture in report.captures)
-        seen = "" if shown or empty else _instead(report)
-        return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
-    left = sum(one.findings for one in report.left_out)
-    doubts = [*unexplained(reach), *([] if report.exchange_count else ["no HTTP exchange was seen"])]
-    if left:
-        said = f"Nothing was found but {count(left, 'finding')} left out below"
-    elif lacking(report):
-        said = "No known fault was found in what was captured"
-    else:
-        said = "No known fault" if unexplained(reach) else "Nothing wrong was found"
-    link = "and" if left else "but"
-    return f"{said}{f', {link} {_and(doubts)}' if doubts else ''}{scope}."
-
-
-def _and(parts: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+    rest = len(lines) - MOST_INCOMPLETE
+    return lines if rest <= 0 else [*lines[:MOST_INCOMPLETE], f"Packets of {count(rest, 'more capture')} were dropped."]
 
 
 _LOST = ("closed", "after-close-announced")
@@ -109,11 +70,14 @@ _BROKEN_OFF = ("request-cut-short", "head-unfinished")
 _WAITING = ("no-answer", "request-unfinished")
 
 
-def unexplained(reach: Reach) -> list[str]:
-    """What speaks against health beside the findings, a clause each: "2 of 5 requests were never answered", "6 of 40 responses
-    have status 503"."""
+def unexplained(reach: Coverage) -> list[str]:
+    """Return clauses that prevent a clean bill of health without being findings.
+
+    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503".
+    """
     answers, endings = reach.answers, reach.endings
-    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections")
+    unended = endings.get("breaks-off", 0)
+    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended
     lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
     partly = endings.get("gap", 0) + endings.get("one-sided", 0)
     clauses = [
@@ -121,11 +85,13 @@ def unexplained(reach: Reach) -> list[str]:
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
         (off, answers.requests, "request", *(["broke off"] * 2)),
         (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
-        (endings.get("response-unfinished", 0), answers.responses, "response", *(["went on when the capture ended"] * 2)),
-        (partly, reach.exchanges, "exchange", "is in the capture in part only", "are in the capture in part only"),
-        (endings.get("unreadable", 0), answers.requests, "request", *(["got something that is no HTTP response"] * 2)),
+        (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
+        (endings.get("response-unfinished", 0), answers.responses, "response", *(["had not ended when the capture did"] * 2)),
+        (partly, reach.exchanges, "exchange", "was captured only in part", "were captured only in part"),
+        (endings.get("unreadable", 0), answers.requests, "request", *(["got bytes that are not an HTTP response"] * 2)),
         (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
+        (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
     ]
     failures = answers.failures
     said = [
@@ -135,13 +101,15 @@ def unexplained(reach: Reach) -> list[str]:
     ]
     if failures:
         failed = sum(failures.values())
-        which = f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_each(failures)})"
+        which = (
+            f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_count_by_status(failures)})"
+        )
         said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
 
 
-def failing(reach: Reach) -> list[str]:
-    """Which servers answered with a status of 500 or above, a line each, and what is known of the reasons."""
+def failing(reach: Coverage) -> list[str]:
+    """Return one line for each server with statuses of 500 or above, with the known reasons."""
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one) for one in failed[:MOST_SERVERS]]
     if rest := failed[MOST_SERVERS:]:
@@ -150,16 +118,20 @@ def failing(reach: Reach) -> list[str]:
 
 
 def _failing(one: ServerAnswers) -> str:
-    """ "10.0.0.2:80: 4 of 60 responses failed: 3 x 502 (2 of the gateway itself: closed 2; 1 not explained), 1 x 503 (...)"."""
+    """Describe the failures of a server.
+
+    For example "10.0.0.2:80: 4 of 60 responses failed: 3 x 502 (2 of the gateway itself: closed 2; 1 not explained), 1 x 503
+    (...)".
+    """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
-    shown = [f"{failed.count:,} x {failed.status} ({_whose(failed)})" for failed in most[:MOST_KINDS]]
+    shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MOST_KINDS]]
     if rest := most[MOST_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
     return f"{where}: {one.failed:,} of {count(one.responses, 'response')} failed: {', '.join(shown)}"
 
 
-def _whose(failed: Failures) -> str:
+def _failure_counts(failed: Failures) -> str:
     parts: list[str] = []
     if failed.own:
         kinds = ", ".join(f"{kind} {number:,}" for kind, number in failed.own.items())
@@ -172,15 +144,15 @@ def _whose(failed: Failures) -> str:
     return "; ".join(parts)
 
 
-def _each(failures: Mapping[int, int]) -> str:
+def _count_by_status(failures: Mapping[int, int]) -> str:
     most = sorted(failures.items(), key=lambda one: (-one[1], one[0]))
     shown = [f"{status}: {number:,}" for status, number in most[:MOST_KINDS]]
     rest = sum(number for _, number in most[MOST_KINDS:])
     return ", ".join([*shown, *([f"others: {rest:,}"] if rest else [])])
 
 
-def _instead(report: Report) -> str:
-    """What packets there are where none is TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+def other_packets(report: Report) -> str:
+    """Describe the packets of a capture without TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
     reasons: dict[str, int] = {}
     for capture in report.captures:
         for reason, packets in capture.not_analysed.items():
@@ -195,20 +167,20 @@ def _instead(report: Report) -> str:
 
 
 def times(group: Group) -> str:
-    """ "x 38, 7.9 s in all"."""
-    return f"x {group.count:,}, {duration(group.delay)} in all" if group.delay else f"x {group.count:,}"
+    """Return "38 times, 7.9 s lost"."""
+    return f"{count(group.count, 'time')}, {duration(group.delay)} lost" if group.delay else count(group.count, "time")
 
 
-def standing(group: Group) -> str:
-    """Which rule says it, how surely, and behind what: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
+def rule_and_confidence(group: Group) -> str:
+    """Return rule, confidence and cause: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst
     rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
     after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
     return f"{rule}, {worst.confidence} confidence" + (f", after {after}" if after else "")
 
 
-def ends(group: Group) -> str:
-    """Client and server, with the software that each says to be: "10.0.0.1 (curl/8.5.0) -> 10.0.0.2:80 (nginx)"."""
+def client_and_server(group: Group) -> str:
+    """Return client and server with their software: "10.0.0.1 (curl/8.5.0) -> 10.0.0.2:80 (nginx)"."""
     worst = group.worst
     clients = {f.client for f in group.findings}
     client = worst.client if len(clients) == 1 else host(worst.client)
@@ -217,25 +189,32 @@ def ends(group: Group) -> str:
 
 
 def product(software: str) -> str:
-    """The program in a User-Agent or Server field: "curl/8.5.0", "Apache/2.4.7", "Firefox/115.0" (RFC 9110 section 10.1.5)."""
+    """Return the program in a User-Agent or Server field.
+
+    For example "curl/8.5.0", "Apache/2.4.7" or "Firefox/115.0" (RFC 9110 section 10.1.5).
+    """
     if software.startswith("Mozilla/") and (named := re.search(r"compatible; ([\w.-]+/[\w.]+)", software)):
         return named[1]
     if software.startswith("Mozilla/"):
         browser = next((m[0] for sign in _BROWSERS if (m := re.search(sign, software))), "")
-        return browser or shorten(software, MOST_SOFTWARE)
+        return browser or shorten(software, SOFTWARE_LENGTH)
     first = re.split(r" (?=\()", software)[0]
-    return shorten(first.partition(" ")[0] if "/" in first.partition(" ")[0] else first, MOST_SOFTWARE)
+    return shorten(first.partition(" ")[0] if "/" in first.partition(" ")[0] else first, SOFTWARE_LENGTH)
 
 
 def example(group: Group) -> str:
-    """Which finding of the group is shown: "worst of 38: finding 7, connection 3, exchange 2, GET /items, status 200"."""
+    """Describe the finding of a group that is shown.
+
+    For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
+    """
     worst = group.worst
     places = [
-        "" if worst.number is None else f"finding {worst.number}",
+        f"finding {short_fingerprint(worst)}" if worst.number is None else f"finding {worst.number} ({short_fingerprint(worst)})",
         "" if worst.connection is None else f"connection {worst.connection}",
         "" if worst.exchange is None else f"exchange {worst.exchange}",
-        shorten(worst.request or "", MOST_REQUEST),
+        shorten(worst.request or "", REQUEST_LENGTH),
         "" if worst.status is None else f"status {worst.status}",
+        began(worst),
     ]
     place = ", ".join(p for p in places if p)
     if len(group.findings) == 1:
@@ -245,47 +224,52 @@ def example(group: Group) -> str:
 
 
 def change(group: Group) -> str:
-    """Above the remedy: who has to change something."""
+    """Return the heading of the remedy, which names the side that has to change something."""
     return f"What to do on the {group.worst.side}" if group.worst.side else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:
-    """ "3 TCP connections, 7 HTTP exchanges"."""
+    """Return "3 TCP connections, 7 HTTP exchanges"."""
     text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
     return f"{text} shown (only {shown}; all was read)" if shown else text
 
 
-def facts(capture: CaptureSummary) -> str:
-    """What a capture is: format, link types, packets, size, when and how long."""
+def capture_facts(capture: CaptureSummary) -> str:
+    """Describe a capture: format, link types, packets, size, start and duration."""
     links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
     parts = [capture.format, links, count(capture.packets, "packet"), size(capture.bytes), _span(capture)]
     return ", ".join(p for p in parts if p)
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
-    """What TCP was in: a line, or none."""
+    """Return the encapsulations of TCP as one line, or nothing."""
     inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
     parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
     return [f"TCP inside {', '.join(parts)}"] if parts else []
 
 
 def not_analysed(capture: CaptureSummary) -> list[str]:
-    """Which packets were not analysed: a line for each of the most frequent reasons, one for the rest, one for second copies, and
-    one for those that are not in the capture."""
+    """Return lines about packets that were not analyzed: the most frequent reasons, other reasons, copies, and dropped
+    packets.
+    """
     reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
-    lines = [f"not analysed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MOST_REASONS]]
+    lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MOST_REASONS]]
     if rest := reasons[MOST_REASONS:]:
-        lines.append(f"not analysed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
+        lines.append(f"not analyzed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
     if capture.duplicates:
         lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
     if capture.dropped:
-        lines.append(f"dropped while it was captured: {count(capture.dropped, 'packet')}")
+        lines.append(f"dropped while capturing: {count(capture.dropped, 'packet')}")
     return lines
 
 
-def checked(reach: Reach) -> list[str]:
-    """What was looked at and for what, a line each: "12 exchanges on 3 connections: stalls, connects, closes"."""
-    return [_looked(one) for one in reach.checked]
+def checked_lines(reach: Coverage) -> list[str]:
+    """Return what was checked, line by line: "12 exchanges on 3 connections: stalls, connects, closes"."""
+    lines = [_checked_line(one) for one in reach.checked]
+    if reach.snap_length is None:
+        return lines
+    seen = " (protocol not recognized)" if reach.shows_payload else " (protocol not captured)"
+    return [line.replace(_OTHER, seen) for line in lines]
 
 
 _WORDS = {
@@ -296,17 +280,19 @@ _WORDS = {
     "round-trips": "round trips",
     "gateways": "gateways",
 }
-"""What a family is about, for people, in the order in which they ask."""
+"""Names of families for people, most interesting first."""
+
+_OTHER = " (neither HTTP/1.x nor TLS)"
 
 _SUBJECTS = {
     "tls": ("TLS connection", ""),
     "http2": ("HTTP/2 connection", ""),
-    "unknown": ("connection", " (neither HTTP/1.x nor TLS)"),
+    "unknown": ("connection", _OTHER),
     "none": ("connection", " without data"),
 }
 
 
-def _looked(one: Looked) -> str:
+def _checked_line(one: CheckedCount) -> str:
     families = sorted(one.families, key=lambda family: [*_WORDS, family].index(family))
     what = ", ".join([*(_WORDS.get(family, family) for family in families), *one.rules])
     if one.what == "capture":
@@ -317,23 +303,23 @@ def _looked(one: Looked) -> str:
     return f"{count(one.connections, noun)}{more}: {what}"
 
 
-def well(report: Report, reach: Reach) -> list[str]:
-    """The rules that found nothing, a line for each family: "lifetime: idle-close, premature-close"."""
+def rules_without_findings(report: Report, reach: Coverage) -> list[str]:
+    """Return the rules that found nothing, one line per family: "lifetime: idle-close, premature-close"."""
     families: dict[str, list[str]] = {}
     for rule in reach.healthy:
         families.setdefault(report.checked[rule].family, []).append(rule)
     return [f"{family}: {', '.join(rules)}" for family, rules in families.items()]
 
 
-def rest(report: Report, reach: Reach) -> str:
-    """How many rules found nothing: "41 of 44 rules found nothing"; empty where what was checked names each rule."""
+def count_of_rules_without_findings(report: Report, reach: Coverage) -> str:
+    """Return "41 of 44 rules found nothing"; empty if the lines about checks name each rule."""
     if not any(one.families for one in reach.checked):
         return ""
     return f"{len(reach.healthy):,} of {count(len(report.checked), 'rule')} found nothing"
 
 
-def reasons(report: Report, reach: Reach) -> list[str]:
-    """What could not be judged, a line each: "2 of 5 connections: TLS, not decrypted ..."."""
+def reasons(report: Report, reach: Coverage) -> list[str]:
+    """Describe what could not be judged, line by line with examples: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
         f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
@@ -342,12 +328,16 @@ def reasons(report: Report, reach: Reach) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """ ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more": the first of them."""
+    """Return the first examples.
+
+    For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
+    """
     those = [one for one in report.not_judged if one.reason == of.ending][:MOST_EXAMPLES] if of.ending else []
     if not those:
         return ""
     rest = of.count - len(those)
-    return f": {_and([*(_place(one, several=len(report.captures) > 1) for one in those), *([f'{rest:,} more'] if rest else [])])}"
+    places = [_place(one, several=len(report.captures) > 1) for one in those]
+    return f": {join_words([*places, *([f'{rest:,} more'] if rest else [])])}"
 
 
 def _place(one: Unjudged, *, several: bool) -> str:
@@ -357,34 +347,25 @@ def _place(one: Unjudged, *, several: bool) -> str:
     return f"{which} (frame {one.frame}{file}{waited})"
 
 
-def known(report: Report) -> list[str]:
-    """What was left out, a line each."""
-    return [_known(one) for one in report.left_out]
+def left_out_lines(report: Report) -> list[str]:
+    """Describe what was excluded, line by line."""
+    return [_left_out_line(one) for one in report.left_out]
 
 
-def _known(one: LeftOut) -> str:
+def _left_out_line(one: LeftOut) -> str:
     number, rules = count(one.findings, "finding"), ", ".join(one.rules)
     why = {
         "ignore": f"ignored by the configuration: {one.reason}",
-        "baseline": f"in the baseline {one.reason} already",
-        "confidence": f"of less than {one.reason} confidence",
+        "baseline": f"already in the baseline {one.reason}",
+        "confidence": f"with less than {one.reason} confidence",
     }
     return f"{number} ({rules}) {why[one.by]}"
 
 
 def _span(capture: CaptureSummary) -> str:
-    """ "from 2026-01-31 12:00:00 UTC for 12.5 s"."""
-    if capture.first_time is None or capture.last_time is None:
+    """Return "from 2026-01-31 12:00:00 UTC for 12.5 s"."""
+    first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
+    if first is None or last is None:
         return ""
-    (first, first_fraction), (last, last_fraction) = map(_moment, (capture.first_time, capture.last_time))
-    try:
-        whole = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-    except ValueError:
-        return f"from {first}"
-    lasted = whole + last_fraction - first_fraction
-    return f"from {first.replace('T', ' ')} UTC" + (f" for {duration(lasted)}" if lasted else "")
-
-
-def _moment(time: str) -> tuple[str, float]:
-    whole, _, fraction = time.removesuffix("Z").partition(".")
-    return whole, float(f"0.{fraction or 0}")
+    begin = time_text(first, date=True).partition(".")[0]
+    return f"from {begin} {zone_name(first)}" + (f" for {duration((last - first) / SECOND)}" if last > first else "")

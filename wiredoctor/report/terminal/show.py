@@ -1,4 +1,4 @@
-"""One finding, or one connection: its ladder, its decoded heads, and what else was found there."""
+"""Load one finding or one connection: its ladder, its header sections, and other findings."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.findings import printable
+from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.report.data.json import SCHEMA_VERSION
 from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.ladder.build import MOST_STEPS, Ladder, of_connection, of_findings
-from wiredoctor.report.packets.heads import Head, lines_of
+from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 EVERY_STEP = 20_000
-"""Packets that are shown when all are asked for: more of them nobody reads."""
+"""The number of packets that are shown if all are requested."""
 
 MOST_HEADS = 6
-"""Heads that are shown with a ladder, unless all are asked for."""
+"""The number of header sections that are shown with a ladder, unless all are requested."""
 
 EVERY_HEAD = 1_000
 LONGEST = 1 << 16
-"""Bytes of a head that are shown."""
+"""The number of bytes of a header section that are shown."""
 
 _MESSAGE = ("offset", "head_bytes", "frame")
 
 
-class Asked(NamedTuple):
-    """What is to be shown: a finding, or a connection of a capture, an exchange of it, a range of frames, a span of seconds."""
+class ShowRequest(NamedTuple):
+    """What to show: a finding, or a connection of a capture, an exchange, a range of frames, or a span of seconds."""
 
     finding: Finding | None
     capture: str
@@ -40,19 +42,24 @@ class Asked(NamedTuple):
     everything: bool = False
 
 
-class Shown(NamedTuple):
-    """What there is of it. `connection`: its row (None: several, or none). `heads_left`: how many more there are."""
+class ShownPackets(NamedTuple):
+    """The result. `connection`: its row, or None if there is no single connection. `heads_left`: number of omitted header
+    sections.
+    """
 
-    asked: Asked
+    asked: ShowRequest
     ladder: Ladder
     connection: dict[str, Any] | None
     heads: list[Head]
     heads_left: int
     findings: list[Finding]
+    clock: Clock
+    request_id: str
+    """The request id of the exchange that is shown, or ""."""
 
 
-def look(report: Report, asked: Asked) -> Shown:
-    """Reads what is asked for; the captures were kept."""
+def look(report: Report, asked: ShowRequest) -> ShownPackets:
+    """Load what was requested, from captures that were kept."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MOST_STEPS
@@ -65,11 +72,24 @@ def look(report: Report, asked: Asked) -> Shown:
         )  # fmt: skip
     heads, left = _heads(report, asked, ladder)
     whose = asked._replace(connection=ladder.connections[0]) if len(ladder.connections) == 1 else asked
-    return Shown(asked, ladder, connection_row(report, whose), heads, left, [f for f in beside if f is not asked.finding])
+    clock = clocks(report).get(asked.capture, Clock(None))
+    others = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
+    row, request_id = connection_row(report, whose), _request_id(report, asked)
+    return ShownPackets(asked, ladder, row, heads, left, others, clock, request_id)
 
 
-def connection_row(report: Report, asked: Asked) -> dict[str, Any] | None:
-    """The row of the connection that is asked for."""
+def _request_id(report: Report, asked: ShowRequest) -> str:
+    """Return the request id of the requested exchange, or of the finding's exchange."""
+    exchange = asked.finding.exchange if asked.finding else asked.exchange
+    if exchange is None or asked.connection is None or report.scan_exchanges is None:
+        return ""
+    rows = report.scan_exchanges().filter(capture=asked.capture, connection=asked.connection, exchange=exchange)
+    found = rows.select("request_id").collect().to_series().to_list()
+    return found[0] if found else ""
+
+
+def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
+    """Return the row of the requested connection."""
     import polars as pl
 
     if asked.connection is None or report.scan_connections is None:
@@ -80,7 +100,7 @@ def connection_row(report: Report, asked: Asked) -> dict[str, Any] | None:
 
 
 def has_connection(report: Report, capture: str, connection: int) -> bool:
-    """Whether there is such a connection."""
+    """Return whether the connection exists."""
     if report.scan_connections is None:
         return False
     chosen = report.scan_connections().filter(capture=capture, connection=connection)
@@ -88,7 +108,7 @@ def has_connection(report: Report, capture: str, connection: int) -> bool:
 
 
 def exchange_frames(report: Report, capture: str, connection: int, exchange: int) -> tuple[int, int] | None:
-    """First and last packet of an exchange; None where there is no such exchange."""
+    """Return the first and last packet of an exchange, or None if it does not exist."""
     import polars as pl
 
     if report.scan_exchanges is None:
@@ -99,12 +119,12 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
     return found[0] if found else None
 
 
-def _heads(report: Report, asked: Asked, ladder: Ladder) -> tuple[list[Head], int]:
-    """Return the heads that begin in packets of the ladder, of one exchange or of all, and how many more there are."""
+def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
+    """Return the header sections that begin in packets of the ladder, of one exchange or of all, and how many are omitted."""
     import polars as pl
 
-    again = report.again.get(asked.capture)
-    if again is None or report.scan_exchanges is None or asked.connection is None or not ladder.steps:
+    access = report.packets.get(asked.capture)
+    if access is None or report.scan_exchanges is None or asked.connection is None or not ladder.steps:
         return [], 0
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if asked.finding and exchange is None:
@@ -122,7 +142,7 @@ def _heads(report: Report, asked: Asked, ladder: Ladder) -> tuple[list[Head], in
     return _read(report, asked, known[:most]), max(len(known) - most, 0)
 
 
-def _read(report: Report, asked: Asked, known: Sequence[tuple[dict[str, Any], str]]) -> list[Head]:
+def _read(report: Report, asked: ShowRequest, known: Sequence[tuple[dict[str, Any], str]]) -> list[Head]:
     import polars as pl
 
     assert asked.connection is not None
@@ -130,11 +150,11 @@ def _read(report: Report, asked: Asked, known: Sequence[tuple[dict[str, Any], st
     row = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
     client = row.select(pl.col("client_direction")).collect().item()
     places = [_place(row, side, client) for row, side in known]
-    found = spans(report.again[asked.capture], asked.connection, set(places))
+    found = spans(report.packets[asked.capture], asked.connection, set(places))
     heads: list[Head] = []
     for (row, side), place in zip(known, places, strict=True):
         data, size = found[place], row[f"{side}_head_bytes"]
-        lines, more = lines_of(data, _start_line(row, side)) if data is not None else (None, 0)
+        lines, more = head_lines(data, _start_line(row, side), people=report.for_people) if data is not None else (None, 0)
         heads.append(Head(side, row["exchange"], row[f"{side}_frame"], size, None if lines is None else tuple(lines), more))
     return heads
 
@@ -150,8 +170,8 @@ def _start_line(row: dict[str, Any], side: str) -> str:
     return printable(f"{row['response_version']} {row['response_status']} {row['response_reason']}".rstrip())
 
 
-def as_json(shown: Shown, report: Report) -> dict[str, Any]:
-    """The same for machines: a format of its own."""
+def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
+    """Return the result as JSON, in its own format."""
     ladder, row = shown.ladder, shown.connection
     connection = None
     if row is not None:
@@ -174,6 +194,7 @@ def as_json(shown: Shown, report: Report) -> dict[str, Any]:
         "secrets": report.secrets,
         "capture": shown.asked.capture,
         "connection": connection,
+        "request_id": shown.request_id or None,
         "finding": None if shown.asked.finding is None else finding_json(shown.asked.finding),
         "ladder": {
             "client": ladder.client or None, "server": ladder.server or None, "connections": [*ladder.connections],

@@ -1,4 +1,4 @@
-"""What is shown of a finding or a connection, for people."""
+"""Write a finding or a connection for people."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from wiredoctor.report.ladder.draw_text import write_ladder
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.terminal.show import LONGEST
-from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Writer
-from wiredoctor.report.words import clean, count, duration
+from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
+from wiredoctor.report.words import SECOND, clean, count, duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding
     from wiredoctor.report.packets.heads import Head
-    from wiredoctor.report.terminal.show import Shown
+    from wiredoctor.report.terminal.show import ShownPackets
 
 
 MOST_NUMBERS = 10
-"""Of a rule, findings of the connection that are named."""
+"""The number of findings that are listed for each rule of the connection."""
 
 
-def write(shown: Shown, writer: Writer, *, secrets: bool) -> None:
-    """The page for people."""
+def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:
+    """Write the page."""
     if secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()
@@ -29,14 +29,18 @@ def write(shown: Shown, writer: Writer, *, secrets: bool) -> None:
     if finding is not None:
         _write_finding(writer, finding)
     _write_place(writer, shown)
+    if shown.ladder.steps and shown.clock.first is not None:
+        writer.paragraph((_times(shown), "dim"), indent=2, hang=2)
+    if shown.request_id:
+        writer.paragraph((f"request id {shown.request_id}", "dim"), indent=2, hang=2)
     writer.blank()
-    write_ladder(writer, shown.ladder)
+    write_ladder(writer, shown.ladder, shown.clock)
     for head in shown.heads:
         writer.blank()
         _write_head(writer, head)
     if shown.heads_left:
         writer.blank()
-        writer.paragraph(f"{count(shown.heads_left, 'more head')}: --exchange shows those of one exchange, --all shows them.")
+        writer.paragraph(f"{count(shown.heads_left, 'more head')}: add --exchange for one exchange, or --all for all.")
     if finding is not None:
         writer.blank()
         side = f" on the {finding.side}" if finding.side else ""
@@ -47,8 +51,8 @@ def write(shown: Shown, writer: Writer, *, secrets: bool) -> None:
         _write_others(writer, shown.findings)
 
 
-def _write_others(writer: Writer, findings: list[Finding]) -> None:
-    """A line for each rule, with the numbers of its findings and the title of the first."""
+def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
+    """Write one line per rule, with the numbers of its findings and the title of the first."""
     rules: dict[str, list[Finding]] = {}
     for one in findings:
         rules.setdefault(one.rule, []).append(one)
@@ -62,7 +66,7 @@ def _write_others(writer: Writer, findings: list[Finding]) -> None:
         writer.paragraph(label, kind, f"{first.rule}{delay}. {first.title}", indent=2, hang=2)
 
 
-def _write_finding(writer: Writer, finding: Finding) -> None:
+def _write_finding(writer: TerminalWriter, finding: Finding) -> None:
     label = finding.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[finding.severity]), (finding.title, "bold"), hang=len(label))
     kind = f" ({finding.kind})" if finding.kind else ""
@@ -77,14 +81,14 @@ def _write_finding(writer: Writer, finding: Finding) -> None:
     writer.blank()
 
 
-def _write_place(writer: Writer, shown: Shown) -> None:
+def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
     row, ladder = shown.connection, shown.ladder
     if row is None:
         ends = " -> ".join(end for end in (ladder.client, ladder.server) if end)
         which = f"Connections {', '.join(map(str, ladder.connections))}" if ladder.connections else "No connection"
         writer.paragraph((which, "bold"), f"  {ends}" if ends else "")
         if ladder.connections:
-            writer.paragraph(("only the packets of the proof; --connection shows all of one of them", "dim"), indent=2)
+            writer.paragraph(("only packets of the evidence; --connection shows all packets of a connection", "dim"), indent=2)
         return
     writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}")
     closed = f"closed by {row['closed_by']} ({row['close'].upper()})" if row["close"] else "not closed in the capture"
@@ -96,11 +100,18 @@ def _write_place(writer: Writer, shown: Shown) -> None:
     writer.paragraph(("; ".join(facts), "dim"), indent=2, hang=2)
 
 
-def _write_head(writer: Writer, head: Head) -> None:
+def _times(shown: ShownPackets) -> str:
+    """Describe when the packets were captured: "10:42:16.123 to 10:42:17.001. Times are ..."."""
+    clock, steps = shown.clock, shown.ladder.steps
+    first, last = (clock.at(step.elapsed * SECOND) for step in (steps[0], steps[-1]))
+    return f"{first} to {last}. {clock.heading()}"
+
+
+def _write_head(writer: TerminalWriter, head: Head) -> None:
     title = f"{head.message.capitalize()} of exchange {head.exchange}"
     writer.paragraph((title, "bold"), f"  frame {head.frame}, head of {count(head.bytes, 'byte')}")
     if head.lines is None:
-        writer.paragraph("not all of it is in the capture", indent=2)
+        writer.paragraph("not completely captured", indent=2)
         return
     for number, line in enumerate(head.lines):
         writer.unbroken((clean(line), "" if number else "bold"), indent=2)

@@ -1,9 +1,10 @@
-"""What text is written on: a width, colour or none, and the signs that the reader's encoding has."""
+"""Describe the output terminal: width, color, and characters of its encoding."""
 
 from __future__ import annotations
 
+import io
 import re
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
 
 from wiredoctor.report.words import clean
 
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 LEAST_WIDTH = 40
-"""Below this many columns lines are left to the terminal to break."""
+"""On a narrower terminal, lines are not wrapped here, but by the terminal itself."""
 
 MOST_PROSE = 110
-"""Columns of text: longer lines are hard to read on. Drawings and tables may be wider."""
+"""The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
 
 _QUANTITY = re.compile(
     r"(?<= x) (?=[0-9])|"
@@ -25,41 +26,58 @@ _QUANTITY = re.compile(
 )
 
 _TIED = "\ue000"
-"""Stands for a space at which no line may end. Not a character of any text here: `clean` escapes it."""
+"""Stands for a space at which a line must not break; `clean` escapes this character in all texts."""
 
 
-class Paper(NamedTuple):
-    """How to write: columns, whether with colour, whether beyond ASCII."""
+class Terminal(NamedTuple):
+    """The output: width in columns, color, and whether it can show non-ASCII characters and hyperlinks."""
 
     width: int = 100
     color: bool = False
     unicode: bool = False
+    links: bool = False
 
     @property
     def bar(self) -> str:
-        """Fills a bar."""
+        """The character that fills a bar."""
         return "━" if self.unicode else "="
 
     @property
     def gap(self) -> str:
-        """Stands for what was cut out."""
+        """The characters that replace omitted text."""
         return "…" if self.unicode else "..."
 
     @property
     def line(self) -> str:
-        """Joins two frames of a proof."""
+        """The character that joins two frames of evidence."""
         return "│" if self.unicode else "|"
 
 
+class TextOutput:
+    """A text stream over a binary one in the terminal's encoding; characters that the encoding lacks are escaped."""
+
+    def __init__(self, out: BinaryIO, paper: Terminal) -> None:
+        encoding = "utf-8" if paper.unicode else "ascii"
+        self.stream = io.TextIOWrapper(out, encoding=encoding, errors="backslashreplace", newline="", write_through=False)
+
+    def __enter__(self) -> TextIO:
+        return self.stream
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.stream.flush()
+        self.stream.detach()
+
+
 def _raise_broken_pipe() -> None:
-    """Replace Rich's answer to a closed pipe: it exits with 1, the code of --fail-on."""
+    """Raise BrokenPipeError for a closed pipe; Rich would exit with 1, which is the code of --fail-on."""
     raise BrokenPipeError
 
 
-class Writer:
-    """Paragraphs on paper. Everything is `rich.text.Text`, never markup, so that text from packets cannot give orders."""
+class TerminalWriter:
+    """Writes paragraphs. All text is `rich.text.Text`, never markup, so text from packets cannot control the output."""
 
-    def __init__(self, out: TextIO, paper: Paper) -> None:
+    def __init__(self, out: TextIO, paper: Terminal) -> None:
         from rich.console import Console
 
         self.paper = paper
@@ -78,30 +96,34 @@ class Writer:
         self._console.on_broken_pipe = _raise_broken_pipe
 
     def blank(self) -> None:
-        """An empty line."""
+        """Write an empty line."""
         self._console.file.write("\n")
 
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
-        """Text, or (text, style), one after the other, wrapped; lines after the first are indented by `hang` more.
+        """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more columns.
 
-        No line ends between a number and its unit, or between an option and its number.
+        No line breaks between a number and its unit, or between an option and its number.
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)
-        for number, line in enumerate(self._wrapped(text, min(self.width, MOST_PROSE) - indent, hang)):
+        for number, line in enumerate(self._wrap(text, min(self.width, MOST_PROSE) - indent, hang)):
             line.plain = line.plain.replace(_TIED, " ")
             line.rstrip()
             line.pad_left(indent + (hang if number else 0))
             self._console.print(line, soft_wrap=True)
 
     def unbroken(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
-        """One line that is not wrapped, because somebody will copy it: an address, a filter, a drawing."""
+        """Write one line without wrapping, because users copy it or it is a drawing."""
         line = _assemble(parts)
         line.pad_left(indent)
         self._console.print(line, soft_wrap=True)
 
-    def _wrapped(self, text: Text, width: int, hang: int) -> list[Text]:
-        """The first line over the full width, the rest over what the hanging indent leaves."""
+    def linked(self, style: str, address: str) -> str:
+        """Return a style that makes text a hyperlink too, where there are any."""
+        return f"{style} link {address}" if self.paper.links and address else style
+
+    def _wrap(self, text: Text, width: int, hang: int) -> list[Text]:
+        """Wrap the first line at the full width, the others at what the hanging indent leaves."""
         lines = list(text.wrap(self._console, width))
         if not hang or len(lines) < 2:
             return lines

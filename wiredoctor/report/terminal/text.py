@@ -1,94 +1,187 @@
-"""The diagnosis for people: what happened, the proof, what to change; then what was read, and how far that reaches."""
+"""Write the diagnosis for people: what happened, its evidence, the remedy; then inputs and coverage."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from wiredoctor.report.coverage import Reach, reach
-from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
+from wiredoctor.report.addresses import page_of_rule
+from wiredoctor.report.capture_clocks import zone_line
+from wiredoctor.report.commands import analyze_command, next_commands
+from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.groups import Group, group_findings
+from wiredoctor.report.headline import counts, headline, missing
+from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.sentences import (
     SECRETS,
+    capture_facts,
     change,
-    checked,
+    checked_lines,
+    client_and_server,
+    count_of_rules_without_findings,
     encapsulated,
-    ends,
     example,
-    facts,
     failing,
-    headline,
-    known,
-    more,
+    left_out_lines,
     not_analysed,
-    nothing,
     opening,
     reasons,
-    rest,
-    standing,
+    rule_and_confidence,
+    rules_without_findings,
     times,
     totals,
     unexplained,
-    well,
 )
-from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Paper, Writer
-from wiredoctor.report.words import duration
+from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
+from wiredoctor.report.words import clean, count, duration, join_words, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wiredoctor.findings import CaptureSummary, Report
+    from wiredoctor.report.formats import Options
+
+IN_FULL = 2
+"""The number of problems that a report shows with message, evidence and remedy."""
+
+IN_FULL_BESIDE_MANY = 1
+"""The same number for reports with more problems than the table has rows."""
+
+FEW_CAPTURES = 3
+"""The number of captures that a report describes one by one, unless all are requested."""
+
+LEAST_PLACE = 14
+"""The minimum width of a server with its path in the table of problems."""
+
+MOST_TABLE = 140
+"""The maximum width of that table."""
+
+_RULE, _WHERE, _COUNT, _TIME_LOST, _FIRST_SEEN = map(HEADINGS.index, ("rule", "where", "count", "time lost", "first seen"))
+_NUMBERS = (_COUNT, _TIME_LOST, _FIRST_SEEN)
+_NARROW_HEADINGS = tuple({"time lost": "lost", "first seen": "first"}.get(name, name) for name in HEADINGS)
+
+
+def write_as(report: Report, out: BinaryIO, options: Options) -> None:
+    """Write the format text."""
+    with TextOutput(out, options.paper) as stream:
+        write(report, stream, options.paper, everything=options.everything, quiet=options.quiet, shown=options.shown)
 
 
 def write(
     report: Report,
     out: TextIO,
-    paper: Paper,
+    paper: Terminal,
     *,
     everything: bool = False,
     quiet: bool = False,
     shown: str = "",
 ) -> None:
-    """The whole page.
+    """Write the page.
 
-    everything: all groups and all frames. quiet: the findings and nothing else, except what the report or the capture lacks.
-    shown: in words, what the report was narrowed to.
+    `everything`: all groups and all frames. `quiet`: only findings and sentences about missing data. `shown`: describes the
+    filter.
     """
-    writer = Writer(out, paper)
-    for line in opening(report):
-        writer.paragraph((line, "bold"))
-        writer.blank()
+    writer = TerminalWriter(out, paper)
+    groups = group_findings(report.findings)
+    if quiet and not groups:
+        for line in opening(report):
+            writer.paragraph((line, "bold"))
+        return
+    far = find_coverage(report)
     if report.secrets:
         writer.paragraph((SECRETS, "bold"))
-        writer.blank()
-    groups = grouped(report.findings)
+    writer.paragraph((headline(report, groups, far, shown), "bold"))
+    if numbers := str(counts(report, groups)):
+        writer.paragraph(numbers)
+    if line := zone_line(report):
+        writer.paragraph((line, "dim"))
+    for line in [line for line in opening(report) if line not in missing(report)]:
+        writer.paragraph((line, "bold"))
     if groups:
-        _write_groups(writer, report, groups, everything=everything)
+        _write_problems(writer, report, groups, everything=everything)
     if quiet:
         return
-    far = reach(report)
-    if not groups:
-        writer.paragraph((nothing(report, far, shown), "bold"))
+    if len(report.captures) > FEW_CAPTURES and not everything:
+        if not _hidden(groups):
+            writer.blank()
+        _write_brief(writer, report, far, shown)
+        return
     _write_read(writer, report, far, shown)
     _write_reach(writer, report, far, named=everything or not groups)
 
 
-def _write_groups(writer: Writer, report: Report, groups: list[Group], *, everything: bool) -> None:
-    writer.paragraph((headline(report, groups), "bold"))
+def _hidden(groups: list[Group]) -> int:
+    """Return the number of problems that a report does not show in full; 0 if all are requested."""
+    return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MOST_ROWS else IN_FULL))
+
+
+def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group], *, everything: bool) -> None:
+    rows, left = split_rows(groups)
+    brief = bool(left) and not everything
+    if rows:
+        writer.blank()
+        write_table(writer, rows)
+    if left:
+        writer.paragraph(f"{other_problems(left)}.")
     several = len(report.captures) > 1
-    shown = groups if everything else groups[:MOST_GROUPS]
-    for group in shown:
+    in_full = groups if everything else groups[: len(groups) - _hidden(groups)]
+    for group in in_full:
         writer.blank()
-        write_group(writer, group, several=several, everything=everything)
-    if left := groups[len(shown) :]:
+        write_group(writer, group, report=report, several=several, everything=everything, brief=brief)
+    if rest := len(groups) - len(in_full):
         writer.blank()
-        writer.paragraph(f"{more(left)} --all shows them.")
+        command = analyze_command(report, "--all")
+        if len(text := f"The other {count(rest, 'problem')} in full: {command}") <= writer.width:
+            writer.unbroken(text)
+        else:
+            writer.paragraph(f"The other {count(rest, 'problem')} in full:")
+            writer.unbroken(command, indent=2)
 
 
-def write_group(writer: Writer, group: Group, *, several: bool, everything: bool) -> None:
-    """A paragraph per group: what happened, its proof, and what to change."""
+def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
+    """Write the table of problems, no wider than the terminal; columns are omitted if they leave no room for server and path."""
+    paper = writer.paper
+    lines = [_NARROW_HEADINGS, *(tuple(clean(cell) for cell in row.cells) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    columns = _fitting_columns(widths, min(writer.width, MOST_TABLE))
+    for number, line in enumerate(lines):
+        cells = [_align(shorten(line[c], widths[c], paper.gap), widths[c], right=c in _NUMBERS) for c in columns]
+        style = SEVERITY_STYLE[rows[number - 1].severity] if number else "dim"
+        writer.unbroken((cells[0], style), ("  " + "  ".join(cells[1:]).rstrip(), "" if number else "dim"))
+
+
+def _fitting_columns(widths: list[int], width: int) -> list[int]:
+    """Return the numbers of the columns that fit, and give the remaining width to server and path, or to the rule."""
+    columns = list(range(len(widths)))
+    for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
+        room = width - sum(widths[c] + 2 for c in columns if c != _WHERE)
+        if room >= LEAST_PLACE or (expendable == _WHERE and room >= widths[_WHERE]):
+            widths[_WHERE] = min(widths[_WHERE], room)
+            return columns
+        columns.remove(expendable)
+    widths[_RULE] = min(widths[_RULE], width - sum(widths[c] + 2 for c in columns if c != _RULE))
+    return columns
+
+
+def _align(cell: str, width: int, *, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)
+
+
+def write_group(
+    writer: TerminalWriter, group: Group, *, several: bool, everything: bool, report: Report | None = None, brief: bool = False
+) -> None:
+    """Write a problem: what happened, its evidence, and the remedy.
+
+    With a `report`, also write the next commands. `brief`: only the first of these commands, without the filter and the
+    reference.
+    """
     worst = group.worst
     label = worst.severity.upper().ljust(9)
-    writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (worst.title, "bold"), _extent(group), hang=len(label))
-    writer.paragraph((standing(group), "dim"), indent=2)
-    if where := ", ".join(part for part in (ends(group), worst.capture if several else "") if part):
+    writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), _extent(group), hang=len(label))
+    rest = rule_and_confidence(group).removeprefix(worst.rule)
+    page = page_of_rule(worst) if writer.paper.links else ""
+    writer.paragraph((worst.rule, writer.linked("dim", page)), (rest, "dim"), indent=2)
+    if where := ", ".join(part for part in (client_and_server(group), worst.capture if several else "") if part):
         writer.paragraph((where, "dim"), indent=2, hang=2)
     if which := example(group):
         writer.paragraph((which, "dim"), indent=2, hang=2)
@@ -100,9 +193,9 @@ def write_group(writer: Writer, group: Group, *, several: bool, everything: bool
         write_proof(writer, worst, everything=everything)
     writer.blank()
     writer.paragraph((f"{change(group)}: ", "bold"), worst.remedy, indent=2, hang=2)
-    if worst.display_filter:
+    if worst.display_filter and not brief:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
-    for reference in worst.references[:1]:
+    for reference in worst.references[: 0 if brief else 1]:
         fits = len(f"  See: {reference.title}  {reference.url}") <= writer.width
         if fits and reference.url:
             writer.unbroken(("See: ", "bold"), reference.title, f"  {reference.url}", indent=2)
@@ -110,17 +203,45 @@ def write_group(writer: Writer, group: Group, *, several: bool, everything: bool
             writer.paragraph(("See: ", "bold"), reference.title, indent=2, hang=2)
             if reference.url:
                 writer.unbroken(reference.url, indent=4)
+    if report is not None:
+        for label, command in zip(("Next: ",) if brief else ("Next: ", " " * 6), next_commands(report, worst), strict=False):
+            writer.unbroken((label, "bold"), command, indent=2)
 
 
 def _extent(group: Group) -> str:
-    """How often and how long, where the title does not say it."""
+    """Return count and duration, unless the title has them."""
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""
         return f"  {delay}" if delay and delay not in group.worst.title else ""
     return f"  {times(group)}"
 
 
-def _write_read(writer: Writer, report: Report, far: Reach, shown: str) -> None:
+def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
+    """Write what was read of many captures, and the coverage: one line for each subject."""
+    damaged = sum(capture.damage is not None for capture in report.captures)
+    packets = count(sum(capture.packets for capture in report.captures), "packet")
+    captures = count(len(report.captures), "capture") + (f" ({damaged:,} damaged)" if damaged else "")
+    parts = [("Read", f"{captures}, {packets}, {totals(report, shown)}")]
+    if failures := far.answers.failures:
+        numbers = ", ".join(f"{number:,} x {status}" for status, number in failures.items())
+        parts.append(("Failed responses", f"{numbers}, of {far.answers.responses:,}"))
+    if report.limits:
+        more = f"; {len(report.limits) - 1:,} more" if len(report.limits) > 1 else ""
+        parts.append(("Limit reached", f"{report.limits[0]}{more}"))
+    ended = {"exchanges": 0, "connections": 0}
+    for one in far.not_judged:
+        if one.ending:
+            ended[one.what] += one.count
+    which = join_words([count(number, what.removesuffix("s")) for what, number in ended.items() if number])
+    unjudged = f"not judged: {f'{which}, ' if which else ''}{count(len(far.not_judged), 'reason')}" if far.not_judged else ""
+    if coverage := "; ".join(part for part in (count_of_rules_without_findings(report, far), unjudged) if part):
+        parts.append(("Coverage", coverage))
+    parts += [("Left out", line) for line in left_out_lines(report)]
+    for title, text in parts:
+        writer.paragraph((f"{title}: ", "bold"), text, hang=2)
+
+
+def _write_read(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
     writer.blank()
     writer.paragraph(("What was read", "bold"))
     for capture in report.captures:
@@ -132,28 +253,28 @@ def _write_read(writer: Writer, report: Report, far: Reach, shown: str) -> None:
         writer.paragraph(("Limit reached: ", "bold"), limit, indent=2, hang=2)
 
 
-def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
+def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
     writer.unbroken(capture.file, indent=2)
-    writer.paragraph(facts(capture), indent=4, hang=2)
+    writer.paragraph(capture_facts(capture), indent=4, hang=2)
     for line in (*encapsulated(capture), *not_analysed(capture)):
         writer.paragraph(line, indent=4, hang=2)
     if capture.damage:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
 
 
-def _write_reach(writer: Writer, report: Report, far: Reach, *, named: bool) -> None:
-    """What was checked, what could not be judged, what is known. `named`: the rules that found nothing are named."""
-    well_so_far = not (report.findings or unexplained(far))
-    _write_part(writer, "Checked and healthy" if well_so_far else "Checked", checked(far))
-    if quiet_rules := rest(report, far):
+def _write_reach(writer: TerminalWriter, report: Report, far: Coverage, *, named: bool) -> None:
+    """Write what was checked, what could not be judged, and what was excluded. `named`: list the rules that found nothing."""
+    well_so_far = not (report.findings or unexplained(far) or far.snap_length is not None)
+    _write_part(writer, "Checked and healthy" if well_so_far else "Checked", checked_lines(far))
+    if quiet_rules := count_of_rules_without_findings(report, far):
         writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
-        for line in well(report, far) if named else []:
+        for line in rules_without_findings(report, far) if named else []:
             writer.paragraph(line, indent=4, hang=2)
     _write_part(writer, "Not judged", reasons(report, far))
-    _write_part(writer, "Left out", known(report))
+    _write_part(writer, "Left out", left_out_lines(report))
 
 
-def _write_part(writer: Writer, title: str, lines: list[str]) -> None:
+def _write_part(writer: TerminalWriter, title: str, lines: list[str]) -> None:
     if lines:
         writer.blank()
         writer.paragraph((title, "bold"))

@@ -13,20 +13,20 @@ Why it hurts
 
 How it is proved
     An acknowledgment number covers bytes that were never captured, after the first packet of a connection with both directions
-    in the capture. At most 1.25 GB per second are counted for the time in which the bytes can have passed.
+    in the capture. At most 1.25 GB per second count, for the time in which they can have passed.
 
     Ports used again: after the end of a connection (the FINs of both sides, or an RST), the sequence numbers of both directions
     lie outside the open windows. Without such an end, the numbers of both directions jump, and one goes back by more than the
     window. Or both go forward by 1 MiB or more (one of them may go forward by only 65,538 or 65,539, because Linux begins
-    65,537 after the FIN of a connection in TIME_WAIT). No byte is missing between the numbers: each connection has an initial
-    sequence number of its own (RFC 9293).
+    65,537 after the FIN of a connection in TIME_WAIT). No byte is missing between the numbers: each connection has its own
+    initial sequence number (RFC 9293).
 
     dropped: isb_ifdrop and isb_osdrop in the last Interface Statistics Block of each interface.
 
 What it is not
     A segment that was lost on the network is retransmitted. A capture may have only one direction. The part of a connection
-    before the capture began does not count. Neither does a keep-alive probe (one old byte, or none) with which an idle
-    connection may begin here. An interface may receive more packets than the file has, because filters leave packets out.
+    before the capture began does not count. Neither does a keep-alive probe (one old byte or none) as the first packet of an idle
+    connection. An interface may receive more packets than the file has, because filters leave packets out.
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.
@@ -40,7 +40,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, of_the_capture, packet, told_once
+from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns, one_capture_candidate, packet
 from wiredoctor.rules.shared.numbers import duration
 
 _REMEDY = (
@@ -49,9 +49,10 @@ _REMEDY = (
 )
 
 RULE = Rule(
+    symptom="nothing (the packets arrived but were not captured)",
     severity="warning",
     title={
-        None: "The capture lacks packets: {lack}",
+        None: "The capture is missing {lack}",
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
@@ -72,23 +73,23 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 places", "shown as evidence; the message has the totals")
+SHOWN = Threshold("5 places", "the maximum number of places shown as evidence; the message has the totals")
 
 
 def screen() -> dict[str, pl.Expr]:
-    """Return an expression per table; at least one is true on some row if there is a candidate."""
+    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row with the counts if data is missing, and one per capture that counted dropped packets."""
-    return pl.concat([_unseen(connections), _dropped(captures)], how="diagonal_relaxed")
+    return pl.concat([_unseen(connections), _dropped_packets(captures)], how="diagonal_relaxed")
 
 
 def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
-    # as the first packet of its side, a keep-alive probe cannot be told from an ACK
+    # a keep-alive probe as the first packet of its side looks like an ACK
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     reused = c("reuse_frame").is_not_null()
@@ -99,10 +100,10 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.coalesce("reuse_time", "unseen_time").alias("place_time"),
     )
     note = packet("place_frame", "place_time", pl.when(reused).then(again).otherwise(hole))
-    told = told_once(
+    told = one_capture_candidate(
         places, lost | reused, note, "place_frame", "place_time", SHOWN.value,
         _missing().filter(lost).sum().alias("missing_bytes"),
-        c("unseen_places").filter(lost).sum().alias("holes"),
+        c("acked_unseen_count").filter(lost).sum().alias("holes"),
         reused.sum().cast(pl.Int64).alias("handshakes"),
     ).with_columns((c("holes") + c("handshakes")).alias("places"))  # fmt: skip
     share = pl.format(" ({} %)", (100 * c("touched") / c("connections")).round(1))
@@ -110,7 +111,7 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lack() -> list[pl.Expr]:
-    """Say what is missing: `lack` for the title, `reused` for the message."""
+    """Return the texts about missing data: `lack` for the title, `reused` for the message."""
     c = pl.col
     holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
     one = c("handshakes") == 1
@@ -126,12 +127,12 @@ def _lack() -> list[pl.Expr]:
     ]  # fmt: skip
 
 
-def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
+def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     span = pl.format(", between {} and {} after the first packet", duration(c("dropped_start")), duration(c("dropped_end")))
     known = (c("dropped_start") >= 0) & (c("dropped_end") > c("dropped_start"))
     return captures.filter(c("dropped") > 0).select(
-        *(one for one in of_the_capture() if one.meta.output_name() != "kind"),
+        *(one for one in capture_columns() if one.meta.output_name() != "kind"),
         pl.lit("dropped").alias("kind"),
         pl.lit(None, pl.Int64).alias("frame"),
         pl.coalesce("dropped_start", pl.lit(0)).alias("start"),
@@ -145,7 +146,7 @@ def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _percent(share: pl.Expr) -> pl.Expr:
-    """ "12.4 %", "less than 0.1 %"."""
+    """Format a fraction: "12.4 %", "less than 0.1 %"."""
     return pl.when(share < 0.1).then(pl.lit("less than 0.1 %")).otherwise(pl.format("{} %", share.round(1)))
 
 
@@ -154,7 +155,7 @@ def _missing() -> pl.Expr:
 
 
 def _thousands(number: str) -> pl.Expr:
-    """ "1,234"."""
+    """Format a number with commas: "1,234"."""
     return pl.col(number).map_elements("{:,}".format, return_dtype=pl.String)
 
 

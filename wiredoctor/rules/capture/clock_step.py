@@ -15,7 +15,7 @@ How it is proved
     A timestamp goes back by more than 1 ms within one interface, and later times continue from there. Out-of-order: it goes
     back by 50 ms at most. Connections with packets on both sides show that the timestamps are right and the order is wrong (a
     segment is acknowledged before it comes, or acknowledgment numbers go back). If no connection shows either, the times must
-    soon be back where they were: before 10 ms, or five packets, have passed after the step. Between interfaces the limit is 500
+    return to where they were within 10 ms or five packets after the step. Between interfaces the limit is 500
     ms, and only connections count.
 
 What it is not
@@ -35,10 +35,11 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import EVIDENCE, of_the_capture
+from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="nothing (it shows between which packets times are wrong)",
     severity={None: "warning", "out-of-order": "note"},
     title={
         None: "The capture's clock goes back {times}, by {worst}{at_most}",
@@ -47,9 +48,11 @@ RULE = Rule(
     message={
         None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
         "If a connection has packets on both sides of such a step, times between them are not used.",
-        "out-of-order": "{steps:,} packets follow others in the file that have a timestamp up to {worst} later: several threads "
-        "or processors captured. They were analyzed in the order of their times; frame numbers are those of the file. Findings "
-        "that depend on times between such packets have medium confidence at most.",
+        "out-of-order": (
+            "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: several threads or "
+            "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
+            "Findings that depend on times between such packets have medium confidence at most."
+        ),
     },
     remedy={
         None: "Capture again without setting the clock: let chrony or ntpd slew it (chrony: no makestep after the start). If "
@@ -73,14 +76,14 @@ def screen() -> pl.Expr:
 
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per capture file whose times go back, and one per file that is out of order."""
-    steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_named("clock_step")})
-    shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_named("shuffled")})
+    """Return a row for each capture file with a clock step, and a row for each file that is out of order."""
+    steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_prefixed_names("clock_step")})
+    shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_prefixed_names("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
     return pl.concat(
         [
-            _of(steps, None, "the previous packet", pl.format("a timestamp {} earlier than that of the previous packet", back)),
-            _of(shuffled, "out-of-order", "an earlier packet of the file", pl.format("a timestamp {} earlier", back)),
+            _candidates(steps, None, "the previous packet", pl.format("a timestamp {} earlier than the previous packet's", back)),
+            _candidates(shuffled, "out-of-order", "an earlier packet of the file", pl.format("a timestamp {} earlier", back)),
         ]
     )
 
@@ -88,12 +91,12 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 _FIELDS = ("frame", "time", "frame_before", "time_before")
 
 
-def _named(prefix: str) -> dict[str, str]:
+def _prefixed_names(prefix: str) -> dict[str, str]:
     return {f"{prefix}_{name}": name for name in _FIELDS}
 
 
-def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
-    """Return a row per capture with such packets. The columns _FIELDS hold the first of them; `worst` is in ns."""
+def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
+    """Return a row for each capture with such packets. The columns _FIELDS describe the first of them; `worst` is in ns."""
     c = pl.col
     once = c("steps").first() == 1
     places = captures.filter(c("steps") > 0).with_row_index("row").explode(*_FIELDS).with_columns(note.alias("note"))
@@ -102,7 +105,7 @@ def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Exp
     return (
         places.group_by("row", maintain_order=True)
         .agg(
-            *_of_the_capture(),
+            *_capture_columns(),
             c("frame").first(),
             c("time").min().alias("start"),
             c("time_before").max().alias("end"),
@@ -116,6 +119,6 @@ def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Exp
     )
 
 
-def _of_the_capture() -> list[pl.Expr]:
-    """Return the columns of `of_the_capture` for an aggregation."""
-    return [column.first() for column in of_the_capture()]
+def _capture_columns() -> list[pl.Expr]:
+    """Return the columns of `capture_columns`, for an aggregation."""
+    return [column.first() for column in capture_columns()]

@@ -1,7 +1,7 @@
 """Two packets carry different bytes for the same sequence numbers.
 
 What it means
-    Bytes that were sent before came again and were different. A TCP sender retransmits the same bytes. So something else sent
+    Different bytes were sent for the same sequence numbers. A TCP sender retransmits the same bytes. So something else sent
     one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same addresses.
 
 Why it hurts
@@ -9,12 +9,12 @@ Why it hurts
     thing to a firewall and another to the server behind it. Other findings on such a connection depend on the first copy.
 
 How it is proved
-    A packet overlaps earlier data of its side, at least two bytes of that are different, and the checksums of both packets are
-    right.
+    A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets
+    are correct.
 
 What it is not
     A retransmission has the same bytes. A probe may carry one byte of garbage. A packet that was damaged on the path, or that
-    the network card had not completed when it was captured, has a wrong checksum. A packet that the capture has cut short
+    the network card had not completed when it was captured, has a wrong checksum. A packet that was cut short in the capture
     cannot be verified.
 
 What to do
@@ -29,14 +29,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing, or data that someone else injected into a connection",
     severity="warning",
     title="{conflicts:,} packets contradict earlier data",
-    message="{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
-    "for the same sequence numbers, and both have right checksums. The first copy was analyzed. It is unknown which of them the "
-    "receiver accepted.",
+    message=(
+        "{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
+        "for the same sequence numbers, and the checksums of both are correct. The first copy was analyzed. It is unknown "
+        "which of them the receiver accepted."
+    ),
     remedy="Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If they differ, packets "
     "are being injected, or the capture mixes two networks with the same addresses (capture them separately). If they do not "
     "differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes retransmitted data.",
@@ -51,7 +54,7 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
@@ -66,7 +69,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"
     )
     place = packet("conflict_frame", "conflict_time", note)
-    return told_once(
+    return one_capture_candidate(
         connections, c("conflicts") > 0, place, "conflict_frame", "conflict_time", SHOWN.value,
         c("conflicts").sum().alias("conflicts"),
         c("connection").sort_by("conflict_frame").first().alias("first_connection"),

@@ -26,9 +26,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import evidence, of_the_capture
+from wiredoctor.rules.shared.evidence import capture_columns, evidence
 
 RULE = Rule(
+    symptom="nothing (it shows what was not analyzed)",
     severity="warning",
     title="The capture file could not be read {how_far}",
     message="{damage}. Packets analyzed before that: {packets:,}{unknown}.",
@@ -60,7 +61,7 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
         captures.filter(pl.col("damage") != "")
         .with_columns(read.alias("last_read"))
         .select(
-            *of_the_capture(),
+            *capture_columns(),
             pl.col("last_frame").alias("frame"),
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
@@ -81,6 +82,6 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sentence(text: pl.Expr) -> pl.Expr:
-    """Capitalize the first word unless it is the name of a file."""
+    """Capitalize the first word of a sentence unless it is the name of a file."""
     capitalized = text.str.head(1).str.to_uppercase() + text.str.slice(1)
     return pl.when(text.str.contains("^[a-z]+ ")).then(capitalized).otherwise(text)

@@ -31,9 +31,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing (the copies are left out)",
     severity="note",
     title="{duplicates:,} packets were captured twice",
     message="{duplicates:,} packets on {touched:,} of {connections:,} connections are second copies of packets that were "
@@ -47,8 +48,10 @@ RULE = Rule(
     summary=True,
 )
 
-SHARE = Threshold("10 %", "of a connection's packets; single copies may come from the network itself")
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+SHARE = Threshold(
+    "10 %", "the minimum share of a connection's packets that are copies; single copies may come from the network itself"
+)
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 _TOLD_APART = (
     "",
@@ -57,7 +60,7 @@ _TOLD_APART = (
     " with another time to live",
     " in another encapsulation",
 )
-"""How copies differ, indexed by `connections.duplicate_way`."""
+"""The descriptions of the differences between copies, indexed by `connections.duplicate_difference`."""
 
 _CURES = (
     "Let the mirror port copy one direction of each port only (rx or tx, not both).",
@@ -79,8 +82,8 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")
     place = packet("duplicate_frame", "duplicate_time", note)
-    way = c("duplicate_way").sort_by("duplicate_frame").first()
-    return told_once(
+    way = c("duplicate_difference").sort_by("duplicate_frame").first()
+    return one_capture_candidate(
         connections, touched, place, "duplicate_frame", "duplicate_time", SHOWN.value,
         c("duplicates").sum().alias("duplicates"),
         _by_way(way, _TOLD_APART).alias("told_apart"),

@@ -14,7 +14,7 @@ How it is proved
     The first bytes of the connection are a TLS handshake record.
 
 What it is not
-    Other payload may be no HTTP either. A ClientHello with an encrypted part (Encrypted Client Hello) may name a public front
+    Other payload may not be HTTP either. A ClientHello with an encrypted part (Encrypted Client Hello) may name a public front
     instead of the server. Browsers also send such a part to servers that do not support it.
 
 What to do
@@ -29,9 +29,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing (it shows what cannot be judged)",
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
     message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
@@ -48,8 +49,10 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
-NAMED = Threshold("3 names", "the most frequent ones; wiredoctor connections lists all")
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
+NAMED = Threshold(
+    "3 names", "the maximum number of names in the message, the most frequent ones; wiredoctor connections lists all"
+)
 
 
 def screen() -> pl.Expr:
@@ -63,7 +66,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
     hidden = pl.format(" Encrypted Client Hello (ECH) is used on {} of them; the name shown may not be the server's.", unsure)
-    return told_once(
+    return one_capture_candidate(
         connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("encrypted"),
@@ -75,7 +78,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _hello() -> pl.Expr:
-    """Return the known facts of a connection's ClientHello and ServerHello as text."""
+    """Return a text with the known facts from a connection's ClientHello and ServerHello."""
     parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", chosen {}": "alpn_chosen"}
     return pl.concat_str([_if_any(text, name) for text, name in parts.items()])
 
@@ -85,7 +88,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """List the most frequent values, with the number of connections if it is not one; "" if there is no value."""
+    """List the most frequent values, with the number of connections if it is more than one; "" without values."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)

@@ -27,9 +27,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing (it shows which times are not those on the wire)",
     severity="note",
     title="The capture has segments above the MSS: it was taken on a host with segmentation offload",
     message="{super_segments:,} segments on {touched:,} of {connections:,} connections are longer than their receiver accepts "
@@ -42,7 +43,7 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
@@ -55,7 +56,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)
-    return told_once(
+    return one_capture_candidate(
         connections, c("super_segments") > 0, place, "super_frame", "super_time", SHOWN.value,
         c("super_segments").sum().alias("super_segments"),
         c("connection").sort_by("super_frame").first().alias("first_connection"),

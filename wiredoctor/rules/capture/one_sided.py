@@ -6,7 +6,7 @@ What it means
 
 Why it hurts
     Half of a conversation proves little: there are requests without responses, there is no round trip, and a pause cannot be
-    assigned to a side. Such connections are hardly judged.
+    assigned to a side. Little can be judged on such connections.
 
 How it is proved
     There is no packet of the other side. Nevertheless the acknowledgment numbers of the captured side advance, or acknowledge
@@ -29,13 +29,14 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing (it shows what cannot be judged)",
     severity="warning",
     title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
     message="Only one side was captured of {one_sided:,} of {connections:,} connections (the client's: {client_only:,}, the "
-    "server's: {server_only:,}). The packets of the other side are missing, so hardly anything can be judged there.",
+    "server's: {server_only:,}). The packets of the other side are missing, so little can be judged there.",
     remedy="Capture at a place that both directions pass: on a SPAN port with rx and tx, on the host itself, or on both paths "
     "if routing is asymmetric. Check that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",
@@ -43,8 +44,8 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
-SLICE = Threshold("1 s", "a few round trips of a long path; a peer that is alive answers within that time")
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
+SLICE = Threshold("1 s", "a peer that is alive answers within this time: a few round trips of a long path")
 
 
 def screen() -> pl.Expr:
@@ -58,7 +59,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
-    return told_once(
+    return one_capture_candidate(
         connections, c("one_sided") & ~_is_slice(), place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("one_sided"),
@@ -68,8 +69,11 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_slice() -> pl.Expr:
-    """Return whether the capture has so little of a connection, at its beginning or end, that the peer may be outside it."""
+    """Return whether only a short part of a connection was captured, at the start or end of the capture.
+
+    Packets of the peer may then lie outside the capture.
+    """
     c = pl.col
-    begun = c("history").str.contains("[SsHh]")  # a SYN or SYN-ACK
+    begun = c("history").str.contains("[SsHh]")
     at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)
     return ~begun & (c("end") - c("start") < SLICE.value) & at_an_end

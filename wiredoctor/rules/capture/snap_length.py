@@ -6,7 +6,7 @@ What it means
 
 Why it hurts
     Header fields are missing: the length of a body, whether the connection stays open, the server software. After such a cut
-    the beginning of the next message is unknown, so exchanges are missed and hardly anything is judged.
+    the beginning of the next message is unknown, so exchanges are missed and little can be judged.
 
 How it is proved
     The file has only a part of a packet, and the missing part belongs to a head or to chunk framing.
@@ -27,9 +27,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
+    symptom="nothing (it shows what cannot be judged)",
     severity="warning",
     title="Packets were cut after {snap_length} bytes, {cut:,} of them inside HTTP heads or chunk framing",
     message="{cut:,} packets on {touched:,} of {connections:,} connections were cut short inside HTTP heads or chunk framing. "
@@ -37,13 +38,13 @@ RULE = Rule(
     "beginning of the next messages. No conclusion is drawn from that.",
     remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
     "length of 2,000 bytes keeps complete packets with an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
-    "packets (ERSPAN, a cloud's traffic mirroring) has a setting of its own.",
+    "packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",
     display_filter="frame.cap_len < frame.len && tcp.stream == {first_connection}",
     references=(Reference("tcpdump(1), -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
+SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
@@ -55,7 +56,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row with the counts if a head or chunk framing was cut short."""
     c = pl.col
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
-    told = told_once(
+    told = one_capture_candidate(
         connections, c("cut_heads") > 0, place, "cut_frame", "cut_time", SHOWN.value,
         c("cut_heads").sum().alias("cut"),
         c("connection").sort_by("cut_frame").first().alias("first_connection"),

@@ -11,7 +11,7 @@ Why it hurts
     makes gateways reject the response: Varnish answers 503 instead, nghttpx 502. Others forward it.
 
 How it is proved
-    The proof is the status (or the method HEAD), the end of the head, and the bytes after it, which are no status line.
+    The proof is the status (or the method HEAD), the end of the head, and the bytes after it, which are not a status line.
     Announced: a 204 or 1xx has Transfer-Encoding, or a Content-Length other than 0.
 
 What it is not
@@ -19,7 +19,7 @@ What it is not
     after 101 Switching Protocols belong to another protocol.
 
 What to do
-    Let the handler of HEAD, 204 and 304 write nothing after the head; frameworks ensure that unless a handler writes by itself.
+    Let the handler of HEAD, 204 and 304 write nothing after the head; frameworks ensure that unless a handler writes directly.
     Send a 204 without Content-Length and Transfer-Encoding.
 
 References
@@ -31,9 +31,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates, quoted
+from wiredoctor.rules.shared.framing_faults import candidates, quoted_excerpt
 
 RULE = Rule(
+    symptom="*unsolicited response*, an answer that belongs to another request",
     severity={None: "error", "announced": "warning"},
     title={
         None: "A body follows {of}, which must not have one",
@@ -44,7 +45,7 @@ RULE = Rule(
         "response. The client takes these bytes for the beginning of the next response, so the next request on this connection "
         "fails.",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with it. Most "
-        "clients ignore that. Some gateways reject such a response and answer with an error of their own: Varnish with 503, "
+        "clients ignore that. Some gateways reject such a response and answer with their own error: Varnish with 503, "
         "nghttpx with 502.",
     },
     remedy={
@@ -73,15 +74,15 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that has, or announces, a forbidden body."""
+    """Return a row for each response that has or announces a forbidden body."""
     c = pl.col
     bodiless = (c("status") < 200) | c("status").is_in([204, 304])
     of = pl.when(bodiless).then(pl.format("a {}", "status")).otherwise(pl.format("the answer to HEAD ({})", "status"))
     of_the = pl.when(bodiless).then(pl.format("A {}", "status")).otherwise(pl.format("The answer to HEAD ({})", "status"))
     head = pl.format("the response, {}: it ends with its head", "status")
-    proof = pl.format("after the head: {}, which begins no response", quoted())
-    said = pl.format("its head says {}", quoted())
-    texts = (of.alias("of"), of_the.alias("of_the"), c("shown").alias("fields"))
+    proof = pl.format("after the head: {}, which is not the start of a response", quoted_excerpt())
+    said = pl.format("its head says {}", quoted_excerpt())
+    texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))
     sent = faults.filter(c("fault") == "body-not-allowed")
     # if the announced body was also sent, only the body is reported
     announced = faults.filter(c("fault") == "body-announced").join(sent, on=["connection", "exchange", "frame"], how="anti")

@@ -25,9 +25,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import faulty, whose
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label
 
 RULE = Rule(
+    symptom="stray numbers in pages and downloads",
     severity="error",
     title="The {status} is chunked, which the {request_version} client cannot read",
     message="{request} used {request_version}, and the {status} to it says Transfer-Encoding: chunked, which came "
@@ -48,6 +49,6 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per chunked response to an HTTP/1.0 request."""
-    begins, proof = pl.format("the {} begins", whose()), pl.format("its head: {}", "shown")
-    return faulty(faults, "chunked-to-http10", begins, proof, pl.col("request_version"))
+    """Return a row for each chunked response to an HTTP/1.0 request."""
+    begins, proof = pl.format("the {} begins", message_label()), pl.format("its head: {}", "excerpt")
+    return candidates_of_fault(faults, "chunked-to-http10", begins, proof, pl.col("request_version"))

@@ -29,11 +29,12 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence
+from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst
 
 RULE = Rule(
+    symptom="a connection per request",
     severity="note",
-    title="The {status} ends when its connection closes: a truncated body would look complete",
+    title="The {status} ends only when the connection closes; truncation would go unnoticed",
     message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}. "
     "So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body looks the same, "
     "and each such response costs a connection.",
@@ -57,7 +58,7 @@ RULE = Rule(
         Advice(
             "server",
             "nginx",
-            "nginx: proxy_http_version 1.1 towards the application; with 1.0 the application cannot send chunks.",
+            "nginx: proxy_http_version 1.1 toward the application; with 1.0 the application cannot send chunks.",
         ),
     ),
 )
@@ -69,7 +70,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that ends with its connection, as announced."""
+    """Return a row for each response that ends with its connection, as announced."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
@@ -86,24 +87,24 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("delay"),
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
-        _announced().alias("announced"),
+        _announcement_text().alias("announced"),
         evidence(
             (
                 "response_frame",
                 "response_start",
-                pl.format("the head: no Content-Length, no Transfer-Encoding; {}", _announced()),
+                pl.format("the head: no Content-Length, no Transfer-Encoding; {}", _announcement_text()),
             ),
             (
                 "server_close_frame",
                 "server_close_time",
-                pl.format("the server's {}: the end of the body", close_word("server_close_rst")),
+                pl.format("the server's {}: the end of the body", fin_or_rst("server_close_rst")),
             ),
         ),
     )
 
 
-def _announced() -> pl.Expr:
-    """Say what announces the close."""
+def _announcement_text() -> pl.Expr:
+    """Return the text that states how the close was announced."""
     c = pl.col
     return (
         pl.when(c("response_connection_close"))

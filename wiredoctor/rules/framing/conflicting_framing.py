@@ -1,4 +1,4 @@
-"""Header fields of a message give different ends for its body.
+"""The header fields of a message contradict each other about where its body ends.
 
 What it means
     A head has both Content-Length and Transfer-Encoding, or several different values of Content-Length. A message has one end,
@@ -28,12 +28,13 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, faulty, whose
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label
 
 RULE = Rule(
+    symptom="400, 502, requests that nobody sent",
     severity="error",
     title="The fields of the {what} contradict each other about its end",
-    message='The head of the {what} has the fields "{shown}", but a message can have only one end. In RFC 9112 '
+    message='The head of the {what} has the fields "{excerpt}", but a message can have only one end. In RFC 9112 '
     "Transfer-Encoding overrides Content-Length, and different lengths are invalid. A reader that decides otherwise takes the "
     "rest for another {what}. Careful readers reject the message and close the connection.",
     remedy="Let only one component frame the message: the server, the framework or the HTTP library. Both fields together come "
@@ -59,6 +60,8 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per message whose fields contradict each other."""
-    head = pl.format("the head of the {}: {}", whose(), "shown")
-    return faulty(faults, "conflicting-framing", pl.format("the {} begins", whose()), head, pl.col("shown"))
+    """Return a row for each message whose framing fields contradict each other."""
+    head = pl.format("the head of the {}: {}", message_label(), "excerpt")
+    return candidates_of_fault(
+        faults, "conflicting-framing", pl.format("the {} begins", message_label()), head, pl.col("excerpt")
+    )

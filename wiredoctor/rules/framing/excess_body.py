@@ -31,16 +31,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import faulty, quoted, whose
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label, quoted_excerpt
 
 RULE = Rule(
+    symptom="the next request fails, *excess found in a read*",
     severity="error",
     title="The {side} sent more than the Content-Length of its {what} announced",
     message="The {what} announced {due:,} bytes of body (Content-Length), but more bytes of the {side} follow that do not "
     "begin another message. The {peer} stops after Content-Length bytes: the end of the body is lost, and the {peer} takes the "
     "rest for the beginning of the next {what} on this connection.",
     remedy="Let the program that sets Content-Length count bytes and not characters, after compression, templates and filters, "
-    "with line ends. Or leave the field to the server, the framework or the HTTP library, which count by themselves. A proxy "
+    "with line ends. Or leave the field to the server, the framework or the HTTP library, which count correctly. A proxy "
     "that changes bodies must change the length, too.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -58,7 +59,7 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per message that is longer than its Content-Length."""
-    head = pl.format("the {}: Content-Length {}", whose(), "body_due")
-    proof = pl.format("after the body: {}, which begins no message", quoted())
-    return faulty(faults, "excess-body", head, proof, pl.col("body_due").alias("due"))
+    """Return a row for each message that is longer than its Content-Length."""
+    head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
+    proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())
+    return candidates_of_fault(faults, "excess-body", head, proof, pl.col("body_due").alias("due"))

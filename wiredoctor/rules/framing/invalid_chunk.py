@@ -29,14 +29,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, faulty, quoted, whose
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label, quoted_excerpt
 
 RULE = Rule(
+    symptom="*ERR_INVALID_CHUNKED_ENCODING*, *invalid chunk size*",
     severity="error",
     title="The {what} has an invalid chunk",
-    message="The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes in place of a chunk size, or of "
-    "the CRLF after a chunk. After that the body cannot be told from its framing: the {peer} has to give up, and closes the "
-    "connection.",
+    message=(
+        "The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes where a chunk size, or the CRLF "
+        "after a chunk, must be. After that, body and framing cannot be distinguished: the {peer} has to give up, and closes "
+        "the connection."
+    ),
     remedy="Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: chunked by "
     "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, CRLF, "
     "CRLF. Common mistakes are a field without chunks, a body that is chunked twice, a length in characters instead of "
@@ -56,6 +59,8 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per message with an invalid chunk."""
-    head = pl.format("the {}: Transfer-Encoding chunked", whose())
-    return faulty(faults, "invalid-chunk", head, pl.format("neither a chunk size nor the end of a chunk: {}", quoted()))
+    """Return a row for each message with an invalid chunk."""
+    head = pl.format("the {}: Transfer-Encoding chunked", message_label())
+    return candidates_of_fault(
+        faults, "invalid-chunk", head, pl.format("neither a chunk size nor the end of a chunk: {}", quoted_excerpt())
+    )

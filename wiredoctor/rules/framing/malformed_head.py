@@ -4,15 +4,15 @@ What it means
     A head is a start line and fields (name: value), each ended by CRLF. Kind bare-lf: a line ends with LF alone. Kind
     space-before-colon: there is white space between a field's name and its colon. Kind folding: a line begins with white space,
     and so continues the previous field. Kind control-byte: a line contains a NUL, a CR without LF or another control character.
-    Kind content-length: the value of Content-Length is no number. Kind no-colon: a line of the head is no field.
+    Kind content-length: the value of Content-Length is not a number. Kind no-colon: a line of the head is not a field.
 
     Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of
     a program that failed before it had written a head.
 
 Why it hurts
     Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some repair it.
-    If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length is no
-    number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients report an
+    If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length is not
+    a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients report an
     invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them as the body
     of a 200.
 
@@ -23,8 +23,8 @@ How it is proved
 What it is not
     The rest of a body that is longer than announced is excess-body. It lies in the packet in which the body ends, or before the
     head of the next response. Other protocols may follow 101 Switching Protocols or CONNECT. A server may speak first in
-    another protocol, such as Shoutcast (ICY). A connection may only look like HTTP at its beginning. Before any response, that
-    is assumed for an HTTP/1.1 request without Host, and if the client sends bytes after its request that are not HTTP either.
+    another protocol, such as Shoutcast (ICY). A connection may only look like HTTP at its beginning. Until a response has come,
+    that is assumed if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not HTTP either.
     Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete head is not
     judged. Two different lengths are conflicting-framing.
 
@@ -41,9 +41,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, quoted, whose
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_label, quoted_excerpt
 
 _NO_STATUS = "no-status-line"
 
@@ -62,7 +62,7 @@ _WHAT: dict[str | None, str] = {
     "space-before-colon": "there is white space between the name {place} and its colon. Servers must reject such a request, "
     "proxies must remove the white space from such a response, and others take the name with the white space for another field.",
     "folding": "the field {place} continues in a line that begins with white space. That has been obsolete since RFC 7230: "
-    "servers may reject it, and some readers take the second line for a field of its own.",
+    "servers may reject it, and some readers take the second line for another field.",
     "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. Readers "
     "reject the message, drop the byte, or end the line there.",
     "content-length": 'there is "{place}", which is not a number. The end of the message is unknown: a server has to answer '
@@ -72,7 +72,7 @@ _WHAT: dict[str | None, str] = {
     "take it for the end of the head.",
 }
 _REMEDIES: dict[str | None, str] = {
-    "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads by themselves often print only a "
+    "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
     "newline.",
     "space-before-colon": "Put the colon right after the name.",
     "folding": "Write each field on one line. Programs that follow the rules of mail fold fields, and so do long values with a "
@@ -89,11 +89,12 @@ _REMEDIES: dict[str | None, str] = {
 }
 _ONCE = "{also} It is reported once per connection and kind."
 _ANSWER = (
-    "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are no status line. The client "
-    "cannot read them as a response, so the request has failed. No head followed them on this connection."
+    "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
+    "client cannot read them as a response, so the request has failed. No head followed them on this connection."
 )
 
 RULE = Rule(
+    symptom="400 from one server and none from another, fields that get lost",
     severity={kind: "error" if kind == _NO_STATUS else "warning" for kind in _TITLES},
     title=_TITLES,
     message={_NO_STATUS: _ANSWER} | {kind: "In the head of the {what} " + text + _ONCE for kind, text in _WHAT.items()},
@@ -110,17 +111,20 @@ RULE = Rule(
     ends=True,
 )
 
-CONNECTIONS = Threshold("16384 connections", "bounds the memory of reported kinds; the least recently used is forgotten")
+CONNECTIONS = Threshold(
+    "16384 connections",
+    "the number of connections whose reported kinds are remembered, which bounds the memory; the least recently used is dropped",
+)
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per head and kind, the first of its side."""
+    """Return a row for each faulty head and kind of fault; only the first head of each side and kind."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
-    head = pl.format("the head of the {}: {} ({})", whose(), "fault", "shown")
-    begins = pl.format("the {} begins", whose())
+    head = pl.format("the head of the {}: {} ({})", message_label(), "fault", "excerpt")
+    begins = pl.format("the {} begins", message_label())
     also = pl.lit("", pl.String).alias("also")
-    told = candidates(rows, c("fault"), begins, head, c("shown").alias("place"), also, _answer().alias("answer"))
+    told = candidates(rows, c("fault"), begins, head, c("excerpt").alias("place"), also, _answer().alias("answer"))
     answered = c("kind") == _NO_STATUS
     place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
     told = told.with_columns(pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"))
@@ -128,15 +132,15 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answer() -> pl.Expr:
-    """Return the evidence of a response without a head."""
+    """Return the evidence for a response without a head."""
     asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    came = pl.format("the response begins: {}, which is no status line", quoted())
+    came = pl.format("the response begins: {}, which is not a status line", quoted_excerpt())
     return pl.concat_list(packet("message_frame", "message_time", asked), packet("frame", "time", came)).cast(EVIDENCE)
 
 
-def judge(rows: pl.DataFrame, said: Recent[set[str]] | None) -> tuple[pl.DataFrame, Recent[set[str]]]:
-    """Keep each kind once per connection, and merge several kinds in one head into the first."""
-    memory = Recent[set[str]](set, CONNECTIONS.value) if said is None else said
+def judge(rows: pl.DataFrame, said: BoundedMap[set[str]] | None) -> tuple[pl.DataFrame, BoundedMap[set[str]]]:
+    """Keep each kind of fault once per connection, and merge several kinds in one head into the first."""
+    memory = BoundedMap[set[str]](set, CONNECTIONS.value) if said is None else said
     kept: dict[tuple[int, int], int] = {}
     also: dict[int, list[str]] = {}
     for i, (connection, frame, kind) in enumerate(rows.select("connection", "frame", "kind").iter_rows()):

@@ -34,7 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 _UNFRAMED = (
@@ -43,6 +43,7 @@ _UNFRAMED = (
 )
 
 RULE = Rule(
+    symptom="a client that waits for nothing",
     severity={"left-waiting": "error", "closed": "warning"},
     title={
         "left-waiting": "The {status} does not say where it ends: the client waited {waited} for the close",
@@ -83,14 +84,14 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response without framing on a connection that claims to be persistent."""
+    """Return a row for each response without framing on a connection that claims to be persistent."""
     c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
     left_waiting = (c("waited") >= WAITING.value) & ~streams()
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server") & ~c("response_endless")
     after = c("closed_at") >= c("response_start")
-    return _with_close(closes.filter(_unframed())).filter(after & (left_waiting | closed)).select(
+    return _with_close(closes.filter(_is_unframed())).filter(after & (left_waiting | closed)).select(
         "connection",
         "exchange",
         pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed")).alias("kind"),
@@ -111,8 +112,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def _unframed() -> pl.Expr:
-    """Return whether a final response ends with its connection although it claims to be persistent."""
+def _is_unframed() -> pl.Expr:
+    """Return whether a final response ends with its connection although the connection claims to be persistent."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
@@ -120,9 +121,10 @@ def _unframed() -> pl.Expr:
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Add who closed first, when, in which frame, and how long after the last byte of the body.
+    """Add which side closed first, when, in which frame, and how long after the last byte of the body.
 
-    Without a close, use the last packet of the connection."""
+    If neither side closed, the last packet of the connection is used.
+    """
     c = pl.col
     server = server_closed_first()
     client = c("client_close_time").is_not_null()
@@ -136,5 +138,5 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _until() -> pl.Expr:
-    """Say what ended the wait."""
-    return pl.coalesce(pl.format("the {}'s {}", "closer", close_word("close_rst")), pl.lit("the end of the capture"))
+    """Return the text that states how the wait ended."""
+    return pl.coalesce(pl.format("the {}'s {}", "closer", fin_or_rst("close_rst")), pl.lit("the end of the capture"))

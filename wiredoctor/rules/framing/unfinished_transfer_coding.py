@@ -28,12 +28,13 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, faulty, whose
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label
 
 RULE = Rule(
+    symptom="400 or 501, unreadable pages",
     severity="error",
     title="The Transfer-Encoding of the {what} does not mark its end",
-    message='The head of the {what} says "{shown}". Only chunked, once and as the final coding, marks the end of a message: '
+    message='The head of the {what} says "{excerpt}". Only chunked, once and as the final coding, marks the end of a message: '
     "readers treat anything else differently, and careful ones reject it.",
     remedy="Let the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
     "Content-Encoding: gzip. A second chunked comes from programs that set the field by hand although the server or the library "
@@ -51,6 +52,8 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per message whose transfer codings do not end with chunked, or have it twice."""
-    head = pl.format("the head of the {}: {}", whose(), "shown")
-    return faulty(faults, "unfinished-transfer-coding", pl.format("the {} begins", whose()), head, pl.col("shown"))
+    """Return a row for each message whose transfer codings do not end with chunked, or contain it twice."""
+    head = pl.format("the head of the {}: {}", message_label(), "excerpt")
+    return candidates_of_fault(
+        faults, "unfinished-transfer-coding", pl.format("the {} begins", message_label()), head, pl.col("excerpt")
+    )

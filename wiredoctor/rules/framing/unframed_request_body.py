@@ -10,7 +10,7 @@ Why it hurts
     request.
 
 How it is proved
-    The head of the request has neither field, and the bytes after it are no request line.
+    The head of the request has neither field, and the bytes after it are not a request line.
 
 What it is not
     Empty lines between requests and pipelined requests are allowed. After CONNECT or a request to upgrade, a client sends
@@ -28,16 +28,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, faulty, quoted
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, quoted_excerpt
 
 RULE = Rule(
+    symptom="data that never arrives, and a 400",
     severity="error",
     title="The request has a body, but neither Content-Length nor Transfer-Encoding",
     message="The request {request} ({version}) has neither Content-Length nor Transfer-Encoding, so it ends with its head. "
     "But bytes of the client follow that do not begin another request. The server does not accept them as a body: the data is "
     "lost, and the server reads it as an invalid next request.",
     remedy="Let the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
-    "advance. HTTP libraries do so if they get the body; programs that write requests by themselves must do it themselves. ",
+    "advance. HTTP libraries do so if they get the body; programs without a library must do it themselves. ",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -57,7 +58,7 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per request that is followed by bytes which are no request."""
+    """Return a row for each request that is followed by bytes which are not a request."""
     head = pl.format("the request, {}: neither Content-Length nor Transfer-Encoding", "request_method")
-    proof = pl.format("after the head: {}, which begins no request", quoted())
-    return faulty(faults, "unframed-request-body", head, proof)
+    proof = pl.format("after the head: {}, which is not the start of a request", quoted_excerpt())
+    return candidates_of_fault(faults, "unframed-request-body", head, proof)

@@ -3,7 +3,7 @@
 What it means
     A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
     itself (502, 503, 504), no response, or a response that broke off. The capture also holds the other side of the gateway,
-    which shows the cause. The server behind refused the connection, did not answer the SYN, or closed without a response. Or it
+    which shows the cause. That server refused the connection, did not answer the SYN, or closed without a response. Or it
     was too slow, did not read, sent something that the gateway rejected, or broke off. Or the gateway tried no server.
 
 Why it hurts
@@ -23,7 +23,7 @@ How it is proved
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
-    If a request met the gateway's own close of an idle connection and was never forwarded, it is keep-alive-race. If a try
+    If a request arrived as the gateway itself closed an idle connection, and was never forwarded, it is keep-alive-race. If a try
     failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
 
 What to do
@@ -66,10 +66,11 @@ _LIMITS = (
 )
 _RECORD = (
     "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
-    "and those of the servers behind it."
+    "and the ports of the servers behind it."
 )
 
 RULE = Rule(
+    symptom="502, 503 or 504 from a proxy, or a connection that it closes without an answer",
     severity={**dict.fromkeys(_KINDS, _ERROR), "unseen": "warning"},
     title={
         **dict.fromkeys(_KINDS, "{outcome}: {reason}"),
@@ -77,29 +78,29 @@ RULE = Rule(
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
-        "unseen": "{responses} of {total} responses of {server} have status {code}; their median wait was {wait}.{looks}"
+        "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was {wait}.{looks}"
         "{limit} With this status a gateway reports the failure of a server behind it. The capture has no such "
         "server, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
     },
     remedy={
-        "refused": "Start the server behind, or check whether it listens on this address and port (ss -ltn there). A recreated "
-        "container or pod has another address, and nginx resolves the names of proxy_pass and upstream only when it "
-        "starts: reload it, or use resolver with a variable in proxy_pass.",
-        "unreachable": "Check whether the server behind is up and has this address (ip neigh and ip route get on the gateway), "
-        "and which firewall or security group on the path drops the packets.",
-        "closed": "The cause is behind the gateway: see the finding that this one names, and the log of the server behind at "
-        "that second. If that finding blames the client, change the pool of the gateway. Let it keep idle connections "
+        "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
+        "there). A recreated container or pod has another address, and nginx resolves the names of proxy_pass and upstream only "
+        "when it starts: reload it, or use resolver with a variable in proxy_pass.",
+        "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
+        "the gateway), and which firewall or security group on the path drops the packets.",
+        "closed": "The cause is behind the gateway: see the finding that this one names, and the log of the server behind it "
+        "at that second. If that finding blames the client, change the pool of the gateway. Let it keep idle connections "
         "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
         "ttl of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests.",
-        "timed-out": "Make the server behind answer sooner, or raise the timeout of the gateway, which was {waited} here "
-        "({setting}).",
-        "unsent": "The server behind does not read the request: its process is stopped, busy, or waiting for something else. "
-        "Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
+        "timed-out": "Make the server behind the gateway answer sooner, or raise the timeout of the gateway, which was {waited} "
+        "here ({setting}).",
+        "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
+        "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
         "rejected-response": "Find out what is wrong with the response ({what}). If its head is too long for the gateway: nginx "
         "proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
         "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
-        "truncated": "Look into the log of the server behind at that second: a crash, a worker that was killed for taking too "
-        "long, or a wrong Content-Length.",
+        "truncated": "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for "
+        "taking too long, or a wrong Content-Length.",
         "not-passed-on": "Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -130,10 +131,12 @@ RULE = Rule(
     ends=True,
 )
 
-WAITED = Threshold("1 s", "users notice a wait of this length; an earlier error cost them no time")
-MEMORY = Threshold("10 s", "in which a gateway remembers that a server did not answer; at most 1.4 s were measured")
-NO_NEIGHBOR = Threshold("3060 ms", "after which Linux gives up asking for a neighbor's address (ARP), so no SYN ever left")
-NEAR = Threshold("2 %", "timers are late by less than this")
+WAITED = Threshold("1 s", "the minimum wait that users notice; an earlier error cost them no time")
+MEMORY = Threshold("10 s", "the time for which a gateway may remember that a server did not answer; at most 1.4 s were measured")
+NO_NEIGHBOR = Threshold(
+    "3060 ms", "the time after which Linux stops asking for a neighbor's address (ARP) without having sent a SYN"
+)
+NEAR = Threshold("2 %", "the tolerance for a timeout; timers are late by less than this")
 
 _UNSEEN = (502, 504)
 _SETTINGS = {
@@ -145,7 +148,7 @@ _SETTINGS = {
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
     c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
@@ -153,16 +156,19 @@ def screen() -> Mapping[str, pl.Expr]:
 def _may_have_failed() -> pl.Expr:
     c = pl.col
     answered = c("has_response") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
-    closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
+    # if only the client's packets were captured, the gateway may have answered
+    seen = c("has_response") | c("both_directions")
+    closed = seen & (c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null())
     return c("has_request") & ((c("response_status") >= 500).fill_null(value=False) | (~answered.fill_null(value=False) & closed))
 
 
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row per try of each exchange that may have failed at the front of a gateway.
+    """Return a row for each try of each exchange that may have failed at the front of a gateway.
 
-    If the capture holds no gateway, return a row per server and status."""
+    If the capture contains no gateway, return a row for each server and status.
+    """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
     said = exchanges.select("connection", "exchange", "response_reason", "response_server")
@@ -172,7 +178,7 @@ def find(
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
     )
     of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
-    given = _given(tries, closes)
+    given = _status_passed_on(tries, closes)
     behind = (
         tries.join(given, on=["connection", "exchange"], how="left")
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
@@ -183,7 +189,7 @@ def find(
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _remembering(seen, tries, closes, connections)
-    loose = _nobodys(tries, connections)
+    loose = _unassigned_attempts(tries, connections)
     return pl.concat([seen, loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
     )
@@ -192,7 +198,7 @@ def find(
 def _remembering(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Add the last earlier server that the gateway could not reach, and the last one that answered."""
+    """Add the last server that the gateway could not reach before, and the last one that answered."""
     c = pl.col
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
@@ -209,8 +215,8 @@ def _remembering(
     return told
 
 
-def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return whether the status of an exchange behind, which may belong to several, is that of at least as many in front."""
+def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return whether the status of an ambiguous exchange is at least as frequent at the front as at the back."""
     c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
@@ -235,8 +241,11 @@ def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per failed connection of a gateway while several requests waited, so it is unknown for which."""
+def _unassigned_attempts(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each failed connection of a gateway during which several requests waited.
+
+    It is then unknown for which of them the connection was opened.
+    """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
     hosts = (
@@ -261,15 +270,13 @@ def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 MOST_LOOSE = 10_000
-"""How many connections without a known request are examined."""
+"""The maximum number of connections without a known request that are examined."""
 
 
 def _unseen(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row per server and status if the capture holds no gateway.
-
-    If it holds one, the statuses of other servers are not reported."""
+    """Return a row for each server and status if the capture contains no gateway; otherwise no rows."""
     c = pl.col
     status = c("response_status")
     made = (status == 503) & (
@@ -293,7 +300,7 @@ def _unseen(
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Judge each exchange together with all others, because the server behind may be a gateway as well."""
+    """Judge all exchanges together, because the server behind a gateway may be another gateway."""
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
@@ -330,7 +337,7 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:
-        # as many have this status in front as behind, so all were forwarded, and none was made by the gateway
+        # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
 
@@ -345,12 +352,12 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Map exchanges that an earlier gateway forwarded to their end, because the finding of the first gateway is reported."""
+    """Return for each exchange that an earlier gateway forwarded the time of its end: only the first gateway is reported."""
     until: dict[Key, int] = {}
     for key, failure in found.items():
         tries = fronts[key].tries if fronts[key].certain else ()
         for one in (*failure.through, *(one for one in tries if isinstance(one, Exchange))):
-            until[one.key] = max(until.get(one.key, 0), _end(fronts[key].exchange, failure))
+            until[one.key] = max(until.get(one.key, 0), _failed_at(fronts[key].exchange, failure))
     return until
 
 
@@ -358,13 +365,13 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
 
 
 def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
-    end = _end(front, failure)
+    end = _failed_at(front, failure)
     wait = max(end - front.asked, 0)
-    lost = _remembered(row, front) if failure.kind == "not-passed-on" else None
+    lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and _waits_for_a_neighbor(wait)
-    waited = wait if failure.last is None else max(_given_up(front, failure) - _begun(failure), 0)
-    got, outcome = _got(front)
-    why, reason, what = _why(front, failure, lost, no_neighbor)
+    waited = wait if failure.last is None else max(_gave_up_at(front, failure) - _begun(failure), 0)
+    got, outcome = _client_result(front)
+    why, reason, what = _reasons(front, failure, lost, no_neighbor)
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" else "server",
@@ -373,13 +380,13 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "delay": wait if wait >= WAITED.value else None,
         "evidence": sorted(_evidence(front, failure, lost), key=lambda e: e["frame"]),
         "outcome": outcome, "reason": reason, "got": got, "wait": wait, "waited": waited, "why": f": {why}",
-        "more": _more(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
+        "more": _tries_text(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
         "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
     }  # fmt: skip
 
 
-def _end(front: Exchange, failure: Failure) -> int:
-    """Return when the client learned that its request had failed (ns)."""
+def _failed_at(front: Exchange, failure: Failure) -> int:
+    """Return the time (ns) at which the client learned that its request had failed."""
     whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
     return front.began if whole else min(front.dropped, front.left)
 
@@ -392,14 +399,14 @@ def _begun(failure: Failure) -> int:
     return time or 0
 
 
-def _given_up(front: Exchange, failure: Failure) -> int:
-    """Return when the gateway gave up its last try, or answered instead (ns)."""
+def _gave_up_at(front: Exchange, failure: Failure) -> int:
+    """Return the time (ns) at which the gateway gave up its last try, or answered instead."""
     last = failure.last
     return min(front.answered, last.left) if isinstance(last, Exchange) else front.answered
 
 
-def _got(front: Exchange) -> tuple[str, str]:
-    """Return what the client got, for the message and for the title."""
+def _client_result(front: Exchange) -> tuple[str, str]:
+    """Return what the client received, for the message and for the title."""
     gateway = f"the gateway {front.server}"
     if front.begun and (front.status or 0) >= 500:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
@@ -411,13 +418,13 @@ def _got(front: Exchange) -> tuple[str, str]:
     return f"got no response from {gateway}{left}", "The gateway sent no response"
 
 
-def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str, str]:
-    """Return the reason for the message and for the title, and what was wrong with the response of the server behind."""
+def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str, str]:
+    """Return the reason for the message, the reason for the title, and what was wrong with the server's response."""
     last = failure.last
     if last is None:
         return (*_not_passed_on(front, lost, no_neighbor), "")
     one = len({tried.server for tried in failure.tries}) == 1
-    behind = f"the server behind, {last.server}," if failure.whole or one else "a server behind"
+    behind = f"the server behind it, {last.server}," if failure.whole or one else "a server behind it"
     if isinstance(last, Attempt):
         if failure.kind == "refused":
             return f"{behind} refused the connection", "the server behind it refused the connection", ""
@@ -430,14 +437,14 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
         why = f"{behind} closed the connection ({close}) {after} after the request, without a response"
         return why, "the server behind it closed the connection without a response", ""
     if failure.kind == "timed-out":
-        part = "sent only a part of a head" if last.begun else "had not answered"
-        after = duration_text(max(_given_up(front, failure) - last.asked, 0))
+        part = "sent only a part of a head" if last.begun and not _is_late(last) else "had not answered"
+        after = duration_text(max(_gave_up_at(front, failure) - last.asked, 0))
         return f"{behind} {part} after {after}, and the gateway gave up", "the server behind it did not answer in time", ""
     if failure.kind == "unsent":
         why = f"{behind} did not read the request: its window stayed closed until the gateway gave up"
         return why, "the server behind it did not read the request", ""
     if failure.kind == "rejected-response":
-        what = _wrong(last)
+        what = _fault_text(last)
         return f"the gateway rejected the response of {behind} {what}", "it rejected the response of the server behind it", what
     if last.server_first:
         why = f"{behind} broke off its response ({close})"
@@ -446,8 +453,8 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
     return why, "the response of the server behind it broke off", ""
 
 
-def _wrong(last: Exchange) -> str:
-    """Say what is wrong with a response that the gateway rejected."""
+def _fault_text(last: Exchange) -> str:
+    """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "which is not HTTP"
     if not last.has_head:
@@ -460,7 +467,7 @@ def _wrong(last: Exchange) -> str:
 def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
     reason = "it sent the request to no server"
     if no_neighbor:
-        times = "a host asks that long for the address of a neighbor that does not answer (ARP), without sending a SYN"
+        times = "for that long, a host sends ARP requests for a neighbor that does not answer, and no SYN"
         return f"the gateway sent the request to no server, and {times}", reason
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
@@ -468,8 +475,8 @@ def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor:
     return "the gateway sent the request to no server", reason
 
 
-def _remembered(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """Return the server that the gateway could not reach shortly before, if none has answered since."""
+def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
+    """Return the server that the gateway could not reach shortly before, if no server has answered since then."""
     lost, good = row["lost_time"], row["good_time"]
     if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
         return None
@@ -481,26 +488,27 @@ def _waits_for_a_neighbor(wait: int) -> bool:
     return 1 <= times <= 4 and abs(wait - times * NO_NEIGHBOR.value) <= times * NO_NEIGHBOR.value * NEAR.value // 100
 
 
-def _more(failure: Failure) -> str:
-    """Name the other tries, and the gateways in between."""
+def _tries_text(failure: Failure) -> str:
+    """Return the text about the other tries, and about gateways in between."""
     said: list[str] = []
     if failure.whole and len(failure.tries) > 1:
         others = [one.server for one in failure.tries if one is not failure.last]
-        said.append(f"It was one of {len(failure.tries)} tries; the others went to {_listed(others)}")
+        rest = "the other" if len(others) == 1 else "the others"
+        said.append(f"It was one of {len(failure.tries)} tries; {rest} went to {_list_servers(others)}")
     if failure.through:
-        said.append(f"It was forwarded by {_listed([one.server for one in failure.through])}")
+        said.append(f"It was forwarded by {_list_servers([one.server for one in failure.through])}")
     if not failure.whole:
         said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
     return "".join(f" {one}." for one in said)
 
 
-def _listed(servers: list[str]) -> str:
+def _list_servers(servers: list[str]) -> str:
     different = [*dict.fromkeys(servers)]
     return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
 
 
 _SHOWN = 4
-"""How many servers a sentence names, and how many tries are evidence."""
+"""The maximum number of servers in a sentence, and of tries in the evidence."""
 
 
 def _confidence(front: Exchange, failure: Failure) -> str:
@@ -519,7 +527,7 @@ def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None)
         )
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         yield from _of_try(one, one in failure.through)
-    yield from _end_of(front, "the gateway's", "the client's")
+    yield from _end_evidence(front, "the gateway's", "the client's")
 
 
 def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]]:
@@ -532,18 +540,27 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
         return
     if passed_on:
         yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))
-        yield from _end_of(one, f"forwarded by {one.server}:", "the gateway's")
+        yield from _end_evidence(one, f"forwarded by {one.server}:", "the gateway's")
         return
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
-    yield from _end_of(one, "the server's", "the gateway's")
+    if _is_late(one):
+        close = "RST" if v["client_close_rst"] == 1 else "FIN"
+        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}, without a response"))
+        return
+    yield from _end_evidence(one, "the server's", "the gateway's")
 
 
-def _end_of(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]:
-    """Yield how an exchange ended: its response, and the first close if the response is missing or incomplete."""
+def _is_late(one: Exchange) -> bool:
+    """Return whether the gateway had closed before the response began."""
+    return one.begun and one.left < one.began
+
+
+def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]:
+    """Yield evidence for how an exchange ended: its response, and the first close if the response is missing or incomplete."""
     v = one.values
     if one.begun:
         yield from _frames(v, ("response_frame", "response_start", f"{server} response: {one.status}"))
-    if one.whole:
+    if one.whole or one.end_is_unknown:
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
@@ -568,7 +585,7 @@ def _filter(front: Exchange, failure: Failure) -> str:
 
 
 def _software(row: Mapping[str, Any]) -> str:
-    """Return the software that made the error page, by fields that only the gateway itself can send; "" if unknown."""
+    """Return the software that created the error page, from fields that only the gateway can have sent; "" if unknown."""
     server, reason = row["response_server"] or "", row["response_reason"] or ""
     if row["response_frame"] is None:
         return ""
@@ -582,7 +599,7 @@ def _software(row: Mapping[str, Any]) -> str:
 
 
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a candidate from a row about a server without a captured server behind it."""
+    """Create a candidate from a row about a server; no server behind it was captured."""
     software = _software(row)
     median = row["median"] or 0
     seconds = round(median / SECOND)

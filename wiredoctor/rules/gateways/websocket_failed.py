@@ -11,14 +11,14 @@ Why it hurts
 
 How it is proved
     A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response. The response is not a 101, not a redirection, and
-    no refusal by authentication or access rules (401, 403, 407). Kind dropped: both sides of a gateway are in the capture, and
-    its forwarded request has no Upgrade: websocket, or is HTTP/1.0. Kind version: the response names a version of the protocol
-    (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
+    not a refusal by authentication or access rules (401, 403, 407). Kind dropped: both sides of a gateway are in the capture,
+    and its forwarded request has no Upgrade: websocket, or is HTTP/1.0. Kind version: the response names a version of the
+    protocol (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
 
 What it is not
     A redirection may follow, and a response may depend on the user. A 502 or 504 says that the gateway got no response, which
     is reported as such. The client may try again at once and get its WebSocket. There may be no response at all. A 426, or the
-    requested version in the response, is no problem of versions: servers answer like this if Upgrade is missing.
+    requested version in the response, is not a version problem: servers answer like this if Upgrade is missing.
 
 What to do
     Let the proxy forward the upgrade, and use HTTP/1.1 to the server. If there is no proxy, check whether the server has a
@@ -45,6 +45,7 @@ _NGINX = (
 _HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
 
 RULE = Rule(
+    symptom="*unexpected response code*, WebSocket close code 1006 at once",
     severity={"dropped": "error", "version": "warning", "unsupported": "warning"},
     title={
         "dropped": "No WebSocket: the gateway does not forward the upgrade",
@@ -76,11 +77,11 @@ RULE = Rule(
     summary=True,
 )
 
-AGAIN = Threshold("5 s", "some clients try again at once in another way, and get their WebSocket")
-SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
+AGAIN = Threshold("5 s", "the time within which some clients try again in another way and get their WebSocket")
+SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 
 _TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
-"""Statuses that depend on the user, or with which the gateway got no response (see gateway-error)."""
+"""Statuses that depend on the user, or that mean that the gateway got no response (see gateway-error)."""
 
 _UPGRADE_REQUIRED = 426
 _EITHER = (
@@ -99,30 +100,30 @@ _HAS_ONE = (
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
-    return _refused()
+    return _is_refused()
 
 
-def _asked() -> pl.Expr:
+def _is_handshake() -> pl.Expr:
     c = pl.col
-    return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & _named()
+    return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & _names_websocket()
 
 
-def _named() -> pl.Expr:
+def _names_websocket() -> pl.Expr:
     return pl.col("request_upgrade").str.to_lowercase().str.contains(r"(^|[,\s])websocket($|[,\s/])")
 
 
-def _refused() -> pl.Expr:
+def _is_refused() -> pl.Expr:
     status = pl.col("response_status")
     refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_TOLD_ELSEWHERE)
-    return _asked() & refusal.fill_null(value=False)
+    return _is_handshake() & refusal.fill_null(value=False)
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per request for a WebSocket, successful or not, with the request that a gateway forwarded for it."""
+    """Return a row for each WebSocket request, successful or not, with the request that a gateway forwarded for it."""
     c = pl.col
-    got = _asked() & c("upgraded")
+    got = _is_handshake() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
-    rows = exchanges.filter(_refused() | got).select(
+    rows = exchanges.filter(_is_refused() | got).select(
         *("connection", "exchange", "upgraded"),
         (c("request_version") == "HTTP/1.0").alias("old"),
         path.alias("path"),
@@ -133,7 +134,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
         c("response_reason").alias("reason"),
         c("response_server").alias("software"),
         *("request_frame", "request_start", "response_frame", "response_start"),
-        c("hole_before").alias("doubtful"),
+        c("gap_before").alias("doubtful"),
         c("request_frame").alias("frame"),
     )
     known = connections.select("connection", c("client_host").replace("::1", "127.0.0.1"), "server")
@@ -143,17 +144,17 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
         rows.join(known, on="connection")
         .join(endpoints, on="server", how="left")
         .join(backs, on=["connection", "exchange"], how="left")
-        .join(_behind(exchanges, connections, tries), on=["connection", "exchange"], how="left")
+        .join(_requests_behind(exchanges, connections, tries), on=["connection", "exchange"], how="left")
     )
 
 
-def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return the last request behind a gateway for each request in front of it, if the pairing is certain."""
     c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
         (c("request_version") != "HTTP/1.0").alias("behind_can"),
-        _named().alias("behind_asks"),
+        _names_websocket().alias("behind_asks"),
         c("request_forwarded_server").alias("behind_httpd"),
         c("response_server").alias("behind_software"),
         c("response_status").alias("behind_status"),
@@ -173,9 +174,9 @@ def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFr
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Merge the refused requests per endpoint, path and kind."""
+    """Combine the refused requests by endpoint, path and kind."""
     c = pl.col
-    refused = _unhealed(rows).filter(~_told_of_another())
+    refused = _without_success_elsewhere(rows).filter(~_told_of_another())
     kind = (
         pl.when(c("behind_frame").is_not_null())
         .then(pl.lit("dropped"))
@@ -185,7 +186,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     )
     place = ["server", "path", "kind"]
     refused = refused.with_columns(kind.alias("kind")).sort("request_frame", "connection")
-    shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_shown())
+    shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_evidence())
     every = rows.group_by(place[:2]).agg(pl.len().cast(pl.Int64).alias("all_requests"))
     told = refused.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"),
@@ -197,11 +198,11 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("response_start").max().alias("end"),
         c("doubtful").any(),
     )
-    return _told(told.join(shown, on=place).join(every, on=place[:2])), None
+    return _candidate_columns(told.join(shown, on=place).join(every, on=place[:2])), None
 
 
-def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the refused requests whose client did not get the WebSocket on another connection at about that time."""
+def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the refused requests whose client did not get the WebSocket on another connection at about the same time."""
     c = pl.col
     place = ["client_host", "agent", "server", "path"]
     got = rows.filter("upgraded").select(*place, "connection", "response_start")
@@ -215,18 +216,19 @@ def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
 def _told_of_another() -> pl.Expr:
     """Return whether another finding covers the request.
 
-    If a gateway forwarded it unchanged, that of the server behind; if it forwarded HTTP/1.0, that of the gateway; if the status
-    is the gateway's own, gateway-error."""
+    If a gateway forwarded it unchanged, that is a finding about the server behind the gateway. If the gateway forwarded it as
+    HTTP/1.0, it is a finding about the gateway. If the gateway created the status, it is gateway-error.
+    """
     c = pl.col
     passed_on = c("behind_asks") & c("behind_can")
     own = c("is_front") & (c("status") >= 500) & (c("behind_status").is_null() | (c("behind_status") != c("status")))
     return (passed_on | (c("is_back") & c("old"))).fill_null(value=False) | own.fill_null(value=False)
 
 
-def _shown() -> pl.Expr:
-    """Return the first requests, the requests that a gateway forwarded for them, and their responses."""
+def _evidence() -> pl.Expr:
+    """Return the first requests, the requests that a gateway forwarded for them, and their responses as evidence."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway forwards it to {} {}", "behind", _how())
+    sent = pl.format("the gateway forwards it to {} {}", "behind", _forwarding_text())
     answered = pl.format("the response: {}", "status")
     items = [
         packet("request_frame", "request_start", asked),
@@ -237,8 +239,8 @@ def _shown() -> pl.Expr:
     return shown.list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
 
 
-def _how() -> pl.Expr:
-    """Say how a gateway forwarded the request without the upgrade."""
+def _forwarding_text() -> pl.Expr:
+    """Return the text about how a gateway forwarded the request without the upgrade."""
     c = pl.col
     old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
@@ -248,9 +250,10 @@ def _how() -> pl.Expr:
 
 
 def _setting() -> pl.Expr:
-    """Return the setting of the gateway's software.
+    """Return the text with the setting of the gateway's software.
 
-    Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses."""
+    Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses.
+    """
     c = pl.col
     replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
     return (
@@ -258,11 +261,11 @@ def _setting() -> pl.Expr:
         .then(pl.lit(_HTTPD))
         .when(~c("behind_can") | replaced)
         .then(pl.lit(_NGINX))
-        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward it by themselves."))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward it by default."))
     )
 
 
-def _told(told: pl.DataFrame) -> pl.DataFrame:
+def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of the candidates."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
@@ -286,7 +289,7 @@ def _told(told: pl.DataFrame) -> pl.DataFrame:
         (answer + more).alias("answer"),
         pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),
         "behind",
-        _how().alias("how"),
+        _forwarding_text().alias("how"),
         _setting().alias("setting"),
         c("evidence").cast(EVIDENCE),
     ).sort("frame", "server", "path")  # fmt: skip

@@ -14,7 +14,7 @@ How it is proved
 
 What it is not
     The first 401 names the schemes without a token, and the connection may end after that. If the server closes later than a
-    second, the client did not continue and the connection was idle. A client that closes first is not this.
+    second, the client did not continue and the connection was idle. A close by the client does not count.
 
 What to do
     Keep the connection open between challenge and answer, on the server and on every proxy and balancer in front of it.
@@ -28,17 +28,18 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="a login that never succeeds",
     severity="error",
     title="The server closed the connection in the middle of an authentication ({scheme})",
     message="The {status} to {request} carries a challenge of the scheme {scheme}, which the client has to answer on the same "
     "connection. But the server closed that connection with {close} {gap} after the end of the response{announced}. A "
     "challenge is useless on another connection, so no login succeeds.",
     remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and use no "
-    "filter or module that ends the request by itself. On every proxy and balancer in front of it, use one connection to the "
+    "filter or module that ends the request on its own. On every proxy and balancer in front of it, use one connection to the "
     "server per client connection.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -54,7 +55,7 @@ RULE = Rule(
             "server",
             "IIS|Microsoft",
             'IIS: turn "Enable HTTP keep-alive" on (HTTP response headers, common headers), and look for ISAPI filters that '
-            "send responses of their own.",
+            "send their own responses.",
         ),
         Advice(
             "server",
@@ -68,11 +69,13 @@ RULE = Rule(
     ends=True,
 )
 
-IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was no longer in use")
+IMMEDIATE = Threshold(
+    "1 s", "clients answer a challenge at once; a connection that is closed later than this was no longer in use"
+)
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
+    """Return an expression that is true for the rows that are candidates."""
     c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
@@ -81,7 +84,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per challenge after which the server closed the connection."""
+    """Return a row for each challenge after which the server closed the connection."""
     c = pl.col
     gap = c("server_close_time") - c("response_end")
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
@@ -96,7 +99,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         c("response_auth_scheme").alias("scheme"),
-        close_word("server_close_rst").alias("close"),
+        fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         gap.clip(0).cast(DURATION).alias("gap"),
         announced.otherwise(pl.lit("")).alias("announced"),
@@ -109,7 +112,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of it", close_word("server_close_rst"), duration(gap.clip(0)))
+    return pl.format("the server's {}, {} after the end of it", fin_or_rst("server_close_rst"), duration(gap.clip(0)))
 
 
 def _challenge_note() -> pl.Expr:

@@ -8,7 +8,7 @@ What it means
     connections at once. Kind unread: the client had the head of the response and did not want the body. Kind superseded: the
     next request replaced this one, as in search as you type. Kind left: the user went on while a page was loading, or the
     client had waited longer for the same response before. Kind seek: the client requested another part of the same resource, as
-    players and download managers do. Kind stream: the response came in pieces and has no end of its own. Kind timeout: a
+    players and download managers do. Kind stream: the response came in pieces without an announced end. Kind timeout: a
     timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
@@ -25,16 +25,20 @@ How it is proved
     unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
     moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
     client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
-    which a client with a timeout does not do. seek: within five seconds the client requested another range of the same
-    resource. stream: there is no Content-Length, and the application paused, or the media type is one that streams. timeout:
-    the time since the request, or since the last byte, is a common timeout.
+    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts; there
+    must be no Content-Length, and no common timeout that matches the wait. Or it plays audio or video (media type, User-Agent),
+    and data was coming. seek: within five seconds the client requested another range of the same resource. stream: there is no
+    Content-Length, and the application paused, or the media type is one that streams. timeout: the time since the request,
+    since the SYN, or since the last byte is a common timeout. If the SYN had to be repeated, any whole number of seconds since
+    the first one is.
 
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server may
     take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it announced, and
     the client closed after the last byte because the server sent nothing more. A close that the server began is not the
-    client's. Event streams, other endless media and tunnels have no other end. If the server reset the connection first, or had
-    closed it before the request came, keep-alive-race reports it.
+    client's. An RST without ACK flag and without a FIN before it answers a segment of an unknown connection: a router may have
+    sent it in the client's name, so the exchange is not judged. Event streams, other endless media and tunnels have no other
+    end. If the server reset the connection first, or had closed it before the request came, keep-alive-race reports it.
 
 What to do
     If a timeout expired, find where it is set, and find out why the server needs longer. A health check that does not read the
@@ -50,9 +54,9 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, printable, shorten
+from wiredoctor.findings import Advice, Reference, Rule, shorten
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
-from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, close_word, evidence
+from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, evidence, fin_or_rst
 from wiredoctor.rules.shared.left_early import (
     AT_ONCE,
     FACTS,
@@ -64,12 +68,14 @@ from wiredoctor.rules.shared.left_early import (
     PAUSES,
     REFUSED,
     REPLACED,
+    RETRIED,
     SEVERAL,
     SHORT,
     STILL_WAITING,
     STOOD_STILL,
     TIMEOUT_NEAR,
     TIMEOUT_SHARE,
+    TIMER,
     TOGETHER,
     Ended,
     begun,
@@ -82,6 +88,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.escape import REQUEST_LENGTH
 
 _CLOSED = "The client closed the connection with {close} {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: nobody was kept waiting. "
@@ -110,9 +117,10 @@ _TIMEOUTS = (
     ),
     Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ProxyTimeout."),
 )
-"""Where the timeouts of clients are set."""
+"""Advice on where to set the timeouts of clients."""
 
 RULE = Rule(
+    symptom="time-outs, canceled requests; *broken pipe* in the server's log",
     severity={
         **dict.fromkeys(("stopped", "unread", "superseded", "left", "seek", "stream"), "note"),
         "timeout": "warning",
@@ -121,7 +129,7 @@ RULE = Rule(
     title={
         "stopped": "A program of the client ended while it waited: it closed {closed} connections at once",
         "unread": "The client closed the connection after the head of the {status}: it did not want the body",
-        "superseded": "The client replaced its request by another one after {wait}",
+        "superseded": "The client replaced its request with another one after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
         "seek": "The client requested another part and gave this one up",
         "stream": "The client ended a stream after {wait}",
@@ -172,20 +180,20 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
+    """Return an expression that is true for the rows that are candidates."""
     return may_be_early()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per exchange whose client closed before it acknowledged the complete response.
+    """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these are harmless. `judge` examines them, at no cost to a batch without such rows.
+    Most of these closes are harmless. `judge` examines them, which costs nothing for a batch without such rows.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the exchanges that the client ended early, judged by their own connection."""
+    """Return the exchanges that the client ended early, judged by the packets of their own connection."""
     c = pl.col
     late = c("client_rst_frame") != c("client_close_frame")
     return (
@@ -194,20 +202,20 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .with_columns(
             pl.when(late).then("client_rst_frame").alias("late_frame"),
             c("waited").alias("wait"),
-            _had().alias("had"),
+            _received_text().alias("had"),
         )
         .select(
             "connection",
             "exchange",
             pl.lit(None, pl.String).alias("kind"),
             pl.lit("client").alias("side"),
-            close_confidence(_may_wait()).alias("confidence"),
+            close_confidence(_sent_only_fin()).alias("confidence"),
             "frame",
             c("request_start").alias("start"),
             c("client_close_time").alias("end"),
             pl.lit(None, pl.Int64).alias("delay"),
             c("wait").cast(DURATION),
-            close_word("client_close_rst").alias("close"),
+            fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),
             "had",
             (c("client_close_time") - c("response_start")).clip(0).cast(DURATION).alias("read"),
@@ -233,23 +241,25 @@ __all__ = [
     "PAUSES",
     "REFUSED",
     "REPLACED",
+    "RETRIED",
     "SEVERAL",
     "SHORT",
     "STILL_WAITING",
     "STOOD_STILL",
     "TIMEOUT_NEAR",
     "TIMEOUT_SHARE",
+    "TIMER",
     "TOGETHER",
 ]
-"""The thresholds of this rule; left_early.py defines them."""
+"""The thresholds of this rule; they are defined in left_early.py."""
 
 _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Set the kind of each candidate from the other connections of its client."""
+    """Set the kind of each candidate according to the other connections of its client."""
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
-    told = [_told(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
+    told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
     moments = rows["ended_at"].to_list()
     apart = [0 if one.other is None else abs(one.other.start - at) for one, at in zip(ended, moments, strict=True)]
     made = rows.with_columns(
@@ -261,21 +271,25 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         pl.Series("apart", apart, pl.Int64).cast(DURATION),
         pl.lit(TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
+        *_from_syn([one.from_syn for one in ended]),
     )
     return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
 
 
-def _told(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
-    """Return what the other connections show: the columns _WORDS and `evidence`."""
+def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
+    """Return the columns _WORDS and `evidence`, from what the client's other connections show."""
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
-        asked = shorten(printable(f"{redact.method(one.other.method)} {redact.target(one.other.target)}"), MOST_REQUEST)
+        asked = redact.escape_around_masks(f"{redact.method(one.other.method)} {redact.target(one.other.target)}")
+        asked = shorten(asked, REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
         told["left_means"] = f" At that time the same client requested a page: {asked}."
         note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
+    elif one.plays:
+        told["left_means"] = " It plays media, and data was coming: its user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
             f" It had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
@@ -294,19 +308,16 @@ def _told(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str,
     return told
 
 
-MOST_REQUEST = 100
-"""How many characters of another request a text shows."""
-
 _SHOWN = 3
-"""How many other connections that were closed at the same moment are evidence."""
+"""The maximum number of other connections, closed at the same moment, that are shown as evidence."""
 
 
 def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
     return {"frame": frame, "time": time, "note": note}
 
 
-def _may_wait() -> pl.Expr:
-    """Return whether there is only a FIN: then only its time shows that the client no longer reads."""
+def _sent_only_fin() -> pl.Expr:
+    """Return whether the client sent only a FIN, so only its time shows that the client no longer reads."""
     c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
@@ -314,18 +325,18 @@ def _may_wait() -> pl.Expr:
 # words
 
 
-def _had_nothing() -> pl.Expr:
-    """Return whether no part of the response had come when the client closed."""
+def _received_nothing() -> pl.Expr:
+    """Return whether the client had received no part of the response when it closed."""
     return ~begun() | (pl.col("response_start") > pl.col("client_close_time"))
 
 
-def _had() -> pl.Expr:
-    """Say which part of the response the client had when it closed."""
+def _received_text() -> pl.Expr:
+    """Return the text that describes the part of the response that the client had received when it closed."""
     part = pl.format(
         "it had only a part of the {} (the capture has {} bytes of the body)", "response_status", "response_body_bytes"
     )
     return (
-        pl.when(_had_nothing())
+        pl.when(_received_nothing())
         .then(pl.lit("no part of the response had come"))
         .when(whole_response())
         .then(pl.format("it had not acknowledged the complete {}, and never did", "response_status"))
@@ -337,8 +348,8 @@ def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
-    # while the response was coming, the time may match by chance
-    sure = pl.when(timeout.is_not_null() & _had_nothing())
+    # after the beginning of the response, the time may match by chance
+    sure = pl.when(timeout.is_not_null() & _received_nothing())
     return [
         sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
         sure.then(pl.format(" That is close to {} s{}: a timeout of the client expired.", timeout, "since"))
@@ -350,6 +361,17 @@ def _timeout_texts() -> list[pl.Expr]:
     ]
 
 
+def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
+    """Return the texts about timeouts that count from a repeated SYN, known only from the other connections."""
+    texts = {
+        "timeout_named": ": a timeout of {} s",
+        "timeout_means": " It had sent its first SYN {} s before it closed, and had to repeat it: a timeout expired.",
+        "timeout_where": " Look for a timeout of {} s in the client.",
+    }
+    known = pl.lit(pl.Series("from_syn", seconds, pl.Int64))
+    return [pl.when(known.is_not_null()).then(pl.format(text, known)).otherwise(name).alias(name) for name, text in texts.items()]
+
+
 def _close_note() -> pl.Expr:
-    closer = close_word("client_close_rst")
+    closer = fin_or_rst("client_close_rst")
     return pl.format("the client's {}, {} after the request began: {}", closer, duration(pl.col("wait")), "had")

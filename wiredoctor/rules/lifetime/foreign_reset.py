@@ -43,8 +43,9 @@ from wiredoctor.rules.shared.evidence import close_confidence, evidence
 from wiredoctor.rules.shared.numbers import duration
 
 RULE = Rule(
+    symptom="*connection reset by peer*",
     severity="warning",
-    title="Not the {sender}, but a device between client and server {ended} the connection{where}",
+    title="A device between client and server, not the {sender}, {ended} the connection{where}",
     message="The {close} that ended the connection carries the address of the {sender}, which did not send it: {signs}. "
     "{missing}{cut}{more}",
     remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
@@ -68,15 +69,18 @@ RULE = Rule(
 
 
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that a device ended, with the first exchange that was lost, or the last one before."""
+    """Return a row for each connection that a device ended.
+
+    The row has the first exchange that was lost, or else the last one before the close.
+    """
     c = pl.col
     rows = foreign_closes.join(closes, on=["connection", "exchange"], how="left", nulls_equal=True)
-    rows = rows.with_columns(_lost().alias("lost"))
+    rows = rows.with_columns(_is_lost().alias("lost"))
     first = rows.with_columns(c("lost").sum().over("connection").alias("requests")).sort(
         "connection", ~c("lost"), c("frame"), c("exchange"), nulls_last=True
     )
     one = first.unique("connection", keep="first", maintain_order=True)
-    return one.with_columns(*_words()).select(
+    return one.with_columns(*_texts()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
@@ -99,16 +103,16 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return high confidence without an exchange; the signs do not depend on it, but the lost exchange does."""
+    """Return the confidence: high without an exchange, because the evidence does not depend on it; the lost exchange does."""
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 
 
 def _begun() -> pl.Expr:
-    """Return whether some part of the final response was captured."""
+    """Return whether any part of the final response was captured."""
     return (pl.col("has_response") & (pl.col("response_status") >= 200)).fill_null(value=False)
 
 
-def _came() -> pl.Expr:
+def _bytes_passed() -> pl.Expr:
     """Return how many bytes of the body passed before an RST in the server's name; the client discards later ones."""
     c = pl.col
     before = (c("reached") - c("response_offset") - c("response_head_bytes")).clip(0)
@@ -117,26 +121,26 @@ def _came() -> pl.Expr:
 
 
 def _cut_off() -> pl.Expr:
-    """Return whether the response had begun and its end had not passed before the close."""
+    """Return whether the response had begun but its end had not passed before the close."""
     c = pl.col
     later = (c("sender") == "server") & c("rst") & (c("response_end_offset") > c("reached"))
     return _begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
 
 
-def _lost() -> pl.Expr:
-    """Return whether a request or a response was lost: it was incomplete at that time, or never answered."""
+def _is_lost() -> pl.Expr:
+    """Return whether a request or response was lost: it was incomplete at that time, or the request was never answered."""
     unanswered = pl.col("has_request").fill_null(value=False) & ~_begun()
     return (unanswered | _cut_off()) & ~pl.col("upgraded").fill_null(value=False)
 
 
-def _words() -> list[pl.Expr]:
-    """Return the texts: which response was cut off, and the signs."""
+def _texts() -> list[pl.Expr]:
+    """Return the texts about the truncated response and about the evidence."""
     c = pl.col
     sized = (c("response_framing") == "content-length") & c("response_body_due").is_not_null()
-    left = c("response_body_due") - _came()
+    left = c("response_body_due") - _bytes_passed()
     missing = pl.when(c("lost") & _cut_off() & sized & (left > 0)).then(left)
     part = pl.format(" of {} bytes of the body of the {} are missing.", "response_body_due", "response_status")
-    unsized = pl.format("The {} was not complete: {} bytes of its body had come.", "response_status", _came())
+    unsized = pl.format("The {} was not complete: {} bytes of its body had come.", "response_status", _bytes_passed())
     half = c("has_request") & (c("request_end_reason") != "complete")
     more = (
         pl.when(c("requests") > 1)
@@ -172,12 +176,12 @@ def _words() -> list[pl.Expr]:
         missing.alias("missing"),
         more.alias("more"),
         pl.concat_list(_signs()).list.drop_nulls().list.join("; ").alias("signs"),
-        _hops().alias("hops"),
+        _distance_text().alias("hops"),
     ]
 
 
 def _signs() -> list[pl.Expr]:
-    """Return each sign as text, null if it was not found."""
+    """Return each piece of evidence as text, null if it was not found."""
     c = pl.col
     peer = pl.when(c("sender") == "server").then(pl.lit("client")).otherwise(pl.lit("server"))
     usual = (
@@ -206,8 +210,8 @@ def _signs() -> list[pl.Expr]:
     ]
 
 
-def _hops() -> pl.Expr:
-    """Say how many hops away the device is. Systems send packets with a TTL of 64, 128 or 255."""
+def _distance_text() -> pl.Expr:
+    """Return the text with the distance of the device in hops. Systems send packets with a TTL of 64, 128 or 255."""
     ttl = pl.col("ttl")
     begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)
     told = pl.format("Its TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)

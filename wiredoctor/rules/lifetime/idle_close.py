@@ -14,7 +14,7 @@ Why it hurts
 
 How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
-    request came in between. A close after an announced second counts, too.
+    request came in between. If the server announced 1 s, a close after that counts, too.
 
     inverted: a client used another connection again after an idle time beyond the timeout. The timeout was observed at two
     moments, or matches the announcement or a common default. A client that ignores the server's FIN proves nothing: many pools
@@ -27,16 +27,16 @@ How it is proved
     three or more, no older connection was used again, and a later connection stays idle as long without a close. Sixth: there
     are two or more, their responses had ended at different times, the server closed no other connections, and no older
     connection was used again; and they were idle for less than a second, or another connection was idle for more than twice
-    as long and stayed open. It is no stop if an announced or otherwise known idle timeout had passed on all of them. A stop is
+    as long and stayed open. It is not a stop if an announced or otherwise known idle timeout had passed on all of them. A stop is
     not reported as premature-close or as a broken promise, and no timeout is learned from it.
 
 What it is not
     A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is
-    idle-timeout-broken-promise. A client that closes first is not this.
+    idle-timeout-broken-promise. A close by the client does not count.
 
 What to do
-    Nothing, as long as clients give up idle connections sooner than the server. If one does not, shorten the idle timeout of
-    its pool, or lengthen that of the server. In a restart, start the new process first, and let the old one finish its
+    Nothing if all clients give up idle connections sooner than the server. If one does not, shorten the idle timeout of
+    its pool, or lengthen the server's. In a restart, start the new process first, and let the old one finish its
     requests.
 
 References
@@ -50,11 +50,11 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import POOLS, SELF_FRAMED, kept_its_word
-from wiredoctor.rules.shared.evidence import EVIDENCE, close_word, packet, server_closed_first
-from wiredoctor.rules.shared.idle_defaults import is_usual
+from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced
+from wiredoctor.rules.shared.evidence import EVIDENCE, fin_or_rst, packet, server_closed_first
+from wiredoctor.rules.shared.idle_defaults import is_default
 from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
-from wiredoctor.rules.shared.idle_times import End, Rests, Stop
+from wiredoctor.rules.shared.idle_times import End, IdleTimes, Stop
 from wiredoctor.rules.shared.lost_requests import candidates
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
@@ -66,9 +66,10 @@ _OBSERVED = (
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
-"""The text around the shortest and the longest time if there was more than one close."""
+"""The text around the shortest and longest time if there was more than one close."""
 
 RULE = Rule(
+    symptom="nothing yet; with *inverted*, requests that will fail",
     severity={None: "note", "inverted": "warning", "stop": "note"},
     title={
         None: "The server closes idle connections after {limit}",
@@ -77,13 +78,12 @@ RULE = Rule(
     },
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose a request.",
-        "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
+        "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that crosses such a close is lost.",
         "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} This was a stop, a "
         "reload, a restart, a deployment or a recycled worker, and not an idle timeout.",
     },
     remedy={
-        None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
-        "{least}.",
+        None: "Nothing has to change if every client, proxy and balancer closes idle connections after less than {least}.",
         "inverted": "Make the idle timeout of the client's pool shorter than {least}, or the server's longer than the "
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
@@ -109,10 +109,11 @@ RULE = Rule(
     unexplained=("stop",),
 )
 
-IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
-SPREAD = Threshold("20 %", "if idle times differ more, the server was stopped or needed room, and no timeout closed them")
-APART = Threshold("100 ms", "closes that come together may be one stop of the server; further apart they are two timers")
-SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
+SPREAD = Threshold(
+    "20 %", "if idle times differ by more than this, no timeout closed the connections: the server was stopped or needed room"
+)
+APART = Threshold("100 ms", "closes within this time may be one stop of the server; closes further apart come from two timers")
+SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
@@ -121,24 +122,25 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that the server closed while idle, and per use of a connection after an idle time.
+    """Return a row for each idle connection that the server closed, and for each use of a connection after an idle time.
 
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
-    before the use."""
+    before the use (ns).
+    """
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
-    idle = (after > IDLE.value) | (kept_its_word() & (c("response_keep_alive_timeout") > 0))
+    idle = (after > IDLE.value) | (closed_as_announced() & (c("response_keep_alive_timeout") > 0))
     ended = (c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
     closing = (ended & idle).fill_null(False)
-    # as the server saw it, wherever the capture was taken
+    # the idle time as seen by the server, at any capture point
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
     lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
     rows = closes.filter((both & (ended | (rested > IDLE.value).fill_null(False))) | lost)
     used = (rested > IDLE.value).fill_null(False)
-    # a row may be both: used after one idle time, and closed after another
+    # one row may have both: a use after one idle time, and a close after another
     facts = [
         *("connection", "endpoint", "final_at"),
         pl.when(closing).then(after).alias("closed_after"),
@@ -154,10 +156,10 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
-    """Return one candidate per server, and one per stop of a server."""
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
+    """Return one candidate per server, and one per process end of a server."""
     c = pl.col
-    stopped = rests.stopped()
+    stopped = rests.all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
     stops = [(server, stop) for endpoint, server in _servers(rows) if endpoint in stopped for stop in stopped[endpoint].stops]
@@ -171,7 +173,7 @@ def _servers(rows: pl.DataFrame) -> list[tuple[int, str]]:
 
 
 def _limits(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the observed idle timeouts, one row per server."""
+    """Return the observed idle timeouts, one row for each server."""
     c = pl.col
     closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
     servers = closes.group_by("server").agg(
@@ -187,17 +189,17 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
         c("promise").max().alias("longest_promise"),
         c("guessed").all(),
         c("doubtful").all(),
-        _shown(("response_last_frame", "response_end", _left_open_note()),
+        _evidence(("response_last_frame", "response_end", _left_open_note()),
                ("server_close_frame", "server_close_time", c("note"))),
     )  # fmt: skip
-    servers = servers.join(_inverted(rows, closes, servers), on="server", how="left")
+    servers = servers.join(_inverted_timeouts(rows, closes, servers), on="server", how="left")
     lost = rows.filter("lost").select("server", lost=pl.lit(value=True)).unique()
     servers = servers.join(lost, on="server", how="left").with_columns(c("lost").fill_null(value=False))
-    return _told(servers).sort("frame")
+    return _candidate_columns(servers).sort("frame")
 
 
-def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
-    """Return per server the clients that keep connections longer than it does, and a packet that shows it."""
+def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
+    """Return for each server the clients that keep connections longer than the server, and a packet that shows it."""
     c = pl.col
     pair = ["server", "client_host"]
     closed = closes.group_by(pair).agg(pl.len().alias("pair_closes"), c("connection").alias("closed"))
@@ -222,31 +224,35 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
 
 
 def _is_limit() -> pl.Expr:
-    """Return whether the idle times show a timeout: similar, and seen at two moments, a default, or as announced."""
+    """Return whether the idle times show a timeout: they are similar, and seen at two moments, a default, or announced."""
     c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
-    known = is_usual(c("limit")) | _kept(0) | _kept(1)
+    known = is_default(c("limit")) | _closed_after(0) | _closed_after(1)
     return alike & ((c("end") - c("first_close") > APART.value) | known.fill_null(value=False))
 
 
-def _kept(beyond: int) -> pl.Expr:
+def _closed_after(beyond: int) -> pl.Expr:
     """Return whether the server closed `beyond` seconds after the time that it announces."""
     c = pl.col
     limit = (c("longest_promise") + beyond) * SECOND
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
 
-def _announced() -> pl.Expr:
-    """Say which idle timeout the server announces. Then the defaults of other servers do not matter."""
+def _announced_text() -> pl.Expr:
+    """Return the text about the announced idle timeout; if there is one, the defaults of other servers are not mentioned."""
     c = pl.col
     same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
     several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
     said = pl.when(c("promise") == c("longest_promise")).then(same).otherwise(several)
-    later = pl.when(_kept(1) & ~_kept(0)).then(pl.lit(", and closes a second after that, as Node does")).otherwise(pl.lit(""))
+    later = (
+        pl.when(_closed_after(1) & ~_closed_after(0))
+        .then(pl.lit(", and closes a second after that, as Node does"))
+        .otherwise(pl.lit(""))
+    )
     return pl.when(c("promise").is_not_null()).then(said + later).otherwise(pl.lit(""))
 
 
-def _told(servers: pl.DataFrame) -> pl.DataFrame:
+def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of the candidates."""
     c = pl.col
     inverted = c("clients").is_not_null()
@@ -275,7 +281,7 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
         "closes",
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
-        _announced().alias("announced"),
+        _announced_text().alias("announced"),
         pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost in this capture, but a")).alias("nothing_lost"),
         pl.when(c("promise").is_null()).then("limit").alias("idle_limit"),
         pl.lit(value=True).alias("pool_limit"),
@@ -293,22 +299,22 @@ def _left_open_note() -> pl.Expr:
 
 
 def _note() -> pl.Expr:
-    closed = (close_word("server_close_rst"), duration(pl.col("closed_after")))
+    closed = (fin_or_rst("server_close_rst"), duration(pl.col("closed_after")))
     return pl.format("connection {}: the server's {}, {} later", "connection", *closed)
 
 
-def _shown(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
+def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
     """Return packets of the first closed connections as evidence."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
 
 
 _OF_STOPS = ("within", "ended_how", "met_by")
-"""Texts that only kind stop has."""
+"""The texts that only the kind stop has."""
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a row per stop of a server."""
+    """Return a row for each time a process of a server ended."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")
@@ -321,7 +327,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
     low, high = duration_text(rests[0]), duration_text(rests[-1])
     rested = f" after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
     within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
-    shown = [(end.frame, end.time, _rested(end)) for end in stop.resting[: SHOWN.value]]
+    shown = [(end.frame, end.time, _close_text(end)) for end in stop.resting[: SHOWN.value]]
     shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]
     return {
         "connection": None,
@@ -339,19 +345,19 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
         "connection_word": "connections" if several else "connection",
         "within": within,
         "ended_how": _ended_how(stop),
-        "met_by": _met_by(stop),
+        "met_by": _lost_text(stop),
         "pool_limit": False,
         "evidence": [{"frame": frame, "time": time, "note": note} for frame, time, note in shown],
     }
 
 
-def _rested(end: End) -> str:
+def _close_text(end: End) -> str:
     rest = "" if end.rest is None else f" after {duration_text(end.rest)} idle"
     return f"the server closes connection {end.connection}{rest}"
 
 
 def _ended_how(stop: Stop) -> str:
-    """Say which facts other than the idle times show that a process ended."""
+    """Return the text with facts, other than the idle times, that show that a process ended."""
     said: list[str] = []
     if stop.cut:
         said.append(
@@ -370,7 +376,7 @@ def _ended_how(stop: Stop) -> str:
     return "".join(f"; {one}" for one in said)
 
 
-def _met_by(stop: Stop) -> str:
+def _lost_text(stop: Stop) -> str:
     if not stop.lost:
         return " No request was lost."
     return f" {'A request was' if stop.lost == 1 else f'{stop.lost:,} requests were'} lost; other findings report this."

@@ -42,20 +42,21 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence, server_closed_first
-from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, whose
+from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = Rule(
+    symptom="WebSocket close code 1006, an event stream that reconnects again and again",
     severity="warning",
     title="{subject} was closed after {limit} idle",
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with {close}, "
     "without announcing it.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
-    "Or lengthen the timeout where it is set: {settings}. Let clients reconnect by themselves and request what they missed.",
+    "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
@@ -73,22 +74,39 @@ RULE = Rule(
     ends=True,
 )
 
-REST = Threshold("5 s", "users and programs pause for seconds; no common limit is shorter")
-SAME = Threshold("1 %", "timers that are set to the same time differ by less")
-SAME_NEAR = Threshold("20 ms", "a loaded machine delays short timers by this much")
+REST = Threshold("5 s", "the minimum idle time: users and programs pause for seconds, and no common idle timeout is shorter")
+SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set to the same time differ by less")
+SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
-    "300 ms", "nginx and HAProxy do not restart a timer for less, so it may fire that early; for three or more idle times"
+    "300 ms",
+    "the time by which nginx and HAProxy may fire early, because they do not restart a timer for less; used for three or "
+    "more idle times",
 )
-ENOUGH = Threshold("3 rests", "(idle times); of three random ones two agreed in half of the recordings, but never three")
-PAIR = Threshold("2 rests", "(idle times); if two of two agree, that is hardly a coincidence")
-SHARE = Threshold("75 %", "of the idle times that a side ended; otherwise it closes for reasons of its own")
-NAMED = Threshold("25 %", "of the idle times that a side ended match a common timeout; fewer may be a coincidence")
+ENOUGH = Threshold(
+    "3 rests",
+    "the number of equal idle times that prove a timeout; of three random ones, two agreed in half of the recordings, but "
+    "never three",
+)
+PAIR = Threshold(
+    "2 rests",
+    "the number of equal idle times that are enough without others; if two of two agree, that is unlikely to be a coincidence",
+)
+SHARE = Threshold(
+    "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
+)
+NAMED = Threshold(
+    "25 %", "the minimum share of a side's idle times that match a common timeout; a smaller share may be a coincidence"
+)
 STOP = Threshold("50 ms", "a process that ends closes its connections within this time, whatever their idle times")
-ENDPOINTS = Threshold("1024 servers", "bounds the memory, some kilobytes per server")
-REMEMBERED = Threshold("64 rests", "(idle times), the newest of a server; older ones may stem from another configuration")
+ENDPOINTS = Threshold(
+    "1024 servers", "the number of servers that are remembered, which bounds the memory to some kilobytes per server"
+)
+REMEMBERED = Threshold(
+    "64 rests", "the number of a server's newest idle times that are remembered; older ones may belong to another configuration"
+)
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""How early and how late the timers of proxies may fire (ns)."""
+"""The tolerances in ns for early and for late timers of proxies."""
 
 
 def screen() -> pl.Expr:
@@ -99,22 +117,25 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that was closed while idle, although a stream or tunnel was open on it."""
+    """Return a row for each connection that was closed while idle although a stream or tunnel was open on it."""
     c = pl.col
     rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
         server_closed_first().alias("by_server"),
-        _upgraded().alias("tunnel"),
+        _is_upgraded().alias("tunnel"),
         streams().alias("stream"),
     )
-    by_server = rows.filter("by_server", c("tunnel") | _stream() | _unfinished())
-    # a client that breaks off a download is reported by client-abort
+    by_server = rows.filter("by_server", c("tunnel") | _stream() | _is_unfinished())
+    # client-abort reports a client that breaks off a download
     by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), c("tunnel") | _stream())
-    sides = (_of(by_server, "server", c("last_payload_role") == 0), _of(by_client, "client", c("last_payload_role") == 1))
+    sides = (
+        _closed_by(by_server, "server", c("last_payload_role") == 0),
+        _closed_by(by_client, "client", c("last_payload_role") == 1),
+    )
     return pl.concat(sides).filter(c("rest_ns") >= REST.value)
 
 
-def _upgraded() -> pl.Expr:
-    """Return whether another protocol follows a 101 or CONNECT. HTTP/2 is left out: it has idle times of its own."""
+def _is_upgraded() -> pl.Expr:
+    """Return whether another protocol follows a 101 or CONNECT, except HTTP/2, which has its own idle times."""
     c = pl.col
     changed = ((c("response_status") == 101) | (c("response_framing") == "tunnel")).fill_null(value=False)
     return c("upgraded") & changed & ~c("response_upgrade").str.contains("h2c", literal=True)
@@ -125,28 +146,29 @@ def _ended_by_close() -> pl.Expr:
 
 
 def _stream() -> pl.Expr:
-    """Return whether the response streams, with idle times between its parts, and only the close has ended it."""
+    """Return whether the response streams with idle times between its parts, and only the close has ended it."""
     c = pl.col
     open_end = (c("response_framing") == "close-delimited") | c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & c("stream") & open_end
 
 
-def _unfinished() -> pl.Expr:
-    """Return whether the framing of the response says that more of it was due."""
+def _is_unfinished() -> pl.Expr:
+    """Return whether, according to its framing, the response was incomplete."""
     c = pl.col
     framed = c("response_framing").is_in(["content-length", "chunked"]) & c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & framed & (c("response_status") >= 200)
 
 
-def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
+def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
     """Return candidates that this side closed.
 
-    `from_afar`: the last payload came from the other side, so it reached this side later than the capture point; the close came
-    from this side, so it left earlier."""
+    `from_afar`: the last payload came from the other side. It reached this side after passing the capture point, and the close
+    left this side before passing the capture point.
+    """
     c = pl.col
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
     rest = c(f"{side}_close_time") - c("last_payload_time") - way
-    close = close_word(f"{side}_close_rst")
+    close = fin_or_rst(f"{side}_close_rst")
     role = pl.when(c("last_payload_role") == 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     later = duration(c(f"{side}_close_time") - c("last_payload_time"))
     rows = rows.with_columns(rest.alias("rest_ns"), close.alias("close"))
@@ -160,9 +182,9 @@ def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
         c(f"{side}_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         *("endpoint", "rest_ns", "final_at", "close"),
-        # truncated-response reports a response that breaks off
+        # truncated-response reports a truncated response
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
-        _what().alias("what"),
+        _kind_of_stream().alias("what"),
         evidence(
             ("response_frame", "response_start", pl.format("the response, {}", "response_status")),
             ("last_payload_frame", "last_payload_time", pl.format("the last payload, from the {}", role)),
@@ -171,7 +193,7 @@ def _of(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
     )
 
 
-def _what() -> pl.Expr:
+def _kind_of_stream() -> pl.Expr:
     """Return what was open, as an index into _WORDS."""
     c = pl.col
     return (
@@ -192,7 +214,7 @@ def _what() -> pl.Expr:
 
 
 class _Words(NamedTuple):
-    """The texts for one kind of stream or tunnel: its name, a way to keep it busy, and the settings of its timeout."""
+    """The texts for one kind of stream or tunnel: its name, a way to keep it busy, and the settings for its timeout."""
 
     subject: str
     subject_of: str
@@ -209,7 +231,7 @@ _STREAMS = (
     "the idle timeout of AWS and Azure load balancers"
 )
 _WORDS = (
-    _Words("A WebSocket", "the WebSocket", "WebSocket pings, which most libraries can send by themselves", _TUNNELS),
+    _Words("A WebSocket", "the WebSocket", "WebSocket pings, which most libraries can send automatically", _TUNNELS),
     _Words("A CONNECT tunnel", "the tunnel", "a keep-alive message of the protocol in the tunnel", _TUNNELS),
     _Words("An upgraded connection", "the upgraded connection", "a keep-alive message of its protocol", _TUNNELS),
     _Words("An event stream", "the event stream", 'a comment (a line ":" and an empty line), which clients ignore', _STREAMS),
@@ -219,29 +241,29 @@ _WORDS = (
 )
 
 
-class _Rest(NamedTuple):
-    """A connection that was closed while idle: who closed it, its idle time, and when it was closed (ns)."""
+class _IdleClose(NamedTuple):
+    """A connection closed while idle: the side that closed it, its idle time (ns), and the time of the close (ns)."""
 
     side: str
     rest: int
     end: int
 
 
-def judge(rows: pl.DataFrame, state: Recent[deque[_Rest]] | None) -> tuple[pl.DataFrame, Recent[deque[_Rest]]]:
-    """Count similar idle times as soon as a connection is closed, from it and earlier ones."""
-    memory = Recent(lambda: deque[_Rest](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
+def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
+    """Count similar idle times as soon as a connection is closed, from that connection and earlier ones."""
+    memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
     for endpoint, side, rest, end in rows.select("endpoint", "side", "rest_ns", "end").iter_rows():
         known = memory[endpoint]
-        known.append(_Rest(side, rest, end))
+        known.append(_IdleClose(side, rest, end))
         counts.append(_count(known, known[-1]))
     counted = pl.DataFrame(counts, schema=dict.fromkeys(_COUNTS, pl.Int64()), orient="row")
-    return _told(pl.concat([rows, counted], how="horizontal")), memory
+    return _with_texts(pl.concat([rows, counted], how="horizontal")), memory
 
 
-def _count(known: Iterable[_Rest], own: _Rest) -> tuple[int, ...]:
-    """Return the columns _COUNTS of an idle time among the known ones."""
+def _count(known: Iterable[_IdleClose], own: _IdleClose) -> tuple[int, ...]:
+    """Return the columns _COUNTS for an idle time, compared with the known ones."""
     mine = sorted(one.rest for one in known if one.side == own.side)
     median = mine[len(mine) // 2]
     alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
@@ -256,8 +278,12 @@ def _same(rest: int) -> int:
 
 
 _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longest_ns", "near", "others")
-"""Of a rest: how many rests the side ended, how many both sides; how many are like their median, if it is, that median, the
-shortest and the longest of these; how many are like itself; and how many unlike ones ended at the same moment."""
+"""The names of statistics about an idle time.
+
+In order: the number of idle times that this side ended, and that both sides ended; then, if this idle time is near their median,
+the number of such idle times, the median, and the shortest and longest of these; then the number of idle times near this one, and
+of different ones that ended at the same moment.
+"""
 
 
 def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
@@ -277,11 +303,11 @@ def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
         alike.min().over(place).alias("shortest_ns"),
         alike.max().over(place).alias("longest_ns"),
     )
-    return _told(rows.with_columns(_near(rows), _others(rows)))
+    return _with_texts(rows.with_columns(_count_near(rows), _count_other_idle_times(rows)))
 
 
-def _near(rows: pl.DataFrame) -> pl.Series:
-    """Count for each idle time how many of the same side are like it."""
+def _count_near(rows: pl.DataFrame) -> pl.Series:
+    """Return for each idle time the number of similar ones that the same side ended."""
     c = pl.col
     order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
     width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
@@ -295,8 +321,8 @@ def _near(rows: pl.DataFrame) -> pl.Series:
     return order.with_columns(near).sort("row")["near"]
 
 
-def _others(rows: pl.DataFrame) -> pl.Series:
-    """Count, among neighbors in time, connections with another idle time that were closed at the same moment."""
+def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
+    """Return for each close the number of connections closed at the same moment after another idle time."""
     c = pl.col
     order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
     unlike = pl.lit(value=False)
@@ -307,8 +333,8 @@ def _others(rows: pl.DataFrame) -> pl.Series:
     return order.with_columns(unlike.cast(pl.Int64).alias("others")).sort("row")["others"]
 
 
-def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates with confidence and texts."""
+def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates with their confidence and texts."""
     c = pl.col
     common = limit_near(c("rest_ns"))
     by_server = c("side") == "server"
@@ -323,7 +349,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         c("verdict").is_not_null()
     )
     limit = pl.when("again").then("longest_ns").otherwise("rest_ns")
-    rows = rows.with_columns(pl.coalesce("common", _whole(limit), limit).alias("limit_ns"))
+    rows = rows.with_columns(pl.coalesce("common", _whole_second(limit), limit).alias("limit_ns"))
     words = {name: [getattr(one, name) for one in _WORDS] for name in _Words._fields}
     return rows.select(
         *("connection", "exchange", "kind", "side"),
@@ -333,22 +359,22 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(c("close") == "RST").then(pl.lit("an RST")).otherwise(pl.lit("a FIN")).alias("close"),
         c("rest_ns").cast(DURATION).alias("rest"),
         c("limit_ns").cast(DURATION).alias("limit"),
-        _often().cast(DURATION).alias("often"),
+        _keep_alive_interval().cast(DURATION).alias("often"),
         *(c("what").replace_strict(dict(enumerate(texts)), return_dtype=pl.String).alias(name) for name, texts in words.items()),
-        _alike().alias("alike"),
-        _named().alias("named"),
+        _similar_closes_text().alias("alike"),
+        _default_text().alias("named"),
     )
 
 
-def _whole(rest: pl.Expr) -> pl.Expr:
-    """Return the whole second that an idle time is close to, null if there is none."""
+def _whole_second(rest: pl.Expr) -> pl.Expr:
+    """Return the whole second near an idle time; null if there is none."""
     nearest = ((rest + SECOND // 2) // SECOND) * SECOND
     late = rest - nearest
     return pl.when((late <= _WHOLE_LATE) & (late >= -_WHOLE_EARLY)).then(nearest)
 
 
-def _often() -> pl.Expr:
-    """Return how often data has to pass: half of the timeout, at most a minute, in whole seconds."""
+def _keep_alive_interval() -> pl.Expr:
+    """Return how often data has to pass (whole seconds): half of the timeout, at most a minute."""
     half = pl.col("limit_ns") // (2 * SECOND) * SECOND
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
 
@@ -361,8 +387,8 @@ def _least(*names: str) -> pl.Expr:
     return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
-def _alike() -> pl.Expr:
-    """Say how many other connections were closed after the same idle time."""
+def _similar_closes_text() -> pl.Expr:
+    """Return the text with the number of other connections that were closed after the same idle time."""
     c = pl.col
     which = (
         pl.when(c("alike_rests") == c("rests"))
@@ -374,13 +400,13 @@ def _alike() -> pl.Expr:
     limit = pl.format(": that is a timeout of {}.", duration(c("limit_ns")))
     several = which + pl.format(" that the {} closed while idle had been idle for {}", "side", span) + limit
     single = pl.lit(" The capture has no similar close: it may be a timeout, or a decision of that side.")
-    differ = pl.format(" The {} idle times that it ended differ: they may be decisions of that side.", "rests")
+    differ = pl.format(" The {} idle times after which it closed differ: these may be decisions of that side.", "rests")
     low = pl.when(c("rests") > 1).then(differ).otherwise(single)
     return pl.when("again").then(several).when(c("verdict") == "low").then(low).otherwise(pl.lit(""))
 
 
-def _named() -> pl.Expr:
-    """Say whose default the timeout is."""
+def _default_text() -> pl.Expr:
+    """Return the text with the product whose default the timeout is."""
     c = pl.col
-    told = pl.format(" {} is the default of {}.", duration(c("common")), whose(c("common")))
+    told = pl.format(" {} is the default of {}.", duration(c("common")), names_of_limit(c("common")))
     return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))

@@ -16,7 +16,7 @@ How it is proved
 
 What it is not
     A close after the announced time is idle-close. A close within a second is premature-close. A server that counts requests
-    announces with max=0 that it accepts no other; any other max is an upper bound. A client that closes first is not this. If a
+    announces with max=0 that it accepts no other; any other max is an upper bound. A close by the client does not count. If a
     process of the server ended with all its idle connections, idle-close reports it as kind stop.
 
 What to do
@@ -32,13 +32,14 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import SELF_FRAMED
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.shared.idle_times import Rests
+from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
 
 RULE = Rule(
+    symptom="lost requests, although the client respects the announced idle timeout",
     severity="warning",
     title="The server closed an idle connection after {idle}, although it had announced {announced}",
     message="In its response to {request} the server announced that it keeps an idle connection for {announced} "
@@ -65,8 +66,9 @@ RULE = Rule(
     ends=True,
 )
 
-IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
-EARLY = Threshold("1 s", "announcements are whole seconds, and servers check their timers only now and then")
+EARLY = Threshold(
+    "1 s", "the tolerance for an early close: announcements are whole seconds, and servers check their timers only now and then"
+)
 
 
 def screen() -> pl.Expr:
@@ -75,11 +77,11 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that the server closed sooner than announced."""
+    """Return a row for each connection that the server closed sooner than announced."""
     c = pl.col
     idle = c("server_close_time") - c("response_end")
     promised = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
-    # the server counts from handing the last byte to its kernel, possibly long before that byte was on the wire
+    # the server counts from passing the last byte to its kernel, possibly long before that byte was sent
     longest = c("server_close_time") - c("response_start")
     early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last_on_connection")
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
@@ -100,7 +102,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         promised.cast(DURATION).alias("announced"),
         c("response_keep_alive_timeout").alias("timeout"),
         pl.when(most.is_not_null()).then(pl.format(", max={}", most)).otherwise(pl.lit("")).alias("max_said"),
-        close_word("server_close_rst").alias("close"),
+        fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         *("endpoint", "final_at"),
         evidence(
@@ -114,10 +116,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that belong to the end of a server process."""
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
+    """Drop the closes that happened when a server process ended."""
     return rests.without_stopped(rows, live=live)
 
 
 def _close_note(idle: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of the response", close_word("server_close_rst"), duration(idle))
+    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(idle))

@@ -5,12 +5,12 @@ What it means
     turned off in the server or in a proxy in front of it, or the server does not support it.
 
 Why it hurts
-    Each request needs a connection of its own. That costs a handshake (two round trips before the first byte of the response
+    Each request needs its own connection. That costs a handshake (two round trips before the first byte of the response
     instead of one), one or two more round trips for HTTPS, and the slow start of a new connection. Both sides keep state of
     closed connections for a while, and run out of ports under load.
 
 How it is proved
-    A client and a server had three or more HTTP/1.1 exchanges, each on a connection of its own whose handshake was captured.
+    A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured.
     The client did not ask to close, and every response with a status below 400 says Connection: close. At least three such
     responses are needed.
 
@@ -35,9 +35,10 @@ from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 
 RULE = Rule(
+    symptom="a handshake before every request; many connections in TIME_WAIT",
     severity="warning",
     title="The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
-    message="Each of {exchanges:,} exchanges of {client} with {server} had a connection of its own: every response says "
+    message="Each of {exchanges:,} exchanges of {client} with {server} had its own connection: every response says "
     "Connection: close, although the client did not ask for that. {wasted:,} handshakes took {delay}, plus the slow start of "
     "new connections.",
     remedy="Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
@@ -73,26 +74,28 @@ RULE = Rule(
     any_order=True,
 )
 
-ENOUGH = Threshold("3 exchanges", "one may be the last of many on a connection, and two may be a coincidence")
-SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
+ENOUGH = Threshold(
+    "3 exchanges", "the minimum number of exchanges: one may be the last of many on a connection, and two may be a coincidence"
+)
+SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
-    closes = pl.col("response_connection_close") & ~pl.col("request_connection_close")
+    closes = pl.col("response_connection_close") & ~pl.col("request_connection_close") & (pl.col("exchange") == 0)
     return closes.sum() >= ENOUGH.value
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per client host and server if every response between them closes its connection."""
+    """Return a row for each client host and server if every response between them closes its connection."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
-    # after an error many servers close anyway
+    # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
     pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
     return (
-        _shown(answers, connections, pairs)
+        _with_evidence(answers, connections, pairs)
         .select(
             pl.lit(None, pl.Int64).alias("connection"),
             pl.lit(None, pl.Int32).alias("exchange"),
@@ -114,18 +117,19 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return per client host and server the counts for the message, and the frames of the first responses.
+    """Return for each client host and server the counts for the message, and the frames of the first responses.
 
-    `pair` is a hash: a million names would take a third more memory."""
+    `pair` is a hash, because a million names would take a third more memory.
+    """
     c = pl.col
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
     known = connections.select(
         *("connection", "start", "handshake"), rtt.alias("rtt"), (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
     )
     rows = answers.select(
-        *("connection", "response_frame", "response_end", "hole_before"),
+        *("connection", "response_frame", "response_end", "gap_before"),
         # the missing part of a request may have asked for the close
-        (c("response_connection_close") & ~c("request_has_hole")).alias("closes"),
+        (c("response_connection_close") & ~c("request_has_gap") & (c("exchange") == 0)).alias("closes"),
     )
     seen = c("handshake")
     first = seen & (c("start") == c("start").filter(seen).min())
@@ -137,16 +141,16 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             seen.sum().cast(pl.Int64).alias("exchanges"),
             c("start").filter(seen).min(),
             c("response_end").filter(seen).max().alias("end"),
-            # the handshakes after the first
+            # the time of all handshakes but the first
             (c("rtt").filter(seen).sum() - c("rtt").filter(first).min()).alias("delay"),
-            c("hole_before").filter(seen).any().alias("doubtful"),
+            c("gap_before").filter(seen).any().alias("doubtful"),
             c("response_frame").filter(seen).bottom_k(max(SHOWN.value, 1)),
         )
     )
 
 
-def _shown(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """Add names and evidence to the pairs that are shown only; there may be a million."""
+def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Add names and evidence to the pairs that are shown; there may be a million others."""
     c = pl.col
     first = answers.select("connection", "response_frame", "response_start", "response_status").join(
         pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"

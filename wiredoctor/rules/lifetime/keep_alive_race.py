@@ -28,17 +28,17 @@ How it is proved
     that data was left unread (RFC 1122); a FIN needs a timeout that is known exactly. It is not reported if the server closed
     connections with a shorter idle time within 50 ms: then a process ended.
 
-    A process may stand still (a suspended machine, a frozen container, a debugger). When it wakes, it closes connections that
+    A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections that
     were idle for too long before it reads from them. Three facts show this. For more than a second before the close the server
     sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was at least
     the timeout. It is not reported if a SYN was refused at that time. Here the server has to change: no timeout of the client's
     pool would have helped.
 
 What it is not
-    If the server received the request and closed without an answer, at no timeout, or if it is the first request of a fresh
-    connection, no-response reports it. A connection that was closed while idle and not used again is idle-close. A request may
-    be pipelined before the client can know that an earlier response announces the close: it must be repeated on another
-    connection. A request that the client sent after that response is reported.
+    If the server received the request and closed without an answer, but no timeout had expired, or if it is the first request
+    of a fresh connection, no-response reports it. A connection that was closed while idle and not used again is
+    idle-close. A request may be pipelined before the client can know that an earlier response announces the close: it must be
+    repeated on another connection. A request that the client sent after that response is reported.
 
 What to do
     Let the client's pool give up idle connections sooner than the server does. Let it repeat requests that are safe to repeat.
@@ -55,11 +55,18 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import POOLS, closed_against_request, rest, undecided
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.shared.idle_defaults import usual
-from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, Limit, Rests, Stop
-from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, behind, beside, lost
+from wiredoctor.rules.shared.connection_close import (
+    DECIDED,
+    POOLS,
+    client_idle_time,
+    closed_against_request,
+    ended_within_grace_period,
+)
+from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
+from wiredoctor.rules.shared.idle_defaults import default_of_server
+from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
+from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, also_lost_text, find_lost, repetition_columns
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
@@ -69,13 +76,14 @@ from wiredoctor.text.durations import duration_text
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "The connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
-    "Make the idle timeout of the client's pool shorter than that of the server{}. If the client is a proxy or a "
+    "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
     "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
     "keepalive_timeout keep connections for 60 s). "
 )
 _REPEAT = "Let the client repeat idempotent requests if a reused connection is closed without an answer."
 
 RULE = Rule(
+    symptom="*socket hang up*, `ECONNRESET`, a 502 now and then",
     severity="error",
     title={
         "race": "A request was lost: the server closed the connection while the request was on its way",
@@ -122,35 +130,56 @@ RULE = Rule(
     ends=True,
 )
 
-DECIDED = Threshold("1 s", "or two round trips; a FIN captured this soon after the RST makes it a race")
-IMMEDIATE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
-QUICK_RST = Threshold("100 ms", "nine in ten servers sent their RST this soon after a request that met their idle timeout")
-SLOW_RST = Threshold("1500 ms", "for a request after the timeout had passed; the slowest of 359 recorded ones took 1.1 s")
-QUICK_FIN = Threshold("50 ms", "must be shorter, because a process that has read the request also sends a FIN")
-SLOW_FIN = Threshold("500 ms", "the same for a request after the timeout had passed")
-UNSURE_FIN = Threshold("10 ms", "if the timeout is not learned from several closes; a later FIN may answer the request")
-LATE_RST = Threshold("100 ms", "timers are at most this late; used if the timeout is not learned from several closes")
-LATE_FIN = Threshold("20 ms", "the same for a FIN, which proves less")
-STILL = Threshold("1 s", "a shorter silence is a busy process, which the thresholds above allow for")
-LAY = Threshold("2 connections", "with a waiting request; on a single one a slow handler may have given up")
-COMPANY = Threshold("2 connections", "closed together with this one, as a server does that checks for idle ones periodically")
+QUICK_RST = Threshold(
+    "100 ms",
+    "the maximum time from a request that arrived at the idle timeout to the server's RST; nine in ten servers are this quick",
+)
+SLOW_RST = Threshold(
+    "1500 ms",
+    "the maximum time to the server's RST for a request that came after the timeout; the slowest of 359 recorded ones took 1.1 s",
+)
+QUICK_FIN = Threshold(
+    "50 ms",
+    "the maximum time from a request that arrived at the idle timeout to the server's FIN; shorter, because a process that "
+    "has read the request also sends a FIN",
+)
+SLOW_FIN = Threshold("500 ms", "the maximum time to the server's FIN for a request that came after the timeout")
+UNSURE_FIN = Threshold(
+    "10 ms",
+    "the maximum time to the server's FIN if the timeout is not learned from several closes; a later FIN may answer the request",
+)
+LATE_RST = Threshold("100 ms", "the maximum lateness of a timer before an RST, if the timeout is not learned from several closes")
+LATE_FIN = Threshold("20 ms", "the maximum lateness of a timer before a FIN, which proves less than an RST")
+STILL = Threshold(
+    "1 s",
+    "the minimum silence of a suspended process; during a shorter one it is just busy, which the other thresholds allow for",
+)
+LAY = Threshold(
+    "2 connections",
+    "the minimum number of connections with a waiting request that show a suspended process; on a single one, a slow "
+    "handler may have given up",
+)
+COMPANY = Threshold(
+    "2 connections",
+    "the number of connections closed together with this one by a server that checks for idle connections periodically",
+)
 
-YOUNGER = Threshold("90 %", "of the timeout; a connection that was idle for less was closed for another reason")
-UNLIKE = Threshold("5 %", "if idle times differ by more, no single timeout closed these connections")
+YOUNGER = Threshold("90 %", "the share of the timeout below which an idle connection was closed for another reason")
+UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single timeout closed the connections")
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
+    """Return an expression that is true for the rows that are candidates."""
     return may_be_lost()
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per request that met a close, or may have met the server's idle timeout (`by_limits` decides)."""
+    """Return a row for each request that arrived after a close, or at the server's idle timeout (`by_limits` decides)."""
     c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    # announced, but the request is acknowledged: the FIN may have come later
+    # the close was announced, but it acknowledges the request: the FIN may have come later
     warned = (c("took") == WARNED) & ~closed_against_request()
-    rows = lost(closes).filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
+    rows = find_lost(closes).filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
     kind = (
         pl.when("at_limit")
         .then(pl.lit("at-limit"))
@@ -163,9 +192,9 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
     rows = (
         rows.with_columns(
-            kind.alias("kind"), warned.alias("warned"), close_word("server_close_rst").alias("close"), c("idle").alias("rest_ns")
+            kind.alias("kind"), warned.alias("warned"), fin_or_rst("server_close_rst").alias("close"), c("idle").alias("rest_ns")
         )
-        .with_columns(rest().clip(0).alias("idle"))
+        .with_columns(client_idle_time().clip(0).alias("idle"))
         .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
     )
     before = c("server_close_time") - c("request_end")
@@ -176,7 +205,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         "kind",
         pl.lit("client").alias("side"),
-        close_confidence(forgotten & undecided("server_close_time", DECIDED.value)).alias("confidence"),
+        close_confidence(forgotten & ended_within_grace_period("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
@@ -193,9 +222,9 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(before > 0).then(before).cast(DURATION).alias("before_close"),
         pl.when(before > 0).then(pl.lit(" before")).otherwise(pl.lit("just before")).alias("moment"),
         pl.when(c("server_close_rst") == 1).then(pl.lit(_UNREAD)).otherwise(pl.lit("")).alias("unread"),
-        _unknown().alias("idle_unknown"),
+        _unknown_idle_time().alias("idle_unknown"),
         _unaware().alias("unaware"),
-        behind(),
+        also_lost_text(),
         _elsewhere().alias("elsewhere"),
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
@@ -205,13 +234,13 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         *("endpoint", "rested", "later", "warned", "previous_announced_close", "server_close_time", "final_at"),
         "rest_ns",
         (c("server_close_rst") == 1).alias("by_rst"),
-        *beside(),
+        *repetition_columns(),
         pl.lit(None, pl.Int64).alias("waited"),
     )
 
 
-class _Told(NamedTuple):
-    """What the server's idle times add to a candidate: confidence, texts, and the idle timeout (ns)."""
+class _Explanation(NamedTuple):
+    """The parts that the server's idle times add to a candidate: confidence, texts, and the idle timeout (ns)."""
 
     confidence: str | None
     closed_after: str
@@ -227,16 +256,16 @@ class _Told(NamedTuple):
 
 _TOLD = pl.Schema(
     {
-        **dict.fromkeys(_Told._fields, pl.String()),
+        **dict.fromkeys(_Explanation._fields, pl.String()),
         **dict.fromkeys(("limit", "idle_limit"), pl.Int64()),
         "pool_limit": pl.Boolean(),
     }
 )
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Add what is known about the idle timeout. Keep at-limit candidates only if the close matches a timeout."""
-    told = [_tell(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    told = [_judge(row, rests, live=live) for row in rows.iter_rows(named=True)]
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
     whole = kept.drop("side").with_columns(said.rename({"confidence": "surely"}))
@@ -254,25 +283,25 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     return beside_repetitions(rows, clients)
 
 
-def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
-    """Judge a candidate by the idle times of its server. Return None if it is none."""
+def _judge(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> _Explanation | None:
+    """Judge a candidate by the idle times of its server. Return None if it is not a finding."""
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
-    others = rests.others(row["endpoint"], row["connection"], row["server_close_time"], until)
-    stop = rests.stops(row["endpoint"], until).at(row["server_close_time"])
+    others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
+    stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
     if row["kind"] == "at-limit":
         if stop is not None and stop.form in ("a", "b", "c"):
             limits = [limit for limit in limits if limit.how == "soon"]
         met = next((limit for limit in limits if _is_at(limit, row, others)), None)
         return _on_waking(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
-    return _raced(row, rests, limits, others, stop)
+    return _explain_close(row, rests, limits, others, stop)
 
 
 # at the limit
 
 
 def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
-    """Return whether a close that acknowledges the request matches this idle timeout and is no answer to the request."""
+    """Return whether a close that acknowledges the request matches this idle timeout and is not an answer to the request."""
     rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
     if limit.how == "soon":
         return rested <= limit.high
@@ -292,38 +321,40 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
 
 
 def _is_younger(rest: int, limit: Limit) -> bool:
-    """Return whether a connection was closed too early for this idle timeout, so for another reason."""
+    """Return whether a connection was closed too early for this idle timeout, so there was another reason."""
     return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
 
 
 _SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", "announced": "medium", "met": "medium"}
-"""How an idle timeout is known -> confidence; low for all others."""
+"""The confidence by source of an idle timeout; low for all other sources."""
 
 
-def _at_limit(row: Mapping[str, Any], limit: Limit, rests: Rests) -> _Told:
+def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explanation:
     if limit.how == "soon":
         times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
         means = f" after the previous response, as it often does without announcing it ({times})."
-        return _Told(_SURE[limit.how], "The server closed it ", row["rested"] or None, means, _ANNOUNCE)
-    means = f" idle: its idle timeout is {_named(limit, row, rests)}."
-    shorter = _SHORTER.format(f" (here {limit.words()})")
-    return _Told(_SURE.get(limit.how, "low"), "The server closed it after ", row["rested"], means, shorter, limit.low, True)
+        return _Explanation(_SURE[limit.how], "The server closed it ", row["rested"] or None, means, _ANNOUNCE)
+    means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.as_text()})")
+    return _Explanation(
+        _SURE.get(limit.how, "low"), "The server closed it after ", row["rested"], means, shorter, limit.low, True
+    )
 
 
-def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
-    """Name an idle timeout, how it is known, and whose default it is unless the server announces one."""
-    said = limit.how == "announced" or rests.announced(row["connection"]) is not None
-    whose = "" if said else usual(limit.low, rests.server(row["connection"]))
-    return f"{limit.words()}, {limit.origin()}{whose}"
+def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str:
+    """Return the text about an idle timeout: how it is known, and whose default it is unless the server announces it."""
+    said = limit.how == "announced" or rests.announced_timeout(row["connection"]) is not None
+    whose = "" if said else default_of_server(limit.low, rests.server(row["connection"]))
+    return f"{limit.as_text()}, {limit.origin()}{whose}"
 
 
-# on waking
+# on resuming
 
 
 def _on_waking(
-    row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], until: int | None
-) -> _Told | None:  # fmt: skip
-    """Judge a request that waited while the process stood still. Return None if that is not proved."""
+    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
+) -> _Explanation | None:  # fmt: skip
+    """Judge a request that waited while the process was suspended. Return None if that is not proved."""
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None
@@ -346,54 +377,59 @@ def _on_waking(
     if limit.how == "usual" and not lives:
         return None
     means = (
-        f" idle: its idle timeout is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it "
-        f"sent nothing on any connection, while requests were waiting on {connections:,}."
+        f" idle: its idle timeout is {_timeout_text(limit, row, rests)}. But the process was paused: for {duration_text(later)} "
+        f"it sent nothing on any connection, while requests were waiting on {connections:,}."
     )
-    return _Told(
+    return _Explanation(
         "high" if lives else "medium", "The server closed it after ", rested, means, _AWAKE, limit.low, False, "server",
-        "A request was lost: the server stood still and closed the idle connection when it woke",
-        "the process stood still, and when it woke, it closed the connection before reading",
+        "A request was lost: the server was paused and closed the idle connection when it resumed",
+        "the process was paused, and when it resumed, it closed the connection before reading",
     )  # fmt: skip
 
 
 _AWAKE = (
-    "Find out what made the process stand still: a suspended machine, a frozen or throttled container, a debugger, a garbage "
-    "collection. "
+    "Find out what paused the process: a suspended machine, a frozen or throttled container, a debugger, garbage collection. "
 )
 
 
 # a close that acknowledges nothing of the request
 
 
-def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], stop: Stop | None) -> _Told:
-    """Say which idle timeout, if any, the close matches."""
+def _explain_close(
+    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], stop: Stop | None
+) -> _Explanation:
+    """Return the explanation of a close, with the idle timeout that it matches, if any."""
     rested, announced = row["rested"], row["previous_announced_close"]
     if row["kind"] == "forgotten" or rested is None:
-        return _Told("high", "", None, "", _SHORTER.format(""), None, pool_limit=True)
+        return _Explanation("high", "", None, "", _SHORTER.format(""), None, pool_limit=True)
     if announced or row["warned"]:
         shorter = "" if row["kind"] == "stale-pool" and row["warned"] else _HEED
-        return _Told("high", "The server closed it ", rested or None, _behind(rested) + _WITH_WARNING, shorter)
+        return _Explanation(
+            "high", "The server closed it ", rested or None, _after_previous_response(rested) + _WITH_WARNING, shorter
+        )
     if stop is not None:
-        return _Told("high", "The server closed it ", rested or None, _stopped(rested, row["connection"], stop), _DRAIN)
-    if together := _ended_with(limits, rested, others):
+        return _Explanation("high", "The server closed it ", rested or None, _stop_text(rested, row["connection"], stop), _DRAIN)
+    if together := _closed_together_text(limits, rested, others):
         means = f" idle, and within {duration_text(TOGETHER)} it also closed {together}: a process of the server ended then."
-        return _Told("high", "The server closed it after ", rested, means, _DRAIN)
+        return _Explanation("high", "The server closed it after ", rested, means, _DRAIN)
     if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
-        return _Told("high", "The server closed it ", rested or None, _behind(rested) + _UNANNOUNCED, _ANNOUNCE)
+        return _Explanation(
+            "high", "The server closed it ", rested or None, _after_previous_response(rested) + _UNANNOUNCED, _ANNOUNCE
+        )
     limit = next((one for one in limits if one.has(rested)), None)
     known = limits[0] if limits and limits[0].how != "usual" else None
     if limit is None and known is not None:
-        means = f" idle. That is not its idle timeout, which is {_named(known, row, rests)}."
-        return _Told("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
+        means = f" idle. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
+        return _Explanation("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
-    means = f" idle: its idle timeout is {_named(limit, row, rests)}."
-    shorter = _SHORTER.format(f" (here {limit.words()})")
-    return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+    means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.as_text()})")
+    return _Explanation("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
 
 
-def _stopped(rested: int, connection: int, stop: Stop) -> str:
-    """Say that a process ended, and which facts show it."""
+def _stop_text(rested: int, connection: int, stop: Stop) -> str:
+    """Return the text that a process ended, with the facts that show it."""
     others = [end for end in stop.resting if end.connection != connection]
     said = [f"it also closed {_connections([end.rest or 0 for end in others])}, all idle"] if len(others) > 1 else []
     said += ["it also closed another idle connection"] if len(others) == 1 else []
@@ -402,28 +438,30 @@ def _stopped(rested: int, connection: int, stop: Stop) -> str:
     refused = len(stop.refused)
     said += [f"it refused {'a SYN' if refused == 1 else f'{refused:,} SYNs'} after that"] if refused else []
     how = f" ({', '.join(said)})" if said else ""
-    return f"{_behind(rested)}: a process of the server ended then{how}."
+    return f"{_after_previous_response(rested)}: a process of the server ended then{how}."
 
 
-def _single(row: Mapping[str, Any], rests: Rests, others: list[int]) -> _Told:
+def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Explanation:
     """Judge a close if no other moment shows an idle timeout."""
-    rested, said, server = row["rested"], rests.announced(row["connection"]), rests.server(row["connection"])
-    whose = usual(rested, server)
+    rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
+    whose = default_of_server(rested, server)
     means = f" idle, which is probably its idle timeout{whose}."
     if said is None and others and not (server and whose):
         count = f"{_connections(others)} after the same idle time"
-        means = f" idle. It also closed {count}: a process of the server ended then, or all met one idle timeout."
-        return _Told("high", "The server closed it after ", rested, means, _DRAIN + _SHORTER.format(""))
+        means = (
+            f" idle. It also closed {count}: a process of the server ended then, or the same idle timeout expired on all of them."
+        )
+        return _Explanation("high", "The server closed it after ", rested, means, _DRAIN + _SHORTER.format(""))
     if said is not None:
         promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
         kept = next((one for one in promised if one.has(rested)), None)
         means = f" idle, its idle timeout, {kept.origin()}." if kept else f" idle, although it had announced {said} s."
     shorter = _SHORTER.format(f" (here {duration_text(rested)})")
-    return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+    return _Explanation("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
 
 
-def _ended_with(limits: list[Limit], rested: int, others: list[int]) -> str:
-    """Name the connections that the server closed at the same moment; "" if one idle timeout explains all."""
+def _closed_together_text(limits: list[Limit], rested: int, others: list[int]) -> str:
+    """Return the text about connections closed at the same moment; "" if one idle timeout explains all of them."""
     known = next((one for one in limits if one.how in ("sharp", "coarse", "met", "announced")), None)
     if known is not None:
         unlike = [rest for rest in others if _is_younger(rest, known)]
@@ -440,18 +478,18 @@ def _connections(others: list[int]) -> str:
     return "another connection" if len(others) == 1 else f"{len(others):,} other connections"
 
 
-def _behind(rested: int) -> str:
+def _after_previous_response(rested: int) -> str:
     return "together with the previous response" if rested == 0 else " after the previous response"
 
 
 _WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
-_UNANNOUNCED = ": that is no idle timeout, but an unannounced close (premature-close)."
+_UNANNOUNCED = ": that is not an idle timeout but an unannounced close (premature-close)."
 
 # words
 
 
-def _unknown() -> pl.Expr:
-    """Say why the idle time is unknown."""
+def _unknown_idle_time() -> pl.Expr:
+    """Return the text on why the idle time is unknown."""
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     return pl.when(pl.col("idle").is_null()).then(pl.format("an unknown time: {}", first))
 
@@ -481,7 +519,7 @@ _SAID = (
 
 
 def _elsewhere() -> pl.Expr:
-    """Say that the reset did not come from the server if packets show it."""
+    """Return the text that the reset did not come from the server, if packets show that."""
     c = pl.col
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",

@@ -34,10 +34,11 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, streams
-from wiredoctor.rules.shared.evidence import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="connections that pile up; a client that keeps waiting although its page is complete",
     severity={None: "warning", "close-delimited": "warning"},
     title={
         None: "The server sent Connection: close but left the connection open for {waited}",
@@ -70,7 +71,11 @@ RULE = Rule(
     absence=True,
 )
 
-LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs to learn that everything was received")
+LINGERS = Threshold(
+    "5 s",
+    "the minimum time before the close: longer than any round trip, and than a server needs to learn that everything was "
+    "received",
+)
 
 
 def screen() -> pl.Expr:
@@ -80,15 +85,15 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that the server should have closed and did not."""
+    """Return a row for each connection that the server should have closed but did not."""
     c = pl.col
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
     )
     final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
-    left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _way() > LINGERS.value)
+    left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _client_round_trip() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
-    # the client acknowledges a FIN that the capture lacks
+    # the client acknowledges a FIN that was not captured
     unseen = c("server_close_frame").is_null() & (c("client_close_ack") > c("response_end_offset")).fill_null(value=False)
     lingers = announced & left & ~unseen & (c("closed_at") - c("over") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
@@ -100,15 +105,15 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         # a server that answers before an upload is complete reads the rest of it
         pl.max_horizontal(pl.coalesce("response_last_body_time", "response_start"), "request_end").alias("last_byte"),
     )
-    return _told(rows.filter(lingers | waited))
+    return _candidate_columns(rows.filter(lingers | waited))
 
 
-def _way() -> pl.Expr:
-    """Return the time that a packet to the client and its answer need (ns)."""
+def _client_round_trip() -> pl.Expr:
+    """Return the time (ns) that a packet to the client and the client's reply need."""
     return pl.col("rtt_client").fill_null(0)
 
 
-def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns of the candidates."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
@@ -118,8 +123,8 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
     by_server = (c("server_close_time") == c("closed_at")).fill_null(False)
     by_client = (c("client_close_time") == c("closed_at")).fill_null(False) & ~by_server & ~delimited
     frame = pl.when(by_server | delimited).then("server_close_frame").when(by_client).then("client_close_frame")
-    who = pl.when(by_server | delimited).then(pl.format("the server's {}", close_word("server_close_rst")))
-    until = who.when(by_client).then(pl.format("the client's {}", close_word("client_close_rst")))
+    who = pl.when(by_server | delimited).then(pl.format("the server's {}", fin_or_rst("server_close_rst")))
+    until = who.when(by_client).then(pl.format("the client's {}", fin_or_rst("client_close_rst")))
     rows = rows.with_columns(
         waited.alias("waited"),
         until.otherwise(pl.lit("the end of the capture")).alias("until"),

@@ -26,7 +26,7 @@ How it is proved
     afterwards.
 
 What it is not
-    If a request on a reused connection met the server's close, keep-alive-race reports it. A response that broke off is
+    If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
     truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its response,
     this is only a warning. Requests after a response that announced the close are not counted, pipelined or not. Neither is an
     upload that the client itself broke off. An upload that was answered and then reset before its body was complete is
@@ -50,8 +50,8 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, Rests
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
+from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
 from wiredoctor.rules.shared.left_early import FACTS, decide, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
@@ -61,10 +61,10 @@ from wiredoctor.rules.shared.lost_requests import (
     IN_PART,
     NOT_READ,
     ON_ARRIVAL,
-    behind,
-    beside,
+    also_lost_text,
+    find_lost,
     fresh,
-    lost,
+    repetition_columns,
 )
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -85,6 +85,7 @@ _LOG = "Look into the logs of the server and of the program behind it at that ti
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
 RULE = Rule(
+    symptom="*empty reply from server*, a 502",
     severity={
         **dict.fromkeys(("on-arrival", "mid-request", "unread", "at-once", "later"), "error"),
         "half-closed": "warning",
@@ -92,7 +93,7 @@ RULE = Rule(
     title={
         "on-arrival": "The server closed a fresh connection as soon as it had accepted it, without a response",
         "mid-request": "The server closed the connection in the middle of a request, without a response",
-        "unread": "The server reset the connection without having read the request",
+        "unread": "The server reset the connection, probably without having read the request",
         "at-once": "The server closed the connection without an answer, at once",
         "later": "The server closed the connection without an answer, {wait} after the request",
         "half-closed": "The server closed the connection without an answer after the client had half-closed it",
@@ -106,16 +107,19 @@ RULE = Rule(
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} A worker ends like this if it is "
         "recycled, restarted, stopped or killed, or was busy until then. An application that resets on purpose and a firewall "
-        "look the same. An unread request can be repeated, whatever its method.",
+        "look the same. A request that no process has read can be repeated, whatever its method: the server's log shows "
+        "whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
         "{first_use}{ended} In such a short time the server closed on purpose (nginx: return 444; a firewall rule; an aborted "
         "handler), or a process ended as it took the request{used_before}. The client cannot know whether it was carried out.",
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
         "{ended} A process had the request, and ended or gave up.{worker_limit} The client cannot know whether it was "
         "carried out.",
-        "half-closed": "The client sent its FIN {closed_after} after {request}. That is legal: it has nothing more to send and "
-        "waits for the response. {wait} after the request the server closed the connection with {close}, without a byte of a "
-        "response: it took the FIN for a client that has gone, which sends the same FIN.",
+        "half-closed": (
+            "The client sent its FIN {closed_after} after {request}. That is legal: it has nothing more to send and waits "
+            "for the response. {wait} after the request the server closed the connection with {close}, without a byte of a "
+            "response: it took the FIN to mean that the client had left, which looks the same."
+        ),
     },
     remedy={
         "on-arrival": _LISTEN + _SAY,
@@ -123,7 +127,7 @@ RULE = Rule(
         "unread": "{listen}"
         + _LOG
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion)? "
-        "Let a process answer all accepted requests before it ends. Let the client repeat such requests.",
+        "Let a process answer all accepted requests before it ends. Let the client repeat requests that were not read.",
         "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended? " + _SAY,
         "half-closed": "Let the client keep its side of the connection open until it has its response (nc without -N; no "
         "shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
@@ -158,7 +162,9 @@ RULE = Rule(
     ends=True,
 )
 
-PAUSE = Threshold("1 s", "a client that is sending continues sooner; after this long the client or the path had stopped")
+PAUSE = Threshold(
+    "1 s", "the time after which the client or the path must have stopped; a client that is still sending continues sooner"
+)
 
 _KINDS = {
     **{ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"},
@@ -167,30 +173,34 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
-    # a half-closed client got nothing but the server's close
+    """Return an expression that is true for the rows that are candidates."""
+    # a half-closed client received nothing but the server's close
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per unanswered request that did not meet the close of an idle connection, by its own packets."""
+    """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
     c = pl.col
-    unanswered = lost(closes).filter(c("took").is_in([*_KINDS])).with_columns(*beside(), pl.lit(None, pl.Int64).alias("waited"))
+    unanswered = (
+        find_lost(closes)
+        .filter(c("took").is_in([*_KINDS]))
+        .with_columns(*repetition_columns(), pl.lit(None, pl.Int64).alias("waited"))
+    )
     rows = pl.concat([unanswered, _half_closed(closes)], how="diagonal_relaxed")
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
     asked = (c("server_close_offset") == c("request_ack")).fill_null(value=False)
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
-    # whether it was read is inferred, and so is the delay if the round trip is unknown
+    # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
     sure = close_confidence(inferred)
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
-    quiet = _quiet()
+    quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
-    # data that the client sent after the close is no evidence
+    # data that the client sent after the close is not evidence
     in_time = (c("took") != IN_PART) | (c("request_end") <= c("server_close_time"))
     rows = rows.with_columns(
         pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"),
@@ -211,22 +221,22 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(wait > 0).then(wait).cast(DURATION).alias("wait"),
         _moment(wait).alias("moment"),
         pl.when(early).then(c("server_close_time") - c("accepted_time")).clip(0).cast(DURATION).alias("accepted"),
-        close_word("server_close_rst").alias("close"),
+        fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         said.alias("interim_only"),
-        behind(),
+        also_lost_text(),
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
         pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
         pl.when(early).then(pl.lit(f" It was the first request of a fresh connection: that is also what {_RELAYS}."))
         .otherwise(pl.lit("")).alias("first_use"),
         pl.when(early).then(pl.lit(_LISTEN)).otherwise(pl.lit("")).alias("listen"),
-        pl.when(c("rested") > 0).then(_met(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
+        pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
         (c("took") == NOT_READ).alias("not_read"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
-        _came().alias("came"),
+        _arrived_bytes().alias("came"),
         _of_due().alias("of_due"),
-        _paused(quiet).alias("paused"),
+        _pause_text(quiet).alias("paused"),
         pl.when(stood_still).then(pl.lit(_STILL)).when(_awaits_continue()).then(pl.lit(_CONTINUE)).otherwise(pl.lit(_LOG_OF_BODY))
         .alias("body_remedy"),
         pl.when(stood_still).then(quiet).alias("quiet_ns"),
@@ -244,7 +254,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return rows of `closes` in the form of `lost`, with FACTS, whose clients had half-closed."""
+    """Return the rows of `closes` whose clients had half-closed, in the form of `lost` and with the columns FACTS."""
     nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
     rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
     return rows.with_columns(
@@ -253,29 +263,29 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Mark repeated requests. Keep half-closed candidates only if no kind of client-abort fits."""
+    """Mark repeated requests. Keep half-closed candidates only if no kind of client-abort applies."""
     kept = [row["kind"] != "half-closed" or decide(row, clients).kind == "half-closed" for row in rows.iter_rows(named=True)]
     return beside_repetitions(rows.filter(pl.Series(kept, dtype=pl.Boolean)), clients)
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Add texts about other connections of the server."""
-    ended = [_ended(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    ended = [_process_end_text(row, rests, live=live) for row in rows.iter_rows(named=True)]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
     said = {"ended": ended, "worker_limit": workers, "body_limit": bodies}
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
 
 
-def _ended(row: Mapping[str, Any], rests: Rests, *, live: bool) -> str:
-    """Say that a process ended if the server closed other connections, or refused SYNs, at the same moment."""
+def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> str:
+    """Return the text that a process ended, if the server closed other connections, or refused SYNs, at the same moment."""
     until = row["final_at"] + TOGETHER if live else None
     since = row["start"] if row["exchange"] == 0 else 0
-    others = len(rests.others(row["endpoint"], row["connection"], row["server_close_time"], until, since))
+    others = len(rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since))
     if row["kind"] == "on-arrival":
         return ""
     if not others:
-        stop = rests.stops(row["endpoint"], until).at(row["server_close_time"])
+        stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
         refused = 0 if stop is None else len(stop.refused)
         return (
             f" {'A SYN was' if refused == 1 else f'{refused:,} SYNs were'} refused after that: a server process ended."
@@ -287,14 +297,14 @@ def _ended(row: Mapping[str, Any], rests: Rests, *, live: bool) -> str:
 
 
 _WORKERS = ((30, "gunicorn (--timeout)"), (60, "Puma (worker_timeout) and Unicorn (timeout)"))
-"""Default times (s) after which servers kill a busy worker."""
+"""The default times (s) after which servers kill a busy worker."""
 
 _SEEN_LATE = 2 * SECOND
-"""These servers check their workers about once a second."""
+"""The tolerance in ns for the times in _WORKERS: the servers check their workers about once a second."""
 
 
 def _worker_limit(wait: int) -> str:
-    """Name the server whose worker timeout matches the wait."""
+    """Return the name of the server whose worker timeout matches the wait."""
     whose = next(((s, name) for s, name in _WORKERS if 0 <= wait - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default time after which {whose[1]} kill a busy worker." if whose else ""
 
@@ -305,11 +315,11 @@ _BODIES = (
     (60, "nginx (client_body_timeout) and lighttpd (server.max-read-idle)"),
     (120, "IIS (connectionTimeout)"),
 )
-"""Default times (s) without a byte of a body after which servers give up."""
+"""The default times (s) without a byte of the body after which servers give up."""
 
 
 def _body_limit(quiet: int | None) -> str:
-    """Name the server whose body timeout matches the pause."""
+    """Return the name of the server whose body timeout matches the pause."""
     whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
 
@@ -320,20 +330,20 @@ def _moment(wait: pl.Expr) -> pl.Expr:
 
 _UNKNOWN = " got an RST without ACK flag: the host no longer knew the connection. There was no response"
 _NOT_READ = (
-    ", so the server's kernel had it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so no "
-    "process had read the request. There was no response"
+    ", so the server's kernel had it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
+    "probably no process had read the request. There was no response"
 )
 
 
-def _met(rest: pl.Expr) -> pl.Expr:
-    return pl.format(", or the request met the close of the connection, which had been idle for {}", duration(rest))
+def _race_text(rest: pl.Expr) -> pl.Expr:
+    return pl.format(", or the request crossed the close of the connection, which had been idle for {}", duration(rest))
 
 
 # in the middle of a request
 
 
-def _quiet() -> pl.Expr:
-    """Return how long no byte of the request had come when the server closed (ns)."""
+def _time_without_request_bytes() -> pl.Expr:
+    """Return the time (ns) without a byte of the request before the server closed."""
     c = pl.col
     newest = pl.when(c("last_payload_role") == CLIENT).then("last_payload_time")
     last = pl.when(c("request_end") <= c("server_close_time")).then("request_end").otherwise(newest)
@@ -341,13 +351,16 @@ def _quiet() -> pl.Expr:
 
 
 def _awaits_continue() -> pl.Expr:
-    """Return whether the client was waiting for a 100 Continue and got none."""
+    """Return whether the client was waiting for a 100 Continue that did not come."""
     c = pl.col
     return c("request_expect_continue") & ~c("has_response") & (c("request_body_bytes") == 0).fill_null(value=True)
 
 
-def _came() -> pl.Expr:
-    """Return how many bytes of the body (or of the head) the close acknowledges, or were captured if it cannot tell."""
+def _arrived_bytes() -> pl.Expr:
+    """Return how many bytes of the body (or head) the close acknowledges.
+
+    If the close has no usable ACK, return how many were captured.
+    """
     c = pl.col
     taken = pl.coalesce("server_close_ack", "request_end_offset") - c("request_offset")
     body = (taken - c("request_head_bytes")).clip(0)
@@ -374,8 +387,8 @@ def _of_due() -> pl.Expr:
     )
 
 
-def _paused(quiet: pl.Expr) -> pl.Expr:
-    """Say what the pause before the close shows: a body timeout, or a process that ended."""
+def _pause_text(quiet: pl.Expr) -> pl.Expr:
+    """Return the text about the cause of the pause before the close: a body timeout, or a process that ended."""
     still = pl.format(" No byte had come for {}: the client or the path had stopped, and the server gave up.", duration(quiet))
     waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")
@@ -405,10 +418,10 @@ def _end_note() -> pl.Expr:
 def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
     c = pl.col
     half = pl.format(
-        "the server's {}, {} after the request: no byte of a response came", close_word("server_close_rst"), duration(wait)
+        "the server's {}, {} after the request: no byte of a response came", fin_or_rst("server_close_rst"), duration(wait)
     )
-    part = pl.format("the server's {}: {} {} had arrived", close_word("server_close_rst"), _came(), _of_due())
-    closer = close_word("server_close_rst")
+    part = pl.format("the server's {}: {} {} had arrived", fin_or_rst("server_close_rst"), _arrived_bytes(), _of_due())
+    closer = fin_or_rst("server_close_rst")
     taken = pl.format(
         "the server's {}, which acknowledges the request, {} after its end; no response came before", closer, duration(wait)
     )

@@ -31,13 +31,21 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, kept_its_word, undecided
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.shared.idle_times import Rests
+from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.shared.connection_close import (
+    DECIDED,
+    FRAMING_ERRORS,
+    SELF_FRAMED,
+    closed_as_announced,
+    ended_within_grace_period,
+)
+from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="*expected to be kept alive was closed by the server*",
     severity="warning",
     title="The server closed a connection that was expected to be kept alive, after a {status}",
     message="The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
@@ -66,7 +74,7 @@ RULE = Rule(
         *((name, "connection") for name in FRAMING_ERRORS),
     ),
     advice=(
-        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request by themselves."),
+        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request on their own."),
         Advice(
             "server", "nginx", "nginx announces its own closes: look for a device in front of it, and for a reload at that time."
         ),
@@ -81,25 +89,22 @@ RULE = Rule(
     ends=True,
 )
 
-IMMEDIATE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close was decided with the response")
-DECIDED = Threshold("1 s", "or two round trips; a request that arrives this late makes it a keep-alive-race")
-
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
+    """Return an expression that is true for the rows that are candidates."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
     # a FIN or RST before the response is forged, or belongs to an earlier connection
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
-    closed &= ~kept_its_word()
+    closed &= ~closed_as_announced()
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     return promised & whole & self_framed & closed & server_closed_first()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per exchange after which the server closed without an announcement."""
+    """Return a row for each exchange after which the server closed without announcing it."""
     c = pl.col
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
@@ -108,14 +113,14 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        close_confidence(undecided("server_close_time", DECIDED.value)).alias("confidence"),
+        close_confidence(ended_within_grace_period("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
         pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
-        close_word("server_close_rst").alias("close"),
+        fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         *("endpoint", "final_at"),
         c("request_version", "response_version"),
@@ -129,13 +134,13 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that belong to the end of a server process."""
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
+    """Drop the closes that happened when a server process ended."""
     return rests.without_stopped(rows, live=live)
 
 
 _UNAUTHORIZED = (
-    " A 401 is the classic case: the part of the server that checks credentials answers by itself and ends the connection, "
+    " A 401 is the classic case: the part of the server that checks credentials answers on its own and ends the connection, "
     "although the client will repeat the request with credentials on it."
 )
 _UNAUTHORIZED_CURE = (
@@ -146,6 +151,6 @@ _UNAUTHORIZED_CURE = (
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
-    closer = close_word("server_close_rst")
+    closer = fin_or_rst("server_close_rst")
     later = pl.format("the server's {}, {} after the end of the response", closer, duration(gap))
     return pl.when(gap > 0).then(later).otherwise(pl.format("the server's {}, together with the end of the response", closer))

@@ -7,7 +7,7 @@ What it means
 
 Why it hurts
     The client sees "connection reset by peer" or "broken pipe" instead of the status that names the problem, and tries again.
-    Whether the response gets through depends on chance, on the client's system and on the distance. It needs no wrong setting:
+    Whether the response gets through depends on chance, on the client's system and on the distance. No wrong setting is needed:
     Python's http.server does it, and gunicorn's sync worker did it for a long time.
 
 How it is proved
@@ -16,7 +16,7 @@ How it is proved
 
 What it is not
     A server may answer early and go on reading, or send its FIN and wait for the client's (a lingering close). A client may
-    stop by itself when it has seen the response. A reset that cuts off the response to a complete request is
+    stop when it has seen the response. A reset that cuts off the response to a complete request is
     truncated-response.
 
 What to do
@@ -31,11 +31,12 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import patience
+from wiredoctor.rules.shared.connection_close import grace_period
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="*connection reset by peer* or *broken pipe* on an upload, instead of the status that says why",
     severity="error",
     title="The {status} to an upload may be lost: the server reset the connection before it had read the request",
     message="The server answered {request} with {status} when it had received {received}{due} bytes of its body, and reset the "
@@ -67,7 +68,11 @@ RULE = Rule(
     ends=True,
 )
 
-AT_ONCE = Threshold("1 s", "or two round trips; a server that resets later has gone on reading for a while, as it should")
+AT_ONCE = Threshold(
+    "1 s",
+    "the maximum time, or two round trips if longer, from the response to the RST; a server that resets later has gone on "
+    "reading, as it should",
+)
 
 
 def screen() -> pl.Expr:
@@ -76,14 +81,14 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that a reset followed while the request was still arriving."""
+    """Return a row for each response that was followed by a reset while the request was still arriving."""
     c = pl.col
     answered = c("has_request") & c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
     body = (
         (c("request_body_bytes") > 0) & c("server_rst_frame").is_not_null() & c("request_end_reason").is_in(["complete", "rst"])
     )
     gap = c("server_rst_time") - pl.max_horizontal("response_end", c("server_close_time").fill_null(0))
-    at_once = (c("server_rst_frame") >= c("response_frame")) & (gap <= patience(AT_ONCE.value))
+    at_once = (c("server_rst_frame") >= c("response_frame")) & (gap <= grace_period(AT_ONCE.value))
     # after its FIN a client sends no request; its RST answers data that it no longer expects
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
     itself = c("server_close_origin") != "between"

@@ -37,16 +37,16 @@ from collections import deque
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.shared.idle_times import TOGETHER, Rests
+from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text.durations import duration_text
 
 _REMEDY = (
     "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "
-    "proxy, an upstream that closed. If the program sets Content-Length by itself, let it count "
+    "proxy, an upstream that closed. If the program sets Content-Length itself, let it count "
     "bytes and not characters, after compression and not before.{cut}"
 )
 _STREAM = (
@@ -55,6 +55,7 @@ _STREAM = (
 )
 
 RULE = Rule(
+    symptom="*unexpected end of file*, half a page",
     severity={None: "error", "stream": "note"},
     title={
         None: "The response broke off: the server closed the connection before the end of the {status}",
@@ -99,22 +100,27 @@ RULE = Rule(
 )
 
 
-ENDPOINTS = Threshold("10000 endpoints", "bounds the memory of streams that ended")
-REMEMBERED = Threshold("16 closes", "of an endpoint that ended streams, because their rows are not in the order of time")
+ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
+REMEMBERED = Threshold(
+    "16 closes", "the number of closes that are remembered per endpoint with ended streams, whose rows are not in time order"
+)
 
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
-    return c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first()
+    # an RST after which its host continues the response may not come from that host
+    later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
+    goes_on = ((c("server_close_rst") == 1) & later).fill_null(value=False)
+    return c("has_request") & c("has_response") & ~c("upgraded") & cut & ~goes_on & server_closed_first()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that its server cut off."""
+    """Return a row for each response that its server cut off."""
     c = pl.col
     rows = closes.filter(screen())
-    # the close shows how far the server had sent, even if the capture lacks packets
+    # the close shows how much the server had sent, even if packets are missing from the capture
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"
     body = (sent - c("response_head_bytes")).clip(0)
@@ -142,9 +148,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(sized).then(pl.lit(" bytes of body (Content-Length)")).otherwise(pl.lit("")).alias("unit"),
         came.alias("came"),
         pl.when(head).then(of_head).otherwise(pl.lit("bytes of the body")).alias("came_unit"),
-        close_word("server_close_rst").alias("close"),
+        fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
-        _cut().alias("cut"),
+        _cut_text().alias("cut"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
         *("endpoint", "server_close_time", "final_at"),
         evidence(
@@ -155,16 +161,16 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def judge(rows: pl.DataFrame, state: Recent[deque[int]] | None) -> tuple[pl.DataFrame, Recent[deque[int]]]:
-    """Silence all but the first of an endpoint's streams that ended at one moment."""
-    memory = Recent(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
+def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
+    """Report only the first of an endpoint's streams that ended at the same moment."""
+    memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
-    silent = [_is_told(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
+    silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
     return rows.with_columns(pl.Series("silent", silent, pl.Boolean)), memory
 
 
-def _is_told(memory: Recent[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether the finding of another stream covers this one. Remember it otherwise."""
+def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
+    """Return whether the finding of another stream covers this one. If not, remember this stream."""
     if kind is None:
         return False
     closes = memory[endpoint]
@@ -174,19 +180,19 @@ def _is_told(memory: Recent[deque[int]], kind: str | None, endpoint: int, time: 
     return False
 
 
-def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Add what else the server closed at that moment."""
     texts: list[str] = []
     for endpoint, connection, time, final_at in rows.select(
         "endpoint", "connection", "server_close_time", "final_at"
     ).iter_rows():
-        others = len(rests.others(endpoint, connection, time, final_at + TOGETHER if live else None))
+        others = len(rests.closed_together(endpoint, connection, time, final_at + TOGETHER if live else None))
         which = "another connection" if others == 1 else f"{others:,} other connections"
         texts.append(f" Within {duration_text(TOGETHER)} the server also closed {which}." if others else "")
     return rows.with_columns(pl.Series("together", texts, pl.String))
 
 
-def _cut() -> pl.Expr:
+def _cut_text() -> pl.Expr:
     reset = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
     return pl.when(pl.col("server_close_rst") == 1).then(pl.lit(reset)).otherwise(pl.lit(""))
 
@@ -206,5 +212,5 @@ def _close_note(came: pl.Expr) -> pl.Expr:
     c = pl.col
     after = duration((c("server_close_time") - c("response_start")).clip(0))
     return pl.format(
-        "the server's {}, {} after the beginning of the response, after {} bytes", close_word("server_close_rst"), after, came
+        "the server's {}, {} after the beginning of the response, after {} bytes", fin_or_rst("server_close_rst"), after, came
     )

@@ -1,7 +1,7 @@
 """The client opens a new connection for every request, although it could reuse the previous one.
 
 What it means
-    The exchanges follow one another, each on a connection of its own. The server would have kept the connection open. The
+    The exchanges follow one another, each on its own connection. The server would have kept the connection open. The
     client closed it, or left it idle, and opened another.
 
     Kind asked: the requests themselves say Connection: close, so the client can change it. Kind cheap: the handshakes took next
@@ -45,6 +45,7 @@ _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, e
 _COST = " {wasted:,} handshakes took {delay}, plus the slow start of new connections."
 
 RULE = Rule(
+    symptom="a handshake before every request; a client that runs out of ports",
     severity={None: "warning", "asked": "note", "cheap": "note"},
     title={
         None: "The client opens a connection for every request: {exchanges:,} for {exchanges:,}",
@@ -82,7 +83,7 @@ RULE = Rule(
         Advice(
             "client",
             "Python-urllib",
-            "Python's urllib.request cannot reuse connections: use http.client, urllib3, requests or httpx.",
+            "Python's urllib.request: it cannot reuse connections, but http.client, urllib3, requests and httpx can.",
         ),
         Advice("client", "python-httpx", "httpx: use one httpx.Client; httpx.get() makes one for each call."),
         Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
@@ -104,18 +105,34 @@ RULE = Rule(
     absence=True,
 )
 
-ENOUGH = Threshold("3 exchanges", "two connections in a row may be two programs")
-FOLLOWS = Threshold("5 s", "a later request may come from another program: a health check, a shell loop, or a user")
-IMMEDIATE = Threshold("1 s", "if the server closes this soon, the client could not reuse the connection: premature-close")
-SHARE = Threshold("5 %", "of the time of the exchanges; nobody notices a handshake that takes less")
-SPAN_SHARE = Threshold("1 %", "of the time from the first to the last; the program did something else most of the time")
-DENSE = Threshold("10 exchanges", "within a second; such a load is worth a pool, however cheap a handshake is")
-UNUSED = Threshold(
-    "3 times", "as long as the longest time between two requests; a pool uses each of its connections in that time"
+ENOUGH = Threshold("3 exchanges", "the minimum number of exchanges: two connections in a row may be two programs")
+FOLLOWS = Threshold(
+    "5 s",
+    "the maximum time between two exchanges; a later request may come from another program: a health check, a shell loop, "
+    "or a user",
 )
-ABANDONED = Threshold("75 %", "of the connections that stay open; a growing pool has only just used the newest")
-LOOKED = Threshold("50 ms", "between the client's FIN and its next SYN; it checked the connection, and the server had closed it")
-SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
+IMMEDIATE = Threshold("1 s", "if the server closes this soon, the client could not reuse the connection: premature-close")
+SHARE = Threshold("5 %", "if handshakes take a smaller share of the exchanges' time, users do not notice them")
+SPAN_SHARE = Threshold(
+    "1 %",
+    "the maximum share of the time from the first to the last exchange for handshakes; the program did something else most "
+    "of the time",
+)
+DENSE = Threshold("10 exchanges", "the number of exchanges within a second that are worth a pool, however cheap a handshake is")
+UNUSED = Threshold(
+    "3 times",
+    "how many times as long as the longest time between two requests an unused connection stays idle; a pool uses each "
+    "connection sooner",
+)
+ABANDONED = Threshold(
+    "75 %", "the minimum share of the open connections that are unused; a growing pool has only just used the newest"
+)
+LOOKED = Threshold(
+    "50 ms",
+    "the maximum time between the client's FIN and its next SYN if it checked the connection and found that the server had "
+    "closed it",
+)
+SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
 _KINDS = pl.Enum(["kept", "asked"])
@@ -128,7 +145,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection: the time of its use, and (`kind`) whether it was abandoned after one exchange."""
+    """Return a row for each connection, with the time of its use and whether it was abandoned after one exchange (`kind`)."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
@@ -156,7 +173,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
     ended = c("history").str.contains("F", literal=True) | c("history").str.contains("R", literal=True)
     known = connections.select(
         *("connection", "exchanges", "end"),
-        # only the end of the connection shows a FIN that came long after the server's
+        # the end of the connection is later only if a FIN came long after the server's
         pl.when(ended).then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
@@ -178,7 +195,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row per client host, server and kind with exchanges that followed one another."""
+    """Return a row for each client host, server and kind with exchanges that followed one another."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
@@ -196,13 +213,13 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("doubtful").any(),
         _cheap().alias("cheap"),
     )
-    # only connections that are shown get texts; there may be a million
+    # only connections that are shown get texts; the others may be a million
     place = counted.select((c("frame").rank("ordinal").over("pair", "kind") <= SHOWN.value).alias("shown"))["shown"]
     some = runs.filter(place)
     shown = (
         rows[some["row"]].with_columns(some["pair"]).group_by("pair", "kind").agg(c("client_host", "server").first(), _evidence())
     )
-    return _told(groups.join(shown, on=["pair", "kind"])).sort("frame"), None
+    return _candidate_columns(groups.join(shown, on=["pair", "kind"])).sort("frame"), None
 
 
 def _cheap() -> pl.Expr:
@@ -218,8 +235,9 @@ def _cheap() -> pl.Expr:
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return connections in runs of ENOUGH or more successive exchanges.
 
-    `row`: of the connection. `follows`: whether it follows another. `pair`: the number of its client host and server. Only the
-    needed columns are sorted, which takes a third of the memory."""
+    `row`: the row of the connection. `follows`: True if it follows another one. `pair`: the number of its client host and server.
+    Only the needed columns are sorted, which takes a third of the memory.
+    """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
     last = rows["connection"].gather(order).is_last_distinct()
@@ -229,7 +247,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
         *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
     )[order.filter(last)]
-    counts = (c("kind") == "asked") | ((c("kind") == "kept") & ~_looked(lean) & ~_used_again() & ~_still_open())
+    counts = (c("kind") == "asked") | ((c("kind") == "kept") & ~_checks_connections(lean) & ~_used_again() & ~_still_open())
     kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
     lean = lean.with_columns(kind).sort("program", maintain_order=True)
     before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed")}
@@ -243,10 +261,11 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(long & runs["kind"].is_not_null()).drop("kind")
 
 
-def _looked(lean: pl.DataFrame) -> pl.Series:
+def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return whether the server closed first, for a client that checks its connections.
 
-    Such a client closes most of these just before it opens another."""
+    Such a client closes most of these just before it opens another.
+    """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
@@ -275,7 +294,7 @@ def _still_open() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    """Return the evidence packets of these connections, which are all of one kind."""
+    """Return packets of these connections, all of one kind, as evidence."""
     c = pl.col
     asked = c("kind") == "asked"
     shown = (
@@ -289,7 +308,7 @@ def _evidence() -> pl.Expr:
     return pl.concat_list(item.implode() for item in items).alias("evidence")
 
 
-def _told(pairs: pl.DataFrame) -> pl.DataFrame:
+def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of the candidates."""
     c = pl.col
     return pairs.select(

@@ -37,6 +37,7 @@ from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Row
 from wiredoctor.rules.shared.evidence import EVIDENCE
 
 RULE = Rule(
+    symptom="every request takes twice as long; a log full of 401s",
     severity="warning",
     title="The client waits for a challenge before it sends its credentials: {requests:,} requests were sent twice",
     message="{client} sent {requests:,} requests to {server} without credentials, got a {challenge} each time, and repeated them "
@@ -59,7 +60,11 @@ RULE = Rule(
         Advice("client", "^Wget", "wget: --auth-no-challenge."),
         Advice("client", "^git/", "git: http.proactiveAuth (from 2.46 on), or credentials kept by one process."),
         Advice("client", "Python-urllib", "Python's urllib.request: HTTPPasswordMgrWithPriorAuth."),
-        Advice("client", "python-requests", "requests: auth on the Session; HTTPDigestAuth keeps its nonce only as one object."),
+        Advice(
+            "client",
+            "python-requests",
+            "requests: auth on the Session; HTTPDigestAuth keeps its nonce only if the same object is reused.",
+        ),
         Advice("client", "Apache-HttpClient", "Apache HttpClient: an AuthCache in the context that all requests share."),
         Advice(
             "client",
@@ -71,8 +76,8 @@ RULE = Rule(
     summary=True,
 )
 
-ENOUGH = Threshold("3 requests", "two may be two programs, or two parts of a site")
-SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
+ENOUGH = Threshold("3 requests", "the minimum number of requests: two may be two programs, or two parts of a site")
+SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
     "NTLM and Negotiate authenticate a connection: look for a server that challenges each request (IIS: "
     "authPersistSingleRequest, authPersistNonNTLM), and for a proxy that shares its connections between clients."
@@ -81,26 +86,26 @@ _CONNECTION_BOUND = (
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
-    return _refused().sum() >= ENOUGH.value
+    return _is_refused().sum() >= ENOUGH.value
 
 
-def _refused() -> pl.Expr:
+def _is_refused() -> pl.Expr:
     c = pl.col
     return (
         c("response_status").is_in(REFUSED)
         & ~c("request_has_credentials")
         & c("has_request")
-        & ~c("request_has_hole")
+        & ~c("request_has_gap")
         & ~c("response_auth_stale")
     )
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per answered request that has credentials, or was refused because it has none."""
+    """Return a row for each answered request that has credentials, or was refused because it has none."""
     c = pl.col
     answered = c("has_request") & (c("response_status") >= 200)
     unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
-    rows = exchanges.filter(answered & (c("request_has_credentials") | _refused())).select(
+    rows = exchanges.filter(answered & (c("request_has_credentials") | _is_refused())).select(
         "connection",
         c("request_host").alias("host"),
         c("request_method").alias("method"),
@@ -110,7 +115,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("response_status").alias("status"),
         *("request_frame", "request_start", "response_frame", "response_start", "response_end"),
         c("rtt_client").fill_null(0),
-        c("hole_before").alias("doubtful"),
+        c("gap_before").alias("doubtful"),
         c("request_frame").alias("frame"),
     )
     known = connections.select("connection", "client_host", "server")
@@ -118,7 +123,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row per client host and server with requests that were needlessly sent twice."""
+    """Return a row for each client host and server with requests that were needlessly sent twice."""
     host = ["client_host", "server"]
     refused = rows.filter(pl.col("scheme") == "", pl.col("status").is_in(REFUSED)).group_by(host).len()
     some = rows.join(refused.filter(pl.col("len") >= ENOUGH.value), on=host, how="semi").select(Row._fields)
@@ -126,7 +131,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     for values in some.iter_rows():
         row = Row(*values)
         pairs.setdefault((row.client_host, row.server), Pair()).follow(row)
-    told = [_told(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= ENOUGH.value]
+    told = [_candidate(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= ENOUGH.value]
     return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA), None
 
 
@@ -154,7 +159,7 @@ _SCHEMA = {
 }
 
 
-def _told(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
+def _candidate(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
     """Return the columns of the candidates."""
     first, last = repeated[0][0], repeated[-1]
     scheme = last[1].scheme
@@ -171,11 +176,11 @@ def _told(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
         "challenge": last[0].status,
         "scheme": _NAMES.get(scheme, scheme),
         "connection_bound": _CONNECTION_BOUND if scheme in BOUND else "",
-        "evidence": [item for pair in repeated[: SHOWN.value] for item in _shown(*pair)],
+        "evidence": [item for pair in repeated[: SHOWN.value] for item in _evidence(*pair)],
     }
 
 
-def _shown(refused: Row, again: Row) -> Iterator[dict[str, Any]]:
+def _evidence(refused: Row, again: Row) -> Iterator[dict[str, Any]]:
     yield {"frame": refused.request_frame, "time": refused.request_start, "note": "the request without credentials"}
     yield {"frame": refused.response_frame, "time": refused.response_start, "note": f"the {refused.status}"}
     yield {"frame": again.request_frame, "time": again.request_start, "note": "the request again, with credentials"}

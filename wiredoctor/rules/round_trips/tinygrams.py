@@ -1,8 +1,8 @@
 """A message was sent in many tiny segments.
 
 What it means
-    A program writes its message in many small pieces. With Nagle's algorithm off (TCP_NODELAY), each piece leaves as a packet
-    of its own.
+    A program writes its message in many small pieces. With Nagle's algorithm off (TCP_NODELAY), each piece leaves in its own
+    packet.
 
 Why it hurts
     Each packet costs headers, an interrupt and a system call on both sides, and more if packets are filtered, encrypted or
@@ -34,12 +34,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SERVER
 
 RULE = Rule(
+    symptom="many packets for few bytes",
     severity="warning",
     title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
     message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average "
@@ -56,26 +57,31 @@ RULE = Rule(
     ),
 )
 
-SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to count how many of them a run took")
-MAX_INTERVAL = Threshold("20 ms", "between two segments of a run; slower writes are separate events")
-FLUSHED = Threshold("5 ms", "as the median; a program that takes longer per piece flushes each on purpose")
+SURE_WAY = Threshold("5 ms", "the minimum round trip: a shorter one varies too much to count how many of them a run took")
+MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
+FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
-LARGEST_SHARE = Threshold("25 %", "of the MSS on average; below it, a quarter of the packets would be enough")
+LARGEST_SHARE = Threshold(
+    "25 %", "the maximum average size as a share of the MSS; below it, a quarter of the packets would be enough"
+)
 LONGEST_LOOK = Threshold("64 segments", "a run that is not proved by then is not examined further")
-SIDES = Threshold("16384 connection sides", "bounds the memory for runs that hold several messages")
+SIDES = Threshold(
+    "16384 connection sides",
+    "the number of connection sides that are remembered, which bounds the memory for runs that hold several messages",
+)
 
 _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "boundary", "length")
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which no row of `runs` is needed."""
+    """Return the limits beyond which rows of `runs` are not needed."""
     return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
         "min_flush_gap": FLUSHED.value
     }
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per small segment that may prove a run (see `judge`), or that begins another message within a run."""
+    """Return a row for each small segment that may prove a run (see `judge`), or that begins another message in a run."""
     c = pl.col
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
@@ -104,11 +110,12 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Message:
-    """The part of a run that belongs to one message: the segments, bytes and flushes of the run before it, and its first packet.
+    """The part of a run that belongs to one message: the segments, bytes and flushes before it, and its first packet.
 
-    `said`: there is a finding already."""
+    `said`: True if a finding was reported.
+    """
 
     run: int = 0
     segments: int = 0
@@ -119,9 +126,9 @@ class _Message:
     said: bool = False
 
 
-def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.DataFrame, Recent[_Message]]:
-    """Return per message the first row at which its run is long enough and its segments are small enough."""
-    memory = Recent(_Message, SIDES.value) if state is None else state
+def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple[pl.DataFrame, BoundedMap[_Message]]:
+    """Return for each message the first row at which its run is long enough and its segments are small enough."""
+    memory = BoundedMap(_Message, SIDES.value) if state is None else state
     least, share = MIN_SEGMENTS.value, LARGEST_SHARE.value
     kept: list[int] = []
     told: list[tuple[int, int, int, int]] = []
@@ -153,7 +160,7 @@ def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.
         (pl.col("end") - pl.col("start")).cast(DURATION).alias("lasted"),
         evidence(
             ("frame", "start", "the first of them"),
-            ("last_frame", "end", pl.format("number {}: {} bytes so far", "segments", "size")),
+            ("last_frame", "end", pl.format("small segment number {}: {} bytes so far", "segments", "size")),
         ),
     ).drop(*_JUDGED_ONLY, "proved", "size"), memory
 
@@ -161,9 +168,10 @@ def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.
 def _nagle_off() -> pl.Expr:
     """Return whether Nagle's algorithm is proved to be off.
 
-    Earlier packets prove it. Or half of the run is unacknowledged, although Nagle's algorithm allows one small segment. Or the
-    run took less than half a round trip per segment, although each would have waited for one. The last also holds at the
-    receiver, where every segment may be acknowledged as soon as it is captured."""
+    Any of three facts proves it: earlier packets; a run of which half is unacknowledged, although Nagle's algorithm allows only
+    one small segment; or a run that took less than half a round trip per segment, although each segment would have waited for a
+    full one. The last fact also holds at the receiver, where every segment may be acknowledged as soon as it is captured.
+    """
     c = pl.col
     earlier = c("small_run_bytes") - c("length")
     rtt = c("rtt_own") + c("rtt_peer")

@@ -1,1 +1,1 @@
-"""Measures and proofs that several rules share. No file here is a rule."""
+"""Code that several rules share. No file in this folder is a rule."""

@@ -1,17 +1,48 @@
-"""What an ACK released: the rows and measures that the rules about held-back segments share.
+"""Find segments that an ACK released, with the columns that the rules about held-back segments share.
 
-In a row S of `releases`, D is the data segment of the same side before it and K the pure ACK of D.
+In a row of `releases`, S is the held-back segment, D is the previous data segment of the same side (the first write), and K is
+the pure ACK of D.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
-AT_ONCE = 3 * MILLISECOND // 2
-"""A kernel that is asked by no application answers an ACK within this."""
+MIN_ACK_DELAY = Threshold(
+    "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
+)
+MAX_ACK_DELAY = Threshold(
+    "510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms are added for the clock of the capture"
+)
+MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; a busy host causes shorter delays, too")
+QUICK_ACK = Threshold(
+    "5 ms",
+    "an ACK that arrives within this time was not delayed by a timer; if the data that follows is late, the application was",
+)
+ENDPOINTS = Threshold(
+    "4096 endpoint sides",
+    "the number of endpoint sides with stored stalls, which bounds the memory; the least recently seen is dropped",
+)
+SIDES = Threshold(
+    "16384 connection sides",
+    "the number of connection sides with stored candidates, which bounds the memory; the least recently seen is dropped",
+)
+
+MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
+"""The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
+
+_TOLERANCE = 10
+"""One part in this many of a round trip by which a released segment may come earlier or later: round trips vary."""
+
+_EARLY = MILLISECOND
+"""The least time in ns by which it may come earlier than the round trip says, because of the capture's clock."""
+
+_WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
+"""The tolerance for later segments of a side that was seen to send on ACKs: percent of a round trip, within these ns."""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
@@ -20,28 +51,35 @@ _TIMERS = (
     (190, 220, "200 ms is the timer of Windows before 10, and the longest of macOS"),
     (220, 511, "RFC 9293 allows any delay below 500 ms"),
 )
-"""Classes of delayed-ACK timers: from, to (ms), and whose they are. The clock that older Windows counts its 200 ms with
-ticks whether or not data waits, so that a segment may wait for less; and in steps of 16 ms, so that it may wait for more."""
+"""Classes of delayed-ACK timers: shortest and longest delay (ms), and the systems that use them.
+
+The 200 ms clock of older Windows also ticks while no data waits, so a segment may wait for less. Its resolution is 16 ms, so a
+segment may also wait for more.
+"""
 
 _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 _UNREAD = (
-    " The payload is not HTTP that can be read: where a message ends is not known, and that there was more to send is inferred "
-    "from what left as the ACK came."
+    " The payload is not readable HTTP, so the ends of messages are unknown. That more data was pending is inferred from the "
+    "segment that was sent when the ACK came. If the application wrote it later than the piece before, it waited for less."
 )
 
-_UNKNOWN_TIMER = "whose timer that is, is unknown; Linux' own grows to as much as 200 ms"
+_AT_MOST = " If they were written some time after the first write, they waited for less."
+"""For data without ends of messages, and for event streams: nothing shows that S was written together with D."""
+
+_UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
 
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
-    """Return a row for each S that came next after K, where K was delayed (`shortest` to `longest` ns) or prompt (up to `quick`),
-    for each S that may have been sent by a probe, and for each ACK that shows that it was.
+    """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
+
+    Also return a row for each S that may be a tail loss probe, and for each ACK that proves that it is.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
     prompt = c("previous_ack_delay") <= quick
     lateness = c("time") - c("previous_data_time") - c("rtt_own") - c("rtt_peer")
-    # after a full D only a late S shows how late such a segment is by itself; one before D, that the clock was set back
+    # after a full D, only a late S shows how late such a segment usually is; an S before D means that the clock was set back
     kept = c("time") >= c("previous_data_time")
     shows = c("sort").is_in(["prompt", "corked"]) & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
     waited = (c("sort").is_in(["waited", "prompt", "corked"]) & (late | (prompt & shows))).fill_null(False)
@@ -75,8 +113,8 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         _after_ack().alias("release"),
         (c("time") - c("previous_ack_time")).alias("after"),
         (c("time") - c("previous_data_time")).alias("gap"),
-        _narrow().alias("narrow"),
-        _after_ack().is_between(-MILLISECOND, AT_ONCE).fill_null(False).alias("sharp"),
+        _is_released().alias("narrow"),
+        _after_ack().is_between(-_EARLY, MAX_KERNEL_RESPONSE).fill_null(False).alias("sharp"),
         _wide().alias("wide"),
         lateness.clip(0).alias("lateness"),
         c("previous_data_length").alias("sent_bytes"),
@@ -84,28 +122,35 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     )
 
 
-def texts() -> list[pl.Expr]:
-    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there), `inferred`
-    (what is not known of payload that is not HTTP) and times."""
-    whose = timer(pl.col("ack_delay"))
+def text_columns() -> list[pl.Expr]:
+    """Return the columns for texts that these rules share, for the remaining candidates.
+
+    `timer`; `receiver` (a remedy at the receiver); `inferred` (what is unknown without HTTP messages); and times.
+    """
+    whose = delayed_ack_timer_name(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
     return [
         whose.alias("timer"),
         windows.alias("receiver"),
-        pl.when(pl.col("http")).then(pl.lit("")).otherwise(pl.lit(_UNREAD)).alias("inferred"),
+        _inferred_text().alias("inferred"),
         pl.col("ack_delay").cast(DURATION),
         pl.col("release").clip(0).cast(DURATION),
     ]
 
 
+def _inferred_text() -> pl.Expr:
+    is_http = pl.col("http")
+    late = pl.when(is_http & ~pl.col("event_stream")).then(pl.lit("")).otherwise(pl.lit(_AT_MOST))
+    return late + pl.when(is_http).then(pl.lit("")).otherwise(pl.lit(_UNREAD))
+
+
 def data_note(told: pl.Expr) -> pl.Expr:
-    """The note of D: `told`, and that there was more to say, where that is known."""
+    """Return the evidence note of the first write: `told`, and that more data was pending if that is known."""
     return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 
 def ack_note() -> pl.Expr:
-    """The note of K: how long it was delayed, and what else lies between D and K where the capture was not taken at the
-    receiver."""
+    """Return the evidence note of the ACK: its delay, and its time on the path unless the capture was taken at the receiver."""
     delay = pl.col("ack_delay")
     way = pl.col("previous_ack_time") - pl.col("start") - delay
     note = pl.format("its ACK, delayed by {}", duration(delay))
@@ -113,8 +158,8 @@ def ack_note() -> pl.Expr:
     return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
 
 
-def timer(ack_delay: pl.Expr) -> pl.Expr:
-    """Whose delayed-ACK timer it is likely to be, in words."""
+def delayed_ack_timer_name(ack_delay: pl.Expr) -> pl.Expr:
+    """Return the text about the systems that are likely to have this delayed-ACK timer."""
     words = pl.lit(_UNKNOWN_TIMER)
     for first, last, text in reversed(_TIMERS):
         inside = (ack_delay >= first * MILLISECOND) & (ack_delay < last * MILLISECOND)
@@ -127,39 +172,44 @@ def _head_only() -> pl.Expr:
 
 
 def _part() -> pl.Expr:
-    """What D was: head, small or full; null for one that filled the receiver's window."""
+    """Return what the first write was: a head, a small segment or a full segment; null if it filled the receiver's window."""
     parts = {"head": _head_only(), "small": pl.col("previous_data_small"), "full": pl.col("previous_data_full")}
     named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
     return pl.coalesce(*named, pl.lit(None, pl.String))
 
 
 def _had_room() -> pl.Expr:
-    """The receiver's window had room for S when D left; where the window is unknown that is assumed."""
+    """Return whether the receiver's window had room for S when D was sent; true if the window is unknown."""
     return (pl.col("previous_data_room") >= pl.col("length")).fill_null(True)
 
 
 def _cap() -> pl.Expr:
-    """How sure a finding can be at most: what was not observed had to be inferred."""
+    """Return the maximum confidence of a finding: medium if something had to be inferred."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
     return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def _after_ack() -> pl.Expr:
-    """Nanoseconds from K's arrival at the sender to S's departure; null where the sender's round trip is unknown."""
+    """Return the time (ns) from the ACK's arrival at the sender to S; null if the sender's round trip is unknown."""
     return pl.col("time") - pl.col("previous_ack_time") - pl.col("rtt_own")
 
 
-def _narrow() -> pl.Expr:
-    """S is released by K: the kernel sent it when K came. Without a handshake the round trip may hold thinking time,
-    so that S may seem to come before K did."""
+def _is_released() -> pl.Expr:
+    """Return whether the ACK released S: the kernel sent S when the ACK arrived.
+
+    Without a handshake, the round trip may include the server's computing time, so S may seem to precede the ACK.
+    """
     rtt = pl.col("rtt_own")
-    earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)
-    latest = pl.max_horizontal(pl.lit(AT_ONCE), rtt // 10)
+    earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(_EARLY), rtt // _TOLERANCE)).otherwise(-rtt)
+    latest = pl.max_horizontal(pl.lit(MAX_KERNEL_RESPONSE), rtt // _TOLERANCE)
     return _after_ack().is_between(earliest, latest).fill_null(False)
 
 
 def _wide() -> pl.Expr:
-    """S came so soon after K that it counts as released where an earlier one of the same side was inside `_narrow`."""
+    """Return whether S came soon enough after the ACK to count as released, if `_is_released` held for an earlier S.
+
+    The earlier S must be of the same side.
+    """
     rtt = pl.col("rtt_own")
-    latest = pl.max_horizontal(pl.lit(5 * MILLISECOND), pl.min_horizontal(rtt * 3 // 10, pl.lit(15 * MILLISECOND)))
+    latest = pl.max_horizontal(pl.lit(_WIDE_LEAST), pl.min_horizontal(rtt * _WIDE_SHARE // 100, pl.lit(_WIDE_MOST)))
     return _after_ack().is_between(0, latest).fill_null(False)

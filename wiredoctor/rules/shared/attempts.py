@@ -1,7 +1,7 @@
-"""Find the outcome of failed connection attempts: another address answered, or the server accepted later.
+"""Find out what followed a failed connection attempt: another address answered, or the server accepted later.
 
-Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: when the client learned of the
-failure, or sent its last SYN (ns). Few of a million share a port with an accepted connection, so those are selected first.
+Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
+of the failure, or sent its last SYN. Few of a million share a port with an accepted connection, so those are selected first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLACE = ["port", "ipv6", "loopback"]
 
 
 def one_host(endpoint: str) -> pl.Expr:
-    """Replace 127.0.0.1 and ::1 in an address or endpoint by one name: both are the host itself."""
+    """Replace 127.0.0.1 and ::1 in an address or endpoint by the same name, because both are the local host."""
     return c(endpoint).str.replace(r"^(127\.0\.0\.1|\[::1\]|::1$)", _LOCALHOST)
 
 
@@ -23,17 +23,17 @@ def _on_loopback() -> pl.Expr:
     return one_host("server").str.starts_with(_LOCALHOST)
 
 
-def _place() -> list[pl.Expr]:
-    """Return the columns of _PLACE. The other address must have the same port, and be on the loopback interface or not, too."""
+def _place_columns() -> list[pl.Expr]:
+    """Return the columns of _PLACE. Addresses can be of one server if their ports are equal, and both or neither are loopback."""
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row per attempt at 127.0.0.1 or ::1 that was refused within this time (ns) of an attempt at the other one.
+    """Return a row for each attempt at 127.0.0.1 or ::1 that was refused within `within` ns of one at the other address.
 
-    `superseded`: it is the first of the two, and the second counts. `other_frame`, `other_time`: for the second, the RST of the
-    first. A client that retries pauses longer between its attempts than between two addresses.
+    `superseded`: True for the first of the two attempts; only the second counts. `other_frame`, `other_time`: for the second, the
+    RST of the first. A client that retries pauses longer between attempts than between two addresses.
     """
     pair = ("client_key", "server_key")
     gap = c("gap")
@@ -62,17 +62,17 @@ def _key(of: str, name: str) -> pl.Expr:
 
 
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row per attempt whose client got an answer on the same port from an address of the other IP version.
+    """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
 
-    The answer came during the attempt or within this time (ns) after it. `next_server`, `next_syn_time`, and `next_frame` and
-    `next_time` of the SYN-ACK. On the loopback interface it is known that two addresses belong to one host. Elsewhere it is
+    The answer came during the attempt or within `within` ns after it. Columns: `next_server`, `next_syn_time`, and `next_frame`
+    and `next_time` of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
     assumed only if no other client got an answer there in that time.
     """
-    ports = failed.select(_place()[0]).unique()
+    ports = failed.select(_place_columns()[0]).unique()
     answered = (
         connections.filter(c("first_answer_frame").is_not_null())
         .select(
-            *_place(),
+            *_place_columns(),
             pl.concat_str(one_host("client_host"), pl.lit(" "), one_host("server")).hash().alias("pair"),
             c("server").alias("next_server"),
             c("syn_time").alias("next_syn_time"),
@@ -84,7 +84,7 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
         .with_columns((c("pair") != c("pair").shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE).alias("run"))
     )
     last = answered.select(*_PLACE, c("next_time").alias("last_time"), c("run").alias("last_run"))
-    asked = failed.select("connection", "client_host", "syn_time", (c("over") + within).alias("until"), *_place())
+    asked = failed.select("connection", "client_host", "syn_time", (c("over") + within).alias("until"), *_place_columns())
     return (
         asked.with_columns(~c("ipv6"))
         .join(answered.select(_PLACE).unique(), on=_PLACE, how="semi")
@@ -99,11 +99,11 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per refused attempt at a server that accepted a connection of any client at another time.
+    """Return a row for each refused attempt at a server that accepted a connection of any client at another time.
 
-    `before_frame`, `before_time`: the first accepted one, if the attempt came later. `accepted_frame`, `accepted_time`: the next
-    one. `down_since`: the first refusal before that (ns). If both addresses of a host refused (`other_frame`), either may accept.
-    A connection that was open when the capture began was accepted before the capture.
+    `before_frame`, `before_time`: the first accepted connection, if the attempt came later. `accepted_frame`, `accepted_time`:
+    the next accepted one. `down_since`: the first refusal before that (ns). If both addresses of a host refused (`other_frame`),
+    either may accept. A connection that was open when the capture began was accepted before the capture.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

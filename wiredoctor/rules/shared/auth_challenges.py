@@ -1,4 +1,4 @@
-"""Challenges (401, 407) that came again though the client's credentials had been accepted: what is remembered to tell them."""
+"""Find needless challenges (401, 407), which came after the client's credentials had been accepted."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 REFUSED = (401, 407)
-"""Statuses that ask for credentials, RFC 9110 sections 15.5.2 and 15.5.8."""
+"""The statuses that request credentials (RFC 9110 sections 15.5.2 and 15.5.8)."""
 
 BOUND = ("ntlm", "negotiate")
-"""Schemes that authenticate the connection and not the request."""
+"""The schemes that authenticate the connection instead of the request."""
 
 MOST = 10_000
-"""Of what is remembered of a client and a server: places where credentials were good, and requests that wait to be repeated."""
+"""The maximum number of entries per client and server: places with accepted credentials, and requests to be repeated."""
 
 DEEPEST = 32
-"""Levels of a path that are looked at."""
+"""The maximum number of path levels that are examined."""
 
 
 class Row(NamedTuple):
-    """A request that has credentials, or that was refused for want of them (`scheme` ""); times in nanoseconds."""
+    """A request with credentials, or one refused without credentials (`scheme` is ""). Times are in nanoseconds."""
 
     client_host: str
     server: str
@@ -43,12 +43,12 @@ class Row(NamedTuple):
     doubtful: bool
 
     @property
-    def accepted(self) -> bool:
-        """Its credentials were good."""
+    def is_accepted(self) -> bool:
+        """True if its credentials were accepted."""
         return self.status not in REFUSED
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Pair:
     """A client host and a server. `repeated`: the needlessly challenged requests, with their repetitions."""
 
@@ -59,7 +59,7 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Takes in the next request."""
+        """Process the next request."""
         key = row.host, row.method, row.target
         if not row.scheme:
             _remember(self._refused, key, row)
@@ -67,18 +67,18 @@ class Pair:
         before = self._refused.pop(key, None)
         if before is not None and before.response_start <= row.request_start and self._needless(before, row):
             self.repeated.append((before, row))
-        if row.accepted:
+        if row.is_accepted:
             _remember(self._connections, row.connection, self._connections.get(row.connection, row.response_end))
             _remember(self._users, row.user, self._users.get(row.user, row.response_end))
             place = row.host, row.user, _directory(row)
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """The client knew, when it sent the request without credentials, that they are wanted and good."""
+        """Return whether the client knew that credentials were required and accepted, before it sent the request without them."""
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now
-        if not again.accepted:
+        if not again.is_accepted:
             return False
         if refused.status == 407:
             return self._users.get(again.user, now + 1) <= now
@@ -93,18 +93,18 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 
 def _directory(row: Row) -> str:
-    """Where its credentials are good: Basic's below the same directory (RFC 7617 section 2.2), others' on the whole server."""
+    """Return where the credentials are valid: for Basic the directory and below (RFC 7617 section 2.2), otherwise everywhere."""
     return _path(row.target).rpartition("/")[0] + "/" if row.scheme == "basic" else ""
 
 
 def _above(path: str) -> Iterator[str]:
-    """/a/b -> /, /a/"""
+    """Yield the parent directories of a path: /a/b -> /, /a/."""
     parts = path.split("/", DEEPEST)[:-1]
     for end in range(1, len(parts) + 1):
         yield "/".join(parts[:end]) + "/"
 
 
 def _path(target: str) -> str:
-    """The path of a request target in any form, without query."""
+    """Return the path of a request target in any form, without its query."""
     path = target.partition("?")[0]
     return path if path.startswith("/") else "/" + path.partition("://")[2].partition("/")[2]

@@ -1,4 +1,4 @@
-"""What a rule remembers between batches, with a bound."""
+"""A map with a bounded size for state that a rule keeps between batches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
-    """Key -> value for the `limit` keys used last; the least recently used is forgotten.
+class BoundedMap(Generic[V]):
+    """A map of the `limit` most recently used keys; the least recently used one is dropped.
 
-    Used in the order of frames, what it holds does not depend on where batches end.
+    If rows are processed in frame order, the contents do not depend on where batches end.
     """
 
     def __init__(self, new: Callable[[], V], limit: int) -> None:
@@ -21,7 +21,7 @@ class Recent(Generic[V]):
         self._values: OrderedDict[Hashable, V] = OrderedDict()
 
     def __getitem__(self, key: Hashable) -> V:
-        """The value of this key, a new one where it is not known."""
+        """Return the value of this key; create it if the key is unknown."""
         value = self._values.get(key)
         if value is None:
             value = self._values[key] = self._new()

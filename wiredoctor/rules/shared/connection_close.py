@@ -1,28 +1,38 @@
-"""Shared by the rules about the lifetime of connections: how they end, and how long they may be idle."""
+"""Share code between the rules about the lifetime of connections: their ends, and their idle times."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Advice
+from wiredoctor.findings import Advice, Threshold
 from wiredoctor.tables import MILLISECOND, SECOND
+
+IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close belongs to the response")
+DECIDED = Threshold(
+    "1 s", "the time, or two round trips if longer, within which a late packet makes a close a keep-alive-race", most="1 s"
+)
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""Rules that report an unknown end of a message, and so explain later events on the connection. "rule/kind" means one kind of a
-rule, and "rule/" findings without a kind."""
+"""The rules that report an unknown end of a message, which explains later events on the connection.
+
+"rule/kind" stands for one kind of a rule, and "rule/" for findings without a kind.
+"""
 
 BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
-"""The same for the previous exchange, for `explained_by`: if its end is unknown, later bytes look like garbage."""
+"""The rules of FRAMING_ERRORS for `explained_by`, applied to the previous exchange.
+
+If the end of the previous exchange is unknown, later bytes look invalid.
+"""
 
 SELF_FRAMED = ("none", "content-length", "chunked")
-"""Framings by which a message marks its own end, RFC 9112 section 6.3."""
+"""The framings by which a message marks its own end (RFC 9112 section 6.3)."""
 
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
-"""Media types of streams, whose parts come one by one with idle times between them."""
+"""The media types of streams, whose parts come one by one with idle times between them."""
 
 
 def streams() -> pl.Expr:
@@ -75,12 +85,12 @@ POOLS = (
     Advice(
         "client",
         "python-requests|urllib3",
-        "requests and urllib3 have no idle timeout: an adapter with urllib3's Retry repeats lost requests.",
+        "requests or urllib3: there is no idle timeout, but an adapter with urllib3's Retry repeats lost requests.",
     ),
     Advice(
         "client",
         r"^$|\.NET|MS Web Services|WinHttp",
-        "If the client is .NET, which sends no User-Agent by itself: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 "
+        "If the client is .NET, which sends no User-Agent: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 "
         "before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
         "pool_limit",
     ),
@@ -93,7 +103,7 @@ POOLS = (
     ),
     Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass.", "pool_limit"),
 )
-"""Where the idle timeout of a client's pool is set. Shown if a request met an idle timeout.
+"""The settings for the idle timeout of a client's pool, shown if a request arrived at an idle timeout.
 
 Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
 http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14
@@ -103,19 +113,19 @@ ServicePointManager.MaxServicePointIdleTime.
 """
 
 
-def patience(at_least: int) -> pl.Expr:
-    """Return the grace period (ns) for packets that are under way: `at_least`, or two round trips."""
+def grace_period(at_least: int) -> pl.Expr:
+    """Return the grace period (ns) for packets in transit: `at_least` ns, or two round trips if that is longer."""
     c = pl.col
     return pl.max_horizontal(pl.lit(at_least), 2 * (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)))
 
 
-def undecided(since: str, at_least: int) -> pl.Expr:
+def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
     """Return whether the capture ended within the grace period after the time in column `since`."""
     c = pl.col
-    return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
+    return c("at_capture_end") & (c("final_at") - c(since) < grace_period(at_least))
 
 
-def kept_its_word() -> pl.Expr:
+def closed_as_announced() -> pl.Expr:
     """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers."""
     c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
@@ -123,20 +133,21 @@ def kept_its_word() -> pl.Expr:
     return (c("server_close_time") - c("response_end") >= announced - early).fill_null(value=False)
 
 
-def rest() -> pl.Expr:
-    """Return the idle time that the client saw before its request (ns), null for the first exchange.
+def client_idle_time() -> pl.Expr:
+    """Return the idle time (ns) that the client saw before its request; null for the first exchange.
 
-    It is the same at every capture point, because a round trip to the client is subtracted."""
+    A round trip to the client is subtracted, so the result is the same at every capture point.
+    """
     c = pl.col
     return c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
 
 
 def closed_against_request() -> pl.Expr:
-    """Return whether the server had closed before the request came: its FIN or RST acknowledges no byte of it."""
+    """Return whether the server had closed before the request arrived: its FIN or RST acknowledges no byte of the request."""
     before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
     return before & ~pl.col("server_close_contradicted")
 
 
 def request_taken() -> pl.Expr:
-    """Return whether the request had arrived: the server's FIN, or RST with ACK flag, acknowledges all of it."""
+    """Return whether the complete request had arrived: the server's FIN, or RST with ACK flag, acknowledges all of it."""
     return (pl.col("server_close_ack") >= pl.col("request_end_offset")).fill_null(False)

@@ -1,4 +1,4 @@
-"""What rules need to prove a thing: evidence, how sure it is, who knew of what."""
+"""Build expressions that many rules share: evidence, confidence, and which side closed first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.St
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
-    """(column of the frame, column of its time, note) for each packet -> the column `evidence`; null frames are left out."""
+    """Return the column `evidence` from (frame column, time column, note) triples; null frames are left out."""
     items = [packet(frame, time, pl.lit(note) if isinstance(note, str) else note) for frame, time, note in packets]
     return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
 
 
 def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
-    """An item of evidence: columns of its frame and time, and its note."""
+    """Return an item of evidence from a frame column, a time column and a note."""
     return pl.struct(
         pl.col(frame).cast(pl.Int64).alias("frame"),
         pl.col(time).cast(pl.Int64).alias("time"),
@@ -23,67 +23,68 @@ def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
 
 
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
-    """Return how sure a statement about a row of `exchanges` is: low after a gap, medium without handshake or if `inferred`."""
-    return _confidence(inferred, "hole_before", "request_has_hole", "response_has_hole")
-
-
-def close_confidence(inferred: pl.Expr | None = None) -> pl.Expr:
-    """Return the same for a row of `closes`."""
-    return _confidence(inferred, "gap_before", "request_has_gap", "response_has_gap")
-
-
-def _confidence(inferred: pl.Expr | None, *gaps: str) -> pl.Expr:
+    """Return the confidence for a row of `exchanges` or `closes`: low after a gap, medium without handshake or if `inferred`."""
     c = pl.col
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
-    return pl.when(pl.any_horizontal(*gaps)).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return (
+        pl.when(pl.any_horizontal("gap_before", "request_has_gap", "response_has_gap"))
+        .then(pl.lit("low"))
+        .when(guessed)
+        .then(pl.lit("medium"))
+        .otherwise(pl.lit("high"))
+    )
+
+
+close_confidence = confidence
+"""The name of `confidence` for rows of `closes`."""
 
 
 def server_closed_first() -> pl.Expr:
-    """In a row of `closes`: the server itself closed, and the client had not before it knew of that.
+    """Return whether, in a row of `closes`, the server itself closed before the client knew of a reason to close.
 
-    Acknowledgement numbers say so, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was
-    sent without knowing of it. Nothing acknowledges an RST.
+    ACK numbers decide, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was sent without
+    knowledge of it. RSTs are never acknowledged.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
-    # where the capture has holes, what the server acknowledges behind the request may be a FIN that is not in it
+    # after a gap, the server may acknowledge a FIN after the request that was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | knew)
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between")
 
 
 def close_origin(side: str) -> pl.Expr:
-    """Return the column `origin` of a candidate that names the FIN or RST of a side, by a row of `closes`."""
+    """Return the column `origin` for a candidate with the FIN or RST of a side, from a row of `closes`."""
     origin = pl.col(f"{side}_close_origin")
     return pl.when(origin != "").then(origin).alias("origin")
 
 
-def close_word(rst: str) -> pl.Expr:
-    """FIN or RST, by a column such as `server_close_rst`."""
+def fin_or_rst(rst: str) -> pl.Expr:
+    """Return "FIN" or "RST", depending on a column such as `server_close_rst`."""
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
 
 
-def of_the_capture() -> list[pl.Expr]:
-    """The first columns of a candidate that is about the capture, not about a connection."""
+def capture_columns() -> list[pl.Expr]:
+    """Return the first columns of a candidate about the capture."""
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
 
 
-def told_once(
+def one_capture_candidate(
     connections: pl.LazyFrame, touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int, *more: pl.Expr
 ) -> pl.LazyFrame:
-    """One row about the capture, where a fault touched any of its `connections`; none where it touched none. The row says how
-    many there are and how many it touched, where it touched the first, when the last of them was over, and the first `most`
-    places as evidence.
+    """Return one row about the capture if any of its `connections` is `touched`; otherwise no row.
 
-    `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first;
-    `more` are aggregates over those that were touched. Of a million connections only the touched ones are fetched, and only of
-    those that are shown is anything written.
+    The row counts all connections and the touched ones. It has the first touched frame, the end of the last touched connection,
+    and the first `most` places as evidence. `place` is the item of evidence of a connection; `frame` and `start` are the columns
+    of its first touched packet. `more` are aggregates over the touched connections.
+
+    Only touched connections are fetched, and only those that are shown get texts, because there may be a million.
     """
     c = pl.col
     those = connections.filter(touched)
     counted = those.select(
-        *of_the_capture(),
+        *capture_columns(),
         c(frame).min().alias("frame"),
         c(start).min().alias("start"),
         c("end").max().alias("end"),

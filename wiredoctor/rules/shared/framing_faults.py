@@ -1,4 +1,4 @@
-"""Messages that break their framing or their grammar: what the rules about them share."""
+"""Build the columns that the rules about violations of HTTP framing or grammar share."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 from wiredoctor.tables import SERVER
 
 SMUGGLING = (
-    "Where such requests come from strangers, take them for an attack: whoever stands before the server may see another end of "
-    "the request than the server does, and what lies between becomes a request of its own (request smuggling)."
+    "If such requests come from strangers, treat them as an attack: a proxy in front of the server may see a different end "
+    "of the request than the server, and the bytes in between become a separate request (request smuggling)."
 )
-"""Of requests whose end, or whose fields, two readers may see differently: RFC 9112 section 11.2."""
+"""The advice for requests whose end or fields two recipients may interpret differently (RFC 9112 section 11.2)."""
 
 
-def faulty(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    """A candidate per row of `faults` that is called `name`: notes of the message's first packet and of the one that shows the
-    fault, and further columns."""
+def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
+    """Return a candidate for each row of `faults` with the fault `name`.
+
+    `message` and `proof` are the notes of the message's first packet and of the packet that shows the fault; `more` are
+    additional columns.
+    """
     return candidates(faults.filter(pl.col("fault") == name), pl.lit(None, pl.String), message, proof, *more)
 
 
 def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    """The columns of candidates, and `what` (request or response), `side` and `version`."""
+    """Return the columns of candidates, and `what` (request or response), `side` and `version`."""
     c = pl.col
     by_server = c("role") == SERVER
     asked = pl.when(by_server).then("request_frame").alias("asked_frame")
@@ -35,32 +38,32 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
         c("message_time").alias("start"),
         c("time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
-        what().alias("what"),
+        request_or_response().alias("what"),
         "version",
         _evidence(message, proof),
         *more,
     )
 
 
-def what() -> pl.Expr:
-    """Request or response."""
+def request_or_response() -> pl.Expr:
+    """Return "request" or "response"."""
     return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
 
 
-def whose() -> pl.Expr:
-    """The message in words: "request", "response, 200"."""
-    return pl.coalesce(pl.format("{}, {}", what(), "status"), what())
+def message_label() -> pl.Expr:
+    """Return a short name of the message: "request", "response, 200"."""
+    return pl.coalesce(pl.format("{}, {}", request_or_response(), "status"), request_or_response())
 
 
-def quoted() -> pl.Expr:
-    """The bytes that show the fault, in quotation marks."""
-    return pl.format('"{}"', "shown")
+def quoted_excerpt() -> pl.Expr:
+    """Return the bytes that show the fault, in quotation marks."""
+    return pl.format('"{}"', "excerpt")
 
 
 def _confidence() -> pl.Expr:
     c = pl.col
-    guessed = ~c("handshake") | ~c("both_spoke")
-    return pl.when(c("behind_hole")).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    guessed = ~c("handshake") | ~c("data_in_both_directions")
+    return pl.when(c("after_gap")).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def _evidence(message: pl.Expr, proof: pl.Expr) -> pl.Expr:

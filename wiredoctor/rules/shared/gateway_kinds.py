@@ -1,24 +1,24 @@
-"""Why a gateway failed its client: from an exchange at its front and what it tried at its back to a kind of `gateway-error`.
+"""Determine why a gateway failed its client, from an exchange at its front and the tries at its back.
 
-What one clock shows is causal: what a gateway does, it does after what made it do so.
+The result is a kind of `gateway-error`. With one clock, order is causal: a gateway acts after the event that makes it act.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.connection_close import ENDLESS
+from wiredoctor.tables import SECOND
 
 SLACK = 50_000
-"""Nanoseconds by which what happens on two connections may be captured in the wrong order."""
+"""The tolerance in ns for events on two connections that are captured in the wrong order."""
 
 LONE_SYN = 900_000_000
-"""Nanoseconds after which a single SYN of a gateway that gave up counts as not answered: Linux repeats it after 1 s."""
+"""The time in ns after which the only SYN of a gateway that gave up counts as unanswered: Linux repeats it after 1 s."""
 
 LATE = 1 << 62
-"""The time of what did not happen."""
+"""The time of an event that did not happen."""
 
 Key = tuple[int, int]
 
@@ -32,20 +32,20 @@ COLUMNS = (
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     "handshake",
 )
-"""Of tables.CLOSES, of the exchange at the front and of those at the back."""
+"""The columns of tables.CLOSES that are read, for the exchange at the front and for those at the back."""
 
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("refused_frame", "refused_time", "history", "client_unacknowledged", "server_bytes"),
 )
-"""Of tables.CONNECTIONS, likewise."""
+"""The columns of tables.CONNECTIONS that are read, for the same exchanges."""
 
 
 class Exchange:
-    """An exchange as those see it who wait for its answer. Times are LATE where a thing did not happen."""
+    """An exchange from the point of view of its client. Times are LATE if the event did not happen."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """`values`: COLUMNS and OF_CONNECTION, each with `prefix` before its name."""
+        """Read `values`: COLUMNS and OF_CONNECTION, each name with `prefix`."""
         v = {name: values[prefix + name] for name in (*COLUMNS, *OF_CONNECTION)}
         self.values = v
         self.key: Key = (v["connection"], v["exchange"])
@@ -54,12 +54,14 @@ class Exchange:
         self.began = v["response_start"] if final and v["response_start"] is not None else LATE
         self.status: int | None = v["response_status"] if final else None
         self.whole = final and v["response_end_reason"] == "complete"
+        # after a gap, or bytes that the snap length cut off
+        self.end_is_unknown = final and v["response_end_reason"] == "hole"
         self.has_head = final and (self.whole or v["response_framing"] != "none")
         self.left = LATE if v["client_close_time"] is None else v["client_close_time"]
         self.dropped = LATE if v["server_close_time"] is None else v["server_close_time"]
         self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
-        # what came behind all that was understood, and is no response
+        # the server sent bytes after everything that was parsed, and they are not a response
         self.garbage = (
             not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
         )
@@ -68,30 +70,30 @@ class Exchange:
 
     @property
     def begun(self) -> bool:
-        """Something of a final response was seen."""
+        """True if a final response began."""
         return self.began < LATE
 
     @property
     def kept(self) -> bool:
-        """The server behind announced a closed window, and did not take the whole request."""
+        """True if the server behind the gateway announced a closed window and did not receive the complete request."""
         v = self.values
         return "w" in (v["history"] or "") and (bool(v["client_unacknowledged"]) or v["request_end_reason"] != "complete")
 
     @property
     def met_a_close(self) -> bool:
-        """The server had closed before the request came: nobody there has seen it ("Who took a lost request", row 8)."""
+        """True if the server had closed before the request arrived, so it never read the request."""
         v = self.values
         if v["server_close_ack"] is None or self.begun or v["server_close_ack"] > v["request_offset"]:
             return False
         answered = v["first_answer_time"]
-        return v["previous_end"] is not None or (answered is not None and self.dropped - answered >= 1_000_000_000)
+        return v["previous_end"] is not None or (answered is not None and self.dropped - answered >= SECOND)
 
 
 class Attempt:
-    """A connection that was begun for an exchange at the front and carried no request."""
+    """A connection that was opened for an exchange at the front but carried no request."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
-        """`values`: as for Exchange."""
+        """Read `values`, as for Exchange."""
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
@@ -100,19 +102,22 @@ class Attempt:
 Try = Exchange | Attempt
 
 
-@dataclass(frozen=True)
-class Front:
-    """An exchange at the front with what was tried for it. `certain`: these are its tries, in order; else it has one of them."""
+class Front(NamedTuple):
+    """An exchange at the front with its tries.
+
+    `certain`: these are its tries, in order; otherwise only one of them is its try.
+    """
 
     exchange: Exchange
     tries: tuple[Try, ...] = ()
     certain: bool = True
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why the client got a failure: the kind, the try that says so, all tries, and the gateways that passed it on, from the
-    outermost. `whole`: all of that was seen, and nothing is left to choice."""
+class Failure(NamedTuple):
+    """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
+
+    `through` starts at the outermost gateway. `whole`: all of that was captured, and the pairing is certain.
+    """
 
     kind: str
     last: Try | None
@@ -122,8 +127,11 @@ class Failure:
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
-    """Exchanges at fronts -> why they failed; those that did not, or of which the gateway passed the failure on, are not in it,
-    unless that came from a gateway as well."""
+    """Return the reasons for the failures of exchanges at fronts.
+
+    Exchanges without a failure are left out, and so are those whose gateway forwarded the failure, unless it came from another
+    gateway.
+    """
     found: dict[Key, Failure | None] = {}
 
     def of(key: Key, outer: frozenset[Key]) -> Failure | None:
@@ -140,7 +148,7 @@ def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
 def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Callable[[Key], Failure | None]) -> Failure | None:
     front = fronts[key]
     if not front.certain:
-        return _alike(front)
+        return _common_failure(front)
     last = last_of(front.tries)
     kind = kind_of(front.exchange, front.tries)
     own = None if kind is None else Failure(kind, last, front.tries)
@@ -148,7 +156,7 @@ def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Callable[[Key], Fa
         return own
     inner = inner_of(last.key)
     if inner is not None and (kind in _HANDED_ON or (kind is None and _passed_on(front.exchange, last))):
-        return replace(inner, through=(last, *inner.through))
+        return inner._replace(through=(last, *inner.through))
     behind = fronts[last.key]
     if kind == "timed-out" and inner is None and behind.certain and behind.tries:
         deeper = kind_of(front.exchange, behind.tries)
@@ -164,16 +172,16 @@ def _passed_on(front: Exchange, last: Exchange) -> bool:
     return front.status is not None and front.status == last.status and last.began <= front.began + SLACK
 
 
-def _alike(front: Front) -> Failure | None:
-    """Nobody knows which of the tries it had, but all of them failed in the same way."""
-    tries = tuple(one for one in front.tries if _may_be(front.exchange, one))
-    kinds = {kind_of(front.exchange, [one]) for one in tries}  # none: it is not known whether there was one
+def _common_failure(front: Front) -> Failure | None:
+    """Return the failure if it is unknown which try is the right one but all possible tries failed in the same way."""
+    tries = tuple(one for one in front.tries if _may_belong(front.exchange, one))
+    kinds = {kind_of(front.exchange, [one]) for one in tries}  # if empty, it is unknown whether there was a try
     [kind, *others] = kinds or {None}
     return None if kind is None or others else Failure(kind, tries[0], tries, whole=False)
 
 
-def _may_be(front: Exchange, one: Try) -> bool:
-    """It was begun while this waited, and did not fail later: a gateway that has answered does not wait any more."""
+def _may_belong(front: Exchange, one: Try) -> bool:
+    """Return whether a try began while the front waited, and did not fail later: a gateway that has responded stops waiting."""
     if isinstance(one, Attempt):
         return True
     begun = one.values["request_start"]
@@ -182,7 +190,7 @@ def _may_be(front: Exchange, one: Try) -> bool:
 
 
 def last_of(tries: Sequence[Try]) -> Try | None:
-    """The try that decides. A port that refuses because the process behind it has just died of this request is none."""
+    """Return the try that decides. A refusal does not count if this request has just crashed the process behind the port."""
     if not tries:
         return None
     last = tries[-1]
@@ -197,10 +205,10 @@ def _gone(one: Exchange) -> bool:
 
 
 def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
-    """The kind of failure that this exchange is; None where it is none, or was passed on."""
+    """Return the kind of failure of this exchange; None if it did not fail, or if the failure was forwarded."""
     last = last_of(tries)
     if front.begun and (front.status or 0) < 500:
-        return _broken_off(front, last)
+        return _truncation_kind(front, last)
     if front.garbage:
         return None
     if not front.begun:
@@ -215,13 +223,13 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
             return None
         if last.refused < LATE:
             return "refused"
-        # the gateway's answer proves that it gave up
+        # the gateway's response proves that it gave up
         return "unreachable" if last.values["syns"] > 1 or front.answered - last.values["syn_time"] >= LONE_SYN else None
     return _of_exchange(front, last)
 
 
 def _failed_before(last: Try | None, left: int) -> bool:
-    """The last try had failed before the client left."""
+    """Return whether the last try had failed before the client left."""
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):
@@ -229,9 +237,11 @@ def _failed_before(last: Try | None, left: int) -> bool:
     return not last.whole and min(last.dropped, last.left) < left - SLACK
 
 
-def _broken_off(front: Exchange, last: Try | None) -> str | None:
-    """The response began, and did not end: because the one behind broke off, and not because the client left."""
+def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
+    """Return "truncated" if the response was cut off because the server's was, and not because the client left."""
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
+        return None
+    if front.end_is_unknown or last.end_is_unknown:
         return None
     stream = front.values["response_content_type"] in ENDLESS or front.values["response_endless"]
     if stream or last.whole or last.status != front.status:
@@ -249,6 +259,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         if front.status is not None and last.status == front.status:
             return None
         if not last.has_head:
+            if last.end_is_unknown:
+                return None
             return "rejected-response" if last.server_first and last.dropped <= until else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
@@ -259,18 +271,20 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 
 
 AT_ONCE = 25_000_000
-"""Nanoseconds within which a gateway begins a connection for a request, and answers when that has come to nothing: measured were
-21 ms at the most."""
+"""The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
+
+The longest measured time is 21 ms.
+"""
 
 
 def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]]) -> dict[Key, Front]:
-    """The same with attempts of which nobody knows whose they are, where an exchange at that gateway may be theirs.
+    """Return `fronts` with each attempt of unknown owner added to all exchanges at that gateway that may own it.
 
-    Where fewer were made than may have been, the gateway answered some from memory: then each belongs to the one that was
-    answered next, or, never refused, to the newest.
+    If there were fewer attempts than exchanges that may own one, the gateway remembered the failure for some exchanges. Then each
+    attempt belongs to the exchange with the next response or, if it was never refused, to the newest exchange.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
-    some = {key: _maybe_for(one, loose.get(one.server, ())) for key, one in without.items()}
+    some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
     owners: dict[int, list[Key]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():
@@ -296,13 +310,16 @@ def _distance(front: Exchange, one: Attempt) -> int:
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """It waited long, and in that time began what came to nothing: it may have waited for a connection first."""
+    """Return whether the exchange waited long, and a failed attempt began while it waited.
+
+    The exchange may have waited for a connection first.
+    """
     slow = front.answered - front.asked >= LONE_SYN
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
 
 
-def _maybe_for(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Which of these attempts, of which nobody knows whose they are, may be those of an exchange that has none."""
+def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Return the attempts without a known owner that may belong to an exchange without a try."""
     if front.begun and (front.status or 0) < 500:
         return ()
     made: list[Attempt] = []

@@ -1,4 +1,4 @@
-"""What is judged in the candidates of `ack_release`, and what is said of those that are stalls."""
+"""Declare the columns that decide whether a held-back segment is a stall, and add the results to those that are."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ JUDGED_ONLY = (
     *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
-"""Columns that no text of a rule needs."""
+"""The columns that no text of a rule needs."""
 
 
 class Row(NamedTuple):
-    """What judging looks at in a row of `ack_release.candidates`; times in nanoseconds."""
+    """The columns of `ack_release.candidates` on which the decision is based. Times are in nanoseconds."""
 
     connection: int
     direction: int
@@ -72,9 +72,9 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall. `row` is its place in the candidates, None for a probe: that may be of an earlier batch, and has its `values`.
+    """A stall. `row` is its index in the candidates; None for a probe of an earlier batch, which has its own `values`.
 
-    `prompt`: earlier on this connection such an S did not wait, because its D was acknowledged at once.
+    `prompt`: an earlier S like this on the connection, which did not wait because its D was acknowledged promptly.
     """
 
     row: int | None
@@ -85,9 +85,11 @@ class Verdict(NamedTuple):
     prompt: bool
 
 
-def said(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
-    """The candidates that are stalls, with what the verdicts say. Columns more: `answer_frame` and `answer_time` of the ACK
-    of a probe, null for all others; `ack_delay`, what `delay` was, in nanoseconds; `prompt_before` of the verdict.
+def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
+    """Return the candidates that are stalls, with the results of the verdicts.
+
+    Added columns: `answer_frame` and `answer_time` of the ACK of a probe (null for others), `ack_delay` (the original `delay` in
+    ns), and `prompt_before` of the verdict.
     """
     if not verdicts and candidates.height:
         return candidates.clear()

@@ -1,4 +1,4 @@
-"""Decide which candidates of `ack_release` are stalls, and whose. A single row cannot show it."""
+"""Decide which candidates of `ack_release` are stalls and which rule reports them. A single row is not enough for that."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ from typing import Any, Literal
 
 import polars as pl
 
-from wiredoctor.rules.shared.ack_release import AT_ONCE
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.ack_release import MAX_KERNEL_RESPONSE
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict
-from wiredoctor.tables import NEVER
+from wiredoctor.tables import MILLISECOND, NEVER
 
 Cause = Literal["nagle", "whole"]
-"""Why a segment had to wait for the ACK: it was small, or whatever is sent must wait (buffer, congestion window, window)."""
+"""The reason why a segment had to wait for the ACK.
+
+Either it was small (nagle), or every segment had to wait for a buffer, congestion window or receive window (whole).
+"""
 
 FIRST_AT_ONCE = 600_000
-"""Nanoseconds after K's arrival within which the first S leaves that shows what its side does, if no message says so."""
+"""The maximum time in ns from the ACK's arrival to the first S that proves its side's behavior without messages."""
 FEW = 2
-"""Candidates of a side that may be chance: a program wrote just then. More of them show what its side does."""
+"""The number of candidates of a side that may be chance, because a program wrote at that moment. More prove its behavior."""
 CORKED_IN_A_ROW = 3
-"""Small ends that leave with a timer: one alone may be a program that was as late."""
+"""The number of consecutive small ends sent by a timer that prove a cork; a single one may be a program that was late."""
 LATE_STARTS = 4
-"""Candidates without a handshake, until which nothing is said where the round trip may hold thinking time."""
+"""The number of candidates before the first verdict if there is no handshake, so the round trip may include computing time."""
 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
 
 
 @dataclass
 class _Side:
-    """What is remembered of a side of a connection. `run`: the message in which whole segments had to wait for ACKs, and
-    the last of them; `whole`: there was one."""
+    """The state of one side of a connection. `run`: the message in which full segments had to wait for ACKs, and the last one.
+
+    `whole`: True if there was such a segment.
+    """
 
     narrow: bool = False
     released: int = 0
@@ -50,8 +55,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """What is remembered of a side of an endpoint: how late it is by itself (exchange, frame, ns), how often it stalled and could
-    have."""
+    """The state of one side of an endpoint.
+
+    It has the usual lateness (exchange, frame, ns), the stalls, and the opportunities to stall. `first`: the first stall, if it
+    came between head and body, until a second one shows that it was no chance.
+    """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
         default_factory=dict[str | None, list[tuple[tuple[int, int | None], int, int]]]
@@ -60,12 +68,16 @@ class _Endpoint:
     stalls: int = 0
     opportunities: int = 0
     probes: int = 0
+    first: Verdict | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Shortest ACK delay (ns) that counts by itself; shortest and longest lateness (ns) of what a probe sent; exchanges of
-    counter-evidence; endpoint sides and connection sides that are remembered."""
+    """The limits of a rule.
+
+    The shortest ACK delay (ns) that counts by itself, and the shortest and longest lateness (ns) of a probe. `exchanges`: the
+    number of exchanges of counter-evidence. `endpoints`, `sides`: the number of endpoint sides and connection sides in memory.
+    """
 
     shortest: int
     probe: tuple[int, int]
@@ -80,16 +92,16 @@ def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 class Stalls:
-    """The memory of a rule about held-back segments, bounded; rows must come in the order of `in_order`."""
+    """The bounded state of a rule about held-back segments. Rows must come in the order of `in_order`."""
 
     def __init__(self, cause: Cause, limits: Limits) -> None:
         self._cause = cause
         self._limits = limits
-        self._endpoints = Recent(_Endpoint, limits.endpoints)
-        self._sides = Recent(_Side, limits.sides)
+        self._endpoints = BoundedMap(_Endpoint, limits.endpoints)
+        self._sides = BoundedMap(_Side, limits.sides)
 
     def judge(self, candidates: pl.DataFrame) -> list[Verdict]:
-        """The stalls among these rows that this rule has to report."""
+        """Return the stalls among these rows that this rule has to report."""
         return list(self._judge(candidates))
 
     def _judge(self, candidates: pl.DataFrame) -> Iterator[Verdict]:
@@ -98,33 +110,46 @@ class Stalls:
             if row.answers:
                 asked = self._sides[(row.connection, 1 - row.direction)].probes.pop(row.answers, None)
                 if asked is not None:
-                    yield from self._probed(*asked, candidates.row(index, named=True))
+                    yield from self._judge_probe(*asked, candidates.row(index, named=True))
             if row.corked and self._cause == "nagle":
-                yield from self._corked(row, candidates.row(index, named=True))
+                yield from self._judge_corked(row, candidates.row(index, named=True))
             if row.probe and self._cause == "nagle":
                 probes = self._sides[(row.connection, row.direction)].probes
                 probes.clear()
                 probes[row.held_frame] = (row, candidates.row(index, named=True))
             elif row.waited:
-                verdict = self._waited(index, row)
+                verdict = self._judge_waiting(index, row)
                 if verdict is not None:
-                    yield verdict
+                    yield from self._with_first(row, verdict, candidates)
 
-    def _probed(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
-        """The verdict on a segment that a probe sent, and that was acknowledged by this answer."""
+    def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
+        """Yield a verdict, unless a program may have been busy between head and body; then hold it until the next stall."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
-        usual = self._usual(endpoint, row)
+        is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
+        if is_after_head and endpoint.stalls == 1 and self._cause == "whole":
+            values = candidates.row(verdict.row or 0, named=True) | {"answer_frame": None, "answer_time": None}
+            endpoint.first = verdict._replace(row=None, values=values)
+            return
+        if endpoint.first is not None:
+            yield endpoint.first
+            endpoint.first = None
+        yield verdict
+
+    def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
+        """Yield the verdict on a segment that a probe carried and that `answer` acknowledged."""
+        endpoint = self._endpoints[(row.endpoint, row.role)]
+        usual = self._usual_delay(endpoint, row)
         shortest, longest = self._limits.probe
         if 2 * usual >= row.lateness or not shortest <= row.lateness <= longest:
             return
         endpoint.probes += 1
-        # without pure ACKs, which a capture filter may leave out, an earlier ACK of the data would not be here
+        # if a capture filter dropped pure ACKs, an earlier ACK of the data is missing
         confidence = "low" if endpoint.probes == 1 or answer["held_bytes"] else "medium"
         values |= {"answer_frame": answer["held_frame"], "answer_time": answer["end"]}
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
-    def _corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """The verdicts on small ends that a cork held: the first ones once there are several in a row, later ones at once."""
+    def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
+        """Yield verdicts on small ends held by a cork: the first ones after several in a row, later ones immediately."""
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:
             return
@@ -137,8 +162,8 @@ class Stalls:
                 yield Verdict(None, known, "corked", one.lateness, one.confidence, prompt=False)
             side.corked.clear()
 
-    def _waited(self, index: int, row: Row) -> Verdict | None:
-        """The verdict on a row, which is remembered whatever it is."""
+    def _judge_waiting(self, index: int, row: Row) -> Verdict | None:
+        """Return the verdict on a row, and record the row."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         side = self._sides[(row.connection, row.direction)]
         if row.prompt:
@@ -147,28 +172,28 @@ class Stalls:
             return None
         cause = _cause(row, side)
         pauses = row.event_stream and row.nagle_seen
-        usual = self._usual(endpoint, row) if cause == "nagle" and not pauses else 0
+        usual = self._usual_delay(endpoint, row) if cause == "nagle" and not pauses else 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
-        stalled = cause is not None and _released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
+        stalled = cause is not None and _is_released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
         if stalled:
             side.narrow |= row.narrow
             if cause == "whole":
                 side.run, side.whole = (row.message, row.held_frame), True
-        mine = stalled and cause == self._cause and _counts(row, side, short)
+        mine = stalled and cause == self._cause and _is_counted(row, side, short)
         if mine or not short:
             endpoint.opportunities += 1
         if not mine:
             return None
         endpoint.stalls += 1
         sure = endpoint.stalls > 1 and 2 * endpoint.stalls >= endpoint.opportunities
-        cap = "low" if cause == "nagle" and (_may_be_chance(row, endpoint) or _alone(row)) else row.confidence
+        cap = "low" if cause == "nagle" and (_may_be_chance(row, endpoint) or _no_small_in_flight(row)) else row.confidence
         confidence = cap if sure or cap == "low" else "medium"
         kind = _KINDS[row.part] if cause == "nagle" and row.part else None
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
 
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:
-        """An exchange counts once, with the latest of its segments."""
+        """Record the lateness of a segment. An exchange counts once, with its latest segment."""
         late = endpoint.late.setdefault(row.part, [])
         exchange = (row.connection, row.frame if row.unread else row.exchange)
         for i, (known, frame, lateness) in enumerate(late):
@@ -178,16 +203,18 @@ class Stalls:
         late.append((exchange, row.held_frame, row.lateness))
         del late[: -2 * self._limits.exchanges]
 
-    def _usual(self, endpoint: _Endpoint, row: Row) -> int:
-        """How late such a segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known. What came
-        after it says nothing of it, though it became final before."""
+    def _usual_delay(self, endpoint: _Endpoint, row: Row) -> int:
+        """Return the median lateness (ns) of such segments without a delayed ACK; 0 if it is unknown.
+
+        Later segments do not count, even if they became final earlier.
+        """
         late = endpoint.late.get(row.part, ()) if row.http or row.unread else ()
         before = [lateness for _, frame, lateness in late if frame < row.held_frame][-self._limits.exchanges :]
         return int(median(before)) if before else 0
 
 
 def _cause(row: Row, side: _Side) -> Cause | None:
-    """What can have held S back until K came."""
+    """Return the reason why S may have been held back until the ACK arrived."""
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
     run = (message is not None and message == row.message) if row.http else last == row.frame
@@ -201,7 +228,9 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether packets are missing that may show that a program wrote just then, and few such stalls were seen."""
+    """Return whether missing packets may be the true cause (a program that wrote at that moment), and few such stalls were
+    seen.
+    """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False
     if row.http:
@@ -209,47 +238,55 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
     return row.unread or not row.pace_seen
 
 
-def _alone(row: Row) -> bool:
-    """No small segment was in flight: Linux' TCP would not have held back the end of a message."""
+def _no_small_in_flight(row: Row) -> bool:
+    """Return whether no small segment was in flight; then Linux would not have held back the end of a message."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 
-def _released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
-    """K released S. Where no handshake told the round trip, that must have been so once more, and mostly, on this side.
+def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
+    """Return whether the ACK released S. Without a handshake, that must also hold for most other candidates of this side.
 
-    Full segments are so many, and leave at so many times, that a share of the round trip is too much to allow for.
+    Full segments are numerous and are sent at many times, so a fraction of the round trip would be too large a tolerance.
     """
     near = row.sharp or not row.handshake
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
         return False
     if row.handshake:
         side.released += 1
-        endpoint.at_once |= row.release <= max(FIRST_AT_ONCE, row.after // 10)
+        endpoint.at_once |= row.release <= max(FIRST_AT_ONCE, row.after // 10) + _clock_error(row)
         shown = side.narrow or endpoint.at_once or side.released > FEW
         return row.http or cause == "whole" or shown
     side.releases.append(row.release)
-    alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
+    alike = sum(abs(release - row.release) <= MAX_KERNEL_RESPONSE for release in side.releases)
     return alike > 1 and 2 * alike >= len(side.releases)
 
 
+def _clock_error(row: Row) -> int:
+    """Return the error (ns) of the time from the ACK's arrival to S if the capture's clock counts milliseconds, or else 0."""
+    return MILLISECOND if all(time % MILLISECOND == 0 for time in (row.after, row.gap, row.release)) else 0
+
+
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Without a handshake the round trip is a guess. Where S usually comes some time after K, the program may choose that time:
-    then it comes more evenly after D than after K."""
+    """Return whether the program may choose when the held segment S is sent; for connections whose round trip is unknown.
+
+    If S usually comes some time after the ACK, the program may choose that time. Then the time from the previous data D to S
+    varies less than the time from D to the ACK.
+    """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]
-    if median(after) <= AT_ONCE:
+    if median(after) <= MAX_KERNEL_RESPONSE:
         return False
     return len(after) < LATE_STARTS or 2 * _spread(gaps) < _spread(after)
 
 
 def _spread(values: list[int]) -> float:
-    """From the first to the last decile."""
+    """Return the distance from the first to the last decile."""
     deciles = quantiles(values, n=10, method="inclusive")
     return deciles[-1] - deciles[0]
 
 
-def _counts(row: Row, side: _Side, short: bool) -> bool:
-    """A delay too short for most timers counts from the fifth on, when five or more are alike."""
+def _is_counted(row: Row, side: _Side, short: bool) -> bool:
+    """Return whether a stall counts. A delay too short for most timers counts if at least five are similar."""
     if not short:
         return True
     side.short.append(row.delay)

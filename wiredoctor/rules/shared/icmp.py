@@ -1,4 +1,4 @@
-"""What an ICMP error says, in the words of RFC 792, RFC 1812 section 5.2.7 and RFC 4443."""
+"""Name ICMP errors in the words of RFC 792, RFC 1812 section 5.2.7 and RFC 4443."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOUR: Final = {
     (12, 0): "parameter problem",
     (12, 1): "required option missing",
 }
-"""(type, code) of ICMP."""
+"""The names of ICMP errors by (type, code)."""
 
 SIX: Final = {
     (1, 0): "no route to destination",
@@ -45,34 +45,37 @@ SIX: Final = {
     (4, 1): "unrecognized Next Header type encountered",
     (4, 2): "unrecognized IPv6 option encountered",
 }
-"""(type, code) of ICMPv6."""
+"""The names of ICMPv6 errors by (type, code)."""
 
 TYPES_FOUR: Final = {3: "destination unreachable", 4: "source quench", 11: "time exceeded", 12: "parameter problem"}
 TYPES_SIX: Final = {1: "destination unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem"}
-"""By type, for codes that the standards do not name."""
+"""The names of ICMPv6 errors by type, for codes that the standards do not name."""
 
 PROHIBITED: Final = ((4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4), (6, 1, 5), (6, 1, 6))
-"""(IP version, type, code): a rule forbids it. A host answers TCP to a port on which nothing listens with an RST (RFC 1122
-section 3.2.2.1 leaves port unreachable to protocols that cannot), so "port unreachable" is a firewall's, too."""
+"""The (IP version, type, code) of errors that show that a firewall rule forbids the connection.
+
+A host answers TCP to a closed port with an RST (RFC 1122 section 3.2.2.1 leaves port unreachable to protocols that cannot).
+Therefore "port unreachable" comes from a firewall, too.
+"""
 
 
 def key(router: str, type: str, code: str) -> pl.Expr:
-    """One number for IP version (that of the address of its sender), type and code, by the columns that have them."""
+    """Return an expression that combines IP version (from the router's address), type and code into one number."""
     six = pl.col(router).str.contains(":", literal=True).cast(pl.Int64)
     return (six * 256 + pl.col(type).cast(pl.Int64)) * 256 + pl.col(code).cast(pl.Int64)
 
 
 def number(version: int, type: int, code: int) -> int:
-    """The number that `key` gives."""
+    """Return the number that `key` computes for these values."""
     return ((version == 6) * 256 + type) * 256 + code
 
 
-def words(numbers: pl.Expr) -> pl.Expr:
-    """What an error says, by `key`: 'ICMP "host unreachable" (type 3, code 1)'."""
-    return numbers.map_elements(_words, return_dtype=pl.String)
+def error_text(numbers: pl.Expr) -> pl.Expr:
+    """Return the error as text, from the number of `key`: 'ICMP "host unreachable" (type 3, code 1)'."""
+    return numbers.map_elements(_error_text, return_dtype=pl.String)
 
 
-def _words(numbered: int) -> str:
+def _error_text(numbered: int) -> str:
     six, type, code = numbered >> 16, numbered >> 8 & 255, numbered & 255
     known, types = (SIX, TYPES_SIX) if six else (FOUR, TYPES_FOUR)
     said = known.get((type, code)) or types.get(type, "error")

@@ -1,4 +1,4 @@
-"""Default idle timeouts of servers, to name the software that an observed timeout matches."""
+"""Name the software whose default idle timeout matches an observed one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.tables import SECOND
 
 ANY = ""
-"""The pattern of an intermediary, which forwards the Server field of any of the products below."""
+"""The pattern for an intermediary, which forwards the Server field of any product below."""
 
 _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (2, (("gunicorn", "gunicorn (--keep-alive)"),)),
@@ -45,13 +45,13 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (300, (("caddy", "Caddy (idle_timeout)"),)),
     (3600, (("envoy", "Envoy (idle_timeout)"),)),
 )
-"""Default idle timeouts (s), each with patterns of the Server field and names of the software."""
+"""The default idle timeouts (s), each with patterns for the Server field and names of the software."""
 
 
-def usual(limit: int | None, server: str) -> str:
-    """Name the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)", or "" if none.
+def default_of_server(limit: int | None, server: str) -> str:
+    """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)", or "" if none.
 
-    `server`: the Server field. Only the default of that product is named, or all if the field is empty.
+    `server`: the Server field. Only the default of that product is named; all are if the field is empty.
     """
     whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
     if not whose:
@@ -66,7 +66,7 @@ def _is(server: str, pattern: str) -> bool:
     return any(re.search(p, server, re.IGNORECASE) for p in patterns)
 
 
-def is_usual(limit: pl.Expr) -> pl.Expr:
+def is_default(limit: pl.Expr) -> pl.Expr:
     """Return whether this idle timeout (ns) is a common default."""
 
     def near(limits: pl.Series) -> pl.Series:
@@ -76,7 +76,10 @@ def is_usual(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, str, str]]:
-    """Return the defaults near a timeout (ns). Timers are late, or seem early if the response was still in server buffers."""
+    """Return the defaults near a timeout (ns).
+
+    Timers are late, or seem early if the response was still in the server's buffers.
+    """
     if limit is None:
         return []
     for s, products in _IDLE_LIMITS:
@@ -86,7 +89,7 @@ def _near(limit: int | None) -> list[tuple[int, str, str]]:
 
 
 def usual_limits(server: str) -> list[int]:
-    """Return the default idle timeouts (s) of the software in this Server field; all if the field is empty."""
+    """Return the default idle timeouts (s) of the software in this Server field; all of them if the field is empty."""
     return [
         seconds
         for seconds, products in _IDLE_LIMITS

@@ -1,4 +1,4 @@
-"""After how long what lies between client and server closes or forgets a connection that rests, each figure with its source."""
+"""List the idle timeouts of devices and programs between client and server, each with its source."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 
 class IdleLimit(NamedTuple):
-    """A default: whose it is, seconds without payload, where it is set, and the page of the vendor that says so.
+    """A default: its product, the seconds without payload, the name of the setting, and the vendor's page about it.
 
-    `closes`: it ends the connection by a FIN or RST. `forgets`: it drops the connection without telling anybody, so that what is
-    sent later is lost, or answered by an RST.
+    `closes`: the product ends the connection with a FIN or RST. `forgets`: it drops the connection silently, so later packets are
+    lost or answered with an RST.
     """
 
     name: str
@@ -31,7 +31,7 @@ IDLE_LIMITS = (
     IdleLimit(
         "Google Cloud's application load balancers",
         30,
-        "timeout of the backend service, after which WebSockets end whether they rest or not",
+        "timeout of the backend service, after which WebSockets end even if they are in use",
         Reference("Google Cloud, backend service timeout", "https://cloud.google.com/load-balancing/docs/https#timeout-bes"),
     ),
     IdleLimit(
@@ -136,16 +136,18 @@ IDLE_LIMITS = (
         forgets=True,
     ),
 )
-"""Ascending. RFC 5382 (REQ-5) asks NATs not to forget before 7,440 s; many do."""
+"""All known idle timeouts, ascending. RFC 5382 (REQ-5) requires NATs to keep a connection for 7,440 s; many do not."""
 
 NEAR_SHARE = 0.005
 NEAR = 50 * MILLISECOND
-"""A rest is that of a limit if it differs by no more than this share of it, or this time: proxies look after their connections
-only now and then."""
+"""The minimum tolerance in ns within which an idle time matches a limit: proxies check connections only now and then.
+
+A fraction of the limit is allowed if that is more.
+"""
 
 
 def limit_near(rest: pl.Expr) -> pl.Expr:
-    """The limit (ns) of IDLE_LIMITS that closes and was met by this rest (ns); null where it is none."""
+    """Return the limit (ns) in IDLE_LIMITS with `closes` that matches this idle time (ns); null if there is none."""
     found = pl.lit(None, pl.Int64)
     for seconds in sorted({limit.seconds for limit in IDLE_LIMITS if limit.closes}):
         limit = seconds * SECOND
@@ -154,12 +156,12 @@ def limit_near(rest: pl.Expr) -> pl.Expr:
     return found
 
 
-def whose(limit: pl.Expr) -> pl.Expr:
-    """Whose defaults a limit (ns) of IDLE_LIMITS is, as text: "nginx (proxy_read_timeout) and Apache httpd (ProxyTimeout)"."""
-    named = {seconds * SECOND: _listed(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}
+def names_of_limit(limit: pl.Expr) -> pl.Expr:
+    """Return the products with this default (ns) as text: "nginx (proxy_read_timeout) and Apache httpd (ProxyTimeout)"."""
+    named = {seconds * SECOND: _list_names(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}
     return limit.replace_strict(named, default=None, return_dtype=pl.String)
 
 
-def _listed(seconds: int) -> str:
+def _list_names(seconds: int) -> str:
     names = [f"{limit.name} ({limit.setting})" for limit in IDLE_LIMITS if limit.closes and limit.seconds == seconds]
     return " and of ".join([", of ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,6 +1,6 @@
-"""After what rest the servers of a capture close connections: learned from their closes, announced, or only usual.
+"""Determine the idle timeouts of servers: learned from their closes, announced, or common defaults.
 
-Rules that speak of the end of connections share this: the closes of an endpoint are looked at once, for all of them.
+The rules about the end of connections share this code, so the closes of an endpoint are examined once for all of them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHE
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
-__all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Rests", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
+__all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""This many requests answered after a longer idle time refute a timeout, or a fourth as many as the requests that met it."""
+"""The divisor for the number of requests that refute a timeout, because they were answered after a longer idle time.
+
+A timeout is refuted by this many such requests, or by a quarter of the number of requests that arrived at the timeout.
+"""
 LEARNED_SHARE = 2
-"""A timeout that several closes show is refuted by more than this many requests per close: processes ended, and the client has a
-pace of its own (22 per close in a recording; at most 1 for 46 real timeouts)."""
+"""The number of such requests per close above which a timeout shown by several closes is refuted.
+
+Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
+"""
 _EVER = 1 << 62
 
 
-class Rests:
-    """How the servers of some candidates close connections, built from `closes` (see `known_rests`)."""
+class IdleTimes:
+    """The closes of the servers of some candidates, built from `closes` (see `known_rests`)."""
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -53,9 +58,12 @@ class Rests:
         self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
-        what is usual for its software; empty where nothing is known. `until` (ns): by then."""
-        learned = self.learned(endpoint, until)
+        """Return the idle timeouts of an endpoint from the best source; empty if no source has one.
+
+        The sources are its closes, then its announcement on this connection, then the defaults of its software. `until` (ns): use
+        what was known by then.
+        """
+        learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
         if learned is not None:
             limits = [learned]
@@ -66,9 +74,10 @@ class Rests:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return whether requests after a longer idle time were answered, so this is no timeout.
+        """Return whether requests were answered after a longer idle time.
 
-        It is the pace of a client, or a habit of other servers."""
+        Then this is not a timeout but the regular interval of a client, or a habit of other servers.
+        """
         if limit.how == "soon":
             return False
         used = self._used.get(endpoint, [])
@@ -79,14 +88,14 @@ class Rests:
             return answered > LEARNED_SHARE * limit.closes
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
-    def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
-        """Return the timeout that the closes of an endpoint show."""
+    def learned_timeout(self, endpoint: int, until: int | None = None) -> Limit | None:
+        """Return the timeout that the closes of an endpoint show, or None."""
         if until is None and endpoint in self._learned:
             return self._learned[endpoint]
         nothing = self.stops(endpoint, until).connections
         ends = [
             end
-            for end in self._of(endpoint)
+            for end in self._closes_of(endpoint)
             if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
         ]
         limit = learn(ends)
@@ -99,19 +108,19 @@ class Rests:
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
-            ends = [end for end in self._of(endpoint) if end.known <= until]
+            ends = [end for end in self._closes_of(endpoint) if end.known <= until]
             return stops_of(ends, [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until])
         if endpoint not in self._stops:
             uses = partial(self.uses, endpoint)
-            self._stops[endpoint] = stops_of(self._of(endpoint), self._syns.get(endpoint, []), uses)
+            self._stops[endpoint] = stops_of(self._closes_of(endpoint), self._syns.get(endpoint, []), uses)
         return self._stops[endpoint]
 
-    def stopped(self) -> dict[int, Stops]:
-        """Return all stops, by endpoint."""
+    def all_stops(self) -> dict[int, Stops]:
+        """Return when processes ended, by endpoint."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Drop candidates whose connections ended with their process, or late because it had stood still."""
+        """Drop candidates whose connections ended with their process, or late because the process was suspended."""
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
         places = rows.select("endpoint", "connection", "final_at").iter_rows()
@@ -136,28 +145,28 @@ class Rests:
         )
         return Uses(rows.collect())
 
-    def _of(self, endpoint: int) -> list[End]:
-        """Return the closes of the endpoint in the order of their times."""
+    def _closes_of(self, endpoint: int) -> list[End]:
+        """Return the closes of the endpoint in time order."""
         if endpoint not in self._known:
             rows = self._ends.filter(pl.col("endpoint") == endpoint).drop("endpoint")
             self._known[endpoint] = [End(*end) for end in rows.iter_rows()]
         return self._known[endpoint]
 
-    def announced(self, connection: int) -> int | None:
-        """Return the idle timeout (s) that the last response on a connection announced."""
+    def announced_timeout(self, connection: int) -> int | None:
+        """Return the idle timeout (s) that the last response on a connection announced; None if there is none."""
         return self._said.get(connection, (None, ""))[0]
 
     def server(self, connection: int) -> str:
         """Return the last Server field on a connection."""
         return self._said.get(connection, (None, ""))[1]
 
-    def others(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
+    def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
         """Return the idle times (ns) of other connections that the server closed at the same moment.
 
-        0 stands for a connection with a request or response in progress. Connections that followed one another do not count:
-        one that was first used after the other was closed, or that was closed before `since` (ns), the beginning of this one.
+        0 stands for a connection with a request or response in progress. Connections that followed one another do not count: a
+        connection first used after this one was closed, or closed before `since` (ns), the start of this one.
         """
-        ends = self._of(endpoint)
+        ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
         last = bisect_right(ends, time + TOGETHER, key=_time)
         near = (
@@ -172,12 +181,12 @@ def _time(end: End) -> int:
     return end.time
 
 
-def nothing_known() -> Rests:
-    """Return knowledge of no closes. Not created on import: nothing may run in Polars before processes are forked."""
+def nothing_known() -> IdleTimes:
+    """Return an object without any closes. It is created on demand: nothing may run in Polars before processes are forked."""
     ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
-    return Rests(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
+    return IdleTimes(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
 
 
 _ENDS = {
@@ -186,28 +195,28 @@ _ENDS = {
     "sort": pl.String(),
     **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
 }
-"""The columns of End, after `endpoint`."""
+"""The types of the columns of End, after `endpoint`."""
 
 _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
-"""The columns of Syn, after `endpoint`."""
+"""The types of the columns of Syn, after `endpoint`."""
 
 
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
-) -> Rests:  # fmt: skip
-    """Collect all closes of the endpoints of these candidates, and the SYNs to them among `connections`."""
+) -> IdleTimes:  # fmt: skip
+    """Collect all closes of the endpoints of these candidates, and the SYNs to them in `connections`."""
     frames = [rows.select("endpoint", "connection") for rows in candidates]
     if not frames:
         return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()
     theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
-    said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
+    said = _announcements(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
     syns = pl.LazyFrame(schema=_SYNS) if connections is None else _syns(connections, wanted)
-    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs), syns]), exchanges=closes)
+    return IdleTimes(*pl.collect_all([_ends(theirs), said, _used_idle_times(theirs), syns]), exchanges=closes)
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs of endpoints that refused one."""
+    """Return the answered SYNs of endpoints that refused a SYN."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
@@ -228,7 +237,7 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection that the server closed first although both sides had left it open."""
+    """Return a row for each connection that the server closed first although both sides had left it open."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
@@ -251,7 +260,7 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             "endpoint",
             c("server_close_time").alias("time"),
-            # of a pipeline, or of a response under way, there was none
+            # an unfinished response or pipeline has no idle time
             pl.when((rest >= 0) | idle).then(rest.clip(0)).alias("rest"),
             "connection",
             c("final_at").alias("known"),
@@ -269,15 +278,18 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the idle times after which a request was answered: `endpoint`, `rest` as the server saw it, when it is known."""
+def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the idle times after which a request was answered.
+
+    Columns: `endpoint`, `rest` (the idle time at the server, ns), and the time at which it became known.
+    """
     c = pl.col
     rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
     return rows.select("endpoint", rest.alias("rest"), c("final_at").alias("known"))
 
 
-def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
+def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the announced timeout and the software of the last response on each connection."""
     c = pl.col
     rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")

@@ -1,4 +1,4 @@
-"""Learn the idle timeout of a server from its closes. A timeout may also be announced, or be only a common default."""
+"""Learn the idle timeout of a server from its closes, if it is neither announced nor just a common default."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 
 TOGETHER = 50 * MILLISECOND
-"""Closes that one host begins within this time (ns) are one event: a process ended."""
+"""The maximum time in ns between closes of one host that are a single event: a process ended."""
 DECIDED_ONCE = 20 * MILLISECOND
-"""Closes within this time (ns) after similar idle times count once: one process decided once."""
+"""The maximum time in ns between closes after similar idle times that count once, because one process decided once."""
 EARLIEST = 950 * MILLISECOND
-"""Shorter idle times (ns) teach no timeout: they come from workers that end."""
+"""The shortest idle time in ns from which a timeout is learned; shorter ones come from workers that end."""
 AT_ONCE = 20 * MILLISECOND
-"""A close this soon after a response (ns) belongs to that response."""
+"""The maximum time in ns after a response for a close that belongs to that response."""
 NEAR = 20 * MILLISECOND
-"""Timers are this late (ns) on a busy machine, plus a share of their time."""
+"""The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
 LATE = 300 * MILLISECOND
-"""A process may check its connections this much (ns) after their timeout."""
+"""The maximum time in ns after a timeout at which a process checks its connections."""
 MOST = 4096
-"""The newest closes of an endpoint from which its timeout is learned; older ones may stem from another configuration."""
+"""The maximum number of closes of an endpoint from which its timeout is learned; older ones may have another configuration."""
 
 
 class Limit(NamedTuple):
-    """An idle timeout of an endpoint, from `low` to `high` (ns): how it is known, and the number of `closes` it is learned from.
+    """An idle timeout of an endpoint, from `low` to `high` (ns), its source, and the number of `closes` that show it.
 
-    `how`: soon (it closes after its responses), sharp, coarse (it checks its connections only now and then), single (from one
-    close), met (from requests that met it), announced, usual (a common default). `said`: the announced time (s).
+    `said`: the announced time (s). `how`: the source, one of
+    soon: the server closes right after its responses;
+    sharp: it closes exactly at the timeout;
+    coarse: it checks its connections only now and then;
+    single: learned from one close;
+    met: learned from requests that arrived at the timeout;
+    announced: announced by the server;
+    usual: a common default.
     """
 
     how: str
@@ -40,20 +46,20 @@ class Limit(NamedTuple):
 
     @property
     def tolerance(self) -> int:
-        """How much (ns) an idle time may differ from it."""
+        """Return the greatest difference (ns) between this timeout and an idle time that matches it."""
         return NEAR + self.low // 100
 
     def has(self, rest: int) -> bool:
-        """Return whether it explains a close after this idle time (ns)."""
+        """Return whether this timeout explains a close after this idle time (ns)."""
         return self.low - self.tolerance <= rest <= self.high + self.tolerance + LATE
 
-    def words(self) -> str:
-        """Format it: "5 s", "5 s to 5.1 s"."""
+    def as_text(self) -> str:
+        """Return the timeout as text: "5 s", "5 s to 5.1 s"."""
         low, high = duration_text(self.low), duration_text(self.high)
         return low if low == high else f"{low} to {high}"
 
     def origin(self) -> str:
-        """Say how it is known."""
+        """Return the source of the timeout as text."""
         closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
             beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
@@ -61,17 +67,19 @@ class Limit(NamedTuple):
         if self.how == "usual":
             return "a common default that the capture does not show"
         if self.how == "met":
-            return f"learned from {self.closes:,} requests that met it"
+            return f"learned from {self.closes:,} requests that arrived as it expired"
         return f"learned from {closes}" + ("; it checks for idle connections only now and then" if self.how == "coarse" else "")
 
 
 class End(NamedTuple):
-    """A close of the server: its time, the idle time before it (ns; None if there is none), its connection, when it is known.
+    """A close of the server.
 
-    `teaches`: everything that it acknowledges was answered. `reset`: an RST with ACK flag that met a request. `sort`: idle,
-    unaware (it acknowledges no byte of an unanswered request), met (it acknowledges that request), broken (it cut off a
-    response), open (a tunnel, or a stream without an end). `waited` (ns): time since the request that it met came. `said`: the
-    time (s) that its last response announced. `frame`: its packet.
+    It has a time, the idle time before it (ns; None if there is none), the connection, and the time at which it became known.
+    `teaches`: everything that it acknowledges was answered. `reset`: an RST with ACK flag that a request arrived at. `waited`
+    (ns): the time since the arrival of that request. `said`: the time (s) that its last response announced. `frame`: its packet.
+
+    `sort` is idle, unaware (it acknowledges no byte of an unanswered request), met (it acknowledges that request), broken (it cut
+    off a response), or open (a tunnel, or an endless stream).
     """
 
     time: int
@@ -87,16 +95,16 @@ class End(NamedTuple):
 
 
 def learn(ends: list[End]) -> Limit | None:
-    """Return the idle timeout of one endpoint, learned from its closes in order; None if they show none."""
-    ends = _once(ends[-MOST:])
+    """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none."""
+    ends = _one_per_decision(ends[-MOST:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
-    if soon := _soon(ends, rests):
+    if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, AT_ONCE, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
-    met = _met(ends)
+    met = _learned_from_lost(ends)
     if not long:
         return met
-    alike = _alike(long)
+    alike = _near_median(long)
     if len(alike) > 1 and 2 * len(alike) >= len(rests):
         return Limit("sharp", alike[0], alike[-1], len(alike))
     if len(long) > 2 and len(long) == len(rests) and long[-1] <= 2 * long[0] + NEAR:
@@ -107,29 +115,27 @@ def learn(ends: list[End]) -> Limit | None:
 
 
 def closes_soon(ends: list[End]) -> bool:
-    """Return whether the server closes after its responses."""
-    ends = _once(ends[-MOST:])
-    return bool(_soon(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
+    """Return whether the server closes right after its responses."""
+    ends = _one_per_decision(ends[-MOST:])
+    return bool(_count_immediate(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
 
 
-def _soon(ends: list[End], rests: list[int]) -> int:
-    """Count the closes that followed a response at once; 0 if that is no habit.
-
-    `rests`: the sorted idle times of closes that teach."""
+def _count_immediate(ends: list[End], rests: list[int]) -> int:
+    """Return the number of closes immediately after a response; 0 if there are few. `rests`: their idle times, sorted."""
     soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
     return soon if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends) else 0
 
 
-def _met(ends: list[End]) -> Limit | None:
-    """Return the timeout that requests met, if most closes met a request and nothing else can show it."""
+def _learned_from_lost(ends: list[End]) -> Limit | None:
+    """Return the timeout at which requests arrived, if most closes met a request and nothing else can show a timeout."""
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
-    if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_alike(rests)) < len(rests):
+    if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None
     return Limit("met", rests[0], rests[-1], len(rests))
 
 
-def _alike(rests: list[int]) -> list[int]:
-    """Return those of the sorted idle times that are near their median."""
+def _near_median(rests: list[int]) -> list[int]:
+    """Return the sorted idle times that are near their median."""
     median = rests[len(rests) // 2]
     return [rest for rest in rests if abs(rest - median) <= _same(median)]
 
@@ -138,7 +144,7 @@ def _same(rest: int) -> int:
     return rest * 5 // 100 + NEAR
 
 
-def _once(ends: list[End]) -> list[End]:
+def _one_per_decision(ends: list[End]) -> list[End]:
     """Keep one of the closes that came together after similar idle times."""
     kept: list[End] = []
     for end in ends:

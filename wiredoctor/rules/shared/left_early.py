@@ -1,54 +1,78 @@
-"""Find clients that closed before they had their response, and the reason as far as packets show it.
+"""Find clients that closed before they had their response, and the reason if packets show it.
 
-Shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts come from the packets of the
-connection. The other connections of the client show what else it did at that moment (same_client.py).
+The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the packets
+of the connection. The client's other connections show what else it did at that moment (same_client.py).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.connection_close import closed_against_request, patience
+from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period
+from wiredoctor.rules.shared.reading_pace import MEDIA, PLAYERS
 from wiredoctor.rules.shared.same_client import WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
-HALF_CLOSE = Threshold("1 s", "a client half-closes together with its request; a later FIN means that it gave up")
-AT_ONCE = Threshold(
-    "50 ms", "a client that closes this soon after the request, or after the response began, has not lost patience"
+HALF_CLOSE = Threshold(
+    "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
-STILL_WAITING = Threshold("5 s", "a half-closed client still waits; if nothing came for this long after its FIN, it is gone")
-REFUSED = Threshold("1 s", "or two round trips; an RST this soon after the response answers the response")
-TIMEOUT_SHARE = Threshold("2 %", "timers are late by less; a time this close to a common timeout is no coincidence")
-TIMEOUT_NEAR = Threshold("200 ms", "for long timeouts 2 % would be seconds")
+AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+STILL_WAITING = Threshold(
+    "5 s", "the time without data after its FIN for which a half-closed client still waits; after that it has left"
+)
+REFUSED = Threshold(
+    "1 s", "the time, or two round trips if longer, within which an RST that follows the response is a reaction to it"
+)
+TIMEOUT_SHARE = Threshold(
+    "2 %", "the tolerance for a common timeout; timers are late by less, so a closer time is not a coincidence"
+)
+TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long timeouts 2 % would be seconds")
 
-STOOD_STILL = Threshold("5 s", "a client requests another part sooner; a download without data for this long was given up")
-GONE = Threshold("1 s", "a closed socket answers data with an RST within this time; a half-closed one accepts the data")
-PAUSES = Threshold("2 pauses", "of the application, so the response came in three pieces or more")
+STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
+GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
+PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
-SEVERAL = Threshold("3 connections", "with different waits; timeouts would not close these at the same moment")
-PAIR = Threshold("2 connections", "are enough if the client then requests nothing more from that server")
-REPLACED = Threshold("50 ms", "and two round trips; a program replaces one request by the next in one step")
-MOVED = Threshold("500 ms", "and two round trips; a browser requests the next page and cancels the requests of the last one")
-SHORT = Threshold("4 s", "a user leaves a loading page sooner than any common timeout expires")
-LONGER = Threshold("110 %", "of this wait; a client that has waited this long for the same before has no shorter timeout")
+SEVERAL = Threshold(
+    "3 connections",
+    "the number of connections with different waits that a program closed; timeouts would not close these at the same moment",
+)
+PAIR = Threshold(
+    "2 connections", "the number of connections that are enough if the client then requests nothing more from that server"
+)
+REPLACED = Threshold("50 ms", "the time, plus two round trips, within which a program replaces a request by the next one")
+MOVED = Threshold(
+    "500 ms",
+    "the time, plus two round trips, within which a browser requests the next page and cancels the previous page's requests",
+)
+SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; no common timeout expires sooner")
+TIMER = Threshold("20 ms", "the tolerance for a whole number of seconds; timers are seldom later")
+RETRIED = Threshold(
+    "900 ms", "the minimum time from the first SYN to the request if the SYN was repeated: most systems repeat it after 1 s"
+)
+LONGER = Threshold(
+    "110 %",
+    "the minimum length, as a share of this wait, of an earlier wait for the same; a client that waited this long has no "
+    "shorter timeout",
+)
 
 _STREAMS = (
     *("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json-seq"),
     *("application/stream+json", "application/x-json-stream"),
 )
 _LOGS = r"^application/vnd\.docker\..*-stream$"
-"""Media types whose parts come one by one: JSON lines, RFC 7464, and container logs."""
+"""A pattern for media types whose parts come one by one: JSON lines, RFC 7464, and container logs."""
 
 _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 """Common timeouts of clients, in seconds."""
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on the rows that are candidates."""
+    """Return an expression that is true for the rows that are candidates."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -58,19 +82,22 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip"),
+    *("partial", "round_trip", "media", "opens", "unsized"),
 )
-"""Columns of `early` that `decide` needs."""
+"""The columns of `early` that `decide` needs."""
 
 
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
-    `ended_at`: when it closed. `waited`: the time since the first byte of its request. `due`: until when other packets can show
-    the reason (all ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: its FIN came with the request,
-    and the server closed without sending a byte. `uploading`: the request was not complete. `begun`: a final response had begun.
-    `head_only`: it had the head and closed at once. `in_pieces`: the response streams. `stood_still`: no data came for seconds.
-    `partial`: the request asked for a range, or a 200 or 206 was coming. `round_trip` (ns): 0 if it is unknown.
+    `ended_at`: the client's close. `waited`: the time since the first byte of its request. `due`: the time until which other
+    packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN came
+    with the request, and the server closed without sending a byte. `uploading`: the request was not complete.
+
+    `begun`: a final response had begun. `head_only`: it had the head and closed at once. `in_pieces`: the response streams.
+    `stood_still`: no data came for seconds. `partial`: the request asked for a range, or a 200 or 206 was coming.
+    `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first exchange of a
+    connection with a captured handshake. `unsized`: the length of the response is not known before its end.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -81,12 +108,12 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     asked_all = c("request_end_reason") == "complete"
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    return rows.filter(due & _by_the_client() & (_reset() | _left() | _half_closed())).with_columns(
+    return rows.filter(due & _by_the_client() & (_reset() | _left_early() | _half_closed())).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
-        _since(wait, asked, connecting).alias("since"),
+        _timeout_start_text(wait, asked, connecting).alias("since"),
         _half_closed().alias("half_closed"),
         (~asked_all & ~begun()).alias("uploading"),
         begun().alias("begun"),
@@ -97,11 +124,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .fill_null(value=False)
         .alias("partial"),
         _round_trip().alias("round_trip"),
+        c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
+        ((c("exchange") == 0) & c("handshake")).alias("opens"),
+        (begun() & _unsized()).fill_null(value=False).alias("unsized"),
     )
 
 
-def _since(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Say from which moment the matching timeout counts, if not from the request."""
+def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
+    """Return the text with the event from which the matching timeout counts, if it is not the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(" from its SYN on"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(" from the last byte on")))
@@ -117,7 +147,7 @@ def _half_closed() -> pl.Expr:
 
 
 def _head_only() -> pl.Expr:
-    """Return whether the client had acknowledged the head and closed as soon as it can have seen it."""
+    """Return whether the client had acknowledged the head, and closed as soon as it can have seen it."""
     c = pl.col
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
@@ -128,8 +158,11 @@ def _in_pieces() -> pl.Expr:
     """Return whether a response without a length came piece by piece, or has a media type that does."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
-    unsized = ~c("response_framing").is_in(["content-length", "none"])
-    return (begun() & unsized & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
+    return (begun() & _unsized() & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
+
+
+def _unsized() -> pl.Expr:
+    return ~pl.col("response_framing").is_in(["content-length", "none"])
 
 
 def _round_trip() -> pl.Expr:
@@ -137,7 +170,7 @@ def _round_trip() -> pl.Expr:
 
 
 def begun() -> pl.Expr:
-    """Return whether some part of the final response was captured."""
+    """Return whether any part of the final response was captured."""
     return pl.col("has_response") & (pl.col("response_status") >= 200).fill_null(False)
 
 
@@ -154,7 +187,7 @@ def _endless() -> pl.Expr:
 
 
 def _by_the_client() -> pl.Expr:
-    """Return whether the server had not closed before. RSTs are never acknowledged, so the one captured first counts."""
+    """Return whether the client left before the server closed. RSTs are never acknowledged: the first one captured counts."""
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -162,36 +195,41 @@ def _by_the_client() -> pl.Expr:
 
 
 def _reset() -> pl.Expr:
-    """Return whether an RST does not acknowledge the end of the response. An RST without ACK flag cannot tell."""
+    """Return whether the client reset the connection without acknowledging the end of the response.
+
+    An RST without ACK flag and without an earlier FIN is not how a program closes a connection. It answers a segment of a
+    connection that its sender does not know: a host that was restarted, or a router that rejects in its name.
+    """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
-    return (c("client_close_rst") == 1) & (_unfinished() | (whole_response() & short)).fill_null(False)
+    closed = (c("client_close_rst") == 1) & c("client_close_ack").is_not_null()
+    return closed & (_unfinished() | (whole_response() & short)).fill_null(False)
 
 
-def _left() -> pl.Expr:
+def _left_early() -> pl.Expr:
     """Return whether the response was not completed after a FIN, or not accepted.
 
-    The exchange is over if the server has closed too, or the client has sent an RST. Until then a client whose FIN came with its
+    The exchange is over if the server has closed too, or the client has sent an RST. Until then, a client whose FIN came with its
     request may still wait.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value
     alone = c("final_at") - c("client_close_time") >= STILL_WAITING.value
-    gone = over | ((late | alone) & ~_goes_on())
+    gone = over | ((late | alone) & ~_response_continues())
     answers = (c("client_rst_time") >= c("response_start")) & (
-        c("client_rst_time") <= c("response_end") + patience(REFUSED.value)
+        c("client_rst_time") <= c("response_end") + grace_period(REFUSED.value)
     )
     refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & answers
     before = c("client_close_ack").is_null() | (c("client_close_ack") < c("response_end_offset"))
-    impatient = _unfinished() & gone & ~_at_once()
+    impatient = _unfinished() & gone & ~_fin_with_request()
     return (c("client_close_rst") == 0) & (impatient | (whole_response() & before & refused)).fill_null(False)
 
 
-def _at_once() -> pl.Expr:
-    """Return whether the FIN came with the request or as the response began, and the client took all that the server sent.
+def _fin_with_request() -> pl.Expr:
+    """Return whether the FIN came with the request or as the response began, and the client acknowledged everything sent.
 
-    Later in a response this time proves nothing, because a timeout can also expire between two pieces.
+    Later in a response this proves nothing, because a timeout can also expire between two segments.
     """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
@@ -207,20 +245,20 @@ def _at_once() -> pl.Expr:
 def _unfinished() -> pl.Expr:
     """Return whether the end of the response is missing, and not only from the capture."""
     c = pl.col
-    # bytes that are no response are not nothing: another protocol, or a response with missing packets
+    # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
     taken = (c("client_close_ack") > known).fill_null(False)
     sent = (c("server_close_offset") > known).fill_null(False)
     return ~taken & ((~begun() & ~sent) | (begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"])))
 
 
-def _goes_on() -> pl.Expr:
+def _response_continues() -> pl.Expr:
     """Return whether a part of the response came after the client's FIN."""
     return (begun() & (pl.col("response_end") > pl.col("client_close_time"))).fill_null(False)
 
 
 def _timeout(wait: pl.Expr) -> pl.Expr:
-    """Return the common timeout (s) that this wait matches, null if there is none."""
+    """Return the common timeout (s) that this wait matches; null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
 
     def near(wait: int | None) -> int | None:
@@ -235,7 +273,7 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the common timeout (s) that a wait (ns) matches, within `share` (%) of it and `most` (ns)."""
+    """Return the common timeout (s) within `share` % and `most` ns of a wait (ns); None if there is none."""
     return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
 
 
@@ -243,10 +281,12 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 
 
 class Ended(NamedTuple):
-    """Why an exchange was ended early: a kind of client-abort, "half-closed", or None if the packets do not show it.
+    """The reason for an early end: a kind of client-abort, "half-closed", or None if the packets do not show it.
 
-    `other`: the request that replaced it. `others`: the connections that the same client closed at that moment. `silent`: the
-    finding of another of these covers it. `longest` (ns): how long the client had waited for the same before.
+    `other`: the request that replaced it. `others`: the connections that the same client closed at that moment. `silent`: it is
+    not reported, because the finding about one of `others` covers it. `longest` (ns): the longest that the client had waited for
+    such a response before. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is
+    measured from a retransmitted SYN.
     """
 
     kind: str | None
@@ -254,15 +294,20 @@ class Ended(NamedTuple):
     others: tuple[Close, ...] = ()
     silent: bool = False
     longest: int = 0
+    plays: bool = False
+    from_syn: int | None = None
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
-    """Return the first kind that fits a candidate with the columns FACTS."""
+    """Return the first kind of client-abort that applies to a candidate with the columns FACTS."""
     own = clients.request(row["connection"], row["exchange"])
-    if group := _stopped(row["connection"], row["ended_at"], row["timeout"], clients):
+    # a connection may also be opened long before its first request: a preconnect, or a pool
+    first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
+    connecting = 0 if first_syn is None else row["ended_at"] - first_syn
+    if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group)
         speaks = first is not None and first.connection != row["connection"]
-        silent = speaks and first is not None and bool(_stopped(first.connection, first.time, None, clients))
+        silent = speaks and first is not None and bool(_closed_by_program(first.connection, first.time, None, clients))
         return Ended("stopped", others=group, silent=silent)
     if row["head_only"]:
         return Ended("unread")
@@ -271,8 +316,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
             return Ended("superseded", other)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
-        longest = 0 if row["begun"] or row["uploading"] else clients.longest_wait(own, row["ended_at"])
-        if 100 * longest >= LONGER.value * row["waited"] > 0:
+        longest = _longest_wait(own, row, clients)
+        if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
             return Ended("left", longest=longest)
     if row["uploading"]:
         return Ended(None)
@@ -280,13 +325,29 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("seek", other)
     if row["in_pieces"]:
         return Ended("stream")
+    plays = row["media"] or (own is not None and re.search(PLAYERS, clients.user_agent(own)) is not None)
+    if plays and row["begun"] and not row["stood_still"]:
+        return Ended("left", plays=True)
     if row["timeout"] is not None:
         return Ended("timeout")
+    if connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
+        return Ended("timeout", from_syn=seconds)
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 
-def _stopped(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
-    """Return the connections that a program closed when it ended; none if it did not end."""
+def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
+    """Return the client's longest earlier wait (ns) for the same response.
+
+    A long poll may begin its response at once and end it when there is news; then the end counts. Timeouts between two segments
+    start again with each segment, so a long response does not show that a client has no common timeout.
+    """
+    if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
+        return 0
+    return clients.longest_wait(own, row["ended_at"], whole=row["begun"])
+
+
+def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
+    """Return the connections that a program closed when it ended; empty if it did not end."""
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
     if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
@@ -299,6 +360,12 @@ def _stopped(connection: int, moment: int, timeout: int | None, clients: Clients
     return tuple(same)
 
 
+def _timer(wait: int) -> int | None:
+    """Return the timeout (s) that a wait since the first SYN matches: any whole number of seconds."""
+    seconds = (wait + SECOND // 2) // SECOND
+    return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
+
+
 def _is_timeout(wait: int) -> bool:
     return timeout_near(wait, TIMEOUT_SHARE.value, TIMEOUT_NEAR.value) is not None
 
@@ -309,10 +376,10 @@ def _first(group: tuple[Close, ...]) -> Close | None:
 
 
 def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request with another query that replaced this one, if any."""
+    """Return the request with another query that replaced this one; None if there is none."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
-    for other in clients.others(own, since, until):
+    for other in clients.other_requests(own, since, until):
         same = (other.method, other.host, other.path) == (own.method, own.host, own.path)
         if same and other.target != own.target:
             return other
@@ -320,11 +387,11 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the page for which the user left this one, if any."""
+    """Return the page for which the user left this one; None if there is none."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
-    for other in clients.others(own, own.start + 1, moment + slack):
+    for other in clients.other_requests(own, own.start + 1, moment + slack):
         begun = other.answered is not None and moment - slack <= other.answered <= moment
         if other.navigation and (other.start >= moment - slack or begun):
             return other
@@ -332,9 +399,9 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for another part of the same resource, if any."""
+    """Return the request for another part of the same resource; None if there is none."""
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
-    for other in clients.others(own, since, until):
+    for other in clients.other_requests(own, since, until):
         if other.asks_the_same(own) and other.range_start is not None and other.range_start != own.range_start:
             return other
     return None

@@ -1,7 +1,7 @@
-"""Who took a request that nobody answered, and that the server's close ended: exactly one answer for each close.
+"""Determine what happened to a request that ended without a response when the server closed: one cause for each close.
 
-`keep-alive-race` and `no-response` divide these among them. Most of it is in the packets of the connection; whether the close was
-that of an idle limit, other closes of the server tell (idle_times.py).
+Each cause belongs either to `keep-alive-race` or to `no-response`. Most facts are in the packets of the connection; other closes
+of the server show whether an idle timeout caused the close (idle_times.py).
 """
 
 from __future__ import annotations
@@ -9,42 +9,53 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.connection_close import closed_against_request, rest
+from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request
 from wiredoctor.rules.shared.same_client import AGAIN
 
-REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
-ACCEPTED = Threshold("1 s", "a relay whose target does not listen closes at once, a server waits for a first request longer")
-UNAWARE = Threshold("1 s", "and a round trip: so long after the request a close may still be one that left before that came")
-AT_ONCE = Threshold("10 ms", "and the round trip to the server: nothing was computed in so short a time")
+REST = Threshold("1 s", "the minimum idle time of a forgotten connection, longer than any round trip; after less it was cut off")
+ACCEPTED = Threshold(
+    "1 s", "the maximum time after which a relay closes whose target does not listen; a server waits longer for a first request"
+)
+UNAWARE = Threshold(
+    "1 s", "the time, plus a round trip, after the request within which a close may have left before the request arrived"
+)
+AT_ONCE = Threshold(
+    "10 ms", "the time, plus the round trip to the server, which is too short for the server to have computed anything"
+)
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
-"""What took it: an RST of somebody who does not know the connection; a close that the response before had announced; a close
-of a fresh connection; one before the request came; and of requests that the server's kernel acknowledged: an RST, so that nobody
-read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole. The last
-stands for a close behind that of a client that had closed its half (left_early.py), which is none of these."""
+"""The causes of a lost request.
+
+FORGOTTEN: an RST of a host that does not know the connection. WARNED: a close that the previous response had announced.
+ON_ARRIVAL: a close of a fresh connection. MET: a close before the request arrived.
+
+In the other cases, the server's kernel acknowledged the request. NOT_READ: an RST shows that the request was not read. IMMEDIATE,
+AFTER_A_WHILE: a close at once, or later. IN_PART: a close that acknowledges only a part, or came before the request was complete.
+HALF_CLOSED: a close after the client had closed its half (left_early.py).
+"""
 
 
 def candidates() -> pl.Expr:
-    """True on the rows of `closes` that may be a request without an answer: cheap."""
+    """Return a cheap filter of `closes` that is true for every possible request without a response."""
     c = pl.col
     return c("has_request") & _unanswered() & ~c("upgraded") & c("server_close_frame").is_not_null()
 
 
 def screen() -> pl.Expr:
-    """The same, cheaper: it is asked of every exchange."""
+    """Return a cheaper filter with the same purpose, for all exchanges."""
     c = pl.col
     return c("server_close_frame").is_not_null() & (
         ~c("has_response") | (c("response_status") < 200) | c("response_status").is_in([400, 408])
     )
 
 
-def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows of `closes` of lost requests, the first of each close, with what took it.
+def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `closes` with a lost request, the first of each close, with their cause.
 
-    `took`: a number as above. `at_limit`: the close may be that of an idle limit. `idle`, `rested` (ns): rest when the request
-    reached the server, and when the server closed; null for the first request of a connection. `later` (ns): from the request to
-    the close, at the server; null where a round trip is unknown. `requests`: how many there are, with those behind it in the
-    pipeline.
+    `took`: the cause, a number as above. `at_limit`: the close may be due to an idle timeout. `idle`, `rested` (ns): the idle
+    time when the request reached the server, and when the server closed; null for the first request of a connection. `later`
+    (ns): from the request to the close, at the server; null if a round trip is unknown. `requests`: the number of lost requests,
+    including the later ones in the pipeline.
     """
     c = pl.col
     rows = (
@@ -54,23 +65,23 @@ def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
             (c("server_close_time") - c("previous_end")).alias("rested"),
             (c("server_close_time") - c("request_end") - c("rtt_server")).alias("later"),
         )
-        .with_columns(_took().alias("took"))
+        .with_columns(_cause().alias("took"))
         .filter(c("took").is_not_null())
     )
     place = ["connection", "final_at"]
-    # of a pipeline all that was not answered is told with the first of it
+    # the first request without a response represents the pipeline
     first = rows.with_columns(
         pl.len().cast(pl.Int64).over(place).alias("requests"), c("exchange").min().over(place).alias("first")
     )
     told = first.filter(c("exchange") == c("first")).drop("first")
-    # a body that was not complete, or of which a part was acknowledged, counts from its first byte
+    # an incomplete or partly acknowledged body counts from its first byte
     begun = pl.when(c("took") == IN_PART).then(c("server_close_time") - c("request_start") - c("rtt_server")).otherwise("later")
     used = (c("took") >= NOT_READ) & (c("idle") >= 0) & (c("server_close_ack") > c("request_offset"))
     return told.with_columns(begun.alias("later"), used.fill_null(value=False).alias("at_limit"))
 
 
-def beside() -> list[pl.Expr]:
-    """The columns that same_client.beside_repetitions needs: by `due` a repetition has begun, if there is one."""
+def repetition_columns() -> list[pl.Expr]:
+    """Return the columns that same_client.beside_repetitions needs. A repetition, if any, has begun by `due`."""
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),
@@ -79,8 +90,8 @@ def beside() -> list[pl.Expr]:
     ]
 
 
-def behind() -> pl.Expr:
-    """Say what else was lost."""
+def also_lost_text() -> pl.Expr:
+    """Return the text about the other lost requests."""
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)
@@ -90,24 +101,22 @@ def behind() -> pl.Expr:
     )
 
 
-def _took() -> pl.Expr:
-    """What took a request; null where that is no matter of these rules."""
+def _cause() -> pl.Expr:
+    """Return the cause of a lost request; null if these rules do not cover it."""
     c = pl.col
     against, client_first = closed_against_request(), _client_first()
     unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + _round_trip()
     without_ack = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
     one_segment = c("request_frame") == c("request_last_frame")
-    # where the capture has holes, what is acknowledged behind the request may be a FIN that is not in it
+    # after a gap, bytes acknowledged after the request may be a FIN that was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
-    # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
+    # after a gap, a request far beyond the close's ACK number may belong to another connection on the same port
     far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
-    # with holes, what ends behind all that the client had when it asked may be the response to this request
-    answered = (c("gap_before") & (c("previous_end_offset") > c("request_ack"))).fill_null(value=False)
     whole = c("request_end_reason") == "complete"
     partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
-        pl.when(far | answered | (c("previous_announced_close") & ~_warned()))
+        pl.when(far | c("pairing_assumed") | (c("previous_announced_close") & ~_had_previous_response()))
         .then(None)
         .when(_forgotten())
         .then(FORGOTTEN)
@@ -117,11 +126,11 @@ def _took() -> pl.Expr:
         .then(ON_ARRIVAL)
         .when(against & (~client_first | unaware))
         .then(pl.when("previous_announced_close").then(WARNED).otherwise(MET))
-        .when(against | client_first | unseen | _something_came() | c("server_close_contradicted"))
+        .when(against | client_first | unseen | _server_sent_other_bytes() | c("server_close_contradicted"))
         .then(None)
         .when("previous_announced_close")
         .then(WARNED)
-        # a head that never ended is no request
+        # a head that never ended is not a request
         .when(~whole & (c("request_framing") == "none"))
         .then(None)
         .when(partly)
@@ -135,53 +144,59 @@ def _took() -> pl.Expr:
 
 
 def _interim() -> pl.Expr:
-    """All that came of a response is an interim one."""
+    """Return whether only interim responses were captured."""
     return pl.col("has_response") & (pl.col("response_status") < 200).fill_null(value=False)
 
 
-def _given_up() -> pl.Expr:
-    """A 408 or 400 that left before the request came: it acknowledges nothing of it."""
+def _error_sent_before() -> pl.Expr:
+    """Return whether a 408 or 400 was sent before the request arrived: it acknowledges no byte of the request."""
     c = pl.col
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
     return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)
 
 
 def _unanswered() -> pl.Expr:
-    return ~pl.col("has_response") | _interim() | _given_up()
+    return ~pl.col("has_response") | _interim() | _error_sent_before()
 
 
-def _something_came() -> pl.Expr:
-    """The server sent what is no response, behind what the client had when it asked, the responses before, or an interim one."""
+def _server_sent_other_bytes() -> pl.Expr:
+    """Return whether the server sent bytes that are not a response, after all captured responses."""
     c = pl.col
     before = pl.max_horizontal("request_ack", "previous_end_offset")
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
     return ~(c("server_close_offset") <= sent).fill_null(value=False)
 
 
-def _warned() -> pl.Expr:
-    """The client had the whole response before, when it asked."""
+def _had_previous_response() -> pl.Expr:
+    """Return whether the client had received the complete previous response when it sent the request."""
     c = pl.col
-    return pl.coalesce(c("request_ack") >= c("previous_end_offset"), rest() >= 0).fill_null(value=True)
+    return pl.coalesce(c("request_ack") >= c("previous_end_offset"), client_idle_time() >= 0).fill_null(value=True)
 
 
 def _client_first() -> pl.Expr:
-    """The client closed before it knew of the server's close. Nothing acknowledges an RST."""
+    """Return whether the client closed before it knew of the server's close. RSTs are never acknowledged.
+
+    After an RST of the server an RST without ACK flag is no close: the client's host, which has dropped the connection, answers a
+    segment that the RST has overtaken.
+    """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    return c("client_close_frame").is_not_null() & ~knew
+    reset = (c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))
+    dropped = (reset & (c("client_close_rst") == 1) & c("client_close_ack").is_null()).fill_null(value=False)
+    return c("client_close_frame").is_not_null() & ~knew & ~dropped
 
 
 def _forgotten() -> pl.Expr:
-    """The first request after a rest is answered by the RST of somebody who does not know the connection."""
+    """Return whether the first request after an idle time was answered with the RST of a host without the connection."""
     c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
-    answers = (c("server_close_frame") > c("request_frame")) & (rest() >= REST.value)
+    answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
     return (alone & answers & first & ~c("previous_announced_close")).fill_null(value=False)
 
 
 def fresh() -> pl.Expr:
-    """The first request of a connection that the server closed as soon as it had accepted it, whether or not it had come."""
+    """Return whether the server closed as soon as it had accepted the connection of this first request."""
     c = pl.col
     first = c("handshake") & (c("exchange") == 0) & c("previous_end").is_null()
     return (first & (c("server_close_time") - c("accepted_time") < ACCEPTED.value)).fill_null(value=False)

@@ -1,4 +1,4 @@
-"""How rules write numbers, the same in every rule."""
+"""Format numbers in the same way for every rule."""
 
 from __future__ import annotations
 
@@ -7,14 +7,27 @@ import polars as pl
 from wiredoctor.text.durations import duration_text
 
 DURATION = pl.Duration("ns")
-"""Type of the columns that templates write as durations."""
+"""The type of columns that templates show as durations."""
 
 
 def duration(nanoseconds: pl.Expr) -> pl.Expr:
-    """`duration_text` of a column: a column of text, for the notes of evidence. Only findings need it, so they are few."""
+    """Format a column of nanoseconds with `duration_text`, for the notes of evidence.
+
+    Only findings need it, so it may be slow.
+    """
     return nanoseconds.map_batches(_texts, return_dtype=pl.String, is_elementwise=True)
 
 
 def _texts(nanoseconds: pl.Series) -> pl.Series:
     texts = [None if n is None else duration_text(n) for n in nanoseconds.cast(pl.Int64).to_list()]
     return pl.Series(nanoseconds.name, texts, dtype=pl.String)
+
+
+def grouped(numbers: pl.Expr) -> pl.Expr:
+    """Format a column of integers as text, with commas between thousands."""
+    return numbers.map_batches(_grouped, return_dtype=pl.String, is_elementwise=True)
+
+
+def _grouped(numbers: pl.Series) -> pl.Series:
+    texts = [None if n is None else f"{n:,}" for n in numbers.to_list()]
+    return pl.Series(numbers.name, texts, dtype=pl.String)

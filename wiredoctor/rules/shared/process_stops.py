@@ -1,7 +1,8 @@
-"""Find when a process of a server ended: closes at one moment that no idle timeout explains. All rules about closes share this.
+"""Find when a process of a server ended: closes at one moment that no idle timeout explains.
 
-The steps: leave out closes right after responses; find possible stops by their packets; learn idle timeouts from all other
-closes; and drop stops that these timeouts explain. No step changes an earlier one.
+All rules about closes share this code. The steps are: leave out closes right after responses; find possible process ends by their
+packets; learn idle timeouts from all other closes; and drop the process ends that these timeouts explain. No step changes an
+earlier one.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGE
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
-"""Idle times that differ by less (ns) may belong to one timeout and to requests that came together."""
+"""The maximum difference in ns between idle times that may have one timeout and belong to requests that came together."""
 REFUSED = SECOND
-"""A SYN is refused within this time (ns) after a stop if no other process takes over."""
+"""The maximum time in ns after a process end at which a SYN is refused if no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""A request that waited for longer (ns) did not meet the timeout that closed other connections."""
+"""The time in ns for which a request may have waited if it arrived at the timeout that closed other connections."""
 STRAGGLERS = 500 * MILLISECOND
-"""Processes of one server end within this time (ns) of one another."""
+"""The maximum time in ns between the ends of the processes of one server."""
 AGAIN = SECOND
-"""Closes this soon (ns) after a stop belong to it."""
+"""The maximum time in ns after a process end for closes that belong to it."""
 CLOSER = 4
-"""If the responses of two connections ended this many times as far apart as the closes, they did not cause the closes."""
+"""The factor by which the ends of two responses must be further apart than the closes, which they then did not cause."""
 APART = 5 * MILLISECOND
-"""And at least this far apart (ns): one process closes several connections in less time."""
+"""The minimum time in ns between those ends: one process closes several connections in less time."""
 
 
 class Syn(NamedTuple):
-    """A SYN to an endpoint: when it and its answer passed (ns), whether that refused it, and the packet of the answer."""
+    """A SYN to an endpoint: when it and its answer passed (ns), whether the answer refused it, and the packet of the answer."""
 
     time: int
     answered: int
@@ -41,13 +42,13 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A stop of an endpoint: how it is known (`form`), its first and last close (ns), the closes of idle connections, how many
-    requests were lost and responses or tunnels cut off, and the refused SYNs.
+    """A process end at an endpoint: the proof (`form`), its first and last close (ns), and what it ended.
 
-    `form`: a (three idle times or more, and the longest is more than twice the shortest), b (two, and a SYN was refused within a
-    second), c (one, and it cut off an exchange at the same moment), d (one, and the next SYN was refused), e (three that are
-    closer together, and no older connection is used again), f (two, no older connection is used again, and neither a timeout nor
-    their responses explain the closes).
+    The other fields are the closes of idle connections, the numbers of lost requests and of truncated responses or tunnels, and
+    the refused SYNs. The forms are: a: three idle times or more, and the longest is more than twice the shortest; b: two, and a
+    SYN was refused within a second; c: one, and an exchange was cut off at the same moment; d: one, and the next SYN was refused;
+    e: three that are closer together, and no older connection is used again; f: two, no older connection is used again, and
+    neither a timeout nor their responses explain the closes.
     """
 
     form: str
@@ -60,18 +61,18 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The stops of an endpoint in order, and the connections that it closed late because its process had stood still."""
+    """The process ends at an endpoint in order, and the connections that it closed late because its process was suspended."""
 
     stops: tuple[Stop, ...] = ()
     late: frozenset[int] = frozenset()
 
-    def at(self, time: int) -> Stop | None:
-        """Return the stop that a close at this time (ns) belongs to, if any."""
+    def stop_at(self, time: int) -> Stop | None:
+        """Return the process end to which a close at this time (ns) belongs; None if there is none."""
         return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
 
     @property
     def connections(self) -> set[int]:
-        """The idle connections whose closes teach no timeout."""
+        """Return the idle connections from whose closes no timeout is learned."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 
@@ -79,14 +80,17 @@ NONE = Stops()
 
 
 class Uses(NamedTuple):
-    """The exchanges of an endpoint: `connection`, `request_start`, `response_end`, `previous_end`, whether there is a response
-    (`answered`), whether the server closed (`closed`), and until when the exchange was watched (`final_at`)."""
+    """The exchanges of an endpoint.
+
+    Columns: `connection`, `request_start`, `response_end`, `previous_end`, whether there is a response (`answered`), whether the
+    server closed (`closed`), and until when the exchange was followed (`final_at`).
+    """
 
     rows: pl.DataFrame
 
 
 def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
-    """Return the endpoints that may have stopped: a cheap check of all closes, sorted by `endpoint` and `time`."""
+    """Return the endpoints at which a process may have ended; cheap. The closes are sorted by `endpoint` and `time`."""
     c = pl.col
     if ends.is_empty():
         return set()
@@ -111,9 +115,10 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """Find the stops of one endpoint from its closes and the SYNs to it, both ordered by time.
+    """Find the process ends at one endpoint from its closes and the SYNs to it, both in time order.
 
-    `uses` is called if the rest of the capture has to decide."""
+    `uses` is called if the rest of the capture has to decide.
+    """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
     moments = _moments(counting)
@@ -138,11 +143,11 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
         elif any(end.waited is not None and end.waited >= SECOND for end in moment):
             late |= {end.connection for end in moment}
     whole = [_with_stragglers(stop, counting, inside, limit) for stop in stops]
-    return Stops(tuple(_joined(whole)), frozenset(late))
+    return Stops(tuple(_merge_stops(whole)), frozenset(late))
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Group closes that follow one another at once."""
+    """Group closes that follow one another immediately."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
@@ -157,7 +162,7 @@ def _rests(moment: Iterable[End]) -> list[int]:
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form of a stop that closes of one moment and SYNs show, or None."""
+    """Return the form of a process end that the closes of one moment and the SYNs show, or None."""
     rests = _rests(moment)
     if not rests:
         return None
@@ -175,7 +180,8 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close ended an exchange that no timeout would have ended.
 
-    A request may have met the timeout that closed all the others."""
+    A request may have arrived at the timeout that closed all the others.
+    """
     if end.sort in ("broken", "open"):
         return True
     if end.sort != "met" or end.waited is None:
@@ -190,7 +196,7 @@ def _is_close(moment: list[End]) -> bool:
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no older connection is used again, and a later one stays idle as long without a close."""
+    """Return whether no older connection is used again, and a later one stays idle as long without being closed."""
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
@@ -202,8 +208,10 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 
 
 def _lone(moments: list[list[End]]) -> int | None:
-    """The one moment at which the server closed connections that rested, where those were closed at one time, and their
-    responses had ended at others."""
+    """Return the index of the only moment at which the server closed idle connections together.
+
+    Their responses must have ended at different times.
+    """
     closing = [number for number, moment in enumerate(moments) if _rests(moment)]
     if len(closing) != 1:
         return None
@@ -214,8 +222,10 @@ def _lone(moments: list[list[End]]) -> int | None:
 
 
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
-    """Whether nothing that was open before goes on, and these rests show no limit, coarse ones included: the shortest is shorter
-    than any, or a connection rested for much longer and lived."""
+    """Return whether no older connection continues, and the idle times match no timeout, not even a coarse one.
+
+    Either the shortest is shorter than any timeout, or a connection stayed open after a much longer idle time.
+    """
     c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
@@ -230,7 +240,7 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Return whether a timeout had passed on all closed connections, so nothing ended."""
+    """Return whether a timeout had passed on all closed connections, so no process ended."""
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
@@ -249,11 +259,11 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
         tuple(one for one in moment if one.teaches),
         sum(one.sort in ("met", "unaware") for one in moment),
         sum(one.sort in ("broken", "open") for one in moment),
-        tuple(_refused(syns[bisect_left(syns, start, key=_answered) :], end + REFUSED)),
+        tuple(_refused_syns(syns[bisect_left(syns, start, key=_answered) :], end + REFUSED)),
     )
 
 
-def _refused(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
+def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
     """Yield the SYNs that were refused by that time, or before another one was accepted."""
     accepted = False
     for syn in syns:
@@ -285,8 +295,8 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: L
     return stop._replace(start=min(times), end=max(times), resting=tuple(resting), lost=lost)
 
 
-def _joined(stops: Iterable[Stop]) -> list[Stop]:
-    """Merge stops that follow one another soon: the processes of a server end one after the other."""
+def _merge_stops(stops: Iterable[Stop]) -> list[Stop]:
+    """Merge process ends that follow one another soon: the processes of a server end one after the other."""
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None

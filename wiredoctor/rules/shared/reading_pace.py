@@ -1,8 +1,9 @@
 """Find clients that close their window because they read at their own pace: a rate limit, or a player with a full buffer.
 
-Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens on a clock. Or it
-sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is in proportion to the time
-between them. The amount alone shows less, because the kernel opens a window early or late.
+Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens at regular times. Or
+it sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is proportional to the time
+between them. The amount alone shows less, because the kernel opens a window early or late. The pauses of players vary (ffplay),
+like those of a slow disk, so players are recognized by what they read, or by their User-Agent.
 """
 
 from __future__ import annotations
@@ -12,22 +13,29 @@ import polars as pl
 from wiredoctor.tables import MILLISECOND, SECOND
 
 _PERIODS, _RATES = 3, 4
-"""How many similar values in a row show a clock, or a rate; two may be a coincidence."""
+"""The number of consecutive similar values that show a regular time, or a rate; two may be a coincidence."""
 
-_MEDIA = r"^(?:audio|video)/"
+MEDIA = r"^(?:audio|video)/"
+PLAYERS = (
+    r"^(?:Lavf/|VLC/|mpv|MPlayer|GStreamer|AppleCoreMedia/|stagefright/|NSPlayer/|WMPlayer|Kodi/|mpg123/|WinampMPEG/|"
+    r"Music Player Daemon|foobar2000|QuickTime|iTunes/|Squeezelite)|ExoPlayer|AndroidXMedia3"
+)
+"""A pattern for the User-Agent of players, and of the libraries with which they read. Lavf is FFmpeg."""
 _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
     """Add columns to closed windows which show that a client paces itself.
 
-    `period`: the time (ns) between two openings. `rate`: the bytes per second between them. Either is null if it is not similar
-    for at least half of the closed windows of a response, or if a window was closed for more than two such times. `plays`: the
-    response is audio or video. `of_client`: the window belongs to a client. Only openings at most `most` (ns) apart count.
-    Servers, other protocols than HTTP, and gateways are left out: a gateway's own client waits.
+    `period`: the time (ns) between two openings. `rate`: the bytes per second between them. Either must be similar for at least
+    half of the closed windows of a response, and no window may be closed for more than two periods. Otherwise it is null. The
+    first window may be closed for as long as the client would need at that rate for the data that it had read ahead.
 
-    `rows` have `connection`, the `direction` of the receiver, `http`, `start`, `opened` (ns) and `offset` of the next data (null
-    if the window never opened), and `closed`, how long the window was closed (ns).
+    `plays`: the response is audio or video, or its client a player. `of_client`: the window belongs to a client. Only openings at
+    most `most` ns apart count. Servers, protocols other than HTTP, and gateways are left out: a gateway's own client waits.
+
+    `rows` have `connection`, the `direction` of the receiver, `http`, and `start`. They also have `opened` (ns) and `offset` of
+    the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(
@@ -38,8 +46,9 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     asked = (
         exchanges.join(rows.lazy().select("connection"), on="connection", how="semi")
         .select(
-            *("connection", "request_forwarded", "request_start", c("exchange").alias("response")),
-            c("response_content_type").str.contains(_MEDIA).fill_null(value=False).alias("media"),
+            *("connection", "request_forwarded", "request_start", "response_start", "response_offset"),
+            c("exchange").alias("response"),
+            media(c("response_content_type"), c("request_user_agent")).alias("media"),
         )
         .drop_nulls("request_start")
         .sort("request_start")
@@ -51,7 +60,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         .filter(~c("request_forwarded"))
         .sort("start", "number")
     )
-    within = _closed() <= 2 * c("while_paced")
+    within = (_closed() <= 2 * c("while_paced")) | (~c("opened_before") & _read_ahead())
     found = _with_periods(held, most).select(
         "number",
         *(pl.when(within).then(name).alias(name) for name in ("period", "rate")),
@@ -61,20 +70,35 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     return made.with_columns(c("plays").fill_null(value=False)).drop("number", "client_direction")
 
 
+def media(content_type: pl.Expr, user_agent: pl.Expr) -> pl.Expr:
+    """Return whether a response is audio or video, or its client a player."""
+    kinds = (content_type.cast(pl.String).str.contains(MEDIA), user_agent.cast(pl.String).str.contains(PLAYERS))
+    return pl.any_horizontal(kind.fill_null(value=False) for kind in kinds)
+
+
 def _closed() -> pl.Expr:
     return pl.col("closed").cast(pl.Int64)
 
 
-def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Add per response the longest of the similar times between openings, and `opened_before`.
+def _read_ahead() -> pl.Expr:
+    """Return whether the client had received enough data by the end of its pause that its later rate explains the pause."""
+    c = pl.col
+    sent, time = c("offset") - c("response_offset"), c("opened") - c("response_start")
+    later_sent, later_time = ((c(name).max() - c(name).min()).over(_OF_RESPONSE) for name in ("offset", "opened"))
+    return (sent / time >= later_sent / later_time).fill_null(value=False)
 
-    `period`: on a clock. `while_paced`: on a clock or at one `rate`. Null if they are similar for less than half of its closed
-    windows."""
+
+def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
+    """Add for each response the longest of the similar times between openings, and `opened_before`.
+
+    `period`: the time between openings at regular times. `while_paced`: that time, at regular times or at one `rate`. Both are
+    null if the times are similar for less than half of the closed windows.
+    """
     c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()
     names = ("period", "rate", "while_paced")
     longest = pl.max_horizontal(f"period_{n}" for n in range(_RATES))
-    # a run of similar values covers its windows, and those right before and after it
+    # a run of similar values covers its windows, and the ones right before and after it
     near = [c("while_paced").shift(n).is_not_null().over(_OF_RESPONSE) for n in range(-_RATES, 2)]
     return (
         held.with_columns(
@@ -100,6 +124,6 @@ def _alike(of: str, count: int, tolerance: int) -> pl.Expr:
     """Return the largest of `count` columns if they differ by at most 5 % and `near`."""
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
-    # horizontally, the largest of null and a number is the number
+    # horizontally, the maximum of null and a number is the number
     known = pl.all_horizontal(pl.col(name) > 0 for name in names).fill_null(value=False)
     return pl.when(known & (largest - pl.min_horizontal(names) <= largest // 20 + tolerance)).then(largest)

@@ -1,8 +1,8 @@
-"""What one client did on its other connections: what else it asked for, and what else it closed.
+"""Collect what a client did on its other connections: its requests and its closes.
 
-Rules about a client that left, or that repeats what was lost, share this: the requests of the hosts in question are looked at
-once, for all of them. The same client is the same host with the same User-Agent; 127.0.0.1 and ::1 are one host. Behind a gateway
-X-Forwarded-For must be the same, too; one whose requests carry none has many users, who look alike.
+Rules about a client that left, or that repeats lost requests, share this code: the requests of these hosts are examined once for
+all of them. The same client is the same host with the same User-Agent; 127.0.0.1 and ::1 are one host. Behind a gateway,
+X-Forwarded-For must be the same, too; a gateway that does not send it has many users, who cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import polars as pl
@@ -20,20 +21,23 @@ from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.text.durations import duration_text
 
 WINDOW = 5 * SECOND
-"""What a client does so long before or after it has closed a connection may say why it did."""
-AGAIN = Threshold("100 ms", "and two round trips: a client that repeats a lost request does so in one step")
+"""The time in ns before and after a client's close in which its other actions may be the reason."""
+AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 FAILED = 500
-"""From this status on an answer is a failure, too."""
+"""The lowest status of responses that count as failures."""
 MOST = 100_000
-"""Requests of a client that are looked at, the newest."""
+"""The maximum number of requests of a client that are examined, the newest first."""
 _BUCKET = 16 * SECOND
 
 Who = tuple[str, str, str]
-"""Host, User-Agent, X-Forwarded-For."""
+"""A client: host, User-Agent, X-Forwarded-For."""
 
 
 class Request(NamedTuple):
-    """A request of a client: when it began (ns), where, what it asked for, and when and with what status it was answered."""
+    """A request of a client: its start (ns), its connection and target, and the time and status of its response.
+
+    `completed`: the time at which the response was complete, if it was.
+    """
 
     start: int
     connection: int
@@ -46,19 +50,20 @@ class Request(NamedTuple):
     range_start: int | None
     answered: int | None
     status: int | None
+    completed: int | None
 
     @property
     def path(self) -> str:
-        """Its target without the query."""
+        """The target without its query."""
         return self.target.partition("?")[0]
 
     def asks_the_same(self, other: Request) -> bool:
-        """Whether both ask for one thing."""
+        """Return whether both requests ask for the same thing."""
         return (self.method, self.host, self.target) == (other.method, other.host, other.target)
 
 
 class Close(NamedTuple):
-    """A connection that its client closed: when (ns), which, and how long its answer had been due (None: nothing was)."""
+    """A connection that its client closed: the time (ns), its id, and how long (ns) a response had been due, or None."""
 
     time: int
     connection: int
@@ -68,18 +73,21 @@ class Close(NamedTuple):
 
 
 class Clients:
-    """The clients of some candidates. Made of `closes`, `exchanges` and `connections`, see `known_clients`."""
+    """The clients of some candidates, built from `closes`, `exchanges` and `connections` (see `known_clients`)."""
 
     def __init__(self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int]) -> None:
         self._asked: dict[Who, list[Request]] = {}
         self._who: dict[int, str] = {}
         self._server: dict[int, str] = {}
+        self._repeated_syn: dict[int, int] = {}
         self._by_place: dict[tuple[int, int], tuple[Who, Request]] = {}
         self._sent: dict[tuple[str, str], list[int]] = {}
         self._closed: dict[str, list[Close]] = {}
-        self._longest: dict[tuple[Who, str, str, str], list[tuple[int, int]]] | None = None
-        for connection, host, server, start in opened.iter_rows():
+        self._longest: dict[bool, dict[tuple[Who, str, str, str], list[tuple[int, int]]]] = {}
+        for connection, host, server, start, syns in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
+            if syns > 1:
+                self._repeated_syn[connection] = start
             self._sent.setdefault((host, server), []).append(start)
         for agent, forwarded, via_gateway, *row in requests.iter_rows():
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
@@ -101,52 +109,58 @@ class Clients:
             self._asked.setdefault(who, []).append(request)
 
     def request(self, connection: int, exchange: int) -> Request | None:
-        """The request of a candidate; None where it is not known."""
+        """Return the request of a candidate; None if it is unknown."""
         found = self._by_place.get((connection, exchange))
         return None if found is None else found[1]
 
-    def others(self, one: Request, since: int, until: int) -> Iterator[Request]:
-        """The other requests of its client that began in that time (ns)."""
+    def user_agent(self, one: Request) -> str:
+        """Return the User-Agent of its client."""
+        return self._by_place[one.connection, one.exchange][0][1]
+
+    def repeated_syn(self, connection: int) -> int | None:
+        """Return when the first SYN of a connection was sent (ns); None if there was only one."""
+        return self._repeated_syn.get(connection)
+
+    def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield the other requests of the same client that began between `since` and `until` (ns)."""
         who, _ = self._by_place[one.connection, one.exchange]
         asked = self._asked.get(who, [])
         first, last = bisect_left(asked, (since,)), bisect_right(asked, (until + 1,))
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
-    def longest_wait(self, one: Request, until: int) -> int:
-        """How long (ns) its client had waited, at most, for an answer to such a request that it got by then; 0 where it got none.
-        Paths are the same where they differ in numbers only."""
-        if self._longest is None:
-            self._longest = {}
+    def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
+        """Return the longest wait (ns) of the same client for a response to a similar request by `until`; 0 if there is none.
+
+        `whole`: the wait for the end of the response. Requests are similar if their paths differ in numbers only.
+        """
+        if whole not in self._longest:
+            longest = self._longest.setdefault(whole, {})
             for who, asked in self._asked.items():
-                for other in sorted((r for r in asked if r.answered is not None), key=_answered):
-                    known = self._longest.setdefault((who, other.method, other.host, _pattern(other)), [])
-                    waited = _answered(other) - other.start
-                    known.append((_answered(other), max(waited, known[-1][1] if known else 0)))
+                waits = [(time, r) for r in asked if (time := r.completed if whole else r.answered) is not None]
+                for time, other in sorted(waits, key=itemgetter(0)):
+                    known = longest.setdefault((who, other.method, other.host, _pattern(other)), [])
+                    known.append((time, max(time - other.start, known[-1][1] if known else 0)))
         who, _ = self._by_place[one.connection, one.exchange]
-        known = self._longest.get((who, one.method, one.host, _pattern(one)), [])
+        known = self._longest[whole].get((who, one.method, one.host, _pattern(one)), [])
         place = bisect_right(known, (until + 1,))
         return known[place - 1][1] if place else 0
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
-        """What the host of a connection's client closed in that time (ns)."""
+        """Return the connections that the host of a connection's client closed between `since` and `until` (ns)."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Whether its host opened a connection to its server in that time (ns), or sent a request there."""
+        """Return whether the client's host opened a connection to the same server in that time (ns), or sent a request there."""
         times = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         return bisect_left(times, since) < bisect_right(times, until)
 
 
 def nobody() -> Clients:
-    """No client is known. Not made on import: nothing may run in Polars before processes are forked."""
+    """Return an object without clients. It is created on demand: nothing may run in Polars before processes are forked."""
     requests = _requests(EXCHANGES.empty().lazy()).collect()
     closes = _closes(CLOSES.empty().lazy()).collect()
-    return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start"), ())
-
-
-def _answered(one: Request) -> int:
-    return one.answered or 0
+    return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns"), ())
 
 
 _DIGITS = re.compile(r"\d+")
@@ -156,13 +170,16 @@ def _pattern(one: Request) -> str:
     return _DIGITS.sub("0", one.path)
 
 
-# what was lost, and asked for again
+# lost and repeated requests
 
 
 def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Candidates of lost requests (columns `ended_at` and `round_trip`, ns) with `severity`, one level lower where the same
-    client sent the request again at once, on another connection, and was answered. Only what is safe to repeat: a second POST may
-    be a second order. `pending_until` (ns): an answer that begins by then still counts; null where that is decided."""
+    """Reduce the severity of candidates with a lost request by one level if the client repeated the request successfully.
+
+    The repetition must come at once, from the same client, on another connection. Only requests that are safe to repeat count: a
+    second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns). `pending_until` (ns): a response that begins
+    by then still counts; null if that is decided.
+    """
     severities: list[str | None] = []
     pending: list[int | None] = []
     additions: list[str | None] = []
@@ -172,7 +189,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     ).iter_rows():
         repeated = _repetitions(clients.request(connection, exchange), moment, trip, clients)
         again = next((one for one in repeated if one.answered is not None), None)
-        # the first of them that is answered counts
+        # the first repetition with a response counts
         pending.append(moment + WINDOW if repeated and repeated[0] is not again else None)
         severities.append(None if again is None else "warning")
         after = "" if again is None else duration_text(max(again.start - moment, 0))
@@ -190,12 +207,12 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """The repetitions of a request that have no answer yet, or were answered in time, and by no failure."""
+    """Return the repetitions of a request that have no response yet, or had a timely one that was not a failure."""
     if own is None or own.method not in ("GET", "HEAD"):
         return []
     return [
         other
-        for other in clients.others(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
+        for other in clients.other_requests(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection and other.asks_the_same(own) and _may_count(other, moment)
     ]
 
@@ -208,22 +225,22 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Look at what the clients of these candidates asked for and closed near to that moment, and what else they waited for.
+    """Collect the requests and closes of the clients of these candidates at about the same time, and their other waits.
 
-    Candidates have the columns `connection`, and `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED.
-    `gateways` are connections whose client asks for others.
+    Candidates have the columns `connection`, `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED. `gateways`
+    are the connections whose client forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
-    places = connections.select("connection", _one_host().alias("host"), "server", "start")
+    places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns")
     hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
     opened = places.join(hosts, on="host", how="semi").collect()
     ids = opened["connection"].implode()
     edges = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
     buckets = pl.concat(edges).unique().implode()
-    # who waited for something may have waited longer for the same before
+    # a client that waited for a response may have waited longer for the same response before
     shortest = wanted["waited"].min()
-    waited = c("response_start") - c("request_start")
+    waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
     long = pl.lit(value=False) if not isinstance(shortest, int) else (waited >= shortest).fill_null(value=False)
     mine = c("connection").is_in(ids)
     near = (c("request_start") // _BUCKET).is_in(buckets)
@@ -236,13 +253,13 @@ def known_clients(
 
 
 def _one_host() -> pl.Expr:
-    """A client host, where an IPv6 loopback address is that of IPv4."""
+    """Return the client host; the IPv6 loopback address counts as 127.0.0.1."""
     host = pl.col("client_host")
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host)
 
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Columns as Clients takes them."""
+    """Return the columns that Clients reads."""
     c = pl.col
     final = c("response_status") >= 200
     return exchanges.select(
@@ -260,11 +277,12 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("request_range_start").alias("range_start"),
         pl.when(final).then("response_start").alias("answered"),
         pl.when(final).then(c("response_status").cast(pl.Int64)).alias("status"),
+        pl.when(final & (c("response_end_reason") == "complete")).then("response_end").alias("completed"),
     )
 
 
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that its client closed first."""
+    """Return a row for each connection that its client closed first."""
     c = pl.col
     first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(value=True)

@@ -1,21 +1,24 @@
 """A connection could not be established.
 
 What it means
-    The client sent a SYN and got no connection. Kind refused: an RST came back at once, because nothing listens on that port,
-    or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route that forbids the
-    connection, answered with an ICMP error. Kind unreachable: a router answered with another ICMP error. It has no route to the
-    server, no host in that network has the address, or the packet ran into a routing loop. Kind timed-out: no answer came,
-    although the SYN was sent several times.
+    The client sent a SYN and got no connection that it could use. Kind refused: an RST came back at once, because nothing
+    listens on that port, or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route
+    that forbids the connection, answered with an ICMP error. Kind unreachable: a router answered with another ICMP error. It
+    has no route to the server, no host in that network has the address, or the packet ran into a routing loop. Kind
+    timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the server answered with a
+    SYN-ACK, and reset the connection before either side had sent anything. A relay does that if nothing listens behind it,
+    and so does a service that does not let the client in.
 
     Not every failed attempt is a failure. Kind tried-next: the client knows another address of the server, which answered. Kind
     not-up-yet: a program checked whether a port is free, or whether a server is up already. Kind down: the server was back
     within a minute.
 
 Why it hurts
-    The program that needed the connection failed. A refusal at least is quick. Without an answer clients wait for a long time
-    (Linux for more than two minutes, Windows for 21 s), unless they have a connect timeout of their own. Programs on Linux
+    The program that needed the connection failed. At least a refusal is quick. Without an answer clients wait for a long time
+    (Linux for more than two minutes, Windows for 21 s), unless they have their own connect timeout. Programs on Linux
     report an RST or ICMP "port unreachable" as "Connection refused". They report other ICMP errors as "No route to host" or
     "Network is unreachable", prohibitions in ICMPv6 as "Permission denied", and a missing answer as "Connection timed out".
+    They report closed-at-once as "Connection reset by peer", often from a function that reads, not from the one that connects.
     Other systems ignore some of these errors and go on waiting.
 
 How it is proved
@@ -32,6 +35,10 @@ How it is proved
     confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN and
     0.9 s.
 
+    closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client none
+    either, or only the first message of a TLS handshake. The RST's own number and its ACK show that the capture lacks no data,
+    neither of the server nor of what the server had received. The client had not closed before.
+
     The kind of an attempt is the first of these that applies:
 
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so during
@@ -43,24 +50,31 @@ How it is proved
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
-    4. refused, prohibited, unreachable or timed-out.
+    4. refused, prohibited, unreachable, timed-out or closed-at-once.
+
+    A connection that was closed at once is not an answer of another address, and does not show that a server is up.
 
     If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
     finding per client and server, with the number of failures.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
-    redirects are no failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
+    redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
     analysed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on another connection
-    of the same client or server, SYNs without an answer are not reported. The attempt of a gateway never becomes less than
-    refused: the result of its client's request is more important.
+    of the same client or server, SYNs without an answer are not reported. A client that only checks whether a port is open
+    closes first. A server that closes with FIN may have nothing to send (FTP, an empty file), and a program that reads gets an
+    end, not an error. If neither side sent anything, packets do not show whether the client expected more: the report lists
+    such a connection under "Not judged". If the client had sent an HTTP request, no-response reports the close. A reset that
+    the server did not send is foreign-reset. The attempt of a gateway never becomes less than refused: the result of its
+    client's request is more important.
 
 What to do
     refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
     addresses. down: let the new process listen before the old one stops. prohibited: find the rule on the host that sent the
     error (iptables -nvL, nft list ruleset, ip route), and allow the connection. unreachable: check the routes and neighbors of
     that router (ip route get, ip neigh). timed-out: check whether the server is up, and which firewall on the path drops the
-    packets.
+    packets. closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
+    whether the service lets this client in.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
@@ -82,8 +96,9 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import Array
 
 RULE = Rule(
+    symptom="*connection refused*, *connect timed out*",
     severity={
-        **dict.fromkeys(("refused", "prohibited", "unreachable", "timed-out"), "error"),
+        **dict.fromkeys(("refused", "prohibited", "unreachable", "timed-out", "closed-at-once"), "error"),
         **{"tried-next": "note", "not-up-yet": "note", "down": "warning"},
     },
     title={
@@ -91,6 +106,7 @@ RULE = Rule(
         "prohibited": "Connection rejected by a firewall: {where}",
         "unreachable": "Not reachable: {where}",
         "timed-out": "No answer to connection attempts: {where}",
+        "closed-at-once": "Connection accepted and reset at once: {where}",
         "tried-next": "{where} {did}, and {next_server} answered",
         "not-up-yet": "Not listening yet: {where}",
         "down": "Down for {down_for}: {where}",
@@ -103,6 +119,9 @@ RULE = Rule(
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
         "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: the "
         "server is not there, or something on the path drops the packets.{many}",
+        "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
+        'byte. Programs say "Connection reset by peer". Either a relay accepted it without a server behind it, or the '
+        "service or a filter on the path does not let this client in.{many}",
         "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
         "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
@@ -114,11 +133,14 @@ RULE = Rule(
         "refused": "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
         "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
         "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
-        "prohibited": "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset "
-        "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
-        "administratively prohibited). Or ip route has a prohibit route. On other routers it is an access list. Allow this "
-        "client and port there, or let the client use another path. In Kubernetes kube-proxy rejects a Service without ready "
-        "endpoints like this (kubectl get endpointslices). It is no security group of a cloud: those do not answer at all.",
+        "prohibited": (
+            "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset "
+            "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+            "administratively prohibited). Or ip route has a prohibit route. On other routers it is an access list. Allow "
+            "this client and port there, or let the client use another path. In Kubernetes kube-proxy rejects a Service "
+            "without ready endpoints like this (kubectl get endpointslices). It is not a security group of a cloud: those do "
+            "not answer at all."
+        ),
         "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be an "
         "unreachable route, or missing), and ip neigh shows whether a host answers for the address. Check whether the server is "
         "up and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
@@ -126,6 +148,12 @@ RULE = Rule(
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "Give clients a connect timeout of a few seconds, so that they try the next address.",
+        "closed-at-once": (
+            "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward "
+            "and other relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP "
+            "wrappers in hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections), and "
+            "whether it was just stopping. Its log at that time shows which."
+        ),
         "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
         "without a host; nginx: listen 80 and listen [::]:80). Or let the name resolve only to the address on which it listens "
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
@@ -147,48 +175,59 @@ RULE = Rule(
         Reference("RFC 4443 section 3, ICMPv6 errors", "https://www.rfc-editor.org/rfc/rfc4443.html#section-3"),
         Reference("iptables-extensions(8), REJECT", "https://man7.org/linux/man-pages/man8/iptables-extensions.8.html"),
     ),
+    explained_by=(("foreign-reset", "connection"),),
+    unexplained=("refused", "prohibited", "unreachable", "timed-out", "not-up-yet", "down"),
     summary=True,
     any_order=True,
     absence=True,
     ends=True,
 )
 
-SYNS = Threshold("3 SYNs", "two may be lost on a bad path, and some scanners send only one")
-PATIENCE = Threshold("30 s", "longer than any answer takes, and longer than the pauses between the first five SYNs of Linux")
-AT_THE_END = Threshold("3 s", "if the capture ends before that; longer than any round trip")
-GIVEN_UP = Threshold("2 SYNs", "are enough if a gateway has reported the failure to its own client, because then it has given up")
-LONE = Threshold("900 ms", "after the single SYN of such a gateway; Linux would repeat it after 1 s")
+SYNS = Threshold("3 SYNs", "the minimum number of SYNs: two may be lost on a bad path, and some scanners send only one")
+PATIENCE = Threshold(
+    "30 s", "the time after the last SYN: longer than any answer takes, and than the pauses between the first five SYNs of Linux"
+)
+AT_THE_END = Threshold("3 s", "the time after the third SYN if the capture ends sooner: longer than any round trip")
+GIVEN_UP = Threshold(
+    "2 SYNs",
+    "the number of SYNs that are enough if a gateway has reported the failure to its own client, because then it has given up",
+)
+LONE = Threshold("900 ms", "the time after the single SYN of such a gateway; Linux would repeat it after 1 s")
 MANY_SERVERS = Threshold(
     "20 servers", "a client that fails at more addresses and ports is looking for open ones; reported as one finding"
 )
 MANY_CLIENTS = Threshold(
     "20 clients", "if more clients fail at one server, the server is the common cause; reported as one finding"
 )
-MANY_TIMES = Threshold("100 connections", "more failures of one client at one server are reported as one finding")
+MANY_TIMES = Threshold("100 connections", "if a client fails more often at one server, the failures are reported as one finding")
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
-NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited; then it is a warning")
+NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited, so it is a warning")
+AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return an expression that is true on at least one row if there is a candidate."""
-    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null()
+    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
+    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one narrow row per failed connection: a port scan produces a million."""
+    """Return one narrow row for each failed connection, because a port scan produces a million."""
     c = pl.col
-    no_answer = (c("server_packets") == 0) & (c("client_packets") == c("syns"))
-    waited, since_third = c("said_at") - c("last_syn_time"), c("said_at") - c("third_syn_time")
+    # some clients reset an attempt when they give it up
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    no_answer = (c("server_packets") == 0) & only_syns
+    waited, since_third = c("final_at") - c("last_syn_time"), c("final_at") - c("third_syn_time")
     enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
     # a gateway that has answered its client has given up the attempt
     given_up = c("attempt").fill_null(value=False) & (
-        (c("syns") >= GIVEN_UP.value) | (c("said_at") - c("syn_time") >= LONE.value)
+        (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
     )
     silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     quoted = c("syn_error_frame").is_not_null() & no_answer
+    dropped = _closed_at_once()
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
@@ -198,18 +237,20 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .then(_PROHIBITED)
         .when(quoted)
         .then(_UNREACHABLE)
+        .when(dropped)
+        .then(_CLOSED_AT_ONCE)
         .otherwise(_TIMED_OUT)
     )
     attempts = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
-    sure = refused | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
+    sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
         connections.join(attempts, on="connection", how="left")
-        .filter((c("syns") > 0) & (refused | quoted | silence).fill_null(value=False))
+        .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
-            _of_kind("refused_frame", "syn_error_frame").alias("answer_frame"),
-            _of_kind("refused_time", "syn_error_time").alias("answer_time"),
+            _of_kind("refused_frame", "syn_error_frame", "last_frame").alias("answer_frame"),
+            _of_kind("refused_time", "syn_error_time", "end").alias("answer_time"),
             error.cast(pl.Int32).alias("error"),
             c("syn_error_router").alias("router"),
             c("attempt").is_not_null().alias("of_gateway"),
@@ -222,11 +263,16 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     return _with_outcome(pl.concat([failed.filter(c("number") != _TIMED_OUT), timed_out.drop("server_host")]), connections)
 
 
-_KINDS = ("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next")
-_REFUSED, _PROHIBITED, _UNREACHABLE, _TIMED_OUT, _TRIED_NEXT, _NOT_UP_YET, _DOWN, _TRIED_LATE = range(len(_KINDS))
-"""Indexes into _KINDS; the last one is a tried-next with severity warning."""
+_KINDS = (
+    *("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next"),
+    "closed-at-once",
+)
+_REFUSED, _PROHIBITED, _UNREACHABLE, _TIMED_OUT, _TRIED_NEXT, _NOT_UP_YET, _DOWN, _TRIED_LATE, _CLOSED_AT_ONCE = range(
+    len(_KINDS)
+)
+"""Indexes into _KINDS; _TRIED_LATE is a tried-next with severity warning."""
 _PROOF = (
-    *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time"),
+    *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("error", "router"),
 )
 
@@ -242,8 +288,9 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     asked = failed.filter(~c("of_gateway")).with_columns(over)
     pairs = other_refusals(asked.filter(c("number") == _REFUSED), NEXT_ADDRESS.value)
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
-    nexts = next_addresses(asked.filter(c("other_frame").is_null()), connections, NEXT_ADDRESS.value)
-    accepted = acceptances(asked.filter(c("number") == _REFUSED), connections)
+    usable = connections.filter(~_closed_at_once())
+    nexts = next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
+    accepted = acceptances(asked.filter(c("number") == _REFUSED), usable)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
     at_next = c("next_frame").is_not_null()
@@ -270,11 +317,23 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     )
 
 
-def _of_kind(of_rst: str, of_icmp: str) -> pl.Expr:
-    """Return a column by what answered the SYN: `of_rst`, `of_icmp`, or null if nothing did."""
+def _closed_at_once() -> pl.Expr:
+    """Return whether the server reset a connection that it had just accepted, before data was sent.
+
+    A TLS client may have sent its hello. HTTP belongs to no-response. The numbers in the RST reveal data that was not captured.
+    """
+    c = pl.col
+    reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
+    quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | (c("protocol") == "tls"))
+    none_unseen = (c("server_rst_offset") <= 0) & (c("server_rst_ack").fill_null(0) <= c("client_bytes"))
+    return (reset & quiet & none_unseen & (c("end") - c("first_answer_time") <= AT_ONCE.value)).fill_null(value=False)
+
+
+def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
+    """Return a column by what answered the SYN: `of_rst`, `of_icmp`, or null without an answer; `of_close` if accepted."""
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
-    return pl.when(rst).then(of_rst).when(~nothing).then(of_icmp)
+    return pl.when(rst).then(of_rst).when(number == _CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
 
 
 def _host(endpoint: str) -> pl.Expr:
@@ -283,24 +342,26 @@ def _host(endpoint: str) -> pl.Expr:
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Return hosts with a connection whose server packets were not captured."""
+    """Return hosts with a connection on which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     named = blind.select("client_host", _host("server").alias("server_host"))
     return named.select(host).unique()
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Merge refusals per client host and server. Merge other failures only if one client, server or pair has many."""
-    first = _told(rows)
+    """Combine refusals by client host and server. Combine other failures only if one client, server or pair has many."""
+    first = _group_failures(rows)
     c = pl.col
-    # only the few failures that are reported get texts and evidence; there may be a million
+    # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
-    told = told.with_columns(icmp.words(pl.col("error")).alias("said"), *_explained())
+    told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *_icmp_texts())
     given = told.select(
         "connection",
         pl.lit(None, pl.Int32).alias("exchange"),
         c("number").replace_strict(dict(enumerate(_KINDS)), return_dtype=pl.String).alias("kind"),
-        pl.when(c("number").is_in([_REFUSED, _TRIED_NEXT, _TRIED_LATE, _DOWN])).then(pl.lit("server")).alias("side"),
+        pl.when(c("number").is_in([_REFUSED, _CLOSED_AT_ONCE, _TRIED_NEXT, _TRIED_LATE, _DOWN]))
+        .then(pl.lit("server"))
+        .alias("side"),
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
@@ -316,16 +377,23 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *("router", "said", "reason", "errno", "number", "failed_as", "next_server", "other_frame", "waited_for"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
+        (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         *first.drop("row", "end", "waited_for", "down_for").columns,
         _evidence(),
     )
-    return _worded(given), None
+    return _with_texts(given), None
 
 
 def _evidence() -> pl.Expr:
     c = pl.col
     quoting = pl.format("{} of {}, which quotes the SYN", "said", "router")
-    answer = pl.when(c("error").is_null()).then(pl.lit("an RST that acknowledges the SYN")).otherwise(quoting)
+    answer = (
+        pl.when(c("failed_as") == _CLOSED_AT_ONCE)
+        .then(pl.lit("the server's RST, without any data of it"))
+        .when(c("error").is_null())
+        .then(pl.lit("an RST that acknowledges the SYN"))
+        .otherwise(quoting)
+    )
     then = (
         pl.when(c("next_server").is_not_null())
         .then(pl.format("the SYN-ACK of {} to the same client", "next_server"))
@@ -352,12 +420,13 @@ def _other_address() -> pl.Expr:
     )
 
 
-def _told(rows: pl.DataFrame) -> pl.DataFrame:
+def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the first failure. `end`: of the last one (ns). `alone`: there is only one. `failures`, `servers`, `server_hosts`,
-    `clients`, `outages`: how many there are. `waited_for`, `down_for`: the longest (ns). Texts are replaced by numbers of their
-    hashes before sorting, which takes less memory."""
+    `row`: the first failure. `end`: the end of the last one (ns). `alone`: True if there is only one. `failures`, `servers`,
+    `server_hosts`, `clients`, `outages`: their numbers. `waited_for`, `down_for`: the longest time (ns). Texts are replaced by
+    the numbers of their hashes before sorting, which takes less memory.
+    """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
     found = rows.select(
@@ -372,7 +441,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
         rows["syn_frame"].arg_sort()
     ]
-    servers, clients, times = _shared(found)
+    servers, clients, times = _shared_counts(found)
     searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
     often = (times > MANY_TIMES.value) | (found["once"].to_numpy() & (times > 1)) | found["two"].to_numpy()
     by_itself = ~(searching | wanted | often)
@@ -405,8 +474,11 @@ def _numbers(values: pl.Series) -> Array:
     return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.uint32)
 
 
-def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Count per failure, for its kind: the servers of its client, the clients of its server, and the failures of the pair."""
+def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
+    """Return three counts for each failure, among the failures of its kind.
+
+    They are the number of servers of its client, of clients of its server, and of failures of the pair.
+    """
     group = found["group"].to_numpy()
     client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))
     width = int(server.max(initial=0)) + 1
@@ -415,7 +487,7 @@ def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
     return at[client], by[server], times.astype(np.int32)[pair]
 
 
-def _explained() -> tuple[pl.Expr, pl.Expr]:
+def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
     """Return the cause of an ICMP error, and the error of programs on Linux (icmp_err_convert, icmpv6_err_convert)."""
     error = pl.col("error")
 
@@ -443,10 +515,10 @@ _ERRNO = {
 
 _SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
 _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
-"""Wireshark applies tcp.flags to the SYN quoted in an ICMP error, too."""
+"""A display filter: Wireshark applies tcp.flags to the SYN quoted in an ICMP error, too."""
 
 
-def _worded(told: pl.DataFrame) -> pl.DataFrame:
+def _with_texts(told: pl.DataFrame) -> pl.DataFrame:
     """Add the texts. A finding about many connections names none of them."""
     c = pl.col
     one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
@@ -491,6 +563,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
         _PROHIBITED: "was blocked by a firewall",
         _UNREACHABLE: "was not reachable",
         _TIMED_OUT: "did not answer",
+        _CLOSED_AT_ONCE: "reset a connection at once",
     }
     other = pl.format(" {} had refused it just before.", _other_address())
     longest = pl.format(" (it went down {} times; this is the longest)", "outages")

@@ -35,10 +35,14 @@ from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="a request that takes one, three or seven seconds more",
     severity="warning",
     title="A connection took {delay} longer because its SYN had to be retransmitted",
-    message="The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
-    "{lost_time} after the first, as the client's timer decides (1 s on common systems, doubled with each try).{plainer}",
+    message=(
+        "The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
+        "{lost_time} after the first, when the client's timer expired (1 s on common systems, doubled with each "
+        "try).{plainer}"
+    ),
     remedy="Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
     "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
     "own backlog, accept faster). A firewall with a full connection table drops SYNs, too (nf_conntrack: table full in its "
@@ -61,7 +65,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per connection whose SYN was retransmitted and finally answered."""
+    """Return a row for each connection whose SYN was retransmitted and finally answered."""
     c = pl.col
     by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
     # the server's timer may have retransmitted the SYN-ACK just before the client retransmitted the SYN
@@ -93,7 +97,11 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             evidence(
                 ("syn_frame", "syn_time", "the first SYN"),
                 ("refused_frame", "refused_time", "it is refused"),
-                ("syn_error_frame", "syn_error_time", pl.format("{} of {}, which quotes the SYN", _said(), "syn_error_router")),
+                (
+                    "syn_error_frame",
+                    "syn_error_time",
+                    pl.format("{} of {}, which quotes the SYN", _icmp_text(), "syn_error_router"),
+                ),
                 ("earlier_frame", "first_answer_time", "a SYN-ACK that did not reach the client"),
                 ("helpful_frame", "answered_syn_time", _again_note(by_syn)),
                 ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
@@ -103,26 +111,26 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _cause() -> pl.Expr:
-    """Say what happened to the first SYN, as far as the capture shows it."""
+    """Return the text about what the capture shows of the first SYN."""
     answered = pl.format("the server's answer to it (frame {}) was lost on its way to the client", "first_answer_frame")
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
     return (
         pl.when(pl.col("refused_frame").is_not_null())
         .then(refused)
         .when(pl.col("syn_error_frame").is_not_null())
-        .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _said(), "syn_error_frame"))
+        .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
         .otherwise(pl.lit("the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"))
     )
 
 
-def _said() -> pl.Expr:
-    return icmp.words(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
+def _icmp_text() -> pl.Expr:
+    return icmp.error_text(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
 
 
 def _plainer() -> pl.Expr:
-    asked_less = pl.col("syn_extras") & ~pl.col("answered_syn_extras")
+    asked_less = pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
     told = " The SYN that was answered asked for less than the first: without ECN, or without data (TCP Fast Open). A middlebox "
     return pl.when(asked_less).then(pl.lit(told + "may drop SYNs that ask for more.")).otherwise(pl.lit(""))
 

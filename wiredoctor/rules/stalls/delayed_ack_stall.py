@@ -1,12 +1,12 @@
-"""A sender that has only one write on its way waited for a delayed ACK.
+"""A sender with only one write in flight waited for a delayed ACK.
 
 What it means
-    One side had more to send, full segments of it, and sent no more than one or two segments before it stopped for their
-    acknowledgement. The other side's TCP delays acknowledgements in the hope of data to send with them, or until a second
+    One side had more to send, enough for full segments, but sent only one or two before it stopped to wait for their
+    acknowledgment. The other side's TCP delays acknowledgments in the hope of data to send with them, or until a second
     full segment comes (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer ran out.
 
-    Nagle's algorithm is not the reason: it never holds back a full segment. What holds them is that the sender's
-    send buffer, its congestion window, or the receiver's window has room for one write only.
+    Nagle's algorithm is not the reason: it never holds back a full segment. The segments wait because the
+    sender's send buffer, its congestion window, or the receiver's window has room for only one write.
 
 Why it hurts
     A transfer moves one write per 40 or 200 ms, whatever the network could carry: 8 kB per 200 ms are 40 kB/s.
@@ -23,7 +23,8 @@ How it is proved
 
 What it is not
     Slow start waits for one round trip after a burst, not for a timer.
-    A busy server sends its next segment some time after the ACK, not as it arrives.
+    A busy server sends its next segment some time after the ACK, not as it arrives. A program that is busy between head and
+    body may write at that moment by chance, so a stall there is reported only with the endpoint's next one.
     After a retransmission timeout the sender repeats earlier data.
     A small segment that waits after a small one is nagle-delayed-ack.
 
@@ -37,14 +38,27 @@ References
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared import ack_release, held_segments
+from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.shared import ack_release
+from wiredoctor.rules.shared.ack_release import (
+    ENDPOINTS,
+    MAX_ACK_DELAY,
+    MIN_ACK_DELAY,
+    MIN_SHORT_ACK_DELAY,
+    QUICK_ACK,
+    SIDES,
+)
 from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
+
+if TYPE_CHECKING:
+    from wiredoctor.rules.shared import held_segments
 
 RULE = Rule(
+    symptom="40 to 200 ms more for an upload or a download",
     severity="warning",
     title="The {side} sends one write at a time and waited {delay} for a delayed ACK",
     message="The {side} had {in_flight:,} bytes in flight and stopped{more}, until the {peer} "
@@ -76,43 +90,38 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_ACK_DELAY = Threshold(
-    "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
-)
-MAX_ACK_DELAY = Threshold("510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms for the clock of the capture")
-MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; a busy host causes shorter delays, too")
-QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer")
-ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for earlier stalls; the least recently seen is forgotten")
-SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
-
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which no row of `releases` is needed."""
+    """Return the limits beyond which rows of `releases` are not needed."""
     return {"min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value), "max_ack_delay": MAX_ACK_DELAY.value}
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per S that came next after a delayed pure ACK."""
+    """Return a row for each segment that was next after a delayed pure ACK."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(pl.col("waited") & ~pl.col("prompt"))
 
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
-    """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
+    """Return the stalls that small writes do not explain; `state` is the memory of earlier rows."""
+    # few captures have candidates, and these modules take a while to load
+    from wiredoctor.rules.shared import held_segments
+    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, stalls_with_texts
+
     limits = held_segments.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("whole", limits)
     candidates = held_segments.in_order(candidates)
     verdicts = memory.judge(candidates)
-    found = said(candidates, verdicts)
+    found = stalls_with_texts(candidates, verdicts)
     if not verdicts and candidates.height:
         return found, memory
-    found = found.with_columns(*ack_release.texts(), *_limit(), _evidence())
+    found = found.with_columns(*ack_release.text_columns(), *_limit(), _evidence())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
 
 
 def _limit() -> list[pl.Expr]:
-    """What held the sender back, as far as one can tell, and what to do about it."""
+    """Return the texts about what held the sender back, if known, and the remedy."""
     window = pl.lit("the receiver's window had no room for more.")
     sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
     enlarge = pl.lit(

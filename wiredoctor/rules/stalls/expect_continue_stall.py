@@ -35,6 +35,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(
+    symptom="a second more for each upload",
     severity="warning",
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
@@ -57,14 +58,16 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("250 ms", "the shortest known timeout of a client is 350 ms; a late body alone is no proof")
+MIN_WAIT = Threshold(
+    "250 ms", "the minimum wait: the shortest known timeout of a client is 350 ms; a late body alone is not a proof"
+)
 
 _TIMERS = (
     (330, 450, ", the timeout of the .NET Framework (350 ms)"),
     (950, 1_200, ", the timeout of curl, Go and .NET (1 s)"),
     (2_900, 3_300, ", the timeout of Apache HttpClient (3 s)"),
 )
-"""The range of a wait (ms), and the client whose timeout that is."""
+"""The range of a wait (ms), and the client with that timeout."""
 
 
 def screen() -> pl.Expr:
@@ -73,7 +76,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per request whose body waited for an interim response."""
+    """Return a row for each request whose body waited for an interim response."""
     c = pl.col
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")

@@ -21,14 +21,15 @@ How it is proved
     longer: if queues are full, a larger window only makes them longer.
 
     A round trip is limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was reached in most
-    of ten round trips or more, does not grow, and leaves room for two segments in the window.
+    of ten round trips or more, does not grow, is seldom exceeded, and leaves room for two segments in the window. The sender may
+    wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
 
     The buffer took 60 % of the time, and the round trip is at least 5 ms. For send-buffer confidence is low: a congestion
     window that does not grow, and a program that writes at a steady pace, can look the same.
 
 What it is not
     Slow start, a growing congestion window and losses are other limits. A program may have nothing to send; if segments carry
-    timestamps, they must confirm that, because otherwise the path stood still. A receiver that does not read shrinks its window
+    timestamps, they must confirm that, because otherwise the path stalled. A receiver that does not read shrinks its window
     (if it closes, that is zero-window-stall). A path may have full queues. Without the handshake in the capture, the scale of
     the windows is unknown.
 
@@ -58,11 +59,12 @@ _NEEDED = " For 100 Mbit/s over this round trip it takes {needed:,} bytes (bandw
 _CHECK = " On Linux `ss -ti` at the {peer} shows it as rwnd_limited."
 
 RULE = Rule(
+    symptom="a slow download or upload over a long distance, on a link that could carry more",
     severity="note",
     title={
         "receive-window": "The receive window of the {side}, {window:,} bytes, limited the {what} to {rate}",
         "no-window-scaling": "Without window scaling the {what} reached only {rate}: {window:,} bytes per round trip of {rtt}",
-        "send-buffer": "The {side} had at most {window:,} bytes in flight, which limited the {what} to {rate}",
+        "send-buffer": "The {side} had about {window:,} bytes in flight, which limited the {what} to {rate}",
     },
     message={
         "receive-window": _WINDOW + ".{rest}" + _NEEDED,
@@ -83,8 +85,8 @@ RULE = Rule(
         "Receive Window Auto-Tuning Level of normal on Windows (`netsh interface tcp show global`). If the SYN has the option "
         "when it leaves the {side}, something on the path removes it: look for firewalls and balancers that normalize TCP "
         "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies keeps the "
-        "option only together with time stamps.",
-        "send-buffer": "On Linux `ss -ti` at the {side} tells, while such a transfer runs, whether it is sndbuf_limited, or "
+        "option only together with timestamps.",
+        "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether it is sndbuf_limited, or "
         "whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send buffers up to the "
         "third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of listen; Apache "
         "httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
@@ -101,23 +103,27 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"), ("delayed-ack-stall", "time"), ("nagle-delayed-ack", "time")),
 )
 
-MIN_TIME = Threshold("1 s", "what users notice as slow; shorter transfers end in slow start")
-MIN_SHARE = Threshold("60 %", "of the time of the body; a buffer that takes less is not the limit")
-MIN_RTT = Threshold("5 ms", "below it even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as round trips")
+MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end in slow start")
+MIN_SHARE = Threshold("60 %", "the minimum share of the body's time; a buffer that takes less is not the limit")
+MIN_RTT = Threshold(
+    "5 ms",
+    "the minimum round trip: with a shorter one even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as "
+    "round trips",
+)
 MIN_UNSCALED = Threshold("32768 bytes", "a window below half of the maximum without scaling is small for another reason")
 LARGEST_UNSCALED = 65_535
 """The largest value of the window field, in bytes."""
 EXAMPLE = 12_500_000
-"""Bytes per second: 100 Mbit/s."""
+"""A network rate in bytes per second, used as an example in texts: 100 Mbit/s."""
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limit beyond which no row of `transfers` is needed."""
+    """Return the limit beyond which rows of `transfers` are not needed."""
     return {"min_transfer": MIN_TIME.value}
 
 
 def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per long body that a buffer limited."""
+    """Return a row for each long body that a buffer limited."""
     c = pl.col
     took = c("time") - c("start")
     window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
@@ -127,7 +133,7 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     return (
         transfers.filter((took >= MIN_TIME.value) & (c("rtt") >= MIN_RTT.value) & (is_window | buffer))
         .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("size"))
-        .with_columns(_shown(c("kind") == "no-window-scaling", c("kind") != "send-buffer"))
+        .with_columns(_proof_frames(c("kind") == "no-window-scaling", c("kind") != "send-buffer"))
         .select(
             "connection",
             "exchange",
@@ -156,7 +162,7 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
             _rate(c("size"), c("rtt")).alias("limit"),
             _rate(c("length"), c("took")).alias("rate"),
             (EXAMPLE * (c("rtt") // MILLISECOND) // 1000).alias("needed"),
-            _rest().alias("rest"),
+            _remaining_time_text().alias("rest"),
             _evidence(),
         )
     )
@@ -177,7 +183,7 @@ def _kind(is_window: pl.Expr) -> pl.Expr:
 
 
 def _side() -> pl.Expr:
-    """Return the side that must change. A server sends the window scale option only if the client does."""
+    """Return the side that must change. A server only sends the window scale option if the client does."""
     c = pl.col
     is_server = c("role") == SERVER
     sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))
@@ -189,14 +195,14 @@ def _side() -> pl.Expr:
 
 
 def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
-    """Format bytes per time, "0.8 MB/s"."""
+    """Format a rate (an amount per time) as text: "0.8 MB/s"."""
     rate = size.cast(pl.Float64) * SECOND / time
     megabytes = pl.format("{} MB/s", (rate / 1e6).round_sig_figs(2))
     return pl.when(rate < 1e5).then(pl.format("{} kB/s", (rate / 1e3).round_sig_figs(2))).otherwise(megabytes)
 
 
-def _rest() -> pl.Expr:
-    """Say what took the rest of the time."""
+def _remaining_time_text() -> pl.Expr:
+    """Return the text about the remaining time of the transfer."""
     c = pl.col
     parts = [
         pl.when(c(name) * 20 >= c("took")).then(pl.format("{} {} %", pl.lit(word), c(name) * 100 // c("took")))
@@ -206,10 +212,10 @@ def _rest() -> pl.Expr:
     return pl.when(listed != "").then(pl.format(" The rest of the time: {}.", listed)).otherwise(pl.lit(""))
 
 
-def _shown(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
+def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
     """Return the frames that prove a kind, null for the other kinds."""
     c = pl.col
-    # the server's SYN-ACK lacks the option anyway if the client's SYN does
+    # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER
     syns = [
         pl.when(lacks_scaling & (c(f"scaling_{of}") == 0) & (is_client | (c(f"scaling_{other}") == 1)))

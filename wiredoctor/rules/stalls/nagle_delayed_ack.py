@@ -35,28 +35,30 @@ How it is proved
     A cork is proved by three messages in a row. In each of them the small end leaves 198 to 216 ms and a round trip after the
     last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
 
-    A program may write on a clock of its own: 24 pictures a second, say. Its next write can then leave as a delayed ACK arrives.
+    A program may write at regular times, such as 24 pictures a second. Its next write can then leave as a delayed ACK arrives.
     On one host that happens again and again, because the processor that wakes for the program first sends the overdue ACK.
     So the gap before the held-back segment is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its
     first segment was acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long (within 10 % and
     1 ms), there is no finding. A finding therefore waits for these later gaps, for 2 s at most.
 
     These gaps excuse nothing on a side that is seen to use Nagle's algorithm: three of its small segments, and one in eight, left
-    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events excuse nothing.
+    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events excuse nothing. But
+    a segment was not held back if it leaves clearly later after the ACK than those did (0.1 ms and twice their mean).
 
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. One segment that leaves as the
     ACK arrives may be chance: a segment of its side, or of its endpoint, must leave within 0.6 ms of the ACK's arrival, or a
-    tenth of the round trip, or three must leave with an ACK. If the side wrote eight times before without being held back, the
-    first two are not reported. There is no finding either if the receiver's host sent data on another connection within 1.5 ms
-    of the ACK: that may be the answer for which the sender waited. The first two findings have low confidence if the snap length
-    cut the payload, if a gap opened in the data of the side, or if the capture ends before the connection closes.
+    tenth of the round trip, or three must leave with an ACK. If the clock of the capture counts milliseconds, one is added.
+    If the side wrote eight times before without being held back, the first two are not reported. There is no finding either if
+    the receiver's host sent data on another connection within 1.5 ms of the ACK: that may be the answer for which the sender
+    waited. The first two findings have low confidence if the snap length cut the payload, if a gap opened in the data of the
+    side, or if the capture ends before the connection closes.
 
     Without the handshake, if the held-back segment mostly comes more than 1.5 ms after the ACK, nothing is reported before the
     fourth time, and only while it follows the ACK more evenly than it follows the first write.
 
 What it is not
     A server that computes between head and body sends its next segment some time after the ACK, not as it arrives.
-    A program may write on a clock of its own: a video stream, a game, a ticker.
+    A program may write at regular times: a video stream, a game, a ticker.
     A delayed ACK of a message's last segment holds up nothing.
     If the round trip is long, every ACK takes as long, and the receiver delays none of them.
     After a retransmission timeout the sender repeats earlier data.
@@ -72,13 +74,25 @@ References
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared import ack_release, held_segments
+from wiredoctor.rules.shared import ack_release
+from wiredoctor.rules.shared.ack_release import (
+    ENDPOINTS,
+    MAX_ACK_DELAY,
+    MIN_ACK_DELAY,
+    MIN_SHORT_ACK_DELAY,
+    QUICK_ACK,
+    SIDES,
+)
 from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, said
 from wiredoctor.tables import SERVER
+
+if TYPE_CHECKING:
+    from wiredoctor.rules.shared import held_segments
 
 _WHY = (
     "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and "
@@ -107,6 +121,7 @@ _CORKED = (
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
 RULE = Rule(
+    symptom="40 ms, or 200 ms, more per request",
     severity="warning",
     title={
         "head-body-split": "The {side} held back the body of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
@@ -116,8 +131,7 @@ RULE = Rule(
         "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not taken off",
     },
     message={
-        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held back the body."
-        + _WHY,
+        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) alone and held back the body." + _WHY,
         "tail": _TAIL,
         "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held back the next one."
         + _WHY,
@@ -174,24 +188,18 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_ACK_DELAY = Threshold(
-    "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
-)
-MAX_ACK_DELAY = Threshold("510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms for the clock of the capture")
-MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; a busy host causes shorter delays, too")
-QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer: what S needs then, the application needs")
 TAIL_LOSS_PROBE = Threshold(
-    "200 ms", "besides round trips, the least that Linux' tail loss probe waits with one segment in flight (TCP_RTO_MIN)"
+    "200 ms", "besides round trips, the shortest wait of Linux's tail loss probe with one segment in flight (TCP_RTO_MIN)"
 )
-MIN_CORK = Threshold("198 ms", "Linux' cork timer: the least retransmission timeout, 200 ms, less what a clock may be off")
-MAX_CORK = Threshold("216 ms", "the same and three ticks of a kernel at 250 Hz: 204 to 215 ms were measured")
-COUNTER_EVIDENCE = Threshold("16 exchanges", "enough for a median, few enough to follow a change of load")
-ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for counter-evidence; the least recently seen is forgotten")
-SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
+MIN_CORK = Threshold("198 ms", "Linux's cork timer: the minimum retransmission timeout of 200 ms, less the error of a clock")
+MAX_CORK = Threshold("216 ms", "the same timer plus three ticks of a kernel at 250 Hz; 204 to 215 ms were measured")
+COUNTER_EVIDENCE = Threshold(
+    "16 exchanges", "the number of exchanges of counter-evidence: enough for a median, few enough to follow a change of load"
+)
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which no row of `releases` is needed."""
+    """Return the limits beyond which rows of `releases` are not needed."""
     return {
         "min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value),
         "max_ack_delay": MAX_ACK_DELAY.value,
@@ -204,7 +212,10 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per S whose D was acknowledged by a pure ACK at once (counter-evidence) or late (opportunity), or not at all."""
+    """Return a row for each held-back segment, with the ACK of the first write.
+
+    The ACK is pure and prompt (counter-evidence) or late (opportunity), or there is none.
+    """
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     long = pl.col("end") - pl.col("start") >= TAIL_LOSS_PROBE.value
@@ -212,33 +223,43 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
-    """The stalls among them, with kind, delay and confidence as far as earlier rows say; `state` is what they said."""
+    """Return the stalls with kind, delay and confidence, based on the rows so far; `state` is the memory of earlier rows."""
+    # few captures have candidates, and these modules take a while to load
+    from wiredoctor.rules.shared import held_segments
+    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, stalls_with_texts
+
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("nagle", limits)
     candidates = held_segments.in_order(candidates)
     verdicts = memory.judge(candidates)
-    found = said(candidates, verdicts)
+    found = stalls_with_texts(candidates, verdicts)
     if not verdicts and candidates.height:
         return found, memory
-    texts = [*ack_release.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
+    texts = [
+        *ack_release.text_columns(),
+        _message_label().alias("what"),
+        _counterexample_text().alias("before"),
+        _doubt().alias("doubt"),
+        _evidence(),
+    ]
     texts.append((pl.col("kind") != "corked").alias("by_nagle"))
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
-def _what() -> pl.Expr:
+def _message_label() -> pl.Expr:
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
     return pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
 
 
-def _before() -> pl.Expr:
-    """What supports the proof: the same did not wait when the receiver acknowledged at once."""
+def _counterexample_text() -> pl.Expr:
+    """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
     told = " Earlier on this connection the receiver acknowledged such a piece at once, and nothing waited."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
 def _doubt() -> pl.Expr:
-    """What else may have held back the end of a message."""
+    """Return the text about other possible reasons for holding back the end of a message."""
     told = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."
     return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
 
@@ -249,7 +270,7 @@ def _evidence() -> pl.Expr:
     probed = pl.format("the held-back {} bytes, sent by a timer", "held_bytes")
     corked = pl.col("kind") == "corked"
     by_timer = corked | (pl.col("kind") == "probe-released")
-    arrived = pl.lit("its ACK: nothing is in flight any more")
+    arrived = pl.lit("its ACK: nothing is left in flight")
     return evidence(
         ("frame", "start", first),
         ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(ack_release.ack_note())),

@@ -1,7 +1,7 @@
-"""A connection stood still until a lost segment was retransmitted.
+"""A connection stalled until a lost segment was retransmitted.
 
 What it means
-    A segment or its acknowledgment was lost, and the connection stood still until the sender noticed. Kind timeout: the
+    A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
     retransmission timer expired, which takes at least 200 ms on Linux and doubles with each try (RFC 6298). Kind fast: three
     duplicate ACKs reported the loss (RFC 5681), which takes a round trip, or a few if queues are full.
 
@@ -25,7 +25,7 @@ What it is not
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides of
-    a suspect.
+    a suspect. The first data of a connection may also have been dropped by the server, because its listen queue was full.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522.
@@ -47,10 +47,11 @@ _REMEDY = (
 )
 
 RULE = Rule(
+    symptom="a request that takes 200 ms more, or seconds",
     severity="warning",
     title={
-        "timeout": "The connection stood still for {gap} until a retransmission timer expired",
-        "fast": "The connection stood still for {gap} until a segment reported as missing was retransmitted",
+        "timeout": "The connection stalled for {gap} until a retransmission timer expired",
+        "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
     },
     message={
         "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed when its "
@@ -60,8 +61,10 @@ RULE = Rule(
     },
     remedy={
         "timeout": _REMEDY
-        + " Selective acknowledgments and tail loss probes (RFC 2018, RFC 8985; on by default in Linux) prevent "
-        "many of these timeouts: check that neither a sysctl nor a middlebox turns them off.",
+        + " If the first data of a connection was lost, the server may have dropped it because its listen queue was full: "
+        "on Linux nstat -az TcpExtListenOverflows counts that. Selective acknowledgments and tail loss probes (RFC 2018, "
+        "RFC 8985; on by default in Linux) prevent many of these timeouts: check that neither a sysctl nor a middlebox "
+        "turns them off.",
         "fast": _REMEDY,
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
@@ -78,23 +81,26 @@ RULE = Rule(
 MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
 EARLIEST_RETRANSMISSION = Threshold(
     "50 ms",
-    "without progress before a retransmission; reordering, tail loss probes and round trips cause shorter gaps",
+    "the minimum time without progress before a retransmission; reordering, tail loss probes and round trips cause shorter gaps",
 )
 MAX_ANSWER = Threshold(
     "5 s",
     "an ACK takes a round trip and a timer below 500 ms; a later one, even on the slowest path, answers another segment",
 )
 DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
-FAST = Threshold("4 round trips", "duplicate ACKs repair a loss in one, or in a few with full queues; later it was the timer")
+FAST = Threshold(
+    "4 round trips",
+    "the maximum number of round trips in which duplicate ACKs repair a loss, if queues are full; after that it was the timer",
+)
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which no row of `recoveries` is needed."""
+    """Return the limits beyond which rows of `recoveries` are not needed."""
     return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per ACK which shows that a retransmission ended a time without forward progress."""
+    """Return a row for each ACK which shows that a retransmission ended a time without forward progress."""
     c = pl.col
     gap = c("retransmitted_time") - c("stall_time")
     # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
@@ -104,11 +110,11 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
     earlier = c("first_retransmission_frame") != c("retransmitted_frame")
     return (
-        recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _somebody_waited())
+        recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _receiver_waited())
         .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
             "connection",
-            # the ACK may be a request, so settling finds the exchange that had waited
+            # the ACK may be a request, so `resolve` finds the exchange that had waited
             pl.lit(None, pl.Int32).alias("exchange"),
             kind.alias("kind"),
             pl.lit(None, pl.String).alias("side"),
@@ -119,43 +125,46 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             c("retransmitted_time").alias("end"),
             gap.alias("delay"),
             gap.cast(DURATION).alias("gap"),
-            _lost().alias("lost"),
-            _again().alias("again"),
+            _lost_text().alias("lost"),
+            _retransmission_text().alias("again"),
             c("stall_duplicate_acks").alias("duplicates"),
             c("retransmission_count").alias("tries"),
             evidence(
                 ("stall_frame", "stall_time", "the last forward progress"),
                 ("first_retransmission_frame", "first_retransmission_time", "retransmitted, also lost"),
                 ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
-                ("frame", "time", "its acknowledgement"),
+                ("frame", "time", "its acknowledgment"),
             ),
         )
     )
 
 
-def _early() -> pl.Expr:
+def _acked_too_early() -> pl.Expr:
     """Return whether the ACK came too early to answer the retransmission, so the receiver already had the data."""
     rtt = pl.col("rtt_own")
     earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
     return (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
 
 
-def _somebody_waited() -> pl.Expr:
-    """Return whether the receiver lacked the data, or had it and owed a response (which may have come with this ACK)."""
+def _receiver_waited() -> pl.Expr:
+    """Return whether the receiver lacked the data, or had it but had not sent its response yet.
+
+    The response may have come with this ACK.
+    """
     answer_due = pl.col("http") & pl.col("message_incomplete")
-    had = pl.col("dsack") | _early()
-    return ~had | (answer_due & (~_early() | (pl.col("new_bytes") > 0)))
+    had = pl.col("dsack") | _acked_too_early()
+    return ~had | (answer_due & (~_acked_too_early() | (pl.col("new_bytes") > 0)))
 
 
 def _confidence() -> pl.Expr:
     c = pl.col
     hole = c("opens_gap") | (c("acked_unseen") > 0)
-    inferred = ~c("handshake") | c("rtt_own").is_null() | _early()
+    inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
-def _lost() -> pl.Expr:
-    """Say what was lost, as far as the capture shows it. The row belongs to the receiver."""
+def _lost_text() -> pl.Expr:
+    """Return the text about what the capture shows of the loss. The row belongs to the receiver."""
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
     return (
@@ -167,7 +176,7 @@ def _lost() -> pl.Expr:
     )
 
 
-def _again() -> pl.Expr:
+def _retransmission_text() -> pl.Expr:
     tries = pl.col("retransmission_count")
     what = pl.format("{} bytes", "retransmitted_bytes")
     return (

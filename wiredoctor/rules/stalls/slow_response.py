@@ -19,7 +19,7 @@ How it is proved
 What it is not
     A stall of the connection is reported as such if one is found in that time. A long upload, and a response that is slow after
     it has begun, such as an event stream, are something else. So is a server that reports every half second that it is still
-    working. If the capture lacks packets, the response may answer a later request.
+    working. A pair that is only assumed because messages were not captured is left out.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
@@ -37,6 +37,7 @@ from wiredoctor.rules.shared.evidence import confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="waiting; a spinner",
     severity={None: "note", "in-gateway": "note"},
     title={
         None: "The server took {wait} to start answering {request}",
@@ -53,14 +54,20 @@ RULE = Rule(
         "services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), "
         "nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
-        "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind, "
+        "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
     ),
-    explained_by=(("stalls", "time"), ("unanswered", "exchange"), ("buffered-stream", "exchange"), ("gateway-error", "exchange")),
+    explained_by=(
+        ("stalls", "time"),
+        ("unanswered", "exchange"),
+        ("buffered-stream", "exchange"),
+        ("gateway-error", "exchange"),
+        ("gateway-error", "front"),
+    ),
     advice=(
         Advice(
             "server",
@@ -82,7 +89,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that began late."""
+    """Return a row for each response that began late."""
     c = pl.col
     begin = pl.max_horizontal("request_end", "previous_end", "heard")
     # a pipelined response took the same path as the one before it, so no round trip is subtracted
@@ -93,12 +100,12 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     )
     return (
         exchanges.filter(c("response_start") - c("request_end") >= MIN_WAIT.value)
-        .with_columns(_heard())
+        .with_columns(_last_interim_response())
         .filter((wait >= MIN_WAIT.value) & c("rtt_server").is_not_null())
         .filter(
             c("has_request"),
             c("has_response"),
-            ~_of_another(),
+            ~c("pairing_assumed"),
             (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
         )
         .select(
@@ -113,7 +120,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             wait.alias("delay"),
             wait.cast(DURATION).alias("wait"),
             _since(begin).alias("since"),
-            _uncounted(begin).alias("uncounted"),
+            _round_trip_text(begin).alias("uncounted"),
             evidence(
                 ("request_last_frame", "request_end", "the last byte of the request"),
                 ("response_frame", "response_start", _answer_note(begin, wait)),
@@ -122,39 +129,29 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _of_another() -> pl.Expr:
-    """The response is another one than that to the request, in a capture that lacks packets: bytes of the server between them are
-    missing, or it acknowledges more than the request and a FIN. Without holes that is a pipeline."""
-    c = pl.col
-    known = pl.max_horizontal("request_ack", "previous_end_offset")
-    missing = (c("interim").list.len() == 0) & (c("response_offset") > known)
-    later = c("hole_before") & (c("response_ack") > c("request_end_offset") + 1)
-    return missing.fill_null(value=False) | later.fill_null(value=False)
-
-
-def _heard() -> pl.Expr:
-    """Return the time of the last interim response after the request, except a 100, which only asks for the body."""
+def _last_interim_response() -> pl.Expr:
+    """Return the time of the last interim response after the request, except a 100, which only requests the body."""
     c = pl.col
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()
     return pl.when(told & (last > c("request_end"))).then(last).alias("heard")
 
 
-def _was_heard(begin: pl.Expr) -> pl.Expr:
+def _began_with_interim(begin: pl.Expr) -> pl.Expr:
     return (begin == pl.col("heard")).fill_null(False)
 
 
 def _since(begin: pl.Expr) -> pl.Expr:
     free = pl.lit("The request was complete, and the connection was free")
     heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
-    return pl.when(_was_heard(begin)).then(heard).otherwise(free)
+    return pl.when(_began_with_interim(begin)).then(heard).otherwise(free)
 
 
-def _uncounted(begin: pl.Expr) -> pl.Expr:
+def _round_trip_text(begin: pl.Expr) -> pl.Expr:
     round_trip = pl.format(", not counting the round trip to the server ({})", duration(pl.col("rtt_server")))
     return pl.when(begin == pl.col("request_end")).then(round_trip).otherwise(pl.lit(""))
 
 
 def _answer_note(begin: pl.Expr, wait: pl.Expr) -> pl.Expr:
-    behind = pl.when(_was_heard(begin)).then(pl.format(" after the interim {}", pl.col("interim").list.last()))
+    behind = pl.when(_began_with_interim(begin)).then(pl.format(" after the interim {}", pl.col("interim").list.last()))
     return pl.format("the first byte of the response, {}{}", duration(wait), behind.otherwise(pl.lit(" later")))

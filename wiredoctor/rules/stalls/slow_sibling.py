@@ -37,6 +37,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text import redact
 
 RULE = Rule(
+    symptom="slow pages now and then",
     severity="warning",
     title="One of {servers} servers is slow: it takes {median}, the others {usual_time}",
     message="{server} took {median} (median of {requests:,}) to answer {what}. For the same requests {others}. It got "
@@ -55,17 +56,21 @@ RULE = Rule(
     any_order=True,
 )
 
-ENOUGH = Threshold("10 exchanges", "of each server; a median of fewer means little")
-TIMES = Threshold("5 times", "servers that share a load differ by less, even if one has an older processor")
-BEYOND = Threshold("100 ms", "users notice this; one of two fast servers may well take five times as long as the other")
-ABOVE = Threshold("75 %", "of its responses, so it is slow always and not only at times")
-USUAL = Threshold("90 %", "of the responses of the others, which are slow at times, too")
-SIZES = Threshold("4 times", "responses that differ more in size mean different work")
-SHOWN = Threshold("3 exchanges", "shown as evidence; the message has the medians")
-LISTED = Threshold("5 servers", "more are counted")
+ENOUGH = Threshold("10 exchanges", "the minimum number of exchanges of each server; a median of fewer means little")
+TIMES = Threshold("5 times", "the minimum factor: servers that share a load differ by less, even if one has an older processor")
+BEYOND = Threshold(
+    "100 ms", "the minimum difference that users notice; one of two fast servers may well take five times as long as the other"
+)
+ABOVE = Threshold("75 %", "the minimum share of the server's responses that are slow, so it is always slow and not just at times")
+USUAL = Threshold(
+    "90 %", "the minimum share of the other servers' responses that must be faster; those servers are slow at times, too"
+)
+SIZES = Threshold("4 times", "the maximum factor between sizes of responses; a larger one means different work")
+SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
+LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
 
 _SMALL = 4096
-"""Sizes may always differ by this many bytes."""
+"""The difference in bytes that sizes may always have."""
 
 _WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
@@ -79,7 +84,7 @@ def _slow() -> pl.Expr:
 
 
 def _least() -> int:
-    """Return how many slow responses there are at least if one server is slow."""
+    """Return the minimum number of slow responses of a slow server."""
     return ENOUGH.value * ABOVE.value // 100
 
 
@@ -90,19 +95,19 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response to requests that some server often answers slowly."""
+    """Return a row for each response to requests that some server often answers slowly."""
     c = pl.col
     answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_WATCHES)
     known = connections.select("connection", "client_host", "server")
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
     places = c("client_host").first()
-    slow = _keyed(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
+    slow = _with_keys(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
     # only servers of the same requests are compared with these; most hosts are never examined
     asking = known.join(slow.select("client_host").unique(), on="client_host", how="semi")
-    return _keyed(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
+    return _with_keys(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
 
 
-def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the needed columns of each exchange, with `key`: a hash of client host, method, site and path."""
     c = pl.col
     host = c("request_host").str.to_lowercase()
@@ -114,7 +119,7 @@ def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         path.alias("path"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
         c("response_body_bytes").fill_null(0).alias("size"),
-        c("hole_before").alias("doubtful"),
+        c("gap_before").alias("doubtful"),
         *("request_frame", "request_start", "response_frame", "response_start"),
     )
     return asked.select(
@@ -125,7 +130,7 @@ def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row per slow server and path."""
+    """Return a row for each slow server and path."""
     c = pl.col
     place = ["key", "server"]
     groups = rows.group_by(place).agg(
@@ -136,8 +141,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     slow = slow.join(_above(rows.join(groups.select(place), on=place, how="semi"), slow), on=place)
     slow = slow.filter(c("share_above") * 100 >= ABOVE.value)
     if slow.is_empty():
-        return _told(rows.clear(), slow, groups), None
-    return _told(rows, slow, groups), None
+        return _candidate_columns(rows.clear(), slow, groups), None
+    return _candidate_columns(rows, slow, groups), None
 
 
 def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
@@ -146,7 +151,7 @@ def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the servers whose median is far above that of others with responses of a similar size."""
+    """Return the servers whose median is far above the median of others with responses of a similar size."""
     c = pl.col
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
@@ -165,7 +170,7 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Add per slow server the share of responses that took longer than nearly all others, and the lost time."""
+    """Add for each slow server the fraction of responses that took longer than nearly all others, and the lost time."""
     c = pl.col
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))
@@ -177,7 +182,7 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of candidates. If several clients requested a path, the texts are about the busiest client."""
     c = pl.col
     place = ["key", "server"]
@@ -189,8 +194,8 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
         c("response_start").max().alias("end"),
         c("doubtful").any(),
     )
-    shown = own.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_shown())
-    told = slow.join(facts, on=place).join(shown, on=place).join(_listed(slow, groups), on=place)
+    shown = own.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_evidence())
+    told = slow.join(facts, on=place).join(shown, on=place).join(_list_medians(slow, groups), on=place)
     path = ["server", "request_method", "path"]
     several = (
         told.sort("requests", "frame", descending=[True, False])
@@ -206,7 +211,7 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
             c("median", "others_median", "others", "listed", "evidence").first(),
         )
     )
-    # all digits are 0 by now
+    # all digits are 0 here
     what = [
         f"{redact.method(method)} {redact.target(path).replace('0', '#')}"
         for method, path in several.select(path[1:]).iter_rows()
@@ -231,7 +236,7 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
     ).sort("frame", "server", "what")  # fmt: skip
 
 
-def _shown() -> pl.Expr:
+def _evidence() -> pl.Expr:
     """Return the first requests of the slow server and its responses as evidence."""
     c = pl.col
     items = [
@@ -241,7 +246,7 @@ def _shown() -> pl.Expr:
     return pl.concat_list([item.implode() for item in items]).alias("evidence")
 
 
-def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Format the medians of the other servers."""
     c = pl.col
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")

@@ -11,7 +11,7 @@ What it means
     Kind mid-message: the path broke while a message was being sent. Kind gone: none of these.
 
 Why it hurts
-    The application waits for a timeout of its own: Linux retransmits data for 15 minutes before it gives up. Users see "read
+    The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
     timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
@@ -24,11 +24,18 @@ How it is proved
     the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. That has medium
     confidence. While it lasts, live reports it three seconds after the fourth copy.
 
+    Beyond a path MTU black hole no copy is in the capture, as at the client of a download. Then sequence numbers show it: those
+    of the sender's small packets (its ACKs, the end of the message) are ahead of all data that came. It is large-only with
+    medium confidence if at least two full segments are missing (one if it is missing for a second), no full segment came before,
+    and the receiver acknowledged none of them and closed after a second without data. Without a close, packets like
+    that have to come over 3 s.
+
 What it is not
     The kernel of a slow server has acknowledged the request. Data that is acknowledged in the end is retransmission-stall. A
     closed window is zero-window-stall. A request that gets an RST without ACK flag is keep-alive-race. Keep-alive probes, and
     copies after the receiver's RST, do not count. A capture may have only one direction, or end before the last copy can be
-    acknowledged.
+    acknowledged. If the capture dropped segments, their receiver acknowledged them: capture-loss. A loss that is repaired later,
+    even after the receiver's FIN, is not a black hole.
 
 What to do
     The kind decides. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
@@ -45,8 +52,8 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.rules.shared.neighbors import compared
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.neighbors import compare_neighbors
+from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
 from wiredoctor.tables import CLIENT, SERVER
 
 _SENT = "{sent_again} {seen}"
@@ -66,6 +73,7 @@ _SIZES = (
 )
 
 RULE = Rule(
+    symptom="*read timed out*, a request that hangs while others work",
     severity="error",
     title={
         "too-large": "Segments of the {sender} are too large for a link on the path, which carries {mtu:,} bytes",
@@ -79,10 +87,8 @@ RULE = Rule(
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
         "it, or it ignores it.",
-        "large-only": _SENT
-        + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
-        "alive at that time ({alive}). A link on the path carries no packets of that size, and the ICMP message that should "
-        "report it does not arrive: a path MTU black hole.{others}",
+        "large-only": _SENT + "{sizes} A link on the path carries no packets of that size, and the ICMP message that should "
+        "report it does not arrive, or is ignored: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT
         + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
@@ -126,41 +132,57 @@ RULE = Rule(
 )
 
 COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, but hardly ever four in a row with growing pauses")
-SPAN = Threshold("1 s", "four copies within a shorter time may all meet one outage of a busy link")
-GAVE_UP = Threshold("3 copies", "are enough if the sender itself then gave up")
-AGAIN_SPAN = Threshold("800 ms", "between copies of acknowledged data; on Linux three come within 1.4 s of the first")
-REST = Threshold(
-    "5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest observed times were some seconds"
+SPAN = Threshold(
+    "1 s", "the minimum time span of the copies; in a shorter time, all four may be lost in one outage of a busy link"
 )
-ALIVE = Threshold("10 ms", "and the round trip to the receiver; an earlier packet may have left before the first copy came")
-RECENT = Threshold("1 s", "or four round trips; a packet this soon before the first copy shows that the receiver was there")
-PATH_MTU = Threshold("536 bytes", "is a segment size that every IPv4 path carries (RFC 9293 section 3.7.1)")
-ANSWERABLE = Threshold("500 ms", "or two round trips; until then an ACK of the last copy may still come")
+GAVE_UP = Threshold("3 copies", "the number of copies that are enough if the sender itself then gave up")
+NEVER_CAME = Threshold(
+    "3 s", "the minimum time with packets after missing data that never came; Linux has sent it four times by then"
+)
+AGAIN_SPAN = Threshold(
+    "800 ms", "the minimum time span of copies of acknowledged data; on Linux three come within 1.4 s of the first"
+)
+REST = Threshold(
+    "5 s",
+    "the minimum idle time: no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest observed times were "
+    "some seconds",
+)
+ALIVE = Threshold(
+    "10 ms",
+    "the time, plus the round trip to the receiver, after which a packet shows that the receiver was alive; an earlier one "
+    "may have been sent before the first copy arrived",
+)
+RECENT = Threshold(
+    "1 s", "the time, or four round trips if longer, before the first copy in which a packet shows that the receiver was running"
+)
+PATH_MTU = Threshold("536 bytes", "the segment size that every IPv4 path carries (RFC 9293 section 3.7.1)")
+ANSWERABLE = Threshold("500 ms", "the time, or two round trips if longer, within which an ACK of the last copy may still come")
 
 
 def cutoffs() -> dict[str, int]:
-    """Return how many copies a row of `unacknowledged` needs."""
+    """Return the minimum number of copies for a row of `unacknowledged`."""
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per direction with repeatedly retransmitted data, also if it was acknowledged later.
+    """Return a row for each direction with repeatedly retransmitted data, even if it was acknowledged later.
 
-    Those rows withdraw early findings."""
+    In that case early findings are withdrawn.
+    """
     c = pl.col
     # a column `direction` would name the side that must change
-    found = unacknowledged.filter(_in_vain() | c("acknowledged_frame").is_not_null())
+    found = unacknowledged.filter(_never_acknowledged() | _full_segments_lost() | c("acknowledged_frame").is_not_null())
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Judge the candidates by their own connection."""
+    """Judge the candidates by the packets of their own connection."""
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
-    return _told(alone), None
+    return _candidate_columns(alone), None
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -168,11 +190,11 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select([name for name in rows.columns if name not in _COMPUTED])
-    marked = compared(raw.with_row_index("number"), connections, exchanges)
+    marked = compare_neighbors(raw.with_row_index("number"), connections, exchanges)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
-    told = _told(marked.with_columns(several.alias("same_elsewhere")))
-    sure = told.filter(_enough(repeated=pl.col("repeated")))
+    told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
+    sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")))
     # a FIN comes last, and a finding that live reported before it stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
@@ -195,18 +217,40 @@ def _round_trip() -> pl.Expr:
     return pl.col("rtt_own").fill_null(0).clip(0) + pl.col("rtt_peer").fill_null(0).clip(0)
 
 
-def _in_vain() -> pl.Expr:
-    """Return whether no ACK covers the data, although the receiver is in the capture and its window was open."""
+def _never_acknowledged() -> pl.Expr:
+    """Return whether no ACK covers the data, although the receiver was captured and its window was open."""
     c = pl.col
     counts = (c("length") > 1) | (c("fin") & c("message_owed"))
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
-    return c("acknowledged_frame").is_null() & counts & seen & ~_taken_by_others() & _enough(repeated=pl.lit(value=True))
+    enough = _sent_often_enough(repeated=pl.lit(value=True))
+    return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_taken_by_others() & enough
+
+
+def _missing() -> pl.Expr:
+    """Return whether no copy of the data was captured: all were lost before the capture point."""
+    return pl.col("copies") == 0
+
+
+def _full_segments_lost() -> pl.Expr:
+    """Return whether full segments were repeatedly lost before the capture point while smaller packets arrived.
+
+    A single loss is repaired within the time that the receiver waited. The capture did not drop them, because the receiver would
+    have acknowledged them.
+    """
+    c = pl.col
+    size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")
+    full = (c("largest_acknowledged") < size) & (size > PATH_MTU.value)
+    many = (c("length") >= 2 * size) | ((c("length") >= size) & (shown >= SPAN.value))
+    receiver_first = c("own_close_frame").is_null() | (c("peer_close_frame") < c("own_close_frame"))
+    gave_up = (receiver_first & c("peer_close_frame").is_not_null()).fill_null(value=False) | (shown >= NEVER_CAME.value)
+    return _missing() & full & many & gave_up & (c("rest") >= SPAN.value) & ~c("peer_unseen")
 
 
 def _taken_by_others() -> pl.Expr:
     """Return whether keep-alive-race reports the request: an RST without ACK flag, or an earlier close of the receiver.
 
-    A receiver that has reset the connection acknowledges no more data."""
+    A receiver that has reset the connection acknowledges no more data.
+    """
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -214,10 +258,11 @@ def _taken_by_others() -> pl.Expr:
     return (asks & (forgotten | met)) | (met & c("peer_close_rst"))
 
 
-def _enough(*, repeated: pl.Expr) -> pl.Expr:
+def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
     """Return whether the data was sent often enough over enough time.
 
-    `repeated`: whether the same request may have come on a new connection."""
+    `repeated`: an expression that is true if the same request may have come on a new connection.
+    """
     c = pl.col
     # the last copy may still be answered
     open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
@@ -251,7 +296,7 @@ def _kind() -> pl.Expr:
     return (
         pl.when(c("icmp_mtu").is_not_null())
         .then(pl.lit("too-large"))
-        .when(_large_only() & ~c("fin"))
+        .when(_missing() | (_large_only() & ~c("fin")))
         .then(pl.lit("large-only"))
         .when(c("icmp_frame").is_not_null())
         .then(pl.lit("unreachable"))
@@ -274,13 +319,13 @@ def _confidence() -> pl.Expr:
         .then(c("answered_later"))
         .otherwise(c("handshake"))
     )
-    return pl.when(sure & ~c("acknowledged_before")).then(pl.lit("high")).otherwise(pl.lit("medium"))
+    return pl.when(sure & ~c("acknowledged_before") & ~_missing()).then(pl.lit("high")).otherwise(pl.lit("medium"))
 
 
 # words
 
 
-def _told(rows: pl.DataFrame) -> pl.DataFrame:
+def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the columns of candidates and of texts."""
     c = pl.col
     role = (
@@ -295,8 +340,9 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         _kind().alias("kind"),
     )
     # the sender of a FIN had waited before it, so the time before the FIN counts
-    start = pl.when("fin").then(c("first_time") - c("rest")).otherwise("first_time")
-    end = pl.when("fin").then("first_time").otherwise(pl.max_horizontal("last_time", "own_close_time"))
+    waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", "last_time")).when("fin").then("first_time").otherwise(None)
+    start = pl.coalesce(waited - c("rest"), "first_time")
+    end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
     worded = named.with_columns(
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
@@ -305,29 +351,30 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         start.alias("start"),
         end.alias("end"),
         (end - start).alias("delay"),
-        _fate().alias("fate"),
+        _broken_path_text().alias("fate"),
         c("smallest_unacknowledged").alias("smallest"),
         c("rest").cast(DURATION).alias("idle"),
-        _what().alias("what"),
+        _retransmitted_text().alias("what"),
     ).with_columns(_texts())
-    return worded.with_columns(*_proof()).with_columns(_evidence())
+    return worded.with_columns(*_extra_evidence()).with_columns(_evidence())
 
 
 _COMPUTED = (
     *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
-    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "mtu", "router", "evidence", "fate"),
-    *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
+    *("sent_again", "seen", "sizes", "others", "survived", "context", "report", "mtu", "router", "evidence", "fate"),
+    *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame", "again_frame"),
+    "final_frame",
     *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
 )
 """The columns that `conclude` computes again."""
 
 
-def _what() -> pl.Expr:
-    """Say what was retransmitted."""
+def _retransmitted_text() -> pl.Expr:
+    """Return the text that describes the retransmitted data."""
     c = pl.col
     message = pl.when(c("sender") == "client").then(pl.lit("the request")).otherwise(pl.lit("the response"))
     of = pl.when(c("exchange").is_not_null()).then(pl.format(" of {}", message)).otherwise(pl.lit(""))
-    return pl.when("fin").then(pl.lit("its FIN")).otherwise(pl.format("{} bytes{}", "length", of))
+    return pl.when("fin").then(pl.lit("its FIN")).otherwise(pl.format("{} bytes{}", grouped(c("length")), of))
 
 
 def _texts() -> list[pl.Expr]:
@@ -346,28 +393,54 @@ def _texts() -> list[pl.Expr]:
         " The longest idle time that a connection between the two survived in this capture is {}.", duration(c("survived_rest"))
     )
     longest = pl.format("and the largest acknowledged segment has {}", "largest_acknowledged")
+    tried = pl.format(
+        " Every segment that was not acknowledged has {} bytes or more, {}; the {} was alive at that time ({}).",
+        grouped(c("smallest_unacknowledged")),
+        pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and no segment was ever acknowledged")),
+        "receiver",
+        _alive_text(),
+    )
     return [
-        pl.when("acknowledged_before")
+        pl.when(_missing())
+        .then(_missing_data_text())
+        .when("acknowledged_before")
         .then(covered)
         .otherwise(pl.format("{}, and it was never acknowledged.", sent))
         .alias("sent_again"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
-        pl.when(c("largest_acknowledged") > 0)
-        .then(longest)
-        .otherwise(pl.lit("and no segment was ever acknowledged"))
-        .alias("largest"),
-        _life().alias("alive"),
-        _others().alias("others"),
+        pl.when(_missing()).then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
+        _elsewhere_text().alias("others"),
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(nothing).alias("survived"),
-        _context().alias("context"),
-        _report().alias("report"),
+        _last_packet_text().alias("context"),
+        _icmp_text().alias("report"),
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
     ]
 
 
-def _life() -> pl.Expr:
-    """Say which fact shows that the receiver was there."""
+def _missing_data_text() -> pl.Expr:
+    """Return the text with the amount of missing data, and the fact that shows that it was sent."""
+    c = pl.col
+    message = pl.when(c("sender") == "client").then(pl.lit("request")).otherwise(pl.lit("response"))
+    of = pl.when(c("exchange").is_not_null()).then(pl.format(" of the {}", message)).otherwise(pl.lit(""))
+    return pl.format(
+        "The sequence numbers of the {} show that it sent {} bytes{} that never arrived, and the {} acknowledged none of them.",
+        *("sender", grouped(c("length")), of, "receiver"),
+    )
+
+
+def _smaller_segments_text() -> pl.Expr:
+    """Return the text about the segments that arrived, and how long the receiver waited for the others."""
+    c = pl.col
+    longest = pl.format("the longest segment that did has {} bytes", grouped(c("largest_acknowledged")))
+    arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did"))
+    return pl.format(
+        " In {} no full segment arrived ({} bytes); {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
+    )
+
+
+def _alive_text() -> pl.Expr:
+    """Return the text with the fact that shows that the receiver was running."""
     c = pl.col
     packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
     return (
@@ -379,7 +452,7 @@ def _life() -> pl.Expr:
     )
 
 
-def _others() -> pl.Expr:
+def _elsewhere_text() -> pl.Expr:
     c = pl.col
     return (
         pl.when((c("kind") == "large-only") & c("same_elsewhere"))
@@ -390,8 +463,8 @@ def _others() -> pl.Expr:
     )
 
 
-def _context() -> pl.Expr:
-    """Say when the receiver sent its last packet."""
+def _last_packet_text() -> pl.Expr:
+    """Return the text with the time of the receiver's last packet."""
     c = pl.col
     heard = pl.coalesce("peer_time", "heard_time")
     since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
@@ -403,8 +476,8 @@ def _context() -> pl.Expr:
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
 
 
-def _fate() -> pl.Expr:
-    """Say which part of the path is broken."""
+def _broken_path_text() -> pl.Expr:
+    """Return the text about the broken part of the path."""
     back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
     one_way = pl.format(
         "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
@@ -417,40 +490,46 @@ def _fate() -> pl.Expr:
     return pl.when("acknowledged_before").then(back).when("peer_repeats").then(one_way).otherwise(both)
 
 
-def _report() -> pl.Expr:
+def _icmp_text() -> pl.Expr:
     """Return the ICMP error as text."""
     c = pl.col
-    said = icmp.words(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
-    return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, "icmp_mtu")).otherwise(said)
+    said = icmp.error_text(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
+    return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, grouped(c("icmp_mtu")))).otherwise(said)
 
 
-def _proof() -> list[pl.Expr]:
+def _extra_evidence() -> list[pl.Expr]:
     """Return the evidence packets that not every candidate has."""
     c = pl.col
     large = c("kind") == "large-only"
     return [
+        pl.when(~_missing()).then("second_frame").alias("again_frame"),
+        pl.when(c("last_frame") > c("first_frame")).then("last_frame").alias("final_frame"),
         pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
         pl.when(large).then("sack_frame").alias("smaller_frame"),
         pl.when(_alive() & large & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
-        pl.when(c("peer_close_frame") > c("last_frame")).then("peer_close_frame").alias("ended_frame"),
+        pl.when(_missing() | (c("peer_close_frame") > c("last_frame"))).then("peer_close_frame").alias("ended_frame"),
     ]
 
 
 def _evidence() -> pl.Expr:
     c = pl.col
+    ahead = pl.format("a packet of the {} whose sequence number is after data that never came", "sender")
+    sends = pl.when(_missing()).then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
     again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
     last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
+    another = pl.format("another one, {} later", duration(c("last_time") - c("first_time")))
+    last = pl.when(_missing()).then(another).otherwise(last)
     own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     return evidence(
         ("before_frame", "heard_time", pl.format("the last packet of the {} before", "receiver")),
-        ("first_frame", "first_time", pl.format("the {} sends {}", "sender", "what")),
-        ("second_frame", "second_time", again),
+        ("first_frame", "first_time", sends),
+        ("again_frame", "second_time", again),
         ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes the segment", "report", "router")),
-        ("last_frame", "last_time", last),
+        ("final_frame", "last_time", last),
         ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
         ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
     )

@@ -6,7 +6,7 @@ What it means
     the window never has room for a full one, however fast the application reads.
 
 Why it hurts
-    The transfer stands still however fast network and sender are. The cause is a process that is busy, blocked or stopped: a
+    The transfer stalls, however fast network and sender are. The cause is a process that is busy, blocked or stopped: a
     client that writes to a slow disk, or a server that forwards an upload to something slower.
 
 How it is proved
@@ -15,7 +15,7 @@ How it is proved
     Without either, nobody waited.
 
     A kernel without memory discards data that was on its way, and answers each copy with an ACK of the same number and window
-    0. Such copies are probes and no losses. The wait lasts until one of them is acknowledged, because the sender's back-off
+    0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
     goes on after the window has opened. If the window has room for a copy and no ACK comes within a round trip, or 50 ms, the
     copy was lost. Then the wait ends, and a retransmission-stall begins.
 
@@ -26,11 +26,12 @@ How it is proved
     A window may still be 0 when the connection or the capture ends. Then two probes, or probes over a second, show that the
     sender had data. Its FIN or RST shows that it gave up.
 
-    Own pace (a note): a client takes a response at its own pace. Its window opens on a clock (three periods in a row differ by
-    5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %). This holds
-    for at least half of its closed windows. No window is closed for more than two such periods, and no period is longer than 60
-    s. Or the response is audio or video, and the window opens again within 60 s. Gateways are excluded, because their own
-    clients wait.
+    Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
+    differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %).
+    This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
+    longer than 60 s. The first one may last longer if the client had read ahead: by its end as much had been sent, on average,
+    as in the same time later. Or the response is audio or video, or the client a player (User-Agent), and the window opens
+    again within 60 s. Gateways are excluded, because their own clients wait.
 
 What it is not
     A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
@@ -56,6 +57,7 @@ from wiredoctor.rules.shared.reading_pace import with_pace
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(
+    symptom="a transfer that stalls",
     severity={None: "warning", "own-pace": "note"},
     title={
         None: "The {side} {did}: its {window} held the {peer} up for {wait}",
@@ -83,23 +85,30 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("100 ms", "shorter pauses are scheduling delays of a busy receiver")
-PROBES = Threshold("2 probes", "of a window that never opened; a single one may answer a stray segment")
-PROBED = Threshold("1 s", "after the window closed, if fewer probes were sent")
-FIRST_PROBE = Threshold(
-    "3 s", "a sender with data probes the window within this time; without HTTP a later probe is a keep-alive probe"
+MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
+PROBES = Threshold(
+    "2 probes", "the minimum number of probes of a window that never opened; a single one may answer a stray segment"
 )
-OWN_PACE = Threshold("60 s", "a player that reads 2 MB of 256 kbit/s audio at a time; a longer pause may be a fault")
-TIMERS = Threshold("2 waits", "in a row; a single such segment may have been delayed on the path, or written late")
+PROBED = Threshold("1 s", "the minimum time from the closing of the window to a probe, if there were fewer probes")
+FIRST_PROBE = Threshold(
+    "3 s",
+    "a sender with data probes the window within this time; a later one, on a connection without HTTP, is a keep-alive probe",
+)
+OWN_PACE = Threshold(
+    "60 s", "the maximum pause of a player that reads 2 MB of 256 kbit/s audio at a time; a longer pause may be a fault"
+)
+TIMERS = Threshold(
+    "2 waits", "the minimum number of consecutive waits; a single such segment may have been delayed on the path, or written late"
+)
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limit beyond which no row of `closures` and `window_stalls` is needed."""
+    """Return the limit beyond which rows of `closures` and `window_stalls` are not needed."""
     return {"min_closed_window": MIN_WAIT.value}
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per first segment after a closed window, and per stall that lasted longer than the closed window."""
+    """Return a row for each first segment after a closed window, and for each stall that lasted longer than the closed window."""
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
 
@@ -120,13 +129,13 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         "closed_window",
         c("window_probes").alias("probes"),
         wait.alias("held_up"),
-        *_unpaced(c("opened_time"), c("offset"), pl.lit(value=True)),
-        *_words("did not read", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", ""),
-        _shown().alias("shown"),
+        *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
+        *_text_columns("did not read", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", ""),
+        _counted_text().alias("shown"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-            ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed()))),
+            ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed_time()))),
             ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
         ),
     )
@@ -164,8 +173,8 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("window").alias("closed_window"),
         (c("window_probes") + c("copies")).alias("probes"),
         wait.alias("held_up"),
-        *_unpaced(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
-        *_stall_words(),
+        *_pace_columns(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
+        *_stall_texts(),
         _stall_evidence(),
     )
 
@@ -187,7 +196,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
         .otherwise(pl.lit(""))
         .alias("every"),
         pl.when(timed)
-        .then(pl.format("reads on a clock, every {}: it limits its rate, or sleeps", every))
+        .then(pl.format("reads at regular times, every {}: it limits its rate, or sleeps", every))
         .when(c("rate").is_not_null())
         .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
         .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
@@ -195,7 +204,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     ).select(rows.columns)
 
 
-def _unpaced(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
+def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
     """Return the columns for `conclude`. `may_pause`: the window may have been closed on purpose."""
     return [
         pl.col("http"),
@@ -222,7 +231,7 @@ def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
     ]
 
 
-def _words(*texts: str | pl.Expr) -> list[pl.Expr]:
+def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
     """Return the columns of the texts."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
@@ -233,7 +242,7 @@ def _by_sort(timer: str | pl.Expr, never: str | pl.Expr, refused: str | pl.Expr)
     return pl.when("timer").then(words[0]).when("never").then(words[1]).otherwise(words[2])
 
 
-def _stall_words() -> list[pl.Expr]:
+def _stall_texts() -> list[pl.Expr]:
     c = pl.col
     several = c("count") > 1
     long = c("closed") >= MIN_WAIT.value
@@ -255,10 +264,10 @@ def _stall_words() -> list[pl.Expr]:
         ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
-    times = pl.format(" in all, {} times: each time its timer sent what fitted, {} bytes at most", "count", "window")
+    times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
     probed = pl.format(" of it, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
-        *_words(
+        *_text_columns(
             _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
             _by_sort("window", "closed window", "closed window"),
             _by_sort(", less than a full segment, and no larger one for", " and did not open it in", threw),
@@ -277,7 +286,7 @@ _BUFFER = (
 
 
 def _never_opened() -> pl.Expr:
-    """Return whether the sender had data to send before a window that never opened."""
+    """Return whether the sender had data to send when its receiver's window never opened."""
     c = pl.col
     again = c("copies") > 0
     first = c("window_probe_time") - c("start_time") <= FIRST_PROBE.value
@@ -312,7 +321,7 @@ def _stall_evidence() -> pl.Expr:
     )
 
 
-def _closed() -> pl.Expr:
+def _closed_time() -> pl.Expr:
     return pl.col("opened_time") - pl.col("closed_time")
 
 
@@ -338,11 +347,11 @@ def _had_data() -> pl.Expr:
 
 def _confidence() -> pl.Expr:
     hole = pl.col("opens_gap") | pl.col("fills_gap")
-    # for payload other than HTTP it is unknown whether more was due
+    # without HTTP it is unknown whether more data was due
     inferred = ~pl.col("handshake") | ~_at_once() | (~pl.col("http") & (pl.col("window_probes") == 0))
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
-def _shown() -> pl.Expr:
+def _counted_text() -> pl.Expr:
     probes = pl.format("as its probes ({}) show", "window_probes")
     return pl.lit(" of it, ") + pl.when(_at_once()).then(pl.lit("and went on as soon as it was allowed to")).otherwise(probes)

@@ -10,7 +10,7 @@ What it means
     chunks came together.
 
 Why it hurts
-    Live updates come late or only at the end. Progress bars stand still and then jump. The tokens of a language model appear as
+    Live updates come late or only at the end. Progress bars freeze and then jump. The tokens of a language model appear as
     one block. Clients with a timeout give up on a stream that is healthy at its source.
 
 How it is proved
@@ -35,8 +35,8 @@ How it is proved
 
 What it is not
     Events that come one by one, however fast or slow, are a healthy stream. So are several events at each step of a program, as
-    agents and dashboards send them: they occurred together. A path that stands still, a slow reader, a lost packet and a stall
-    have rules of their own. JSON lines with a Content-Length or sent as an attachment are a file. A query may also take its
+    agents and dashboards send them: they occurred together. A path that stalls, a slow reader, a lost packet and a stall
+    have their own rules. JSON lines with a Content-Length or sent as an attachment are a file. A query may also take its
     time and then return all its rows.
 
 What to do
@@ -56,7 +56,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
-from wiredoctor.rules.shared.bounded_memory import Recent
+from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, confidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
@@ -65,6 +65,7 @@ from wiredoctor.text.durations import duration_text
 _NAMED = "{named} A capture on each side of every proxy shows where they begin to come together."
 
 RULE = Rule(
+    symptom="live updates that come all at once, at the end",
     severity={"event-stream": "warning", "chunked": "note"},
     title={
         "event-stream": "Events {were} held back and came together: {request}",
@@ -106,20 +107,25 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("500 ms", "longer than programs need to begin a stream")
-MIN_CODED_WAIT = Threshold("1 s", "if the body cannot be decoded: it may be a single event that took long to compute")
-MIN_CODED_BYTES = Threshold("300 bytes", "of compressed body; one or two events are smaller")
-MIN_EVENTS = Threshold("3 events", "in one lump; two may be a coincidence")
-MANY_EVENTS = Threshold("20 events", "in the whole body; a program may send fewer in one step")
-MOST_OF = Threshold("90 %", "of the events came in lumps")
-MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two come from a program that flushes")
-ENDPOINTS = Threshold("16384 servers", "bounds the memory of servers, media types and paths that have streamed")
+MIN_WAIT = Threshold("500 ms", "the minimum wait, longer than programs need to begin a stream")
+MIN_CODED_WAIT = Threshold(
+    "1 s", "the minimum wait if the body cannot be decoded: it may be a single event that took long to compute"
+)
+MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
+MIN_EVENTS = Threshold("3 events", "the minimum number of events in one lump; two may be a coincidence")
+MANY_EVENTS = Threshold("20 events", "the minimum number of events in the whole body; a program may send fewer in one step")
+MOST_OF = Threshold("90 %", "the minimum share of the events that came in lumps")
+MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two come from a program that flushes", most="2 chunks")
+ENDPOINTS = Threshold(
+    "16384 servers",
+    "the number of servers, media types and paths that are remembered as having streamed, which bounds the memory",
+)
 
 MOST_NAMED = 80
-"""How many characters of a Server or Via field a message shows."""
+"""The maximum number of characters of a Server or Via field in a message."""
 
 EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
-"""Media types whose parts are meant to arrive one by one -> the word for a part."""
+"""Media types whose parts are meant to arrive one by one, and the word for a part."""
 
 IDENTITY = ("", "identity")
 
@@ -131,7 +137,7 @@ SWITCHES = (
      'doDynamicCompression="false" in urlCompression; Response.BufferOutput = false in the program.'),
     ("varnish", "Varnish: beresp.do_stream must not be false; turn do_gzip and do_esi off for this media type."),
 )  # fmt: skip
-"""A pattern for Server or Via -> the setting of that software."""
+"""Patterns for Server or Via, each with the setting of that software."""
 
 _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
@@ -143,20 +149,21 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: none yet. OTHER_SIDE: none; `conclude` drops it unless the other side of a gateway proves it. CUT: a lump ends inside an
-event. EARLIER: an earlier stream of the same path. BEHIND: the other side of a gateway."""
+LIKELY: none yet. OTHER_SIDE: none; `conclude` drops the candidate unless the other side of a gateway proves it. CUT: a burst of
+held-back events ends inside an event. EARLIER: an earlier stream of the same path. BEHIND: the other side of a gateway.
+"""
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the least pause and number of events of a lump that the core must count."""
+    """Return the shortest pause, and the minimum number of held-back events, that the core must count."""
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
-def _late() -> pl.Expr:
+def _is_late() -> pl.Expr:
     return pl.col("response_body_time") - pl.col("request_end") >= MIN_WAIT.value
 
 
-def _streamed() -> pl.Expr:
+def _is_streamed() -> pl.Expr:
     """Return whether the response was streamed: in chunks with pauses, or as many events in separate flights."""
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
@@ -165,11 +172,11 @@ def _streamed() -> pl.Expr:
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
-    return _late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _streamed().fill_null(False)
+    return _is_late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _is_streamed().fill_null(False)
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response that may have been held back, and per response that was streamed (see `judge`)."""
+    """Return a row for each response that may have been held back, and for each response that was streamed (see `judge`)."""
     c = pl.col
     rows = exchanges.filter(screen()).filter(c("has_request") & c("has_response") & ~c("upgraded"))
     # the response before it on the connection took the same path, so its end needs no round trip
@@ -188,12 +195,12 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("request_last_frame").alias("asked_frame"),
         pl.when(c("rtt_server").is_not_null()).then(wait).alias("wait"),
         (c("response_end_reason") == "complete").alias("whole"),
-        _streamed().fill_null(False).alias("streamed"),
+        _is_streamed().fill_null(False).alias("streamed"),
         *(c(f"response_{name}") for name in _FACTS),
     )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Streamed:
     """The first streamed response of an endpoint: when it became known, its end, and one of its packets."""
 
@@ -202,9 +209,9 @@ class _Streamed:
     frame: int = NEVER
 
 
-def judge(rows: pl.DataFrame, state: Recent[_Streamed] | None) -> tuple[pl.DataFrame, Recent[_Streamed]]:
+def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.DataFrame, BoundedMap[_Streamed]]:
     """Return the responses that were or may have been held back. Remember which servers have streamed."""
-    memory = Recent(_Streamed, ENDPOINTS.value) if state is None else state
+    memory = BoundedMap(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
     # batches may not follow the order of frames, so sort by when a response became known
     for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
@@ -229,18 +236,20 @@ _CANDIDATE = {
 }  # fmt: skip
 
 
-def _waited(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the body came `least` late, and was on its way for at most half of that time."""
+def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
+    """Return whether the body came `least` late, and was in transit for at most half of that time."""
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
 
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind event-stream per wait (the first three). They become one finding unless stalls explain all."""
+    """Return a candidate of kind event-stream for each of the first three waits. They become one finding unless stalls explain
+    all of them.
+    """
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
-        return _coded(row)
-    at_first = _waited(row) and row["response_first_events"] >= MIN_EVENTS.value
+        return _compressed_candidate(row)
+    at_first = _came_late(row) and row["response_first_events"] >= MIN_EVENTS.value
     lumps = row["response_held_bursts"] + at_first
     if not lumps:
         return []
@@ -249,12 +258,12 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     every = [packet for wait in waits for packet in wait]
     if proof == EARLIER and before is not None:
         every = [_packet(before.frame, before.end, "an earlier response to this path: its events came one by one"), *every]
-    how, why = _how(row, word, lumps, at_first=at_first), _why(row, proof)
+    how, why = _arrival_text(row, word, lumps, at_first=at_first), _cause_text(row, proof)
     return [_candidate(row, "event-stream", word, wait, how=how, why=why, evidence=every, proof=proof) for wait in waits]
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """Return the proof that the lumps were held back, or LIKELY, or OTHER_SIDE if nothing else can prove it."""
+    """Return the proof that events were held back, or LIKELY, or OTHER_SIDE if nothing else can prove it."""
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
         return CUT
@@ -268,11 +277,11 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 
 
 _LARGE = 10
-"""The same as http.pieces.LARGE."""
+"""The value of protocols.http1.pieces.LARGE."""
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
-    """Return the packets before and after the wait for each of the first lumps."""
+    """Return the packets before and after the wait for each of the first bursts of held-back events."""
     frames, times = row["response_held_frames"], row["response_held_times"]
     waits = [_pause(frames[i : i + 2], times[i : i + 2], word) for i in range(0, len(frames), 2)]
     if at_first:
@@ -280,7 +289,7 @@ def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[
     return waits
 
 
-def _how(row: dict[str, Any], word: str, lumps: int, *, at_first: bool) -> str:
+def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool) -> str:
     events = row["response_events"]
     if at_first and row["response_first_events"] == events:
         return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
@@ -298,27 +307,27 @@ _WHY = {
 }
 
 
-def _why(row: dict[str, Any], proof: str) -> str:
+def _cause_text(row: dict[str, Any], proof: str) -> str:
     coding = row["response_content_encoding"]
     filters = f" They are compressed ({shorten(coding, MOST_NAMED)}): a compression filter that does not flush holds data back."
     return _WHY[proof] + (filters if coding not in IDENTITY else "")
 
 
-def _coded(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a candidate if the complete body came in one lump and its content coding cannot be decoded."""
+def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a candidate if the complete body came in one burst and its content coding cannot be decoded."""
     coded = row["response_content_encoding"] not in IDENTITY and row["response_body_bytes"] >= MIN_CODED_BYTES.value
-    if not (coded and row["whole"] and row["response_one_flight"] and _waited(row, MIN_CODED_WAIT)):
+    if not (coded and row["whole"] and row["response_one_flight"] and _came_late(row, MIN_CODED_WAIT)):
         return []
     wait = _one_burst(row, f"the whole body, {row['response_body_bytes']:,} bytes")
     how = f"No byte of its body came for {duration_text(row['wait'])}, then all {row['response_body_bytes']:,} bytes at once."
     word = EVENT_STREAMS[row["response_content_type"]]
-    return [_candidate(row, "event-stream", word, wait, how=how, why=_why(row, LIKELY), evidence=wait, proof=LIKELY)]
+    return [_candidate(row, "event-stream", word, wait, how=how, why=_cause_text(row, LIKELY), evidence=wait, proof=LIKELY)]
 
 
 def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind chunked if the response is one."""
+    """Return a candidate of kind chunked, if the response is one."""
     several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
-    if not (several and row["whole"] and row["response_bursts"] == 1 and _waited(row)):
+    if not (several and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
         return []
     packets = wait = _one_burst(row, f"the whole body, {row['response_chunks']:,} chunks")
     proof, why = OTHER_SIDE, "the other side of the gateway shows them earlier"
@@ -336,14 +345,14 @@ def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.Lazy
     for row in rows.with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True):
         ahead = None if row["earlier_time"] is None else row["body_time"] - row["earlier_time"]
         if row["proof"] in (LIKELY, OTHER_SIDE) and ahead is not None and ahead >= MIN_WAIT.value:
-            told.append(_proved_behind(row, duration_text(ahead)))
+            told.append(_proof_behind_gateway(row, duration_text(ahead)))
         elif row["proof"] != OTHER_SIDE:
             told.append(row)
     made = pl.DataFrame(told, schema={**rows.schema, "wait": pl.Int64()}, orient="row")
     return made.with_columns(pl.col("wait").cast(DURATION))
 
 
-def _proved_behind(row: dict[str, Any], ahead: str) -> dict[str, Any]:
+def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
     note = f"its first part on the other side of the gateway, {ahead} earlier"
     events = f"On the other side of the gateway the first of them came {ahead} earlier."
     return row | {
@@ -386,13 +395,13 @@ def _candidate(
         "sure": row["confidence"], "body_time": row["response_body_time"], "were": "may have been" if likely else "were",
         "earlier_frame": None, "earlier_time": None,
         "wait": row["wait"], "body_bytes": row["response_body_bytes"], "chunks": row["response_chunks"],
-        "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "named": _named(server, via),
+        "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "named": _proxy_text(server, via),
         "switches": "".join(f" {text}" for pattern, text in SWITCHES if re.search(pattern, f"{server}\n{via}", re.IGNORECASE)),
         "asked": asked if row["response_accel_buffering"] == "no" else "",
     }  # fmt: skip
 
 
-def _named(server: str, via: str) -> str:
+def _proxy_text(server: str, via: str) -> str:
     if not server and not via:
         return "Neither Server nor Via names a proxy."
     fields = [f"{name}: {shorten(value, MOST_NAMED)}" for name, value in (("Server", server), ("Via", via)) if value]

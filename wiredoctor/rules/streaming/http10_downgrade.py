@@ -19,7 +19,7 @@ What it is not
     anyway (column endless of the table exchanges).
 
 What to do
-    Configure HTTP/1.1 on the server, or on the proxy towards its application.
+    Configure HTTP/1.1 on the server, or on the proxy toward its application.
 
 References
     RFC 9110 section 6.2, RFC 9112 sections 7.1 and 9.3, nginx's proxy_http_version.
@@ -33,6 +33,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 
 RULE = Rule(
+    symptom="nothing streams through the proxy; a connection for every request",
     severity="note",
     title="The server answers HTTP/1.1 requests with HTTP/1.0",
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
@@ -59,7 +60,7 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("3 responses", "shown as evidence; the message has the totals")
+SHOWN = Threshold("3 responses", "the maximum number of responses shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
@@ -68,7 +69,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per server that answers with an older version than its clients use."""
+    """Return a row for each server that answers with an older version than its clients use."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded") & ~c("response_endless")
     old = asked & (c("response_version") == "HTTP/1.0")

@@ -37,6 +37,7 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 
 RULE = Rule(
+    symptom="a blank page, and then everything at once",
     severity="note",
     title="The page {page} was sent only when complete, after {wait}: its files had to wait",
     message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request "
@@ -67,25 +68,25 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("500 ms", "to the first byte; an early flush gains less than that")
+MIN_WAIT = Threshold("500 ms", "the minimum time to the first byte; with less, an early flush gains nothing")
 SOON = Threshold("1 s", "a browser requests the files of a page as soon as it has the page; later requests may be a click")
-MIN_REQUESTS = Threshold("2 requests", "one may be anything, such as the site's icon")
-SHOWN = Threshold("2 loads", "whose packets are shown; the message has the totals")
+MIN_REQUESTS = Threshold("2 requests", "the minimum number of requests: one may be anything, such as the site's icon")
+SHOWN = Threshold("2 loads", "the maximum number of loads whose packets are shown; the message has the totals")
 
 HTML = ("text/html", "application/xhtml+xml")
 
 
 def screen() -> pl.Expr:
     """Return an expression that is true on at least one row if there is a candidate."""
-    return _late() & pl.col("response_content_type").is_in(HTML)
+    return _is_late() & pl.col("response_content_type").is_in(HTML)
 
 
-def _late() -> pl.Expr:
+def _is_late() -> pl.Expr:
     return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per load of a page, with the requests that followed it."""
+    """Return a row for each load of a page, with the requests that followed it."""
     c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
@@ -95,10 +96,10 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         *("request_method", "request_host", "request_target", "request_last_frame", "request_end"),
         *("response_frame", "response_start", "response_last_frame", "response_end", "handshake"),
         c("rtt_client").fill_null(0).alias("way"),
-        (c("hole_before") | c("response_has_hole")).alias("doubtful"),
+        (c("gap_before") | c("response_has_gap")).alias("doubtful"),
     )
     hosts = connections.select("connection", "client_host", "server")
-    # a load and a request of the same second or of the next may belong together
+    # a load and a request of the same second or of the next one may belong together
     seconds = pl.concat_list(c("response_end") // SECOND, c("response_end") // SECOND + 1)
     loads = pages.join(hosts, on="connection").with_columns(seconds.alias("second")).explode("second")
     asked = (
@@ -108,7 +109,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .join(hosts.select("connection", "client_host"), on="connection")
         .drop("connection")
     )
-    # the client has the page when its end has passed, and half the way back
+    # the client has the page when its end has passed the capture point and half of the way back
     after = c("asked_start") - c("response_end") - c("way")
     asked_then = (after >= -pl.max_horizontal(pl.lit(MILLISECOND), c("way") // 10)) & (c("asked_start") > c("response_end"))
     return (
@@ -119,7 +120,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Merge the loads of each page into one candidate."""
+    """Combine the loads of each page into one candidate."""
     c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
@@ -210,7 +211,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _authority(host: str, target: str) -> str:
-    """Return the authority of a request: from its target in absolute-form (RFC 9112 section 3.2.2), else from its Host."""
+    """Return the authority of a request: from its target in absolute form (RFC 9112 section 3.2.2), otherwise from its Host."""
     return _split(target.partition("://")[2])[0] if _is_url(target) else host
 
 
@@ -223,6 +224,6 @@ def _is_url(target: str) -> bool:
 
 
 def _host(authority: str) -> str:
-    """Return the authority in lowercase without user information and default ports."""
+    """Return the authority in lower case, without user information and default ports."""
     name = authority.rpartition("@")[2].lower()
     return name.removesuffix(":80").removesuffix(":443")

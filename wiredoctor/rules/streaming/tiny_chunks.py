@@ -1,8 +1,8 @@
 """A response was sent in tiny chunks.
 
 What it means
-    The program wrote the body in many small pieces, and each piece became a chunk. Or it wrote the chunk-size line by itself,
-    and the line traveled in a packet of its own.
+    The program wrote the body in many small pieces, and each piece became a chunk. Or it wrote the chunk-size line separately,
+    and the line traveled in its own packet.
 
 Why it hurts
     Each chunk costs a size line and two line ends (six bytes or more), a system call, and a step of the parser on both sides. A
@@ -16,7 +16,7 @@ What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless media
     are meant to leave one by one. The same holds for any stream in which at least half of the chunks come 5 ms or more after
     the previous one: each can be read when it comes. Other cases are a few small chunks among large ones, such as the last ones
-    of a response, and responses below 2 kB. If each chunk left at once in a packet of its own, tinygrams reports it instead.
+    of a response, and responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
@@ -35,6 +35,7 @@ from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import confidence, evidence
 
 RULE = Rule(
+    symptom="many packets and system calls for few bytes",
     severity="note",
     title="The response{to}{request} came in tiny chunks",
     message="The body of the {status}{to}{request} ({body_bytes:,} bytes) came in {chunks:,} chunks. {median_note} {alone_note}",
@@ -62,9 +63,11 @@ RULE = Rule(
 )
 
 MIN_CHUNKS = Threshold("10 chunks", "this many small chunks are a habit of the program; fewer may be the end of a response")
-TINY = Threshold("128 bytes", "as the median; framing takes 5 % or more of a smaller chunk")
-MIN_BYTES = Threshold("2000 bytes", "in the whole body; with less there is nothing to save")
-MIN_ALONE = Threshold("5 lines", "without content in their packet; a single one may follow a full packet")
+TINY = Threshold("128 bytes", "the maximum median chunk size; framing takes 5 % or more of a smaller chunk", most="1024 bytes")
+MIN_BYTES = Threshold("2000 bytes", "the minimum size of the body; with less there is nothing to save")
+MIN_ALONE = Threshold(
+    "5 lines", "the minimum number of size lines without content in their packet; a single one may follow a full packet"
+)
 
 
 def screen() -> pl.Expr:
@@ -73,14 +76,14 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per response in tiny chunks."""
+    """Return a row for each response in tiny chunks."""
     c = pl.col
     # buffering these would cause what buffered-stream reports
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
-    alone = c("response_chunk_lines_alone") >= MIN_ALONE.value
+    alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
     median = pl.format("Their median is {} bytes.", "response_median_chunk")
-    lines = pl.format("{} chunk-size lines came in packets without content.", "response_chunk_lines_alone")
+    lines = pl.format("{} chunk-size lines came in packets without content.", "response_chunk_lines_sent_separately")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
         .filter(c("response_body_bytes") >= MIN_BYTES.value)

@@ -2,7 +2,7 @@
 
 What it means
     The server sent a response whose body has neither a length nor chunks, so it ends when the connection closes. The server
-    sent it in pieces, with pauses of its own in between. To an HTTP/1.1 client it could have sent chunks.
+    sent it in pieces, with its own pauses in between. To an HTTP/1.1 client it could have sent chunks.
 
 Why it hurts
     An intermediary (balancer, proxy, cache) sees a body of unknown length. Many forward it only when the connection closes, so
@@ -16,8 +16,8 @@ How it is proved
     at least half of it, less a round trip, lies between the segments before and after it.
 
 What it is not
-    A slow reader, a lost packet or a stall in the middle of a body are no pauses of the application. Neither are a path that
-    stands still and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless of
+    A slow reader, a lost packet or a stall in the middle of a body are not pauses of the application. Neither are a path that
+    stalls and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless of
     the table exchanges), such as the pictures of a camera, are left out: their clients show each part as it comes, and nothing
     is missing when they leave.
 
@@ -37,6 +37,7 @@ from wiredoctor.rules.shared.evidence import confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
+    symptom="a stream that comes late, or breaks off unnoticed",
     severity="warning",
     title="The server streams its response without Transfer-Encoding: chunked",
     message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts (pauses of the application: "
@@ -59,9 +60,7 @@ RULE = Rule(
             'IIS: turn "Enable HTTP keep-alive" on (HTTP response headers, common headers); while it is off, IIS adds '
             "Connection: close and does not chunk what Response.Flush() sends.",
         ),
-        Advice(
-            "server", "nginx", "nginx: proxy_http_version 1.1 towards the application; with 1.0 the application cannot chunk."
-        ),
+        Advice("server", "nginx", "nginx: proxy_http_version 1.1 toward the application; with 1.0 the application cannot chunk."),
         Advice(
             "server", "Python/", "Python's http.server: protocol_version is HTTP/1.0 by default; set HTTP/1.1 and write chunks."
         ),
@@ -70,7 +69,9 @@ RULE = Rule(
 )
 
 MIN_BURSTS = Threshold("2 bursts", "one burst is an ordinary body, two are a stream")
-MIN_PAUSE = Threshold("50 ms", "of the application; longer than a scheduling delay, shorter than a person notices")
+MIN_PAUSE = Threshold(
+    "50 ms", "the minimum pause of the application: longer than a scheduling delay, shorter than a person notices"
+)
 
 
 def cutoffs() -> dict[str, int]:
@@ -84,7 +85,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row per pause of a streamed body (the first three). They become one finding unless stalls explain all."""
+    """Return a row for each pause of a streamed body (the first three). They become one finding unless stalls explain all."""
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
     unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1") & ~c("response_endless")
@@ -111,7 +112,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("response_body_bytes").alias("body_bytes"),
         c("response_bursts").alias("bursts"),
         c("response_application_pauses").alias("pauses"),
-        c("response_paused").cast(DURATION).alias("paused"),
+        c("response_pause_total").cast(DURATION).alias("paused"),
         _says_close().alias("says_close"),
         evidence(
             ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),

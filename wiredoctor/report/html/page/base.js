@@ -36,6 +36,22 @@ function summed(column) {
   return made;
 }
 
+// Masks of rows: 1 for each row that is wanted.
+function narrow(mask, fits) {
+  for (let row = 0; row < mask.length; row++) if (mask[row] && !fits(row)) mask[row] = 0;
+}
+
+// Rows in which one of the columns of words has the part. Words repeat: each is looked at once.
+function containing(columns, part) {
+  const mask = new Uint8Array(columns[0].at.length);
+  for (const column of columns) {
+    column.lower ||= column.words.map((text) => text.toLowerCase());
+    const fits = Uint8Array.from(column.lower, (text) => text.includes(part));
+    if (fits.includes(1)) for (let row = 0; row < mask.length; row++) mask[row] |= fits[column.at[row]];
+  }
+  return mask;
+}
+
 const grouped = (number) => number.toLocaleString("en-US");
 const count = (number, noun, plural) => `${grouped(number)} ${number === 1 ? noun : plural || `${noun}s`}`;
 

@@ -15,11 +15,13 @@ function buildConnections(report, exchanges, axis, jump) {
   const findings = new Map();
   for (const finding of report.told) {
     const key = `${finding.capture} ${finding.connection}`;
-    findings.set(key, [...(findings.get(key) || []), finding]);
+    if (!findings.has(key)) findings.set(key, []);
+    findings.get(key).push(finding);
   }
   const key = (row) => `${told.capture[row]} ${column.connection[row]}`;
   const rtt = (row) => (Number.isNaN(column.rtt_client[row]) || Number.isNaN(column.rtt_server[row]) ? NaN : column.rtt_client[row] + column.rtt_server[row]);
-  const marked = (row) => (findings.get(key(row)) || []).length;
+  const marks = Uint32Array.from({ length }, (_, row) => (findings.get(key(row)) || []).length);
+  const marked = (row) => marks[row];
   const closed = (row) => [word(told.closed_by, row), word(told.close, row)].filter(Boolean).join(", ") || "open";
   const lasts = (row) => column.end[row] - column.start[row];
   const said = (row) => `${duration(lasts(row))}, ${count(column.exchanges[row], "exchange")}`;
@@ -86,12 +88,14 @@ function buildConnections(report, exchanges, axis, jump) {
   const search = element("input", { type: "search", "aria-label": "Filter the connections", placeholder: "address, port, tls, rst", spellcheck: "false" });
   const only = element("input", { type: "checkbox" });
   const apply = () => {
-    const tests = search.value.toLowerCase().split(/\s+/).filter(Boolean).map((one) => {
-      const parts = ["client", "server", "protocol", "closed_by", "close"].map((name) => matching(told[name], one));
-      return (row) => parts.some((part) => part(row)) || String(column.connection[row]) === one;
-    });
-    const ranged = !axis.whole;
-    grid.filter((row) => (!only.checked || marked(row)) && (!ranged || (column.start[row] <= axis.end && column.end[row] >= axis.begin)) && tests.every((test) => test(row)));
+    const mask = new Uint8Array(length).fill(1);
+    if (only.checked) narrow(mask, marked);
+    if (!axis.whole) narrow(mask, (row) => column.start[row] <= axis.end && column.end[row] >= axis.begin);
+    for (const one of search.value.toLowerCase().split(/\s+/).filter(Boolean)) {
+      const has = containing(["client", "server", "protocol", "closed_by", "close"].map((name) => told[name]), one);
+      narrow(mask, (row) => has[row] || column.connection[row] === Number(one));
+    }
+    grid.filter(mask);
     words.textContent = `${grid.order.length === length ? "" : `${grouped(grid.order.length)} of `}${count(length, "connection")}`;
   };
   axis.listeners.push(apply);

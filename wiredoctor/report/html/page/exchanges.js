@@ -20,6 +20,7 @@ class Exchanges {
     const told = report.exchanges;
     this.told = told;
     this.captures = report.captures;
+    this.overTime = report.over_time;
     this.length = told.capture.length;
     this.capture = told.capture;
     this.connection = numbers(told.connection);
@@ -39,6 +40,34 @@ class Exchanges {
       if (row !== undefined) this.bursts.set(row, parts);
     }
     this.findings = new Map();
+    this.marked = new Uint32Array(this.length);
+    this.begun = numbers(report.begun);
+    this._arrangeTree(report.fronts);
+  }
+
+  // What a gateway sent for a request comes after that request, one level deeper.
+  _arrangeTree(fronts) {
+    this.depth = new Uint8Array(this.length);
+    this.rank = Float64Array.from({ length: this.length }, (_, row) => row);
+    if (!fronts.length) return;
+    const backs = new Map();
+    for (let row = 0; row < this.length; row++) if (fronts[row] >= 0) backs.set(fronts[row], [...(backs.get(fronts[row]) || []), row]);
+    let rank = 0;
+    const place = (row, depth) => {
+      [this.depth[row], this.rank[row]] = [Math.min(depth, 9), rank++];
+      for (const back of backs.get(row) || []) place(back, depth + 1);
+    };
+    const roots = [...this.rank.keys()].filter((row) => fronts[row] < 0).sort((a, b) => this.start[a] - this.start[b] || a - b);
+    for (const row of roots) place(row, 0);
+  }
+
+  // A response of 500 or above, or no response where a finding is an error.
+  failed(row) {
+    return this.response_status[row] >= 500 || (!(this.told.sides[row] & 2) && (this.findings.get(row) || []).some((finding) => finding.severity === "error"));
+  }
+
+  localTime(row) {
+    return timeOfDay(this.begun[this.capture[row]] + this.start[row] / 1e6, false);
   }
 
   key(capture, connection, exchange) {
@@ -51,6 +80,7 @@ class Exchanges {
       if (row === undefined) continue;
       if (!this.findings.has(row)) this.findings.set(row, []);
       this.findings.get(row).push(finding);
+      this.marked[row]++;
     }
   }
 
@@ -87,6 +117,11 @@ class Exchanges {
   limits(row) {
     const text = word(this.told.limited, row);
     return text ? [text] : [];
+  }
+
+  // The request as the table shows it: indented below the request that a gateway passed on.
+  shown(row) {
+    return this.depth[row] ? `${"\u00a0".repeat(3 * (this.depth[row] - 1))}\u2514 ${this.request(row)}` : this.request(row);
   }
 
   describe(row) {
@@ -160,29 +195,55 @@ function legend() {
   }));
 }
 
-// All of the time in a strip: how many exchanges are open, where findings are, and which part is looked at.
+const BIN = 8;
+
+function countBins(exchanges, axis, width) {
+  const bins = Math.max(1, Math.ceil(width / BIN));
+  const [sent, failed] = [new Uint32Array(bins), new Uint32Array(bins)];
+  const scale = width / BIN / (axis.max - axis.min);
+  const at = (time) => Math.min(bins - 1, Math.max(0, Math.floor((time - axis.min) * scale)));
+  const { step, sent: all, failed: broken } = exchanges.overTime || { sent: [] };
+  all.forEach((number, place) => {
+    const bin = at((place + 0.5) * step);
+    sent[bin] += number;
+    failed[bin] += broken[place];
+  });
+  for (let row = 0; row < exchanges.length; row++) {
+    const bin = at(exchanges.start[row]);
+    if (!all.length) sent[bin]++;
+    if (exchanges.failed(row) && !(all.length && exchanges.response_status[row] >= 500)) failed[bin]++;
+  }
+  return { width, bins, sent, failed };
+}
+
+// Requests and failures over all of the time, and the part that is looked at.
 function overview(exchanges, axis) {
-  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Exchanges over time. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
+  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Requests over time, those with 5xx or without a response in red. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
+  const all = button("Show all times", "Remove the filter by time", () => axis.fit());
+  const text = element("span");
+  const caption = element("p", { class: "dim caption" }, text, " ", all);
+  let counted = null;
   const draw = () => {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (!width) return;
     const context = canvasOf(canvas, width, height);
     const x = (time) => ((time - axis.min) / (axis.max - axis.min)) * width;
-    const open = new Float64Array(width + 2);
-    for (let row = 0; row < exchanges.length; row++) {
-      const from = Math.max(0, Math.floor(x(exchanges.start[row])));
-      open[from]++;
-      open[Math.min(width + 1, Math.max(from + 1, Math.ceil(x(exchanges.end(row)))))]--;
-    }
+    if (counted?.width !== width) counted = countBins(exchanges, axis, width);
+    const { bins, sent, failed } = counted;
     let most = 1;
-    for (let at = 1; at < width; at++) most = Math.max(most, (open[at] += open[at - 1]));
-    most = Math.max(most, open[0]);
-    context.fillStyle = colours.get("response");
-    for (let at = 0; at < width; at++) if (open[at] > 0) context.fillRect(at, height - Math.max(1.5, (open[at] / most) * (height - 26)), 1, height);
-    context.fillStyle = colours.get("stall");
-    for (const [row, findings] of exchanges.findings) for (const finding of findings) context.fillRect(Math.min(x(finding.elapsed * SECOND || exchanges.start[row]), width - 2), 17, Math.max(2, x(axis.min + (finding.delay || 0) * SECOND)), 5);
-    const whole = new Axis(axis.min, axis.max);
-    drawTicks(context, whole, width, 15, { from: 11, labels: 8 });
+    for (const number of sent) most = Math.max(most, number);
+    const tall = (number) => (number ? Math.max(3, (number / most) * (height - 26)) : 0);
+    drawTicks(context, new Axis(axis.min, axis.max), width, 15, { from: 11, labels: 8 });
+    for (let bin = 0; bin < bins; bin++) {
+      context.fillStyle = colours.get("request");
+      context.fillRect(bin * BIN + 0.5, height - tall(sent[bin]), BIN - 1, tall(sent[bin]));
+      if (!failed[bin]) continue;
+      const high = Math.max(4, (failed[bin] / sent[bin]) * tall(sent[bin]));
+      context.fillStyle = colours.get("stall");
+      context.fillRect(bin * BIN + 0.5, height - high, BIN - 1, high);
+    }
+    text.textContent = `Requests over time; red, at the bottom: 5xx, or no response and an error. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "request")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s only.`}`;
+    all.hidden = axis.whole;
     if (!axis.whole) {
       context.fillStyle = colours.get("ink");
       context.globalAlpha = 0.16;
@@ -199,30 +260,27 @@ function overview(exchanges, axis) {
   axis.listeners.push(draw);
   redraws.push(draw);
   new ResizeObserver(draw).observe(canvas);
-  return canvas;
+  return [canvas, caption];
 }
 
-// "status:5xx connection:3 finding /path": what is in all of them.
-function wanted(text, exchanges) {
-  const tests = [];
+// "status:5xx connection:3 /path": leaves the rows in the mask that have all of them.
+function narrowByWords(mask, text, exchanges) {
   for (const one of text.toLowerCase().split(/\s+/).filter(Boolean)) {
     const [, name, value] = one.match(/^(status|connection|method|host|frame):(.+)$/) || [];
-    if (name === "status") tests.push((row) => new RegExp(`^${value.replace(/[^0-9x]/g, "").replace(/x/g, "\\d")}`).test(exchanges.status(row)));
-    else if (name === "connection") tests.push((row) => exchanges.connection[row] === Number(value));
-    else if (name === "frame") tests.push((row) => exchanges.request_frame[row] === Number(value) || exchanges.response_frame[row] === Number(value));
-    else if (name === "method" || name === "host") tests.push(matching(exchanges.told[`request_${name}`], value));
+    const number = Number(value ?? one);
+    const { told, connection, request_frame, response_frame, response_status } = exchanges;
+    if (name === "status") {
+      const pattern = new RegExp(`^${value.replace(/[^0-9x]/g, "").replace(/x/g, "\\d")}`);
+      const fits = Uint8Array.from({ length: 1000 }, (_, status) => pattern.test(status));
+      narrow(mask, (row) => fits[response_status[row]]);
+    } else if (name === "connection") narrow(mask, (row) => connection[row] === number);
+    else if (name === "frame") narrow(mask, (row) => request_frame[row] === number || response_frame[row] === number);
     else {
-      const parts = ["request_method", "request_target", "request_host", "response_reason", "response_content_type"].map((column) => matching(exchanges.told[column], one));
-      tests.push((row) => parts.some((part) => part(row)) || exchanges.status(row) === one);
+      const columns = name ? [`request_${name}`] : ["request_method", "request_target", "request_host", "response_reason", "response_content_type"];
+      const has = containing(columns.map((column) => told[column]), value ?? one);
+      narrow(mask, (row) => has[row] || (!name && response_status[row] === number));
     }
   }
-  return (row) => tests.every((test) => test(row));
-}
-
-// Words repeat: each is looked at once.
-function matching(column, part) {
-  const fits = column.words.map((text) => text.toLowerCase().includes(part));
-  return (row) => fits[column.at[row]];
 }
 
 function buildExchanges(report, exchanges, axis, jump) {
@@ -236,21 +294,25 @@ function buildExchanges(report, exchanges, axis, jump) {
   own.begin = Math.max(own.min, -typical * 0.3);
   own.end = typical;
   const several = report.captures.length > 1;
-  const marked = (row) => (exchanges.findings.get(row) || []).length;
+  const marked = (row) => exchanges.marked[row];
+  // a column that says the same in every row comes only where it squeezes nothing
+  const hosts = exchanges.told.request_host.words.filter(Boolean).length > 1;
   const grid = new Grid(root, {
-    label: "Exchanges", least: several ? "wider" : "", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
+    label: "Exchanges", least: "waterfall", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
     described: (row) => exchanges.describe(row),
     details: (row) => details(row),
     columns: [
-      { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => exchanges.start[row] },
-      ...(several ? [{ title: "Capture", width: "8rem", wide: true, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
-      { title: "Exch", wide: true, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
-      { title: "Request", text: (row) => exchanges.request(row), value: ranked(exchanges.told.request_target) },
+      { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
+      { title: "Local time", wide: 1100, hint: `time of day (${zone})`, width: "7.6rem", right: true, text: (row) => exchanges.localTime(row), value: (row) => exchanges.begun[exchanges.capture[row]] + exchanges.start[row] / 1e6 },
+      ...(several ? [{ title: "Capture", width: "8rem", wide: 900, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
+      { title: "Exch", wide: 1000, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
+      { title: "Host", wide: hosts ? (several ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
+      { title: "Request", text: (row) => exchanges.shown(row), value: ranked(exchanges.told.request_target) },
       { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
-      { title: "Size", wide: true, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
+      { title: "Size", wide: 1000, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
       { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => exchanges.total[row] },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
-      { title: "Waterfall", width: several ? "30%" : "38%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
+      { title: "Waterfall", width: several ? "26%" : "30%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
     ],
   });
   const said = element("p", { class: "said", role: "status" });
@@ -260,21 +322,38 @@ function buildExchanges(report, exchanges, axis, jump) {
   align.checked = aligned;
   const chooser = several ? element("select", { "aria-label": "Capture" }, element("option", { value: "" }, "all captures"), ...report.names.map((name, place) => element("option", { value: place }, name))) : null;
   const apply = () => {
-    const fits = wanted(search.value, exchanges);
     const ranged = !axis.whole;
-    const capture = chooser && chooser.value !== "" ? Number(chooser.value) : null;
-    grid.filter((row) => (!only.checked || marked(row)) && (capture === null || exchanges.capture[row] === capture) && (!ranged || (exchanges.begin(row) <= axis.end && exchanges.end(row) >= axis.begin)) && fits(row));
+    const mask = new Uint8Array(exchanges.length).fill(1);
+    if (only.checked) narrow(mask, marked);
+    if (chooser?.value) narrow(mask, (row) => exchanges.capture[row] === Number(chooser.value));
+    if (ranged) narrow(mask, (row) => exchanges.begin(row) <= axis.end && exchanges.end(row) >= axis.begin);
+    narrowByWords(mask, search.value, exchanges);
+    grid.filter(mask);
     const number = grid.order.length;
     said.textContent = `${number === exchanges.length ? "" : `${grouped(number)} of `}${count(exchanges.length, "exchange")}${ranged ? ` in ${seconds(axis.begin)} to ${seconds(axis.end)} s` : ""}`;
   };
-  axis.listeners.push(apply);
+  let remembering;
+  const remember = () => {
+    const range = axis.whole ? {} : { from: (axis.begin / SECOND).toFixed(6), to: (axis.end / SECOND).toFixed(6) };
+    clearTimeout(remembering);
+    // browsers limit how often an address changes
+    if (document.documentElement.dataset.ready) remembering = setTimeout(() => place.write("exchanges", { q: search.value, findings: only.checked ? 1 : "", ...range }), 250);
+  };
+  const restore = (options) => {
+    search.value = options.get("q") || "";
+    only.checked = options.has("findings");
+    const [from, to] = ["from", "to"].map((name) => Number(options.get(name) ?? NaN) * SECOND);
+    if (to > from) axis.set(from, to);
+    else axis.fit();
+  };
+  axis.listeners.push(apply, remember);
   own.listeners.push(() => grid.redraw());
-  let typing;
   search.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(apply, 120);
+    apply();
+    remember();
   });
   for (const one of [only, chooser]) if (one) one.addEventListener("change", apply);
+  only.addEventListener("change", remember);
   align.addEventListener("change", () => {
     aligned = align.checked;
     grid.redraw();
@@ -282,12 +361,12 @@ function buildExchanges(report, exchanges, axis, jump) {
   const scale = { set: (a, b) => grid.axis().set(a, b) };
   const zooms = Axis.prototype.buttons.call({ pan: (by) => grid.axis().pan(by), zoom: (by) => grid.axis().zoom(by), fit: () => grid.axis().fit(), ...scale });
   const bar = element("div", { class: "bar" }, search, ...(chooser ? [chooser] : []), element("label", {}, only, "with findings"), element("label", {}, align, "each from its own start"), zooms, said);
-  grid.scroll.before(legend(), overview(exchanges, axis), bar);
+  grid.scroll.before(...overview(exchanges, axis), bar, legend());
   const panel = element("div", { class: "details", "aria-live": "polite", hidden: true });
   grid.scroll.after(panel);
   const details = (row) => showDetails(panel, exchanges, row, report, jump);
   apply();
-  return { grid, search, apply };
+  return { grid, restore };
 }
 
 const sample = (column) => {
@@ -301,7 +380,7 @@ function showDetails(panel, exchanges, row, report, jump) {
   const [capture, connection] = [exchanges.capture[row], exchanges.connection[row]];
   const facts = [
     ...(report.captures.length > 1 ? [["Capture", report.captures[capture]]] : []),
-    ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s`],
+    ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s${exchanges.localTime(row) ? ` (${exchanges.localTime(row)}, ${zone})` : ""}`],
     ["Request", told.sides[row] & 1 ? `frames ${told.request_frame[row]} to ${told.request_last_frame[row] ?? "?"}, host ${word(told.request_host, row) || "-"}, body ${bytes(exchanges.request_body_bytes[row])}` : "not captured"],
     ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
     ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),

@@ -2,16 +2,18 @@
 
 const ROW = 28;
 const SPARE = 6;
+const SHORT = 16;
 
 const classes = (column) => [column.right && "right", column.draw && "time"].filter(Boolean).join(" ");
 
 class Grid {
   // columns: {title, width, right, wide (only there where the screen is), text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
   constructor(root, { label, rows, columns, sorted, details, axis, described, least }) {
-    const shown = columns.filter((column) => !column.wide || innerWidth >= 700);
+    const shown = columns.filter((column) => !column.wide || innerWidth >= (column.wide === true ? 700 : column.wide));
     Object.assign(this, { rows, columns: shown, details, axis, described });
     [this.sorted, this.falling] = [shown.indexOf(columns[sorted]), false];
-    this.order = Uint32Array.from({ length: rows }, (_, row) => row);
+    this.first = columns[sorted];
+    this.order = this.all = new Uint32Array(0);
     this.shown = new Map();
     this.free = [];
     this.current = this.printed = 0;
@@ -28,7 +30,7 @@ class Grid {
   _build(root, label) {
     this.heads = this.columns.map((column, number) => {
       const kind = classes(column);
-      if (column.draw) return element("th", { scope: "col", class: kind, "aria-label": column.title }, element("canvas"));
+      if (column.draw) return element("th", { scope: "col", class: kind, "aria-label": column.title }, element("canvas"), element("span", { class: "unseen", text: column.title }));
       const press = element("button", { type: "button", onclick: () => this.sort(number), title: `Sort by ${column.hint || column.title}` }, column.title);
       return element("th", { scope: "col", class: kind, "aria-sort": "none" }, press);
     });
@@ -66,9 +68,9 @@ class Grid {
     this.redraw();
   }
 
-  // keeps: says of a row whether it is wanted; the row under the pointer stays where it is, if it can.
-  filter(keeps) {
-    this.keeps = keeps;
+  // mask: 1 for each row that is wanted, or null for all; the row under the pointer stays where it is, if it can.
+  filter(mask) {
+    this.mask = mask;
     const top = this.order[Math.floor(this.scroll.scrollTop / ROW)];
     const rest = this.scroll.scrollTop % ROW;
     const current = this.order[this.current];
@@ -81,21 +83,32 @@ class Grid {
   }
 
   _arrange() {
-    const kept = [];
-    for (let row = 0; row < this.rows; row++) if (!this.keeps || this.keeps(row)) kept.push(row);
-    const order = Uint32Array.from(kept);
-    const column = this.columns[this.sorted];
-    if (column && !(column.natural && !this.falling)) {
-      const value = Float64Array.from({ length: this.rows }, (_, row) => column.value(row));
-      const turn = this.falling ? -1 : 1;
-      order.sort((a, b) => {
-        const [x, y] = [value[a], value[b]];
-        if (x === y) return a - b;
-        return Number.isNaN(x) ? (Number.isNaN(y) ? a - b : 1) : Number.isNaN(y) ? -1 : x < y ? -turn : turn;
-      });
+    const wanted = `${this.sorted} ${this.falling}`;
+    if (this.arranged !== wanted) [this.arranged, this.all] = [wanted, this._sortAll()];
+    this.order = this.all;
+    if (this.mask) {
+      const kept = new Uint32Array(this.rows);
+      let number = 0;
+      for (const row of this.all) if (this.mask[row]) kept[number++] = row;
+      this.order = kept.subarray(0, number);
     }
-    this.order = order;
     this.heads.forEach((head, number) => head.hasAttribute("aria-sort") && head.setAttribute("aria-sort", number !== this.sorted ? "none" : this.falling ? "descending" : "ascending"));
+  }
+
+  // All rows in the order that is chosen, so that a filter has nothing left to sort. Rows without a value come last.
+  _sortAll() {
+    const all = new Uint32Array(this.rows);
+    for (let row = 0; row < this.rows; row++) all[row] = row;
+    // a narrow screen does not show the first column, but has its order
+    const column = this.columns[this.sorted] || this.first;
+    if (column.natural && !this.falling) return all;
+    const value = new Float64Array(this.rows);
+    const turn = this.falling ? -1 : 1;
+    for (let row = 0; row < this.rows; row++) {
+      const one = column.value(row);
+      value[row] = Number.isNaN(one) ? Infinity : turn * one;
+    }
+    return all.sort((a, b) => (value[a] < value[b] ? -1 : value[a] > value[b] ? 1 : a - b));
   }
 
   _soon() {
@@ -119,7 +132,7 @@ class Grid {
       const context = canvasOf(this.heads[this.time].firstChild, this.width, 33);
       if (this.width) drawTicks(context, this.axis(), this.width, 33, { from: 24, labels: 14 });
     }
-    this.scroll.classList.toggle("short", this.order.length < 16);
+    this.scroll.classList.toggle("short", this.order.length < SHORT);
     this.empty.hidden = this.order.length > 0;
     this.table.setAttribute("aria-rowcount", this.order.length + 1);
     this.render();
@@ -135,7 +148,8 @@ class Grid {
   }
 
   render() {
-    const height = this.scroll.clientHeight || 400;
+    // a short table is as high as its rows, so nothing can be learned from its height while it has none
+    const height = this.order.length < SHORT ? SHORT * ROW : this.scroll.clientHeight || 400;
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, this.printed));
     // a row that has the focus stays, or the keyboard would be lost

@@ -1,38 +1,4 @@
-// Theme, copying, printing, and the parts in their order.
-
-document.body.append(tip);
-
-const theme = document.querySelector(".theme");
-theme.hidden = false;
-theme.addEventListener("click", (event) => {
-  const choice = event.target.dataset.themeChoice;
-  if (!choice) return;
-  if (choice === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = choice;
-  for (const one of theme.children) one.setAttribute("aria-pressed", String(one === event.target));
-  redrawAll();
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
-
-for (const code of document.querySelectorAll("code.copy")) copyable(code);
-
-// A link to a finding opens what holds it.
-function openTarget() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  let at = id && document.getElementById(id);
-  for (; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
-}
-addEventListener("hashchange", openTarget);
-openTarget();
-
-let closed = [];
-addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
-  for (const one of closed) one.open = true;
-});
-addEventListener("afterprint", () => {
-  for (const one of closed) one.open = false;
-});
+// The tables and graphs of a report, in their order.
 
 const PRINTED = 60;
 
@@ -62,6 +28,7 @@ async function start() {
   const jump = (graph, begin, end) => show(graph, begin, end);
   const made = buildExchanges(report, exchanges, axis, jump);
   const connections = buildConnections(report, exchanges, axis, jump);
+  if (made) restorers.exchanges = made.restore;
   const grids = [made?.grid, connections].filter(Boolean);
   addEventListener("beforeprint", () => grids.forEach((grid) => grid.print(PRINTED)));
   addEventListener("afterprint", () => grids.forEach((grid) => grid.print(0)));
@@ -74,6 +41,7 @@ async function start() {
       else jump(Number(link.dataset.graph));
     });
   }
+  if (place.read().id === "exchanges") openTarget();
   document.documentElement.dataset.ready = "true";
 }
 

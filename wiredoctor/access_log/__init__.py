@@ -1,0 +1,1 @@
+"""Read the lines of access logs, and find the exchange in a capture that each line describes."""

@@ -1,0 +1,89 @@
+"""Determine how far the clock of a log is ahead of a capture's: the most frequent time difference of lines that match."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wiredoctor.text.time_of_day import SECOND
+
+IntArray = npt.NDArray[np.int64]
+
+LOOSE = SECOND // 4
+"""The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
+
+SAME_CLOCK = 5 * SECOND
+"""Larger offsets need ENOUGH lines as evidence instead of one, because requests repeat."""
+
+ENOUGH = 3
+
+NEGLIGIBLE = SECOND // 20
+"""The maximum offset in ns that late logging on a busy server may cause."""
+
+
+class Offset(NamedTuple):
+    """The log's clock minus the capture's, in ns: between `least` and `most`. `lines`: the number of lines that agree on it."""
+
+    least: int
+    most: int
+    lines: int
+
+    @property
+    def middle(self) -> int:
+        """The best estimate; 0 if 0 is possible or nearly possible."""
+        return 0 if self.least - NEGLIGIBLE <= 0 <= self.most + NEGLIGIBLE else (self.least + self.most) // 2
+
+
+def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
+    """Return the most frequent offset, or the smallest of several; None if no line supports one.
+
+    `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
+    its time minus that of the exchange. `unit`: the precision of the log's times in ns; smaller digits are cut off.
+    """
+    if not len(lines):
+        return None
+    order = np.argsort(np.asarray(differences, dtype=np.int64), kind="stable")
+    sorted_differences, numbers = np.asarray(differences, dtype=np.int64)[order], np.asarray(lines, dtype=np.int64)[order]
+    last = np.searchsorted(sorted_differences, sorted_differences + unit + LOOSE, side="right")
+    pairs = last - np.arange(len(last))
+    best: Offset | None = None
+    # a window with more lines has at least as many pairs, so look only at windows with the most pairs
+    for first in np.flatnonzero(pairs >= pairs.max() * 0.9)[:1000]:
+        within = slice(int(first), int(last[first]))
+        low, high = int(sorted_differences[within][0]), int(sorted_differences[within][-1])
+        least, most = sorted((high, low + unit))
+        if unit >= LOOSE:
+            least, most = _most_agreed(sorted_differences[within], numbers[within], unit)
+        found = Offset(least, most, len(np.unique(numbers[within])))
+        if best is None or (-found.lines, abs(found.middle)) < (-best.lines, abs(best.middle)):
+            best = found
+    near = np.abs(sorted_differences) <= SAME_CLOCK
+    if best is not None and best.lines < ENOUGH and abs(best.middle) > SAME_CLOCK:
+        close = sorted_differences[near]
+        nearest = int(close[np.argmin(np.abs(close))]) if len(close) else None
+        return None if nearest is None else Offset(nearest, nearest + unit, 1)
+    return best
+
+
+def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
+    """Return the offsets that most lines support, the closest ones to 0 of several.
+
+    A line supports the offsets from its difference to `unit` later. If its request repeats, it has several differences, and all
+    but one of them belong to other requests.
+    """
+    order = np.lexsort((differences, numbers))
+    starts, lines = differences[order], numbers[order]
+    goes_on = (lines[1:] == lines[:-1]) & (starts[1:] <= starts[:-1] + unit)
+    ends = starts[np.append(~goes_on, True)] + unit
+    starts = starts[np.insert(~goes_on, 0, True)]
+    at = np.concatenate((ends, starts))
+    step = np.concatenate((np.full(len(ends), -1), np.full(len(starts), 1)))
+    sweep = np.argsort(at, kind="stable")
+    at, support = at[sweep], np.cumsum(step[sweep])[:-1]
+    support[at[1:] == at[:-1]] = 0
+    best = np.flatnonzero(support == support.max())
+    chosen = int(best[np.argmin(np.maximum(np.maximum(at[best], -at[best + 1]), 0))])
+    return int(at[chosen]), int(at[chosen + 1])

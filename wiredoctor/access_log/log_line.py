@@ -1,0 +1,86 @@
+"""Declare a line of an access log, and parse its numbers and times."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from wiredoctor.text.regex import Regex
+from wiredoctor.text.time_of_day import SECOND, LogTime, parse_log_time
+
+Moment = Literal["start", "response", "end", ""]
+"""The event whose time a line has: the start or the end of the request, or the start of the response; "" if unknown."""
+
+LATEST = 1 << 62
+"""The maximum of times since 1970 and of durations, in ns: sums of them still fit in 64 bits."""
+
+
+class LogLine(NamedTuple):
+    """A request in a log. `number`: of the line, from 1. `time`: ns since 1970, with a precision of `unit` ns. `duration`: ns.
+
+    `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 without a response.
+    `target_status`: the status that the server behind a load balancer sent, 0 if it is the same or unknown.
+    """
+
+    number: int
+    format: str
+    method: str
+    target: str
+    status: int
+    time: int
+    unit: int
+    moment: Moment
+    duration: int | None
+    client: str
+    target_status: int = 0
+
+
+def read_time(text: str) -> LogTime | None:
+    """Parse a time with a date; return None if it is not one, or too far away for 64 bits."""
+    try:
+        time = parse_log_time(text)
+    except ValueError:
+        return None
+    return time if time.has_date and abs(time.nanoseconds) < LATEST else None
+
+
+def read_epoch(number: float) -> LogTime | None:
+    """Parse a number as seconds, milliseconds, microseconds or nanoseconds since 1970; only one of them gives a plausible
+    year.
+    """
+    for per_second in (1, 1_000, 1_000_000, SECOND):
+        if 1e8 <= number / per_second < 1e10:
+            unit = SECOND // per_second
+            whole = int(number)
+            return LogTime(whole * unit, unit) if whole == number else LogTime(round(number * unit), max(unit // 1000, 1))
+    return None
+
+
+def read_number(text: str) -> int | None:
+    """Parse a status; return None if it is not one."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else None
+
+
+QUOTED = r'"((?:[^"\\]|\\.)*+)"'
+"""A quoted part of a line, whose content is a group."""
+
+_REQUEST = Regex(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) (.*?)(?: HTTP/[0-9.]+)?")
+_ESCAPE = Regex(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
+_CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
+
+
+class Request(NamedTuple):
+    """A request line; both are empty if it is none."""
+
+    method: str
+    target: str
+
+
+def split_request(text: str) -> Request:
+    """Read a request line, whose special characters may be escaped."""
+    found = _REQUEST.fullmatch(_ESCAPE.sub(_unescape, text))
+    return Request(found[1], found[2]) if found else Request("", "")
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])

@@ -1,0 +1,228 @@
+"""Match lines of an access log with the exchanges of captures: by method, target, status, time and duration."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from wiredoctor.access_log.clock_offset import Offset, find_offset
+from wiredoctor.access_log.log_line import LogLine, Moment
+from wiredoctor.text.redact import masked_target
+from wiredoctor.text.time_of_day import SECOND
+
+SKEW = SECOND
+"""The maximum difference in ns between the time of a line and that of its exchange."""
+
+MOST_LINES = 1_000_000
+"""The maximum number of lines that are compared with the capture; later ones are only compared if they are to be explained."""
+
+MOST_PAIRS = 200_000
+MOST_PAIRS_IN_ALL = 4_000_000
+"""The maximum number of pairs of a line and an exchange that are used to find the clock offset: per method and target, and in
+all.
+"""
+
+LATE = SECOND // 10
+"""The maximum time in ns between the end of a request and its line in the log, in either direction."""
+
+_MOST_OUTSIDE = SECOND // 10
+"""How long (ns) a proxy's exchange with its client may begin before its exchange with the server, and end after it."""
+
+_CLIENT_CLOSED = (0, 499, 460)
+"""What haproxy and Envoy, nginx, and AWS ALB log if the client closed before the response."""
+
+MOST_OUTER = 50
+"""The maximum number of earlier exchanges that are examined to find the enclosing one."""
+
+
+class CapturedExchange(NamedTuple):
+    """An exchange. Times are in ns since 1970; `status` is None without a response; `frame` is its first packet."""
+
+    capture: str
+    connection: int
+    exchange: int
+    method: str
+    target: str
+    status: int | None
+    start: int
+    end: int
+    has_end: bool
+    frame: int
+    client: str
+    server: str
+    answered: int | None = None
+
+    def at(self, moment: Moment) -> int:
+        """Return the time at which it started, was answered, or ended."""
+        if moment == "response" and self.answered is not None:
+            return self.answered
+        return self.start if moment == "start" else self.end
+
+
+class Match(NamedTuple):
+    """A line and its exchange. `outside`: the line is not from the time of the captures."""
+
+    line: LogLine
+    exchange: CapturedExchange | None
+    outside: bool
+
+
+class Matches(NamedTuple):
+    """The lines to explain, in order; and facts about all lines: the event whose time they have, and their clock."""
+
+    matches: list[Match]
+    moment: Moment
+    offset: Offset | None
+
+
+class SameRequest:
+    """Exchanges with the same method and target, sorted by start."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[CapturedExchange] = []
+        self._starts: list[int] = []
+        self._longest = 0
+
+    def add(self, one: CapturedExchange) -> None:
+        """Add an exchange that starts no earlier than the previous ones."""
+        self.exchanges.append(one)
+        self._starts.append(one.start)
+        self._longest = max(self._longest, one.end - one.start)
+
+    def between(self, first: int, last: int) -> list[CapturedExchange]:
+        """Return the exchanges that were active in a time span."""
+        places = bisect_left(self._starts, first - self._longest), bisect_right(self._starts, last)
+        return [one for one in self.exchanges[slice(*places)] if one.end >= first]
+
+
+NONE = SameRequest()
+
+
+class ExchangeIndex:
+    """Exchanges by method and target, with and without the query. Targets are redacted as in reports."""
+
+    def __init__(self, exchanges: Iterable[CapturedExchange]) -> None:
+        self._by_request: dict[tuple[str, str], SameRequest] = {}
+        self.first: int | None = None
+        self.last: int | None = None
+        for one in sorted(exchanges, key=lambda one: one.start):
+            target = _origin_form(one.target)
+            for key in {target, target.partition("?")[0] + "?"}:
+                self._by_request.setdefault((one.method, key), SameRequest()).add(one)
+            self.first = one.start if self.first is None else self.first
+            self.last = one.end if self.last is None else max(self.last, one.end)
+
+    def of_line(self, line: LogLine) -> SameRequest:
+        """Return the exchanges with the same request as a line; a log may omit the query."""
+        target = _origin_form(masked_target(line.target)) if line.target else ""
+        known = self._by_request.get((line.method, target))
+        return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
+
+
+def _origin_form(target: str) -> str:
+    """Return a target without scheme and host, because proxies log absolute targets."""
+    scheme, separator, rest = target.partition("://")
+    return target if not separator or not scheme.isalpha() else f"/{rest.partition('/')[2]}"
+
+
+def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
+    """Match the lines with a status of 500 or above, and those with a duration of `slow` ns or more."""
+    chosen: list[LogLine] = []
+    compared: list[LogLine] = []
+    for line in lines:
+        if line.status >= 500 or (line.duration is not None and line.duration >= slow):
+            chosen.append(line)
+        if len(compared) < MOST_LINES and index.of_line(line).exchanges:
+            compared.append(line)
+    moment, offset = _find_clock(compared, index)
+    return Matches(_assign(chosen, index, moment, offset.middle if offset else 0), moment, offset)
+
+
+def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
+    """Return whether lines without a known event have the time of the start or of the end, and the offset of their clock."""
+    found: list[tuple[Moment, Offset]] = []
+    for moment in ("end", "start"):
+        numbers, differences, unit = list[int](), list[int](), 0
+        left: dict[int, int] = {}
+        for line in lines:
+            own, some = line.moment or moment, index.of_line(line)
+            left[id(some)] = left.get(id(some), MOST_PAIRS) - len(some.exchanges)
+            if left[id(some)] < 0 or len(numbers) > MOST_PAIRS_IN_ALL:
+                continue
+            unit = max(unit, line.unit)
+            for one in some.exchanges:
+                if _status_difference(line, one) == 0 and (one.has_end or own == "start"):
+                    numbers.append(line.number)
+                    differences.append(line.time - one.at(own))
+        if offset := find_offset(numbers, differences, unit):
+            found.append((moment, offset))
+    if not found:
+        return "end", None
+    return min(found, key=lambda one: (-one[1].lines, abs(one[1].middle)))
+
+
+def _status_difference(line: LogLine, one: CapturedExchange) -> int | None:
+    """Return 0 if the status is equal, 1 if the capture has no response to compare with, and None if it differs."""
+    if one.status is None or line.status in _CLIENT_CLOSED:
+        return 1 if one.status is None or line.status == 0 else None
+    return 0 if one.status in (line.status, line.target_status) else None
+
+
+def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offset: int) -> list[Match]:
+    """Assign the best exchange to each line; each exchange belongs to one line at most."""
+    pairs: list[tuple[tuple[int, bool, bool, int], int, CapturedExchange]] = []
+    for place, line in enumerate(lines):
+        time = line.time - offset
+        some = index.of_line(line).between(time - SKEW - LATE, time + line.unit + SKEW)
+        for number, one in enumerate(some):
+            if cost := _cost(line, one, time, line.moment or moment):
+                status, is_other_client, beside = cost
+                pairs.append(((status, is_other_client, _is_inner(some, number), beside), place, one))
+    pairs.sort(key=lambda pair: pair[0])
+    taken: set[tuple[str, int, int]] = set()
+    given: dict[int, CapturedExchange] = {}
+    for _, place, one in pairs:
+        key = (one.capture, one.connection, one.exchange)
+        if place not in given and key not in taken:
+            given[place] = one
+            taken.add(key)
+    return [Match(line, given.get(place), _is_outside(line, index, offset)) for place, line in enumerate(lines)]
+
+
+def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tuple[int, bool, int] | None:
+    """Return how badly an exchange fits, the most important difference first; None if it cannot be the right one."""
+    status = _status_difference(line, one)
+    ends = [one.at(moment)] if one.has_end else [one.start, one.end]
+    # the time of a line stands for all times with the same leading digits
+    beside = min(max(time - at - LATE, at - time - line.unit, 0) for at in ends)
+    if status is None or beside > SKEW:
+        return None
+    if line.client.count(":") == 1 or "]:" in line.client:
+        is_other_client = line.client != one.client
+    else:
+        is_other_client = line.client != one.client.rpartition(":")[0].strip("[]")
+    longer = abs(line.duration - (one.end - one.start)) if line.duration is not None and one.has_end else 0
+    return status, is_other_client, beside + longer
+
+
+def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
+    """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it; logs have the outer
+    one.
+
+    `some` are the exchanges with the same request, sorted by start.
+    """
+    one = some[place]
+    for other in reversed(some[max(place - MOST_OUTER, 0) : place]):
+        if one.start - other.start > _MOST_OUTSIDE:
+            return False
+        if 0 <= other.end - one.end <= _MOST_OUTSIDE and other.connection != one.connection:
+            return True
+    return False
+
+
+def _is_outside(line: LogLine, index: ExchangeIndex, offset: int) -> bool:
+    if index.first is None or index.last is None:
+        return True
+    time = line.time - offset
+    return time + line.unit + SKEW < index.first or time - SKEW - (line.duration or 0) > index.last

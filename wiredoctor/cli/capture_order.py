@@ -1,0 +1,104 @@
+"""Turn the options of `wiredoctor live` into an order for the recorder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.cli.options import parse_size
+
+if TYPE_CHECKING:
+    from wiredoctor.cli.outputs import Output
+    from wiredoctor.live import Order, Ring
+
+LEAST_RING = 1 << 20
+"""The minimum size in bytes of each file of a ring; a packet may have 256 KiB."""
+
+
+class Backend(StrEnum):
+    """Capture programs."""
+
+    dumpcap = "dumpcap"
+    tcpdump = "tcpdump"
+    raw = "raw"
+
+
+def capture_order(
+    interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
+    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
+) -> Order:  # fmt: skip
+    """Return the order that the command line describes; raise UsageError if it is not valid."""
+    from wiredoctor.live import Order
+
+    if doubled := [name for name in interfaces if interfaces.count(name) > 1]:
+        raise UsageError(f"-i {doubled[0]} is given twice")
+    if write is not None:
+        _writable(write)
+    return Order(
+        interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
+        ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=parse_duration(duration), packets=packets,
+        buffer=buffer, backend=None if backend is None else backend.value, outputs=tuple(map(_output, outputs)),
+    )  # fmt: skip
+
+
+def _output(output: Output) -> tuple[str, tuple[str, ...]]:
+    """Return the path and, if it is a folder, the names of the files in it."""
+    return os.path.abspath(output.path), _TABLE_FILES if output.format == "tables" else ()
+
+
+_TABLES = (
+    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
+    "exchanges", "connections", "findings",
+)  # fmt: skip
+"""The keys of report.data.table_folder.TABLES, repeated because that module loads Polars, whose threads must not start yet."""
+
+_TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
+
+
+def _writable(write: str) -> None:
+    path = Path(write)
+    if write == "-":
+        raise UsageError(
+            "--write -: packets must go to a file that can be read while it grows; standard output is for the diagnosis"
+        )
+    if path.is_dir():
+        raise UsageError(f"--write {write}: is a directory")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--write {write}: is a pipe or a device; packets must go to a file that can be read while it grows")
+    if path.suffix in (".pcap", ".cap"):
+        raise UsageError(f"--write {write}: packets are written as pcapng, so the name must end in .pcapng")
+    if not path.parent.is_dir():
+        raise UsageError(f"--write {write}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--write {write}: no permission to write")
+
+
+def _ring(text: str) -> Ring:
+    from wiredoctor.live import Ring
+
+    files, _, each = text.partition(":")
+    if not files.isascii() or not files.isdecimal() or not each or int(files) < 2:
+        raise UsageError(f"--ring: {text!r} is not FILES:SIZE with at least two files, as in 10:200MB")
+    room = parse_size("--ring", each) or 0
+    if room < LEAST_RING:
+        raise UsageError(f"--ring: files of a ring need at least 1 MiB, not {each}")
+    return Ring(int(files), room)
+
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Return --duration in seconds; raise UsageError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)
+    seconds = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--duration: {text!r} is not a time like 90, 30s, 10m or 2h")
+    return seconds

@@ -1,0 +1,174 @@
+"""wiredoctor explain-log: find what happened on the wire for the lines of an access log."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import zlib
+from collections.abc import Generator, Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+
+import typer
+
+from wiredoctor.cli.config_file import configuration
+from wiredoctor.cli.exit_codes import Exit, UsageError, reason
+from wiredoctor.cli.options import (
+    Captures,
+    Color,
+    Colors,
+    Configurations,
+    Ignores,
+    MaxSpool,
+    Merge,
+    Quiet,
+    Secrets,
+    Selects,
+    Utc,
+    Verbose,
+    parse_filter,
+    parse_size,
+)
+from wiredoctor.cli.outputs import write_stdout
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import combine_request, run
+from wiredoctor.settings import Settings
+from wiredoctor.text.redact import showing_secrets
+from wiredoctor.text.time_of_day import use_utc
+
+if TYPE_CHECKING:
+    from wiredoctor.report.terminal.terminal import Terminal
+
+
+class LogFormat(StrEnum):
+    """Formats on standard output."""
+
+    text = "text"
+    json = "json"
+
+
+LONGEST_LINE = 1 << 20
+"""The bytes of a log line that are kept in memory; the rest of a longer line is dropped."""
+
+_ROLES = ("time", "request", "method", "target", "status", "duration", "client")
+
+
+def explain_log(
+    log: Annotated[str, typer.Argument(metavar="LOG", help='The access log, also compressed with gzip; "-" for standard input.')],
+    captures: Captures,
+    slow: Annotated[
+        str, typer.Option("--slow", metavar="TIME", help="Also explain requests that took at least this long.")
+    ] = "1s",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            metavar="ROLE=NAME",
+            help=f"For JSON lines: the key that holds {', '.join(_ROLES)} (repeatable).",
+        ),
+    ] = None,
+    format: Annotated[LogFormat, typer.Option("--format", "-f", help="What to print.")] = LogFormat.text,
+    everything: Annotated[bool, typer.Option("--all", help="All lines, not only the first 50.")] = False,
+    merge: Merge = False,
+    max_spool: MaxSpool = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    config: Configurations = None,
+    utc: Utc = False,
+    show_secrets: Secrets = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: Colors = Color.auto,
+) -> int:
+    """Explain the lines of an access log that have a 5xx status or were slow: the exchange and the finding of each.
+
+    Reads the combined format of nginx and Apache (with durations if $request_time or %D is its last field), haproxy's HTTP
+    log, the default formats of Envoy, Istio and AWS ALB, and JSON lines. Times without a zone are local, or UTC with --utc.
+    """
+    use_utc(utc)
+    seconds, keys = _parse_slow(slow), _parse_keys(key or [])
+    if log == "-" and "-" in captures:
+        raise UsageError("standard input cannot be both the log and a capture")
+    rules = every_rule()
+    settings = Settings(merge=merge, show_secrets=show_secrets, max_spool=parse_size("--max-spool", max_spool), jobs=0)
+    with _open_log(log) as lines:
+        request = combine_request(
+            rules, configuration(config, rules)._replace(entries=(), baseline=""), settings,
+            parse_filter(None, None, None, None, None), select, ignore,
+        )  # fmt: skip
+        report, complete = run(captures, request, quiet=quiet, verbose=verbose)
+        if not report.captures:
+            return Exit.BAD_INPUT
+        from wiredoctor.report.explained_log import explain_log
+
+        with showing_secrets(show_secrets):
+            try:
+                result = explain_log(report, log, lines, seconds, keys)
+            except OSError as error:
+                raise UsageError(f"{log}: {reason(error, log)}") from None
+            except (EOFError, zlib.error) as error:
+                raise UsageError(f"{log}: {'ends too early' if isinstance(error, EOFError) else 'is damaged'}") from None
+
+            def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+                if form == "json":
+                    from wiredoctor.report.data import log_json
+
+                    log_json.write(result, report, out)
+                    return
+                from wiredoctor.report.terminal import log_text
+                from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+
+                with TextOutput(out, paper) as stream:
+                    log_text.write(result, report, TerminalWriter(stream, paper), slow=seconds, everything=everything)
+
+            write_stdout(format, write, color)
+    return Exit.OK if complete else Exit.BAD_INPUT
+
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "m": 60.0, "min": 60.0}
+
+
+def _parse_slow(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(s|ms|us|min|m)?", text.strip(), re.ASCII)
+    if match is None:
+        raise UsageError(f"--slow: {text!r} is not a time like 1s, 500ms or 2min")
+    return float(match[1]) * _UNITS[match[2] or ""]
+
+
+def _parse_keys(values: Iterable[str]) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for value in values:
+        role, _, name = value.partition("=")
+        if role not in _ROLES or not name:
+            raise UsageError(f"--key: {value!r} is not ROLE=NAME with one of the roles {', '.join(_ROLES)}")
+        keys[role] = name
+    return keys
+
+
+@contextlib.contextmanager
+def _open_log(path: str) -> Generator[Iterable[bytes]]:
+    """Open a log before the captures are read, so a wrong name is reported at once; yield its lines."""
+    if path == "-":
+        yield _lines(sys.stdin.buffer)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb"))
+            is_compressed = file.peek(2)[:2] == b"\x1f\x8b"
+        except OSError as error:
+            raise UsageError(f"{path}: {reason(error, path)}") from None
+        if is_compressed:
+            import gzip
+
+            yield _lines(cast("BinaryIO", stack.enter_context(gzip.open(file))))
+        else:
+            yield _lines(file)
+
+
+def _lines(file: BinaryIO) -> Iterable[bytes]:
+    """Yield the lines of a file; lines that are too long are cut off."""
+    while piece := file.readline(LONGEST_LINE):
+        yield piece
+        while len(piece) == LONGEST_LINE and not piece.endswith(b"\n") and (piece := file.readline(LONGEST_LINE)):
+            pass

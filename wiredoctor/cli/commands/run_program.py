@@ -1,0 +1,324 @@
+"""wiredoctor run: diagnose the connections of a program while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from wiredoctor.cli import signals
+from wiredoctor.cli.baselines import fingerprints
+from wiredoctor.cli.capture_order import capture_order
+from wiredoctor.cli.completion import interfaces as proposed_interfaces
+from wiredoctor.cli.config_file import check_configuration, read_file
+from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
+from wiredoctor.cli.options import (
+    Color,
+    Colors,
+    Confidence,
+    Configurations,
+    Failing,
+    FailOn,
+    Ignores,
+    MinConfidence,
+    Outputs,
+    Quiet,
+    Secrets,
+    Selects,
+    Verbose,
+    parse_filter,
+)
+from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
+from wiredoctor.cli.recorder_access import file_access
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request
+from wiredoctor.cli.writing import write_files, write_report
+from wiredoctor.report.formats import Options, needs_packets
+from wiredoctor.settings import Settings
+from wiredoctor.text.time_of_day import nanoseconds
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.live import Session, Started
+    from wiredoctor.live.supervisor import Supervisor
+
+LEAST_LOOK, LOOK = 0.01, 0.1
+"""Seconds between two checks whether the program has ended, at first and later."""
+
+LAST_PACKETS = 0.3
+"""Seconds to go on capturing after the program ended, while its connections are closed."""
+
+ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
+"""How far (ns) a SYN may be before and after its call of connect: clocks are not exact, and the machine may be busy."""
+
+_NONE = (-1,)
+"""The connection id of a call without a connection."""
+
+FILTER = "tcp or icmp or icmp6"
+"""The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
+    interface: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interface",
+            "-i",
+            metavar="IFACE",
+            help="Interface to capture on (repeatable; default: any).",
+            autocompletion=proposed_interfaces,
+            show_default=False,
+        ),
+    ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Run it in a network namespace of its own, where it reaches only what it starts.")
+    ] = False,
+    filter: Annotated[
+        str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
+    ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write", "-w", metavar="FILE", help="Keep all packets, including those of other programs, in this pcapng file."
+        ),
+    ] = None,
+    output: Outputs = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    min_confidence: MinConfidence = None,
+    fail_on: FailOn = None,
+    config: Configurations = None,
+    show_secrets: Secrets = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,  # noqa: ARG001 - read where errors are reported
+    color: Colors = Color.auto,
+) -> int:
+    """Capture while a program runs, and report on the connections that it or its child processes open or accept.
+
+    The report goes to standard error. The exit code is that of the program, or 1 if the program returned 0 and --fail-on matches.
+    """  # fmt: skip
+    if sys.platform != "linux":
+        raise UsageError("run needs Linux")
+    from wiredoctor.live import start
+    from wiredoctor.live.supervisor import Supervisor
+
+    files = outputs(output, [write] if write else [])
+    if needs_packets(file.format for file in files) and write is None:
+        raise UsageError("-o: a report that copies packets needs all of them: add --write FILE")
+    if isolate and interface and {*interface} != {"lo"}:
+        raise UsageError("--isolate: a network namespace of its own has the interface lo only: leave out --interface")
+    interfaces = ["lo"] if isolate else interface or ["any"]
+    order = capture_order(interfaces, filter or FILTER, write, None, None, None, None, None, None, files)
+    configuration = read_file(config)
+    known = fingerprints(configuration.baseline)
+    allow_many_files()
+    if isolate:
+        _isolate(quiet=quiet)
+    with (
+        contextlib.closing(Supervisor(command)) as program,
+        _forwarded(program),
+        start(order) as started,
+        _keeping_code(program) as kept,
+    ):
+        rules = every_rule()
+        read = check_configuration(configuration, rules)
+        sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+        what = parse_filter(None, None, None, None, None, sure)
+        request = combine_request(rules, read, Settings(show_secrets=show_secrets), what, select, ignore, known=known)
+        name = write or f"run: {shlex.join(command)}"
+        whole = _watch(started, program, name, request.settings, quiet=quiet)
+        if program.failure:
+            print_message(f"{command[0]}: {program.failure[:1].lower()}{program.failure[1:]}")
+            return program.ended or 0
+        report = whole if isolate else _of_program(whole, program)
+        is_empty = report.connection_count == 0
+        if is_empty:
+            print_message(_no_connection(program, isolate=isolate))
+        report = apply_filter(report, request)
+        least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
+        selected = request.settings.select
+        code = program.ended or _exit(report, least, selected)
+        options = Options(quiet=quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
+        access = file_access(started.recorder, files) if started.was_root else DIRECT
+        if not write_files(report, files, options, access):
+            code = program.ended or Exit.BAD_INPUT
+        if not is_empty or report.incomplete:
+            out: BinaryIO = sys.stderr.buffer
+            write_report(report, "text", out, stderr_paper(color), options)
+            out.flush()
+        return code
+    return kept[0]
+
+
+@contextlib.contextmanager
+def _keeping_code(program: Supervisor) -> Generator[list[int]]:
+    """If capturing or the analysis fails, report the error, let the program finish, and add its exit code to the list unless it
+    is 0.
+    """
+    kept: list[int] = []
+    try:
+        yield kept
+    except Exception as error:
+        if not program.has_begun:
+            raise
+        program.wait()
+        if not program.ended:
+            raise
+        kept.append(program.ended)
+        print_message(str(error) if isinstance(error, UsageError) else apology(error))
+
+
+@contextlib.contextmanager
+def _forwarded(program: Supervisor) -> Generator[None]:
+    """Forward signals that ask a process to end to the program while it runs.
+
+    The first SIGINT is not forwarded, because a program gets Ctrl-C from the terminal, too; a second one may come from kill -INT.
+    """
+    before: dict[int, Any] = {}
+    interrupted: list[bool] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        if program.ended is not None or not program.has_begun:
+            signals.stop(number)
+        elif number != signal.SIGINT or interrupted:
+            program.forward(number)
+        else:
+            interrupted.append(True)
+
+    for one in signals.STOPPING:
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            before[one] = signal.signal(one, forward)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _watch(started: Started, program: Supervisor, name: str, settings: Settings, *, quiet: bool) -> Report:
+    """Start to capture, run the program, and stop when its connections are closed; return the report on all packets."""
+    from wiredoctor.live import RecorderError, watch
+    from wiredoctor.pipeline import CaptureError
+
+    try:
+        with watch(
+            started.recorder.order, name, settings, recorder=started.recorder, rows=started.rows
+        ) as session:  # fmt: skip
+            _begin(session)
+            if started.rights.note and not quiet:
+                print_message(started.rights.note)
+            program.begin()
+            begun, end = time.monotonic(), float("inf")
+            while not session.over:
+                now = time.monotonic()
+                patience = min(LOOK, max((now - begun) / 10, LEAST_LOOK))  # a short program is not to wait for its report
+                for note in session.look(max(min(patience, end - now), 0.0)).notes:
+                    print_message(note)
+                program.look()
+                if program.ended is not None and end == float("inf"):
+                    end = time.monotonic() + LAST_PACKETS
+                if time.monotonic() >= end:
+                    session.stop()
+                    end = float("inf") if session.over else time.monotonic() + 3600
+            program.wait()  # if capturing ended early
+            return session.report()
+    except (RecorderError, CaptureError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _begin(session: Session) -> None:
+    """Wait until capturing has started."""
+    while not session.over and not session.look(LOOK).status.backend:
+        pass
+
+
+def _of_program(report: Report, program: Supervisor) -> Report:
+    """Return the report on the connections of the program."""
+    from wiredoctor.report.filter import Filter, filter_report
+
+    if not program.is_supported:
+        print_message("this system does not show which connections are the program's: the report covers all captured ones")
+        return report
+    own = _own_connections(report, program) if report.scan_connections is not None else ()
+    return filter_report(report, Filter(connections=own or _NONE))
+
+
+def _isolate(*, quiet: bool) -> None:
+    """Move this process into a network namespace of its own; raise UsageError if that is impossible."""
+    from wiredoctor.live.namespace import enter_own_network, refusal
+
+    try:
+        enter_own_network()
+    except OSError as error:
+        raise UsageError(f"--isolate: {refusal(error)}") from None
+    if not quiet:
+        print_message(
+            "--isolate: over TCP, the program reaches only servers that it starts itself, on loopback: no other host, no DNS, no "
+            "server of this host; Unix sockets still lead to this host"
+        )
+
+
+def _no_connection(program: Supervisor, *, isolate: bool) -> str:
+    if not program.is_supported:
+        return "no TCP connection was captured"
+    if not program.clients and not program.attempts:
+        return "the program had no TCP connection"
+    ends = {(f"[{one.address}]" if ":" in one.address else one.address, one.port) for one in program.attempts}
+    places = [f"{address}:{port}" for address, port in sorted(ends)[:3]]
+    where = f" (to {', '.join(places)})" if places else ""
+    why = "a namespace of its own has loopback only (--isolate)" if isolate else "see --interface and --filter"
+    return f"the program called connect{where}, but none of its packets were captured: {why}"
+
+
+def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
+    """Return the ids of the connections of the program.
+
+    A call without a known local port is matched to the next connection to its destination that belongs to no other call.
+    """
+    assert report.scan_connections is not None
+    columns = ("connection", "client", "server", "start")
+    rows = report.scan_connections().select(*columns).sort("start").collect().rows()
+    own = {number for number, client, server, _ in rows if _is_own(client, server, program)}
+    first = nanoseconds(report.captures[0].first_time) if report.captures else None
+    if first is None:
+        return tuple(sorted(own))
+    left: dict[tuple[str, int], deque[tuple[int, int]]] = {}
+    for number, _, server, start in rows:
+        if number not in own:
+            left.setdefault(_parts(server), deque()).append((first + start, number))
+    for attempt in sorted(program.attempts, key=lambda one: one.time):
+        others = left.get((attempt.address, attempt.port), deque())
+        while others and others[0][0] < attempt.time - ATTEMPT_BEFORE:
+            others.popleft()
+        if others and others[0][0] <= attempt.time + ATTEMPT_WITHIN:
+            own.add(others.popleft()[1])
+    return tuple(sorted(own))
+
+
+def _is_own(client: str, server: str, program: Supervisor) -> bool:
+    """Return whether the program opened a connection, or listened at the port where it arrived."""
+    return any(_parts(end) in program.clients for end in (client, server)) or any(
+        _parts(end)[1] in program.servers for end in (client, server)
+    )
+
+
+def _parts(endpoint: str) -> tuple[str, int]:
+    address, _, port = endpoint.rpartition(":")
+    return address.strip("[]"), int(port)
+
+
+def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str]) -> int:
+    from wiredoctor.report.fail_on import reaches_level
+
+    if report.incomplete:
+        return Exit.BAD_INPUT
+    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

@@ -1,0 +1,66 @@
+"""wiredoctor servers: list servers, hosts, paths or clients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from wiredoctor.cli.exit_codes import Exit
+from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_table_options
+from wiredoctor.cli.outputs import write_stdout
+from wiredoctor.cli.print_table import analyze
+from wiredoctor.report.for_people import for_people
+from wiredoctor.report.server_statistics import Grouping, server_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wiredoctor import Report
+    from wiredoctor.report.server_statistics import ServerStatistics
+    from wiredoctor.report.terminal.terminal import Terminal
+
+Groupings = Annotated[Grouping, typer.Option("--by", help="One line per server, host (the Host field), path or client.")]
+
+
+@with_table_options
+def servers(
+    table: TableOptions,
+    by: Groupings = Grouping.server,
+    top: Top = None,
+    show_secrets: Secrets = False,
+) -> int:
+    """Print servers, one per line: requests, failures, response times and the time lost by cause; most failures first.
+
+    Example: wiredoctor servers trace.pcap --by path --top 10
+    """
+    report, complete = analyze(table, show_secrets=show_secrets)
+    if report.captures:
+        if table.format == TableFormat.text:
+            report = for_people(report)
+        statistics = server_statistics(report, by)
+
+        def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+            _write(report, statistics, form, out, paper, by=by, top=top)
+
+        write_stdout(table.format, write, table.color)
+    return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def _write(
+    report: Report, statistics: Sequence[ServerStatistics], form: str, out: BinaryIO, paper: Terminal,
+    *, by: Grouping, top: int | None,
+) -> None:  # fmt: skip
+    from wiredoctor.report.data import servers_json
+    from wiredoctor.report.terminal import servers
+    from wiredoctor.report.terminal.terminal import TextOutput
+
+    if form == "json":
+        servers_json.write(report, statistics[:top], out, by)
+    elif form == "jsonl":
+        servers_json.write_lines(statistics[:top], out, by)
+    elif form == "csv":
+        servers_json.write_csv(statistics[:top], out, by)
+    else:
+        with TextOutput(out, paper) as stream:
+            servers.write(report, statistics, stream, paper, by=by, top=top)

@@ -1,0 +1,74 @@
+"""Load the inputs of compare: captures, folders of captures, or JSON reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.cli.running import Request, run
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.compare import ComparedSide
+    from wiredoctor.pipeline import Budget
+
+
+class CompareInput(NamedTuple):
+    """Options for reading captures."""
+
+    request: Request
+    budget: Budget
+    quiet: bool
+    verbose: bool
+
+
+def open_capture(name: str, asked: CompareInput) -> Report | None:
+    """Return the report on a capture, which is then read again; after an error message, None if it could not be read
+    completely.
+    """
+    if _is_report(name):
+        raise UsageError(f"{name}: --both-sides compares packets, so it needs a capture")
+    from wiredoctor.pipeline import find_inputs
+
+    # unreadable captures are reported when they are read
+    if (number := len(find_inputs([name], lambda _: None, merge=False))) > 1:
+        raise UsageError(f"{name} contains {number} captures; --both-sides takes one per point")
+    report, complete = _analyze(name, asked, keep=True)
+    return report if complete and report.captures else None
+
+
+def read_side(name: str, asked: CompareInput) -> ComparedSide | None:
+    """Return one side; after an error message, None if one of its captures could not be read completely."""
+    from wiredoctor.compare import NoReport, from_json, from_report
+    from wiredoctor.report.coverage import find_coverage
+
+    if _is_report(name):
+        try:
+            return from_json(name, partial(_lines, name))
+        except NoReport as error:
+            raise UsageError(f"{name}: {error}") from None
+    report, complete = _analyze(name, asked)
+    return from_report(report, name, find_coverage(report).healthy) if complete else None
+
+
+def _analyze(name: str, asked: CompareInput, *, keep: bool = False) -> tuple[Report, bool]:
+    request = asked.request._replace(settings=replace(asked.request.settings, keep=keep))
+    return run([name], request, budget=asked.budget, quiet=asked.quiet, verbose=asked.verbose)
+
+
+def _is_report(name: str) -> bool:
+    """Return whether a file looks like JSON, not a capture."""
+    path = Path(name)
+    if name == "-" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"{")
+
+
+def _lines(name: str) -> Iterator[bytes]:
+    with open(name, "rb") as file:
+        yield from file

@@ -1,0 +1,56 @@
+"""Help the user choose an interface if `live` is given none."""
+
+from __future__ import annotations
+
+import sys
+
+from wiredoctor.cli.exit_codes import UsageError
+
+ALL = "any"
+
+SECONDS = 1.0
+"""The seconds for which packets are counted on each interface."""
+
+
+def choose_interface() -> str:
+    """Ask which interface to capture on; without a terminal, list them and raise UsageError."""
+    from wiredoctor.interfaces import UnsupportedSystemError, interfaces, traffic
+
+    try:
+        names = [one.name for one in interfaces() if one.state == "up" and one.name != ALL]
+    except UnsupportedSystemError:
+        raise UsageError("live: name an interface, as in -i en0 (tcpdump -D lists them)") from None
+    counts = traffic(SECONDS)
+    busy = sorted((name for name in names if counts.get(name)), key=lambda name: -counts[name])
+    choices = [ALL, *busy]
+    _print_choices(choices, {ALL: sum(counts[name] for name in busy), **counts}, [name for name in names if name not in busy])
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("live: name an interface, as in -i any")
+    return _ask(choices, names)
+
+
+def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]) -> None:
+    from wiredoctor.report.words import clean, count
+
+    width = max(map(len, choices))
+    lines = [
+        f"  {number}  {clean(name):<{width}}  {count(counts[name], 'packet')}{' (all interfaces)' if name == ALL else ''}"
+        for number, name in enumerate(choices)
+    ]
+    lines += [f"     no packets: {', '.join(map(clean, silent))}"] if silent else []
+    print(f"Traffic in the last {SECONDS:.0f} s:", *lines, sep="\n", file=sys.stderr)  # noqa: T201
+
+
+def _ask(choices: list[str], names: list[str]) -> str:
+    """Return the interface with the number or name that the user enters; an empty answer means all."""
+    sys.stderr.write(f"Capture on which interface (number or name)? [{ALL}] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        raise UsageError("live: name an interface, as in -i any")
+    word = answer.strip()
+    if word.isascii() and word.isdecimal() and int(word) < len(choices):
+        return choices[int(word)]
+    if word in ("", *names, ALL):
+        return word or ALL
+    raise UsageError(f"live: there is no interface {word!r} that is up")

@@ -1,0 +1,179 @@
+"""Find where the packets of `live` come from: interfaces, standard input, or a program that captures on a host or in a pod."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from wiredoctor.cli.exit_codes import UsageError, print_message
+
+IMAGE = "nicolaka/netshoot"
+"""The image of the ephemeral container that captures in a pod: it needs sh, timeout and tcpdump."""
+
+LONGEST = 3600
+"""Seconds after which a capture in a pod ends if there is no --duration, because a lost connection to the cluster does not end
+it.
+"""
+
+SPARE = 30
+"""Seconds that a capture in a pod may take longer than --duration, which counts from the first packet."""
+
+_PARENT_ENDED = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+
+class Source(NamedTuple):
+    """The origin of the packets: interfaces of this machine, or a `stream` (a descriptor) of a program, with its name."""
+
+    interfaces: Sequence[str]
+    stream: int | None = None
+    name: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    def hand_over(self) -> None:
+        """Close this process's copy of the stream once the recorder has one, so the program ends when the recorder closes its
+        copy.
+        """
+        if self.stream is not None:
+            os.close(self.stream)
+
+    def end(self) -> None:
+        """End the program that writes the stream, if there is one."""
+        if self.process is None:
+            return
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.terminate()  # not permitted after privileges were dropped; the program then ends with this process
+            self.process.wait(2)
+        except (OSError, subprocess.TimeoutExpired):
+            return
+
+
+def find_source(
+    given: str | None, interfaces: Sequence[str] | None, ssh: str | None, kubectl: str | None, image: str | None,
+    filter: str | None, snaplen: int | None, duration: float | None, local: Sequence[str], *, sudo: bool,
+) -> Source:  # fmt: skip
+    """Return the source that the command line describes, and start its program; raise UsageError.
+
+    `local`: the options given that apply to a capture on this machine only.
+    """
+    if given is not None and given.isdecimal() and len(given) <= 5 and 0 < int(given) < 1 << 16:
+        raise UsageError(f"live captures on interfaces (-i) or reads standard input (-); to watch a port: --port {given}")
+    if given is not None and given != "-":
+        raise UsageError(
+            f"live captures on interfaces (-i) or reads standard input (-); to read a file: wiredoctor analyze {given}"
+        )
+    chosen = [name for name, value in (("-", given), ("--ssh", ssh), ("--kubectl", kubectl)) if value is not None]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} cannot be combined")
+    if image is not None and kubectl is None:
+        raise UsageError("--image needs --kubectl")
+    if sudo and ssh is None:
+        raise UsageError("--sudo needs --ssh")
+    if chosen and local:
+        raise UsageError(f"{local[0]} applies to a capture on this machine only, not to {chosen[0]}")
+    if given == "-":
+        return _standard_input(interfaces, filter, snaplen)
+    if ssh is None and kubectl is None:
+        return Source(tuple(interfaces or ()))
+    for text, option in ((filter, "--filter"), *((name, "-i") for name in interfaces or ())):
+        if text is not None and not text.isprintable():
+            raise UsageError(f"{option}: {text!r} has characters that are not safe in a shell")
+    if len(interfaces or ()) > 1:
+        raise UsageError(f"{chosen[0]} captures on one interface, or on all of them with -i any")
+    device = next(iter(interfaces or ()), "any")
+    if ssh is not None:
+        return _start(ssh_command(ssh, device, filter, snaplen, sudo=sudo), f"ssh {ssh}")
+    assert kubectl is not None
+    seconds = LONGEST if duration is None else round(duration) + SPARE
+    source = _start(kubectl_command(kubectl, image or IMAGE, device, filter, snaplen, seconds), f"kubectl {kubectl}")
+    print_message("the node may keep the captured packets in the log of the ephemeral container")
+    return source
+
+
+def _standard_input(interfaces: Sequence[str] | None, filter: str | None, snaplen: int | None) -> Source:
+    there = [option for option, value in (("-i", interfaces), ("--filter", filter), ("--snaplen", snaplen)) if value]
+    if there:
+        raise UsageError(f"{there[0]}: standard input is already a capture; give this option to the program that captures")
+    if sys.stdin is None:
+        raise UsageError("-: standard input is closed")
+    if sys.stdin.isatty():
+        raise UsageError(
+            "-: standard input is a terminal; pipe a capture in: ssh HOST tcpdump -U -w - 'not port 22' | wiredoctor live -"
+        )
+    return Source((), os.dup(sys.stdin.fileno()), "standard input")  # descriptor 0 has another use in the recorder
+
+
+def _tcpdump(device: str, snaplen: int | None) -> list[str]:
+    return ["tcpdump", "-i", device, "-n", "-U", "-s", str(snaplen or 0), "-w", "-"]
+
+
+def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None, *, sudo: bool) -> list[str]:
+    """Return the command that captures on a host without its own SSH connection, whose ports sshd provides.
+
+    When standard input ends, the script ends tcpdump, which would otherwise notice the end of the connection only with its next
+    packet. That takes the rights of tcpdump, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script
+    gets it as arguments.
+    """
+    if host.startswith("-"):
+        raise UsageError(f"--ssh: {host!r} is not a host")
+    own = "not (tcp port ${2:-22} and tcp port ${4:-22})"
+    wanted = _in_double_quotes(f" and ({filter})") if filter else ""
+    script = (
+        f'exec 3<&0; {shlex.join(_tcpdump(device, snaplen))} "{own}{wanted}" & p=$!; '
+        "(cat <&3 >/dev/null; kill $p) 2>/dev/null & wait $p; kill $!"
+    )
+    begin = f'exec {"sudo -n " if sudo else ""}sh -c "$0" sh $SSH_CONNECTION'
+    return ["ssh", host, shlex.join(["sh", "-c", begin, script])]
+
+
+def _in_double_quotes(text: str) -> str:
+    return re.sub(r'(["\\$`])', r"\\\1", text)
+
+
+def kubectl_command(
+    pod: str, image: str, device: str, filter: str | None, snaplen: int | None, seconds: int
+) -> list[str]:  # fmt: skip
+    """Return the command that captures in a pod, from an ephemeral container that ends after this time.
+
+    It waits for a line on standard input, because what it writes before kubectl is attached, such as the file header, would be
+    lost.
+    """
+    namespace, _, name = pod.rpartition("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", part) for part in (name, *([namespace] if namespace else []))):
+        raise UsageError(f"--kubectl: {pod!r} is not NAMESPACE/POD")
+    words = ["timeout", str(seconds), *_tcpdump(device, snaplen), *([filter] if filter else [])]
+    return [
+        "kubectl", "debug", *(["-n", namespace] if namespace else []), name, "--quiet", "-i", f"--image={image}",
+        "--profile=netadmin", "--", "sh", "-c", 'read go; exec "$@"', "sh", *words,
+    ]  # fmt: skip
+
+
+def _start(command: list[str], name: str) -> Source:
+    """Print the command and start it; its messages go to standard error."""
+    if shutil.which(command[0]) is None:
+        raise UsageError(f"{command[0]} is not installed")
+    print_message(shlex.join(command))
+    reader, writer = os.pipe()
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writer, preexec_fn=_end_with_parent)  # noqa: PLW1509
+    os.close(writer)
+    assert process.stdin is not None
+    process.stdin.write(b"\n")  # the command for a pod waits for this line
+    process.stdin.flush()
+    return Source((), reader, name, process)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to send SIGTERM to this program when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(_PARENT_ENDED, signal.SIGTERM)

@@ -1,0 +1,71 @@
+"""Show output on a terminal through a pager, like git: PAGER, or less, which exits at once if one screen is enough."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Generator
+from types import FrameType
+from typing import BinaryIO, cast
+
+DEFAULT = "less"
+
+OPTION = "--no-pager"
+
+LESS = "FRX"
+_OPTIONS = {"LESS": LESS, "LV": "-c"}
+"""Settings for pagers, unless the user has set them: exit if one screen is enough, pass colors on, do not clear the screen."""
+
+
+class _State:
+    """`is_off`: --no-pager."""
+
+    is_off = False
+
+
+def turn_off() -> None:
+    """Use no pager in this process."""
+    _State.is_off = True
+
+
+def command() -> str:
+    """Return the command line of the pager; empty if none is to be used."""
+    if _State.is_off or os.name != "posix" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return ""
+    chosen = os.environ.get("WIREDOCTOR_PAGER", os.environ.get("PAGER", DEFAULT)).strip()
+    words = chosen.split()
+    return "" if chosen == "cat" or not words or shutil.which(words[0]) is None else chosen
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+@contextlib.contextmanager
+def paged() -> Generator[BinaryIO]:
+    """Yield a stream to write to: standard output, or a pager, which must exit before this returns."""
+    called = command()
+    if not called:
+        yield sys.stdout.buffer
+        return
+    import subprocess
+
+    sys.stdout.flush()
+    before = signal.signal(signal.SIGINT, _ignore)  # Ctrl-C is for the pager, which gets the default handler
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        environment = {**_OPTIONS, **os.environ}
+        if os.geteuid() == 0:  # less could start other programs and write files as root
+            environment["LESSSECURE"] = "1"
+        process = subprocess.Popen(called, shell=True, stdin=subprocess.PIPE, env=environment)
+        with contextlib.suppress(BrokenPipeError):  # the user has seen enough
+            yield cast("BinaryIO", process.stdin)
+    finally:
+        if process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                cast("BinaryIO", process.stdin).close()
+            process.wait()
+        signal.signal(signal.SIGINT, before)

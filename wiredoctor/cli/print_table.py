@@ -1,0 +1,89 @@
+"""Analyze captures and print one table, for `exchanges`, `connections` and `servers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from wiredoctor.cli.config_file import configuration
+from wiredoctor.cli.exit_codes import Exit
+from wiredoctor.cli.options import TableOptions, parse_size
+from wiredoctor.cli.outputs import spool, write_stdout
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows
+from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.settings import Settings
+from wiredoctor.text.time_of_day import use_utc
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.report.terminal.terminal import Terminal
+
+Slow = Annotated[
+    str | None,
+    typer.Option("--slow", metavar="TIME", help="Show only what took at least this long: 500ms, 2s.", show_default=False),
+]
+OrderBy = Annotated[Order, typer.Option("--sort", help="Sort by start, or show the longest, worst or largest first (text only).")]
+Relative = Annotated[bool, typer.Option("--relative", help="Draw each bar from its own start (text only).")]
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """The arguments of `exchanges` and `connections`."""
+
+    table: TableName
+    options: TableOptions
+    choice: RowChoice
+    relative: bool = False
+    show_secrets: bool = False
+    request_id: str = ""
+
+
+def print_table(asked: TableRequest) -> int:
+    """Print the table to standard output; return the exit code."""
+    report, complete = analyze(asked.options, show_secrets=asked.show_secrets, request_id=asked.request_id)
+
+    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+        _write(choose_rows(report, asked.table, asked.choice), asked, form, out, paper)
+
+    if report.captures:
+        write_stdout(asked.options.format, write, asked.options.color)
+    return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: str = "") -> tuple[Report, bool]:
+    """Analyze the captures of a command that prints a table; return the report, and whether it covers all of them."""
+    use_utc(options.utc)
+    wanted, spool_size = options.filter._replace(request_id=request_id), parse_size("--max-spool", options.max_spool)
+    rules = every_rule()
+    settings = Settings(merge=options.merge, show_secrets=show_secrets, max_spool=spool_size, jobs=0)
+    request = combine_request(rules, configuration(options.config, rules), settings, wanted)
+    return run(options.captures, request, quiet=options.quiet, verbose=options.verbose)
+
+
+def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal) -> None:
+    from wiredoctor.report.data import csv_rows, json
+    from wiredoctor.report.terminal import connections, exchanges
+
+    if form == "json":
+        json.write_one_table(report, out, asked.table, spool)
+    elif form == "jsonl":
+        json.write_table_lines(report, out, asked.table, spool)
+    elif form == "csv":
+        csv_rows.write(report, out, asked.table, spool)
+    else:
+        from wiredoctor.report.for_people import for_people
+
+        report = for_people(report)
+        with TextOutput(out, paper) as stream:
+            write = exchanges.write if asked.table == "exchanges" else connections.write
+            filtered = (
+                asked.options.filter.places or bool(asked.request_id) or asked.choice._replace(order=Order.time) != RowChoice()
+            )
+            write(
+                report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order, filtered=filtered,
+                by_clock=asked.options.filter.by_clock,
+            )  # fmt: skip

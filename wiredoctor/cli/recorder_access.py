@@ -1,0 +1,42 @@
+"""Write the files of -o through the recorder, for an analysis that has given up its rights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from wiredoctor.cli.outputs import FileAccess, Output
+
+if TYPE_CHECKING:
+    from wiredoctor.live import Recorder
+
+
+def file_access(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
+    """Return access to the files of -o through the recorder, because this process has no privileges."""
+    numbers = {file.path: number for number, file in enumerate(files)}
+
+    def place(path: Path) -> tuple[int, str]:
+        return (numbers[path], "") if path in numbers else (numbers[path.parent], path.name)
+
+    @contextlib.contextmanager
+    def replacing(path: Path) -> Generator[BinaryIO]:
+        descriptor = recorder.open_output(*place(path))
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                yield out
+        except BaseException:
+            with contextlib.suppress(OSError):
+                recorder.discard_output(*place(path))
+            raise
+        recorder.commit_output(*place(path))
+
+    def remove(path: Path) -> None:
+        recorder.remove_output(*place(path))
+
+    def make_folder(_: Path) -> None:
+        """Do nothing, because the recorder created the folder at its start."""
+
+    return FileAccess(replacing, remove, make_folder)

@@ -1,0 +1,300 @@
+"""Find the parts of a connection that may still change, and answered exchanges without a row of `closes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+import polars as pl
+
+from wiredoctor.batches import View
+from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits, WindowStall
+from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, FOREVER, CloseRows, Extra, HeadCodes
+from wiredoctor.core.http1 import Reader
+from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
+from wiredoctor.core.pairing import HttpConnection
+from wiredoctor.core.segment import NEVER
+from wiredoctor.engine.frames import exchange_batch, head_part
+from wiredoctor.engine.row_tables import connection_batch
+from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES
+
+ANSWERED = (
+    *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
+    *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
+    *("request_forwarded_server", "request_forwarded", "response_content_type", "response_offset"),
+)
+"""The columns of tables.EXCHANGES with which findings describe an exchange and its time."""
+
+_SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
+_ASKED_SCHEMA = EXCHANGES.empty().select(ASKED).schema
+
+
+def http_of(connection: Connection) -> HttpConnection | None:
+    """Return the HTTP state of a connection; None if no payload was captured."""
+    http = connection.http
+    assert http is None or isinstance(http, HttpConnection)
+    return http
+
+
+def undecided_since(connection: Connection) -> tuple[int, int]:
+    """Return the start of the oldest exchange that is not final, and of the oldest one that is not answered.
+
+    Findings on exchanges before these times cannot change. FOREVER if all are final, or answered. Bytes that cannot be parsed yet
+    count as an exchange: an incomplete header section, or bytes after a gap.
+    """
+    http = http_of(connection)
+    if http is None:
+        return FOREVER, FOREVER
+    lacking = [time for reader in _readers(http) for time in _lacking(reader)]
+    unfinished = [exchange.began for exchange in _open(http) if not exchange.is_final()]
+    unknown = [exchange.began for exchange in _open(http) if not _is_answered(exchange)]
+    return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
+
+
+def unread_since(connection: Connection) -> int:
+    """Return the time of the oldest bytes that cannot be read yet; -FOREVER if it is unknown, FOREVER without such bytes."""
+    http = http_of(connection)
+    return FOREVER if http is None else min((time for reader in _readers(http) for time in _lacking(reader)), default=FOREVER)
+
+
+def window_closed_since(connection: Connection) -> int:
+    """Return the start of the earliest zero or short window that may still become a row; FOREVER if there is none.
+
+    Data is included if it is not yet known whether a later segment waited for its ACK.
+    """
+    since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
+    closures: list[ClosedWindow | None] = []
+    stalls: list[WindowStall | None] = []
+    for waits in _waits(connection):
+        closures += [waits.zero_window, waits.short_window]
+        stalls.append(waits.window_stall)
+    since += [closure.closed_time for closure in closures if closure is not None]
+    return min([*since, *(stall.start_time for stall in stalls if stall is not None)], default=FOREVER)
+
+
+def stalled_since(connection: Connection) -> int:
+    """Return the start of the earliest stall that a later ACK may confirm.
+
+    Return FOREVER if there is none, and NEVER if its start is unknown. The ACK confirms that a retransmission ended the stall, or
+    that the held-back segment was a tail loss probe.
+    """
+    if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
+        return NEVER
+    return min((waits.stall.progress_time for waits in _waits(connection) if waits.stall is not None), default=FOREVER)
+
+
+def client_is_known(connection: Connection) -> bool:
+    """Return whether a SYN or a header section shows which side is the client."""
+    http = http_of(connection)
+    return has_begun(connection) or (http is not None and http.client >= 0)
+
+
+def has_begun(connection: Connection) -> bool:
+    """Return whether the SYN of the connection was captured."""
+    return connection.first.syn is not None or connection.second.syn is not None
+
+
+def is_not_http(connection: Connection) -> bool:
+    """Return whether no HTTP exchange can follow: a connection that does not begin with HTTP rarely carries it later."""
+    http = http_of(connection)
+    if http is None or http.next_index:
+        return False
+    silent = (OFF, TLS, SEEK) if has_begun(connection) and http.client < 0 else (OFF, TLS)
+    return all(reader.mode in silent for reader in _readers(http))
+
+
+def is_over(connection: Connection) -> bool:
+    """Return whether a connection is closed and without open exchanges, and its grace period is over."""
+    http = http_of(connection)
+    if not connection.closed or undecided_since(connection)[0] != FOREVER:
+        return False
+    return http is None or (http.oldest is None and http.deadline == NEVER)
+
+
+def has_rows(connection: Connection) -> bool:
+    """Return whether any exchange of a connection has a row of `closes`."""
+    http = http_of(connection)
+    return http is not None and http.next_index > sum(1 for _ in _open(http))
+
+
+def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
+    """Return the answered exchanges without a row of `closes` on these connections, with the columns ANSWERED."""
+    rows = [
+        _row(http, exchange)
+        for connection in connections
+        if (http := http_of(connection)) is not None
+        for exchange in _open(http)
+        if _is_answered(exchange)
+    ]
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
+    """Return the requests without a row of `closes` whose header section is known, with the columns ASKED."""
+    rows = [
+        _request_row(http, exchange)
+        for connection in connections
+        if (http := http_of(connection)) is not None
+        for exchange in _open(http)
+        if exchange.request is not None
+    ]
+    return pl.DataFrame(rows, schema=_ASKED_SCHEMA, orient="row")
+
+
+def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
+    """Return whether a server other than that of `of` received a request or a failed connection attempt in that time.
+
+    Only the last request on each connection is considered.
+    """
+    mine = None if of is None else http_of(of)
+    for connection in connections:
+        http = http_of(connection)
+        if http is None:
+            if _was_attempted(connection, start, end):
+                return True
+        elif mine is None or http.endpoint != mine.endpoint:
+            for exchange in _open(http):
+                if exchange.began <= end and (exchange.response is None or not NEVER < exchange.response.start < start):
+                    return True
+    return False
+
+
+def _was_attempted(connection: Connection, start: int, end: int) -> bool:
+    """Return whether a connection attempt began in that time and has not succeeded."""
+    handshake = connection.handshake
+    if handshake is None or not start <= handshake.syn_time <= end:
+        return False
+    return handshake.first_answer_frame == NEVER or handshake.refused_frame != NEVER
+
+
+def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
+    """Return the rows of tables.CONNECTIONS that open connections would have if they ended at `clock`."""
+    rows = ConnectionRows()
+    for connection in connections:
+        http = http_of(connection)
+        rows.write(connection, -1 if http is None else http.client, http, clock)
+    return View([connection_batch(rows)], CONNECTIONS).all_columns()
+
+
+def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
+    """Return the rows of tables.STORED_EXCHANGES for open connections as if the capture ended now.
+
+    Exchanges that already have a row, or have no request, are not included.
+    """
+    codes = HeadCodes()
+    codes.batch = next(_BATCHES)
+    undone: list[tuple[bool, bool]] = []
+    rows = CloseRows(codes, len(EXCHANGE) + len(CLOSE))
+    for connection in connections:
+        http = http_of(connection)
+        if http is None or http.oldest is None:
+            continue
+        client = max(http.client, 0)
+        trips = http.side_of(client).rtt, http.side_of(1 - client).rtt
+        for exchange in _open(http):
+            if exchange.request is not None:
+                extras = len(rows.extras)
+                rows.close(http, exchange, exchange.next, *trips, NEVER, True)
+                undone.append((not exchange.request_done, not exchange.response_done))
+                if not exchange.is_final():  # the counts of a body are not complete yet
+                    rows.extras[extras:] = [Extra(None, None, None, None) for _ in rows.extras[extras:]]
+    batch = exchange_batch(rows, head_part(codes.take()))
+    if not batch.height:
+        return STORED_EXCHANGES.empty()
+    is_open = pl.DataFrame(undone, ["request_end_reason", "response_end_reason"], orient="row")
+    at_end = pl.lit(END_REASONS[AT_CAPTURE_END])
+    ends = [pl.when(is_open[name]).then(at_end).otherwise(name).alias(name) for name in is_open.columns]
+    return View([batch], STORED_EXCHANGES).all_columns().with_columns(ends).cast(STORED_EXCHANGES.schema)
+
+
+_BATCHES = count(-(1 << 62))
+"""Batch numbers for heads, which remember the batch in which they got an index; the core's batch numbers are not negative."""
+
+
+def _readers(http: HttpConnection) -> tuple[Reader, Reader]:
+    return http.first, http.second
+
+
+def _waits(connection: Connection) -> list[Waits]:
+    sides: tuple[Side, Side] = (connection.first, connection.second)
+    return [side.waits for side in sides if side.waits is not None]
+
+
+def _open(http: HttpConnection) -> Iterator[Exchange]:
+    """Yield the exchanges of a connection that have no row of `closes`."""
+    exchange = http.oldest
+    while exchange is not None:
+        yield exchange
+        exchange = exchange.next
+
+
+def _lacking(reader: Reader) -> Iterator[int]:
+    """Yield the times of bytes that a reader cannot parse yet; -FOREVER if the reader waits and the time is unknown."""
+    if reader.partial is not None:
+        yield reader.partial.time
+    if reader.waiting is not None:
+        yield reader.waiting.pieces[0].time
+    if reader.held:
+        yield reader.held[0].time
+    elif reader.waits:
+        yield -FOREVER
+
+
+def _is_answered(exchange: Exchange) -> bool:
+    """Return whether the request is complete and its response has begun.
+
+    After Expect: 100-continue, return whether the exchange is final.
+    """
+    if exchange.is_final():
+        return True
+    request, response = exchange.request, exchange.response
+    expects = request is not None and request.head.fields.expect_continue
+    return exchange.request_done and not expects and response is not None and response.start != NEVER
+
+
+def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
+    request, response = exchange.request, exchange.response
+    done = response is not None and exchange.response_done
+    return (
+        http.number,
+        exchange.index,
+        request.head.method if request else "",
+        request.target.decode("latin-1") if request else "",
+        request.head.fields.user_agent if request else "",
+        response.head.status if response else None,
+        response.head.fields.server if response else "",
+        request.start if request else None,
+        response.start if response else None,
+        response.end_time if response else None,
+        END_REASONS[response.reason if response is not None and done else AT_CAPTURE_END],
+        request.head.fields.forwarded_server if request else False,
+        request.head.fields.forwarded if request else False,
+        response.head.fields.content_type if response else "",
+        response.offset if response else None,
+    )
+
+
+def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
+    request, response = exchange.request, exchange.response
+    assert request is not None
+    fields = request.head.fields
+    began = None if response is None or response.start == NEVER else response.start
+    return (
+        http.number,
+        exchange.index,
+        request.frame,
+        request.start,
+        request.head.method,
+        fields.host,
+        request.target.decode("latin-1"),
+        fields.user_agent,
+        fields.forwarded,
+        fields.forwarded_for,
+        fields.navigation,
+        None if fields.range_start == NEVER else fields.range_start,
+        began,
+        response.head.status if response else None,
+        None,  # what is open has no end
+        None,
+    )

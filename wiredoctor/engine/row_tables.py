@@ -1,0 +1,218 @@
+"""Convert the core's rows to the tables of wiredoctor.tables."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import polars as pl
+
+from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
+from wiredoctor.core.closes import CLOSED_BY, CLOSES
+from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
+from wiredoctor.core.history import in_letters
+from wiredoctor.core.icmp import ICMP_ERRORS as ICMP_CELLS
+from wiredoctor.core.loop import Core
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
+from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
+from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
+from wiredoctor.core.stalls import RUNS as RUN_CELLS
+from wiredoctor.core.stalls import SORTS
+from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
+from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
+from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
+from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
+from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
+from wiredoctor.protocols.tls.hello import SILENT
+from wiredoctor.tables import (
+    BURSTS,
+    CLOSES_OF_STORED,
+    CLOSURES,
+    CONNECTIONS,
+    FINISHED_EXCHANGES,
+    FINISHED_OF_STORED,
+    ICMP_ERRORS,
+    MESSAGES,
+    NEVER,
+    ODDITIES,
+    RECOVERIES,
+    RELEASES,
+    RUNS,
+    SMALL,
+    TRANSFERS,
+    UNACKNOWLEDGED,
+    WINDOW_STALLS,
+    Table,
+    columns_of_cells,
+)
+from wiredoctor.tables import CLOSES as CLOSES_TABLE
+
+Tables = dict[str, pl.DataFrame | View]
+
+_NUMBERS = columns_of_cells("connections", NUMBERS)
+_PROTOCOLS = ("unknown", "http", "tls", "http2")
+"""The texts for the values protocols.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2, in this order."""
+
+
+def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
+    """Take all new rows of the core: the tables for rules, and the rows of exchanges and connections to keep."""
+    http = core.http
+    heads = head_part(http.codes.take())
+    exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
+    connections = connection_batch(core.connections)
+    oddities, core.headers.oddities = core.headers.oddities, []
+    tables = {
+        **{table.name: _events(table, rows, cells) for table, rows, cells in _event_rows(core)},
+        "exchanges": View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED),
+        "closes": View([stored], CLOSES_TABLE, CLOSES_OF_STORED),
+        "faults": fault_frame(http.faults.take()),
+        "foreign_closes": foreign_frame(http.closes.foreign.take()),
+        "messages": MESSAGES.empty() if http.messages is None else View([message_batch(http.messages, heads)], MESSAGES),
+        "bursts": BURSTS.empty() if http.bursts is None else View([burst_batch(http.bursts)], BURSTS),
+        "connections": View([connections], CONNECTIONS),
+        "oddities": ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*oddities, strict=True), strict=True)))
+        if oddities
+        else ODDITIES.empty(),
+    }
+    return tables, stored, connections
+
+
+def count_rows(core: Core) -> int:
+    """Return the number of new rows of all tables but `segments`."""
+    http = core.http
+    tables = [http.closes.rows, http.exchanges.rows, core.connections.rows, *(rows for _, rows, _ in _event_rows(core))]
+    if http.bursts is not None:
+        tables.append(http.bursts)
+    if http.messages is not None:
+        tables.append(http.messages.rows)
+    return sum(int(rows.count) for rows in tables) + len(http.faults.rows) + len(core.headers.oddities)
+
+
+def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
+    """Return the event tables, each with the rows that the core has for it and the names of their cells."""
+    story = core.story
+    return (
+        (RELEASES, story.stalls.releases, RELEASE_CELLS),
+        (RECOVERIES, story.stalls.recoveries, RECOVERY_CELLS),
+        (CLOSURES, story.stalls.closures, CLOSURE_CELLS),
+        (WINDOW_STALLS, story.window_stalls.rows, WINDOW_STALL_CELLS),
+        (RUNS, story.stalls.runs, RUN_CELLS),
+        (ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
+        (UNACKNOWLEDGED, story.repetitions.rows, UNACKNOWLEDGED_CELLS),
+        (TRANSFERS, core.http.transfers, TRANSFER_CELLS),
+    )
+
+
+def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | View:
+    """Take the rows of an event table."""
+    return View([Batch(table.name, int(rows.count), take_cells(rows, names), {}, {})], table) if rows.count else table.empty()
+
+
+def connection_batch(rows: ConnectionRows) -> Batch:
+    """Take the rows of finished connections."""
+    hellos, rows.hellos = rows.hellos, []
+    parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
+    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, _NUMBERS), {}, parts)
+
+
+_HELLO = {
+    name: CONNECTIONS.schema[name] for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
+}
+_SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
+
+
+def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> pl.Series:
+    """Return the result of `make` for some cells of each row; it is called once for equal cells."""
+    if all(len(batch.cells[name]) == 1 for name in names):
+        return pl.Series([make(*(batch.cells[name].item() for name in names))]).new_from_index(0, batch.height)
+    if batch.height <= SMALL:
+        rows = [*zip(*(batch.cell(name).tolist() for name in names), strict=True)]
+        texts = {row: make(*row) for row in {*rows}}
+        return pl.Series([texts[row] for row in rows], dtype=pl.String)
+    cells = pl.DataFrame([series(batch.cell(name)).alias(name) for name in names])
+    known = cells.unique()
+    known = known.with_columns(pl.Series("text", [make(*one) for one in known.iter_rows()], dtype=pl.String))
+    return cells.join(known, on=cells.columns, how="left", maintain_order="left")["text"]
+
+
+def _address_cells(side: str) -> tuple[str, str, str]:
+    """Return the names of the three cells of a side's address."""
+    return "address_bytes", f"{side}_high", f"{side}_low"
+
+
+def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
+    """Return the addresses of a side as text (IPv6 as in RFC 5952)."""
+    return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
+
+
+def _address(size: int, high: int, low: int, *, in_brackets: bool) -> str:
+    octets = ((high & _WORD) << 64 | low & _WORD).to_bytes(16, "big")[-size:]
+    text = socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, octets)
+    return f"[{text}]" if in_brackets and size != 4 else text
+
+
+_WORD = (1 << 64) - 1
+
+
+def _syn_error_router(batch: Batch) -> pl.Series:
+    """Return the address of the sender of the ICMP error about the SYN; null without such an error."""
+    frame = batch.cells["syn_error_frame"]
+    if len(frame) == 1 and frame.item() == NEVER:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
+    hosts = _host(batch, "syn_error", in_brackets=False)
+    return pl.select(pl.when(series(batch.cell("syn_error_frame")) != NEVER).then(hosts)).to_series()
+
+
+def _endpoint(batch: Batch, side: str) -> pl.Series:
+    """Return the addresses and ports of a side as text."""
+    names = (*_address_cells(side), f"{side}_port")
+    if batch.height <= SMALL or all(len(batch.cells[name]) == 1 for name in names):
+        return _of_cells(batch, names, _address_and_port)
+    host, port = _host(batch, side, in_brackets=True), series(batch.cell(f"{side}_port"))
+    return pl.select(pl.concat_str(host, pl.lit(":"), port)).to_series()
+
+
+def _address_and_port(size: int, high: int, low: int, port: int) -> str:
+    return f"{_address(size, high, low, in_brackets=True)}:{port}"
+
+
+def _history(batch: Batch) -> pl.Series:
+    """Return the history of each connection as text, one letter per kind of packet."""
+    return _of_cells(batch, ("history", "more_history", "client_direction"), in_letters)
+
+
+def _makers() -> dict[str, Maker]:
+    """Return functions that compute the columns of CONNECTIONS that are not cells, by column name."""
+    makers: dict[str, Maker] = {
+        "client_host": lambda batch: _host(batch, "client", in_brackets=False),
+        "syn_error_router": _syn_error_router,
+        "client": lambda batch: _endpoint(batch, "client"),
+        "server": lambda batch: _endpoint(batch, "server"),
+        "history": _history,
+    }
+    for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
+        makers[name] = _name_maker(name, names)
+    for name in _HELLO:
+        makers[name] = _of_hello(name)
+    return makers
+
+
+def _name_maker(cell: str, names: Sequence[str]) -> Maker:
+    """Return a function that converts the numbers in a cell to these names."""
+    values = pl.Series(names)
+    return lambda batch: batch.gather(values, cell)
+
+
+def _of_hello(name: str) -> Maker:
+    return lambda batch: batch.of_part("hellos", name, "hello")
+
+
+Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
+Kind.of(RELEASES, {"sort": _name_maker("sort", SORTS)}, {})
+Kind.of(WINDOW_STALLS, {"sort": _name_maker("sort", WINDOW_SORTS)}, {})
+Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
+Kind.of(UNACKNOWLEDGED, {"icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False)}, {})
+for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):
+    Kind.of(_table, {}, {})

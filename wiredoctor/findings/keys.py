@@ -1,0 +1,133 @@
+"""Declare every key of a finding in the JSON report.
+
+The JSON Schema, the types of the MCP server, the columns of CSV and the table `findings` are derived from these declarations.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES
+from wiredoctor.tables import I64, TEXT, Column, Table
+
+Kind = Literal["text", "packet text", "whole", "seconds", "choice", "objects", "numbers"]
+"""The type of a key's value: `packet text` comes from packets; `objects` is a list; `numbers` maps names to numbers."""
+
+UTC = r"^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
+ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
+
+
+class Key(NamedTuple):
+    """A key, with the type and meaning of its value. `pattern` (for texts), `choices` and `least` restrict the value."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    nullable: bool = False
+    pattern: str = ""
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    item: str = ""
+    """The description of one object, for a list of `objects`."""
+    keys: tuple[Key, ...] = ()
+    """The keys of each object, for a list of `objects`."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the key's column: "s" or an empty text."""
+        return "s" if self.kind == "seconds" else ""
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """The type of the key's column."""
+        if self.kind == "objects":
+            return pl.List(pl.Struct({key.name: key.dtype for key in self.keys}))
+        if self.kind == "numbers":
+            return pl.List(pl.Struct({"name": TEXT, "value": pl.Float64()}))
+        return {"whole": I64, "seconds": pl.Float64()}.get(self.kind, TEXT)
+
+
+EVIDENCE = (
+    Key("frame", "whole", "number of the packet, equal to frame.number", least=1),
+    Key("elapsed", "seconds", "time of the packet, since the first packet of the capture"),
+    Key("note", "text", "what the packet shows"),
+    Key("file", "text", "the file that contains the packet, if the capture has several files; otherwise null", nullable=True),
+    Key("file_frame", "whole", "its number in that file", nullable=True, least=1),
+)
+
+REFERENCE = (Key("title", "text", "title"), Key("url", "text", "address"))
+
+CAUSE = (
+    Key("rule", "text", "its rule"),
+    Key("frame", "whole", "first frame of the cause's evidence; 0 without evidence", least=0),
+    Key("kind", "text", "kind of the cause; null if its rule has no kinds", nullable=True),
+    Key("connection", "whole", "connection of the cause; null if it concerns several", nullable=True, least=0),
+    Key("exchange", "whole", "exchange of the cause; null if it concerns none or several", nullable=True, least=0),
+)
+
+KEYS = (
+    Key("rule", "text", "name of the rule", pattern="^[a-z0-9]+(-[a-z0-9]+)*$"),
+    Key("family", "text", "family of the rule"),
+    Key("kind", "text", "kind of the finding; null if its rule has no kinds", nullable=True),
+    Key("side", "choice", "the endpoint that has to change; null if neither", nullable=True, choices=("client", "server")),
+    Key("severity", "choice", "severity of the problem", choices=SEVERITIES),
+    Key("confidence", "choice", "confidence in the finding", choices=CONFIDENCES),
+    Key("title", "text", "summary in one line"),
+    Key("message", "text", "what happened, with numbers"),
+    Key(
+        "client", "text", "client endpoint; only the address in a finding about a client host", nullable=True, pattern=ENDPOINT
+    ),
+    Key("server", "text", "server endpoint", nullable=True, pattern=ENDPOINT),
+    Key("capture", "text", "name of the capture"),
+    Key(
+        "connection", "whole", "connection id, equal to tcp.stream; null if the finding concerns several connections",
+        nullable=True, least=0,
+    ),
+    Key("exchange", "whole", "index of the exchange in its connection", nullable=True, least=0),
+    Key("request", "packet text", "method and target of that exchange, values of the query masked", nullable=True),
+    Key("status", "whole", "status code of its response", nullable=True, least=0),
+    Key("time", "text", "time of the first evidence, RFC 3339 UTC", pattern=UTC),
+    Key("elapsed", "seconds", "time of the first evidence, since the first packet of the capture"),
+    Key("delay", "seconds", "the most time that the user would save without the problem", nullable=True, least=0),
+    Key("count", "whole", "number of events that this finding represents", least=1),
+    Key("measures", "numbers", "every number that the message names"),
+    Key("evidence", "objects", "the evidence, in order of frames", item="a packet of the evidence", keys=EVIDENCE),
+    Key("remedy", "text", "what to change"),
+    Key("references", "objects", "standards and manuals", item="a source", keys=REFERENCE),
+    Key("display_filter", "text", "Wireshark display filter for the packets of the finding"),
+    Key("fingerprint", "text", "equal for the same problem in different captures", pattern="^[0-9a-f]{16}$"),
+    Key("client_software", "packet text", "User-Agent of the client; null without one", nullable=True),
+    Key("server_software", "packet text", "Server field of the server; null without one", nullable=True),
+    Key(
+        "caused_by", "objects", "findings that caused this one; they are listed before it",
+        item="another finding of the same capture", keys=CAUSE,
+    ),
+    Key(
+        "origin", "choice",
+        "sender of the FIN or RST in the finding: the host with its source address (endpoint), or a device between "
+        "both endpoints; null without a FIN or RST, and if unknown",
+        nullable=True, choices=("endpoint", "between"),
+    ),
+    Key(
+        "number", "whole",
+        "number of the finding for `show --finding`, which counts excluded findings, too; null in live JSON Lines",
+        nullable=True, least=1,
+    ),
+)  # fmt: skip
+"""All keys, in the order of the JSON report."""
+
+
+def in_order(*first: str) -> list[Key]:
+    """Return all keys, beginning with those named in `first`."""
+    names = [key.name for key in KEYS]
+    return [*(KEYS[names.index(name)] for name in first), *(key for key in KEYS if key.name not in first)]
+
+
+FINDINGS = Table(
+    "findings",
+    "a finding of the report, in its order",
+    tuple(Column(key.name, key.dtype, key.unit, key.meaning, key.nullable) for key in in_order("number", "capture")),
+)
+"""The table of findings for exports. No part of the analysis reads or writes it."""

@@ -1,0 +1,224 @@
+"""Represent exchanges as columns of numbers: when each was open, and what must be equal at front and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.gateways.known import LATE
+from wiredoctor.gateways.targets import ABSOLUTE
+from wiredoctor.tables import Array
+
+SLACK = 50_000
+"""The tolerance for times in ns: with one clock, a message is received before it is forwarded.
+
+With a tolerance of a millisecond, a busy client's next request would seem to belong to the previous exchange.
+"""
+
+NO_STATUS = -1
+
+OWN = 500
+"""The lowest status that a gateway may generate itself; it may also forward one."""
+
+EXCHANGES = [
+    *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),
+    *("request_method", "request_target", "request_user_agent", "request_referer", "request_content_type"),
+    *("request_has_credentials", "request_credentials_scheme", "request_credentials_user", "request_forwarded_for"),
+    *("request_framing", "request_end_reason", "request_body_bytes"),
+    *("response_status", "response_start", "response_end", "response_end_reason", "response_body_bytes"),
+    *("response_has_content_length", "response_content_type", "response_content_encoding"),
+    *("client_close_time", "server_close_time", "previous_end_offset", "last_on_connection"),
+]
+"""The columns of tables.EXCHANGES that are read."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Exchanges in time order. Equal texts are equal numbers; 0 is the empty text. Times are in ns; LATE means never.
+
+    `head`: the complete request head was received. `answered`: the final response began, or the exchange was given up; nothing is
+    forwarded after that. `began`: the first response began, including interim ones. `silent`: the server sent no byte. `left`,
+    `dropped`: the client or the server closed before the response was complete. `gone`: the client closed. `over`: the response
+    was complete, or a side closed. `opened`: the connection was opened; for its first exchange only.
+
+    `length`, `content`: the size in bytes of the request and response bodies if a gateway must keep it, otherwise -1.
+    `forwarded`: the last client address in the request; `forwarded_host`: its host; `forwarded_end`: the address with its port,
+    if the field has one.
+    """
+
+    connection: Array
+    exchange: Array
+    server: Array
+    server_host: Array
+    client_host: Array
+    method: Array
+    target: Array
+    tail: Array
+    start: Array
+    head: Array
+    answered: Array
+    status: Array
+    began: Array
+    silent: Array
+    left: Array
+    dropped: Array
+    gone: Array
+    over: Array
+    length: Array
+    content: Array
+    encoding: Array
+    response_type: Array
+    agent: Array
+    referer: Array
+    content_type: Array
+    credentials: Array
+    client: Array
+    forwarded: Array
+    forwarded_host: Array
+    forwarded_end: Array
+    opened: Array
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def select(self, rows: Array) -> Rows:
+        """Return the exchanges in these rows."""
+        return Rows(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    @cached_property
+    def is_failed(self) -> Array:
+        """For each exchange, whether it has no final status that a gateway could forward."""
+        return self.status == NO_STATUS
+
+
+def groups(*columns: Array) -> Array:
+    """Return a group number for each row; rows with equal values in all columns have the same number."""
+    number = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes = np.unique(column, return_inverse=True)[1]
+        number = np.unique(number * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
+    return number
+
+
+def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
+    """Read the exchanges that have a request, or only the first `most` of them."""
+    if most is not None:
+        exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
+    ends = connections.select(
+        "connection",
+        host_code(pl.col("client_host")).alias("client_host"),
+        *(pl.col(name).hash().alias(name) for name in ("client", "server")),
+        host_code(host_of("server")).alias("server_host"),
+        pl.col("syn_time").alias("opened"),
+        "server_bytes",
+    )
+    asked = exchanges.select(EXCHANGES).join(ends, on="connection", how="inner")
+    made = asked.with_columns(target=origin_form(), address=pl.col("request_forwarded_for").str.split(", ").list.last())
+    frame = made.with_columns(_ends()).select(_columns()).sort("start", "connection", "exchange").collect()
+    rows = Rows(*(_numbers(frame[one.name]) for one in fields(Rows)))
+    _end_at_next(rows)
+    return rows
+
+
+def _end_at_next(rows: Rows) -> None:
+    """End an exchange whose end was not captured when the next one on its connection begins."""
+    open_ = np.flatnonzero(rows.answered == LATE)
+    if not len(open_):
+        return
+    place = np.lexsort((rows.exchange, rows.connection))
+    after = np.full(len(rows), LATE)
+    same = rows.connection[place[1:]] == rows.connection[place[:-1]]
+    after[place[:-1][same]] = rows.start[place[1:][same]]
+    rows.answered[open_] = after[open_]
+    rows.over[open_] = np.minimum(rows.over[open_], after[open_])
+
+
+def _numbers(column: pl.Series) -> Array:
+    """Return a column as signed numbers; hashes are unsigned."""
+    values: Array = column.to_numpy()
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
+
+
+def host_of(column: str) -> pl.Expr:
+    """Return an expression for the address in "address", "address:port" or "[address]:port"."""
+    text = pl.col(column)
+    bare = text.str.count_matches(":", literal=True) != 1
+    return pl.when(bare).then(text.str.replace(r"^\[(.*)\](:\d+)?$", "$1")).otherwise(text.str.replace(r":\d+$", ""))
+
+
+def host_code(host: pl.Expr) -> pl.Expr:
+    """Return an expression for a host as a number; it is the same for 127.0.0.1 and ::1."""
+    return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host).hash()
+
+
+def origin_form() -> pl.Expr:
+    """Return an expression for the target without scheme and authority, like targets.origin."""
+    target = pl.col("request_target")
+    bare = target.str.replace(ABSOLUTE, "")
+    rooted = pl.when(bare.str.starts_with("/")).then(bare).otherwise(pl.lit("/") + bare)
+    return pl.when(target.str.contains(ABSOLUTE)).then(rooted).otherwise(target)
+
+
+def _text(name: str) -> pl.Expr:
+    """Return an expression for a text as a number, 0 if it is empty."""
+    return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
+
+
+def _ends() -> list[pl.Expr]:
+    c = pl.col
+    late = pl.lit(LATE, pl.Int64)
+    final = (
+        c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
+    )
+    start = c("request_start")
+    # a close before the request ended an earlier exchange
+    gone, closed = (
+        pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE)
+        for name in ("client_close_time", "server_close_time")
+    )
+    whole = final & c("response_end").is_not_null() & (c("response_end_reason") == "complete")
+    return [
+        final.fill_null(value=False).alias("final"),
+        whole.fill_null(value=False).alias("whole"),
+        gone.alias("gone"),
+        pl.when(whole).then(late).otherwise(gone).alias("left"),
+        pl.when(final).then(late).otherwise(closed).alias("dropped"),
+    ]
+
+
+def _columns() -> list[pl.Expr]:
+    c = pl.col
+    ended = pl.min_horizontal("left", "dropped")
+    framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
+    fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")
+    none = pl.lit(0, pl.UInt64)
+    known = c("address").is_not_null() & ~c("address").is_in(["", "unknown"])
+    user = pl.struct("request_credentials_scheme", "request_credentials_user").hash()
+    made = {
+        "method": c("request_method").hash(),
+        "target": c("target").hash(),
+        "tail": c("target").str.replace(r"^[^?]*/", "").hash(),
+        "start": c("request_start"),
+        "head": pl.coalesce("request_head_time", "request_end", "request_start"),
+        "answered": pl.when("final").then("response_start").otherwise(ended),
+        "status": pl.when("final").then("response_status").otherwise(NO_STATUS),
+        "began": pl.when("has_response").then("response_start").otherwise(LATE).fill_null(LATE),
+        "silent": ~c("has_response") & ~(c("last_on_connection") & (c("server_bytes") > c("previous_end_offset").fill_null(0))),
+        "over": pl.when(c("final") & c("response_end").is_not_null()).then("response_end").otherwise(ended),
+        "length": pl.when(framed).then("request_body_bytes").otherwise(-1).fill_null(-1),
+        "content": pl.when(fixed).then("response_body_bytes").otherwise(-1).fill_null(-1),
+        "encoding": _text("response_content_encoding"),
+        "response_type": _text("response_content_type"),
+        "agent": _text("request_user_agent"),
+        "referer": _text("request_referer"),
+        "content_type": _text("request_content_type"),
+        "credentials": pl.when("request_has_credentials").then(user).otherwise(none),
+        "forwarded": pl.when(known).then(c("address").hash()).otherwise(none),
+        "forwarded_host": pl.when(known).then(host_code(host_of("address"))).otherwise(none),
+        "forwarded_end": pl.when(known & (c("address") != host_of("address"))).then(c("address").hash()).otherwise(none),
+        "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
+    }
+    return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows)]

@@ -1,0 +1,119 @@
+"""Hold candidates of a live capture until the other events around their connection's close are known.
+
+These are other closes by its server, and activity of its client on other connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import polars as pl
+
+from wiredoctor import rule_engine
+from wiredoctor.engine import open_exchanges
+from wiredoctor.engine.live import LiveAnalysis
+from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine.candidates import Candidates
+from wiredoctor.tables import ASKED, SECOND, closes
+
+_PENDING = "pending_until"
+"""The column with the time (ns) until which a compared candidate may still change; null or missing if it cannot."""
+
+_PLACE = ("connection", "exchange")
+
+
+class Clients(Protocol):
+    """A function that returns the known connections whose client is a gateway; at the end, all of them."""
+
+    def __call__(self, *, at_end: bool) -> Collection[int]: ...
+
+
+class HeldCandidates:
+    """The held candidates of rules about idle timeouts or about clients.
+
+    Each is decided once: soon after the close, or when everything that its client began by then has ended. Later events do not
+    change the decision.
+    """
+
+    def __init__(
+        self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule], clients: Clients
+    ) -> None:  # fmt: skip
+        self._analysis = analysis
+        self._modules = modules
+        self._clients = clients
+        self._held: Candidates = {}
+
+    @property
+    def due(self) -> int | None:
+        """The time of the next decision (ns since the first packet), or None."""
+        times = [rows.select(_due(rows).min()).item() for rows in self._held.values()]
+        return min((time + 1 for time in times if isinstance(time, int)), default=None)
+
+    @property
+    def connections(self) -> frozenset[int]:
+        """The connections of held candidates, which may explain other candidates."""
+        return self.connections_of(self._held)
+
+    def connections_of(self, rules: Collection[str]) -> frozenset[int]:
+        """Return the connections of the held candidates of these rules."""
+        held = (rows for name, rows in self._held.items() if name in rules)
+        return frozenset(number for rows in held for number in rows["connection"].to_list())
+
+    def keep(self, found: Candidates) -> Candidates:
+        """Hold the candidates that must wait; return the others."""
+        passed: Candidates = {}
+        for name, rows in found.items():
+            module = self._modules[name]
+            if (module.by_limits is None and module.by_clients is None) or module.rule.summary:
+                passed[name] = rows
+            elif rows.height:
+                before = self._held.get(name)
+                self._held[name] = rows if before is None else pl.concat([before, rows])
+        return passed
+
+    def take(self, clock: int | None) -> Candidates:
+        """Return the candidates that can be decided at `clock`; at the end (None), all of them."""
+        if not self._held:
+            return {}
+        over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
+        ready = {name: rows.filter(over[name]) for name, rows in self._held.items()}
+        left = {name: rows.filter(~over[name]) for name, rows in self._held.items()}
+        self._held = {name: rows for name, rows in left.items() if rows.height}
+        ready = {name: rows for name, rows in ready.items() if rows.height}
+        if not ready:
+            return {}
+        a = self._analysis
+        stored = a.exchanges.scan()
+        open_ones = [] if clock is None else a.core.flows.open_connections()  # at the end, all rows are written
+        connections = pl.concat([a.connections.scan(), open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
+        followed = closes(stored)
+        assert isinstance(followed, pl.LazyFrame)
+        told = rule_engine.judge_idle_limits(self._modules, ready, followed, connections, live=True)
+        if any(self._modules[name].by_clients for name in told):
+            asked = pl.concat([stored.select(ASKED), open_exchanges.open_requests(open_ones).lazy()])
+            told = rule_engine.beside_others(
+                self._modules, told, followed, asked, connections, self._clients(at_end=clock is None)
+            )
+        frames = {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
+        return frames if clock is None else self._put_back(frames, ready, clock)
+
+    def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
+        """Hold candidates that are still undecided, in their earlier state; return the others."""
+        sure: Candidates = {}
+        for name, rows in told.items():
+            waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
+            pending = rows.filter(waits)
+            if pending.height:
+                # the awaited event may come earlier
+                due = pending.select(*_PLACE, pl.min_horizontal(_PENDING, clock + SECOND).alias("due"))
+                self.keep({name: ready[name].drop("due").join(due, on=_PLACE, maintain_order="left").select(ready[name].columns)})
+            if pending.height < rows.height:
+                sure[name] = rows.filter(~waits)
+        return sure
+
+
+def _due(rows: pl.DataFrame) -> pl.Expr:
+    """Return an expression for the time at which everything that matters for a candidate has happened."""
+    due = [pl.col("due")] if "due" in rows.columns else []
+    return pl.max_horizontal(*due, *([pl.col("final_at") + rule_engine.TOGETHER] if "final_at" in rows.columns else []))

@@ -1,0 +1,452 @@
+"""Run a program, and record which TCP connections its processes open, by every connect(2) and listen(2) that they call.
+
+A seccomp filter reports these two system calls to the supervisor before the kernel executes them (seccomp_unotify(2)). The
+supervisor reads the destination and lets the call continue unchanged. It then reads the socket's address and port, which the
+kernel has assigned, from a copy of the socket's descriptor, and closes the copy. So even a connection that lasts a millisecond is
+recorded, which a list of open sockets would miss. A connection that is refused at once has lost its port by then; it is
+identified by its destination and the time of the call.
+
+Not recorded: connections that were opened earlier and inherited, connections of other processes that the program asked to connect
+(a daemon), and connections opened with io_uring.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+
+class _Machine(NamedTuple):
+    """The numbers of system calls (asm/unistd.h), and `audit`: AUDIT_ARCH_* of linux/audit.h."""
+
+    audit: int
+    connect: int
+    listen: int
+    seccomp: int
+
+
+_MACHINES = {
+    "x86_64": _Machine(0xC000003E, 42, 50, 317),
+    "aarch64": _Machine(0xC00000B7, 203, 201, 277),
+}
+
+_PIDFD_GETFD = 438
+_NO_NEW_PRIVILEGES = 38
+"""PR_SET_NO_NEW_PRIVS, which an unprivileged process needs for a filter; as a consequence, sudo does not work in the program."""
+
+_SET_FILTER, _NEW_LISTENER = 1, 8
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+"""SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND of linux/seccomp.h."""
+_IS_VALID = 0x40082102
+"""SECCOMP_IOCTL_NOTIF_ID_VALID."""
+_CONTINUE = 1
+
+_NOTICE = struct.Struct("=QII iIQ 6Q")
+"""struct seccomp_notif: id, pid, flags, then number, architecture, instruction pointer and arguments of the call."""
+_ANSWER = struct.Struct("=QqiI")
+
+_PORT_WITHIN = 0.02
+"""Seconds to wait until the kernel has assigned a port to a connecting socket; it does so at once unless the machine is busy."""
+
+_LOOK_FOR_PORT = 0.0002
+"""Seconds between two checks for the port."""
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""The exit codes of a shell for programs that cannot be run."""
+
+UNSUPPORTED = "unsupported"
+"""Reported if the kernel cannot report the calls: `event` of the message instead of `connect`."""
+
+
+_IN, _IN6 = 16, 28
+"""Lengths of struct sockaddr_in and sockaddr_in6 in bytes; the latter may lack its last field, the zone."""
+
+
+class Attempt(NamedTuple):
+    """A call of connect(2) whose local port is unknown: the destination's address and port, and the time in ns since 1970."""
+
+    address: str
+    port: int
+    time: int
+
+
+class Supervisor:
+    """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.has_begun = False
+        self.ended: int | None = None
+        """The exit code of the program, or 128 plus its signal; None while it runs."""
+        self.clients: set[tuple[str, int]] = set()
+        """The local address and port of each connection that the program opened."""
+        self.attempts: list[Attempt] = []
+        """Calls of connect(2) after which the socket had no local port, because the call was refused at once or there was no
+        route.
+        """
+        self.servers: set[int] = set()
+        """The ports on which the program listened."""
+        self.is_supported = True
+        self.failure = ""
+        """Why the program could not be started."""
+        self._partial = b""
+        self._socket, theirs = socket.socketpair()
+        self.process = os.fork()
+        if self.process == 0:
+            self._socket.close()
+            _supervise(theirs, command)
+        theirs.close()
+
+    def begin(self) -> None:
+        """Start the program."""
+        self.has_begun = True
+        self._send(b"begin\n")
+
+    def forward(self, number: int) -> None:
+        """Send a signal to the program."""
+        self._send(b"%d\n" % number)
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.sendall(data)
+
+    def look(self) -> None:
+        """Read the reports that arrived since the last call."""
+        while self.ended is None and select.select([self._socket], [], [], 0)[0]:
+            data = self._socket.recv(65536)
+            if not data:
+                self.ended = 128 + signal.SIGKILL  # the supervisor was killed
+                return
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            for line in lines:
+                self._take(json.loads(line))
+
+    def wait(self) -> None:
+        """Wait until the program has ended."""
+        while self.ended is None:
+            select.select([self._socket], [], [])
+            self.look()
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "connect":
+            self.clients.add((event["address"], event["port"]))
+        elif kind == "attempt":
+            self.attempts.append(Attempt(event["address"], event["port"], event["time"]))
+        elif kind == "listen":
+            self.servers.add(event["port"])
+        elif kind == UNSUPPORTED:
+            self.is_supported = False
+        elif kind == "ended":
+            self.ended, self.failure = event["code"], event["text"]
+
+    def close(self) -> None:
+        """End the supervisor if the program was not started."""
+        self._socket.close()
+
+
+def _supervise(control: socket.socket, command: Sequence[str]) -> NoReturn:
+    """Run the supervisor, in the forked process."""
+    code = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGQUIT):  # signals of the terminal are for the program
+            signal.signal(number, signal.SIG_IGN)
+        if control.recv(6) == b"begin\n":
+            _run(_Control(control), command)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+class _Control:
+    """The socket to the process that started the supervisor. Reports never block, because the program would wait, too."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._unsent = bytearray()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self._unsent)
+
+    def report(self, **event: object) -> None:
+        self._unsent += json.dumps(event).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Send as much as the socket accepts; drop the rest if the other end is closed."""
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+
+    def read(self) -> bytes | None:
+        """Return the received bytes: empty at the end, None if nothing has arrived."""
+        try:
+            return self._socket.recv(4096)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+
+def _run(control: _Control, command: Sequence[str]) -> None:
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        _become(command, theirs)
+    theirs.close()
+    _leave_streams(keep=(control.fileno(), ours.fileno()))
+    listener, failure = _receive(ours)
+    ours.settimeout(None)
+    if listener is None:
+        control.report(event=UNSUPPORTED)
+    done = os.pidfd_open(child)
+    watched = select.poll()
+    for file in (done, listener):
+        if file is not None:
+            watched.register(file, select.POLLIN)
+    pending: list[_Pending] = []
+    is_asked = True
+    while True:
+        wanted = (select.POLLIN if is_asked else 0) | (select.POLLOUT if control.is_behind else 0)
+        watched.register(control, wanted) if wanted else _forget(watched, control)
+        ready = {file for file, _ in watched.poll(0 if pending else None)}
+        if listener is not None and listener in ready and (call := _answer(listener)):
+            pending.append(call)
+        pending = [one for one in pending if not _tell_port(one, control)]
+        if pending and not ready:
+            time.sleep(_LOOK_FOR_PORT)
+        if control.fileno() in ready:
+            control.flush()
+            is_asked = is_asked and _forward(control, child)
+        if done in ready and not pending:
+            break
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    control.report(event="ended", code=code if code >= 0 else 128 - code, text=_read_failure(ours) or failure)
+    _stay(listener, control)
+
+
+def _forget(watched: select.poll, control: _Control) -> None:
+    with contextlib.suppress(KeyError):
+        watched.unregister(control)
+
+
+def _forward(control: _Control, child: int) -> bool:
+    """Forward requested signals to the program; return False if the requesting process has ended. The program then continues."""
+    data = control.read()
+    for word in (data or b"").split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, int(word))
+    return data != b""
+
+
+def _stay(listener: int | None, control: _Control) -> None:
+    """Answer the calls of processes that the program left behind until all have ended, and send the remaining reports."""
+    while listener is not None or control.is_behind:
+        watched = select.poll()
+        if listener is not None:
+            watched.register(listener, select.POLLIN)
+        if control.is_behind:
+            watched.register(control, select.POLLOUT)
+        ready = dict(watched.poll())
+        control.flush()
+        if listener is not None and listener in ready:
+            if ready[listener] & (select.POLLHUP | select.POLLERR):
+                listener = None
+            elif call := _answer(listener):
+                call.copy.close()
+
+
+def _leave_streams(keep: Sequence[int]) -> None:
+    """Close the standard streams: their readers wait for the end, and processes left behind keep the supervisor running."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in {0, 1, 2}.difference(keep):  # a socket may have the number of a stream that was closed
+        os.dup2(nothing, number)
+    if nothing > 2:
+        os.close(nothing)
+
+
+def _become(command: Sequence[str], parent: socket.socket) -> NoReturn:
+    """Install the filter, pass its listener to the supervisor, and execute the program."""
+    code = NOT_FOUND
+    try:
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        listener = _install()
+        rights = [] if listener is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))]
+        parent.sendmsg([b"."], rights)
+        if listener is not None:
+            os.close(listener)
+        try:
+            os.execvp(command[0], list(command))
+        except OSError as error:
+            code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+            parent.sendall((error.strerror or str(error)).encode())
+    finally:
+        os._exit(code)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint16), ("steps", ctypes.c_char_p)]
+
+
+def _install() -> int | None:
+    """Install the filter in this thread. Return the descriptor that reports its calls, or None if the kernel does not support
+    that.
+    """
+    machine = _MACHINES.get(platform.machine())
+    if sys.platform != "linux" or machine is None or not hasattr(os, "pidfd_open"):
+        return None
+    steps = b"".join(
+        struct.pack("=HBBI", *step)
+        for step in (
+            (_LOAD, 0, 0, 4), (_EQUAL, 0, 3, machine.audit),
+            (_LOAD, 0, 0, 0), (_EQUAL, 2, 0, machine.connect), (_EQUAL, 1, 0, machine.listen),
+            (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _NOTIFY),
+        )
+    )  # fmt: skip
+    program = _Program(len(steps) // 8, steps)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def install() -> int:
+        return int(libc.syscall(machine.seccomp, _SET_FILTER, _NEW_LISTENER, ctypes.byref(program)))
+
+    listener = install()
+    if listener < 0:
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        listener = install()
+    return listener if listener >= 0 else None
+
+
+def _receive(ours: socket.socket) -> tuple[int | None, str]:
+    """Return the listener from the program's process, or None if it could not install its filter."""
+    _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    for level, kind, data in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            return struct.unpack_from("i", data)[0], ""
+    return None, ""
+
+
+def _read_failure(ours: socket.socket) -> str:
+    with contextlib.suppress(OSError):
+        ours.setblocking(False)
+        return ours.recv(4096).decode("utf-8", "replace")
+    return ""
+
+
+class _Pending(NamedTuple):
+    """A socket whose local port may not be known yet. `event`: "connect" or "listen"; `until`: when to give up."""
+
+    copy: socket.socket
+    event: str
+    destination: tuple[str, int] | None
+    time: int
+    until: float
+
+
+def _answer(listener: int) -> _Pending | None:
+    """Let a call continue; return its socket if it is a TCP socket."""
+    buffer = bytearray(_NOTICE.size)
+    try:
+        fcntl.ioctl(listener, _RECEIVE, buffer)
+    except OSError:  # the process was killed in the meantime
+        return None
+    number, thread, _, call, *_, file, address, length, _, _, _ = _NOTICE.unpack(buffer)
+    copy: socket.socket | None = None
+    destination: tuple[str, int] | None = None
+    connects = call == _MACHINES[platform.machine()].connect
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        copy = _copy(thread, file & 0xFFFFFFFF)
+        if connects:
+            destination = _destination(_memory(thread, address, min(length & 0xFFFFFFFF, _IN6)))
+            fcntl.ioctl(listener, _IS_VALID, struct.pack("=Q", number))  # or another thread has this number by now
+    now = time.time_ns()
+    with contextlib.suppress(OSError):  # the process was killed in the meantime
+        fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(number, 0, 0, _CONTINUE)))
+    if copy is None:
+        return None
+    if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.type != socket.SOCK_STREAM:
+        copy.close()
+        return None
+    return _Pending(copy, "connect" if connects else "listen", destination, now, time.monotonic() + _PORT_WITHIN)
+
+
+def _memory(thread: int, address: int, length: int) -> bytes:
+    """Return bytes from the memory of another process. Raise OSError, or ValueError for an impossible address."""
+    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
+        memory.seek(address)
+        return memory.read(length)
+
+
+def _destination(data: bytes) -> tuple[str, int] | None:
+    """Return the address and port in a struct sockaddr_in or sockaddr_in6; None for any other struct."""
+    family = int.from_bytes(data[:2], sys.byteorder)
+    if family == socket.AF_INET and len(data) >= _IN:
+        packed, version = data[4:8], socket.AF_INET
+    elif family == socket.AF_INET6 and len(data) >= _IN6 - 4:
+        packed, version = data[8:24], socket.AF_INET6
+    else:
+        return None
+    if not any(packed):  # the kernel connects to this host instead
+        packed = b"\x7f\0\0\1" if version == socket.AF_INET else bytes(15) + b"\1"
+    return _plain(socket.inet_ntop(version, packed)), int.from_bytes(data[2:4], "big")
+
+
+def _plain(address: str) -> str:
+    """Return an address in the form used in packets: without a zone, and IPv4 addresses without their IPv6 prefix."""
+    return address.partition("%")[0].removeprefix("::ffff:")
+
+
+def _copy(thread: int, file: int) -> socket.socket:
+    """Return a copy of a descriptor of another process. Raise OSError if that fails."""
+    with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as lines:
+        process = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
+    owner = os.pidfd_open(process)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        copied = int(libc.syscall(_PIDFD_GETFD, owner, file, 0))
+        if copied < 0:
+            raise OSError(ctypes.get_errno(), "pidfd_getfd")
+        return socket.socket(fileno=copied)
+    finally:
+        os.close(owner)
+
+
+def _tell_port(one: _Pending, control: _Control) -> bool:
+    """Report the local port of a socket, or that it has none, and close the copy. Return False if it may still get a port."""
+    address, port = "", 0
+    with contextlib.suppress(OSError):
+        address, port = one.copy.getsockname()[:2]
+    is_known = port and (one.event == "listen" or address not in ("0.0.0.0", "::"))  # bound, not connected yet
+    if not is_known and time.monotonic() < one.until:
+        return False
+    one.copy.close()
+    if is_known:
+        control.report(event=one.event, address=_plain(address), port=port)
+    elif one.destination is not None:
+        address, port = one.destination
+        control.report(event="attempt", address=address, port=port, time=one.time)
+    return True

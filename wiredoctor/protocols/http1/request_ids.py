@@ -1,0 +1,15 @@
+"""Recognize request ids: header fields by which a request can be followed through several programs and their logs."""
+
+from __future__ import annotations
+
+import re
+
+REQUEST_IDS: dict[bytes, int] = {b"x-request-id": 2, b"x-correlation-id": 3, b"x-amzn-trace-id": 4, b"traceparent": 5}
+"""The rank of each field, by lower-case name. If a message has several ids, the one with the lowest rank is kept."""
+
+ID_LINE = re.compile(
+    rb"^(" + b"|".join(re.escape(name) for name in REQUEST_IDS) + rb")[ \t]*:([^\r\n]{0,160})", re.IGNORECASE | re.MULTILINE
+)
+
+WELL_FORMED = r"^[A-Za-z0-9._:/=;-]{1,128}$"
+"""The form of an id. Any text can be sent as an id; text of another form is not kept, because it may be anything."""

@@ -1,0 +1,67 @@
+"""Format times of day in reports: when a capture began, and when a finding began."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.text.time_of_day import DAY, SECOND, Clock, local, nanoseconds, time_text, zone_name, zone_suffix
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+WIDE = 120
+"""The minimum width at which lines of evidence and of a ladder show the time of day beside the seconds."""
+
+
+def clocks(report: Report) -> dict[str, Clock]:
+    """Return the clock of each capture by its name; all show dates if one of them needs to."""
+    dates = overall(report).dates
+    return {c.file: Clock(nanoseconds(c.first_time), dates) for c in report.captures}
+
+
+def overall(report: Report) -> Clock:
+    """Return a clock that begins with the earliest packet of all captures."""
+    return Clock.of((c.first_time, c.last_time) for c in report.captures)
+
+
+def zone_line(report: Report) -> str:
+    """Return the sentence on the time zone for the head of a report; empty if no capture has times of day."""
+    return overall(report).heading() if report.connection_count else ""
+
+
+def nothing_matches(report: Report, noun: str) -> str:
+    """Return the sentence for a filter that nothing passes, with the time of the captures: a wrong time is the usual reason."""
+    moments = [
+        moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
+    ]
+    if not moments or (first := min(moments)) < DAY:
+        return f"No {noun} matches the filter.\n"
+    last = max(moments)
+    has_dates = local(first).date() != local(last).date()
+    span = f"from {time_text(first, date=True)} to {time_text(last, date=has_dates)} {zone_name(first)}"
+    return f"No {noun} matches the filter. The packets are {span}.\n"
+
+
+def capture_start(finding: Finding) -> int | None:
+    """Return when the capture of a finding began, in ns since 1970, or None if its packets have no time of day and count from
+    0.
+    """
+    moment = nanoseconds(finding.time)
+    return None if moment is None or moment < DAY else moment - round(finding.elapsed * SECOND)
+
+
+def began(finding: Finding) -> str:
+    """Return when a finding began: "2026-01-31 10:42:16.123 CET"; empty if its packets have no time of day."""
+    moment = nanoseconds(finding.time)
+    return f"{time_text(moment, date=True)} {zone_name(moment)}" if moment and moment >= DAY else ""
+
+
+def began_now(finding: Finding, *, date: bool = False) -> str:
+    """Return when a finding of a live capture began, with the offset of the zone: "10:42:16.123+01:00"."""
+    moment = nanoseconds(finding.time) or 0
+    return time_text(moment, date=date) + zone_suffix(moment)
+
+
+def other_day(finding: Finding, moment: int) -> bool:
+    """Return whether a finding began on another day than the given time."""
+    return local(nanoseconds(finding.time) or 0).date() != local(moment).date()

@@ -1,0 +1,62 @@
+"""Write the commands that a reader of a report may want next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.words import clean
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, Finding, Report
+
+SHORT = 8
+"""The number of fingerprint digits that reports show, and that `--finding` and `[[ignore]]` accept."""
+
+MOST_NAMED = 3
+"""The number of captures that a command names; for more, it has a placeholder."""
+
+_NOT_FILES = ("-", "live: ", "run: ")
+_PLACEHOLDER = "CAPTURE"
+
+
+def short_fingerprint(finding: Finding) -> str:
+    """Return the first digits of the fingerprint."""
+    return finding.fingerprint[:SHORT]
+
+
+def show_command(report: Report, finding: Finding) -> str:
+    """Return the command that shows a finding packet by packet; empty if the packets were not kept in a file.
+
+    The command reads only the capture of the finding. With several captures the finding's number would differ there, so the
+    command names the fingerprint instead.
+    """
+    alone = len(report.captures) == 1 and finding.number is not None
+    return show_place_command(report, finding.capture, f"--finding {finding.number if alone else short_fingerprint(finding)}")
+
+
+def show_place_command(report: Report, file: str, options: str) -> str:
+    """Return the command that shows part of a capture packet by packet; empty if the packets were not kept in a file."""
+    capture = next((one for one in report.captures if one.file == file), None)
+    return f"wiredoctor show {_name(capture)} {options}" if capture is not None and _is_file(capture) else ""
+
+
+def next_commands(report: Report, finding: Finding) -> list[str]:
+    """Return the commands that show more about a finding: its packets, and its rule."""
+    return [command for command in (show_command(report, finding), f"wiredoctor explain {finding.rule}") if command]
+
+
+def analyze_command(report: Report, options: str) -> str:
+    """Return the command that analyzes the same captures with these options."""
+    names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
+    shown = names if 0 < len(names) <= MOST_NAMED else [_PLACEHOLDER + "..."]
+    return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} {options}"
+
+
+def _is_file(capture: CaptureSummary) -> bool:
+    return not capture.file.startswith(_NOT_FILES)
+
+
+def _name(capture: CaptureSummary) -> str:
+    """Return the name, quoted for a shell, or a placeholder for several files that were read as one capture."""
+    return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))

@@ -1,0 +1,209 @@
+"""Write connections and exchanges as JSON lines with Polars, in batches because there may be a million."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wiredoctor.report import gatewayed, limited
+from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
+from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, duration
+from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
+from wiredoctor.tables import TABLES
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+_KEY = ["capture", "connection", "exchange"]
+_STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))
+_CAPTURE_ORDER = "_capture_order"
+
+_CONNECTION_COLUMNS = [
+    *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame"),
+    *("start", "end", "rtt_client", "rtt_server", "protocol", "history", "closed_by", "close"),
+]
+_COUNTS = ["frame", "last_frame", "head_bytes", "body_bytes"]
+_TEXTS = {
+    "request": ["method", "target", "host", "version", "framing"],
+    "response": ["version", "reason", "framing", "end_reason"],
+}
+
+
+Text = Callable[[pl.DataFrame], "bytes | memoryview"]
+"""Converts rows to lines."""
+
+
+def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
+    """Write one JSON object per connection and line, in order of capture and id; return their number."""
+    return write_as(report, out, "connections", _ndjson, spool)
+
+
+def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
+    """Write one JSON object per exchange and line, in order of capture, connection and index; return their number."""
+    return write_as(report, out, "exchanges", _ndjson, spool)
+
+
+def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
+    """Write "connections" or "exchanges" with the columns of JSON in order of ids; return the number of rows.
+
+    `text` formats the rows.
+    """
+    lines = Ordered(spool)
+    if table == "connections":
+        for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
+            _add(lines, report, batch, ["connection"], _connection(), text)
+    else:
+        stalled, roles, ends = _stall_findings(report.findings), gatewayed.Roles(report), endpoints(report)
+        for batch in batches(report.scan_exchanges, _exchange_columns()):
+            placed = batch.join(ends, on=_KEY[:2], how="left", maintain_order="left")
+            joined = roles.add(placed.join(stalled, on=_KEY, how="left", maintain_order="left"))
+            _add(lines, report, joined, ["connection", "exchange"], _exchange(), text)
+    number = len(lines)
+    lines.write(out)
+    return number
+
+
+def schema(table: str) -> pl.Schema:
+    """Return the columns that `write_as` passes to `text`."""
+    empty = pl.DataFrame(schema={"capture": pl.String(), **TABLES[table].schema})
+    if table == "connections":
+        return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema
+    ends = empty.select(*_KEY[:2], client=pl.lit(""), server=pl.lit(""))
+    joined = empty.select(_exchange_columns()).join(ends, on=_KEY[:2], how="left").join(_stall_findings([]), on=_KEY, how="left")
+    joined = joined.with_columns(pl.lit(None, gatewayed.DTYPE).alias("gateway"))
+    return with_divisor(joined).select(_exchange()).schema
+
+
+def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
+    """Add the rows of a batch, sorted, so most of them leave the spool in long runs."""
+    place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
+    if place.height == 1:
+        placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))
+    else:
+        placed = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left")
+    ordered = placed.sort(_CAPTURE_ORDER, *keys, nulls_last=True)
+    first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
+    second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
+    lines.add((first, second, third), text(ordered.select(columns)))
+
+
+def _ndjson(rows: pl.DataFrame) -> bytes | memoryview:
+    text = BytesIO()
+    rows.write_ndjson(text)
+    return _ascii(text.getbuffer())
+
+
+_BEYOND = re.compile("[\x7f-\U0010ffff]")
+
+
+def _ascii(lines: memoryview) -> memoryview | bytes:
+    """Return JSON in ASCII, because names of captures may contain terminal control characters."""
+    text = str(lines, "utf-8")
+    if text.isascii() and "\x7f" not in text:
+        return lines
+    return _BEYOND.sub(lambda sign: f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1], text).encode()
+
+
+def _connection() -> list[pl.Expr]:
+    times = {"start", "end", "rtt_client", "rtt_server"}
+    made = {
+        "connection": pl.col("connection").alias("id"),
+        "closed_by": _null_if_empty("closed_by"),
+        "close": _null_if_empty("close"),
+        **{name: seconds(name).alias(name) for name in times},
+    }
+    return [
+        *(made.get(name, pl.col(name)) for name in _CONNECTION_COLUMNS),
+        pl.col("connection"),
+        seconds(duration("connections")).alias("duration"),
+    ]
+
+
+def _null_if_empty(column: str) -> pl.Expr:
+    return pl.when(pl.col(column) != "").then(pl.col(column)).alias(column)
+
+
+def _exchange_columns() -> list[str]:
+    sides = [f"{side}_{name}" for side, texts in _TEXTS.items() for name in (*_COUNTS, *texts, "start", "end")]
+    needed = [
+        *(*_KEY, "request_id", "has_request", "has_response", "response_status", "persistent", "interim"),
+        *sides,
+        *("request_time", "server_time", "response_time"),
+        *limited.COLUMNS,
+    ]
+    return [*dict.fromkeys((*needed, *EXCHANGE_COLUMNS))]
+
+
+def _exchange() -> list[pl.Expr]:
+    """Return the columns of JSON schema 1. The last ones are named as in the table `exchanges`, but in seconds."""
+    return [
+        pl.col("capture"),
+        pl.col("connection"),
+        pl.col("exchange").alias("index"),
+        _null_if_empty("request_id"),
+        pl.when("has_request").then(_request()).alias("request"),
+        pl.when("has_response").then(_response()).alias("response"),
+        pl.struct(
+            seconds("request_time").alias("request"),
+            seconds("server_time").alias("server"),
+            seconds("response_time").alias("response"),
+            pl.col("stalled").fill_null(pl.lit([], dtype=_STALLED)),
+            limited.parts().alias("limited"),
+        ).alias("timing"),
+        pl.col("gateway"),
+        pl.col("exchange", "client", "server"),
+        *(seconds(name).alias(name) for name in ("request_time", "server_time", "response_time")),
+        seconds(duration("exchanges")).alias("duration"),
+    ]
+
+
+def _request() -> pl.Expr:
+    return pl.struct(
+        escape_column("request_method").alias("method"),
+        escape_column("request_target").alias("target"),
+        escape_column("request_host").alias("host"),
+        escape_column("request_version").alias("version"),
+        *_extent("request"),
+    )
+
+
+def _response() -> pl.Expr:
+    return pl.struct(
+        pl.col("response_status").alias("status"),
+        escape_column("response_reason").alias("reason"),
+        escape_column("response_version").alias("version"),
+        *_extent("response"),
+        pl.col("response_end_reason").alias("end_reason"),
+        pl.col("persistent"),
+        pl.col("interim"),
+    )
+
+
+def _extent(side: str) -> list[pl.Expr]:
+    """Return where a message begins and ends, and its lengths."""
+    return [
+        *(pl.col(f"{side}_{name}").alias(name) for name in ("frame", "last_frame")),
+        *(seconds(f"{side}_{name}").alias(name) for name in ("start", "end")),
+        *(pl.col(f"{side}_{name}").alias(name) for name in ("head_bytes", "body_bytes", "framing")),
+    ]
+
+
+def _stall_findings(findings: list[Finding]) -> pl.DataFrame:
+    """Return the findings that cost each exchange time, in order of time."""
+    costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
+    costly.sort(key=lambda f: (f.elapsed, f.rule))
+    frame = pl.DataFrame(
+        {
+            "capture": [f.capture for f in costly],
+            "connection": [f.connection for f in costly],
+            "exchange": [f.exchange for f in costly],
+            "stalled": [{"rule": f.rule, "delay": f.delay} for f in costly],
+        },
+        schema={"capture": pl.String, "connection": pl.Int64, "exchange": pl.Int32, "stalled": _STALLED.inner},
+    )
+    return frame.group_by(_KEY, maintain_order=True).agg("stalled")

@@ -1,0 +1,167 @@
+"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then the columns in tables.py."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from wiredoctor.findings import printable
+from wiredoctor.findings.keys import FINDINGS
+from wiredoctor.report.columns import Filtered, endpoints, printable_texts
+from wiredoctor.report.row_choice import duration
+from wiredoctor.report.words import clean
+from wiredoctor.tables import DERIVED, OLD_NAMES, READ_AGAIN, TEXT, Column
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+TABLES = {**READ_AGAIN, "findings": FINDINGS}
+"""The exported tables by name."""
+
+_KEPT = ("connections", "exchanges")
+"""The tables that can be written even if the capture cannot be read again."""
+
+_CAPTURE = Column("capture", TEXT, "", "the file name as given")
+
+_WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
+"""Columns that no report contains (docs/pages/secrets.md), and why."""
+
+
+def columns(name: str) -> list[Column]:
+    """Return the columns of a file."""
+    declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
+    own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
+    old = OLD_NAMES.get(name, {})
+    own += [c._replace(name=old[c.name], meaning=f"earlier name of `{c.name}`") for c in own if c.name in old]
+    return own if any(c.name == _CAPTURE.name for c in own) else [_CAPTURE, *own]
+
+
+@cache
+def schema(name: str) -> pl.Schema:
+    """Return the Polars type of each column."""
+    return pl.Schema({c.name: c.dtype for c in columns(name)})
+
+
+def metadata(name: str, report: Report) -> dict[str, str]:
+    """Return the metadata of a Parquet file: the name of the table, and unit and meaning of each column."""
+    described = [{"name": c.name, "unit": c.unit, "meaning": c.meaning, "nullable": c.nullable} for c in columns(name)]
+    return {
+        "wiredoctor.version": report.version,
+        "wiredoctor.table": name,
+        "wiredoctor.row": TABLES[name].row,
+        "wiredoctor.columns": json.dumps(described),
+        "wiredoctor.secrets": json.dumps(report.secrets),
+    }
+
+
+def written(report: Report) -> list[str]:
+    """Return the tables that can be written for this report."""
+    whole = all(c.file in report.packets for c in report.captures)
+    return [name for name in TABLES if whole or name in (*_KEPT, "captures", "findings")]
+
+
+def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the rows of each table in `written` with all columns, in portions that fit in memory."""
+    names = written(report)
+    if report.scan_captures is not None:
+        yield "captures", _safe("captures", None, report.scan_captures().collect())
+    if report.findings:
+        yield "findings", findings(report.findings)
+    if "packets" not in names:
+        ends = endpoints(report)
+        for name, scan in (("connections", report.scan_connections), ("exchanges", report.scan_exchanges)):
+            if scan is not None:
+                yield name, _safe(name, None, _with_derived(name, scan().collect(), ends))
+        return
+    ends = endpoints(report)
+    of_packets = [name for name in names if name not in ("captures", "findings")]
+    for capture, access in report.packets.items():
+        wanted = _RowFilter(report, capture)
+        for portion in access.portions(of_packets, wanted.connections):
+            for name, rows in portion.tables.items():
+                kept = wanted.of(name, rows)
+                if kept.height:
+                    yield name, _safe(name, capture, _with_derived(name, kept, ends, capture))
+
+
+class _RowFilter:
+    """The part of a capture that the report covers: everything, or the rows that passed a filter."""
+
+    def __init__(self, report: Report, capture: str) -> None:
+        self.connections: list[int] | None = None
+        self._exchanges: pl.DataFrame | None = None
+        if isinstance(report.scan_connections, Filtered):
+            here = pl.col("capture") == capture
+            ids = report.scan_connections().filter(here).select("connection").collect().get_column("connection")
+            if report.scan_exchanges is not None:
+                rows = report.scan_exchanges().filter(here).select("connection", "exchange").collect()
+                self._exchanges = rows
+                ids = pl.concat([ids, rows.get_column("connection")])
+            self.connections = ids.unique().sort().to_list()
+
+    def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a portion that the report covers."""
+        if name == "exchanges" and self._exchanges is not None:
+            return rows.join(self._exchanges, on=["connection", "exchange"], how="semi", maintain_order="left")
+        return rows
+
+
+def _with_derived(name: str, rows: pl.DataFrame, ends: pl.DataFrame, capture: str | None = None) -> pl.DataFrame:
+    """Add the columns tables.DERIVED. `ends`: as `columns.endpoints`. `capture`: its name if the rows lack it."""
+    if name not in DERIVED:
+        return rows
+    if name == "exchanges":
+        if capture is not None:
+            ends = ends.filter(pl.col("capture") == capture).drop("capture")
+        rows = rows.join(ends, on=[c for c in ("capture", "connection") if c in ends.columns], how="left", maintain_order="left")
+    return rows.with_columns(duration("exchanges" if name == "exchanges" else "connections").alias("duration"))
+
+
+def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
+    r"""Return the columns of a file in order, with text escaped as in JSON. `capture`: the name to add if the rows do not have
+    it.
+    """
+    # column by column, because a query would take longest of all for a small capture
+    made: list[pl.Series] = []
+    current = {old: new for new, old in OLD_NAMES.get(name, {}).items()}
+    for column, dtype in schema(name).items():
+        if column == _CAPTURE.name and capture is not None:
+            made.append(pl.Series(column, [capture], dtype=dtype).new_from_index(0, rows.height))
+            continue
+        values = rows.get_column(current.get(column, column)).alias(column)
+        if dtype == TEXT and column != _CAPTURE.name:
+            values = printable_texts(values)
+        made.append(values if values.dtype == dtype else values.cast(dtype))
+    return pl.DataFrame(made)
+
+
+def findings(some: list[Finding]) -> pl.DataFrame:
+    """Return findings as rows of tables.FINDINGS."""
+    return pl.DataFrame([_row(one) for one in some], schema=FINDINGS.schema, orient="row")
+
+
+def _row(one: Finding) -> tuple[Any, ...]:
+    made: dict[str, Any] = {
+        "evidence": [step._asdict() | {"note": clean(step.note)} for step in one.evidence],
+        "references": [{"title": clean(r.title), "url": clean(r.url)} for r in one.references],
+        "caused_by": [
+            cause._asdict() | {"rule": clean(cause.rule), "kind": None if cause.kind is None else clean(cause.kind)}
+            for cause in one.caused_by
+        ],
+        "measures": [
+            {"name": clean(name), "value": float(value)} for name, value in one.measures.items() if math.isfinite(value)
+        ],
+        "request": None if one.request is None else printable(one.request),
+    }
+    values = {c.name: made.get(c.name, getattr(one, c.name)) for c in FINDINGS.columns}
+    return tuple(clean(v) if isinstance(v, str) and name not in ("capture", "request") else v for name, v in values.items())
+
+
+def empty(name: str) -> pl.DataFrame:
+    """Return a file without rows."""
+    return pl.DataFrame(schema=schema(name))

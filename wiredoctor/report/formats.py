@@ -1,0 +1,103 @@
+"""The formats of reports, and the module that writes each; it is imported only when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+from wiredoctor.report.terminal.terminal import Terminal
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+    from wiredoctor.report.row_order import Spool
+
+
+class Format(NamedTuple):
+    """A format of reports.
+
+    `suffix`: the suffix of files of -o; "/" means a folder, which is written elsewhere, and "" that no file has this format.
+    `writer`: a module below wiredoctor.report and its function, which takes a report, a binary file and Options. `printed`:
+    whether it may go to standard output. `packets`: whether the capture is read again, and whether the format is impossible
+    without it. `people`: whether people read it, not programs.
+    """
+
+    name: str
+    suffix: str
+    writer: str = ""
+    printed: bool = True
+    packets: Literal["", "wanted", "needed"] = ""
+    people: bool = False
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format("json", ".json", "data.json:write_as"),
+        Format("jsonl", ".jsonl", "data.json:write_lines_as"),
+        Format("markdown", ".md", "terminal.markdown:write_as", people=True),
+        Format("text", ".txt", "terminal.text:write_as", people=True),
+        Format("concise", "", "terminal.concise:write_as", people=True),
+        Format("github", "", "data.github:write_as", people=True),
+        Format("statistics", "", "terminal.statistics:write_as", people=True),
+        Format("sarif", ".sarif", "data.sarif:write_as"),
+        Format("junit", ".xml", "data.junit:write_as", people=True),
+        Format("csv", ".csv", "data.csv:write_as"),
+        Format("html", ".html", "html.page:write_as", printed=False, packets="wanted", people=True),
+        Format("har", ".har", "data.har:write_as", printed=False, packets="wanted"),
+        Format("pcapng", ".pcapng", "packets.pcapng:write_as", printed=False, packets="needed"),
+        Format("tables", "/", printed=False, packets="wanted"),
+    )
+}
+
+
+class Options(NamedTuple):
+    """The options of a command that affect its reports.
+
+    `full`: JSON with tables. `everything`: omit nothing for its length. `quiet`: only the result. `shown`: a description of
+    the report's filter. `fail_on` and the `selected` rules: the condition for the exit code 1. `unread`: a line for each
+    input that could not be read. `code`: the exit code of the command. `bodies`: HAR with bodies. `tables_format`: the format
+    of the table files. `only_findings`: copy only packets of connections with findings. `rules`: all rules by name. `note`
+    prints a line for people. `paper` is the terminal for text. `spool` makes a temporary file; without it, rows are sorted in
+    memory.
+    """
+
+    full: bool = False
+    everything: bool = False
+    quiet: bool = False
+    shown: str = ""
+    fail_on: str | None = None
+    selected: Sequence[str] = ()
+    unread: Sequence[str] = ()
+    code: int | None = None
+    bodies: bool = False
+    tables_format: str = "parquet"
+    only_findings: bool = False
+    rules: Mapping[str, Any] = {}
+    note: Callable[[str], None] = print
+    paper: Terminal = Terminal()
+    spool: Spool | None = None
+
+
+class NotWritable(ValueError):
+    """A report cannot be written in this format; the text says why."""
+
+
+def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:
+    """Write a report in the named format; raise NotWritable if that is impossible."""
+    module, _, function = FORMATS[name].writer.partition(":")
+    if FORMATS[name].people:
+        from wiredoctor.report.for_people import for_people
+
+        report = for_people(report)
+    getattr(import_module(f"wiredoctor.report.{module}"), function)(report, out, options)
+
+
+def wants_packets(names: Iterable[str]) -> bool:
+    """Return whether one of these formats reads the capture again."""
+    return any(FORMATS[name].packets for name in names)
+
+
+def needs_packets(names: Iterable[str]) -> bool:
+    """Return whether one of these formats cannot be written without the packets."""
+    return any(FORMATS[name].packets == "needed" for name in names)

@@ -1,0 +1,284 @@
+"""Write the first two lines of every report: the most important fact in a sentence, and the number of problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from wiredoctor.findings import SEVERITIES, Finding
+from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
+from wiredoctor.report.groups import Group
+from wiredoctor.report.terminal.sentences import WORTH_TELLING, unexplained
+from wiredoctor.report.words import count, duration, join_words
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+    from wiredoctor.report.coverage import Coverage
+
+LEAST_IDLE_TIMEOUT = 1.0
+"""Seconds; no common server has a shorter idle timeout, so an earlier close had another reason."""
+
+_NO_HTTP = {
+    "tls": ("the only connection is encrypted (TLS, not decrypted)", "all {} connections are encrypted (TLS, not decrypted)"),
+    "http2": ("the only connection uses HTTP/2, which is not parsed", "all {} connections use HTTP/2, which is not parsed"),
+    "none": ("the only connection carried no data", "none of the {} connections carried data"),
+}
+"""Why nothing could be judged, by the protocol of all connections: for several connections, and for one."""
+
+_OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "all {} connections carry neither HTTP/1.x nor TLS")
+"""What connections of other protocols carry, of which stalls and connects are judged; for one and for several."""
+
+_CLAUSES: Mapping[tuple[str, str | None], str] = {
+    ("connect-failed", "refused"): "{server} refused the connection",
+    ("connect-failed", "prohibited"): "a firewall rejected the connection to {server}",
+    ("connect-failed", "unreachable"): "{server} was not reachable",
+    ("connect-failed", "timed-out"): "{server} did not answer the SYN",
+    ("connect-failed", "closed-at-once"): "{server} accepted the connection and reset it at once",
+    ("keep-alive-race", "at-limit"): "{server} was closing the idle connection",
+    ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
+    ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
+}
+"""Causes as clauses, for findings whose title does not begin with "The server"."""
+
+_LOSS = "capture-loss"
+
+_FIRST_WORDS = ("A", "After", "An", "Chunks", "Events", "No", "One", "Only", "Pages", "Responses", "Segments", "The")
+"""The first words of titles that become lower case within a sentence; others may be names."""
+
+_THE_SERVER = re.compile(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")
+_BEHIND = re.compile(r": the server behind it (?P<did>.*)$")
+
+
+class Counts(NamedTuple):
+    """The numbers of a report: problems by severity, occurrences (findings), and seconds lost."""
+
+    problems: dict[str, int]
+    occurrences: int
+    delay: float
+
+    def __str__(self) -> str:
+        """Format as "2 errors and 1 warning, 9 occurrences. Time lost: 5 s."; empty without problems."""
+        each = severities(self.problems)
+        if not each:
+            return ""
+        if self.occurrences != sum(self.problems.values()):
+            each += f"{';' if ',' in each else ','} {count(self.occurrences, 'occurrence')}"
+        return f"{each}. Time lost: {duration(self.delay)}." if self.delay >= WORTH_TELLING else f"{each}."
+
+
+def severities(problems: Mapping[str, int]) -> str:
+    """Return "2 errors and 1 warning", or "3 errors, 1 warning, 3 notes"."""
+    each = [count(problems[name], name) for name in SEVERITIES if problems.get(name)]
+    return (" and " if len(each) == 2 else ", ").join(each)
+
+
+def count_problems(groups: Iterable[Group]) -> dict[str, int]:
+    """Return the number of problems by severity."""
+    each = dict.fromkeys(SEVERITIES, 0)
+    for group in groups:
+        each[group.worst.severity] += 1
+    return {**each}
+
+
+def counts(report: Report, groups: Sequence[Group]) -> Counts:
+    """Return the numbers of a report, which are the same in all formats."""
+    return Counts(count_problems(groups), len(report.findings), report.delay)
+
+
+def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
+    """Return the most important fact of a report.
+
+    What is missing from the report or its captures comes first, then the worst of: nothing could be judged, failed requests,
+    other errors, time lost, requests without an answer and statuses of 500 and above that no finding explains, warnings.
+    """
+    return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
+
+
+def missing(report: Report) -> list[str]:
+    """Return a sentence on inputs that could not be read completely, and one on packets missing from captures."""
+    lines = list(report.incomplete[:1])
+    if rest := len(report.incomplete) - 1 if report.incomplete else 0:
+        lines.append(f"{count(rest, 'more input')} could not be read completely.")
+    if loss := _loss(report):
+        lines.append(loss)
+    return lines
+
+
+def _loss(report: Report) -> str:
+    dropped = [capture for capture in report.captures if capture.dropped]
+    lossy = {f.capture: f.title for f in report.findings if f.rule == _LOSS}
+    files = {capture.file for capture in dropped} | lossy.keys()
+    if len(report.captures) > 1 and files:
+        return f"Packets are missing from {len(files):,} of {count(len(report.captures), 'capture')}."
+    if dropped:
+        return f"{dropped[0].dropped or 0:,} of {count(dropped[0].dropped_of, 'packet')} were dropped while capturing."
+    return "".join(f"{title}." for title in lossy.values())
+
+
+def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage, shown: str) -> str:
+    scope = f" ({shown})" if shown else ""
+    judged = [group for group in groups if group.worst.family != "capture"]
+    if not report.connection_count and not judged:
+        return nothing_to_diagnose(report, shown)
+    if not judged and (why := _not_http(reach)):
+        return f"Nothing could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
+    dropped = any(capture.dropped for capture in report.captures)
+    well_so_far = not (groups or report.left_out or unexplained(reach) or dropped) and knows_failures(report)
+    if well_so_far and (why := _cut(reach) or _other_protocol(reach)):
+        return f"Nothing wrong was found, but only stalls and connects could be judged: {why}{scope}."
+    if not judged and (why := _cut(reach)):
+        return f"Only stalls and connects could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
+    failed = find_failed(report, reach)
+    if failed.requests or failed.connections:
+        return f"{_failed(failed, groups)}{scope}."
+    doubts = _and(unexplained(reach), "; ")
+    if judged and judged[0].worst.severity == "error":
+        return f"{_title_and_place(judged[0])}{doubts}{scope}."
+    if report.delay >= WORTH_TELLING:
+        return f"{_time_lost(report, judged or groups, reach)}{doubts}{scope}."
+    if warnings := [group for group in judged if group.worst.severity == "warning"]:
+        return f"{_title_and_place(warnings[0])}{doubts}{scope}."
+    if faulty := [group for group in groups if group.worst.severity != "note"]:
+        lead = "".join(f"{group.worst.title}. " for group in faulty[:1] if group.worst.rule != _LOSS)
+        return lead + health(report, reach, shown, lossy=True)
+    return health(report, reach, shown, notes=len(groups))
+
+
+def nothing_to_diagnose(report: Report, shown: str) -> str:
+    """Return the sentence for a report without connections to diagnose."""
+    from wiredoctor.report.terminal.sentences import other_packets
+
+    scope = f" ({shown})" if shown else ""
+    empty = report.captures and not any(capture.packets for capture in report.captures)
+    seen = "" if shown or empty else other_packets(report)
+    return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
+
+
+def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, lossy: bool = False) -> str:
+    """Return the sentence for a report without time lost, and without errors and warnings about hosts.
+
+    It says that nothing is wrong only if every request was answered completely and without a server error, and if every rule that
+    reports failures ran. `lossy`: a finding reports that packets are missing from the capture.
+    """
+    scope = f" ({shown})" if shown else ""
+    doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"]) + _unread(reach)
+    if report.left_out and not notes and not lossy:
+        said = _left_out(report)
+    elif notes:
+        lead = "No" if knows_failures(report) else f"{_selected(report)} found no"
+        said = f"{lead} errors or warnings, only {count(notes, 'note')}"
+    elif not knows_failures(report):
+        said = f"{_selected(report)} found {'no fault in what was captured' if lossy else 'nothing'}"
+    elif lossy or any(capture.dropped for capture in report.captures):
+        said = "No known fault was found in what was captured"
+    else:
+        said = "No known fault" if unexplained(reach) else "Nothing wrong was found"
+    return f"{said}{_and(doubts, ', but ')}{scope}."
+
+
+def _selected(report: Report) -> str:
+    number = len(report.checked)
+    return "The selected rule" if number == 1 else f"The {number:,} selected rules"
+
+
+def _left_out(report: Report) -> str:
+    """Describe the excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of low confidence)"."""
+    number = {by: sum(one.findings for one in report.left_out if one.by == by) for by in ("baseline", "ignore", "confidence")}
+    words = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
+    parts = ", ".join(f"{number[by]:,} {word}" for by, word in words.items() if number[by])
+    return f"No {'new ' if number['baseline'] else ''}findings ({parts})"
+
+
+def _not_http(reach: Coverage) -> str:
+    """Return why no connection has readable HTTP; empty if one has, or if the reasons differ."""
+    if reach.exchanges or not reach.connections:
+        return ""
+    same = (texts for protocol, texts in _NO_HTTP.items() if reach.carried.get(protocol) == reach.connections)
+    return next((texts[reach.connections > 1].format(f"{reach.connections:,}") for texts in same), "")
+
+
+def _cut(reach: Coverage) -> str:
+    """Return how short the packets were cut if that may be why no connection has a known protocol, else an empty string."""
+    with_data = reach.connections - reach.carried.get("none", 0)
+    if reach.exchanges or reach.snap_length is None or not with_data or reach.carried.get("unknown") != with_data:
+        return ""
+    seen = "in which neither HTTP/1.x nor TLS was recognized" if reach.shows_payload else "too few to see a protocol"
+    return f"packets were cut after {reach.snap_length:,} bytes, {seen}"
+
+
+def _unread(reach: Coverage) -> list[str]:
+    """Return clauses about connections whose HTTP cannot be read: "3 of 6 connections are encrypted (TLS, not decrypted)"."""
+    tls = reach.carried.get("tls", 0)
+    verb = "is" if tls == 1 else "are"
+    return [f"{tls:,} of {count(reach.connections, 'connection')} {verb} encrypted (TLS, not decrypted)"] if tls else []
+
+
+def _other_protocol(reach: Coverage) -> str:
+    """Return what the connections carry if all have other protocols, else an empty string."""
+    if not reach.connections or reach.carried.get("unknown") != reach.connections:
+        return ""
+    return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")
+
+
+def _and(parts: Sequence[str], lead: str) -> str:
+    return f"{lead}{join_words(parts)}" if parts else ""
+
+
+def _failed(failed: FailedRequests, groups: Sequence[Group]) -> str:
+    noun = "request" if failed.requests else "connection"
+    number = failed.requests or failed.connections
+    whole = failed.of_requests if failed.requests else failed.of_connections
+    at_least = "At least " if failed.at_least and number < whole else ""
+    head = f"The only {noun} failed" if whole == 1 else f"{at_least}{number:,} of {count(whole, noun)} failed"
+    finding, caused = failed.cause
+    group = next((group for group in groups if finding in group.findings), None) if caused > 1 else None
+    because = _because(finding, group.title if group else finding.title, failed.idle_timeouts)
+    return head + (f", {caused:,} of them" if caused < number else "") + because
+
+
+def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str | None], float]) -> str:
+    """Return the cause of failures like `finding`: " because 10.0.0.2:80 closes idle connections after 2 s"."""
+    server = finding.server or "the server"
+    if finding.rule == "keep-alive-race" and finding.kind != "stale-pool" and (limit := _idle_timeout(finding, idle_timeouts)):
+        return f" because {server} closes idle connections after {duration(limit)}"
+    if clause := _CLAUSES.get((finding.rule, finding.kind)):
+        return f" because {clause.format(server=server)}"
+    if behind := _BEHIND.search(title):
+        return f" because the server behind {server} {behind['did']}"
+    if match := _THE_SERVER.search(title):
+        return f" because {server} {match['did']}"
+    return f": {_lower(title)} ({server})"
+
+
+def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
+    """Return the idle timeout (s) that the server is known to have, or that this close shows; 0 if neither is certain."""
+    known = idle_timeouts.get((finding.capture, finding.server))
+    shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
+    return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0
+
+
+def _lower(title: str) -> str:
+    first = title.partition(" ")[0]
+    return title[:1].lower() + title[1:] if first in _FIRST_WORDS else title
+
+
+def _title_and_place(group: Group) -> str:
+    """Return title, place and count of the worst occurrence: "... (10.0.0.2:80, 12 times)"."""
+    number = f"{group.count:,} times" if group.count > 1 else ""
+    place = group.worst.server if group.worst.server and group.worst.server not in group.title else ""
+    where = ", ".join(part for part in (place, number) if part)
+    return group.title + (f" ({where})" if where else "")
+
+
+def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
+    costly = [group for group in groups if (group.delay or 0.0) > 0]
+    answers = reach.answers
+    answered = answers.requests and answers.answered == answers.requests and not unexplained(reach)
+    fine = answered and knows_failures(report) and not report.left_out and not missing(report)
+    lost = f"{'No request failed, but ' if fine else ''}{duration(report.delay)} was lost by waiting"
+    if not costly:
+        return lost
+    most = max(costly, key=lambda group: group.delay or 0.0)
+    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it here"
+    return f"{lost}{share}: {_lower(_title_and_place(most))}"

@@ -1,0 +1,86 @@
+"""Sort lines on disk: they arrive in any order, and there are too many for memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Spool = Callable[[], BinaryIO]
+"""Opens a file for writing and reading that disappears when it is closed: a temporary file, or memory for little data."""
+
+
+class Sink(Protocol):
+    """A destination for bytes."""
+
+    def write(self, piece: bytes, /) -> Any: ...
+
+
+_PIECE = 1 << 20
+_AT_ONCE = 1 << 14
+"""The number of line positions converted to Python integers at once: a million would take 100 MB."""
+
+
+def in_memory() -> BinaryIO:
+    """Return a spool in memory, for reports that are known to be small."""
+    return BytesIO()
+
+
+class Ordered:
+    """A spool of lines with sort keys; each key of a line takes 8 bytes of memory, the text is in the spool."""
+
+    def __init__(self, spool: Spool = in_memory) -> None:
+        self._file = spool()
+        self._end = 0
+        self._keys: list[tuple[Array, ...]] = []
+        self._starts: list[Array] = []
+
+    def add(self, keys: tuple[Array, ...], lines: bytes | memoryview) -> None:
+        r"""Add lines, each with a line end and integer keys; the first key is the most significant."""
+        ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
+        if not len(ends):
+            return
+        self._keys.append(keys)
+        self._starts.append(np.concatenate((np.zeros(1, np.int64), ends[:-1])) + self._end)
+        self._file.write(lines)
+        self._end += len(lines)
+
+    def __len__(self) -> int:
+        return sum(len(s) for s in self._starts)
+
+    def write(self, out: Sink) -> None:
+        """Write all lines sorted, and close the spool."""
+        with self._file:
+            if self._starts:
+                for start, end in _runs(*self._sorted()):
+                    _copy(self._file, out, start, end)
+
+    def _sorted(self) -> tuple[Array, Array]:
+        columns = [np.concatenate(column) for column in zip(*self._keys, strict=True)]
+        self._keys.clear()
+        order = np.lexsort(columns[::-1])
+        del columns
+        starts = np.concatenate(self._starts)
+        self._starts.clear()
+        ends = np.concatenate((starts[1:], np.array([self._end], np.int64)))
+        return starts[order], ends[order]
+
+
+def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
+    """Yield ranges of the spool; lines that are neighbors in the spool and in the sorted order are copied together."""
+    breaks = np.flatnonzero(starts[1:] != ends[:-1])
+    first = np.concatenate((starts[:1], starts[1:][breaks]))
+    last = np.concatenate((ends[:-1][breaks], ends[-1:]))
+    for i in range(0, len(first), _AT_ONCE):
+        yield from zip(first[i : i + _AT_ONCE].tolist(), last[i : i + _AT_ONCE].tolist(), strict=True)
+
+
+def _copy(spool: BinaryIO, out: Sink, start: int, end: int) -> None:
+    spool.seek(start)
+    while start < end:
+        piece = spool.read(min(_PIECE, end - start))
+        out.write(piece)
+        start += len(piece)

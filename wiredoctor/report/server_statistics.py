@@ -1,0 +1,318 @@
+"""Compute statistics of each server: requests, failures, distribution of its response time, and time lost by cause.
+
+The same can be computed per host, path or client.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
+from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges
+from wiredoctor.report.words import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from wiredoctor.findings import Report
+
+CLIENT_ERROR = 400
+"""Status codes from here up to 499 mean that the client made an error (RFC 9110 section 15.5)."""
+
+NAMES = 3
+"""The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
+
+_KEY = ["capture", "connection"]
+
+
+class Grouping(StrEnum):
+    """What a line of the statistics is about."""
+
+    server = "server"
+    host = "host"
+    path = "path"
+    client = "client"
+
+
+@dataclass(frozen=True)
+class ServerStatistics:
+    """The exchanges of a group. `names`: the values of Host; for connections without HTTP, the TLS server names (SNI).
+
+    failed: requests that failed according to the findings, as in the headline; a status of 500 or above alone does not count.
+    unanswered: requests without a final response, if a finding of severity error is about them, or if their connection ended and
+    was captured in both directions, without a gap that may hide the response. incomplete: responses that were cut off, unless a
+    finding of severity note shows that the client had all it wanted. Times are in seconds; `p50` to `longest` are of the server
+    time, from the end of the request to the beginning of its response, None if no response was captured. lost: rule -> seconds
+    that its findings cost.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    requests: int
+    failed: int
+    unanswered: int
+    incomplete: int
+    client_errors: int
+    server_errors: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    longest: float | None
+    connections: int
+    lost: Mapping[str, float] = field(default_factory=dict[str, float])
+    failed_connections: int = 0
+    """The connections that failed without a request; only of servers."""
+
+    @property
+    def time_lost(self) -> float:
+        """The seconds lost to all causes."""
+        return sum(self.lost.values())
+
+    @property
+    def requests_per_connection(self) -> float | None:
+        """Requests per connection; None if there are no connections."""
+        return self.requests / self.connections if self.connections else None
+
+
+def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:
+    """Return a row per group, worst first: by failed requests and connections, responses with 500 and above, and time lost."""
+    if report.scan_connections is None or report.scan_exchanges is None:
+        return []
+    rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
+    counted, names = _count(rows, connections=by is not Grouping.server)
+    if by in {Grouping.host, Grouping.path}:
+        names = {}
+    if by is Grouping.server:
+        counted, names = _with_silent_servers(counted, names, report.scan_connections())
+    lost = _time_lost(report, rows, by)
+    made = [_statistics(row, names, lost) for row in counted.iter_rows(named=True)]
+    known = {one.key for one in made}
+    if by is Grouping.server:
+        nothing: dict[str, Any] = dict.fromkeys(counted.columns)
+        failed = failed_connections_by_server(report)
+        made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed} if key not in known]
+        made = [replace(one, failed_connections=failed[one.key]) for one in made]
+    return sorted(made, key=_worst_first)
+
+
+def _worst_first(one: ServerStatistics) -> tuple[int, int, float, int, int, str]:
+    return -one.failed - one.failed_connections, -one.server_errors, -one.time_lost, -one.requests, -one.connections, one.key
+
+
+def forwarded_requests(report: Report) -> int:
+    """Return the number of exchanges that a gateway certainly made for those of its clients: they are counted at both servers."""
+    if report.scan_exchanges is None or (backs := find_backs(report)) is None:
+        return 0
+    import polars as pl
+
+    forwarded = report.scan_exchanges().join(backs.lazy(), on=[*_KEY, "exchange"], how="semi")
+    return int(forwarded.select(pl.col("has_request").sum()).collect(engine="streaming").item())
+
+
+def overall_statistics(report: Report) -> ServerStatistics | None:
+    """Return one row for all exchanges of clients, without those that a gateway certainly made on behalf of its client."""
+    if report.scan_connections is None or report.scan_exchanges is None:
+        return None
+    exchanges = report.scan_exchanges()
+    if (backs := find_backs(report)) is not None:
+        exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
+    counted, _ = _count(_rows(report, exchanges, report.scan_connections(), None), connections=True)
+    lost: Counter[str] = Counter()
+    for one in report.findings:
+        lost[one.rule] += round((one.delay or 0.0) * SECOND)
+    row = counted.to_dicts()[0] if counted.height else dict.fromkeys(counted.columns)
+    return _statistics(row | {"key": ""}, {}, {"": {rule: delay for rule, delay in lost.items() if delay}})
+
+
+def _judged(report: Report) -> pl.LazyFrame | None:
+    """Return the exchanges that findings are about; None if there are none.
+
+    `is_failed`: they failed. `is_error`: an error is about them. `is_left`: the client left and lost nothing.
+    """
+    import polars as pl
+
+    places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False] for place in failed_exchanges(report)}
+    for one in report.findings:
+        if one.exchange is not None and (one.severity == "error" or one.rule == "client-abort"):
+            flags = places.setdefault((one.capture, one.connection, one.exchange), [False, False, False])
+            flags[1] |= one.severity == "error"
+            flags[2] |= one.rule == "client-abort" and one.severity == "note"
+    if not places:
+        return None
+    schema = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int32()}
+    flags = {"is_failed": pl.Boolean(), "is_error": pl.Boolean(), "is_left": pl.Boolean()}
+    return pl.LazyFrame([(*place, *said) for place, said in places.items()], schema | flags, orient="row")
+
+
+def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
+    """Return the exchanges with their group in `key`, their name in `name`, and what is counted; one group if `by` is None."""
+    import polars as pl
+
+    c = pl.col
+    path = c("request_target").str.replace(r"[?#].*$", "").str.replace_all(r"\d+", "#")
+    own = {Grouping.host: c("request_host"), Grouping.path: c("request_method") + " " + path}.get(by) if by else None
+    narrow = exchanges.select(  # before the joins, which copy each column
+        *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
+    )
+    if (judged := _judged(report)) is None:
+        narrow = narrow.with_columns(pl.lit(value=False).alias(name) for name in ("is_failed", "is_error", "is_left"))
+    else:
+        narrow = narrow.join(judged, on=[*_KEY, "exchange"], how="left")
+    ends = connections.select(*_KEY, "server", "client_host", (c("closed_by") != "").alias("over"))
+    lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
+    key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
+    return narrow.join(ends, on=_KEY, how="left").select(
+        *_KEY,
+        "exchange",
+        "wait",
+        *("requests", "client_errors", "server_errors"),
+        c("is_failed").fill_null(value=False).alias("failed"),
+        (c("no_response") & lost).alias("unanswered"),
+        (c("cut") & ~c("is_left").fill_null(value=False)).alias("incomplete"),
+        key.fill_null("").alias("key"),
+        (c("server") if by is Grouping.client else c("host")).fill_null("").alias("name"),
+    )
+
+
+def _flags() -> list[pl.Expr]:
+    """Return what the row of an exchange alone says: which counts it belongs to, and its server time, null without a response."""
+    import polars as pl
+
+    c = pl.col
+    status = c("response_status")
+    final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
+    endless = (
+        c("upgraded") | (c("response_framing") == "tunnel") | c("response_content_type").str.starts_with("text/event-stream")
+    )
+    cut = c("response_end_reason").is_in(["fin", "rst", "error"]) & ~endless.fill_null(value=False)
+    return [
+        c("has_request").alias("requests"),
+        (c("has_request") & ~final).alias("no_response"),
+        (c("both_directions") & ~c("pairing_assumed")).fill_null(value=False).alias("captured"),
+        (final & (status < SERVER_ERROR) & cut).alias("cut"),
+        (final & (status >= CLIENT_ERROR) & (status < SERVER_ERROR)).alias("client_errors"),
+        (final & (status >= SERVER_ERROR)).alias("server_errors"),
+        pl.when(final).then(c("server_time")).alias("wait"),
+    ]
+
+
+def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
+    """Return the smallest value in sorted lists that `percent` of the values do not exceed; null for an empty list.
+
+    The quantile that Polars calls nearest rounds the rank instead, which hides the slowest requests.
+    """
+    rank = (values.list.len().cast(int) * percent + 99) // 100
+    return values.list.get(rank - 1, null_on_oob=True)
+
+
+def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
+    """Return the counts and times of each group, and its most frequent names. Without `connections`, theirs is null."""
+    import polars as pl
+
+    c = pl.col
+    counts = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
+    by_name = (
+        rows.group_by("key", "name")
+        .agg(pl.len(), c(counts).sum().cast(pl.Int64), c("wait").drop_nulls())
+        .collect(engine="streaming")
+    )
+    counted = (
+        by_name.group_by("key")
+        .agg(c(counts).sum(), c("wait").explode().drop_nulls().sort(), pl.lit(None, pl.Int64()).alias("connections"))
+        .with_columns(_nearest_rank(c("wait"), percent).alias(f"p{percent}") for percent in (50, 95, 99))
+        .with_columns(c("wait").list.last().alias("longest"))
+        .drop("wait")
+    )
+    if connections:
+        of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("connections"))
+        counted = counted.drop("connections").join(of_key.collect(engine="streaming"), on="key", how="left")
+    names = (
+        by_name.filter(c("name") != "")
+        .sort("len", "name", descending=[True, False])
+        .group_by("key", maintain_order=True)
+        .agg(c("name").head(NAMES))
+    )
+    return counted, {key: tuple(some) for key, some in names.iter_rows()}
+
+
+def _with_silent_servers(
+    counted: pl.DataFrame, names: dict[str, tuple[str, ...]], connections: pl.LazyFrame
+) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
+    """Count all connections of each server, and add servers that only have connections without HTTP."""
+    import polars as pl
+
+    c = pl.col
+    servers = (
+        connections.filter(c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0))
+        .group_by("server")
+        .agg(pl.len().cast(pl.Int64).alias("all"), c("server_name").filter(c("server_name") != "").unique().sort().head(NAMES))
+        .rename({"server": "key"})
+        .collect()
+    )
+    tls = {key: tuple(given) for key, _, given in servers.iter_rows() if given}
+    joined = counted.join(servers.select("key", "all"), on="key", how="full", coalesce=True)
+    connections_of = pl.max_horizontal(pl.col("connections"), pl.col("all")).alias("connections")
+    return joined.with_columns(connections_of).drop("all"), tls | names
+
+
+def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
+    """Return group -> rule -> nanoseconds that findings cost, without findings that belong to no group."""
+    costly = [one for one in report.findings if one.delay]
+    keys: dict[tuple[str, int, int], str] = {}
+    if by is not Grouping.server and costly:
+        keys = _keys_of({(one.capture, one.connection) for one in costly if one.connection is not None}, rows)
+    lost: dict[str, Counter[str]] = {}
+    for one in costly:
+        if by is Grouping.server:
+            key = one.server
+        elif one.connection is None:
+            key = None
+        else:
+            key = keys.get((one.capture, one.connection, -1 if one.exchange is None else one.exchange))
+        if key:
+            lost.setdefault(key, Counter())[one.rule] += round((one.delay or 0.0) * SECOND)
+    return lost
+
+
+def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str, int, int], str]:
+    """Return the group of each exchange of these connections; exchange -1 has the group of the connection, if there is only
+    one.
+    """
+    import polars as pl
+
+    wanted = pl.LazyFrame([*places], {"capture": pl.String(), "connection": pl.Int64()}, orient="row")
+    found = rows.join(wanted, on=_KEY, how="semi").select(*_KEY, pl.col("exchange").cast(pl.Int64), "key").collect()
+    keys = {(capture, connection, exchange): key for capture, connection, exchange, key in found.iter_rows()}
+    alone = found.group_by(_KEY).agg(pl.col("key").unique()).filter(pl.col("key").list.len() == 1)
+    return keys | {(capture, connection, -1): only[0] for capture, connection, only in alone.iter_rows()}
+
+
+def _statistics(
+    row: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], lost: Mapping[str, Mapping[str, int]]
+) -> ServerStatistics:
+    def seconds(name: str) -> float | None:
+        return None if row[name] is None else row[name] / SECOND
+
+    key = row["key"] or ""
+    costs = sorted(lost.get(key, {}).items(), key=lambda one: (-one[1], one[0]))
+    return ServerStatistics(
+        key=key,
+        names=names.get(key, ()),
+        requests=row["requests"] or 0,
+        failed=row["failed"] or 0,
+        unanswered=row["unanswered"] or 0,
+        incomplete=row["incomplete"] or 0,
+        client_errors=row["client_errors"] or 0,
+        server_errors=row["server_errors"] or 0,
+        p50=seconds("p50"),
+        p95=seconds("p95"),
+        p99=seconds("p99"),
+        longest=seconds("longest"),
+        connections=row["connections"] or 0,
+        lost={rule: delay / SECOND for rule, delay in costs},
+    )

@@ -1,0 +1,148 @@
+"""List servers, one per line: requests, failures, response times, and the causes of lost time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from wiredoctor.report.fields import Field, footer, heading, paint, width
+from wiredoctor.report.server_statistics import Grouping, forwarded_requests
+from wiredoctor.report.terminal.sentences import SECRETS
+from wiredoctor.report.words import clean, count, duration, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wiredoctor.findings import Report
+    from wiredoctor.report.server_statistics import ServerStatistics
+    from wiredoctor.report.terminal.terminal import Terminal
+
+_LEFT_OUT_FIRST = ("req/conn", "conns", "lost to", "4xx", "p50", "name", "p95")
+_LEAST = 21
+"""The minimum width of the first column: an IPv4 address with its port always fits."""
+
+_NARROWEST = 80
+
+_LEGEND = (
+    "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why); p50 to max: from the "
+    "end of the request to the response"
+)
+_NO_CONNECTION = "no conn: connections that failed before a request"
+_NAMES = {Grouping.server: "host", Grouping.client: "server"}
+
+
+def write(
+    report: Report, statistics: Sequence[ServerStatistics], out: TextIO, paper: Terminal, *, by: Grouping, top: int | None = None
+) -> None:
+    """Write the table, at most `top` lines of it, and below it what was omitted."""
+    if report.secrets:
+        out.write(f"{SECRETS}\n")
+    if not statistics:
+        out.write("No TCP connection was seen.\n")
+        return
+    shown = statistics[:top]
+    lines = [_cells(one) for one in shown]
+    fields = _fields(lines, by, max(paper.width, _NARROWEST))
+    out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
+    for one, cells in zip(shown, lines, strict=True):
+        text = " ".join(field.pad(shorten(cells[name], field.width, paper.gap)) for name, field in fields.items()).rstrip()
+        out.write(
+            paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
+        )
+    room = max(paper.width, _NARROWEST)
+    facts = [_totals(statistics, len(shown), by, forwarded_requests(report)), _LEGEND]
+    out.write(footer(facts + [_NO_CONNECTION] * ("no conn" in fields), room))
+    if "lost to" not in fields and any(one.lost for one in shown):
+        out.write("Time lost:\n")
+        out.writelines(_fitting_causes(one, room, paper) + "\n" for one in shown if one.lost)
+    there = {name for cells in lines for name, text in cells.items() if text}
+    missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, "lost to"}]
+    if missing:
+        names = ", ".join(_NAMES.get(by, name) if name == "name" else name for name in missing)
+        out.write(footer([f"No room for {names} (COLUMNS or --format json shows them)."], room))
+
+
+def _cells(one: ServerStatistics) -> dict[str, str]:
+    names = [clean(name) for name in one.names if name != one.key]
+    return {
+        "key": clean(one.key) or "(none)",
+        "name": ", ".join(names),
+        "requests": f"{one.requests:,}",
+        "failed": f"{one.failed:,}" if one.failed else "-",
+        "fail%": _share(one.failed, one.requests),
+        "no conn": f"{one.failed_connections:,}" if one.failed_connections else "-",
+        "4xx": f"{one.client_errors:,}" if one.client_errors else "-",
+        "5xx": f"{one.server_errors:,}" if one.server_errors else "-",
+        **{name: _time(value) for name, value in (("p50", one.p50), ("p95", one.p95), ("p99", one.p99), ("max", one.longest))},
+        "lost": _time(one.time_lost or None),
+        "conns": f"{one.connections:,}",
+        "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
+        "lost to": _causes(one.lost),
+    }
+
+
+def _share(part: int, whole: int) -> str:
+    """Format a share as a percentage with two digits: 0 % only for nothing, and 100 % only for everything."""
+    if not part or not whole:
+        return "-"
+    percent = 100 * part / whole
+    if percent < 1:
+        return "<1%"
+    return f"{min(percent, 99) if part < whole else percent:.0f}%"
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds, "")
+
+
+def _fitting_causes(one: ServerStatistics, room: int, paper: Terminal) -> str:
+    """Name the costliest causes that fit on a line, and the number of others."""
+    causes = [f"{rule} {duration(seconds)}" for rule, seconds in one.lost.items()]
+    start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
+    for shown in range(len(causes), 0, -1):
+        more = f", {len(causes) - shown} more" if shown < len(causes) else ""
+        if len(line := start + ", ".join(causes[:shown]) + more) <= room:
+            return line
+    return f"{start}{len(causes)} rules"
+
+
+def _causes(lost: Mapping[str, float]) -> str:
+    return ", ".join(f"{rule} {duration(seconds)}" for rule, seconds in lost.items())
+
+
+def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict[str, Field]:
+    """Return the columns that fit in `room`: first, some columns are dropped; then the longest texts are shortened."""
+    left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
+    widths = {name: max(len(left.get(name, name)), *(len(cells[name]) for cells in lines)) for name in lines[0]}
+    fields = {name: Field(left.get(name, name), size, right=name not in left) for name, size in widths.items()}
+    if by not in _NAMES or not any(cells["name"] for cells in lines):
+        del fields["name"]
+    if not any(cells["lost to"] for cells in lines):
+        del fields["lost to"]
+    if all(cells["no conn"] == "-" for cells in lines):
+        del fields["no conn"]
+    for name in _LEFT_OUT_FIRST:
+        if width(list(fields.values())) > room and name in fields:
+            _shrink(fields, room)
+            if width(list(fields.values())) > room:
+                del fields[name]
+    _shrink(fields, room)
+    return fields
+
+
+def _shrink(fields: dict[str, Field], room: int) -> None:
+    """Shorten the texts until they fit, but to no less than _LEAST characters."""
+    while (excess := width(list(fields.values())) - room) > 0:
+        name = max((name for name in ("key", "name") if name in fields), key=lambda name: fields[name].width)
+        if fields[name].width <= _LEAST:
+            return
+        fields[name] = Field(fields[name].heading, max(_LEAST, fields[name].width - excess), right=False)
+
+
+def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, forwarded: int) -> str:
+    groups = count(len(statistics), by.value)
+    more = f", {len(statistics) - shown:,} not shown" if shown < len(statistics) else ""
+    requests, failed = sum(one.requests for one in statistics), sum(one.failed for one in statistics)
+    errors = sum(one.server_errors for one in statistics)
+    twice = f" ({forwarded:,} of them forwarded by a gateway, so counted twice)" if forwarded else ""
+    failures = (f", {failed:,} failed" if failed else "") + (f"; {count(errors, 'response')} with 5xx" if errors else "")
+    return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}"

@@ -1,0 +1,108 @@
+"""Draw bars on a time axis in characters, and the axis itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wiredoctor.report.fields import paint
+
+_LEAST_APART = 8
+"""The minimum number of characters between two ticks."""
+
+_UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1_000, "us"), (0, 1, "ns"))
+"""For ticks at least this far apart (ns): a unit in ns, and its name."""
+
+Stretch = tuple[float, str, str]
+"""The end of a part of a bar in ns, its character, and its style."""
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The times that the characters of a line represent, in ns: `width` characters of `step` ns each, from `begin`."""
+
+    begin: int
+    step: float
+    width: int
+
+    @classmethod
+    def spanning(cls, begin: int, end: int, width: int) -> TimeAxis:
+        """Return the axis from `begin` to `end`; it begins at 0 if that makes it only a little longer."""
+        begin = 0 if 0 < begin <= (end - begin) / 10 else begin
+        return cls(begin, max(end - begin, 1) / max(width, 1), width)
+
+    @property
+    def end(self) -> float:
+        """The time in ns at which the last character ends."""
+        return self.begin + self.step * self.width
+
+    def at(self, time: float) -> float:
+        """Return the position of a time in characters, without rounding."""
+        return (time - self.begin) / self.step
+
+    def cell(self, time: float) -> int:
+        """Return the index of the character that shows this time."""
+        return min(max(math.floor(self.at(time)), 0), self.width - 1)
+
+    def heading(self) -> str:
+        """Return the axis: ticks at round times, each followed by its time if there is room."""
+        shown = [" "] * self.width
+        for tick in self._ticks():
+            place = self.cell(tick)
+            label = f"|{_label(tick, self._apart)}"
+            if place + len(label) <= self.width and all(sign == " " for sign in shown[place : place + len(label) + 1]):
+                shown[place : place + len(label)] = label
+        return "".join(shown).rstrip()
+
+    @property
+    def _apart(self) -> float:
+        least = self.step * min(_LEAST_APART, self.width)
+        for _ in range(4):  # closer ticks need longer labels
+            step = _round_up(least)
+            longest = max(len(_label(round(time), step)) for time in (self.begin, self.end))
+            if longest + 2 <= step / self.step:
+                return step
+            least = (longest + 2) * self.step
+        return _round_up(least)
+
+    def _ticks(self) -> Sequence[int]:
+        apart = self._apart
+        first, last = math.ceil(self.begin / apart), math.floor(self.end / apart)
+        return [round(number * apart) for number in range(first, min(last, first + self.width) + 1)]
+
+    def bar(self, begin: float, parts: Sequence[Stretch], thin: str, *, color: bool) -> str:
+        """Draw a bar that begins at `begin`; the end of each part is rounded separately, so errors do not add up.
+
+        A bar shorter than half a character is drawn as `thin`, in the style of its longest part.
+        """
+        edges = [round(min(max(self.at(time), 0), self.width)) for time in (begin, *(end for end, _, _ in parts))]
+        if edges[-1] <= edges[0]:
+            place = min(edges[0], self.cell(begin))
+            return " " * place + paint(thin, self._longest(begin, parts), color=color)
+        pieces = [" " * edges[0]]
+        for (_, sign, style), start, end in zip(parts, edges, edges[1:], strict=False):
+            pieces.append(paint(sign * (end - start), style, color=color))
+        return "".join(pieces)
+
+    @staticmethod
+    def _longest(begin: float, parts: Sequence[Stretch]) -> str:
+        longest, style = -1.0, ""
+        for end, _, this in parts:
+            if end - begin > longest:
+                longest, style = end - begin, this
+            begin = end
+        return style
+
+
+def _round_up(least: float) -> float:
+    """Return the smallest of the numbers 1, 2, 5, 10, 20, 50, ... that is at least `least`."""
+    power = 10.0 ** math.floor(math.log10(max(least, 1)))
+    return next(times * power for times in (1, 2, 5, 10, 20) if times * power >= least)
+
+
+def _label(time: int, apart: float) -> str:
+    """Format a time in a unit that suits ticks `apart` ns from each other."""
+    size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least)
+    digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
+    return f"{time / size:,.{digits}f} {unit}"

@@ -1,0 +1,47 @@
+"""The selected and configured rules of one analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from wiredoctor.findings import ThresholdKey, configured
+from wiredoctor.rule_engine.catalogue import RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
+from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.settings import Settings
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of an analysis. A rule of another package that fails is left out of this analysis only."""
+
+    everything: Mapping[str, RuleModule]
+    """All rules, by name."""
+    modules: Mapping[str, RuleModule]
+    """The rules that run, by name: those that are reported, and those that may explain their candidates."""
+    chosen: list[str]
+    """The names of the rules that are reported."""
+    thresholds: Mapping[ThresholdKey, str]
+    """The configured thresholds as text."""
+
+    def configured(self) -> AbstractContextManager[None]:
+        """Apply the configured thresholds in this thread."""
+        return configured(self.thresholds)
+
+    def cutoffs(self) -> Cutoffs:
+        """Return the least demanding cutoffs of the rules that run."""
+        with self.configured():
+            return cutoffs(self.modules)
+
+
+def load(settings: Settings) -> RuleSet:
+    """Load the rules and check them against the settings. Raise ValueError with a one-line message if a setting is wrong."""
+    everything = catalogue()
+    chosen = select(everything, settings.select, settings.ignore)
+    modules = {name: _unfailed(module) for name, module in with_causes(chosen, everything).items()}
+    return RuleSet(everything, modules, list(chosen), set_thresholds(everything, settings.thresholds))
+
+
+def _unfailed(module: RuleModule) -> RuleModule:
+    return module if module.plugin is None else module._replace(plugin=replace(module.plugin, failed=""))

@@ -1,0 +1,206 @@
+"""Convert capture times to the time of day for people, in the local time zone (TZ) or in UTC, and parse the times in logs.
+
+Times of captures are nanoseconds since 1970. Everything is cut to milliseconds and never rounded, like the times in logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from wiredoctor.text.durations import SECOND
+
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+
+_UTC: ContextVar[bool] = ContextVar("times are in UTC", default=False)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WITHOUT_OFFSET = frozenset(("UTC", "GMT", "WET"))
+"""The names of zones at UTC. The system takes an unknown TZ, such as Nowhere/City, for the name of another one."""
+_FIRST, _LAST = ((one.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) for one in (datetime.min, datetime.max))
+"""The first and the last second that Python's datetime supports; 64-bit times in pcapng may be later."""
+
+
+def use_utc(utc: bool) -> None:
+    """Choose the time zone for all texts in this thread: UTC, or the local zone."""
+    _UTC.set(utc)
+
+
+def nanoseconds(time: str | None) -> int | None:
+    """Convert RFC 3339 in UTC with any number of decimals to nanoseconds since 1970."""
+    if time is None:
+        return None
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    since = datetime.fromisoformat(whole) - datetime(1970, 1, 1)
+    return (since.days * 86400 + since.seconds) * SECOND + int(fraction.ljust(9, "0")[:9] or 0)
+
+
+def local(moment: int) -> datetime:
+    """Return a time in the zone of the report, cut to seconds; in UTC if the system cannot convert the year."""
+    # not fromtimestamp: Windows refuses times before 1970
+    seconds = min(max(moment // SECOND, _FIRST), _LAST)
+    exact = _EPOCH + timedelta(seconds=seconds)
+    if _UTC.get():
+        return exact
+    try:
+        return exact.astimezone()
+    except (OverflowError, OSError, ValueError):
+        return exact
+
+
+def time_text(moment: int, *, date: bool = False) -> str:
+    """Format a time as "10:42:16.123" or "2026-01-31 10:42:16.123"."""
+    at = local(moment)
+    day = f"{at.year:04}-{at.month:02}-{at.day:02} " if date else ""
+    return f"{day}{at.hour:02}:{at.minute:02}:{at.second:02}.{moment // 1_000_000 % 1000:03}"
+
+
+def zone_name(moment: int) -> str:
+    """Return the name of the zone at a time: "CET", "UTC", or "UTC-03:00" if it has no name."""
+    at = local(moment)
+    name = at.tzname() or ""
+    if name.isalpha() and not at.utcoffset() and name not in _WITHOUT_OFFSET:
+        return "UTC"
+    return name if name.isalpha() else f"UTC{_offset(at)}"
+
+
+def zone_text(moment: int) -> str:
+    """Return the zone at a time with its offset, such as "CET (UTC+01:00)"; for UTC only "UTC"."""
+    name, offset = zone_name(moment), f"UTC{_offset(local(moment))}"
+    return name if name in ("UTC", offset) else f"{name} ({offset})"
+
+
+def zone_suffix(moment: int) -> str:
+    """Return the zone suffix of ISO 8601: "Z" or "+01:00"."""
+    at = local(moment)
+    return _offset(at) if at.utcoffset() else "Z"
+
+
+def _offset(at: datetime) -> str:
+    minutes = int((at.utcoffset() or timedelta()).total_seconds()) // 60
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+class Clock(NamedTuple):
+    """The times of a capture. `first`: the time of its first packet, None without timestamps. `dates`: times are shown with
+    dates.
+    """
+
+    first: int | None
+    dates: bool = False
+
+    @classmethod
+    def of(cls, spans: Iterable[tuple[str | None, str | None]]) -> Clock:
+        """Return the clock that begins with the earliest of some captures, given their first and last times in RFC 3339."""
+        moments = [moment for span in spans for time in span if (moment := nanoseconds(time)) is not None]
+        if not moments:
+            return cls(None)
+        return cls(min(moments), local(min(moments)).date() != local(max(moments)).date())
+
+    @property
+    def width(self) -> int:
+        """The width of a column of times in characters; 0 if there are no times."""
+        return 0 if self.first is None else 23 if self.dates else 12
+
+    def at(self, elapsed: float | None) -> str:
+        """Return the time of day of a packet, from nanoseconds since the first one; empty if it is unknown."""
+        return "" if self.first is None or elapsed is None else time_text(self.first + round(elapsed), date=self.dates)
+
+    def heading(self) -> str:
+        """Return the sentence at the top of a report: "Times are CET (UTC+01:00); ..."; empty if there are no times."""
+        if self.first is None:
+            return ""
+        return f"Times are {zone_text(self.first)}; the first packet is from {time_text(self.first, date=True)}."
+
+
+class LogTime(NamedTuple):
+    """A time from a log: nanoseconds since 1970, or since midnight if it has no date. `unit`: its precision in ns."""
+
+    nanoseconds: int
+    unit: int
+    has_date: bool = True
+
+
+_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
+_FORMATS = (
+    "%d/%b/%Y:%H:%M:%S %z",  # nginx $time_local, Apache %t
+    "%d/%b/%Y:%H:%M:%S",  # haproxy
+    "%Y/%m/%d %H:%M:%S",  # error logs of nginx, Go's log
+    "%a %b %d %H:%M:%S %Y",  # error logs of Apache, ctime
+    "%a %b %d %H:%M:%S %Z %Y",  # date(1)
+    "%a, %d %b %Y %H:%M:%S %Z",  # RFC 9110 section 5.6.7
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%d %b %Y %H:%M:%S",
+)
+"""Formats that are not ISO 8601, without the fraction of the second."""
+
+_OF_DAY = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
+_GREENWICH = re.compile(r" (?:GMT|UTC)\b")
+_BLANK_BEFORE_ZONE = re.compile(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE)
+
+
+def parse_log_time(text: str) -> LogTime:
+    """Parse a time in the format of nginx, Apache, haproxy, Envoy, AWS ALB, Python's logging or ISO 8601, or a time of day alone.
+
+    A time without a zone is in the zone of the report. Raise ValueError on anything else.
+    """
+    text = text.strip().strip("[]").strip()
+    fraction = _FRACTION.search(text)
+    unit = 10 ** (9 - len(fraction[1])) if fraction else SECOND
+    rest = int(fraction[1].ljust(9, "0")) if fraction else 0
+    whole = _FRACTION.sub("", text, count=1)
+    if day := _OF_DAY.fullmatch(whole):
+        hours, minutes, seconds = int(day[1]), int(day[2]), int(day[3] or 0)
+        if hours > 23 or minutes > 59 or seconds > 60:
+            raise ValueError(text)
+        unit = unit if day[3] else 60 * SECOND
+        return LogTime((hours * 3600 + minutes * 60 + seconds) * SECOND + rest, unit, has_date=False)
+    return LogTime(_since_epoch(_parsed(whole)) + rest, unit)
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(_BLANK_BEFORE_ZONE.sub("", text))
+    except ValueError:
+        pass
+    is_utc = _GREENWICH.search(text) is not None
+    for form in _FORMATS:
+        try:
+            moment = datetime.strptime(text, form)
+        except ValueError:
+            continue
+        if is_utc:
+            return moment.replace(tzinfo=UTC)
+        # strptime only knows the names of the local zone
+        return moment.astimezone() if "%Z" in form else moment
+    raise ValueError(text)
+
+
+def _since_epoch(moment: datetime) -> int:
+    """Return nanoseconds since 1970; a time without a zone is in the zone of the report. Raise ValueError if that is
+    impossible.
+    """
+    try:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC) if _UTC.get() else moment.astimezone(UTC)
+        since = moment - _EPOCH
+    except (OverflowError, OSError) as error:
+        raise ValueError(str(moment)) from error
+    return (since.days * 86400 + since.seconds) * SECOND
+
+
+def nearest_on_day(of_day: int, moment: int) -> int:
+    """Return the time nearest to `moment` that has this time of day (ns since midnight) in the zone of the report."""
+    midnight = local(moment).replace(hour=0, minute=0, second=0, tzinfo=None)
+    found: list[int] = []
+    for days in (-1, 0, 1):
+        try:
+            at = midnight + timedelta(days=days, seconds=of_day // SECOND)
+        except OverflowError:
+            continue
+        found.append(_since_epoch(at) + of_day % SECOND)
+    return min(found, key=lambda at: abs(at - moment))
