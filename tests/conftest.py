@@ -6,7 +6,8 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,23 +15,67 @@ from hypothesis import settings
 
 # a busy machine is no fault of what is tested
 settings.register_profile("patient", deadline=None)
+# a test that names a number of examples takes it from tests.support.sweeps.examples
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("patient")
 
+QUICK = "not slow"
+"""The default of `-m`, in pyproject.toml."""
+
 BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Start one worker more than there are cores: many tests wait for a process or for time to pass."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or not hasattr(os, "sched_getaffinity"):
+        return None
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where no bytecode may be written beside the sources, it goes to a temporary folder: the many processes that the tests
     start would each compile the whole package, which takes longer than what they are to do."""
+    if config.option.markexpr == QUICK and any("::" in test for test in config.args):
+        config.option.markexpr = ""  # who names a test wants it to run
+    if config.option.markexpr == QUICK:
+        settings.load_profile("quick")
+    os.environ["TZ"] = "UTC"  # reports show the local time of day
+    if hasattr(time, "tzset"):
+        time.tzset()
     if os.environ.get(BYTECODE[0]) and BYTECODE[1] not in os.environ:
         del os.environ[BYTECODE[0]]
         os.environ[BYTECODE[1]] = tempfile.mkdtemp(prefix="bytecode-")
         config.add_cleanup(_forget_bytecode)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what a quick run leaves out."""
+    if config.option.markexpr == QUICK:
+        terminalreporter.write_line("These were the quick tests. The slow ones: python -m pytest -n auto -m slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Collect no garbage while tests are collected: nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With the slow tests, repeat those of hypothesis: a quick run tries a part of their examples."""
+    if config.option.markexpr == "slow":
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What stands until the end need not be looked through each time that garbage is collected: some 15,000 tests."""
-    gc.collect()
+    """Exclude what stays until the end from garbage collection: some 29,000 tests."""
     gc.freeze()
 
 

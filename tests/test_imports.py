@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "text": set(),
     "replacement": set(),
     "interfaces": set(),
-    "cutoffs": {"tables"},
+    "settings": set(),
     "limits": {"tables"},
     "gateways": {"tables"},
+    "access_log": {"text"},
     "findings": {"gateways", "tables", "text"},
     "capture": {"limits", "tables"},
     "protocols": {"limits", "tables", "text"},
@@ -26,28 +28,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spill": {"batches", "limits", "replacement", "tables"},
     "rules": {"findings", "tables", "text"},
     "rule_engine": {
-        *("cutoffs", "findings", "gateways", "limits", "replacement", "rules", "spill", "tables", "text"),
+        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "tables", "text"),
     },
     "engine": {
-        *("batches", "capture", "core", "cutoffs", "findings", "limits", "protocols"),
-        *("replacement", "rule_engine", "spill", "tables", "text", "wiredoctor"),
+        *("batches", "capture", "core", "findings", "limits", "protocols"),
+        *("replacement", "rule_engine", "settings", "spill", "tables", "text", "wiredoctor"),
     },
     "diagnosis": {
         *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "wiredoctor"),
     },
-    "pipeline": {"capture", "cutoffs", "diagnosis", "engine", "findings", "rule_engine", "spill", "text"},
+    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "text"},
     "live": {
         *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces"),
-        *("limits", "recording", "rule_engine", "spill", "tables", "text"),
+        *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text"),
     },
     "recording": {"interfaces", "replacement", "wiredoctor"},
     "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "wiredoctor"},
     "compare": {"findings", "gateways", "tables", "text"},
-    "report": {"compare", "findings", "gateways", "interfaces", "limits", "tables", "text"},
+    "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "tables", "text"},
     "mcp": {"cli", "findings", "pipeline", "report", "wiredoctor"},
     "cli": {
         *("compare", "core", "extract", "interfaces", "live", "mcp", "pipeline"),
-        *("replacement", "report", "text", "wiredoctor"),
+        *("replacement", "report", "settings", "text", "wiredoctor"),
     },
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
@@ -75,9 +77,24 @@ def module_of(path: Path) -> list[str]:
     return ["wiredoctor", *path.relative_to(PACKAGE).parent.parts]
 
 
+@cache
+def parsed(source: str) -> list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute]:
+    """The imports of a module, its calls of open(), and its uses of the module socket; parsed once for all tests."""
+    found: list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Call(func=ast.Name(id="open")):
+                found.append(node)
+            case ast.Attribute(value=ast.Name(id="socket")):
+                found.append(node)
+            case _:
+                pass
+    return found
+
+
 def imported(source: str, package: list[str]) -> Iterator[str]:
     """Absolute dotted names that a module imports, anywhere in it; `from a import b` gives a.b."""
-    for node in ast.walk(ast.parse(source)):
+    for node in parsed(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -125,7 +142,7 @@ WRONG = [
     ("protocols", "from wiredoctor import findings"),
     ("protocols", "if TYPE_CHECKING:\n    from wiredoctor.core.heads import y"),
     ("report", "from wiredoctor.rules.shared.numbers import duration"),
-    ("rules", "from wiredoctor.engine.tables import take_tables"),
+    ("rules", "from wiredoctor.engine.row_tables import take_tables"),
     ("rules", "from wiredoctor.rule_engine.root_cause import settle"),
     ("cli", "import wiredoctor.rules"),
     ("capture", "from wiredoctor import pipeline"),
@@ -166,15 +183,29 @@ PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
     ids=lambda p: str(p.relative_to(PACKAGE)),
 )
 def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    opened = [
-        n.lineno for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "open"
-    ]
+    source = path.read_text("utf-8")
+    opened = [node.lineno for node in parsed(source) if isinstance(node, ast.Call)]
     assert not opened, f"open() in line {opened[0]}"
-    sockets = {
-        n.attr
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "socket"
-    }
-    assert not sockets - PURE
-    assert not {name.partition(".")[0] for name in imported(ast.unparse(tree), module_of(path))} & NO_WORLD
+    assert not {node.attr for node in parsed(source) if isinstance(node, ast.Attribute)} - PURE
+    assert not {name.partition(".")[0] for name in imported(source, module_of(path))} & NO_WORLD
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither when they load nor later; only the package's own __init__ loads the analysis when it is asked for."""
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    modules.pop("wiredoctor")
+    imports = {name: {one for one in _modules_imported(path, modules) if one != name} for name, path in modules.items()}
+    while leaves := [name for name, needed in imports.items() if not needed & imports.keys()]:
+        for name in leaves:
+            del imports[name]
+    assert not imports, f"in a circle, or reaching one: {', '.join(sorted(imports))}"
+
+
+def _modules_imported(path: Path, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules that a file imports, except for type checkers."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = [ast.Pass()]
+    for name in imported(ast.unparse(tree), module_of(path)):
+        yield from [one for one in (name, name.rpartition(".")[0]) if one in modules][:1]

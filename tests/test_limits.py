@@ -9,7 +9,7 @@ import pytest
 from tests.http.talk import HANDSHAKE, analyzed
 from tests.ladders import ladder_packets
 from wiredoctor import limits
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 LONG_HEAD = """
 0.020 > P. "GET /a HTTP/1.1\\r\\nX: 0123456789012345678901234567890123456789"
@@ -18,17 +18,17 @@ LONG_HEAD = """
 
 
 def test_every_limit_is_told_with_its_number() -> None:
-    for limit in limits.every().values():
+    for limit in limits.all_limits().values():
         if limit.sentence:
-            assert limit.text in limit.said(1)
-            assert "1,234" in limit.said(1_234)
+            assert limit.text in limit.describe(1)
+            assert "1,234" in limit.describe(1_234)
         assert limit.reason
         assert limit.value > 0
 
 
 def test_names_are_not_given_twice() -> None:
     declared = Path(limits.__file__).read_text("utf-8").count("= Limit(")
-    assert len(limits.every()) == declared
+    assert len(limits.all_limits()) == declared
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,21 @@ def test_a_value_is_written_with_its_unit(limit: limits.Limit, text: str) -> Non
 
 
 def test_one_and_several() -> None:
-    assert limits.HEAD.said(1) == "1 head was longer than 256 KiB and not read"
-    assert limits.HEAD.said(2) == "2 heads were longer than 256 KiB and not read"
+    assert limits.HEAD.describe(1) == "1 header section was longer than 256 KiB and not read"
+    assert limits.HEAD.describe(2) == "2 header sections were longer than 256 KiB and not read"
 
 
 def test_counts_of_processes_are_added_up() -> None:
-    met = Met()
+    met = LimitsReached()
     met.add(limits.HEAD, 2)
     met.add(limits.SCRATCH, 5)
     met.join([{limits.HEAD.name: 3, limits.AHEAD.name: 1}])
     assert met.counts == {limits.HEAD.name: 5, limits.SCRATCH.name: 5, limits.AHEAD.name: 1}
-    assert met.sentences() == [limits.SCRATCH.said(5), limits.HEAD.said(5), limits.AHEAD.said(1)]
+    assert met.messages() == [limits.SCRATCH.describe(5), limits.HEAD.describe(5), limits.AHEAD.describe(1)]
 
 
 def test_the_report_says_which_limit_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
     packets = ladder_packets(HANDSHAKE + LONG_HEAD)
     assert analyzed(packets).limits == []
     monkeypatch.setattr(limits.HEAD, "value", 50)
-    assert analyzed(packets).limits == ["1 head was longer than 50 bytes and not read"]
+    assert analyzed(packets).limits == ["1 header section was longer than 50 bytes and not read"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.captures.reports import report_of
+from tests.support.recordings import find_recording
 from wiredoctor import analyze
 from wiredoctor.findings import Finding
 from wiredoctor.rule_engine import catalogue
@@ -45,14 +46,13 @@ def test_rules_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_section_links_to_its_recording(name: str) -> None:
-    recording = LOOKALIKES[name]["capture"]
-    assert (ROOT / "captures" / recording).exists()
-    assert f"](../../captures/{recording})" in SECTIONS[name]
+    path = find_recording(LOOKALIKES[name]["capture"]).relative_to(ROOT)
+    assert f"](../../{path})" in SECTIONS[name]
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_recording_is_not_taken_for_the_fault(name: str) -> None:
-    assert false_alarms(name, report_of(ROOT / "captures" / LOOKALIKES[name]["capture"]).findings) == []
+    assert false_alarms(name, report_of(find_recording(LOOKALIKES[name]["capture"])).findings) == []
 
 
 @pytest.mark.parametrize("at", [None, *POINTS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from wiredoctor.text.redact import (
     masked_method,
     masked_reason,
     masked_target,
-    masked_words,
-    showing,
+    redact_words,
+    showing_secrets,
 )
-from wiredoctor.text.redact_tables import masked
+from wiredoctor.text.redact_tables import _MASKS, redact_table
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 LATIN = st.text(st.characters(max_codepoint=255))
@@ -156,7 +157,7 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNry
 def test_targets(target: str, shown: str) -> None:
     assert masked_target(target) == shown
     rows = pl.LazyFrame({"request_target": [target, None]})
-    told = masked("exchanges", rows.with_columns(pl.lit("").alias(n) for n in OTHERS)).select("request_target").collect()
+    told = redact_table("exchanges", rows.with_columns(pl.lit("").alias(n) for n in OTHERS)).select("request_target").collect()
     assert told.to_series().to_list() == [shown, None]
 
 
@@ -174,12 +175,12 @@ def test_tables_and_texts_are_masked_alike(texts: list[str]) -> None:
         "request_host": masked_host,
         "request_referer": masked_target,
         "response_reason": masked_reason,
-        **{f"{side}_upgrade": partial(masked_words, "upgrade") for side in ("request", "response")},
-        **{f"{side}_content_encoding": partial(masked_words, "content-encoding") for side in ("request", "response")},
-        "response_accel_buffering": partial(masked_words, "x-accel-buffering"),
+        **{f"{side}_upgrade": partial(redact_words, "upgrade") for side in ("request", "response")},
+        **{f"{side}_content_encoding": partial(redact_words, "content-encoding") for side in ("request", "response")},
+        "response_accel_buffering": partial(redact_words, "x-accel-buffering"),
     }
     rows = pl.LazyFrame(dict.fromkeys(masks, texts), schema=dict.fromkeys(masks, pl.String()))
-    told = masked("exchanges", rows).collect()
+    told = redact_table("exchanges", rows).collect()
     assert told.to_dict(as_series=False) == {name: [mask(t) for t in texts] for name, mask in masks.items()}
 
 
@@ -196,7 +197,7 @@ def test_paths_are_shown() -> None:
 @example("202026-31T12Host:", 0)
 @example("?&", 198)
 def test_what_is_masked_stays_as_it_is(text: str, more: int) -> None:
-    for mask in (masked_target, identity_target, masked_host, masked_method, masked_reason, partial(masked_words, "upgrade")):
+    for mask in (masked_target, identity_target, masked_host, masked_method, masked_reason, partial(redact_words, "upgrade")):
         once = mask(text + more * "\xa0")
         assert mask(once) == once
 
@@ -207,7 +208,7 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("wiredoctor.text.redact_tables._targets", never)
     rows = pl.LazyFrame({"request_target": ["/"], "exchange": [1]} | {n: [""] for n in OTHERS})
-    assert masked("exchanges", rows).select(pl.col("exchange").sum()).collect().item() == 1
+    assert redact_table("exchanges", rows).select(pl.col("exchange").sum()).collect().item() == 1
 
 
 @pytest.mark.parametrize(
@@ -227,12 +228,12 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
         (masked_reason, "Moved Temporarily", "Moved Temporarily"),
         (masked_reason, "Bad password hunter2", "Bad password *"),
         (masked_reason, "OK " * 1000, "OK " * 16 + "*"),
-        (partial(masked_words, "upgrade"), "WebSocket", "WebSocket"),
-        (partial(masked_words, "upgrade"), "h2c, hunter2 websocket,\thunter2", "h2c, *,\t*"),
-        (partial(masked_words, "content-encoding"), "gzip,br, hunter2", "gzip,br, *"),
-        (partial(masked_words, "content-encoding"), "", ""),
-        (partial(masked_words, "x-accel-buffering"), "no", "no"),
-        (partial(masked_words, "x-accel-buffering"), "gzip", "*"),
+        (partial(redact_words, "upgrade"), "WebSocket", "WebSocket"),
+        (partial(redact_words, "upgrade"), "h2c, hunter2 websocket,\thunter2", "h2c, *,\t*"),
+        (partial(redact_words, "content-encoding"), "gzip,br, hunter2", "gzip,br, *"),
+        (partial(redact_words, "content-encoding"), "", ""),
+        (partial(redact_words, "x-accel-buffering"), "no", "no"),
+        (partial(redact_words, "x-accel-buffering"), "gzip", "*"),
         (redact.field_name, "set-cookie", "set-cookie"),
         (redact.field_name, "X-Forwarded-For", "X-Forwarded-For"),
         (redact.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
@@ -258,14 +259,15 @@ def test_other_texts(mask: object, text: str, shown: str) -> None:
 )
 def test_payload(data: bytes, shown: str) -> None:
     assert redact.payload(data) == shown
-    with showing(True):
+    with showing_secrets(True):
         assert redact.payload(data) == data.decode("latin-1")
 
 
 def test_what_is_shown_is_shown_within() -> None:
-    with showing(True):
+    with showing_secrets(True):
         assert (redact.target("/a?b=c"), redact.host("a@b"), redact.method("x1")) == ("/a?b=c", "a@b", "x1")
-    assert (redact.target("/a?b=c"), redact.host("a@b"), redact.method("x1")) == ("/a?b=*", "*@b", "*")
+    texts = (redact.target("/a*?b=c"), redact.host("a@b"), redact.method("x1"), redact.reason("Bad idea *"))
+    assert [text.replace(redact.MASK, "#") for text in texts] == ["/a*?b=#", "#@b", "#", "Bad # #"]
 
 
 @given(TARGETS)
@@ -278,3 +280,39 @@ def test_fingerprints_are_of_what_is_masked(target: str) -> None:
 @given(TARGETS)
 def test_what_the_identity_masks_is_never_shown(target: str) -> None:
     assert masked_target(identity_target(target)) == masked_target(target)
+
+
+@given(LATIN | TARGETS)
+@example("*")
+@example("*/x@y?*=*")
+@example("/token/*/*")
+def test_marks_are_where_the_masks_are(text: str) -> None:
+    for mask in (masked_target, masked_host, masked_method, masked_reason):
+        assert redact.mark(mask, text).replace(redact.MASK, "*") == mask(text)
+        assert redact.mask_for_people(mask, text) == redact.mark(mask, text).replace(redact.MASK, "(masked)")
+
+
+@pytest.mark.parametrize(
+    ("mask", "text", "shown"),
+    [
+        (masked_target, "/a/*?b=*&c", "/a/*?b=(masked)&(masked)"),
+        (masked_target, "/token/abc123/*", "/token/(masked)/*"),
+        (masked_target, "*", "*"),
+        (masked_target, "http://me:pw@host/*", "http://(masked)@host/*"),
+        (masked_reason, "Gateway Time-out", "Gateway Time-out"),  # of nginx: it holds no secret
+        (masked_reason, "Gateway hunter2", "Gateway (masked)"),
+        (masked_method, "hunter2", "(masked)"),
+    ],
+)
+def test_people_see_what_is_masked_and_what_was_sent(mask: Callable[[str], str], text: str, shown: str) -> None:
+    assert redact.mask_for_people(mask, text) == shown
+
+
+@given(st.lists(TARGETS | st.just("/a/*") | st.just("/b?c=*"), min_size=1, max_size=8))
+def test_tables_for_people_are_masked_as_each_value(targets: list[str]) -> None:
+    rows = pl.LazyFrame({"request_method": ["x1"] * len(targets), "request_target": targets})
+    masks = {"request_method": masked_method, "request_target": masked_target}
+    with_all = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in _MASKS["exchanges"] if name not in masks)
+    shown = redact_table("exchanges", with_all, people=True).collect()
+    for name, mask in masks.items():
+        assert shown[name].to_list() == [redact.mask_for_people(mask, text) for text in rows.collect()[name]]

@@ -103,14 +103,14 @@ def test_links_out_of_the_pages_lead_to_files_of_the_repository(site: Path) -> N
     targets = {
         t for p in site.rglob("*.html") for t in re.findall(r"/wiredoctor/(?:blob|raw|tree)/main/([^\"#]+)", p.read_text("utf-8"))
     }
-    assert "captures/server-head-body-split.pcap" in targets
+    assert "captures/stalls/server-head-body-split.pcap" in targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
 @pytest.mark.parametrize(
     ("target", "there"),
     [
-        ("../../../captures/refused.pcap", "https://host/us/it/raw/main/captures/refused.pcap"),
+        ("../../../captures/stalls/refused.pcap", "https://host/us/it/raw/main/captures/stalls/refused.pcap"),
         ("../../../captures/README.md#lab", "https://host/us/it/blob/main/captures/README.md#lab"),
         ("../../../wiredoctor", "https://host/us/it/tree/main/wiredoctor"),
         ("../limits.md#rules", None),

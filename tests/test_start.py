@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-CAPTURES = Path(__file__).resolve().parent.parent / "captures"
+from tests.support.recordings import ROOT, find_recording
 
 RUN = """
 import sys
@@ -35,7 +34,7 @@ RARE = {
     ],
     "another report": [
         *(f"wiredoctor.report.terminal.{name}" for name in ("text", "markdown", "manual")),
-        *(f"wiredoctor.report.data.{name}" for name in ("rows", "json_schema")),
+        *(f"wiredoctor.report.data.{name}" for name in ("json_rows", "json_schema")),
     ],
     "a second process": ["wiredoctor.engine.processes", "multiprocessing.pool", "concurrent.futures"],
     "conversion of parameters": ["pydantic"],
@@ -46,14 +45,14 @@ RARE = {
 
 def loaded(*words: str) -> set[str]:
     """The modules that a command line loads, besides those of the libraries that every run imports."""
-    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False, cwd=CAPTURES)
+    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("loaded:")[2].split())
 
 
 @pytest.fixture(scope="module")
 def ordinary() -> set[str]:
-    return loaded("analyze", "server-head-body-split.pcap", "--format", "json")
+    return loaded("analyze", str(find_recording("server-head-body-split.pcap")), "--format", "json")
 
 
 @pytest.mark.parametrize("purpose", RARE)
@@ -66,15 +65,21 @@ def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
     assert {"wiredoctor.core.pcap", "wiredoctor.rule_engine.render", "wiredoctor.report.data.json"} <= ordinary
 
 
+def test_what_judges_held_segments_is_loaded_with_the_first_of_them(ordinary: set[str]) -> None:
+    modules = {"wiredoctor.rules.shared.held_segments", "wiredoctor.rules.shared.held_segment_verdicts"}
+    assert modules <= ordinary
+    assert not modules & loaded("analyze", str(find_recording("unreachable.pcap")), "--format", "json")
+
+
 def test_the_names_are_those_of_modules_that_exist() -> None:
-    package = CAPTURES.parent / "wiredoctor"
+    package = ROOT / "wiredoctor"
     own = [name for names in RARE.values() for name in names if name.startswith("wiredoctor.")]
     missing = [name for name in own if not package.parent.joinpath(*name.split(".")).with_suffix(".py").exists()]
     assert not missing
 
 
 def test_another_command_loads_its_own() -> None:
-    assert "wiredoctor.cli.commands.connections" in loaded("connections", "server-head-body-split.pcap")
+    assert "wiredoctor.cli.commands.connections" in loaded("connections", str(find_recording("server-head-body-split.pcap")))
 
 
 def test_interfaces_are_listed_without_an_analysis() -> None:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from wiredoctor.tables import NEVER, NONE, RULE_TABLES, SMALL, Array, Column, Table
+import wiredoctor
+from wiredoctor.core.segment_rows import COLUMNS as SEGMENT_CELLS
+from wiredoctor.tables import (
+    EVENT_TABLES,
+    NEVER,
+    NONE,
+    OLD_NAMES,
+    RULE_TABLES,
+    SECOND,
+    SMALL,
+    TABLES,
+    Array,
+    Column,
+    Table,
+    cells_of_columns,
+    columns_of_cells,
+)
+from wiredoctor.text import durations
+
+PACKAGE = Path(wiredoctor.__file__).parent
 
 TABLE = Table(
     "things",
@@ -75,3 +96,36 @@ def test_a_table_without_rows(name: str) -> None:
 def test_nobody_else_sees_what_is_done_to_an_empty_table() -> None:
     TABLE.empty().insert_column(0, pl.Series("more", [], pl.Int64))
     assert TABLE.empty().schema == TABLE.schema
+
+
+@pytest.mark.parametrize("table", [*TABLES.values(), *EVENT_TABLES.values()], ids=lambda table: table.name)
+def test_the_writer_of_a_table_exists(table: Table) -> None:
+    file, _, path = table.writer.partition(":")
+    names: list[ast.stmt] = [*ast.parse((PACKAGE / file).read_text("utf-8")).body] if file else []
+    for name in path.split(".") if path else ():
+        [found] = [one for one in names if isinstance(one, ast.ClassDef | ast.FunctionDef) and one.name == name]
+        names = found.body
+
+
+def test_event_tables_name_their_writers() -> None:
+    assert all(table.writer for table in EVENT_TABLES.values())
+
+
+def test_renamed_columns_exist_and_their_earlier_names_are_free() -> None:
+    for table, names in OLD_NAMES.items():
+        present = {*TABLES[table].schema, *RULE_TABLES[table].schema} if table in RULE_TABLES else {*TABLES[table].schema}
+        assert set(names) <= present
+        assert not set(names.values()) & present, table
+        assert len(set(names.values())) == len(names)
+
+
+def test_every_cell_of_the_core_is_a_column_or_computes_one() -> None:
+    renamed = columns_of_cells("exchanges", ["previous_close", "at_close_hole_before", "previous_announced_close", "target"])
+    assert renamed == ["previous_announced_close", "at_close_gap_before", "previous_announced_close", "target"]
+    assert columns_of_cells("segments", SEGMENT_CELLS) == [*dict.fromkeys(columns_of_cells("segments", SEGMENT_CELLS))]
+    assert set(columns_of_cells("segments", SEGMENT_CELLS)) <= set(TABLES["segments"].schema)
+    assert set(cells_of_columns("segments", TABLES["segments"].schema)) >= set(SEGMENT_CELLS)
+
+
+def test_a_second_has_the_same_length_in_modules_that_start_without_polars() -> None:
+    assert durations.SECOND == SECOND

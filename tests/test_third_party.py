@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps import SLOW
 from tests.test_docs import LESSON, ROOT, blocks, script
 
 BACKEND = '''
@@ -101,22 +102,24 @@ def test_it_is_installed_and_listed(python: Path) -> None:
 
 def test_it_finds_what_the_page_shows(python: Path) -> None:
     (shown,) = [text for command, text in script("shown").shown(LESSON) if "--select short-keep-alive" in command]
-    told = run(python, "-m", "wiredoctor", "analyze", "captures/node-requests.pcap", "--select", "short-keep-alive")
+    told = run(python, "-m", "wiredoctor", "analyze", "captures/healthy/node-requests.pcap", "--select", "short-keep-alive")
     assert told == shown
 
 
+@SLOW
 def test_its_own_tests_pass(python: Path, project: Path) -> None:
     told = run(python, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-v", "tests", cwd=project)
     assert "5 passed" in told
 
 
+@SLOW
 def test_its_tests_fail_when_the_rule_is_wrong(python: Path, project: Path) -> None:
     site = Path(run(python, "-c", "import house_rules; print(list(house_rules.__path__)[0])").strip())
     rule = site / "lifetime" / "short_keep_alive.py"
     right = rule.read_text("utf-8")
     try:
         rule.write_text(right.replace('c("persistent")', "True"), "utf-8")
-        with pytest.raises(AssertionError, match="found besides: short-keep-alive"):
+        with pytest.raises(AssertionError, match="also found: short-keep-alive"):
             run(python, "-P", "-m", "pytest", "-p", "no:cacheprovider", "tests", cwd=project)
     finally:
         rule.write_text(right, "utf-8")
@@ -127,7 +130,7 @@ def test_without_it_all_is_as_before(python: Path) -> None:
     site = Path(run(python, "-c", "import house_rules; print(list(house_rules.__path__)[0])").strip())
     rule = site / "lifetime" / "short_keep_alive.py"
     right = rule.read_text("utf-8")
-    command = [python, "-m", "wiredoctor", "analyze", "captures/unauthorized-closes.pcap", "--quiet"]
+    command = [python, "-m", "wiredoctor", "analyze", "captures/lifetime/unauthorized-closes.pcap", "--quiet"]
     before = run(*command)
     try:
         rule.write_text("import not_installed_anywhere\n", "utf-8")

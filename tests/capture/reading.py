@@ -68,11 +68,12 @@ def whole(capture: Opened) -> Columns:
     names = ("time", "interface", "link_type", "offset", "captured", "length")
     assert set(names) == {c.name for c in RECORDS.columns}
     rows: list[tuple[int, ...]] = []
-    latest = -(1 << 62)
+    latest = records.times.latest
     while records.next(packet):
         place, captured = packet.block_place + packet.at, packet.end - packet.at
         rows.append((packet.time, packet.interface, packet.link_type, place, captured, packet.wire_length))
-        latest = max(latest, packet.time)
+        latest, before = records.times.latest, latest
+        assert before <= latest <= max(before, packet.time)
         assert (packet.frame, packet.clock, records.frame) == (len(rows), latest, len(rows))
         assert records.source.read(place, captured) == packet.block[packet.at : packet.end]
     assert not records.next(packet)

@@ -72,11 +72,11 @@ def test_what_is_there_already_counts(free: dict[str, int], most: int | None, sp
 @pytest.mark.parametrize(
     ("most", "space", "said"),
     [
-        (None, 100 * GB, "unpacked captures may take 2 GB at most. --max-spool 20GB raises this bound."),
-        (100_000, 100 * GB, "unpacked captures may take 100 kB at most. --max-spool 1MB raises this bound."),
-        (None, 3 * GB, f"unpacked captures may take 1.5 GB at most, half of what is free in {tempfile.gettempdir()}. "
+        (None, 100 * GB, "unpacked captures may use 2 GB at most. --max-spool 20GB raises this bound."),
+        (100_000, 100 * GB, "unpacked captures may use 100 kB at most. --max-spool 1MB raises this bound."),
+        (None, 3 * GB, f"unpacked captures may use 1.5 GB at most, half of what is free in {tempfile.gettempdir()}. "
          "TMPDIR names another folder, and --max-spool 15GB raises this bound."),
-        (20 * GB, 3 * GB, f"there is no room for more in {tempfile.gettempdir()}. TMPDIR names another folder."),
+        (20 * GB, 3 * GB, f"there is no more space in {tempfile.gettempdir()}. TMPDIR names another folder."),
     ],
 )  # fmt: skip
 def test_the_sentence(free: dict[str, int], most: int | None, space: int, said: str) -> None:
@@ -95,7 +95,7 @@ def test_a_bomb_is_cut_off(method: str, tmp_path: Path) -> None:
     with Opened(tmp_path / "bomb", max_spool=MB) as capture:
         assert capture.files.members[0].open().size == MB
         [said] = capture.files.incomplete
-    assert said.startswith(f"Only the first 1 MB of {tmp_path / 'bomb'} were read: unpacked captures may take 1 MB at most. ")
+    assert said.startswith(f"Only the first 1 MB of {tmp_path / 'bomb'} were read: unpacked captures may use 1 MB at most. ")
 
 
 def test_what_fits_is_complete(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.capture.reading import Opened, whole
+from tests.support.sweeps import SLOW
 from wiredoctor.capture import CaptureError
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 
+@SLOW
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
 def test_frames_equal_tsharks() -> None:
     wrong = []

@@ -1,4 +1,4 @@
-"""What a pcapng file says of packets that were dropped while it was captured: counts that run on, and begin anew."""
+"""What a pcapng file says of packets that were dropped while capturing: counts that run on, and begin anew."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.reading import Opened, whole
+from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
 
 FIVE = [Packet(i * 1_000, bytes(range(10 * i)), 60) for i in range(5)]
@@ -35,7 +36,7 @@ def mutated(seed: bytes, mutations: list[tuple[int, int, int]], size: int) -> by
     return bytes(data[: max(len(data) - size, 1)])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2_000, max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2_000, max_examples=examples(400))
 @given(seed=st.sampled_from(SEEDS), mutations=st.lists(MUTATION, max_size=6), cut=st.integers(0, 300), block=st.integers(1, 99))
 def test_mutated_files(tmp_path: Path, seed: bytes, mutations: list[tuple[int, int, int]], cut: int, block: int) -> None:
     path = tmp_path / "x"

@@ -96,7 +96,7 @@ def test_every_cut(tmp_path: Path) -> None:
         path = tmp_path / "x"
         if count == 0 and size not in borders:
             path.write_bytes(content[:size])
-            with pytest.raises(CaptureError, match=f"{path}: not one packet can be read: the file ends inside"):
+            with pytest.raises(CaptureError, match=f"{path}: no packet can be read: the file ends inside"):
                 Opened(path)
             continue
         capture, columns = read(path, content[:size])
@@ -111,7 +111,7 @@ def test_every_cut(tmp_path: Path) -> None:
 
 def test_damage_names_the_bytes_there_are(tmp_path: Path) -> None:
     capture, _ = read(tmp_path / "x", files.pcap(THREE)[:-5])
-    assert capture.damage == "the file ends inside packet 3 (offset 77: 12 bytes announced, 7 there)"
+    assert capture.damage == "the file ends inside packet 3 (offset 77: 12 bytes announced, 7 found)"
 
 
 @pytest.mark.parametrize("size", [262_145, 0x7FFF_FFFF, 0xFFFF_FFFF])

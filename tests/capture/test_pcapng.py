@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.reading import Opened, contents, read
+from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError, ClockSteps
 
 MAX_TIME = 2**61 - 1
@@ -42,7 +43,7 @@ SECTION = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
 @given(sections=st.lists(SECTION, min_size=1, max_size=3), block=st.integers(1, 200))
 def test_round_trip(tmp_path: Path, sections: list[dict[str, Any]], block: int) -> None:
     """Times are compared with exact fractions."""
@@ -156,7 +157,7 @@ def test_every_cut(tmp_path: Path) -> None:
         (lambda o: struct.pack(o + "II", 77, 1 << 25) + bytes(80), "impossible length of 33554432 bytes"),
         (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 400, 400)), "more than its block holds"),
         (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 262_145, 9)), "262145 bytes"),
-        (lambda o: files.enhanced(o, Packet(0, b"abcd", 4))[:-4] + b"\1\2\3\4", "by its end"),
+        (lambda o: files.enhanced(o, Packet(0, b"abcd", 4))[:-4] + b"\1\2\3\4", "by its second"),
         (lambda o: files.section(o, (2, 0)), "version 2.0"),
         (lambda o: b"\x0a\x0d\x0d\x0a" + bytes(40), "byte-order mark"),
         (lambda o: files.block(o, 1, struct.pack(o + "HHI", 1, 0, 0) + struct.pack(o + "HH", 9, 200)), "interface description"),

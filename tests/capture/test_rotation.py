@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
 from wiredoctor.pipeline import analyze
-
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 
 CUT_BADLY = ("gives-up-rtt-20-middle", "bridge-any", "stale-pool-rtt-120-middle")
 """An interface per file makes second copies of what was sent again shortly after a cut."""
@@ -39,13 +38,13 @@ def answers(report: Report) -> tuple[object, ...]:
 @pytest.mark.parametrize("packets", [1, 7])
 @pytest.mark.parametrize("name", CUT_BADLY)
 def test_a_rotation_is_reported_as_the_whole(name: str, packets: int, tmp_path: Path) -> None:
-    recording = CAPTURES / f"{name}.pcap"
+    recording = find_recording(f"{name}.pcap")
     rotation = cut(recording, tmp_path / "cut", packets)
     assert answers(analyze(rotation)) == answers(analyze(recording))
 
 
 def test_evidence_names_the_file_and_the_frame_in_it(tmp_path: Path) -> None:
-    recording = CAPTURES / "race-client.pcap"
+    recording = find_recording("race-client.pcap")
     rotation = cut(recording, tmp_path / "cut", 7)
     whole, found = analyze(recording), analyze(rotation)
     steps = [step for finding in found.findings for step in finding.evidence]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.capture import files
 from tests.capture.files import Packet
-from wiredoctor.capture import Input, inputs
+from wiredoctor.capture import Input, find_inputs
 
 CONTENT = files.pcap([Packet(0, b"x" * 60, 60)])
 
@@ -20,7 +20,7 @@ def never(line: str) -> None:
 
 
 def read_as(*paths: str, merge: bool = False) -> list[tuple[str, ...]]:
-    return [capture.files for capture in inputs(paths, never, merge=merge)]
+    return [capture.files for capture in find_inputs(paths, never, merge=merge)]
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_merge_makes_one_of_all() -> None:
 
 
 def test_names() -> None:
-    assert inputs(["a.pcap"], never) == [Input("a.pcap", ("a.pcap",))]
-    assert inputs(["a.pcap", "b.pcap"], never, merge=True)[0].name == "a.pcap + b.pcap"
-    assert inputs(["a.pcap", "b.pcap", "c.pcap"], never, merge=True)[0].name == "a.pcap ... c.pcap (3 files)"
+    assert find_inputs(["a.pcap"], never) == [Input("a.pcap", ("a.pcap",))]
+    assert find_inputs(["a.pcap", "b.pcap"], never, merge=True)[0].name == "a.pcap + b.pcap"
+    assert find_inputs(["a.pcap", "b.pcap", "c.pcap"], never, merge=True)[0].name == "a.pcap ... c.pcap (3 files)"
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".hidden.pcap").write_bytes(CONTENT)
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "deep.pcap").write_bytes(CONTENT)
-    found = [tuple(os.path.basename(file) for file in capture.files) for capture in inputs([tmp_path], never)]
+    found = [tuple(os.path.basename(file) for file in capture.files) for capture in find_inputs([tmp_path], never)]
     assert sorted(found) == [("no-suffix",), ("other.cap",), ("packed",), ("trace.pcap9", "trace.pcap10")]
 
 
 def test_a_folder_without_captures(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "text.txt").write_text("notes")
-    assert inputs([tmp_path], said.append) == []
+    assert find_inputs([tmp_path], said.append) == []
     assert said == [f"{tmp_path}: no capture file in this folder"]

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.captures.papers import BATCHES, CAPTURES, CONVERSATIONS
+from tests.captures.papers import BATCHES, CONVERSATIONS
 from tests.report.chromium import browser
+from tests.support.recordings import CAPTURES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FOLDER = Path(__file__).parent
 _BATCH = {path: number for number, batch in enumerate(BATCHES) for path in batch}
+_PLACE = {path: place for place, path in enumerate(_BATCH)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +36,7 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
     if "batch" in about:
         return about["batch"], len(_BATCH)
     path = about.get("path") or next(iter(CONVERSATIONS.get(about.get("name", ""), {}).values()), None)
-    return (_BATCH[path], [*_BATCH].index(path)) if path else (-1, 0)
+    return (_BATCH[path], _PLACE[path]) if path else (-1, 0)
 
 
 @pytest.fixture(scope="package")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.sweeps import some
+import pytest
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
-PATHS = sorted(path for path in CAPTURES.iterdir() if path.suffix in (".pcap", ".pcapng"))
+from tests.support.recordings import PATHS
+from tests.support.sweeps import sweep
 
 Key = tuple[str, str | None, str | None, int | None, bool]
 """Rule, kind, side and connection of a finding, and whether it is a note."""
@@ -100,29 +100,46 @@ ONE_EACH = _one_each()
 """Of each conversation one capture, at this or that point."""
 
 
-def _each_kind(often: int) -> list[Path]:
-    """So many captures, small ones first, of each thing that papers can say: that a rule speaks (of this kind and side, as a note
-    or not), and that it must not."""
-    seen = Counter[Hashable]()
+def _each(parts: Callable[[Papers], Iterable[Hashable]]) -> list[Path]:
+    """Choose captures, small ones first, until each of the `parts` of labels is in one."""
+    seen: set[Hashable] = set()
     chosen: list[Path] = []
     for path in sorted(ONE_EACH, key=lambda path: (path.stat().st_size, path.stem)):
-        papers = read(path)
-        said = {(rule, kind, side, note) for rule, kind, side, _, note in papers.findings} | papers.must_not
-        if any(seen[one] < often for one in said):
+        found = {*parts(read(path))}
+        if found - seen:
             chosen.append(path)
-            seen.update(said)
-    return sorted(chosen)
+            seen |= found
+    return sorted(chosen, key=lambda path: path.name)
 
 
-TOGETHER = 40
-"""Captures that are told of in one report, where a report of each would take much longer."""
+def _kinds(papers: Papers) -> set[Hashable]:
+    """What must be found, by rule, kind, side and whether it is a note; and the rules that must be silent."""
+    return {(rule, kind, side, note) for rule, kind, side, _, note in papers.findings} | papers.must_not
+
+
+def _rules(papers: Papers) -> set[str]:
+    return {rule for rule, *_ in papers.findings}
+
+
+EACH_RULE = _each(_rules)
+"""A capture in which each rule finds something: what a quick run tries."""
+EACH_KIND = _each(_kinds)
+"""One for each kind of finding of each rule, and one in which the rule must be silent."""
+
+EACH = pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE.__contains__), ids=lambda path: path.stem, scope="module")
+"""All tests of a capture one after the other, so that one process analyzes it for all of them."""
+
+TOGETHER, QUICK_TOGETHER = 40, 10
+"""Captures in one report, where a report of each would take much longer."""
 
 
 def _batches() -> list[list[Path]]:
     apart: dict[str, list[Path]] = {}
     for path in PATHS:
-        apart.setdefault(_conversation(path), []).append(path)
-    batches: list[list[Path]] = [[]]
+        if path not in EACH_RULE:
+            apart.setdefault(_conversation(path), []).append(path)
+    batches = [EACH_RULE[first : first + QUICK_TOGETHER] for first in range(0, len(EACH_RULE), QUICK_TOGETHER)]
+    batches.append([])
     for points in apart.values():
         if len(batches[-1]) + len(points) > TOGETHER:
             batches.append([])
@@ -131,9 +148,6 @@ def _batches() -> list[list[Path]]:
 
 
 BATCHES = _batches()
-"""All captures, in batches that are at most so large: all points of a conversation are in one."""
-
-EACH_KIND: Sequence[Path] = some(_each_kind(1), ONE_EACH)
-"""A capture on which each rule speaks, of each kind, and one on which it must not."""
-
-EACH_KIND_TWICE: Sequence[Path] = some(_each_kind(2), ONE_EACH)
+"""All captures, in batches that are at most so large. The first are those of EACH_RULE; of the others, all points of a
+conversation are in one."""
+QUICK_BATCHES = range(0, -(-len(EACH_RULE) // QUICK_TOGETHER), 2)

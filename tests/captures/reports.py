@@ -38,5 +38,5 @@ def together(reports: Sequence[Report]) -> Report:
         not_judged=[left for one in reports for left in one.not_judged],
         not_judged_counts=dict(sum((Counter(one.not_judged_counts) for one in reports), Counter())),
         totals=sum_totals(one.totals for one in reports),
-        resources=[*reports], again={name: again for one in reports for name, again in one.again.items()},
+        resources=[*reports], packets={name: access for one in reports for name, access in one.packets.items()},
     )  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dpkt
-import pytest
 
-from tests.captures.papers import CAPTURES, PATHS, read
+from tests.captures.papers import EACH, PATHS, read
+from tests.support.recordings import CAPTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,6 @@ PROTOCOL_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}
 ADDRESSES_AT = {b"\x08\x00": (12, 4), b"\x86\xdd": (8, 16)}
 """Protocol -> where the two addresses begin, and how long each is (RFC 791, RFC 8200)."""
 
-EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-
 
 def test_there_are_captures() -> None:
     assert len(PATHS) >= 250
@@ -36,8 +34,13 @@ def test_many_captures_are_healthy() -> None:
 
 
 def test_each_capture_has_papers_and_each_paper_a_capture() -> None:
-    assert {path.stem for path in CAPTURES.glob("*.toml")} == {path.stem for path in PATHS}
+    assert {path.stem for path in CAPTURES.rglob("*.toml")} == {path.stem for path in PATHS}
     assert len({path.stem for path in PATHS}) == len(PATHS)
+
+
+@EACH
+def test_a_recording_is_in_the_folder_of_its_family(path: Path, lab: Any) -> None:
+    assert path.parent.name == lab.folders.folder_of(read(path).content)
 
 
 def test_the_collection_is_small() -> None:
@@ -58,7 +61,7 @@ def test_papers_say_where_it_comes_from(path: Path) -> None:
 def test_the_readme_lists_every_capture_with_its_title() -> None:
     """A line stands for all points of a conversation, with an asterisk for the point."""
     listed: list[tuple[str, str, str]] = []
-    for line in (CAPTURES / "README.md").read_text().splitlines():
+    for line in "\n".join(page.read_text() for page in CAPTURES.rglob("README.md")).splitlines():
         if line.startswith("| `"):
             name, title, points, _ = line.removeprefix("| `").removesuffix(" |").split(" | ")
             listed += [(name.removesuffix("`").replace("*", point), title, point) for point in points.split(", ")]

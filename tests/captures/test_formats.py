@@ -1,11 +1,14 @@
 """Every form of a report, written from every capture and opened by another program: findings, counts and delays are the same.
 
-Reports are of a batch of captures each, and of a capture alone for every kind of finding (of all with WIREDOCTOR_SWEEPS=full).
+Reports are of a batch of captures each, and of each capture alone.
 Annotated copies are of one capture each.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import re
 import shutil
 from functools import lru_cache
 from pathlib import Path
@@ -14,24 +17,37 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import BATCHES, EACH_KIND, PATHS
+from tests.captures.papers import BATCHES, EACH_RULE, PATHS, QUICK_BATCHES
 from tests.captures.reports import report_of, together
-from tests.report.agreeing import check_for_programs, check_formats, whole_json
+from tests.report.agreeing import check_for_programs, whole_json
 from tests.report.annotated import check_annotated
 from tests.report.commented import check_markdown
+from tests.report.counted import check_counts
 from tests.report.drawn import check_drawn
-from tests.report.pages import check_page
+from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
-from tests.sweeps import some
+from tests.support.sweeps import sweep
+from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
+from wiredoctor.report.server_statistics import Grouping, server_statistics
+from wiredoctor.report.terminal import connections, exchanges, servers, show_text, text
+from wiredoctor.report.terminal.show import ShowRequest, look
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from wiredoctor.findings import Report
 
-EACH_BATCH = pytest.mark.parametrize("batch", range(len(BATCHES)))
-ALONE = [*some(EACH_KIND, PATHS)]
+COPIED = re.compile(rf" *(Wireshark: |https?://|(Next: )?wiredoctor |{re.escape(str(PATHS[0].parents[1]))})")
+"""Lines that may be wider than a terminal: a filter, an address, a command, a file."""
+
+SOME_BATCHES = sorted({*QUICK_BATCHES, *range(0, len(BATCHES), 3)})
+"""For what is also checked of each capture alone."""
+PAINTED = re.compile(r"\x1b\[[0-9;]*m|\x1b]8;[^\x1b]*\x1b\\\\")
+"""Colours and hyperlinks."""
+
+EACH_BATCH = pytest.mark.parametrize("batch", sweep(range(len(BATCHES)), QUICK_BATCHES.__contains__))
 
 
 @lru_cache(maxsize=1)
@@ -41,24 +57,37 @@ def _told(batch: int) -> tuple[Report, dict[str, Any]]:
     return report, whole_json(report)
 
 
+@lru_cache(maxsize=1)
+def _written(path: Path) -> tuple[dict[str, Any], str]:
+    """The whole JSON and the page of a capture: its tests run one after the other (conftest.py)."""
+    return whole_json(report_of(path)), page_of(report_of(path))
+
+
 def test_all_captures_are_in_batches() -> None:
-    assert sorted(path for batch in BATCHES for path in batch) == PATHS
+    assert sorted(path for batch in BATCHES for path in batch) == sorted(PATHS)
 
 
 def test_reports_put_together_are_one_of_several_captures() -> None:
     """Else what follows would be about other reports than those that people get."""
-    paths = sorted(ALONE, key=lambda path: path.stat().st_size)[:4]
+    paths = sorted(EACH_RULE, key=lambda path: path.stat().st_size)[:4]
     at_once = wiredoctor.analyze(*map(str, paths), show_secrets=True)
     assert len(at_once.findings) > 2
     assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
 
 
-@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[::6].__contains__), ids=lambda path: path.stem)
 def test_formats_of_one_capture(path: Path) -> None:
-    check_formats(report_of(path), whole_json(report_of(path)), bodies=True)
+    parsed, page = _written(path)
+    check_for_programs(report_of(path), parsed, bodies=True)
+    check_page(page, parsed)
 
 
-@EACH_BATCH
+@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[1::4].__contains__), ids=lambda path: path.stem)
+def test_first_lines_are_the_same_in_all_formats(path: Path) -> None:
+    check_counts(report_of(path), *_written(path))
+
+
+@pytest.mark.parametrize("batch", sweep(SOME_BATCHES, QUICK_BATCHES.__contains__))
 def test_formats_for_other_programs(batch: int) -> None:
     report, parsed = _told(batch)
     assert len(parsed["captures"]) == len(BATCHES[batch])
@@ -83,7 +112,8 @@ def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkey
     for module, name in ((graphs, "MOST_GRAPHS"), (proof_pictures, "MOST_PICTURES"), (proof_pictures, "MOST_SECTIONS")):
         monkeypatch.setattr(module, name, getattr(module, name) * len(BATCHES[batch]))
     page = tmp_path / "page.html"
-    page.write_text(check_page(report, parsed), "utf-8")
+    page.write_text(page_of(report), "utf-8")
+    check_page(page.read_text("utf-8"), parsed)
     check_drawn(chromium, page, parsed)
 
 
@@ -91,3 +121,58 @@ def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkey
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
     check_annotated([report_of(path) for path in BATCHES[batch]], tmp_path / "copies.pcapng")
+
+
+@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[2::4].__contains__), ids=lambda path: path.stem)
+def test_text_keeps_to_the_width(path: Path) -> None:
+    """Colour and encoding change no width; only what is copied (filters, addresses, commands) may be wider.
+
+    Of the 18 combinations each capture tries six, and the next one six others.
+    """
+    report = report_of(path)
+    for place, width in enumerate((80, 120, 200)):
+        papers = (Terminal(width), Terminal(width, color=True), Terminal(width, unicode=True))
+        for everything in (False, True):
+            out = io.StringIO()
+            text.write(report, out, papers[(PATHS.index(path) + place + everything) % 3], everything=everything)
+            lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+            wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
+            assert wide == []
+
+
+@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[3::8].__contains__), ids=lambda path: path.stem)
+def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
+    """Of exchanges, connections, servers and findings, with secrets and without, which are longer."""
+    report = report_of(path)
+    masked = for_people(dataclasses.replace(report, secrets=False, scan_exchanges=_masked(report.scan_exchanges)))
+    asked = [ShowRequest(f, f.capture, f.connection) for f in report.findings[:2]]
+    for width in (80, 120, 200):
+        for paper in (Terminal(width), Terminal(width, color=True, unicode=True, links=True)):
+            out = io.StringIO()
+            for one in (report, masked):
+                for relative in (False, True):
+                    exchanges.write(one, out, paper, relative=relative)
+                connections.write(one, out, paper)
+                for by in Grouping:
+                    servers.write(one, server_statistics(one, by), out, paper, by=by)
+            for request in asked:
+                show_text.write(look(report, request), TerminalWriter(out, paper), secrets=True)
+            lines = PAINTED.sub("", out.getvalue()).splitlines()
+            wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
+            assert wide == []
+
+
+def _masked(scan: Any) -> Any:
+    return scan and scan._replace(secrets=False)
+
+
+@pytest.mark.slow
+def test_the_text_of_all_recordings_at_once_fits_a_screen_or_two() -> None:
+    report = dataclasses.replace(together([report_of(path) for path in PATHS]), secrets=False)
+    out = io.StringIO()
+    text.write(report, out, Terminal(80, unicode=True))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 60
+    # every rule that found something is named before the first problem is told in full
+    overview = " ".join(out.getvalue().partition("\n\nERROR ")[0].split())
+    assert [rule for rule in {f.rule for f in report.findings} if not re.search(rf"\b{rule}\b", overview)] == []

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.captures.papers import PATHS, key, read
+from tests.captures.papers import EACH, EACH_RULE, PATHS, key, read
 from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
+from tests.support.sweeps import sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.captures.papers import Key
     from wiredoctor.findings import Finding, Report
-
-EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")
-"""All tests of a capture behind each other, so that one process analyses it for all of them."""
 
 ABSENT = {"method": "", "target": "", "response_framing": "none"}
 """What the columns of `exchanges` hold where the papers say nothing: no request, or no response, in the capture."""
@@ -129,10 +127,14 @@ def test_gateways_are_seen_where_there_are_some(path: Path) -> None:
     assert len(known.fronts) <= 1 + (path.stem == "behind-two-gateways")
 
 
+def _is_quick(case: tuple[Path, dict[str, Any]]) -> bool:
+    return case[0] in EACH_RULE
+
+
 MEASURED = [(path, find) for path in PATHS for find in read(path).finds if "delays" in find]
 
 
-@pytest.mark.parametrize(("path", "find"), MEASURED, ids=lambda value: getattr(value, "stem", ""))
+@pytest.mark.parametrize(("path", "find"), sweep(MEASURED, _is_quick), ids=lambda value: getattr(value, "stem", ""))
 def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
     delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
@@ -143,7 +145,7 @@ UNSURE = [(path, find) for path in PATHS for find in read(path).finds if "confid
 SURENESS = ("low", "medium", "high")
 
 
-@pytest.mark.parametrize(("path", "find"), UNSURE, ids=lambda value: getattr(value, "stem", ""))
+@pytest.mark.parametrize(("path", "find"), sweep(UNSURE, _is_quick), ids=lambda value: getattr(value, "stem", ""))
 def test_what_cannot_be_seen_is_said_less_surely(path: Path, find: dict[str, str]) -> None:
     allowed = SURENESS[: SURENESS.index(find["confidence"]) + 1]
     assert {f.confidence for f in report_of(path).findings if of_finding(f) == key(find)} <= set(allowed)

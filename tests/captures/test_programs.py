@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.captures.papers import CAPTURES
+from tests.support.recordings import CAPTURES, find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor.rule_engine import catalogue
 
 
@@ -17,8 +18,9 @@ def test_a_script_can_be_imported(lab: Any, script: str) -> None:
     assert getattr(lab, script).__doc__
 
 
+@SLOW
 def test_scores_ask_the_wiredoctor_of_an_interpreter(lab: Any) -> None:
-    [report] = lab.batch.reports(sys.executable, [CAPTURES / "server-head-body-split.pcap"], 1)
+    [report] = lab.batch.reports(sys.executable, [find_recording("server-head-body-split.pcap")], 1)
     assert [one["packets"] for one in report["captures"]] == [57]
     assert len(report["connections"]) == 1
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.captures.papers import EACH_RULE
+from tests.support.recordings import PATHS
+from tests.support.sweeps import sweep
 from wiredoctor.findings import Finding
 
-CAPTURES = Path(__file__).parents[2] / "captures"
 STALLS = ["nagle-delayed-ack", "delayed-ack-stall"]
 ENDIAN = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}
-PCAPS = sorted(path for path in CAPTURES.glob("*.pcap") if path.open("rb").read(4) in ENDIAN)
+PCAPS = [path for path in PATHS if path.suffix == ".pcap" and path.open("rb").read(4) in ENDIAN]
 
 
 def cut(path: Path, snap: int) -> bytes:
@@ -35,7 +37,7 @@ def stalls(path: Path) -> dict[tuple[str, int | None, int], Finding]:
     return {(one.rule, one.connection, one.evidence[0].frame): one for one in found}
 
 
-@pytest.mark.parametrize("path", PCAPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PCAPS, EACH_RULE[2::6].__contains__), ids=lambda path: path.stem)
 def test_the_same_stalls_are_told_of_a_cut_capture(tmp_path: Path, path: Path) -> None:
     whole = stalls(path)
     for snap in (54, 66, 96):

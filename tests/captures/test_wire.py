@@ -14,7 +14,7 @@ from typing import Any
 import dpkt
 import pytest
 
-from tests.captures.papers import CAPTURES
+from tests.support.recordings import CAPTURES
 
 LAB = CAPTURES / "lab"
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10

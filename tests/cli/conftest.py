@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.report.examples import capture_loss, connection, exchange, finding, hostile_finding, report
 from wiredoctor.findings import Report
+from wiredoctor.settings import Settings
 
 
 def typical() -> Report:
@@ -26,15 +27,15 @@ def typical() -> Report:
 
 @dataclass
 class FakeAnalysis:
-    """Stands in for wiredoctor.pipeline.analyze."""
+    """Stands in for wiredoctor.pipeline.run."""
 
     report: Report = field(default_factory=typical)
     unreadable: list[str] = field(default_factory=list[str])
     raises: BaseException | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    calls: list[tuple[Sequence[str], Settings]] = field(default_factory=list[tuple[Sequence[str], Settings]])
 
-    def __call__(self, *paths: str, **options: Any) -> Report:
-        self.calls.append({"paths": paths, **options})
+    def __call__(self, paths: Sequence[str], settings: Settings, **options: Any) -> Report:
+        self.calls.append((paths, settings))
         if self.raises:
             raise self.raises
         options["progress"](0.5)
@@ -61,7 +62,7 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
     from wiredoctor.rule_engine import catalogue, set_thresholds
 
     fake, module = FakeAnalysis(), ModuleType("wiredoctor.pipeline")
-    module.__dict__.update(analyze=fake, catalogue=catalogue, configured=configured, set_thresholds=set_thresholds)
+    module.__dict__.update(run=fake, catalogue=catalogue, configured=configured, set_thresholds=set_thresholds)
     monkeypatch.setitem(sys.modules, "wiredoctor.pipeline", module)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import FakeAnalysis, Run
-from tests.report.examples import capture_loss, finding, report
+from tests.report.examples import capture_loss, connection, finding, report
 
 
 def test_text_is_the_default(run: Run) -> None:
     result = run("analyze", "trace.pcap")
     assert result.exit_code == 0
-    assert result.stdout.startswith("3 warnings. Time lost by waiting: 200 ms.\n")
+    assert result.stdout.startswith("The capture lacks packets. 200 ms was lost by waiting: ")
+    assert "\n3 warnings. Time lost: 200 ms.\n" in result.stdout
     assert "What was read" in result.stdout
     assert result.stderr == ""
     assert result.stdout.isprintable() or "\x1b" not in result.stdout
@@ -54,9 +55,10 @@ def test_files_are_written_beside_standard_output(run: Run, tmp_path: Path) -> N
         (["-o", "report.doc"], "-o report.doc: the suffix names the format and must be one of .json, .jsonl, .md, .txt"),
         (["-o", "/no/such/folder/r.json"], "-o /no/such/folder/r.json: there is no folder /no\n"),
         (["-o", "r.json", "-o", "r.json"], "-o r.json is given twice"),
-        (["--full"], "--full is about JSON: add --format json, or -o FILE.json"),
-        (["--host", "www.example.com"], "--host: 'www.example.com' is not an IP address (names are not resolved)"),
-        (["--from", "noon"], "--from: 'noon' is neither seconds since the first packet nor a time like 2026-01-31T12:00:00Z"),
+        (["--full"], "--full applies to JSON only: add --format json or -o FILE.json"),
+        (["--host", "http://www.example.com/"], "--host: 'http://www.example.com/' is neither an IP address nor a host name"),
+        (["--from", "noon"], "--from: 'noon' is neither seconds since the first packet nor a time such as 10:42:16, "
+         "2026-01-31T10:42:16Z or 31/Jan/2026:10:42:16 +0100"),
         (["--to", "noon"], "--to: 'noon' is neither"),
         (["--from", "3", "--to", "2"], "--from 3 is later than --to 2"),
         (["--select", "nagel-delayed-ack"], "--select: no rule or family is called 'nagel-delayed-ack'; did you mean nagle-"),
@@ -98,17 +100,17 @@ def test_a_capture_is_never_overwritten(run: Run, tmp_path: Path) -> None:
     link.symlink_to(capture)
     for output in (capture, link):
         result = run("analyze", "other.pcap", capture, "-o", output)
-        assert (result.exit_code, result.stderr) == (2, f"wiredoctor: -o {output} would overwrite a capture that is to be read\n")
+        assert (result.exit_code, result.stderr) == (2, f"wiredoctor: -o {output} would overwrite an input capture\n")
     assert capture.read_bytes() == b"capture"
 
 
 def test_selection_reaches_the_analysis(run: Run, analysis: FakeAnalysis) -> None:
     words = ["--select", "stalls, premature-close", "--select", "framing", "--ignore", "missing-framing"]
     assert run("analyze", "a.pcap", "b.pcap", *words).exit_code == 0
-    (call,) = analysis.calls
-    assert call["paths"] == ("a.pcap", "b.pcap")
-    assert call["select"] == ["stalls", "premature-close", "framing"]
-    assert call["ignore"] == ["missing-framing"]
+    [(paths, settings)] = analysis.calls
+    assert paths == ["a.pcap", "b.pcap"]
+    assert settings.select == ["stalls", "premature-close", "framing"]
+    assert settings.ignore == ["missing-framing"]
 
 
 def test_filters_narrow_what_is_reported(run: Run) -> None:
@@ -117,6 +119,24 @@ def test_filters_narrow_what_is_reported(run: Run) -> None:
     assert [f["rule"] for f in one["findings"]] == ["nagle-delayed-ack", "capture-loss"]
     text = run("analyze", "x", "--connection", 3).stdout
     assert "1 TCP connection, 1 HTTP exchange shown (only connection 3; all was read)" in text
+
+
+@pytest.mark.parametrize("command", ["analyze", "exchanges", "connections", "servers"])
+def test_a_connection_that_no_capture_has_is_a_mistake(run: Run, command: str) -> None:
+    """The made-up report has the connections 0 to 3."""
+    assert run(command, "x", "--connection", 3).exit_code == 0
+    result = run(command, "x", "--connection", 3, "--connection", 4)
+    assert (result.exit_code, result.stdout) == (2, "")
+    reason = "there is no such connection; there are 4 (wiredoctor connections lists them)"
+    assert result.stderr == f"wiredoctor: --connection 4: {reason}\n"
+
+
+@pytest.mark.parametrize("value", ["", " ", ","])
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+def test_an_empty_list_of_rules_is_a_mistake(run: Run, option: str, value: str) -> None:
+    result = run("analyze", "x", option, value)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"wiredoctor: {option}: names no rule or family (wiredoctor rules lists them)\n"
 
 
 def test_min_confidence(run: Run, analysis: FakeAnalysis) -> None:
@@ -143,7 +163,7 @@ def test_min_confidence(run: Run, analysis: FakeAnalysis) -> None:
     ],
 )
 def test_fail_on(run: Run, analysis: FakeAnalysis, findings: list[Any], words: list[str], code: int) -> None:
-    analysis.report = report(findings)
+    analysis.report = report(findings, [connection(8)])
     result = run("analyze", "x", *words)
     assert result.exit_code == code
     assert result.stderr == ""
@@ -163,7 +183,7 @@ def test_an_incomplete_report_ends_with_2_whatever_was_found(run: Run, analysis:
     result = run("analyze", "a.gz", "--fail-on", "note")
     assert result.exit_code == 2
     assert result.stderr == "wiredoctor: Only the first 2 GB of a.gz were read.\n"
-    assert result.stdout.startswith("Only the first 2 GB of a.gz were read.\n\n1 warning.")
+    assert result.stdout.startswith("Only the first 2 GB of a.gz were read. 200 ms was lost by waiting: ")
 
 
 def test_nothing_readable(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
@@ -173,7 +193,7 @@ def test_nothing_readable(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> N
     assert not (tmp_path / "r.json").exists()
 
 
-@pytest.mark.parametrize("command", ["analyze", "exchanges", "connections"])
+@pytest.mark.parametrize("command", ["analyze", "exchanges", "connections", "servers"])
 def test_a_fault_of_ours(run: Run, analysis: FakeAnalysis, command: str) -> None:
     analysis.raises = ZeroDivisionError("password=hunter2")
     result = run(command, "trace.pcap")
@@ -221,6 +241,21 @@ def test_colour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in run("analyze", "x", "--color", "always").stdout
 
 
+def test_statistics(run: Run) -> None:
+    result = run("analyze", "x", "--statistics")
+    assert result.stdout.splitlines()[-4].split() == ["occurrences", "problems", "severity", "rule", "time", "lost"]
+    assert run("analyze", "x", "--format", "statistics").stdout == result.stdout
+    refused = run("analyze", "x", "--statistics", "--format", "json")
+    assert refused.exit_code == 2
+    assert "--statistics and --format json cannot be combined" in refused.stderr
+
+
+def test_a_format_without_a_file_has_no_suffix(run: Run, tmp_path: Path) -> None:
+    result = run("analyze", "x", "-o", str(tmp_path / "report"))
+    assert result.exit_code == 2
+    assert "must be one of .json, " in result.stderr
+
+
 @pytest.mark.parametrize("columns", [80, 160])
 def test_columns(run: Run, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -230,5 +265,5 @@ def test_columns(run: Run, monkeypatch: pytest.MonkeyPatch, columns: int) -> Non
 
 def test_all(run: Run, analysis: FakeAnalysis) -> None:
     analysis.report = report([finding(server=f"10.0.1.{i}:80") for i in range(12)])
-    assert "2 more (2 warnings): nagle-delayed-ack. --all shows them." in run("analyze", "x").stdout
+    assert "\nThe other 10 problems in full: wiredoctor analyze trace.pcap --all\n" in run("analyze", "x").stdout
     assert "more" not in run("analyze", "x", "--all").stdout.partition("What was read")[0].replace("once, MSG_MORE", "")

@@ -39,7 +39,7 @@ def test_rules_are_known_without_being_loaded() -> None:
     ("line", "words"),
     [
         ("wiredoctor ", list(COMMANDS)),
-        ("wiredoctor expl", ["explain"]),
+        ("wiredoctor expl", ["explain", "explain-log"]),
         ("wiredoctor analyze x.pcap --select nag", ["nagle-delayed-ack"]),
         ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close", "stalls,idle-cut"]),
         ("wiredoctor live --ignore lifet", ["lifetime"]),

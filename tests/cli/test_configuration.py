@@ -50,7 +50,7 @@ def test_all_keys(tmp_path: Path) -> None:
     late = read_table(tomllib.loads(FULL), "w.toml", catalogue(), date(2027, 4, 1))
     assert late.entries == ()
     assert late.expired == (
-        f"w.toml: to ignore nagle-delayed-ack, 10.9.0.7:*, /legacy/* ({reason}) was meant until 2027-03-31: it is reported again",
+        f"w.toml: ignoring nagle-delayed-ack, 10.9.0.7:*, /legacy/* ({reason}) expired on 2027-03-31; reporting it again",
     )
 
 
@@ -76,9 +76,10 @@ def test_all_keys(tmp_path: Path) -> None:
         ("thresholds.nagle-delayed-ack.counter-evidence = -1", "thresholds.nagle-delayed-ack.counter-evidence: '-1' is"),
         ("[[ignore]]\nrule = 'stalls'", "ignore entry 1: needs a reason"),
         ("[[ignore]]\nrule = 'stalls'\nreason = ' '", "ignore entry 1: needs a reason"),
-        ("[[ignore]]\nreason = 'r'", "ignore entry 1: must say what to ignore: rule, kind, client, server, target"),
+        ("[[ignore]]\nreason = 'r'", "ignore entry 1: must name what to ignore: rule, kind, client, server, target"),
         ("[[ignore]]\nreason = 'r'\nrule = 'stals'", "ignore entry 1: rule: no rule or family is called 'stals'; did you mean"),
         ("[[ignore]]\nreason = 'r'\nrule = 3", "ignore entry 1: rule: must be text"),
+        ("[[ignore]]\nreason = 'r'\nfingerprint = '6afb'", "ignore entry 1: fingerprint: '6afb' is invalid"),
         ("[[ignore]]\nreason = 'r'\nhost = 'h'", "ignore entry 1: there is no key 'host'; keys are rule, kind, client, server,"),
         ("[[ignore]]\nreason = 'r'\nrule = 'stalls'\nuntil = 'May'", "ignore entry 1: until: 'May' is not a date such as"),
         ("[[ignore]]\nreason = 'r'\nrule = 'stalls'\nuntil = 7", "ignore entry 1: until: 7 is not a date such as 2026-12-31"),
@@ -133,7 +134,7 @@ def test_every_way_to_write_the_table(tmp_path: Path, text: str) -> None:
 def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing it would cost a small capture as much as its analysis."""
     (tmp_path / "pyproject.toml").write_text("[project.scripts]\nwiredoctor = 'wiredoctor.cli:main'\n")
-    monkeypatch.setattr("wiredoctor.cli.config_file._parsed", None)
+    monkeypatch.setattr("wiredoctor.cli.config_file._parse", None)
     assert nearest(tmp_path) is None
 
 
@@ -153,11 +154,11 @@ def test_it_reaches_the_analysis(run: Run, analysis: FakeAnalysis, tmp_path: Pat
     assert run("analyze", "x").exit_code == run("exchanges", "x").exit_code == 0
     assert run("analyze", "x", "--select", "lifetime", "--ignore", "premature-close").exit_code == 0
     assert run("analyze", "x", "--config", "/dev/null").exit_code == 0
-    first, table, second, third = analysis.calls
-    assert (first["select"], first["ignore"]) == (table["select"], table["ignore"]) == (["stalls"], ["capture"])
-    assert first["thresholds"] == {"nagle-delayed-ack": {"min-ack-delay": "35 ms"}}
-    assert (second["select"], second["ignore"]) == (["lifetime"], ["premature-close", "capture"])
-    assert (third["select"], third["ignore"], third["thresholds"]) == ([], [], {})
+    first, table, second, third = (settings for _, settings in analysis.calls)
+    assert (first.select, first.ignore) == (table.select, table.ignore) == (["stalls"], ["capture"])
+    assert first.thresholds == {"nagle-delayed-ack": {"min-ack-delay": "35 ms"}}
+    assert (second.select, second.ignore) == (["lifetime"], ["premature-close", "capture"])
+    assert (third.select, third.ignore, third.thresholds) == ([], [], {})
 
 
 def test_what_is_ignored_is_counted_and_does_not_fail(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_what_is_ignored_is_counted_and_does_not_fail(run: Run, analysis: FakeAn
 def test_the_command_line_comes_first(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
     analysis.report = report([finding(confidence="low")])
     (tmp_path / "wiredoctor.toml").write_text("min-confidence = 'high'\nfail-on = 'error'\n")
-    assert "of less than high confidence" in run("analyze", "x").stdout
+    assert "with less than high confidence" in run("analyze", "x").stdout
     assert run("analyze", "x", "--min-confidence", "low", "--fail-on", "warning").exit_code == 1
 
 
@@ -190,7 +191,7 @@ def test_an_expired_entry_is_said_and_ignores_nothing(run: Run, analysis: FakeAn
     late = run("analyze", "x", "--fail-on", "warning")
     assert late.exit_code == 1
     assert late.stderr == (
-        f"wiredoctor: wiredoctor.toml: to ignore nagle-delayed-ack (known) was meant until {yesterday}: it is reported again\n"
+        f"wiredoctor: wiredoctor.toml: ignoring nagle-delayed-ack (known) expired on {yesterday}; reporting it again\n"
     )
     (tmp_path / "wiredoctor.toml").write_text(entry.format(today))
     assert run("analyze", "x").stderr == ""
@@ -206,7 +207,7 @@ def test_a_baseline_leaves_what_is_new(run: Run, analysis: FakeAnalysis, tmp_pat
         analysis.report = report([finding(elapsed=9.0, connection=8), capture_loss()])
         same = run("analyze", "x", "--baseline", f"known.{form}", "--fail-on", "note", "--select", "capture,stalls")
         assert same.exit_code == 0
-        assert f"  2 findings (capture-loss, nagle-delayed-ack) in the baseline known.{form} already\n" in same.stdout
+        assert f"  2 findings (capture-loss, nagle-delayed-ack) already in the baseline known.{form}\n" in same.stdout
         analysis.report = report([finding(), finding(kind="tail", title="something new")])
         new = run("analyze", "x", "--baseline", f"known.{form}", "--fail-on", "warning")
         assert new.exit_code == 1
@@ -231,12 +232,12 @@ def test_a_baseline_without_findings(run: Run, analysis: FakeAnalysis) -> None:
         (b"Dear Sir", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"findings": ' + b"9" * 5_000 + b"}", "is not JSON"),
-        (b"[1, 2]", "is JSON, but no report of wiredoctor"),
-        (b"17", "is JSON, but no report of wiredoctor"),
-        (b'{"findings": 3}', "is JSON, but no report of wiredoctor"),
-        (b'{"findings": [{}]}', "is JSON, but no report of wiredoctor"),
-        (b'{"a": 1}', "is JSON, but no report of wiredoctor"),
-        (b"1\n2\n", "is JSON, but no report of wiredoctor"),
+        (b"[1, 2]", "is JSON, but not a wiredoctor report"),
+        (b"17", "is JSON, but not a wiredoctor report"),
+        (b'{"findings": 3}', "is JSON, but not a wiredoctor report"),
+        (b'{"findings": [{}]}', "is JSON, but not a wiredoctor report"),
+        (b'{"a": 1}', "is JSON, but not a wiredoctor report"),
+        (b"1\n2\n", "is JSON, but not a wiredoctor report"),
     ],
 )
 def test_what_is_no_baseline(run: Run, analysis: FakeAnalysis, tmp_path: Path, content: bytes | None, says: str) -> None:

@@ -10,14 +10,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
-from wiredoctor.cli import folders, orders
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
+from wiredoctor.cli import capture_order, folders
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
-from wiredoctor.report.data import tables
-from wiredoctor.tables import TABLES
+from wiredoctor.report.data import table_folder
+from wiredoctor.tables import DERIVED, OLD_NAMES, TABLES
 
 ROOT = Path(__file__).parents[2]
-CAPTURE = ROOT / "captures" / "server-head-body-split.pcap"
+CAPTURE = find_recording("server-head-body-split.pcap")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,9 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
     assert {path.stem for path in (tmp_path / "t").iterdir()} == {*TABLES, "findings"}
     for path in (tmp_path / "t").iterdir():
         file = pq.ParquetFile(path)
-        declared = [c.name for c in tables.TABLES[path.stem].columns]
+        old = OLD_NAMES.get(path.stem, {})
+        declared = [c.name for c in (*table_folder.TABLES[path.stem].columns, *DERIVED.get(path.stem, ()))]
+        declared += [old[name] for name in declared if name in old]
         names = file.schema_arrow.names
         assert [n for n in names if n != "capture" or "capture" in declared] == [
             n for n in declared if not n.endswith("credentials_user")
@@ -50,14 +54,34 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
             assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+def test_a_renamed_column_has_the_same_values_under_its_earlier_name(report: Report, tmp_path: Path) -> None:
+    folders.write_tables(report, tmp_path, "parquet")
+    for table, names in OLD_NAMES.items():
+        rows = pl.read_parquet(tmp_path / f"{table}.parquet")
+        assert rows.select(*names.values()).rename({old: new for new, old in names.items()}).equals(rows.select(*names))
+
+
+def test_exchanges_have_the_ends_of_their_connections(report: Report, tmp_path: Path) -> None:
+    folders.write_tables(report, tmp_path, "parquet")
+    exchanges, connections = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("exchanges", "connections"))
+    ends = dict(zip(connections["connection"], connections.select("client", "server").iter_rows(), strict=True))
+    assert all(
+        (client, server) == ends[number]
+        for number, client, server in exchanges.select("connection", "client", "server").iter_rows()
+    )
+    answered = exchanges.filter("has_response")
+    assert answered["duration"].equals(answered.select(duration=pl.col("response_end") - pl.col("request_start"))["duration"])
+    assert connections["duration"].to_list() == (connections["end"] - connections["start"]).to_list()
+
+
 def test_arrow_says_the_same(report: Report, tmp_path: Path) -> None:
     feather = pytest.importorskip("pyarrow.feather")
     for form in ("parquet", "arrow"):
         folders.write_tables(report, tmp_path / "t", form)
-    for name in tables.TABLES:
+    for name in table_folder.TABLES:
         read = pl.read_parquet(tmp_path / "t" / f"{name}.parquet")
         assert pl.DataFrame(feather.read_table(tmp_path / "t" / f"{name}.arrow")).equals(read)
-        assert read.schema == tables.schema(name)
+        assert read.schema == table_folder.schema(name)
 
 
 def test_an_empty_report(tmp_path: Path) -> None:
@@ -83,7 +107,7 @@ def test_what_is_half_written_does_not_look_finished(report: Report, tmp_path: P
     def fails(*_: object) -> dict[str, str]:
         raise OSError("no room")
 
-    monkeypatch.setattr(tables, "metadata", fails)
+    monkeypatch.setattr(table_folder, "metadata", fails)
     with pytest.raises(OSError, match="no room"):
         folders.write_tables(report, tmp_path, "parquet")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"packets.parquet": b"of before", "mine.txt": b"x"}
@@ -94,19 +118,20 @@ def test_many_portions_make_one_file(report: Report, tmp_path: Path, monkeypatch
     folders.write_tables(report, tmp_path / "a", "parquet")
     monkeypatch.undo()
     folders.write_tables(report, tmp_path / "b", "parquet")
-    for name in tables.TABLES:
+    for name in table_folder.TABLES:
         assert pl.read_parquet(tmp_path / "a" / f"{name}.parquet").equals(pl.read_parquet(tmp_path / "b" / f"{name}.parquet"))
 
 
 def test_the_command(tmp_path: Path) -> None:
     folder = f"{tmp_path / 'new'}/"
-    assert run("analyze", str(CAPTURE), "-o", folder, "--connection", "7", "-o", str(tmp_path / "a.har")).exit_code == 0
+    assert run("analyze", str(CAPTURE), "-o", folder, "--from", "999", "-o", str(tmp_path / "a.har")).exit_code == 0
     assert pl.read_parquet(f"{folder}/segments.parquet").is_empty()
     assert json.loads((tmp_path / "a.har").read_text())["log"]["entries"] == []
     assert run("analyze", str(CAPTURE), "-o", folder, "--tables-format", "arrow").exit_code == 0
     assert pl.read_ipc(f"{folder}/segments.arrow").height == 57
 
 
+@SLOW
 def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -125,11 +150,11 @@ def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-o", "{}/file.txt/"], "is no folder"),
+        (["-o", "{}/file.txt/"], "not a folder"),
         (["-o", "{}/no/where/"], "there is no folder"),
-        (["-o", "{}"], "is a directory; tables go into one that is written with / at its end"),
+        (["-o", "{}"], "is a directory; a folder for tables must be given with / at its end"),
         (["-o", "{}/x.bin"], "a folder for tables ends with /"),
-        (["--bodies"], "--bodies is about HAR: add -o FILE.har"),
+        (["--bodies"], "--bodies applies to HAR only: add -o FILE.har"),
     ],
 )
 def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str], said: str) -> None:
@@ -140,4 +165,4 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str],
 
 
 def test_live_names_the_tables_before_it_may_load_them() -> None:
-    assert set(orders._TABLES) == set(tables.TABLES)
+    assert set(capture_order._TABLES) == set(table_folder.TABLES)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps import SLOW, sweep
+
 resource = pytest.importorskip("resource", reason="no limits of resources")
 
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
@@ -45,7 +47,10 @@ def analyze(folder: Path, *words: str | Path, hard: int) -> tuple[list[int], str
     return [one["packets"] for one in captures], done.stderr, done.returncode
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+PACKED = pytest.mark.parametrize("pack", sweep([bytes, gzip.compress], {gzip.compress}.__contains__), ids=["plain", "gzip"])
+
+
+@PACKED
 def test_a_rotation_of_more_files_than_the_soft_limit(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 3 * LIMIT:
@@ -54,7 +59,7 @@ def test_a_rotation_of_more_files_than_the_soft_limit(tmp_path: Path, pack: Call
     assert analyze(tmp_path, hard=hard) == ([2 * LIMIT], "", 0)
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@PACKED
 def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """Also with reports that read it again."""
     (tmp_path / "set").mkdir()
@@ -65,18 +70,20 @@ def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable
     assert "open" not in errors
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@PACKED
 @pytest.mark.parametrize("words", [(), ("--merge",)], ids=["rotation", "merge"])
 def test_any_number_of_files_is_read(pack: Callable[[bytes], bytes], words: tuple[str, ...], tmp_path: Path) -> None:
     rotation(tmp_path, 2 * LIMIT, pack)
     assert analyze(tmp_path, *words, hard=LIMIT) == ([2 * LIMIT], "", 0)
 
 
+@SLOW
 def test_captures_that_are_read_one_after_the_other_are_not_bounded(tmp_path: Path) -> None:
     singles(tmp_path, LIMIT)
     assert analyze(tmp_path, hard=LIMIT) == ([1] * LIMIT, "", 0)
 
 
+@SLOW
 def test_captures_that_are_kept_are_not_bounded_either(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     singles(tmp_path / "all", LIMIT)

@@ -19,6 +19,8 @@ import pytest
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.planting import leaks, secret
 from tests.report.examples import finding, report
+from tests.support.recordings import CAPTURES, find_recording
+from tests.support.sweeps import SLOW, examples
 from wiredoctor import analyze
 from wiredoctor.mcp.answers import MOST_CHARACTERS, MOST_ROWS, Page, WrongQuestion, connection, diagnosis, exchanges, findings
 from wiredoctor.mcp.answers import finding as one_finding
@@ -40,7 +42,6 @@ from wiredoctor.mcp.protocol import Server
 from wiredoctor.mcp.server import server
 from wiredoctor.report import answered
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 SPLIT = "client-split-200-ms-client.pcap"
 REFUSED = "there is no such capture in the folders of this server"
 MOST_KEPT = 2
@@ -54,10 +55,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inside, outside = top / "inside", top / "inside-not"
     (inside / "below").mkdir(parents=True)
     outside.mkdir()
-    shutil.copy(CAPTURES / SPLIT, inside)
-    shutil.copy(CAPTURES / SPLIT, inside / "below" / "b.pcap")
-    shutil.copy(CAPTURES / SPLIT, outside / "secret.pcap")
-    shutil.copy(CAPTURES / SPLIT, inside / EVIL)
+    shutil.copy(find_recording(SPLIT), inside)
+    shutil.copy(find_recording(SPLIT), inside / "below" / "b.pcap")
+    shutil.copy(find_recording(SPLIT), outside / "secret.pcap")
+    shutil.copy(find_recording(SPLIT), inside / EVIL)
     (inside / "out.pcap").symlink_to(outside / "secret.pcap")
     (inside / "away").symlink_to(outside)
     (inside / "in.pcap").symlink_to(inside / SPLIT)
@@ -166,12 +167,12 @@ def test_answers_are_as_the_tools_say(answers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["lost-packets.pcap", "one-sided.pcap", "encrypted.pcap", "unanswered-syns-client.pcap"])
 def test_answers_about_what_is_not_there_are_so_too(name: str) -> None:
     """Findings without a connection, exchanges without a request or a response, connections without any."""
-    made = analyze(CAPTURES / name, keep=True)
+    made = analyze(find_recording(name), keep=True)
     told: list[tuple[type[Any], Any]] = [
         (answered.Diagnosis, diagnosis(made, Page())),
         (answered.Findings, findings(made, Page())),
     ]
-    told += [(answered.Exchanges, exchanges(made, Page())), (answered.Shown, connection(made, 0, None))]
+    told += [(answered.Exchanges, exchanges(made, Page())), (answered.ShowAnswer, connection(made, 0, None))]
     told += [(answered.Proof, one_finding(made, one.number or 0)) for one in made.findings]
     for kind, answer in told:
         reader = TypeAdapter(kind)
@@ -189,6 +190,9 @@ def test_a_diagnosis_is_that_of_the_report(answers: dict[str, Any]) -> None:
         ("nagle-delayed-ack", 5, [1, 2, 3, 4, 5])
     ]
     assert said["seconds_lost"] == pytest.approx(1.0, abs=0.01)
+    (server,) = said["servers"]
+    assert (server["name"], server["requests"], server["failed"]) == (said["findings"][0]["server"], said["exchanges"], 0)
+    assert server["time_lost_by_rule"] == {"nagle-delayed-ack": said["seconds_lost"]}
     rows = content(answers["findings"])
     assert [row["number"] for row in rows["findings"]] == [1, 2]
     assert (rows["total"], rows["next_offset"]) == (5, 2)
@@ -371,6 +375,32 @@ def test_numbers_out_of_bounds_are_refused(tools: tuple[Server, dict[str, dict[s
     assert checked == 17 * len(NUMBERS)
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("analyze", {}, "path: this argument is required"),
+        ("analyze", {"path": SPLIT, "selct": ["stalls"]}, "'selct' is not an argument of analyze, which takes path, select, "),
+        ("analyze", {"path": SPLIT, "select": "stalls"}, "select: must be a list of names"),
+        ("analyze", {"path": SPLIT, "select": [""]}, "select: names no rule or family (wiredoctor rules lists them)"),
+        ("analyze", {"path": SPLIT, "limit": 0}, "limit: must be at least 1"),
+        ("analyze", {"path": SPLIT, "limit": "many"}, "limit: must be a whole number"),
+        ("list_exchanges", {"path": SPLIT, "status": 1000}, "status: must be at most 999"),
+        ("list_exchanges", {"path": SPLIT, "connection": 99}, "there is no connection 99; the capture has 1"),
+        ("list_findings", {"path": SPLIT, "connection": 99}, "there is no connection 99; the capture has 1"),
+        (
+            "show_connection", {"path": SPLIT, "connection": 0, "first_frame": 9, "last_frame": 2},
+            "first_frame (9) is after last_frame (2)",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_get_a_sentence(
+    tools: tuple[Server, dict[str, dict[str, Any]]], tool: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ToolError) as error:
+        anyio.run(tools[0].call_tool, tool, arguments)
+    assert str(error.value).removeprefix(f"Error executing tool {tool}: ").startswith(sentence)
+
+
 HOSTILE = st.one_of(
     st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=30), st.integers(0, 30),
     st.sampled_from(["\0", "(", "[", ".*", "\\", "a" * 5000, "\u202e", "..", "stalls", "error", "GET", 2**63 - 1, 2**53, 1e9]),
@@ -378,8 +408,9 @@ HOSTILE = st.one_of(
 )  # fmt: skip
 
 
+@SLOW
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_arguments_are_an_internal_error(tools: tuple[Server, dict[str, dict[str, Any]]], data: st.DataObject) -> None:
     made, schemas = tools
     tool = data.draw(st.sampled_from(sorted(schemas)))
@@ -415,10 +446,10 @@ def test_reports_are_kept_and_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("wiredoctor.mcp.captures.MOST_KEPT", MOST_KEPT)
     archive = Archive([str(tmp_path)], Bounds(1 << 20, 60))
     for number in range(MOST_KEPT + 2):
-        shutil.copy(CAPTURES / SPLIT, tmp_path / f"{number}.pcap")
+        shutil.copy(find_recording(SPLIT), tmp_path / f"{number}.pcap")
     first = archive.report("0.pcap")
     assert archive.report("0.pcap") is first
-    shutil.copy(CAPTURES / "refused.pcap", tmp_path / "new.pcap")
+    shutil.copy(find_recording("refused.pcap"), tmp_path / "new.pcap")
     os.replace(tmp_path / "new.pcap", tmp_path / "0.pcap")
     assert archive.report("0.pcap").findings != first.findings
     kept = [archive.report(f"{number}.pcap") for number in range(MOST_KEPT + 2)]
@@ -434,23 +465,23 @@ def test_captures_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
-    whole = (CAPTURES / SPLIT).read_bytes()
+    whole = find_recording(SPLIT).read_bytes()
     (tmp_path / "bomb.pcap.gz").write_bytes(gzip.compress(whole + bytes(1 << 24)))
     cut = Archive([str(tmp_path)], Bounds(100_000, 60)).report("bomb.pcap.gz")
     page = Page()
-    bound = "unpacked captures may take 100 kB at most. --max-size 1MB raises this bound."
+    bound = "unpacked captures may use 100 kB at most. --max-size 1MB raises this bound."
     for kind, answer in (
         (answered.Diagnosis, diagnosis(cut, page)), (answered.Findings, findings(cut, page)),
-        (answered.Exchanges, exchanges(cut, page)), (answered.Shown, connection(cut, 0, None)),
+        (answered.Exchanges, exchanges(cut, page)), (answered.ShowAnswer, connection(cut, 0, None)),
         (answered.Proof, one_finding(cut, 1)),
     ):  # fmt: skip
         assert answer["incomplete"] == [f"Only the first 100 kB of bomb.pcap.gz were read: {bound}"]
         Draft202012Validator(TypeAdapter(kind).json_schema()).validate(answer)
-    assert "incomplete" not in diagnosis(analyze(CAPTURES / SPLIT), page)
+    assert "incomplete" not in diagnosis(analyze(find_recording(SPLIT)), page)
 
 
 def test_unpacked_captures_are_forgotten_if_there_is_no_room_for_another(tmp_path: Path) -> None:
-    whole = (CAPTURES / SPLIT).read_bytes()
+    whole = find_recording(SPLIT).read_bytes()
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.pcap.gz").write_bytes(gzip.compress(whole))
     archive = Archive([str(tmp_path)], Bounds(2 * len(whole) + 10, 60))
@@ -459,10 +490,11 @@ def test_unpacked_captures_are_forgotten_if_there_is_no_room_for_another(tmp_pat
     reports.clear()
     assert archive.report("c.pcap.gz").incomplete == []
     (tmp_path / "long.pcap.gz").write_bytes(gzip.compress(whole[:24] + struct.pack("<4I", 0, 0, 60_000, 60_000) + bytes(60_000)))
-    with pytest.raises(Refused, match=r"^long.pcap.gz: not one packet .* \(--max-size\) allows no more$"):
+    with pytest.raises(Refused, match=r"^long.pcap.gz: no packet .* \(--max-size\) allows no more$"):
         Archive([str(tmp_path)], Bounds(1_000, 60)).report("long.pcap.gz")
 
 
+@SLOW
 def test_answers_are_bounded() -> None:
     many = report([finding(number=n, server=f"10.0.{n}.1:80", request="GET /" + "x" * 3000) for n in range(1, 250)])
     for answer in (findings(many, Page(10**6)), diagnosis(many, Page(10**6))):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
 import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
@@ -26,6 +30,49 @@ def test_tables(run: Run, analysis: FakeAnalysis, table: str) -> None:
     assert run(table, "trace.pcap", "x").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "connections"),
+    [
+        (("--slow", "44ms"), [0, 1, 2, 3]),
+        (("--slow", "0.0442"), []),
+        (("--top", "2"), [0, 1]),
+        (("--top", "1", "--sort", "size"), [0]),
+        (("--status", "5xx"), []),
+        (("--status", "404,2xx"), [0, 1, 2, 3]),
+        (("--status", "none", "--status", "200"), [0, 1, 2, 3]),
+        (("--host", "WWW.example.com", "--connection", "3"), [3]),
+        (("--host", "10.0.0.9", "--host", "www.example.com:80"), []),
+    ],
+)
+def test_chosen_exchanges(run: Run, words: tuple[str, ...], connections: list[int]) -> None:
+    result = run("exchanges", "trace.pcap", "--format", "jsonl", *words)
+    assert result.exit_code == 0
+    assert [json.loads(line)["connection"] for line in result.stdout.splitlines()] == connections
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("exchanges", "--status", "5xy"), "--status: '5xy' is not a status like 502, 5xx or none"),
+        (("exchanges", "--slow", "soon"), "--slow: 'soon' is not a duration like 500ms, 1.5s or 2min"),
+        (("exchanges", "--slow", "5 parsecs"), "--slow: '5 parsecs' is not a duration like 500ms, 1.5s or 2min"),
+        (("connections", "--sort", "status"), "--sort status: connections have no status; use time, duration or size"),
+        (("connections", "--host", "a/b"), "--host: 'a/b' is neither an IP address nor a host name"),
+    ],
+)
+def test_wrong_choices(run: Run, words: tuple[str, ...], message: str) -> None:
+    result = run(words[0], "trace.pcap", *words[1:])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"wiredoctor: {message}\n")
+
+
+def test_bars_from_their_own_start(run: Run) -> None:
+    common, relative = (run("exchanges", "trace.pcap", *words).stdout.splitlines() for words in ((), ("--relative",)))
+    assert "cut off" not in common[1]
+    assert "cut off" in relative[1]
+    assert len({line.index("░") for line in relative[3:7]}) == 1
+    assert len({line.index("░") for line in common[3:7]}) == 4
+
+
 def test_rules(run: Run) -> None:
     result = run("rules")
     assert result.exit_code == 0
@@ -43,13 +90,13 @@ def test_explain(run: Run) -> None:
 def test_explain_finds_what_people_search_for(run: Run) -> None:
     assert run("explain", "nagle").stdout.startswith("nagle-delayed-ack (family stalls)\n")
     several = run("explain", "expected", "to", "be", "kept", "alive").stdout
-    assert several.startswith('2 rules for "expected to be kept alive", the nearest first:\n\n  premature-close ')
+    assert several.startswith('2 rules for "expected to be kept alive", best match first:\n\n  premature-close ')
 
 
 def test_explain_an_unknown_rule(run: Run) -> None:
     result = run("explain", "nagle-delayed-akc")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "wiredoctor: no rule is called 'nagle-delayed-akc' or speaks of it; did you mean nagle-delayed-ack?\n"
+    assert result.stderr == "wiredoctor: no rule is called 'nagle-delayed-akc' or covers it; did you mean nagle-delayed-ack?\n"
 
 
 def test_every_rule_can_be_explained(run: Run) -> None:
@@ -65,7 +112,7 @@ def test_configured_thresholds_stand_beside_the_default(run: Run, tmp_path: Path
     page, listed = run("explain", "nagle-delayed-ack", "--config", file), run("rules", "--config", file)
     assert "min-ack-delay = 46 ms (default 30 ms)" in page.stdout
     assert "min-ack-delay = 46 ms (default 30 ms)" in listed.stdout
-    assert listed.stdout.count("left out by the configuration") >= 2
+    assert listed.stdout.count("excluded by the configuration") >= 2
     assert "(default " not in run("rules").stdout
 
 
@@ -84,4 +131,43 @@ def test_help_names_every_command_whole(run: Run) -> None:
     text = run("--help").stdout
     commands = ("analyze", "exchanges", "connections", "interfaces", "rules", "explain", "schema")
     assert all(f"\n  {name} " in text for name in commands)
-    assert "..." not in text.partition("Commands:")[2]
+    assert "..." not in text.partition("Options:")[2]
+
+
+def test_help_shows_each_command_under_one_task(run: Run) -> None:
+    from wiredoctor.cli.app import COMMANDS
+    from wiredoctor.cli.help_texts import TASKS
+
+    assert sorted(name for names in TASKS.values() for name in names) == sorted(COMMANDS)
+    text = run("--help").stdout
+    assert all(text.count(f"\n  {name} ") == 1 for name in COMMANDS)
+    assert all(f"\n{task}:\n" in text for task in TASKS)
+    assert "Other commands" not in text
+
+
+def test_examples_are_command_lines_that_work() -> None:
+    """Each command has two; all are parsed by the command that they call, and every help ends with them."""
+    from wiredoctor.cli.app import COMMANDS, application
+    from wiredoctor.cli.help_texts import DOCUMENTATION, EXAMPLES, FIRST_STEPS
+
+    assert EXAMPLES.keys() == COMMANDS.keys()
+    group = typer.main.get_command(application())
+    context = typer.Context(group, info_name="wiredoctor")
+    for name, examples in {**EXAMPLES, "": FIRST_STEPS}.items():
+        assert len(examples) == 2
+        for line, meaning in examples:
+            assert meaning
+            words = re.split(" [|>] ", line)[0].partition("wiredoctor " if "add wiredoctor --" not in line else "-- wiredoctor ")[
+                2
+            ]
+            first, *rest = shlex.split(words)
+            assert not name or first == name, line
+            if first not in COMMANDS:
+                assert not name
+                first, rest = "analyze", [first, *rest]
+            group.get_command(context, first).make_context(
+                first, rest, parent=context
+            )  # raises for an option that does not exist
+        text = CliRunner().invoke(application(), [*([name] if name else []), "--help"], env={"COLUMNS": "100"}).stdout
+        told = "".join(f"  # {meaning}\n  {line}\n" for line, meaning in examples)
+        assert text.endswith(f"\nExamples:\n{told}\nDocumentation: {DOCUMENTATION}\n")

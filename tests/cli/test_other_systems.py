@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+from tests.support.recordings import find_recording
+
+CAPTURE = str(find_recording("server-head-body-split.pcap"))
 
 WITHOUT = """
 import sys
@@ -21,9 +22,16 @@ main()
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["live", "--help"], ["rules"], ["analyze", "server-head-body-split.pcap", "--jobs", "1"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["live", "--help"],
+        ["rules"],
+        ["analyze", CAPTURE, "--jobs", "1"],
+    ],
 )
 def test_it_starts_without_the_modules_of_unix(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], cwd=CAPTURES, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -18,17 +18,19 @@ from typer.testing import CliRunner, Result
 
 import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from tests.test_replacement import as_root, mounted, names
 from wiredoctor.cli import folders
 from wiredoctor.cli.app import application
-from wiredoctor.cli.options import Format
 from wiredoctor.cli.outputs import FileAccess, Output, spool
-from wiredoctor.cli.writing import How, write_files
+from wiredoctor.cli.writing import write_files
 from wiredoctor.report.data import sarif
-from wiredoctor.report.data import tables as exported
+from wiredoctor.report.data import table_folder as exported
+from wiredoctor.report.formats import Options
 
 ROOT = Path(__file__).parents[2]
-CAPTURE = ROOT / "captures" / "server-head-body-split.pcap"
+CAPTURE = find_recording("server-head-body-split.pcap")
 PYTHON = [sys.executable, "-m", "wiredoctor"]
 
 
@@ -78,6 +80,7 @@ def test_a_full_disk_leaves_the_earlier_tables(disk: Path) -> None:
     assert (disk / "tables" / "packets.parquet").read_bytes() == b"of before"
 
 
+@SLOW
 @as_root
 def test_a_full_temporary_folder_is_named_as_such(disk: Path, tmp_path: Path) -> None:
     fill(disk, 1)  # without any Python would take another temporary folder
@@ -186,9 +189,9 @@ def test_files_are_opened_by_what_is_given(tmp_path: Path) -> None:
         done.append(f"end {path}")
 
     access = FileAccess(replacing, lambda path: done.append(f"remove {path}"), lambda path: done.append(f"make {path}"))
-    files = [Output(Path("/no/where/x.json"), Format.json), Output(Path("/no/where/t"), Format.tables)]
+    files = [Output(Path("/no/where/x.json"), "json"), Output(Path("/no/where/t"), "tables")]
     report = wiredoctor.analyze(CAPTURE)
-    assert write_files(report, files, How(), access)
+    assert write_files(report, files, Options(), access)
     assert done[:3] == ["begin /no/where/x.json", "end /no/where/x.json", "make /no/where/t"]
     tables = ["captures", "connections", "exchanges", "findings"]
     begun = [f"begin /no/where/t/{name}.parquet" for name in tables]
@@ -200,8 +203,8 @@ def test_files_are_opened_by_what_is_given(tmp_path: Path) -> None:
 
 
 def test_a_failure_of_one_is_reported(tmp_path: Path, analysis: FakeAnalysis, capsys: pytest.CaptureFixture[str]) -> None:
-    files = [Output(tmp_path / "no" / "x.json", Format.json), Output(tmp_path / "y.json", Format.json)]
-    assert not write_files(analysis.report, files, How())
+    files = [Output(tmp_path / "no" / "x.json", "json"), Output(tmp_path / "y.json", "json")]
+    assert not write_files(analysis.report, files, Options())
     assert capsys.readouterr().err == f"wiredoctor: -o {tmp_path}/no/x.json: there is no folder {tmp_path}/no\n"
     assert names(tmp_path) == ["y.json"]
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.recordings import find_recording
 from wiredoctor.cli.app import application
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
-SPLIT = str(CAPTURES / "client-split-200-ms-client.pcap")
-LOST = str(CAPTURES / "lost-segment-fast-server.pcap")
+SPLIT = str(find_recording("client-split-200-ms-client.pcap"))
+LOST = str(find_recording("lost-segment-fast-server.pcap"))
 
 
 def run(*words: str, **env: str) -> Result:
@@ -49,14 +49,25 @@ def test_a_filter_changes_no_number(analysed: Any) -> None:
     late = as_json("analyze", SPLIT, "--from", "0.8")
     over = {f["number"]: f["evidence"][-1]["elapsed"] for f in analysed["findings"]}
     assert [f["number"] for f in late["findings"]] == [number for number, end in over.items() if end > 0.8]
-    assert "finding 3, connection 0" in run("analyze", SPLIT, "--from", "0.8").stdout
+    assert re.search(r"finding 3 \([0-9a-f]{8}\), connection 0", run("analyze", SPLIT, "--from", "0.8").stdout)
+
+
+def test_a_fingerprint_names_the_first_finding_that_has_it(analysed: Any) -> None:
+    for finding in analysed["findings"]:
+        first = next(f for f in analysed["findings"] if f["fingerprint"] == finding["fingerprint"])
+        for digits in (8, 16):
+            shown = as_json("show", SPLIT, "--finding", finding["fingerprint"][:digits].upper())
+            assert shown["finding"] == first
+    missing = run("show", SPLIT, "--finding", "0123456789abcdef")
+    assert missing.exit_code == 2
+    assert "--finding 0123456789abcdef: the findings are numbered 1 to 5, and no fingerprint begins with" in missing.stderr
 
 
 def test_text_has_the_ladder_and_the_heads() -> None:
     page = run("show", SPLIT, "--finding", "1", "--color", "never").stdout
     for said in ("finding 1: nagle-delayed-ack", "201 ms", "POST /order HTTP/1.1", "Content-Length: 400", "first write"):
         assert said in page
-    assert "Date: *" in page
+    assert "Date: Fri, 20 Nov 2026" in page  # a date is no secret
     whole = run("show", SPLIT, "--connection", "0", "--all", "--show-secrets", "--color", "never").stdout
     assert whole.count("HTTP/1.1 200 OK") == 5
     assert "Date: Fri, 20 Nov 2026" in whole
@@ -66,17 +77,17 @@ def test_text_has_the_ladder_and_the_heads() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([SPLIT], "say what to show"),
-        ([SPLIT, "--finding", "1", "--connection", "0"], "one of them at a time"),
+        ([SPLIT], "specify --finding N"),
+        ([SPLIT, "--finding", "1", "--connection", "0"], "cannot be combined"),
         ([SPLIT, "--finding", "6"], "--finding 6: the findings are numbered 1 to 5"),
         ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only one has number 0"),
-        ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange of this number"),
+        ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange with this number"),
         ([SPLIT, LOST, "--connection", "0"], "name one capture"),
-        ([SPLIT, "--connection", "0", "--frames", "9-3"], "ends before it begins"),
+        ([SPLIT, "--connection", "0", "--frames", "9-3"], "is a reversed range"),
         ([SPLIT, "--connection", "0", "--frames", "x"], "is not a frame"),
-        ([SPLIT, "--finding", "1", "--frames", "1-3"], "go with --connection"),
-        ([SPLIT, "--finding", "1", "--exchange", "1"], "goes with --connection"),
-        ([SPLIT, "--finding", "1", "--side", "client"], "go with --follow"),
+        ([SPLIT, "--finding", "1", "--frames", "1-3"], "need --connection"),
+        ([SPLIT, "--finding", "1", "--exchange", "1"], "needs --connection"),
+        ([SPLIT, "--finding", "1", "--side", "client"], "need --follow"),
         ([SPLIT, "--finding", "1", "--follow", "--raw"], "add --side client"),
         ([SPLIT, "--finding", "1", "--follow", "--format", "json"], "--follow prints text"),
         (["/nosuch.pcap", "--finding", "1"], "/nosuch.pcap: no such file"),
@@ -125,6 +136,6 @@ def test_raw_bytes_are_those_that_tshark_follows() -> None:
 
 def test_followed_bytes_say_that_nothing_is_masked() -> None:
     done = run("show", SPLIT, "--connection", "0", "--follow", "--color", "never")
-    assert done.stdout.startswith("# the following bytes are shown as sent: nothing is masked\n")
+    assert done.stdout.startswith("# the following bytes are shown as sent, without masking\n")
     assert done.stdout.count("> POST /order HTTP/1.1") == 5
     assert "> " + "o" * 400 in done.stdout

@@ -14,16 +14,18 @@ import pytest
 
 from tests.cli.conftest import INTERRUPTIBLE, FakeAnalysis, Run
 from tests.cli.test_process import clean_environment
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor.cli import exit_codes, signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
-CAPTURE = Path(__file__).resolve().parents[2] / "captures" / "unauthorized-closes.pcap"
+CAPTURE = find_recording("unauthorized-closes.pcap")
 
 SCRIPT = [sys.executable, "-c", "import sys; from wiredoctor.cli import main; sys.exit(main())"]
 MODULE = [sys.executable, "-m", "wiredoctor"]
 
-ALL = pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+ALL = pytest.mark.parametrize("name", sweep(["SIGINT", "SIGTERM", "SIGHUP"], "SIGTERM".__eq__))
 
 
 def start(words: list[str], *, session: bool = False, stdin: int | None = None, **more: str) -> subprocess.Popen[str]:
@@ -127,6 +129,7 @@ def test_a_closed_standard_error_gets_no_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 def test_all_processes_of_a_terminal_get_the_signal_and_one_reports_it(large: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
@@ -137,7 +140,13 @@ def test_all_processes_of_a_terminal_get_the_signal_and_one_reports_it(large: Pa
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    ended(process, "SIGINT")
+    out, err = process.communicate(timeout=30)
+    *before, last = err.splitlines()
+    assert (process.returncode, last) == (130, "wiredoctor: interrupted by SIGINT")
+    # the signal may come before any packet was read
+    assert len(before) == bool(out)
+    for text in (*before, *([f"wiredoctor: {out}"] if out else [])):
+        assert " ".join(text.split()).startswith("wiredoctor: Reading was stopped: only the first ")
     assert list(temporary.iterdir()) == []
 
 
@@ -161,7 +170,9 @@ def test_a_server_whose_standard_input_stays_open(name: str, tmp_path: Path) -> 
 LEAVING = "import os, signal\nfrom wiredoctor.cli import main\ntry: main()\nfinally: os.kill(os.getpid(), signal.SIGTERM)\n"
 
 
-@pytest.mark.parametrize("words", [["analyze", str(CAPTURE), "-q"], ["--version"], ["analyze", "no-such-file"]])
+@pytest.mark.parametrize(
+    "words", sweep([["analyze", str(CAPTURE), "-q"], ["--version"], ["analyze", "no-such-file"]], ["--version"].__ne__)
+)
 def test_while_it_leaves(words: list[str]) -> None:
     process = start([sys.executable, "-c", LEAVING, *words])
     _, errors = process.communicate(timeout=30)
@@ -170,6 +181,7 @@ def test_while_it_leaves(words: list[str]) -> None:
     assert "Traceback" not in errors
 
 
+@SLOW
 def test_nothing_is_left_to_be_removed_once_a_command_has_ended(tmp_path: Path) -> None:
     """From then on a signal ends the process at once."""
     code = LEAVING.replace("os.kill(os.getpid(), signal.SIGTERM)", "os._exit(9)")
@@ -188,8 +200,29 @@ def test_nothing_is_left_to_be_removed_once_a_command_has_ended(tmp_path: Path) 
 
 def test_a_signal_while_an_error_is_reported(run: Run, analysis: FakeAnalysis, monkeypatch: pytest.MonkeyPatch) -> None:
     def say(_: str) -> None:
-        raise signals.Stopped(signal.SIGTERM)
+        raise signals.Interrupted(signal.SIGTERM)
 
     analysis.raises = ZeroDivisionError()
-    monkeypatch.setattr(exit_codes, "say", say)
+    monkeypatch.setattr(exit_codes, "print_message", say)
     assert run("analyze", "trace.pcap").exit_code == 143
+
+
+def test_a_signal_that_comes_twice_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As timeout(1) sends it: to the process, and to its group. A second one later ends the command."""
+    now = 100.0
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    before = signal.signal(signal.SIGINT, signals.stop)
+    try:
+        with signals.StopReading() as stop:
+            signals.begin()
+            assert not stop()
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+                assert stop()
+            now += 1
+            with pytest.raises(signals.Interrupted):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signals.begin()
+        signals.finish()

@@ -14,7 +14,7 @@ from tests.capture import files
 from tests.capture.files import Packet
 from wiredoctor.report.data import json as as_json
 from wiredoctor.report.terminal import markdown, text
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -76,12 +76,12 @@ def test_the_first_line_says_what_is_in_it(content: bytes, sentence: str, tmp_pa
     report = wiredoctor.analyze(str(tmp_path / "x"))
     for width in (80, 160):
         page = io.StringIO()
-        text.write(report, page, Paper(width=width))
+        text.write(report, page, Terminal(width=width))
         assert page.getvalue().partition("\n\n")[0].replace("\n", " ") == sentence
         assert max(map(len, page.getvalue().splitlines())) <= max(width, len(str(tmp_path / "x")) + 2)
     written = io.BytesIO()
     markdown.write(report, written)
-    assert written.getvalue().decode().startswith(f"## wiredoctor: {markdown.escaped(sentence)}\n")
+    assert written.getvalue().decode().startswith(f"## wiredoctor: {markdown.escape_markdown(sentence)}\n")
 
 
 def test_an_unknown_link_type_of_a_whole_file(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_times_where_the_clock_goes_back(tmp_path: Path) -> None:
     assert capture["first_time"] == "2023-11-14T22:13:20.000000000Z"
     assert capture["last_time"] == "2023-11-14T22:13:25.000000000Z"
     page, marked = io.StringIO(), io.BytesIO()
-    text.write(report, page, Paper(width=160))
+    text.write(report, page, Terminal(width=160))
     markdown.write(report, marked)
     for said in (page.getvalue(), marked.getvalue().decode()):
         assert "from 2023-11-14 22:13:20 UTC for 5 s\n" in said

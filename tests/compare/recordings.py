@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 SECOND = 1_000_000_000
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 
 Packet = tuple[int, bytes]
 """Time stamp (ns since 1970) and bytes, of which none are cut off."""

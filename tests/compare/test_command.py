@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.compare.recordings import CAPTURES, Packet, read, write
+from tests.compare.recordings import Packet, read, write
 from tests.compare.test_proxies import answer, get, said
+from tests.support.recordings import CAPTURES, find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor.cli.app import application
 from wiredoctor.compare.before_after import result as before_after
 from wiredoctor.compare.proxy import result as proxy
 from wiredoctor.compare.two_points import result as two_points
 
-NAGLE, FIXED = CAPTURES / "client-body-pieces.pcap", CAPTURES / "client-two-sends-nodelay.pcap"
+NAGLE, FIXED = find_recording("client-body-pieces.pcap"), find_recording("client-two-sends-nodelay.pcap")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pages" / "compare.md"
 
 
@@ -29,6 +31,7 @@ def run() -> Callable[..., Result]:
     return lambda *words: CliRunner().invoke(app, ["compare", *map(str, words)])
 
 
+@SLOW
 def test_before_and_after(run: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "after [x]"
     folder.mkdir()
@@ -48,7 +51,7 @@ def test_before_and_after(run: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_two_points(run: Callable[..., Result], tmp_path: Path) -> None:
-    points = [CAPTURES / f"lost-response-{point}.pcap" for point in ("client", "server")]
+    points = [find_recording(f"lost-response-{point}.pcap") for point in ("client", "server")]
     result = run("--both-sides", *points, "-f", "json")
     assert result.exit_code == 0
     told = json.loads(result.stdout)
@@ -58,7 +61,7 @@ def test_two_points(run: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_a_proxy_is_recognised(run: Callable[..., Result], tmp_path: Path) -> None:
-    packets = read(CAPTURES / "haproxy-uvicorn-rtt-20-client.pcap")
+    packets = read(find_recording("haproxy-uvicorn-rtt-20-client.pcap"))
 
     def side(number: int) -> list[Packet]:
         return [p for p in packets if (b"\x00\x50" in (p[1][34:36], p[1][36:38])) == (number == 0)]
@@ -69,7 +72,7 @@ def test_a_proxy_is_recognised(run: Callable[..., Result], tmp_path: Path) -> No
     asked = run("--both-sides", "--proxy", *paths)
     assert asked.exit_code == 0
     assert asked.stdout.startswith("8 exchanges went through the proxy")
-    one = run("--both-sides", "--proxy", CAPTURES / "haproxy-uvicorn-rtt-20-client.pcap", "-f", "json")
+    one = run("--both-sides", "--proxy", find_recording("haproxy-uvicorn-rtt-20-client.pcap"), "-f", "json")
     assert json.loads(one.stdout)["matched"] == 8
 
 
@@ -84,8 +87,8 @@ def test_a_proxy_is_recognised(run: Callable[..., Result], tmp_path: Path) -> No
     ],
 )
 def test_no_proxy_is_made_up(run: Callable[..., Result], names: tuple[str, str]) -> None:
-    told = run("--both-sides", *(CAPTURES / f"{name}.pcap" for name in names))
-    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, "Nothing passed both points.")
+    told = run("--both-sides", *(find_recording(f"{name}.pcap") for name in names))
+    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, "No packet passed both points.")
 
 
 def test_unrelated_requests_at_the_same_time_are_no_proxy(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -97,18 +100,18 @@ def test_unrelated_requests_at_the_same_time_are_no_proxy(run: Callable[..., Res
             begin = 1 + n / 10 + ahead
             lines += [(begin, False, get("/health")), (begin + lasts, True, answer(200))]
         paths.append(write(tmp_path / f"{number}.pcap", said(1000 + number, f"10.{number + 1}.0.1", lines)))
-    assert run("--both-sides", *paths).stdout.startswith("Nothing passed both points.")
+    assert run("--both-sides", *paths).stdout.startswith("No packet passed both points.")
 
 
 @pytest.mark.parametrize("names", [("split-rtt-20-client", "split-rtt-20-server"), ("lost-response-client",) * 2])
 def test_a_wire_is_no_proxy(run: Callable[..., Result], names: tuple[str, str]) -> None:
-    result = run("--both-sides", "--proxy", *(CAPTURES / f"{name}.pcap" for name in names))
-    assert (result.exit_code, "two points of one wire" in result.stderr) == (2, True)
+    result = run("--both-sides", "--proxy", *(find_recording(f"{name}.pcap") for name in names))
+    assert (result.exit_code, "two points of one path" in result.stderr) == (2, True)
 
 
 def test_what_passed_both_is_one_side_of_the_proxy(run: Callable[..., Result], tmp_path: Path) -> None:
     """The recording before the proxy has both of its sides, that behind it the back alone."""
-    both = CAPTURES / "haproxy-uvicorn-rtt-20-client.pcap"
+    both = find_recording("haproxy-uvicorn-rtt-20-client.pcap")
     back = [p for p in read(both) if b"\x1f\x91" in (p[1][34:36], p[1][36:38])]
     result = run("--both-sides", "--proxy", both, write(tmp_path / "back.pcap", back), "-f", "json")
     told = json.loads(result.stdout)
@@ -125,16 +128,19 @@ def test_what_passed_both_is_one_side_of_the_proxy(run: Callable[..., Result], t
         ([NAGLE], "compare takes BEFORE and AFTER; 1 given"),
         (["--both-sides", NAGLE], "compare takes CLIENT and SERVER; 1 given"),
         (["--both-sides", "--proxy", NAGLE, NAGLE, NAGLE], "FRONT and BACK"),
-        (["--proxy", NAGLE, FIXED], "--proxy goes with --both-sides"),
-        (["--both-sides", NAGLE, FIXED, "--fail-on", "new"], "--fail-on is about before and after"),
-        (["--both-sides", NAGLE, CAPTURES], "one for each point"),
-        (["--both-sides", "--proxy", NAGLE, CAPTURES / "unauthorized-closes.pcap"], "no exchange is on both sides"),
+        (["--proxy", NAGLE, FIXED], "--proxy needs --both-sides"),
+        (["--both-sides", NAGLE, FIXED, "--fail-on", "new"], "--fail-on cannot be combined with --both-sides"),
+        (["--both-sides", NAGLE, CAPTURES], "one per point"),
+        (
+            ["--both-sides", "--proxy", NAGLE, find_recording("unauthorized-closes.pcap")],
+            "no exchange was captured on both sides",
+        ),
         (["-", "-"], "standard input"),
         ([NAGLE, "/nowhere.pcap"], "/nowhere.pcap"),
         ([NAGLE, PAGE], "compare.md"),
-        ([NAGLE, FIXED, "-o", "x.sarif"], "must be one of .json, .md, .txt\n"),
-        ([NAGLE, FIXED, "-o", "x.doc"], "must be one of .json, .md, .txt\n"),
-        ([NAGLE, FIXED, "-o", "x/"], "must be one of .json, .md, .txt\n"),
+        ([NAGLE, FIXED, "-o", "x.sarif"], "must be one of .json, .md, .txt, .html\n"),
+        ([NAGLE, FIXED, "-o", "x.doc"], "must be one of .json, .md, .txt, .html\n"),
+        ([NAGLE, FIXED, "-o", "x/"], "must be one of .json, .md, .txt, .html\n"),
         ([NAGLE, FIXED, "-o", "."], "is a directory\n"),
         ([NAGLE, FIXED, "-o", NAGLE], "suffix"),
         ([NAGLE, FIXED, "--tolerance", "-1"], ""),
@@ -155,7 +161,7 @@ def test_a_report_is_no_capture(run: Callable[..., Result], tmp_path: Path) -> N
     wrong, report = tmp_path / "wrong.json", tmp_path / "report.json"
     wrong.write_text('{"a": 1}')
     report.write_text('{"summary": {}}')
-    assert "no report of wiredoctor" in run(NAGLE, wrong).stderr
+    assert "not a wiredoctor report" in run(NAGLE, wrong).stderr
     assert "compares packets" in run("--both-sides", NAGLE, report).stderr
 
 
@@ -186,4 +192,5 @@ def test_a_report_is_no_capture(run: Callable[..., Result], tmp_path: Path) -> N
 def test_the_page_names_every_key(heading: str, classes: tuple[Any, ...]) -> None:
     part = PAGE.read_text("utf-8").partition(f"### {heading}\n")[2].partition("\n#")[0]
     named = set(re.findall(r"`([a-z0-9_]+)`", part)) | {"version"}
-    assert [f"{c.__name__}.{f.name}" for c in classes for f in fields(c) if f.name not in named] == []
+    written = [(c, f.name) for c in classes for f in fields(c) if not f.metadata.get("private")]
+    assert [f"{c.__name__}.{name}" for c, name in written if name not in named] == []

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from tests.compare.comparisons import forms
 from tests.report.test_hostile_names import HOSTILE, safe
+from tests.support.sweeps import examples
 from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source, Spread
 from wiredoctor.compare.proxy.result import OwnAnswer, Passed, Proxied, Rewritten
 from wiredoctor.compare.proxy.result import Side as ProxySide
@@ -68,7 +69,7 @@ def spoiled(value: Any, evil: Any) -> Any:
 
 
 @given(st.lists(HOSTILE, min_size=5, max_size=5), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_nothing_is_obeyed(names: list[str], seed: int) -> None:
     random = Random(seed)
     for kind, told, page in (

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.compare.recordings import CAPTURES, SECOND, Packet, Segment, read, shifted, write
-from wiredoctor.compare import beyond_chance, proxied, recorded
+from tests.compare.recordings import SECOND, Packet, Segment, read, shifted, write
+from tests.support.recordings import find_recording
+from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
 from wiredoctor.compare.proxy.result import Proxied
 
 T0 = 1_700_000_000 * SECOND
@@ -17,12 +18,12 @@ T0 = 1_700_000_000 * SECOND
 
 def held(front: Path, back: Path | None = None) -> Proxied | None:
     """The comparison of two files, or of one of both sides."""
-    sides = [recorded(wiredoctor.analyze(str(path), keep=True)) for path in (front, back) if path]
-    return proxied(sides[0], sides[1] if back else None, "0")
+    sides = [collect_proxy_side(wiredoctor.analyze(str(path), keep=True)) for path in (front, back) if path]
+    return compare_proxy(sides[0], sides[1] if back else None, "0")
 
 
 def of(name: str) -> Proxied:
-    told = held(CAPTURES / f"{name}.pcap")
+    told = held(find_recording(f"{name}.pcap"))
     assert told
     return told
 
@@ -95,7 +96,7 @@ def test_times_that_contradict_a_proxy(tmp_path: Path) -> None:
 
 def parted(name: str, folder: Path, offset: float) -> tuple[Path, Path]:
     """The packets before the proxy (10.9.1.0/24 on both ends), and those behind it by another clock."""
-    path = CAPTURES / f"{name}.pcap"
+    path = find_recording(f"{name}.pcap")
     link = int.from_bytes(path.read_bytes()[20:24], "little")
     at = {1: 26, 113: 28, 276: 32}[link]
     packets = read(path)
@@ -289,13 +290,13 @@ def test_a_path_that_only_ends_alike_is_another(tmp_path: Path) -> None:
 def test_rewritten_targets_are_no_proof_of_a_proxy(tmp_path: Path) -> None:
     """What --both-sides takes for a proxy by itself is the same on both sides."""
     sides = [
-        recorded(wiredoctor.analyze(str(write(tmp_path / f"{begin}.pcap", [
+        collect_proxy_side(wiredoctor.analyze(str(write(tmp_path / f"{begin}.pcap", [
             p for n in range(40)
             for p in said(number + n, client, [(n + late, False, get(f"{folder}/{n}")), (n + 0.1 - late, True, answer(200))])
         ])), keep=True))
         for number, client, begin, folder, late in ((1000, "10.1.0.1", "a", "/x", 0.0), (2000, "10.3.0.1", "b", "/y", 0.001))
     ]  # fmt: skip
-    told = proxied(sides[0], sides[1], "0")
+    told = compare_proxy(sides[0], sides[1], "0")
     assert told
     assert told.matched == 40
-    assert not beyond_chance(told, *sides)
+    assert not is_significant(told, *sides)

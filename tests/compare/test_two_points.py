@@ -12,19 +12,20 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.compare.recordings import CAPTURES, SECOND, Conversation, Packet, Segment, Wire, clock, read, shifted, write
-from wiredoctor.compare import material, two_points
+from tests.compare.recordings import SECOND, Conversation, Packet, Segment, Wire, clock, read, shifted, write
+from tests.support.recordings import find_recording
+from wiredoctor.compare import collect_capture, two_points
 from wiredoctor.compare.two_points.packet_columns import gather
 from wiredoctor.compare.two_points.result import TwoPoints
 from wiredoctor.report.terminal.document import Grid, write_text
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 T0 = 1_700_000_000 * SECOND
 
 
 def held(client: Path, server: Path) -> TwoPoints:
     """The comparison of two files."""
-    return two_points(*(material(wiredoctor.analyze(str(path), keep=True)) for path in (client, server)), "0")
+    return two_points(*(collect_capture(wiredoctor.analyze(str(path), keep=True)) for path in (client, server)), "0")
 
 
 def recorded(folder: Path, client: list[Packet], server: list[Packet], offset: float = 3.0, drift: float = 50.0) -> TwoPoints:
@@ -88,7 +89,7 @@ def test_the_clock_every_packet_and_every_loss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lost-response", "lost-segment-fast", "chromium-rtt-20", "haproxy-uvicorn-rtt-20", "go-rtt-20"])
 def test_real_recordings_with_another_clock(name: str, tmp_path: Path) -> None:
-    client, server = (read(CAPTURES / f"{name}-{point}.pcap") for point in ("client", "server"))
+    client, server = (read(find_recording(f"{name}-{point}.pcap")) for point in ("client", "server"))
     told = recorded(tmp_path, client, server)
     assert told.clock
     # both were stamped by one clock before, and the ways are equally long
@@ -104,7 +105,7 @@ def test_real_recordings_with_another_clock(name: str, tmp_path: Path) -> None:
 
 
 def test_what_a_recording_lacks_was_not_lost(tmp_path: Path) -> None:
-    client, server = (read(CAPTURES / f"go-rtt-20-{point}.pcap") for point in ("client", "server"))
+    client, server = (read(find_recording(f"go-rtt-20-{point}.pcap")) for point in ("client", "server"))
     # of the client's recording every seventh packet with data is taken out, which the client had acknowledged all the same
     data = [n for n, (_, packet) in enumerate(client) if packet[14:15] == b"\x45" and len(packet) > 150]
     removed = [n for n in data[::7] if n not in (0, len(client) - 1)]
@@ -314,11 +315,11 @@ def test_a_connection_that_is_told_nothing_of(tmp_path: Path) -> None:
     """Of a connection with nothing but odd packets there are segments, and no row."""
     client, server = talk(exchanges=2, connections=2).ordered()
     paths = write(tmp_path / "client.pcap", client), write(tmp_path / "server.pcap", server)
-    sides = [material(wiredoctor.analyze(str(path), keep=True)) for path in paths]
+    sides = [collect_capture(wiredoctor.analyze(str(path), keep=True)) for path in paths]
     for side in sides:
         for gone in (0, 1):
             rows = side.point.connections.filter(pl.col("connection") != gone)
-            point = gather(side.again, rows, side.point.first_time, side.point.last)
+            point = gather(side.packets, rows, side.point.first_time, side.point.last)
             assert set(point.packets["connection"].tolist()) == {1 - gone}
             assert len(point.syns) == 2
 
@@ -335,7 +336,7 @@ def test_a_connection_that_is_told_nothing_of(tmp_path: Path) -> None:
 def test_what_is_lost_beyond_the_second_point_is_not_sent_needlessly(points: tuple[str, str, str]) -> None:
     """The lab loses packets on one link; only where an ACK came past the far point is it known that their receiver had them."""
     name, *ends = points
-    paths = [CAPTURES / f"{name}-{end}.pcap" for end in ends]
+    paths = [find_recording(f"{name}-{end}.pcap") for end in ends]
     told = held(*paths)
     # the lost request, or response, itself is repeated with reason: its sender alone repeats it where it is the only one
     lost = {"lost-request": "client"}.get(name, "server")
@@ -347,7 +348,7 @@ def test_what_is_lost_beyond_the_second_point_is_not_sent_needlessly(points: tup
 @pytest.mark.parametrize("cut", [60, 100, 140])
 def test_a_recording_that_ends_early_or_begins_late_has_lost_nothing(cut: int, tmp_path: Path) -> None:
     # nothing was lost there, and packets wait in queues of different length
-    client, server = (CAPTURES / f"slow-reader-snapped-{point}.pcap" for point in ("client", "server"))
+    client, server = (find_recording(f"slow-reader-snapped-{point}.pcap") for point in ("client", "server"))
     data = client.read_bytes()
     at, places = 24, [24]
     while at < len(data):
@@ -364,7 +365,7 @@ def test_a_recording_that_ends_early_or_begins_late_has_lost_nothing(cut: int, t
 def test_silence_after_a_reset_proves_nothing(tmp_path: Path, removed: set[int]) -> None:
     """The last FIN of the client (10, from 0) passes a reset; the recording at the server is left without it, and without the
     first request (3), which the server acknowledged."""
-    client, server = (read(CAPTURES / f"race-{point}.pcap") for point in ("client", "server"))
+    client, server = (read(find_recording(f"race-{point}.pcap")) for point in ("client", "server"))
     lacking = [p for n, p in enumerate(server) if n not in removed]
     missing = recorded(tmp_path, client, lacking, 0.0, 0.0).packets
     assert "lost" not in {p.kind for p in missing}
@@ -373,13 +374,13 @@ def test_silence_after_a_reset_proves_nothing(tmp_path: Path, removed: set[int])
 
 def test_an_ack_that_is_lost_beyond_the_first_point() -> None:
     """The lab loses the response between the middle and the client, and with it the ACK of the request."""
-    told = held(*(CAPTURES / f"lost-response-{point}.pcap" for point in ("middle", "server")))
+    told = held(*(find_recording(f"lost-response-{point}.pcap") for point in ("middle", "server")))
     [way] = [way for way in told.ways if way.sender == "client"]
     assert (way.needless, way.ack_beyond, way.ack_late, way.ack_lost) == (1, 1, 0, 0)
 
 
 def test_two_copies_of_one_recording() -> None:
-    told = held(*[CAPTURES / "lost-response-client.pcap"] * 2)
+    told = held(*[find_recording("lost-response-client.pcap")] * 2)
     assert told.notes[0].startswith("every packet has the same time in both")
 
 
@@ -390,7 +391,7 @@ def test_a_table_is_no_wider_than_the_terminal(width: int) -> None:
         (("10.9.0.2:8080 GET /late", "8", "80.4 ms", "8", "45.3 ms", "-35.1 ms", "faster"),),
     )
     out = StringIO()
-    write_text([grid], out, Paper(width=width, unicode=True))
+    write_text([grid], out, Terminal(width=width, unicode=True))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     for cell in grid.rows[0][1:]:

@@ -10,19 +10,18 @@ import polars as pl
 
 from wiredoctor import rule_engine
 from wiredoctor.batches import View
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.flows import Share
-from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Source
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.engine.packet_tables import take_segment_tables
+from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.engine.tables import take_tables
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import SEGMENTS, STORED_EXCHANGES
 
 ROOT = Path(__file__).parents[2]
-RECORDINGS = sorted((ROOT / "captures").glob("*.pcap*"))
 CORPUS = sorted(path for path in (ROOT.parent / "shared" / "corpus" / "files").rglob("*") if path.is_file())
 """Captures of others, where they are."""
 
@@ -46,7 +45,7 @@ class Run:
     """The core on its way through a capture, or through a share of its connections."""
 
     def __init__(self, path: Path, share: Share | None = None, with_segments: bool = False) -> None:
-        self.met = Met()
+        self.met = LimitsReached()
         cutoffs = core_cutoffs(rule_engine.cutoffs(rule_engine.catalogue()).of_all_segments())
         self.source = Source(os.open(path, os.O_RDONLY), 0)
         self.core = Core(open_records(self.source, path.name), cutoffs, self.met, True, True, share)
@@ -66,8 +65,8 @@ class Run:
         os.close(self.source.descriptor)
         core.finish(core.flows.open_connections(), core.records.times.latest)
         written, stored, _ = take_tables(core)
-        tables = {name: rows if isinstance(rows, pl.DataFrame) else rows.whole() for name, rows in written.items()}
-        tables["stored"] = View([stored], STORED_EXCHANGES).whole()
+        tables = {name: rows if isinstance(rows, pl.DataFrame) else rows.all_columns() for name, rows in written.items()}
+        tables["stored"] = View([stored], STORED_EXCHANGES).all_columns()
         if core.story.recorder is not None:
             tables |= take_segment_tables(core.story.recorder, {"segments": SEGMENTS})
         return tables

@@ -11,7 +11,7 @@ from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import QUOTE, SEGMENT
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.reasons import count_encapsulations, in_words
+from wiredoctor.core.reasons import count_encapsulations, describe_reasons
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.engine.packet_tables import take_packet_tables
@@ -43,7 +43,7 @@ class Front:
         """What decoding knows besides packets."""
         headers = self.headers
         return {
-            "not analyzed": in_words(headers.not_analyzed),
+            "not analyzed": describe_reasons(headers.not_analyzed),
             "encapsulations": count_encapsulations(headers.names),
             "longest cut": headers.layers.longest_cut,
             "scratch": bytes(self.datagrams.scratch),

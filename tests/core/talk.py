@@ -26,15 +26,15 @@ from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
 from wiredoctor.engine.frames import exchange_batch, fault_frame, head_part
-from wiredoctor.limits import Met
-from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, STORED_EXCHANGES
+from wiredoctor.limits import LimitsReached
+from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
 
 
 class Core:
     """The core over a capture: records, headers, flows, TCP and HTTP."""
 
     def __init__(self) -> None:
-        self.met = Met()
+        self.met = LimitsReached()
         cutoffs = Cutoffs()
         self.headers, self.flows = Headers(Datagrams()), Flows(self.met)
         self.story, self.http = Story(cutoffs, self.met), Http(cutoffs, self.met, False, False)
@@ -62,7 +62,7 @@ class Core:
             self.connections.append(connection)
         self.story.follow(connection, packet)
         self.http.read(connection, packet, self.story.segment)
-        self.story.settle(connection, packet)
+        self.story.write_events(connection, packet)
 
     def analyze(self, packets: Sequence[Sent] | bytes) -> None:
         """Read these packets, or this capture, to its end."""
@@ -80,8 +80,8 @@ class Core:
     def exchanges(self) -> pl.DataFrame:
         """Return all exchanges with what followed them, as tables.EXCHANGES."""
         heads = head_part(self.http.codes.take())
-        finished = View([exchange_batch(self.http.exchanges, heads)], FINISHED_EXCHANGES).whole()
-        stored = View([exchange_batch(self.http.closes, heads)], STORED_EXCHANGES).whole()
+        finished = View([exchange_batch(self.http.exchanges, heads)], FINISHED_EXCHANGES, FINISHED_OF_STORED).all_columns()
+        stored = View([exchange_batch(self.http.closes, heads)], STORED_EXCHANGES).all_columns()
         assert finished["connection"].sort().equals(stored["connection"].sort())
         known = [pl.col(f"at_close_{name}").alias(name) for name in AS_OF]
         return stored.with_columns(known).select(EXCHANGES.schema.names()).sort("connection", "exchange")

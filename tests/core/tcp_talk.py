@@ -11,8 +11,8 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import NO_OPTION, Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
 from wiredoctor.core.story import Story
-from wiredoctor.engine.tables import connection_batch
-from wiredoctor.limits import Met
+from wiredoctor.engine.row_tables import connection_batch
+from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import CONNECTIONS
 
 CLIENT = bytes([10, 0, 0, 1, 10, 0, 0, 2, 0x0F, 0xA0, 0, 80])
@@ -27,7 +27,7 @@ class Talk:
     """A connection and the story that follows it."""
 
     def __init__(self, cutoffs: Cutoffs | None = None) -> None:
-        self.story = Story(cutoffs or Cutoffs(), Met())
+        self.story = Story(cutoffs or Cutoffs(), LimitsReached())
         self.connection = Connection(0, CLIENT)
         self.packet = Packet()
         self.packet.end = self.packet.payload = 20
@@ -64,7 +64,7 @@ class Talk:
         part.message = part.last_message = more.get("message", 7)
         part.ends_head, part.ends_message = bool(more.get("ends_head", 0)), bool(more.get("ends_message", 0))
         part.is_incomplete = bool(more.get("incomplete", 1))
-        self.story.settle(self.connection, p)
+        self.story.write_events(self.connection, p)
         return self.segment
 
 
@@ -82,5 +82,5 @@ def connection_row(connection: Connection) -> dict[str, Any]:
     """Return the row of tables.CONNECTIONS of a connection without content."""
     rows = ConnectionRows()
     rows.write(connection, -1, None, 0)
-    (row,) = View([connection_batch(rows)], CONNECTIONS).whole().to_dicts()
+    (row,) = View([connection_batch(rows)], CONNECTIONS).all_columns().to_dicts()
     return row

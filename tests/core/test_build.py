@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.support.sweeps import SLOW
+from wiredoctor.cli.manual_pages import shared_files
 from wiredoctor.core import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,17 +151,20 @@ def installed(path: Path, folder: Path) -> set[str]:
         return {Path(name).name for name in file.namelist() if name.startswith("wiredoctor/core/") and name.count("/") == 2}
 
 
+@SLOW
 @compiling
 def test_a_compiled_core_is_used(compiled: Path) -> None:
     assert which(compiled) == ("", ".so")
     assert which(compiled, WIREDOCTOR_CORE="compiled") == ("", ".so")
 
 
+@SLOW
 @compiling
 def test_sources_are_used_on_request(compiled: Path) -> None:
     assert which(compiled, WIREDOCTOR_CORE="python") == ("WIREDOCTOR_CORE=python", ".py")
 
 
+@SLOW
 @compiling
 def test_compiled_code_of_other_sources_is_not_used(compiled: Path) -> None:
     source = compiled / "wiredoctor" / "core" / "segment.py"
@@ -172,12 +177,14 @@ def test_compiled_code_of_other_sources_is_not_used(compiled: Path) -> None:
         source.write_bytes(before)
 
 
+@SLOW
 @compiling
 def test_compiled_code_needs_its_runtime(compiled: Path) -> None:
     done = run(compiled, "-c", "import sys; sys.modules['librt'] = None" + WHICH)
     assert json.loads(done.stdout) == ["librt is not installed", str(compiled / "wiredoctor" / "core" / "packet.py")]
 
 
+@SLOW
 @compiling
 def test_compiled_code_checks_bounds_and_none(compiled: Path) -> None:
     done = run(compiled, "-c", TRIED, WIREDOCTOR_CORE="compiled")
@@ -189,6 +196,7 @@ def test_compiled_code_checks_bounds_and_none(compiled: Path) -> None:
     ], done.stderr
 
 
+@SLOW
 @compiling
 def test_a_build_removes_what_was_compiled_before(compiled: Path) -> None:
     core = compiled / "wiredoctor" / "core"
@@ -199,6 +207,7 @@ def test_a_build_removes_what_was_compiled_before(compiled: Path) -> None:
     assert len(list(core.glob(f"compiled_*{build.SUFFIX}"))) == 1
 
 
+@SLOW
 @compiling
 def test_a_wheel_holds_compiled_modules_and_sources(fresh: Path, tmp_path: Path) -> None:
     (fresh / "wiredoctor" / "core" / f"stale{build.SUFFIX}").touch()
@@ -230,10 +239,15 @@ def test_without_a_compiler_a_wheel_holds_sources_alone(
     path = wheel(fresh, **changed)
     names = installed(path, tmp_path / "site")
     assert names == {*SOURCES, build.NOTE}
+    shared = {"share/" + name for name, _ in shared_files()}
+    with zipfile.ZipFile(path) as file:
+        data = {name.partition(".data/data/")[2] for name in file.namelist() if ".data/data/" in name}
+    assert data == shared
     assert path.name.endswith("-py3-none-any.whl")
     assert which(tmp_path / "site") == (reason, ".py")
 
 
+@SLOW
 @compiling
 def test_what_mypy_refuses_is_not_compiled(fresh: Path) -> None:
     """The failure is an error if a compiled core is required."""
@@ -282,6 +296,8 @@ def test_what_a_build_needs_is_installed_only_where_it_can_be_used(monkeypatch: 
 def test_the_backend_asks_for_what_a_build_needs(fresh: Path) -> None:
     done = run(fresh, "-c", "from hatchling.build import *; print(get_requires_for_build_wheel())")
     assert build.MYPY in done.stdout
+    assert build.TYPER in done.stdout
+    assert build.TYPER in PROJECT["project"]["dependencies"]
 
 
 def test_the_runtime_is_installed_where_compiled_modules_may_be() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet as Content
+from tests.support.sweeps import examples
 from wiredoctor import limits
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture import files as capture_files
@@ -49,11 +50,12 @@ def opened(paths: list[str], *, rotation: bool = False, budget: int | None = Non
 def rows_of(records: Records) -> list[Row]:
     """Read to the end; checks frame numbers, the watermark, and that each packet is found by its place."""
     rows: list[Row] = []
-    packet, latest = Packet(), -(1 << 62)
+    packet, latest = Packet(), records.times.latest
     while records.next(packet):
         content = packet.block[packet.at : packet.end]
         rows.append(Row(content, packet.time, packet.interface))
-        latest = max(latest, packet.time)
+        latest, before = records.times.latest, latest
+        assert before <= latest <= max(before, packet.time)
         assert (packet.frame, packet.clock) == (len(rows), latest)
         assert records.source.read(packet.block_place + packet.at, len(content)) == content
     assert not records.next(packet)
@@ -85,7 +87,7 @@ def step_by_step(times: list[list[int]]) -> list[tuple[bytes, int, int]]:
     return found
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(times=st.lists(TIMES, min_size=2, max_size=6))
 def test_the_earliest_goes_first(times: list[list[int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("chain")
@@ -153,7 +155,7 @@ def test_a_file_that_was_replaced_is_not_read(tmp_path: Path, monkeypatch: pytes
         other.replace(second)
         records = open_capture_records(capture)
         assert len(rows_of(records)) == 1
-    assert records.damage == f"{second}: the file was replaced or cut short while it was read"
+    assert records.damage == f"{second}: the file was replaced or truncated while it was read"
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_a_file_that_is_larger_than_the_bound_is_cut_and_the_next_goes_on(tmp_pa
         counts = [sum(row.time // 1_000_000 == number for row in rows) for number in range(3)]
         assert counts == [5, 19, 5]
         [sentence] = capture.incomplete
-        assert sentence.startswith(f"Only the first 1 MB of {paths[1]} were read: unpacked captures may take 1 MB at most")
+        assert sentence.startswith(f"Only the first 1 MB of {paths[1]} were read: unpacked captures may use 1 MB at most")
     assert records.damage is not None
     assert records.damage.startswith(f"{paths[1]}: only the first 1000000 bytes were spooled")
 

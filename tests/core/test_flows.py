@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import wrapping
-from tests.core.feeding import CORPUS, RECORDINGS, tables
+from tests.core.feeding import CORPUS, tables
+from tests.support.recordings import PATHS
+from tests.support.sweeps import sweep
+from wiredoctor import limits
 from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
-from wiredoctor.core.packet import reverse
+from wiredoctor.core.packet import Packet, reverse
 from wiredoctor.core.rare_tunnels import GRE_IN_UDP
+from wiredoctor.limits import LimitsReached
 
 
 def assert_independent_of_steps(path: Path) -> None:
@@ -25,7 +29,7 @@ def assert_independent_of_steps(path: Path) -> None:
         assert parts[name].equals(rows), name
 
 
-@pytest.mark.parametrize("path", CORPUS[::40], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(CORPUS[::40], CORPUS[::400].__contains__), ids=lambda path: path.stem)
 def test_corpus(path: Path) -> None:
     with path.open("rb") as file:
         if not is_capture(file.read(64)) or path.stat().st_size > 5_000_000:
@@ -52,7 +56,7 @@ def pcap_of(path: Path, packets: list[tuple[int, bytes, int]]) -> bytes:
     return path.read_bytes()[:24] + b"".join(records)
 
 
-PCAPS = [path for path in RECORDINGS if path.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1" and path.stat().st_size < 300_000]
+PCAPS = [path for path in PATHS if path.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1" and path.stat().st_size < 300_000]
 MAX_SNAP = 262_144
 """The snap length of tcpdump by default, in bytes."""
 WHOLE = next(path for path in PCAPS if path.stem == "challenged-once-rtt-120-server")
@@ -100,7 +104,7 @@ def assert_equal_but_copies(path: Path, source: Path) -> int:
     for rows in (found, expected):
         assert rows.height
     left_out = [name for name in found.columns if name.endswith("frame") or name.startswith("duplicate")]
-    left_out.append("said_at")  # the last copy ends a capture
+    left_out.append("final_at")  # the last copy ends a capture
     assert found.drop(left_out).to_dicts() == expected.drop(left_out).to_dicts()
     assert expected["duplicates"].sum() == 0
     return int(found["duplicates"].sum())
@@ -170,3 +174,29 @@ def test_buckets() -> None:
         counts = [buckets.count(number) for number in range(flows.BUCKETS)]
         assert sum(counts) == len(keys)
         assert 100 < min(counts) <= max(counts) < 300
+
+
+def test_numbers_for_connections_that_never_open_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine SYNs were read ahead, each on ports of its own, and only the newest opens its connection."""
+    monkeypatch.setattr(limits.PROMISED, "value", 4)
+    met = LimitsReached()
+    found, packet = flows.Flows(met), Packet()
+    packet.key_at, packet.tcp = 0, 8
+    for port in range(9):
+        packet.block = bytes(11) + bytes([port])
+        found.promise(packet)
+    assert (found.promises, len(found.promised)) == (4, 4)
+    assert met.messages() == [limits.PROMISED.describe(5)]
+    assert found.open(packet).id == 8
+    packet.block = bytes(12)
+    assert found.open(packet).id == 9
+    assert found.promises == 3
+
+
+def test_the_oldest_number_of_ports_that_are_used_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.PROMISED, "value", 2)
+    found, packet = flows.Flows(LimitsReached()), Packet()
+    packet.key_at, packet.tcp, packet.block = 0, 8, bytes(12)
+    for _ in range(5):
+        found.promise(packet)
+    assert list(found.promised.values()) == [[3, 4]]

@@ -11,6 +11,7 @@ from tests.core.front import Front, by_core
 from tests.decode.decoding import decoded
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp
 from tests.decode.test_headers import WAYS
+from tests.support.sweeps import examples
 from wiredoctor.core.links import LINKS
 from wiredoctor.core.packet import Packet
 from wiredoctor.tables import SCRATCH
@@ -46,7 +47,7 @@ def test_numbers_of_all_ones() -> None:
     assert [int(rows[n][0]) for n in ("source_port", "destination_port")] == [0xFFFF, 0xFFFF]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.sampled_from(list(LINKS)), st.binary(max_size=150))
 def test_any_bytes(link_type: int, content: bytes) -> None:
     front, packet = Front(), Packet()
@@ -59,7 +60,7 @@ def test_any_bytes(link_type: int, content: bytes) -> None:
         assert all(getattr(packet, name) >= 0 for name in FIELDS)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.lists(st.sampled_from((0, 1, 2, 3, 4, 5, 8, 10, 18, 0xFF)), max_size=40), st.integers(0, 40), st.booleans())
 def test_any_options(options: list[int], cut: int, is_ipv6: bool) -> None:
     segment = tcp(b"data", bytes(options))

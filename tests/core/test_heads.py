@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.sweeps import examples
 from wiredoctor import limits
 from wiredoctor.core.heads import NO_LENGTH, HeadReader, begins, find_byte, length_of, skip_text
 from wiredoctor.protocols.http1.head import HeadParser, RequestLine
@@ -26,7 +27,7 @@ def head_of(start: bytes, lines: list[bytes], end: bytes) -> bytes:
 
 
 @given(st.lists(HEADS, min_size=1, max_size=4), st.binary(max_size=9), st.integers(0, 20))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_plain_head_says_what_the_grammar_says(
     parts: list[tuple[bytes, list[bytes], bytes]], after: bytes, before: int
 ) -> None:

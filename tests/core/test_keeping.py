@@ -27,12 +27,12 @@ def test_a_gap_is_given_up_if_too_many_bytes_wait_for_it(monkeypatch: pytest.Mon
     packets.append(replace(packets.pop(-16), time=packets[-1].time))
     core = analyzed(packets)
     assert core.met.counts == {}
-    assert [(row["response_has_hole"], row["response_body_bytes"]) for row in core.exchanges().to_dicts()] == [(False, 16_000)]
+    assert [(row["response_has_gap"], row["response_body_bytes"]) for row in core.exchanges().to_dicts()] == [(False, 16_000)]
     # 2,000 for the connection, 200 for each range: six fit
     parts_of(9_500, monkeypatch)
     core = analyzed(packets)
     assert core.met.counts == {limits.KEPT.name: 1}
-    assert [(row["response_has_hole"], row["response_body_bytes"]) for row in core.exchanges().to_dicts()] == [(True, 15_000)]
+    assert [(row["response_has_gap"], row["response_body_bytes"]) for row in core.exchanges().to_dicts()] == [(True, 15_000)]
 
 
 def test_a_head_that_does_not_end_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.fuzzing.harnesses.core import Memory
+from tests.support.recordings import PATHS
+from tests.support.sweeps import sweep
 from wiredoctor import core
 from wiredoctor.capture import CaptureError
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 ROUNDS = 20
 LEFT_AT_MOST = 20
 """Blocks of memory that may be left of all rounds: Python keeps some of its own."""
@@ -28,7 +29,7 @@ def analyze(content: bytes) -> None:
         records = open_records(Memory(content), "x")
     except CaptureError:
         return
-    made = Core(records, Cutoffs(), Met(), True, True)
+    made = Core(records, Cutoffs(), LimitsReached(), True, True)
     while made.run(1 << 20):
         pass
     records.end()
@@ -36,7 +37,7 @@ def analyze(content: bytes) -> None:
 
 
 @pytest.mark.skipif(bool(core.reason), reason="the core runs interpreted")
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.pcap*"))[::7], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PATHS[::7], PATHS[::70].__contains__), ids=lambda path: path.stem)
 @pytest.mark.parametrize("part", [1.0, 0.6])
 def test_nothing_is_left(path: Path, part: float) -> None:
     content = path.read_bytes()

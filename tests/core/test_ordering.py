@@ -11,12 +11,12 @@ from tests.capture import files
 from tests.core.feeding import Memory
 from tests.ladders import ladder_packets, set_back, to_pcap
 from wiredoctor import limits, rule_engine
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.core.ordering import Held, order_of
+from wiredoctor.core.ordering import HeldPacket, order_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,9 @@ TALK = r"""
 def opened(content: bytes, *, grows: bool = False, written: int | None = None) -> Core:
     """A core that puts the records of a pcap file in order."""
     source = Memory(content, len(content) if written is None else written)
-    core = Core(open_records(source, "x"), core_cutoffs(rule_engine.cutoffs(rule_engine.catalogue())), Met(), False, False)
+    core = Core(
+        open_records(source, "x"), core_cutoffs(rule_engine.cutoffs(rule_engine.catalogue())), LimitsReached(), False, False
+    )
     core.put_in_order(grows)
     return core
 
@@ -210,8 +212,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count == len(times)
 
 
-def held(sequence: int, acknowledgment: int, size: int, *, turned: bool) -> Held:
-    one = Held()
+def held(sequence: int, acknowledgment: int, size: int, *, turned: bool) -> HeldPacket:
+    one = HeldPacket()
     one.addresses, one.is_turned = 1, turned
     one.sequence, one.acknowledgment, one.size = sequence, acknowledgment, size
     return one
@@ -231,5 +233,5 @@ def held(sequence: int, acknowledgment: int, size: int, *, turned: bool) -> Held
         pytest.param(held(0xFFFFFFFF, 5, 3, turned=False), held(2, 5, 3, turned=False), 1, id="around zero"),
     ],
 )
-def test_what_two_packets_show(first: Held, second: Held, order: int) -> None:
+def test_what_two_packets_show(first: HeldPacket, second: HeldPacket, order: int) -> None:
     assert order_of(first, second) == order

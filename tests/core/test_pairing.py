@@ -169,8 +169,12 @@ def test_what_followed_an_exchange() -> None:
         0.530 > F.
     """
     first, second = exchanges(talk)
-    assert (first["last"], first["server_close_time"], first["said_at"]) == (False, None, 500_000_000)
-    assert (second["last"], second["server_close_time"], second["client_close_time"]) == (True, 520_000_000, 530_000_000)
+    assert (first["last_on_connection"], first["server_close_time"], first["final_at"]) == (False, None, 500_000_000)
+    assert (second["last_on_connection"], second["server_close_time"], second["client_close_time"]) == (
+        True,
+        520_000_000,
+        530_000_000,
+    )
     assert second["previous_end"] == 30_000_000
 
 
@@ -182,7 +186,7 @@ def test_a_close_decides_after_a_second() -> None:
         9.000 > .
     """
     (row,) = exchanges(talk)
-    assert (row["response_end_reason"], row["said_at"], row["at_capture_end"]) == ("fin", 1_040_000_000, False)
+    assert (row["response_end_reason"], row["final_at"], row["at_capture_end"]) == ("fin", 1_040_000_000, False)
 
 
 def test_too_many_requests_wait() -> None:
@@ -193,3 +197,111 @@ def test_too_many_requests_wait() -> None:
         assert briefs(talk) == ["GET /0 -> -", "GET /1 -> -", "GET /2 -> -"]
     finally:
         limit.value = before
+
+
+def assumed(talk: str) -> list[tuple[str, int | None, bool]]:
+    """Return target, status and `pairing_assumed` of each exchange."""
+    return [(row["request_target"], row["response_status"], row["pairing_assumed"]) for row in exchanges(talk)]
+
+
+def test_both_sides_have_gaps_and_the_response_is_read_first() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.031 < P. {OK.format(200)} uncaptured
+        0.032 > P. {GET.format(1)}
+        0.043 < P. {OK.format(201)}
+        0.044 > .
+        2.000 > P. {GET.format(2)}
+        2.011 < P. {OK.format(202)}
+    """
+    assert assumed(talk) == [("/1", 201, True), ("/2", 202, False)]
+
+
+def test_a_lost_response_makes_no_other_pair_uncertain() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.031 < P. {OK.format(200)} uncaptured
+        0.032 > P. {GET.format(1)}
+        0.043 < P. {OK.format(201)}
+        0.044 > P. {GET.format(2)}
+        0.055 < P. {OK.format(202)}
+    """
+    assert assumed(talk) == [("/0", None, True), ("/1", 201, False), ("/2", 202, False)]
+
+
+def test_an_interim_response_after_a_gap_makes_the_pair_of_the_final_one_certain() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.031 < P. {OK.format(200)}
+        0.032 > .
+        1.000 > P. "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        1.011 < P. "HTTP/1.1 100 Continue\r\n\r\n"
+        1.012 > P. "hi"
+        8.000 < P. {OK.format(201)}
+        8.001 > P. {GET.format(2)}
+        8.012 < P. {OK.format(202)}
+    """
+    assert assumed(talk) == [("", 200, False), ("/1", 201, False), ("/2", 202, False)]
+
+
+def test_a_final_response_after_an_interim_one_and_a_gap_is_assumed() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.031 < P. {OK.format(200)}
+        0.032 > .
+        1.000 > P. {GET.format(1)}
+        1.011 < P. "HTTP/1.1 103 Early\r\n\r\n"
+        1.020 < P. {OK.format(201)} uncaptured
+        1.031 < P. {OK.format(202)}
+        1.032 > .
+    """
+    assert assumed(talk) == [("", 200, False), ("/1", 202, True)]
+
+
+def test_a_response_after_a_lost_one_of_its_pipeline_is_assumed() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.020 > P. {GET.format(1)}
+        0.020 > P. {GET.format(2)}
+        0.031 < P. {OK.format(200)}
+        0.031 < P. {OK.format(201)} uncaptured
+        0.031 < P. {OK.format(202)}
+        0.040 > P. {GET.format(3)}
+        0.051 < P. {OK.format(203)}
+    """
+    assert assumed(talk) == [("/0", 200, False), ("/1", None, True), ("/2", 202, True), ("/3", 203, False)]
+
+
+def test_a_response_to_a_lost_request_is_no_response_to_the_one_before() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.031 < P. {OK.format(200)} uncaptured
+        2.020 > P. {GET.format(1)} uncaptured
+        2.031 < P. {OK.format(201)}
+        2.040 > .
+    """
+    assert assumed(talk) == [("/0", None, True), ("", 201, False)]
+
+
+def test_a_request_after_which_the_server_sent_nothing_has_no_response() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.031 < P. {OK.format(200)} uncaptured
+        0.032 > .
+        2.020 > P. {GET.format(1)}
+        2.031 < F.
+        2.032 > .
+    """
+    assert assumed(talk) == [("/0", None, True), ("/1", None, False)]
+
+
+def test_an_acknowledgment_shows_that_a_response_is_missing_at_the_end() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.031 < P. {OK.format(200)}
+        1.020 > P. {GET.format(1)}
+        1.031 < P. {OK.format(201)} uncaptured
+        1.032 > F.
+        1.043 < R. uncaptured
+    """
+    assert assumed(talk) == [("/0", 200, False), ("/1", None, True)]

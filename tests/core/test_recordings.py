@@ -11,7 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.core.feeding import RECORDINGS, ROOT, Run, digest, tables
+from tests.core.feeding import ROOT, Run, digest, tables
+from tests.support.recordings import PATHS
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor import core
 from wiredoctor.core.connection import ClosedWindow, Stall
 from wiredoctor.core.connection import Run as SmallSegments
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from flood_cases import CASES, Case
 from flood_wire import Capture
 
-SAMPLE = random.Random(31).sample(RECORDINGS, 24)
+SAMPLE = random.Random(31).sample(PATHS, 24)
 
 FLOODS = (
     *("holes", "holes-acknowledged", "downwards", "holes-filled", "hole-each", "jumps", "overlaps", "tries", "stalls", "windows"),
@@ -38,7 +40,7 @@ def assert_equal(tables: dict[str, pl.DataFrame], expected: dict[str, pl.DataFra
 
 
 @pytest.mark.parametrize("most", [1, 7])
-@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(SAMPLE, SAMPLE[::4].__contains__), ids=lambda path: path.stem)
 def test_steps(path: Path, most: int) -> None:
     whole = tables(path)
     assert whole["segments"].height
@@ -56,7 +58,7 @@ def test_a_hostile_capture(case: Case, tmp_path: Path) -> None:
         assert_equal(rows, whole)
 
 
-@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(SAMPLE, SAMPLE[1::4].__contains__), ids=lambda path: path.stem)
 def test_nothing_of_the_packet_before_is_left(path: Path) -> None:
     assert_equal(poisoned(path), tables(path))
 
@@ -92,6 +94,7 @@ def test_the_recorder_changes_nothing(path: Path) -> None:
     assert_equal(tables(path), Run(path).read().tables())
 
 
+@SLOW
 @pytest.mark.skipif(bool(core.reason), reason="the core runs interpreted")
 def test_the_interpreted_core_writes_the_same() -> None:
     """In processes of their own, since one process has one core."""

@@ -13,10 +13,12 @@ from tests.capture import files
 from tests.capture.test_fuzz import MUTATION, mutated
 from tests.capture.test_fuzz import SEEDS as FUZZED
 from tests.capture.test_snoop import CONTENT as SNOOP
-from tests.core.feeding import CORPUS, RECORDINGS, Memory
+from tests.core.feeding import CORPUS, Memory
+from tests.support.recordings import PATHS
+from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import LATEST, Records, Source
 
@@ -80,7 +82,7 @@ def test_growing_files(content: bytes, grow: int) -> None:
     assert by_core(Memory(content, 200), grow) == by_core(Memory(content, len(content)))
 
 
-@pytest.mark.parametrize("path", [*RECORDINGS[::40], *CORPUS[::400]], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PATHS[::40], *CORPUS[::400]], ids=lambda path: path.stem)
 def test_captures_that_grow(path: Path) -> None:
     content = path.read_bytes()[:200_000]
     if is_capture(content[:64]):
@@ -109,7 +111,7 @@ def test_clocks_of_interfaces_that_lie_ages_apart() -> None:
     assert times_of(out) == [0, LATEST]
 
 
-@settings(deadline=2_000, max_examples=400)
+@settings(deadline=2_000, max_examples=examples(400))
 @given(seed=st.sampled_from(SEEDS), mutations=st.lists(MUTATION, max_size=6), cut=st.integers(0, 300))
 def test_mutated_files(seed: bytes, mutations: list[tuple[int, int, int]], cut: int) -> None:
     """They are read, or refused; a packet lies within the file, and it does not matter when it was written."""

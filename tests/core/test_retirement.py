@@ -9,10 +9,10 @@ from tests.ladders import Packet, ladder_packets, to_pcap
 from wiredoctor.core.alarms import FEWEST_ALARMS
 from wiredoctor.core.connection import GONE
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.pairing import HttpConnection
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 
 ONE = ladder_packets(r"""
     0 > S
@@ -26,7 +26,7 @@ ONE = ladder_packets(r"""
 def analyzed(packets: list[Packet]) -> Core:
     """Return the core after these packets, while connections are open."""
     content = to_pcap(packets)
-    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), Met(), False, False)
+    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), LimitsReached(), False, False)
     core.run(len(packets))
     return core
 
@@ -48,7 +48,7 @@ def test_alarms_of_connections_that_are_over_are_forgotten() -> None:
 
 def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     content = to_pcap(reused(2))
-    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), Met(), False, False)
+    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), LimitsReached(), False, False)
     core.run(len(ONE))
     (connection,) = core.flows.open_connections()
     http = connection.http

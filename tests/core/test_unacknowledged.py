@@ -71,6 +71,26 @@ def test_an_ack_of_earlier_data_does_not() -> None:
     assert (row["copies"], row["first_frame"], row["peer_frame"], row["largest_acknowledged"]) == (3, 5, 8, 50)
 
 
+@pytest.mark.parametrize(("ack", "later", "misses"), [(500, 900, 1), (1_000, None, 0), (None, None, 0), (None, 900, 1)])
+def test_a_receiver_that_repeats_misses_small_acks_only_if_it_repeats_after_one(
+    ack: float | None, later: float | None, misses: int
+) -> None:
+    """Its repeated data was acknowledged together with data at first, and perhaps later by an ACK without data."""
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 50)
+    talk.server(31, ".", 5_001, 1_051, 1_400)
+    talk.client(220, "P.", 1_001, 5_001, 50)
+    talk.server(300, ".", 5_001, 1_051, 1_400)
+    talk.client(420, "P.", 1_001, 5_001, 50)
+    if ack is not None:
+        talk.server(ack, ".", 6_401, 1_051)
+    if later is not None:
+        talk.client(later, "P.", 1_001, 5_001, 50)
+    talk.server(1_700, ".", 5_001, 1_051, 1_400)
+    rows = {row["direction"]: row for row in at_end(talk)}
+    assert rows[1]["peer_repeats"] == misses
+
+
 def test_who_never_acknowledged_anything_was_not_captured() -> None:
     talk = Talk(cutoffs())
     repeated(talk, 20, 220, 640, 1_480)
@@ -171,3 +191,29 @@ def test_what_was_acknowledged_by_then_has_no_early_row() -> None:
     assert len(taken(talk)) == 1
     talk.story.repetitions.pass_time(9_000 * MS)
     assert taken(talk) == []
+
+
+def test_data_that_never_came() -> None:
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 100)
+    talk.server(40, ".", 5_001, 1_101)
+    talk.client(3_020, "F.", 1_101, 5_001)
+    talk.server(3_040, ".", 9_001, 1_102)
+    (row,) = at_end(talk)
+    assert (row["copies"], row["length"], row["acknowledged_frame"], row["role"]) == (0, 4_000, NEVER, 1)
+    assert [row[f"{which}_frame"] for which in ("first", "last", "peer_close")] == [7, 7, 6]
+    assert row["rest"] == 3_000 * MS
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_data_that_comes_in_the_end_or_was_acknowledged(comes: bool) -> None:
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 100)
+    talk.server(40, ".", 6_001, 1_101)
+    if comes:
+        talk.server(240, ".", 5_001, 1_101, 1_000)
+    else:
+        talk.client(240, ".", 1_101, 6_001)
+    talk.client(3_020, "F.", 1_101, 6_001)
+    talk.server(3_040, ".", 6_001, 1_102)
+    assert at_end(talk) == []

@@ -25,9 +25,10 @@ from tests.decode.packets import Record, ethernet, ipv4, tcp
 from tests.decode.test_headers import WAYS
 from tests.decode.test_scapy import ETHERNET, FOUR, SIX, by_scapy, by_us
 from tests.decode.udp import udp, vxlan
+from tests.support.sweeps import examples
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(nestings(), min_size=1, max_size=20))
 def test_nestings(packets: list[tuple[int, bytes]]) -> None:
     """However headers are nested, the innermost TCP is found."""
@@ -38,7 +39,7 @@ def test_nestings(packets: list[tuple[int, bytes]]) -> None:
     assert not answer[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.tuples(nestings(), st.integers(0, 90), st.lists(st.integers(0, 90 * 256 - 1), max_size=3)), max_size=12))
 def test_broken_nestings(packets: list[tuple[tuple[int, bytes], int, list[int]]]) -> None:
     """Cut and changed anywhere: each packet is a row or counted (`decoded` checks)."""

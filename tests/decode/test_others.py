@@ -19,6 +19,7 @@ from tests.decode import rare
 from tests.decode.decoding import decoded
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp, vlan
 from tests.decode.test_headers import WAYS
+from tests.support.sweeps import SLOW, examples
 from wiredoctor import limits
 
 SEGMENT = st.builds(
@@ -97,7 +98,8 @@ def _changed(packet: bytes, changes: list[tuple[int, int]]) -> bytes:
     return bytes(data)
 
 
-@settings(deadline=None, max_examples=300)
+@SLOW
+@settings(deadline=None, max_examples=examples(300))
 @given(st.lists(st.one_of(BROKEN, st.tuples(LINK_TYPES, st.binary(max_size=90))), max_size=15), st.integers(0, 3_000))
 def test_anything_decodes(packets: list[tuple[int, bytes]], more: int) -> None:
     """Broken headers and noise never raise, and every packet is a row or counted (`decoded` checks)."""

@@ -26,9 +26,9 @@ from tests.capture.reading import Opened, whole
 from tests.core.front import by_core
 from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import Record
+from tests.support.recordings import find_recording
 from wiredoctor.tables import Columns
 
-CAPTURES = Path(__file__).parents[2] / "captures"
 LAYERS = {1: Ether, 113: CookedLinux, 276: CookedLinuxV2}
 
 NAMES = ("source_port", "destination_port", "seq", "ack", "flags", "window", "length", "mss", "window_shift", "ttl", "ip_version")
@@ -77,9 +77,9 @@ def recorded(path: Path) -> Iterator[Any]:
     ],
 )
 def test_recorded(name: str) -> None:
-    expected = [by_scapy(p) for p in recorded(CAPTURES / name) if TCP in p]
-    with Opened(CAPTURES / name) as opened:
-        rows, _ = by_core(np.fromfile(CAPTURES / name, np.uint8), whole(opened))
+    expected = [by_scapy(p) for p in recorded(find_recording(name)) if TCP in p]
+    with Opened(find_recording(name)) as opened:
+        rows, _ = by_core(np.fromfile(find_recording(name), np.uint8), whole(opened))
     assert len(expected) > 15
     assert by_us(rows) == expected
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet
+from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
 from wiredoctor.core.packet import Packet as RecordPacket
 from wiredoctor.engine.growing import GrowingCapture
@@ -61,7 +62,7 @@ def opened(paths: Sequence[tuple[Path, int]]) -> Generator[GrowingCapture]:
 SIZES = st.lists(st.integers(0, 30_000), min_size=1, max_size=30)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(SIZES, min_size=1, max_size=4), st.lists(st.integers(0, 119), max_size=10))
 def test_every_packet_comes_once_however_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], cuts: list[int]
@@ -74,7 +75,7 @@ def test_every_packet_comes_once_however_it_was_written(
         for stop in [*sorted(ends[i % len(ends)] for i in cuts), ends[-1]]:
             capture.extend(stop)
             found += read(capture)
-            assert (capture.behind, capture.records.position) == (0, stop)
+            assert (capture.unread_bytes, capture.records.position) == (0, stop)
         assert found == [p.data for part in parts for p in part]
         assert (capture.records.frame, capture.records.damage, capture.size) == (len(found), None, ends[-1])
 
@@ -89,7 +90,7 @@ def test_bytes_are_read_again_by_their_place(tmp_path: Path) -> None:
         for at in (0, 500_000, paths[1][1] - 7, paths[2][1] - 3, ends[-1] - 5):
             assert again(at, 20) == joined[at : at + 20]
         # the first file has been removed: what nobody can read is zeros, and the rest is there
-        capture.removed(paths[1][1], needed=1 << 62)
+        capture.close_before(paths[1][1], needed=1 << 62)
         first = paths[1][1]
         assert again(first - 4, 8) == bytes(4) + joined[first : first + 4]
         assert again(5, 4) == bytes(4)
@@ -101,11 +102,11 @@ def test_a_file_is_kept_as_long_as_something_of_it_is_needed(tmp_path: Path) -> 
         capture.extend(ends[-1])
         for path, _ in paths[:2]:
             path.unlink()
-        capture.removed(paths[2][1], needed=1 << 62)  # nothing of it is read yet
+        capture.close_before(paths[2][1], needed=1 << 62)  # nothing of it is read yet
         assert len(list(read(capture))) == 3
-        capture.removed(paths[2][1], needed=ends[0] - 100)
+        capture.close_before(paths[2][1], needed=ends[0] - 100)
         assert capture.records.source.read(ends[0] - 100, 90) == packet(1, 500).data[-96:-6]
-        capture.removed(paths[2][1], needed=1 << 62)
+        capture.close_before(paths[2][1], needed=1 << 62)
         assert capture.records.source.read(ends[0] - 100, 90) == bytes(90)
 
 
@@ -118,7 +119,7 @@ def test_reading_goes_on_with_a_later_file(tmp_path: Path) -> None:
         assert capture.skip(ends[0] + 1) == paths[1][1] - ends[0]
         assert capture.skip(paths[1][1]) == 0
         assert [*found, *read(capture)] == [packet(i, 500).data for i in (1, 3, 4, 5, 6)]
-        assert (capture.behind, capture.records.damage) == (0, None)
+        assert (capture.unread_bytes, capture.records.damage) == (0, None)
 
 
 def test_the_files_of_a_stream_have_the_same_interfaces(tmp_path: Path) -> None:
@@ -143,5 +144,5 @@ def test_a_file_that_shrinks_is_reported_in_a_line_and_kills_nobody(tmp_path: Pa
         assert len(list(read(capture))) == 10
         os.truncate(paths[0][0], ends[20] - 3)
         capture.extend(ends[40])
-        with pytest.raises(CaptureError, match=re.escape("trace.pcapng: the file has become shorter while it was read (offset")):
+        with pytest.raises(CaptureError, match=re.escape("trace.pcapng: the file became shorter while it was read (offset")):
             list(read(capture))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.captures.papers import CAPTURES
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import block_ends, pcapng
 from tests.pipeline import recording
+from tests.support.recordings import find_recording
 from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
@@ -26,7 +26,6 @@ MODULES = rule_engine.with_causes(catalogue(), catalogue())
 @contextmanager
 def growing(path: Path, parts: list[int]) -> Generator[tuple[GrowingCapture, LiveAnalysis]]:
     """Yield a file as a stream of parts that begin at these offsets, of which nothing is written yet, and its analysis."""
-    rule_engine.begin(MODULES)
     with GrowingCapture(str(path)) as capture:
         data = path.read_bytes()
         for number, (begin, end) in enumerate(zip(parts, [*parts[1:], len(data)], strict=True)):
@@ -46,19 +45,19 @@ def doubled(path: Path, to: Path) -> list[int]:
 
 def test_second_copies_are_found_though_the_ring_removes_what_is_not_needed(tmp_path: Path) -> None:
     """Each packet is in a file of its own, which is removed as soon as it can be."""
-    ends = doubled(CAPTURES / "server-head-body-split.pcap", tmp_path / "trace.pcapng")
+    ends = doubled(find_recording("server-head-body-split.pcap"), tmp_path / "trace.pcapng")
     with growing(tmp_path / "trace.pcapng", [0, *ends[:-1]]) as (capture, analysis):
         for end in ends:
             capture.extend(end)
             analysis.step(1)
-            capture.removed(end, analysis.needed_from())
+            capture.close_before(end, analysis.needed_from())
         assert analysis.core.duplicates == len(ends) // 2
         assert analysis.needed_from() > ends[len(ends) // 2]  # so that something was removed
 
 
 @pytest.mark.parametrize("name", ["server-head-body-split", "wrk-rtt-20", "refused-and-closed-rtt-120-client"])
 def test_open_connections_are_counted(name: str, tmp_path: Path) -> None:
-    stops = pcapng(CAPTURES / f"{name}.pcap", tmp_path / "trace.pcapng")
+    stops = pcapng(find_recording(f"{name}.pcap"), tmp_path / "trace.pcapng")
     with growing(tmp_path / "trace.pcapng", [0]) as (capture, analysis):
         check_count(capture, analysis, [stop.end for stop in stops])
 
@@ -131,11 +130,11 @@ def test_data_that_nothing_acknowledges_is_told_though_no_packet_comes(tmp_path:
 
 def test_a_block_that_is_not_complete_is_damage(tmp_path: Path) -> None:
     """What is written ends with a block: one that is longer was overwritten by somebody."""
-    stops = pcapng(CAPTURES / "server-head-body-split.pcap", tmp_path / "trace.pcapng")
+    stops = pcapng(find_recording("server-head-body-split.pcap"), tmp_path / "trace.pcapng")
     with growing(tmp_path / "trace.pcapng", [0]) as (capture, analysis):
         capture.extend(stops[10].end - 4)
         analysis.step(10)
         assert (capture.records.frame, capture.records.damage) == (10, None)
         analysis.step(10)
-        assert (capture.records.frame, capture.behind) == (10, 0)
+        assert (capture.records.frame, capture.unread_bytes) == (10, 0)
         assert (capture.records.damage or "").startswith("packet 11: ")

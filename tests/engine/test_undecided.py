@@ -10,7 +10,7 @@ from tests.core.talk import Core
 from tests.ladders import ladder_packets, to_pcap
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.segment import NEVER
-from wiredoctor.engine import undecided
+from wiredoctor.engine import open_exchanges
 
 FAR = "far"
 
@@ -59,17 +59,18 @@ def in_ms(time: int) -> object:
 )
 def test_exchanges(text: str, since: object, unknown: object) -> None:
     (connection,) = core_after(HANDSHAKE + text).connections
-    assert tuple(map(in_ms, undecided.undecided_since(connection))) == (since, unknown)
+    assert tuple(map(in_ms, open_exchanges.undecided_since(connection))) == (since, unknown)
 
 
 def test_an_exchange_that_is_answered_is_described() -> None:
     text = HANDSHAKE + GET + '0.1 < P. "HTTP/1.1 404 No\\r\\nServer: s\\r\\nContent-Length: 9\\r\\n\\r\\nabc"'
     (connection,) = core_after(text).connections
-    (row,) = undecided.answered([connection]).to_dicts()
+    (row,) = open_exchanges.answered_exchanges([connection]).to_dicts()
     assert row == {
         "connection": 0, "exchange": 0, "request_method": "GET", "request_target": "/a", "request_user_agent": "u",
         "request_forwarded_server": False, "request_forwarded": False, "response_content_type": "",
-        "response_status": 404, "response_server": "s", "request_start": 11_000_000, "response_start": 100_000_000,
+        "response_offset": 0, "response_status": 404, "response_server": "s",
+        "request_start": 11_000_000, "response_start": 100_000_000,
         "response_end": 100_000_000, "response_end_reason": "capture-end",
     }  # fmt: skip
 
@@ -92,14 +93,14 @@ CLOSED = (
 )
 def test_closed_windows(text: str, since: object) -> None:
     (connection,) = core_after(CLOSED + text).connections
-    assert in_ms(undecided.window_closed_since(connection)) == since
+    assert in_ms(open_exchanges.window_closed_since(connection)) == since
 
 
 @pytest.mark.parametrize(("text", "since"), [("", 11), ("0.9 < . ack 43", FAR)])
 def test_a_stall_is_known_with_the_ack(text: str, since: object) -> None:
     again = GET.replace("0.011", "0.800").replace("P. ", "P. 1:43(42) ")
     (connection,) = core_after(HANDSHAKE + GET + again + text).connections
-    assert in_ms(undecided.stalled_since(connection)) == since
+    assert in_ms(open_exchanges.stalled_since(connection)) == since
 
 
 @pytest.mark.parametrize(
@@ -114,14 +115,14 @@ def test_a_stall_is_known_with_the_ack(text: str, since: object) -> None:
 )
 def test_a_connection_is_over_some_time_after_its_close(text: str, is_over: bool) -> None:
     (connection,) = core_after(HANDSHAKE + GET + text).connections
-    assert undecided.is_over(connection) == is_over
-    assert undecided.has_rows(connection) == is_over
+    assert open_exchanges.is_over(connection) == is_over
+    assert open_exchanges.has_rows(connection) == is_over
 
 
 def test_what_is_no_http() -> None:
     (silent,) = core_after(HANDSHAKE).connections
     (other,) = core_after(HANDSHAKE + '0.1 > P. "SSH-2.0-x\\r\\n"\n0.2 < P. "SSH-2.0-y\\r\\n"').connections
     (http,) = core_after(HANDSHAKE + GET).connections
-    assert [undecided.is_not_http(one) for one in (silent, other, http)] == [False, True, False]
+    assert [open_exchanges.is_not_http(one) for one in (silent, other, http)] == [False, True, False]
     (middle,) = core_after('0.1 > P. 1:6 ack 1 "aaaaa"').connections
-    assert [undecided.client_is_known(one) for one in (silent, middle)] == [True, False]
+    assert [open_exchanges.client_is_known(one) for one in (silent, middle)] == [True, False]

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import wiredoctor
-from wiredoctor.extract.anonymize import Anonymized, anonymized
+from wiredoctor.extract.anonymize import Anonymized, anonymize
 from wiredoctor.extract.anonymize.checked import write
 from wiredoctor.findings import Finding, Report
 
@@ -32,7 +32,7 @@ def said(findings: list[Finding], frames: list[int] | None = None) -> Counter[tu
 def made_anonymous(path: Path, out: Path, seed: bytes = SEED) -> tuple[Report, Anonymized]:
     """The report of a capture, and what takes the place of its packets, which is written."""
     report = wiredoctor.analyze(path, keep=True)
-    result = anonymized(next(iter(report.again.values())), seed)
+    result = anonymize(next(iter(report.packets.values())), seed)
     with out.open("wb") as file:
         write(file, result.packets)
     return report, result

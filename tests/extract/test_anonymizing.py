@@ -13,7 +13,6 @@ import dpkt
 import pytest
 
 import wiredoctor
-from tests.captures.papers import CAPTURES
 from tests.decode.packets import ethernet, ipv4
 from tests.decode.rare import gre
 from tests.decode.udp import udp, vxlan
@@ -21,18 +20,20 @@ from tests.extract.rewriting import made_anonymous, said
 from tests.ladders import to_pcap
 from tests.pipeline.planting import MARK, planted
 from tests.pipeline.test_secrets import in_places, speaking
-from tests.sweeps import some
-from wiredoctor.extract.anonymize.capture import original_of
-from wiredoctor.extract.anonymize.leaking import leaks, words_of
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
+from wiredoctor.extract.anonymize.capture import read_original
+from wiredoctor.extract.anonymize.leaking import collect_words, leaks
 
 
-def test_secrets_do_not_survive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [pytest.param(60, id="some"), pytest.param(1, id="all", marks=SLOW)])
+def test_secrets_do_not_survive(step: int, tmp_path: Path) -> None:
     """Secrets stand in the heads of conversations in which something is found, in names, values, targets and phrases."""
     random, path, out = Random(7), tmp_path / "in.pcap", tmp_path / "out.pcapng"
-    talks = [planted(talk, random, harmless=False) for talk in speaking()]
+    talks = [planted(talk, random, harmless=False) for talk in speaking(1)]
     assert len(talks) > 50
     places = [*in_places(random)]
-    chosen, marked = [*some(talks[::12], talks), *some(places[::2], places)], 0
+    chosen, marked = [*talks[::step], *places[:: min(step, 10)]], 0
     for talk in chosen:
         path.write_bytes(to_pcap(talk))
         marked += MARK.encode() in path.read_bytes()
@@ -42,9 +43,10 @@ def test_secrets_do_not_survive(tmp_path: Path) -> None:
     assert marked > len(chosen) // 2
 
 
+@SLOW
 def test_any_bytes_are_replaced(tmp_path: Path) -> None:
     """Damaged packets raise nothing, keep their lengths, and leak nothing."""
-    random, raw = Random(3), (CAPTURES / "curl-anyauth.pcap").read_bytes()
+    random, raw = Random(3), find_recording("curl-anyauth.pcap").read_bytes()
     for number in range(8):
         data = bytearray(raw)
         for _ in range(60):
@@ -53,21 +55,21 @@ def test_any_bytes_are_replaced(tmp_path: Path) -> None:
         path.write_bytes(data)
         result = made_anonymous(path, tmp_path / "out.pcapng")[1]
         lengths = [len(packet.data) for packet in result.packets]
-        again = next(iter(wiredoctor.analyze(path, keep=True).again.values()))
-        sizes = dict(again.tables(["records"])["records"].select("frame", "captured").iter_rows())
+        access = next(iter(wiredoctor.analyze(path, keep=True).packets.values()))
+        sizes = dict(access.tables(["records"])["records"].select("frame", "captured").iter_rows())
         assert lengths == [sizes[packet.frame] for packet in result.packets]
         assert result.leaks == []
 
 
 def test_a_leak_is_found() -> None:
-    original = original_of(next(iter(wiredoctor.analyze(CAPTURES / "curl-basic.pcap", keep=True).again.values())))
-    found = leaks(original, original.packets, set(), words_of(original))
+    original = read_original(next(iter(wiredoctor.analyze(find_recording("curl-basic.pcap"), keep=True).packets.values())))
+    found = leaks(original, original.packets, set(), collect_words(original))
     assert any(leak.startswith("address ") for leak in found)
     assert any(leak.startswith("word ") for leak in found)
 
 
 def test_the_same_seed_says_the_same_and_another_something_else(tmp_path: Path) -> None:
-    path, made = CAPTURES / "curl-basic.pcap", list[bytes]()
+    path, made = find_recording("curl-basic.pcap"), list[bytes]()
     for seed in (b"a", b"a", b"b"):
         made_anonymous(path, tmp_path / "out.pcapng", seed)
         made.append((tmp_path / "out.pcapng").read_bytes())
@@ -77,7 +79,7 @@ def test_the_same_seed_says_the_same_and_another_something_else(tmp_path: Path) 
 @pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
 def test_checksums_are_right_where_they_were(tmp_path: Path) -> None:
     """tshark says of each packet what it said of the original, also of its numbers and options."""
-    path, out = CAPTURES / "curl-anyauth.pcap", tmp_path / "out.pcapng"
+    path, out = find_recording("curl-anyauth.pcap"), tmp_path / "out.pcapng"
     made_anonymous(path, out)
     assert _seen(out) == _seen(path)
 
@@ -105,7 +107,7 @@ def _in_pppoe(data: bytes) -> bytes:
 @pytest.mark.parametrize("wrap", [_in_vxlan, _in_gre, _in_pppoe], ids=lambda wrap: wrap.__name__)
 def test_a_tunnel_is_taken_off(wrap: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path, out = tmp_path / "in.pcap", tmp_path / "out.pcapng"
-    with (CAPTURES / "three-writes-rtt-120-middle.pcap").open("rb") as plain, path.open("wb") as wrapped:
+    with find_recording("three-writes-rtt-120-middle.pcap").open("rb") as plain, path.open("wb") as wrapped:
         writer = dpkt.pcap.Writer(wrapped, snaplen=1 << 18)
         for time, data in dpkt.pcap.Reader(plain):
             writer.writepkt(wrap(data), time)

@@ -11,12 +11,12 @@ import pytest
 
 import wiredoctor
 from tests import icmp
-from tests.captures.papers import CAPTURES
 from tests.core.feeding import tables
 from tests.decode.packets import ethernet, ipv4, tcp
 from tests.extract.rewriting import made_anonymous, said
+from tests.support.recordings import find_recording
 from wiredoctor.extract.anonymize import bodies, encrypted
-from wiredoctor.extract.anonymize.heads import Heads
+from wiredoctor.extract.anonymize.message_heads import Heads
 from wiredoctor.extract.anonymize.names import Tokens
 from wiredoctor.extract.anonymize.streams import Stream
 
@@ -103,7 +103,7 @@ def test_no_word_of_the_capture_stands_for_another() -> None:
 def after(data: bytes, framing: str) -> bytes:
     stream, tokens = Stream([(0, data)], len(data)), Tokens(b"tests")
     if framing == "chunked":
-        bodies.chunked(stream, 0, len(data), Heads(tokens), tokens)
+        bodies.anonymize_chunked(stream, 0, len(data), Heads(tokens), tokens)
     elif framing == "tls":
         encrypted.tls(stream, tokens)
     else:
@@ -154,7 +154,7 @@ def test_of_tcp_options_that_are_not_as_long_as_they_are_nothing_stays(tmp_path:
 def test_heads_that_were_cut_are_cut_still(size: int, tmp_path: Path) -> None:
     """A snap length of old leaves a few bytes of each head: the finding about it stays."""
     path, out = tmp_path / "in.pcap", tmp_path / "out.pcapng"
-    data = (CAPTURES / "python-http10.pcap").read_bytes()
+    data = find_recording("python-http10.pcap").read_bytes()
     header, at, cut = data[:24], 24, list[bytes]()
     while at < len(data):
         captured = int.from_bytes(data[at + 8 : at + 12], "little")

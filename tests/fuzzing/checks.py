@@ -21,7 +21,7 @@ from wiredoctor.report.packets.streams import Run, follow
 from wiredoctor.report.terminal import connections as connection_table
 from wiredoctor.report.terminal import exchanges as exchange_table
 from wiredoctor.report.terminal import markdown, show, show_text, text
-from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, NEVER
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _validator() -> Any:
 
 
 def _check_texts(report: Report) -> None:
-    for paper in (Paper(80, unicode=True), Paper(200)):
+    for paper in (Terminal(80, unicode=True), Terminal(200)):
         page = io.StringIO()
         text.write(report, page, paper, everything=paper.width == 200)
         _clean(page.getvalue(), "text")
@@ -124,18 +124,18 @@ MOST_SHOWN = 2
 def check_shown(report: Report) -> None:
     """What `show` says of some findings and connections."""
     first = report.connections.select("capture", "connection", "packets").head(MOST_SHOWN).rows()
-    asked = [show.Asked(f, f.capture, f.connection) for f in report.findings[:MOST_SHOWN]]
-    asked += [show.Asked(None, capture, connection, everything=True) for capture, connection, _ in first]
+    asked = [show.ShowRequest(f, f.capture, f.connection) for f in report.findings[:MOST_SHOWN]]
+    asked += [show.ShowRequest(None, capture, connection, everything=True) for capture, connection, _ in first]
     for one in asked:
         shown = show.look(report, one)
         page = io.StringIO()
-        show_text.write(shown, Writer(page, Paper(80, unicode=True)), secrets=False)
+        show_text.write(shown, TerminalWriter(page, Terminal(80, unicode=True)), secrets=False)
         _clean(page.getvalue(), "show")
         json.loads(json.dumps(show.as_json(shown, report), allow_nan=False), parse_constant=_no_number)
     for capture, connection, packets in first:
-        shown = show.look(report, show.Asked(None, capture, connection, everything=True))
+        shown = show.look(report, show.ShowRequest(None, capture, connection, everything=True))
         must(len(shown.ladder.steps) == min(packets, show.EVERY_STEP), "a ladder has every packet", capture, connection)
-        events = [*follow(report.again[capture], connection)]
+        events = [*follow(report.packets[capture], connection)]
         # a packet from before the start of what is known comes late, and may itself be cut short
         must(all(e.offset >= 0 or isinstance(e, Run) or e.cut for e in events), "holes have a place")
         for line, _ in text_of(events, {0: ("client", ""), 1: ("server", "")}, Window()):

@@ -9,21 +9,20 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from tests.support.recordings import PATHS
+
 ROOT = Path(__file__).resolve().parents[2]
 FUZZING = ROOT / ".fuzzing"
 """Not in git: corpora, and what was found."""
 
-RECORDED = ROOT / "captures"
 FOREIGN = ROOT.parent / "shared" / "corpus" / "files"
-SUFFIXES = (".pcap", ".pcapng")
 
 
 @cache
 def captures(largest: int, foreign: bool = True) -> tuple[Path, ...]:
     """Recordings, and foreign captures where they are at hand, of at most so many bytes; in an order that stays the same."""
-    recorded = (path for path in RECORDED.iterdir() if path.suffix in SUFFIXES)
     others: Iterable[Path] = (path for path in FOREIGN.rglob("*") if path.is_file()) if foreign and FOREIGN.is_dir() else ()
-    return tuple(path for path in (*sorted(recorded), *sorted(others)) if 0 < path.stat().st_size <= largest)
+    return tuple(path for path in (*PATHS, *sorted(others)) if 0 < path.stat().st_size <= largest)
 
 
 def short(path: Path) -> str:

@@ -16,9 +16,10 @@ from tests.fuzzing.choices import Choices
 from tests.fuzzing.guard import Broken, Trouble, must, tried
 from tests.fuzzing.harnesses import HARNESSES
 from tests.fuzzing.layers import checksum, find, repaired
-from tests.fuzzing.places import RECORDED
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.ladders import FILES, together
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor.tables import SECOND
 
 LADDER = to_pcap(ladder_packets(r"""
@@ -48,6 +49,7 @@ def test_every_parser() -> None:
         assert said(tried(parsers.run, data)) == "", data[:40]
 
 
+@SLOW
 @pytest.mark.parametrize("name", ["capture", "core", "whole"])
 def test_mutants_of_ladders(name: str) -> None:
     run, random = HARNESSES[name](), Random(f"smoke {name}")
@@ -84,11 +86,12 @@ BEFORE_THE_FIRST = to_pcap(ladder_packets("""
 """))  # fmt: skip
 
 
+@SLOW
 @pytest.mark.parametrize(
     "data",
     [
         pytest.param(talk_with(SECOND, 2 * SECOND), id="an exchange"),
-        pytest.param(talk_with(SECOND, SECOND * 6 // 10), id="a response that ends before it begins"),
+        pytest.param(talk_with(SECOND, SECOND * 6 // 10), id="a response that is a reversed range"),
         pytest.param(talk_with(1_700_000_000_123_456_789, 1_700_000_001 * SECOND), id="a wait of 54 years"),
         pytest.param(files.pcap(UNKNOWN, link_type=195), id="times far apart"),
         pytest.param(files.section("<") + files.block("<", 0xBAD, bytes(8)), id="a record of no interface"),
@@ -129,7 +132,7 @@ def test_a_mutant_is_made_again() -> None:
 
 @pytest.mark.parametrize("change", mutators.OF_PACKETS, ids=lambda change: change.__name__)
 def test_every_change_of_packets_changes_something(change: mutators.OfPackets) -> None:
-    file, other = capturefile.read(LADDER), capturefile.read((RECORDED / "aiohttp-aiohttp.pcap").read_bytes())
+    file, other = capturefile.read(LADDER), capturefile.read(find_recording("aiohttp-aiohttp.pcap").read_bytes())
     assert file is not None
     made = {change(file, Random(seed), other).to_bytes() for seed in range(12)}
     assert made - {file.to_bytes()}

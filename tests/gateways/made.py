@@ -57,7 +57,8 @@ class Traffic:
         elif until is not None:
             answer["server_close_time"] = _ns(until)
         self._exchanges.append({
-            "connection": connection, "exchange": index, "has_request": True, "last": True, "endpoint": hash(own["server"]),
+            "connection": connection, "exchange": index, "has_request": True, "last_on_connection": True,
+            "endpoint": hash(own["server"]),
             "request_method": method, "request_target": target, "request_user_agent": agent, "request_start": _ns(at),
             "request_end": _ns(at), "request_end_reason": "complete", "request_framing": "none", "request_body_bytes": 0,
             **answer, **columns,

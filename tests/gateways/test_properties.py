@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, OTHER_BACK, OTHER_CLIENT, Traffic, attempts, pairs
+from tests.support.sweeps import SLOW
 from wiredoctor.gateways import Place
 
 HOSTS = (CLIENT, OTHER_CLIENT, "10.0.0.3")
@@ -77,6 +78,7 @@ class Played:
         return own, now + took
 
 
+@SLOW
 @settings(max_examples=120)
 @given(st.lists(REQUEST, min_size=1, max_size=12), st.booleans(), st.randoms(use_true_random=False))
 def test_what_is_certain_is_true(requests: list[dict[str, Any]], forwarded: bool, chance: random.Random) -> None:
@@ -100,6 +102,7 @@ def test_what_is_certain_is_true(requests: list[dict[str, Any]], forwarded: bool
     assert (again.doubtful, again.fronts, again.clients) == (known.doubtful, known.fronts, known.clients)
 
 
+@SLOW
 @settings(max_examples=50)
 @given(st.lists(REQUEST, min_size=1, max_size=8))
 def test_one_after_the_other_everything_is_told(requests: list[dict[str, Any]]) -> None:

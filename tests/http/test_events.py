@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.event_streams import CodedError, counter_of
+from wiredoctor.protocols.http1.event_streams import CodedError, make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
 from wiredoctor.protocols.http1.pieces import GAP, LARGEST, LONGEST, Pieces, is_left_out, pieces_of
@@ -23,7 +23,7 @@ SSE, LINES, PARTS = "text/event-stream", "application/x-ndjson", "multipart/x-mi
 
 
 def counted(media: str, pieces: list[bytes]) -> int:
-    counter = counter_of(Fields(0, content_type=media))
+    counter = make_counter(Fields(0, content_type=media))
     assert counter is not None
     return sum(counter.count(piece) for piece in pieces)
 
@@ -80,7 +80,7 @@ def test_what_begins_with_no_delimiter_has_no_parts(body: bytes) -> None:
     "changes", [{"content_encoding": "br"}, {"content_encoding": "gzip, br"}, {"transfer_codings": ("gzip", "chunked")}]
 )
 def test_what_is_not_decoded_is_not_counted(changes: dict[str, object]) -> None:
-    assert counter_of(Fields(0, content_type=SSE, **changes)) is None  # type: ignore[arg-type]
+    assert make_counter(Fields(0, content_type=SSE, **changes)) is None  # type: ignore[arg-type]
 
 
 def bare(data: bytes) -> bytes:
@@ -108,7 +108,7 @@ def test_coded_events_are_counted_as_they_are_decoded(
 ) -> None:
     name, encode = coding
     data = encode(b"".join(b"data: %d\n\n" % one for one in range(number)))
-    counter = counter_of(Fields(0, content_type=SSE, content_encoding=name))
+    counter = make_counter(Fields(0, content_type=SSE, content_encoding=name))
     assert counter is not None
     places = sorted(min(place, len(data)) for place in cuts)
     assert sum(counter.count(data[a:b]) for a, b in zip([0, *places], [*places, len(data)], strict=True)) == number
@@ -117,7 +117,7 @@ def test_coded_events_are_counted_as_they_are_decoded(
 
 def test_a_flushed_half_ends_inside_an_event() -> None:
     compress = zlib.compressobj(wbits=31)
-    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    counter = make_counter(Fields(0, content_type=SSE, content_encoding="gzip"))
     assert counter is not None
     assert counter.count(compress.compress(b"data: 1\n\ndata:") + compress.flush(zlib.Z_SYNC_FLUSH)) == 1
     assert counter.inside
@@ -127,7 +127,7 @@ def test_a_flushed_half_ends_inside_an_event() -> None:
 
 
 def test_what_is_no_gzip_is_said_so() -> None:
-    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    counter = make_counter(Fields(0, content_type=SSE, content_encoding="gzip"))
     assert counter is not None
     with pytest.raises(CodedError):
         counter.count(b"data: 1\n\n")
@@ -136,7 +136,7 @@ def test_what_is_no_gzip_is_said_so() -> None:
 
 def test_a_bomb_costs_nothing() -> None:
     bomb = gzip.compress(b"\0" * 100_000_000)
-    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    counter = make_counter(Fields(0, content_type=SSE, content_encoding="gzip"))
     assert counter is not None
     tracemalloc.start()
     try:
@@ -150,13 +150,13 @@ def test_a_bomb_costs_nothing() -> None:
 
 def test_so_many_streams_are_decoded_at_the_same_time_and_no_more() -> None:
     fields = Fields(0, content_type=SSE, content_encoding="gzip", event_stream=True)
-    counters = [counter_of(fields) for _ in range(limits.DECODERS.value)]
+    counters = [make_counter(fields) for _ in range(limits.DECODERS.value)]
     assert all(counters)
-    assert counter_of(fields) is None
+    assert make_counter(fields) is None
     assert is_left_out(fields)
     assert counters[0] is not None
     counters[0].close()
-    assert counter_of(fields) is not None
+    assert make_counter(fields) is not None
 
 
 def test_what_is_watched() -> None:
@@ -186,7 +186,7 @@ MS = 1_000_000
 
 def flights(*packets: tuple[int, int, bytes]) -> Pieces:
     """Frames, times in ms, content."""
-    pieces = Pieces(counter_of(Fields(0, content_type=LINES)), is_timed=True)
+    pieces = Pieces(make_counter(Fields(0, content_type=LINES)), is_timed=True)
     for frame, time, content in packets:
         pieces.comes(frame, time * MS)
         pieces.content(content)
@@ -204,13 +204,13 @@ def test_only_lumps_behind_a_pause_were_held() -> None:
     pieces = flights((1, 0, three), (2, 600, three), (3, 1200, b"a\nb\n"), (4, 1800, b"a\n"))
     for frame in (2, 3, 4):
         pieces.paused(frame, (frame - 1, 0), emptied=True)
-    pieces.settle(3)
+    pieces.count_lumps(3)
     assert (pieces.held, pieces.held_events, [f.frame for f in pieces.shown], list(pieces.flights)) == (1, 3, [2], [4])
     pieces.comes(5, 1801 * MS)
     pieces.content(three)
-    pieces.settle(3)
+    pieces.count_lumps(3)
     assert pieces.held == 1  # more may come
-    pieces.settle(3, over=True)
+    pieces.count_lumps(3, over=True)
     assert (pieces.held, [f.frame for f in pieces.shown]) == (2, [2, 4])
 
 
@@ -219,13 +219,13 @@ def test_a_lump_that_ends_inside_an_event(emptied: bool, cut: int) -> None:
     pieces = flights((1, 0, b"a\n"), (2, 600, b"a\nb\nc\nd"), (3, 1200, b"e\nf\ng\n"))
     for frame in (2, 3):
         pieces.paused(frame, (frame - 1, 0), emptied=emptied)
-    pieces.settle(3, over=True)
+    pieces.count_lumps(3, over=True)
     assert (pieces.held, pieces.cut, pieces.first_cut) == (2, cut, False)
 
 
 def test_events_one_in_a_packet_are_a_lump_only_if_they_are_quick() -> None:
     for gap, quick in ((MS // 2, True), (MS // 2 + MS // 8, False)):
-        pieces = Pieces(counter_of(Fields(0, content_type=LINES)), is_timed=True)
+        pieces = Pieces(make_counter(Fields(0, content_type=LINES)), is_timed=True)
         for frame in range(10):
             pieces.comes(frame, frame * gap)
             pieces.content(b"a\n")

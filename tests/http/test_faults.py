@@ -16,6 +16,7 @@ from tests.http.conversations import TRAPS, Flight, conversation, duplicated, pa
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.feeding import WHOLE, tables
+from tests.support.sweeps import SLOW, examples
 from wiredoctor.protocols.http1.fault_words import KINDS
 from wiredoctor.protocols.http1.head import HeadParser, find_head_end
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.ladders import Packet
 
 SEEDS = st.integers(0, 2**32)
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 INSERTED = (b"x", b"\r\n", b" ", b"\n", b"\0", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", b"GET ", b"HTTP/1.1 ")
 
 
@@ -35,6 +36,7 @@ def faults(folder: Path, sent: Sequence[Packet], epoch: int = WHOLE) -> pl.DataF
     return tables(path, epoch, messages=False)["faults"]
 
 
+@SLOW
 @given(SEEDS)
 @FEW
 def test_none_in_a_valid_conversation_cut_anywhere(tmp_path: Path, seed: int) -> None:
@@ -66,6 +68,7 @@ def test_none_where_the_capture_begins_later(tmp_path: Path, seed: int) -> None:
     assert faults(tmp_path, sent).is_empty()
 
 
+@SLOW
 @given(SEEDS, st.sampled_from([1, 2, 7]))
 @FEW
 def test_the_same_wherever_epochs_end(tmp_path: Path, seed: int, epoch: int) -> None:
@@ -97,7 +100,7 @@ LINE = st.one_of(
 
 
 @given(st.lists(LINE, max_size=6), st.sampled_from([b"\r\n", b"\n"]), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example([b"X : y", b" folded"], b"\r\n", True)
 @example([b"Server: x", b"", b"Content-Length: x"], b"\n", False)
 @example([b" \x00"], b"\r\n", True)
@@ -154,10 +157,10 @@ def test_what_a_row_says(tmp_path: Path) -> None:
     [row] = faults(tmp_path, ladder_packets(HANDSHAKE + talk)).to_dicts()
     assert row == {
         "connection": 0, "exchange": 0, "role": 1, "fault": "excess-body", "frame": 5, "time": 40_000_000,
-        "offset": len(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhel"), "shown": "xx", "message_frame": 5,
+        "offset": len(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhel"), "excerpt": "xx", "message_frame": 5,
         "message_time": 40_000_000, "version": "HTTP/1.1", "status": 200, "body_due": 3, "request_frame": 4,
         "request_time": 20_000_000, "request_method": "GET", "request_version": "HTTP/1.1", "handshake": True,
-        "both_spoke": True, "behind_hole": False,
+        "data_in_both_directions": True, "after_gap": False,
     }  # fmt: skip
 
 
@@ -175,7 +178,7 @@ def test_values_of_fields_are_not_shown(tmp_path: Path, line: str, shown: str) -
         0.020 > P. "GET /a HTTP/1.1\r\n{line}\r\n\r\n"
         0.040 < P. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     """
-    assert faults(tmp_path, ladder_packets(HANDSHAKE + talk))["shown"].to_list() == [shown]
+    assert faults(tmp_path, ladder_packets(HANDSHAKE + talk))["excerpt"].to_list() == [shown]
 
 
 def test_at_most_so_many_bytes_are_shown(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_at_most_so_many_bytes_are_shown(tmp_path: Path) -> None:
         0.020 > P. "GET /a HTTP/1.1\r\n\r\n"
         0.040 < P. {HELLO} + z*5000
     """
-    assert [len(text) for text in faults(tmp_path, ladder_packets(HANDSHAKE + talk))["shown"]] == [32]
+    assert [len(text) for text in faults(tmp_path, ladder_packets(HANDSHAKE + talk))["excerpt"]] == [32]
 
 
 @pytest.mark.parametrize(
@@ -201,4 +204,4 @@ def test_what_a_client_sent_is_not_shown(tmp_path: Path, fields: str) -> None:
 """
     found = faults(tmp_path, ladder_packets(text))
     assert found.height == 1
-    assert set(found["shown"].item()) <= set("&x=")
+    assert set(found["excerpt"].item()) <= set("&x=")

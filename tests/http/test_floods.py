@@ -10,6 +10,7 @@ import pytest
 
 from tests.http.talk import HANDSHAKE, analyzed, exchanges, rows
 from tests.ladders import Packet, ladder_packets
+from tests.support.sweeps import SLOW
 from wiredoctor import limits
 from wiredoctor.protocols.http1.head import HeadParser
 from wiredoctor.testing.wire import ACK, SYN, Peers
@@ -28,7 +29,7 @@ def interim_responses(count: int) -> float:
     [exchange] = rows(report)
     listed = min(count, limits.INTERIM.value)
     assert (exchange["interim"], exchange["response_status"]) == ([103] * listed, 204)
-    assert report.limits == ([limits.INTERIM.said(count - listed)] if count > listed else [])
+    assert report.limits == ([limits.INTERIM.describe(count - listed)] if count > listed else [])
     return took
 
 
@@ -49,6 +50,7 @@ def test_connections_that_are_open_at_the_end_are_all_told(monkeypatch: pytest.M
     assert (ids, report.connections["history"].unique().to_list()) == (list(range(count)), ["S"])
 
 
+@SLOW
 def test_a_head_in_small_segments_is_searched_once() -> None:
     """Searched from its beginning for each segment, a head of 240 kB in pieces of 10 bytes took 9 s."""
     assert head_in_pieces(16_000) < 80 * head_in_pieces(100)
@@ -87,6 +89,7 @@ def test_heads_of_many_fields_cost_what_they_hold(name: str) -> None:
     assert time.process_time() - began < 5
 
 
+@SLOW
 def test_what_is_remembered_of_heads_stays_small() -> None:
     """Neither long heads nor ever new lines are kept: a capture of 16 MB is no reason to hold a gigabyte."""
     parser = HeadParser()

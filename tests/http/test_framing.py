@@ -295,4 +295,4 @@ def test_frames_count_from_the_first_byte_to_the_last_missing_one() -> None:
     """
     [exchange] = exchanges(talk)
     assert (exchange["response_frame"], exchange["response_last_frame"], exchange["response_end"]) == (5, 7, 250_000_000)
-    assert (exchange["response_body_bytes"], exchange["response_has_hole"]) == (30, False)
+    assert (exchange["response_body_bytes"], exchange["response_has_gap"]) == (30, False)

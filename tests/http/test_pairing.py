@@ -183,7 +183,7 @@ def test_what_was_before(answer: str, size: int, closes: bool, epoch_packets: in
     found = exchanges(talk, epoch_packets=epoch_packets)
     assert [e["previous_end"] for e in found] == [None, 30_000_000, 40_000_000]
     assert [e["previous_end_offset"] for e in found] == [None, size, size]
-    assert [e["previous_close"] for e in found] == [False, closes, closes]
+    assert [e["previous_announced_close"] for e in found] == [False, closes, closes]
 
 
 @EPOCHS
@@ -192,7 +192,7 @@ def test_a_body_that_runs_to_the_close_announces_it(epoch_packets: int) -> None:
         0.020 > P. {GET.format("a")} + {GET.format("b")}
         0.030 < FP. "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nok"
     """
-    assert [e["previous_close"] for e in exchanges(talk, epoch_packets=epoch_packets)] == [False, True]
+    assert [e["previous_announced_close"] for e in exchanges(talk, epoch_packets=epoch_packets)] == [False, True]
 
 
 @EPOCHS

@@ -11,6 +11,7 @@ import pytest
 from tests.http.talk import analyzed, rows
 from tests.ladders import to_pcap
 from tests.pipeline.feeding import WHOLE, tables
+from tests.support.sweeps import SLOW
 from wiredoctor import limits
 from wiredoctor.testing.wire import ACK, SYN, Packet, Peers
 
@@ -31,6 +32,7 @@ def talk(*sent: tuple[int, bytes], size: int = 60) -> list[Packet]:
     return packets
 
 
+@SLOW
 @pytest.mark.parametrize("step", [1, 7, WHOLE])
 @pytest.mark.parametrize("size", [10, 300])
 def test_a_segment_knows_its_exchange_however_many_it_holds(size: int, step: int, tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_requests_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, size: i
     reports = [analyzed(sent, epoch_packets=step) for step in (1, 7, 1000)]
     seen = [[(row["request_target"], row["has_response"], row["upgraded"]) for row in rows(report)] for report in reports]
     assert seen == [[(f"/{i}", False, True) for i in range(41)]] * 3
-    assert [report.limits for report in reports] == [[limits.PIPELINED.said(1)]] * 3
+    assert [report.limits for report in reports] == [[limits.PIPELINED.describe(1)]] * 3
     again = talk((0, asked[: asked.index(GET % 40)]), (1, ANSWER * 10), (0, GET % 40), (1, ANSWER * 31), size=size)
     for step in (1, 7, 1000):
         report = analyzed(again, epoch_packets=step)

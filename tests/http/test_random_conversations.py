@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.http import conversations
 from tests.http.conversations import Spoken, conversation, duplicated, packets, shuffled
 from tests.http.talk import analyzed, rows
+from tests.support.sweeps import SLOW
 
 if TYPE_CHECKING:
     from tests.ladders import Packet
@@ -26,6 +27,7 @@ def assert_seen(spoken: list[Spoken], sent: list[Packet], **how: Any) -> list[di
     return seen
 
 
+@SLOW
 @given(SEEDS)
 @OFTEN
 def test_cut_anywhere(seed: int) -> None:
@@ -33,6 +35,7 @@ def test_cut_anywhere(seed: int) -> None:
     assert_seen(spoken, packets(flights))
 
 
+@SLOW
 @given(SEEDS, st.integers(1, 7))
 @settings(max_examples=8, deadline=None)
 def test_cut_anywhere_in_short_epochs(seed: int, epoch_packets: int) -> None:
@@ -40,6 +43,7 @@ def test_cut_anywhere_in_short_epochs(seed: int, epoch_packets: int) -> None:
     assert_seen(spoken, packets(flights), epoch_packets=epoch_packets)
 
 
+@SLOW
 @given(SEEDS)
 @OFTEN
 def test_duplicated(seed: int) -> None:
@@ -48,6 +52,7 @@ def test_duplicated(seed: int) -> None:
     assert_seen(spoken, duplicated(packets(flights), random))
 
 
+@SLOW
 @given(SEEDS)
 @OFTEN
 def test_shuffled_and_duplicated(seed: int) -> None:
@@ -56,6 +61,7 @@ def test_shuffled_and_duplicated(seed: int) -> None:
     assert_seen(spoken, duplicated(shuffled(packets(flights), random), random))
 
 
+@SLOW
 @given(SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_without_a_handshake(seed: int) -> None:
@@ -63,6 +69,7 @@ def test_without_a_handshake(seed: int) -> None:
     assert_seen(spoken, packets(flights, handshake=False))
 
 
+@SLOW
 @given(SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_a_capture_that_ends_early_lists_what_it_has(seed: int) -> None:

@@ -78,7 +78,7 @@ def test_both_hellos() -> None:
     handshake = Handshake()
     handshake.sides[1].add(records(USUAL))
     handshake.sides[0].add(records(server_hello(alpn(b"h2"))))
-    assert handshake.said() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False)
+    assert handshake.result() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False)
 
 
 def test_the_version_is_the_one_that_the_server_chose() -> None:
@@ -94,7 +94,7 @@ def test_an_encrypted_hello_is_said() -> None:
 def test_nothing_is_said_of_other_messages() -> None:
     for stream in (b"\x17\x03\x03\0\x05hello", records(b"\x0b\0\0\x03abc"), b"\x16\x02\0\0\x05hello", b"\x16\x03\x01\0\0"):
         assert heard(stream) == NOTHING
-    assert Handshake().said() == SILENT
+    assert Handshake().result() == SILENT
 
 
 def test_every_cut_is_silent() -> None:

@@ -12,8 +12,8 @@ from tests.pipeline.feeding import open_capture, read_in_steps, tables
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.loop import Core
 from wiredoctor.engine.opening import open_capture_records
-from wiredoctor.engine.tables import take_tables
-from wiredoctor.limits import Met
+from wiredoctor.engine.row_tables import take_tables
+from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import closes
 
 OK = r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -34,7 +34,7 @@ def arrivals(path: Path) -> list[tuple[str, int, int]]:
     """Return after which frame each exchange came, packet by packet: (table, exchange, frame)."""
     came: list[tuple[str, int, int]] = []
     with open_capture(path) as capture:
-        core = Core(open_capture_records(capture), Cutoffs(), Met(), False, False)
+        core = Core(open_capture_records(capture), Cutoffs(), LimitsReached(), False, False)
         for _ in read_in_steps(core, capture, 1):
             taken, _, _ = take_tables(core)
             for name in ("exchanges", "closes"):

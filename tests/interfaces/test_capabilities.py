@@ -13,11 +13,20 @@ from pathlib import Path
 import pytest
 
 from tests.interfaces.namespaces import NOBODY, PRIVILEGED
-from wiredoctor.interfaces.capabilities import NET_RAW, NOTHING, Granted, Held, after_exec, effective, held, parsed
+from wiredoctor.interfaces.capabilities import (
+    NET_RAW,
+    NOTHING,
+    Granted,
+    Privileges,
+    after_exec,
+    effective,
+    parse_capabilities,
+    read_privileges,
+)
 
 ADMIN = 1 << 12
 ALL = (1 << 41) - 1
-USER = Held(uid=1000, permitted=0, effective=0, inheritable=0, bounding=ALL, ambient=0, no_new_privileges=False)
+USER = Privileges(uid=1000, permitted=0, effective=0, inheritable=0, bounding=ALL, ambient=0, no_new_privileges=False)
 ROOT = USER._replace(uid=0, permitted=ALL, effective=ALL)
 SERVICE = USER._replace(permitted=NET_RAW, inheritable=NET_RAW, ambient=NET_RAW, no_new_privileges=True)
 DUMPCAP = Granted(NET_RAW | ADMIN, NET_RAW | ADMIN, forced=True)
@@ -56,7 +65,7 @@ DUMPCAP = Granted(NET_RAW | ADMIN, NET_RAW | ADMIN, forced=True)
         "what even root cannot start",
     ],
 )  # fmt: skip
-def test_what_a_program_gets(who: Held, file: Granted, becomes_root: bool, gets: int | None) -> None:
+def test_what_a_program_gets(who: Privileges, file: Granted, becomes_root: bool, gets: int | None) -> None:
     assert effective(who, file, becomes_root=becomes_root) == gets
 
 
@@ -65,8 +74,8 @@ def test_the_status_of_a_process() -> None:
         "Name:\tpython", "Uid:\t1000\t1001\t1000\t1000", "CapInh:\t0000000000000001", "CapPrm:\t0000000000003000",
         "CapEff:\t0000000000002000", "CapBnd:\t000001ffffffffff", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
     ]  # fmt: skip
-    assert held("\n".join(lines)) == Held(1001, NET_RAW | ADMIN, NET_RAW, 1, ALL, 0, no_new_privileges=True)
-    assert not held("\n".join(lines[:-1])).no_new_privileges  # before Linux 4.10 it was not said
+    assert read_privileges("\n".join(lines)) == Privileges(1001, NET_RAW | ADMIN, NET_RAW, 1, ALL, 0, no_new_privileges=True)
+    assert not read_privileges("\n".join(lines[:-1])).no_new_privileges  # before Linux 4.10 it was not said
 
 
 @pytest.mark.parametrize(
@@ -80,7 +89,7 @@ def test_the_status_of_a_process() -> None:
     ],
 )
 def test_the_capabilities_of_a_file(raw: bytes, granted: Granted) -> None:
-    assert parsed(raw) == granted
+    assert parse_capabilities(raw) == granted
 
 
 PROGRAMS = {
@@ -138,7 +147,7 @@ def test_the_kernel_says_the_same(process: str, programs: Path) -> None:
         pytest.skip(made.stderr.strip())
     foretold, given = dict[str, int | None](), dict[str, int | None]()
     for name in PROGRAMS:
-        foretold[name] = after_exec(held(made.stdout), str(programs / name))
+        foretold[name] = after_exec(read_privileges(made.stdout), str(programs / name))
         done = subprocess.run([*before, "env", programs / name, "/proc/self/status"], capture_output=True, text=True, check=False)
-        given[name] = None if done.returncode else held(done.stdout).effective
+        given[name] = None if done.returncode else read_privileges(done.stdout).effective
     assert foretold == given

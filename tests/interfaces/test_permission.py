@@ -17,7 +17,7 @@ import pytest
 from tests.interfaces.namespaces import AS_NOBODY, NOBODY, PRIVILEGED, call_with_less
 from wiredoctor.interfaces import Permission, permission
 from wiredoctor.interfaces.backends import find
-from wiredoctor.interfaces.capabilities import NET_RAW, held
+from wiredoctor.interfaces.capabilities import NET_RAW, read_privileges
 
 pytestmark = pytest.mark.skipif(not PRIVILEGED, reason="takes away privileges, for which it needs them")
 
@@ -89,7 +89,7 @@ def test_nobody_is_told_what_to_do(folder: Path) -> None:
 
 
 def test_a_program_with_capabilities_may(folder: Path) -> None:
-    if not held().bounding & NET_RAW:
+    if not read_privileges().bounding & NET_RAW:
         pytest.skip("CAP_NET_RAW is withheld here")
     program(folder, capabilities=NET_RAW)
     answer, backends = asked(AS_NOBODY, folder)
@@ -104,7 +104,7 @@ def test_of_a_group_only_its_members_may(folder: Path) -> None:
     assert not answer["permitted"]
     assert backends["dumpcap"]["reason"] == "may not be executed by this user"
     assert answer["advice"][0].startswith(f"Join the group that may run {path}: sudo usermod -a -G daemon $USER")
-    if held().bounding & NET_RAW:
+    if read_privileges().bounding & NET_RAW:
         member = f"os.setgroups([1]); os.setgid({NOBODY}); os.setuid({NOBODY})"
         assert asked(member, folder)[0]["permitted"]
 
@@ -120,12 +120,12 @@ def test_capabilities_of_files_do_not_count_without_new_privileges(folder: Path)
 
 def test_what_a_container_withholds(folder: Path) -> None:
     """A program that must have more than its container may does not even start: the trap of setcap in an image."""
-    if not held().bounding & ADMIN:
+    if not read_privileges().bounding & ADMIN:
         pytest.skip("CAP_NET_ADMIN is withheld here")
     path = program(folder, capabilities=NET_RAW | ADMIN)
     answer, backends = asked(WITHOUT_NET_RAW + AS_NOBODY, folder)
     assert not answer["permitted"]
-    assert backends["dumpcap"]["reason"] == "cannot start: it has capabilities that are withheld here"
+    assert backends["dumpcap"]["reason"] == "cannot start: it requires capabilities that are not available here"
     assert "--cap-add=NET_RAW" in answer["advice"][0]
     assert not starts(path, WITHOUT_NET_RAW + AS_NOBODY)
     assert starts(path, AS_NOBODY)
@@ -146,7 +146,7 @@ def test_root_that_cannot_change_its_groups(folder: Path) -> None:
     if not packet_sockets():
         pytest.skip("no packet sockets")
     assert answer["permitted"]
-    assert backends["tcpdump"]["reason"] == "cannot start: as root it changes its groups, and may not here"
+    assert backends["tcpdump"]["reason"] == "cannot start: as root it changes its groups, which this system refuses"
     assert [name for name, backend in backends.items() if backend["permitted"]] == ["dumpcap", "raw"]
 
 

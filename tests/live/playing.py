@@ -16,7 +16,7 @@ from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Order, Ring, Session
 from wiredoctor.live.recorder_client import Event, Progress
-from wiredoctor.rule_engine import catalogue
+from wiredoctor.settings import Settings
 from wiredoctor.tables import SECOND
 
 
@@ -77,11 +77,14 @@ class Player:
 
 @dataclass
 class Played:
-    """What a live capture told, each with the number of packets that had been analysed by then, and its report."""
+    """What a live capture told, each with the number of packets that had been analysed by then, and its report. `times`: when
+    each was told, `begun`: when the first packet came (ns since 1970)."""
 
     told: list[tuple[int, Finding]]
     report: Report
     notes: list[str]
+    times: list[int]
+    begun: int
 
 
 def pcapng(source: Path, to: Path) -> list[Stop]:
@@ -123,21 +126,23 @@ def play(
     removed: Sequence[int] = (),
     ring: Ring | None = None,
     looks: int = 0,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
 ) -> Played:
     """Analyses a stream as it comes, up to one of these places after the other; with more `looks` if it needs them."""
-    modules = rule_engine.with_causes(catalogue(), catalogue())
-    rule_engine.begin(modules)
+    rules = rule_engine.load(settings)
     player = Player(files, stops, removed, order=Order((), "", ring=ring))
     told: list[tuple[int, Finding]] = []
     notes: list[str] = []
+    times: list[int] = []
     at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
-        session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
+        session = Session(capture, cast("Any", player), rules, secrets=False, clock=player.clock)
         for _ in range(2 * len(stops) + 100 + looks):  # more than it can take
             if session.over:
                 break
             news = session.look(0.0)
             notes += news.notes
             told += [(news.status.analysed, one) for one in news.findings]
+            times += [player.now] * len(news.findings)
         assert session.over
-        return Played(told, session.report(), notes)
+        return Played(told, session.report(), notes, times, stops[0].time)

@@ -32,8 +32,10 @@ from tests.live.capturing import (
     wait_for_backend,
     without_rights,
 )
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor import limits
 from wiredoctor.live import Order, watch
+from wiredoctor.settings import Settings
 
 REAL = capturing()
 
@@ -75,7 +77,7 @@ def test_stalls_are_told_at_once_and_the_file_says_the_same(tmp_path: Path) -> N
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         assert process.stderr is not None
-        assert (process.wait(20), without_rights(process.stderr.read())) == (0, "")
+        assert (process.wait(20), without_rights(process.stderr.read())) == (130, "")
     findings, summary = lines(out)
     findings.insert(0, first)
     stalls = [f for f in findings if f["rule"] == "nagle-delayed-ack"]
@@ -101,8 +103,10 @@ def _time(finding: dict[str, Any]) -> float:
 
 
 @REAL
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", sweep([signal.SIGINT, signal.SIGTERM], {signal.SIGTERM}.__contains__))
 def test_a_signal_ends_it_with_the_whole_diagnosis(asked: signal.Signals) -> None:
+    """Ctrl-C is told to a shell, which ends its loop, too; a service that is stopped has succeeded."""
+    code = 130 if asked == signal.SIGINT else 0
     with server() as port:
         process = live("-i", "lo", "--filter", f"tcp port {port}")
         begun(process)
@@ -110,7 +114,7 @@ def test_a_signal_ends_it_with_the_whole_diagnosis(asked: signal.Signals) -> Non
         time.sleep(0.7)
         process.send_signal(asked)
         out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
+    assert process.returncode == code
     found, _, report = out.partition("\n1 warning")
     assert found.count("WARNING The server held back the body of its response") >= 5  # a line each, while it ran
     assert "What was read\n  live: lo\n" in report
@@ -118,6 +122,7 @@ def test_a_signal_ends_it_with_the_whole_diagnosis(asked: signal.Signals) -> Non
     assert "What to do on the server" in report
 
 
+@SLOW
 @REAL
 def test_it_ends_by_itself_after_so_many_packets_or_so_long(tmp_path: Path) -> None:
     with server() as port:
@@ -146,6 +151,7 @@ def test_it_ends_by_itself_after_so_many_packets_or_so_long(tmp_path: Path) -> N
     assert time.monotonic() - begin < 15
 
 
+@SLOW
 @REAL
 def test_a_pipeline_can_fail_on_what_was_found() -> None:
     with server() as port:
@@ -159,6 +165,7 @@ def test_a_pipeline_can_fail_on_what_was_found() -> None:
             assert process.returncode == code
 
 
+@SLOW
 @REAL
 @pytest.mark.parametrize("width", [80, 160])
 def test_on_a_terminal_it_is_drawn_in_place(width: int) -> None:
@@ -167,7 +174,7 @@ def test_on_a_terminal_it_is_drawn_in_place(width: int) -> None:
     before, _, after = screen.partition("1 warning")
     assert "capturing on lo with dumpcap" in before
     assert re.search(r"\d+ packets \(\d+/s\)  1 connection, \d open  \d+ exchanges", before)
-    assert "kernel drops: told at the end  analysis: up to date" in before
+    assert "kernel drops: known at the end  analysis: up to date" in before
     assert re.search(r"WARNING  The server held back the body", before)
     assert "What was read" in after
     assert max(len(line) for line in re.split(r"[\r\n]+", without_rights(before))) <= width
@@ -209,6 +216,7 @@ def _until(file: int, sign: bytes, seconds: float) -> bytes:
     return out
 
 
+@SLOW
 @REAL
 def test_a_second_signal_ends_it_at_once() -> None:
     process = live("-i", "lo", "--filter", "tcp port 1")
@@ -226,6 +234,20 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert process.returncode == 130
 
 
+@SLOW
+@REAL
+def test_a_signal_that_comes_twice_at_once_counts_once() -> None:
+    """As timeout(1) sends it: to the process, and to its group."""
+    process = live("-i", "lo", "--port", "1", "--port", "2", "--filter", "tcp[tcpflags] & tcp-syn != 0")
+    begun(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "What was read" in out
+
+
 def only_line(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "")
@@ -234,6 +256,7 @@ def only_line(process: subprocess.Popen[str]) -> str:
     return err
 
 
+@SLOW
 @REAL
 def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
     assert "no-such-one" in only_line(live("-i", "no-such-one"))
@@ -247,7 +270,7 @@ def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
         (["-i", "lo", "-i", "lo"], "given twice"),
         (["-i", "lo", "--write", "trace.pcap"], "pcapng"),
         (["-i", "lo", "--write", "/no/such/folder/x.pcapng"], "no folder"),
-        (["-i", "lo", "--write", "-"], "into a file"),
+        (["-i", "lo", "--write", "-"], "packets must go to a file"),
         (["-i", "lo", "--write", "/dev/null"], "a pipe or a device"),
         (["-i", "lo", "--ring", "5"], "FILES:SIZE"),
         (["-i", "lo", "--ring", "1:5MB"], "two files"),
@@ -256,6 +279,7 @@ def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
         (["-i", "lo", "--duration", "0"], "not a time"),
         (["-i", "lo", "-o", "report.doc"], "suffix"),
         (["-i", "lo", "--select", "nagel"], "no rule"),
+        (["-i", "lo", "8080"], "to watch a port: --port 8080"),
     ],
 )
 def test_a_command_line_that_is_wrong(words: list[str], said: str) -> None:
@@ -271,6 +295,7 @@ def test_a_pipe_is_no_place_for_packets(tmp_path: Path) -> None:
     assert "a pipe or a device" in only_line(live("-i", "lo", "--write", str(pipe)))
 
 
+@SLOW
 @REAL
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 def test_without_permission_it_says_what_to_do() -> None:
@@ -285,6 +310,7 @@ def test_without_permission_it_says_what_to_do() -> None:
     assert process.stderr.splitlines()[1:] == []
 
 
+@SLOW
 @REAL
 def test_silence_at_the_end_is_in_the_file(tmp_path: Path) -> None:
     """A server closes a connection that it had promised to keep, and then nothing more comes: that nothing came is known a second
@@ -316,6 +342,7 @@ def test_silence_at_the_end_is_in_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "file.json").read_bytes() == (tmp_path / "live.json").read_bytes()
 
 
+@SLOW
 @REAL
 @pytest.mark.parametrize("keep", [True, False])
 def test_when_the_analysis_is_killed_the_file_is_whole_and_nothing_is_left(tmp_path: Path, keep: bool) -> None:
@@ -345,11 +372,12 @@ def test_when_the_analysis_is_killed_the_file_is_whole_and_nothing_is_left(tmp_p
         assert (report["captures"][0]["damage"], report["summary"]["exchanges"]) == (None, 20)
 
 
+@SLOW
 @REAL
 def test_rows_that_were_written_are_there_as_long_as_the_report_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.ROWS_HELD, "value", 1)
     with server() as port:
-        with watch(Order(("lo",), "", filter=f"tcp port {port}"), "live: lo") as session:
+        with watch(Order(("lo",), "", filter=f"tcp port {port}"), "live: lo", Settings()) as session:
             session.look(2.0)
             ask(port, 5)
             end = time.monotonic() + 10
@@ -368,6 +396,7 @@ def test_rows_that_were_written_are_there_as_long_as_the_report_is(monkeypatch: 
         assert not folder.exists()
 
 
+@SLOW
 @REAL
 def test_when_nobody_reads_any_more_it_ends_quietly() -> None:
     """As in `wiredoctor live ... | head -1`."""
@@ -386,6 +415,7 @@ def test_when_nobody_reads_any_more_it_ends_quietly() -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
+@SLOW
 @REAL
 def test_what_is_at_the_name_of_the_file_in_the_end_does_not_matter(tmp_path: Path) -> None:
     """The packets are read and copied from the file that was recorded, whatever was put in its place."""

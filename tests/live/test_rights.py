@@ -29,7 +29,8 @@ from tests.live.processes import (
 from tests.recording.conftest import everybodys
 from tests.recording.namespaces import Cable, cable
 from tests.recording.running import needs
-from wiredoctor.interfaces.capabilities import demanded
+from tests.support.sweeps import SLOW
+from wiredoctor.interfaces.capabilities import required_capabilities
 from wiredoctor.live.rights import User, target_user
 
 __all__ = ["cable", "everybodys"]
@@ -43,7 +44,7 @@ FORMATS = ("r.txt", "r.json", "r.md", "r.html", "r.sarif", "r.xml", "r.csv", "r.
 
 def of_recorder(backend: str) -> int:
     """What a recorder may keep while this backend runs."""
-    admin = NET_ADMIN if demanded(shutil.which("dumpcap") or "/") & NET_ADMIN else 0
+    admin = NET_ADMIN if required_capabilities(shutil.which("dumpcap") or "/") & NET_ADMIN else 0
     return {"raw": NET_RAW | NET_ADMIN, "dumpcap": NET_RAW | admin, "tcpdump": NET_RAW | SETGID | SETUID | KILL}[backend]
 
 
@@ -130,6 +131,7 @@ def check_recorder(run: Run) -> None:
             assert thread.no_new_privileges == 1
 
 
+@SLOW
 @REAL
 @needs("setpriv")
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -157,9 +159,11 @@ def test_root(python: Python, sudo: dict[str, str], backend: str, cable: Cable, 
     assert [note.endswith(expected) for note in notes] == ([True] if closed else [])
 
 
+@SLOW
 @REAL
 @needs("setpriv")
-@pytest.mark.parametrize("backend", BACKENDS[:2])  # tcpdump changes its user, and may not here
+# tcpdump changes its user, and may not here
+@pytest.mark.parametrize("backend", BACKENDS[:2])
 def test_a_container_with_one_capability(readable: Python, backend: str, cable: Cable, tmp_path: Path) -> None:
     """It may neither become another user nor drop its bounding set."""
     folder = tmp_path / "out"
@@ -181,7 +185,9 @@ def test_a_container_with_one_capability(readable: Python, backend: str, cable: 
 
 @REAL
 @needs("setpriv")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend", [BACKENDS[0], *(pytest.param(name, marks=[needs(name), SLOW]) for name in ("dumpcap", "tcpdump"))]
+)
 def test_a_service_with_ambient_capabilities(readable: Python, backend: str, cable: Cable, everybodys: Path) -> None:
     """As systemd starts it: another user than root, with capabilities that all threads of the analysis would have."""
     cable.sink()

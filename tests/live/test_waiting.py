@@ -12,12 +12,13 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Player, pcapng
+from tests.support.sweeps import SLOW
 from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.findings import Finding
 from wiredoctor.live import Session
 from wiredoctor.live.recorder_client import Event
-from wiredoctor.rule_engine import catalogue
+from wiredoctor.settings import Settings
 from wiredoctor.tables import SECOND
 
 NO_RESPONSE = r"""
@@ -49,11 +50,9 @@ def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None
     """A close is decided a second later, and another second must pass until everything of that time has come."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
-    modules = rule_engine.with_causes(catalogue(), catalogue())
-    rule_engine.begin(modules)
     player = Silent([(tmp_path / "trace.pcapng", 0)], stops)
     with GrowingCapture("live") as capture:
-        session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
+        session = Session(capture, cast("Any", player), rule_engine.load(Settings()), secrets=False, clock=player.clock)
         while session.status().analysed < len(stops):
             assert not session.look(1.0).findings
         player.now = stops[-2].time + round(1.9 * SECOND)
@@ -103,13 +102,11 @@ def told_by_the_clock(text: str, tmp_path: Path, seconds: float) -> list[tuple[f
     """What is told of a ladder, and how many seconds after its first packet."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
-    modules = rule_engine.with_causes(catalogue(), catalogue())
-    rule_engine.begin(modules)
     player = Clocked([(tmp_path / "trace.pcapng", 0)], stops)
     told: list[tuple[float, Finding]] = []
     at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture("live") as capture:
-        session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
+        session = Session(capture, cast("Any", player), rule_engine.load(Settings()), secrets=False, clock=player.clock)
         for step in range(round(20 * seconds)):
             player.now = stops[0].time + step * SECOND // 20
             told += [(step / 20, finding) for finding in session.look(0.0).findings]
@@ -124,11 +121,13 @@ CLOSED, LATE = 0.211, 1.0
     ("more", "severity", "after", "before"),
     [
         pytest.param("", "error", 1.0, 1.2, id="it is not repeated: as soon as the close is decided"),
-        pytest.param(ELSEWHERE, "error", 1.0, 1.2, id="another request is none of it"),
+        pytest.param(ELSEWHERE, "error", 1.0, 1.2, id="another request is none of it", marks=SLOW),
         pytest.param(REPEATED + ANSWER.format(after="0.022", status="200 OK"), "warning", 1.0, 1.2, id="it is answered at once"),
-        pytest.param(REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 1.5, 3.7, id="it is answered later"),
-        pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 1.5, 3.7, id="it fails later"),
-        pytest.param(REPEATED, "error", 5.0, 5.2, id="it is not answered"),
+        pytest.param(
+            REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 1.5, 3.7, id="it is answered later", marks=SLOW
+        ),
+        pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 1.5, 3.7, id="it fails later", marks=SLOW),
+        pytest.param(REPEATED, "error", 5.0, 5.2, id="it is not answered", marks=SLOW),
         pytest.param(REPEATED + ANSWER.format(after="5.2", status="200 OK"), "error", 4.0, 5.2, id="it is answered too late"),
     ],
 )

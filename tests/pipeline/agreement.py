@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import Cause
-from wiredoctor.report.groups import grouped
+from wiredoctor.report.groups import group_findings
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import SECOND
 
@@ -172,7 +172,7 @@ def _disordered(findings: list[Finding]) -> Iterator[str]:
                 yield f"{_place(one)} names {cause}, which is not reported"
             elif (one.capture, cause) not in told:
                 yield f"{_place(one)} before {cause}"
-    groups = grouped(findings)
+    groups = group_findings(findings)
     places = {finding.place: number for number, group in reversed([*enumerate(groups)]) for finding in group.findings}
     for number, group in enumerate(groups):
         for cause in (cause for finding in group.findings for cause in finding.caused_by):

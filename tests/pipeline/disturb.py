@@ -1,6 +1,6 @@
 """Disturbs captures, and tells every finding that blames a host for what a worse capture lacks.
 
-    python -m tests.pipeline.disturb captures/*.pcap --seeds 5 [--only lose-run,middle] [--ladders] [--keep FOLDER]
+    python -m tests.pipeline.disturb captures/*/*.pcap --seeds 5 [--only lose-run,middle] [--ladders] [--keep FOLDER]
 
 A line of JSON for each such finding, and a table at the end: disturbance, captures, findings that are new. Each disturbance of
 each capture has a random source of its own, seeded with their names and a number, so that a line can be had again by itself.

@@ -17,9 +17,9 @@ from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.engine import run
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.engine.packet_tables import take_segment_tables
+from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
-from wiredoctor.engine.tables import take_tables
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.report.data import json as report_json
 from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
 
@@ -70,7 +70,7 @@ def tables(
     cells = core_cutoffs(cutoffs.of_all_segments() if all_segments else cutoffs)
     seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
     with open_capture(path) as capture:
-        core = Core(open_capture_records(capture), cells, Met(), messages, True)
+        core = Core(open_capture_records(capture), cells, LimitsReached(), messages, True)
         core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
         for _ in read_in_steps(core, capture, steps):
             _take(core, seen)
@@ -95,7 +95,7 @@ def _take(core: Core, seen: dict[str, list[pl.DataFrame]]) -> None:
     taken["finished"], taken["exchanges"] = taken["exchanges"], View([exchanges], STORED_EXCHANGES)
     for name, frames in seen.items():
         rows = taken[name]
-        frames.append(rows if isinstance(rows, pl.DataFrame) else rows.whole())
+        frames.append(rows if isinstance(rows, pl.DataFrame) else rows.all_columns())
 
 
 def step(core: Core, size: int, ends: Sequence[int]) -> int:

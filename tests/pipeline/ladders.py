@@ -23,10 +23,12 @@ FILES = sorted((Path(__file__).parents[1] / "rules").glob("*/*.txt"))
 
 
 @cache
-def together(path: Path) -> tuple[Packet, ...]:
-    """The packets of all ladders of a file, in the order of time."""
+def together(path: Path, without: tuple[str, ...] = ()) -> tuple[Packet, ...]:
+    """The packets of all ladders of a file, in the order of time, but for those with these titles."""
     packets: list[Packet] = []
-    for number, (_, text) in enumerate(ladders_in(path)):
+    for number, (title, text) in enumerate(ladders_in(path)):
+        if title in without:
+            continue
         packets += [replace(packet, peers=elsewhere(packet.peers, number)) for packet in ladder_packets(text)]
     return tuple(sorted(packets, key=lambda packet: packet.time))
 
@@ -64,13 +66,15 @@ def no_gateways_between() -> AbstractContextManager[object]:
 
 
 def _within_ladders(
-    find: Callable[[pl.LazyFrame, pl.LazyFrame], gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame
+    find: Callable[..., gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False
 ) -> gateways.Gateways:  # fmt: skip
     """What is known of gateways, but for those that only are because other ladders ask for the same at the same time."""
-    known = find(exchanges, connections)
+    known = find(exchanges, connections, possible=possible)
     ladders = dict(connections.select("connection", pl.col("server").str.extract(r"^([\d.]*)\.\d+:")).collect().iter_rows())
     places = known.tries.select("front_connection", "connection").iter_rows()
     own = pl.Series([ladders[front] == ladders[back] for front, back in places], dtype=pl.Boolean)
+    pairs = known.possible.select("front_connection", "connection").iter_rows()
+    possible_here = pl.Series([ladders[front] == ladders[back] for front, back in pairs], dtype=pl.Boolean)
     fronts = {front: tuple(b for b in behind if _ladder(b) == _ladder(front)) for front, behind in known.fronts.items()}
     doubtful = tuple(one for one in known.doubtful if len({ladders[c] for c, _ in (*one.fronts, *one.backs)}) == 1)
     backs = {*known.tries["connection"], *(c for one in known.doubtful for c, _ in one.backs)}
@@ -78,6 +82,7 @@ def _within_ladders(
     return replace(
         known,
         tries=known.tries.filter(own),
+        possible=known.possible.filter(possible_here),
         fronts={front: behind for front, behind in fronts.items() if behind},
         doubtful=doubtful,
         clients=known.clients - (backs - mine),

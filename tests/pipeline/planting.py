@@ -38,9 +38,9 @@ redirect-ref referer refresh replay-nonce repr-digest retry-after schedule-reply
 sec-purpose sec-token-binding sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol
 sec-websocket-version security-scheme set-cookie set-cookie2 setprofile signature signature-input slug soapaction
 status-uri strict-transport-security sunset surrogate-capability surrogate-control tcn te timeout timing-allow-origin topic
-traceparent tracestate trailer ttl uri urgency variant-vary vary want-content-digest warning www-authenticate
+tracestate trailer ttl uri urgency variant-vary vary want-content-digest warning www-authenticate
 x-api-key x-amz-security-token x-auth-token x-content-type-options x-csrf-token x-forwarded-for x-frame-options x-real-ip
-x-request-id x-xsrf-token api-key private-token x-vault-token connection content-encoding expect keep-alive upgrade
+x-xsrf-token api-key private-token x-vault-token connection content-encoding expect keep-alive upgrade
 x-accel-buffering
 """
 NAMES = _NAMES.split()

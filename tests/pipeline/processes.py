@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.cli.test_process import clean_environment
+from wiredoctor.pipeline import BATCH_PACKETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,10 +19,10 @@ import json, sys
 from tests.benchmarks.answers_driver import answer_in_fork
 from wiredoctor import limits, spill
 {before}
-options, jobs, paths = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
+ways, paths = json.loads(sys.argv[1]), sys.argv[2:]
 for path in paths:
-    for count in jobs:
-        print(answer_in_fork(path, dict(options, jobs=count)))
+    for options in ways:
+        print(answer_in_fork(path, options))
 """
 
 WRITTEN = "limits.BYTES_HELD.value = limits.CANDIDATES_HELD.value = 1; limits.SUMMARIES_TOGETHER.value = 0"
@@ -32,14 +34,16 @@ def environment(**more: str) -> dict[str, str]:
     return clean_environment(PYTHONPATH=str(ROOT), **more)
 
 
-def reports(paths: list[Path], jobs: list[int], before: str = "", **options: object) -> list[list[str]]:
-    """Return, for each capture, its whole JSON reports by so many processes each."""
-    words = [json.dumps(options), json.dumps(jobs), *map(str, paths)]
-    command = [sys.executable, "-c", COMPARED.format(before=before), *words]
+def reports(
+    paths: list[Path], jobs: list[int], before: str = "", steps: Sequence[int] = (BATCH_PACKETS,), **options: object
+) -> list[list[str]]:
+    """Return, for each capture, its whole JSON reports by so many processes each, in steps of so many packets each."""
+    ways = [{**options, "epoch_packets": step, "jobs": count} for step in steps for count in jobs]
+    command = [sys.executable, "-c", COMPARED.format(before=before), json.dumps(ways), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, cwd=ROOT, env=environment())
     lines = done.stdout.splitlines()
-    assert len(lines) == len(paths) * len(jobs)
-    return [lines[i : i + len(jobs)] for i in range(0, len(lines), len(jobs))]
+    assert len(lines) == len(paths) * len(ways)
+    return [lines[i : i + len(ways)] for i in range(0, len(lines), len(ways))]
 
 
 def report(line: str) -> dict[str, Any]:

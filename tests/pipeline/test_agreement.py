@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.pipeline.agreement import disagreements
 from tests.pipeline.faults import ladders
+from tests.support.sweeps import SLOW, examples
 from wiredoctor.testing import POINTS, capture
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
@@ -22,7 +23,7 @@ EVERY = 16
 """Of so many captures of the corpus one is looked at."""
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ladders(), st.sampled_from(POINTS), st.sampled_from([1, 7, 1000]))
 def test_findings_of_several_faults_agree(
     tmp_path_factory: pytest.TempPathFactory, drawing: tuple[str, list[str]], at: str, epoch_packets: int
@@ -40,6 +41,7 @@ def _foreign() -> list[Path]:
     return [CORPUS / "files" / json.loads(line)["path"] for line in lines[::EVERY]]
 
 
+@SLOW
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not here")
 def test_findings_of_foreign_captures_agree() -> None:
     wrong: dict[str, list[str]] = {}

@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.support.recordings import PATHS, find_recording
+from tests.support.sweeps import sweep
 from wiredoctor import limits, pipeline, spill
 from wiredoctor.batches import Batch, View, join, take_cells
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
-from wiredoctor.engine import run, tables
+from wiredoctor.engine import row_tables, run
 from wiredoctor.report.data.json import write
 from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CONNECTIONS, NEVER, RUNS
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 NAMES = ("connection", "direction", "role", "frame", "handshake")
 
 
@@ -52,7 +53,7 @@ def test_a_sentinel_is_null_whether_all_rows_have_it_or_some(role: int) -> None:
 
 
 def spilled(heights: list[int]) -> BatchSpill:
-    kept, number = BatchSpill(RUNS, Folder()), 0
+    kept, number = BatchSpill(RUNS.only(NAMES), Folder()), 0
     for height in heights:
         rows = [(number + i, 0, -1 if i % 3 else 1, NEVER, i % 2) for i in range(height)]
         kept.add(Batch(RUNS.name, height, take_cells(written(rows), NAMES), {}, {}))
@@ -106,23 +107,26 @@ def report_of(path: Path) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.pcap"))[::25], ids=lambda path: path.stem)
+SOME = [path for path in PATHS if path.suffix == ".pcap"][::25]
+
+
+@pytest.mark.parametrize("path", sweep(SOME, SOME[::6].__contains__), ids=lambda path: path.stem)
 def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = report_of(path)
     monkeypatch.setattr(spill, "SMALL", 0)
-    monkeypatch.setattr(tables, "SMALL", 0)
+    monkeypatch.setattr(row_tables, "SMALL", 0)
     assert report_of(path) == expected
     monkeypatch.setattr(limits.BYTES_HELD, "value", 3_000)
     assert report_of(path) == expected
 
 
 def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = CAPTURES / "server-head-body-split.pcap"
+    path = find_recording("server-head-body-split.pcap")
     expected = report_of(path)
     found: list[int] = []
     real = run.take_tables
 
-    def take_tables(core: Core) -> tuple[tables.Tables, Batch, Batch]:
+    def take_tables(core: Core) -> tuple[row_tables.Tables, Batch, Batch]:
         made = real(core)
         found.append(made[1].height)
         return made
@@ -137,4 +141,21 @@ def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pyt
 def test_a_view_has_the_names_of_its_table() -> None:
     batch = Batch(RUNS.name, 1, take_cells(written([(4, 1, 0, 9, 1)]), NAMES), {}, {})
     renamed = RUNS.only({"frame"})
-    assert View([batch], renamed, {"frame": "connection"}).whole().to_dicts() == [{"frame": 4}]
+    assert View([batch], renamed, {"frame": "connection"}).all_columns().to_dicts() == [{"frame": 4}]
+
+
+@pytest.mark.parametrize("rows", [4, 300, 3_000])
+@pytest.mark.parametrize("share", [0, 1, 10, 100])
+def test_a_filtered_view_has_the_rows_of_a_filtered_frame(rows: int, share: int) -> None:
+    """Few rows, many of which few or most are wanted; and predicates that read no column."""
+    cells = take_cells(written([(i, 1, 0, 9, i % 7) for i in range(rows)]), NAMES)
+    view = View([Batch(RUNS.name, rows, cells, {}, {})], RUNS.only(NAMES))
+    whole = view.all_columns()
+    first = whole.columns[0]
+    numbers = pl.col(first).rank("ordinal") * 100 <= share * rows
+    for predicate in (pl.lit(value=True), pl.lit(value=False), pl.col(first).is_not_null() & pl.lit(share > 0)):
+        assert view.lazy().filter(predicate).collect().equals(whole.filter(predicate))
+    kept = whole.filter(numbers)
+    wanted = pl.col(first).is_in(kept[first].implode())
+    assert view.lazy().filter(wanted).collect().equals(whole.filter(wanted))
+    assert view.lazy().filter(wanted).select(pl.len()).collect().item() == kept.height

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH_KIND, PATHS, read
+from tests.captures.papers import EACH_RULE, ONE_EACH, PATHS, read
 from tests.ladders import to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, no_gateways_between, together
+from tests.support.sweeps import sweep
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.testing.wire import FIN, SYN, Packet, Peers
 
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-EACH = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+EACH = pytest.mark.parametrize("file", sweep(FILES, FILES[1::12].__contains__), ids=lambda file: file.stem)
 
 LOST = ("excess_body", "conflicting_framing", "invalid_chunk", "body_not_allowed", "malformed_head", "unframed_request_body",
         "unfinished_transfer_coding", "snap_length")  # fmt: skip
 """Ladders in which the end of a message is unknown: the next one is looked for where a packet begins like a head. And those of
 cut packets: in smaller ones less is cut."""
 
-EACH_FRAMED = pytest.mark.parametrize("file", [file for file in FILES if file.stem not in LOST], ids=lambda file: file.stem)
+FRAMED = [file for file in FILES if file.stem not in LOST]
+EACH_FRAMED = pytest.mark.parametrize("file", sweep(FRAMED, FRAMED[2::24].__contains__), ids=lambda file: file.stem)
 
 SAID = (
     *("connection", "exchange", "has_request", "has_response", "interim", "persistent", "upgraded"),
@@ -45,16 +47,20 @@ def said(packets: Sequence[Packet], tmp_path: Path) -> list[dict[str, Any]]:
     return feeding.tables(path, messages=False)["exchanges"].select(SAID).to_dicts()
 
 
+EDGE = 200
+"""Bytes at each end of a payload that are split: heads, and the beginning and the end of a long body."""
+
+
 def byte_by_byte(packet: Packet) -> list[Packet]:
     """The same payload in segments of one byte, at the same time; SYN goes with the first, FIN with the last."""
     size = len(packet.payload)
     if size < 2 or size > 3000:
         return [packet]
     parts: list[Packet] = []
-    for i in range(size):
-        flags = packet.flags & ~(SYN if i else 0) & ~(FIN if i < size - 1 else 0)
+    for i, end in pairwise([*range(min(EDGE, size)), *range(max(EDGE, size - EDGE), size), size]):
+        flags = packet.flags & ~(SYN if i else 0) & ~(FIN if end < size else 0)
         seq = packet.seq + i + (bool(packet.flags & SYN) if i else 0)
-        parts.append(replace(packet, seq=seq, payload=packet.payload[i : i + 1], flags=flags))
+        parts.append(replace(packet, seq=seq, payload=packet.payload[i:end], flags=flags))
     return parts
 
 
@@ -77,9 +83,13 @@ def with_gaps(packets: Sequence[Packet]) -> set[Peers]:
     return found
 
 
+NO_HEAD_IN_A_BYTE = {"slow_response": ("speaks: a 100 Continue comes first, and the request before was not captured",)}
+"""After a gap a message is recognized by the first four bytes of a packet; packets of one byte show none."""
+
+
 @EACH_FRAMED
 def test_a_segment_per_byte(file: Path, tmp_path: Path) -> None:
-    packets = uncut(together(file))
+    packets = uncut(together(file, NO_HEAD_IN_A_BYTE.get(file.stem, ())))
     split = [part for packet in packets for part in byte_by_byte(packet)]
     assert said(split, tmp_path) == said(packets, tmp_path)
 
@@ -133,6 +143,9 @@ def in_pieces(packet: Packet) -> list[Packet]:
 SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
 """Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
 
+UNKNOWABLE = {"client_abort": ("speaks: stream, a response of any type that came in three pieces",)}
+"""A chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too."""
+
 
 @EACH
 def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> None:
@@ -142,7 +155,7 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
         with no_gateways_between():
             return Counter(f.rule for f in wiredoctor.analyze(path).findings if f.severity != "note")
 
-    split = [part for packet in together(file) for part in in_pieces(packet)]
+    split = [part for packet in together(file, UNKNOWABLE.get(file.stem, ())) for part in in_pieces(packet)]
     expected = serious(split)
     for seed in SEEDS.get(file.stem, (1,)):
         found = serious(shuffled(split, Random(seed)))
@@ -150,7 +163,7 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
         assert found.total() <= expected.total()
 
 
-@pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::4].__contains__), ids=lambda path: path.stem)
 def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
     """No exception, wherever the file ends; what is whole before that is listed."""
     data = path.read_bytes()
@@ -166,7 +179,7 @@ def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
         assert report.exchanges.height <= whole
 
 
-@pytest.mark.parametrize("path", PATHS[::4], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PATHS[::4], PATHS[::40].__contains__), ids=lambda path: path.stem)
 def test_damaged_anywhere(path: Path, tmp_path: Path) -> None:
     """Bytes of packets that are something else: no exception, and the same result packet by packet."""
     data = bytearray(path.read_bytes()[:20_000])

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.captures.papers import CAPTURES, EACH_KIND
+from tests.captures.papers import EACH_KIND
 from tests.pipeline.feeding import WHOLE, tables
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.testing import capture
@@ -228,11 +230,12 @@ def _resolves(module: Any, name: str, table: pl.LazyFrame) -> bool:
     return True
 
 
+@SLOW
 def test_recordings_have_rows_of_every_kind() -> None:
     """What the ladders show is there in traffic, too."""
     seen: set[tuple[str, str]] = set()
     # one rule reads two of the tables, and is there once
-    for path in (*EACH_KIND, CAPTURES / "closed-window.pcap", CAPTURES / "window-of-1440-bytes.pcap"):
+    for path in (*EACH_KIND, find_recording("closed-window.pcap"), find_recording("window-of-1440-bytes.pcap")):
         for name, found in tables(path, messages=False, all_segments=False).items():
             if name in EVENT_TABLES and found.height:
                 seen |= {(name, sort) for sort in (found["sort"].unique() if name == "releases" else [""])}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import EACH_KIND, EACH_KIND_TWICE, ONE_EACH, read
+from tests.captures.papers import EACH_RULE, ONE_EACH, read
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
 from tests.pipeline.ladders import FILES, ends, together
+from tests.support.sweeps import sweep
 from wiredoctor.tables import finished_exchanges
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 SHORT = 200
 """Packets up to which a capture, every other of them, is fed packet by packet."""
 
-LONG = pytest.mark.parametrize("path", [path for path in ONE_EACH if read(path).packets > SHORT], ids=lambda path: path.stem)
+CUT_AT_RANDOM = [path for path in ONE_EACH if read(path).packets > SHORT]
+LONG = pytest.mark.parametrize("path", sweep(CUT_AT_RANDOM, EACH_RULE[::2].__contains__), ids=lambda path: path.stem)
 
 
 def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]) -> None:
@@ -32,7 +34,7 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
         assert differ == [], [(c, frame[c].to_list(), other[c].to_list()) for c in differ[:2]]
 
 
-@pytest.mark.parametrize("path", EACH_KIND_TWICE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::5].__contains__), ids=lambda path: path.stem)
 def test_tables_of_captures(path: Path) -> None:
     """In steps of seven or, every other short one, packet by packet; and with the table of messages."""
     whole, detailed = tables(path, messages=False), tables(path)
@@ -44,7 +46,11 @@ def test_tables_of_captures(path: Path) -> None:
         assert_same(whole, tables(path, 1, messages=False))
 
 
-@pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)
+SOME = sorted({*ONE_EACH[::2], *EACH_RULE[1::6]})
+"""For reports, which follow from the tables of all."""
+
+
+@pytest.mark.parametrize("path", sweep(SOME, EACH_RULE[1::6].__contains__), ids=lambda path: path.stem)
 def test_reports_of_captures(path: Path) -> None:
     assert report(path, 7) == report(path)
 
@@ -65,7 +71,7 @@ def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert report(path) == expected
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sweep(FILES, FILES[::14].__contains__), ids=lambda file: file.stem)
 def test_ladders(file: Path, tmp_path: Path) -> None:
     """In steps of up to two packets of each connection; the rules' own tests feed them in steps of one."""
     path = tmp_path / "ladders.pcap"

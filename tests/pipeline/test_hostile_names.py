@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.ladders import to_pcap
 from tests.pipeline.test_secrets import outputs, spoken
+from tests.support.sweeps import SLOW
 from wiredoctor.rule_engine.plugins import Plugin
 
 ORDERS = [
@@ -36,6 +37,7 @@ ORDERS = [
 NAME = st.lists(st.sampled_from(ORDERS), min_size=1, max_size=4).map("".join)
 
 
+@SLOW
 @given(NAME, NAME, NAME, st.booleans())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: bool) -> None:
@@ -49,6 +51,7 @@ def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: boo
         assert (name, [sign for sign in output if sign != "\n" and not sign.isprintable()]) == (name, [])
 
 
+@SLOW
 @pytest.mark.parametrize("name", [b"a\xff\xfe.pcap", b"a\n\x1b[31m<b>\xc2\x9b\xe2\x80\xae.pcap", "[bold]é`|=1.pcap".encode()])
 def test_of_files(tmp_path: Path, name: bytes) -> None:
     path = tmp_path / os.fsdecode(name)

@@ -15,7 +15,7 @@ import pytest
 from tests.ladders import ladder_packets, to_pcap
 from wiredoctor import analyze
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.compare import compare, of_json, of_report
+from wiredoctor.compare import compare, from_json, from_report
 from wiredoctor.findings import Report
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.exclude import Ignore, without_ignored, without_known
@@ -81,7 +81,7 @@ def test_an_old_report_is_compared(tmp_path: Path, target: str, any_server: bool
     with (tmp_path / "old.json").open("wb") as out:
         report_json.write(report, out, full=True)
     old = (tmp_path / "old.json").read_bytes().replace(now.encode(), before.encode())
-    sides = of_json("old.json", lambda: iter(old.splitlines(keepends=True))), of_report(report, "new", frozenset())
+    sides = from_json("old.json", lambda: iter(old.splitlines(keepends=True))), from_report(report, "new", frozenset())
     told = compare(*sides, "0", any_server=any_server)
     assert [f.status for f in told.findings] == ["stayed"]
     [endpoint] = told.endpoints

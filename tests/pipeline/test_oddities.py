@@ -73,5 +73,8 @@ def test_datagrams_left_out_are_reported(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "x.pcap"
     path.write_bytes(files.pcap([Packet(at, piece, len(piece)) for at, piece in enumerate(pieces)]))
     report = analyze(path)
-    assert report.limits == [limits.SCRATCH.said(2)]
-    assert report.captures[0].not_analysed == {"IP fragment waiting for others": 3, "IP fragments beyond the memory for them": 2}
+    assert report.limits == [limits.SCRATCH.describe(2)]
+    assert report.captures[0].not_analysed == {
+        "IP fragment waiting for others": 3,
+        "IP fragments beyond the memory limit for fragments": 2,
+    }

@@ -20,13 +20,14 @@ from tests import icmp
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.test_rotation import cut
-from tests.core.test_records import RECORDINGS
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.processes import WRITTEN, environment, is_same, report, reports
+from tests.support.recordings import PATHS, find_recording
+from tests.support.sweeps import SLOW, sweep
 from tests.tcp.test_crowds import CHECK, OPEN, crowd, expected
+from wiredoctor import analyze
 
-CAPTURES = Path(__file__).parents[2] / "captures"
-CAPTURE = CAPTURES / "requests-without-session.pcap"
+CAPTURE = find_recording("requests-without-session.pcap")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 
@@ -46,31 +47,35 @@ def run(before: str, *words: str, **more: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment(**more))
 
 
+@SLOW
 def test_recordings() -> None:
     """Findings with their evidence, ids, exchanges, counts and limits, to the letter."""
-    assert is_same(reports(RECORDINGS[3::90], [1, 2, 3, 4, 8, 16]))
+    assert is_same(reports(PATHS[3::90], [1, 2, 3, 4, 8, 16]))
 
 
+@SLOW
 def test_icmp_errors(tmp_path: Path) -> None:
     """Of connections of all shares, and about one that is in none of them."""
     unknown = tmp_path / "unknown.pcap"
     unknown.write_bytes(icmp.capture("  0.000  >  S    mss 1460", icmp.Error(0.1, 1, 3, 13, source="192.0.2.7")))
-    captures = [CAPTURES / "rejected-client.pcap", CAPTURES / "no-route-client.pcap", unknown]
+    captures = [find_recording("rejected-client.pcap"), find_recording("no-route-client.pcap"), unknown]
     assert is_same(reports(captures, [1, 2, 5]))
 
 
-@pytest.mark.parametrize("batch", [7, 300])
+@pytest.mark.parametrize("batch", sweep([7, 300], (300).__eq__))
 def test_in_batches(batch: int) -> None:
-    assert is_same(reports([CAPTURE], [1, 3], epoch_packets=batch))
+    assert is_same(reports([CAPTURE], [1, 3], steps=[batch]))
 
 
+@SLOW
 def test_more_processes_than_there_are_parts_of_the_connections() -> None:
     assert is_same(reports([CAPTURE], [1, 100]))
 
 
+@SLOW
 def test_a_rotation(tmp_path: Path) -> None:
     """Each process opens the files by itself; of compressed ones there is one process, which unpacks them."""
-    plain, packed = (cut(CAPTURES / "unauthorized-closes.pcap", tmp_path / name, 20) for name in ("plain", "packed"))
+    plain, packed = (cut(find_recording("unauthorized-closes.pcap"), tmp_path / name, 20) for name in ("plain", "packed"))
     for path in sorted(packed.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
@@ -80,15 +85,17 @@ def test_a_rotation(tmp_path: Path) -> None:
     assert len({step["file"] for step in steps}) > 1
 
 
+@SLOW
 def test_rows_that_are_written_at_once() -> None:
     """Also of a share in which there is nothing."""
     names = ("unauthorized-closes.pcap", "unchunked-stream.pcapng", "refused.pcap", "one-sided.pcap", "encrypted.pcap")
-    assert is_same(reports([CAPTURES / name for name in names], [1, 2, 4], before=WRITTEN))
+    assert is_same(reports([find_recording(name) for name in names], [1, 2, 4], before=WRITTEN))
 
 
+@SLOW
 def test_connections_that_are_finished_in_parts() -> None:
     """Rules that remember what they saw on other connections see the last ones together."""
-    assert is_same(reports(RECORDINGS[1::110], [1, 2, 5], before="limits.FINISHED_AT_ONCE.value = 1"))
+    assert is_same(reports(PATHS[1::110], [1, 2, 5], before="limits.FINISHED_AT_ONCE.value = 1"))
 
 
 FEW = (
@@ -97,6 +104,7 @@ FEW = (
 )
 
 
+@SLOW
 def test_a_flood_of_connections(tmp_path: Path) -> None:
     """The same ones are given up, and the report says of how many and of which limits."""
     path = tmp_path / "crowd.pcap"
@@ -105,24 +113,28 @@ def test_a_flood_of_connections(tmp_path: Path) -> None:
     [answers] = reports([path], [1, 2, 3, 16], before=FEW)
     assert is_same([answers])
     _, given_up = expected(packets)
-    assert any(line.startswith(f"{given_up} connections were no longer followed") for line in report(answers[0])["limits"])
+    assert any(
+        line.startswith(f"{given_up} idle connections were dropped from the analysis") for line in report(answers[0])["limits"]
+    )
 
 
+@SLOW
 def test_limits_of_one_connection() -> None:
-    answers = reports(RECORDINGS[2::110], [1, 2, 5], before=FEW)
+    answers = reports(PATHS[2::110], [1, 2, 5], before=FEW)
     assert is_same(answers)
     assert sum(len(report(one[0])["limits"]) for one in answers) > 2
 
 
 def test_thresholds_reach_every_process() -> None:
     """Runs of so few segments have no row without that."""
-    capture = CAPTURES / "haproxy-uvicorn-rtt-20-server.pcap"
-    [plain] = reports([capture], [1])
-    [answers] = reports([capture], [1, 3], thresholds={"tinygrams": {"min-segments": 2}}, epoch_packets=3)
+    capture = find_recording("haproxy-uvicorn-rtt-20-server.pcap")
+    plain = analyze(capture)
+    [answers] = reports([capture], [1, 3], thresholds={"tinygrams": {"min-segments": 2}}, steps=[3])
     assert is_same([answers])
-    assert len(report(answers[0])["findings"]) > len(report(plain[0])["findings"])
+    assert len(report(answers[0])["findings"]) > len(plain.findings)
 
 
+@SLOW
 def test_standard_input() -> None:
     """A capture without a name that it could be opened by again."""
     with CAPTURE.open("rb") as given:
@@ -156,6 +168,7 @@ def in_fragments(frame: bytes) -> list[bytes]:
     return made
 
 
+@SLOW
 def test_fragments(tmp_path: Path) -> None:
     """Each process puts them together; what could not be read, and what was put together, is counted once."""
     made: list[Packet] = []
@@ -172,7 +185,7 @@ def test_fragments(tmp_path: Path) -> None:
             made += [Packet(len(made) * 1_000, piece, len(piece)) for piece in in_fragments(bytes(ethernet))]
     path = tmp_path / "fragments.pcap"
     path.write_bytes(files.pcap(made))
-    [answers] = reports([path], [1, 2, 4], epoch_packets=5)
+    [answers] = reports([path], [1, 2, 4], steps=[5])
     assert is_same([answers])
     exchanges = report(answers[0])["exchanges"]
     assert [(e["request"]["target"], e["response"]["body_bytes"]) for e in exchanges] == [(f"/{n}", 2) for n in range(12)]
@@ -187,10 +200,15 @@ def take_tables(core):
 engine.take_tables = take_tables
 limits.BYTES_HELD.value = 1
 """
+SMALL_BATCHES = """
+from dataclasses import replace
+run = pipeline.run
+pipeline.run = lambda paths, settings, **options: run(paths, replace(settings, batch_packets=5), **options)
+"""
 WORKER = "os.getpid() != me and core.share.number == 1"
 
 
-@pytest.mark.parametrize("jobs", ["2", "3"])
+@pytest.mark.parametrize("jobs", sweep(["2", "3"], "3".__eq__))
 def test_a_worker_that_is_killed(jobs: str, tmp_path: Path) -> None:
     done = run(
         FAIL.format(who=WORKER, do="os.kill(os.getpid(), signal.SIGKILL)"),
@@ -224,7 +242,7 @@ def test_no_room_for_the_rows_of_a_worker(tmp_path: Path) -> None:
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """They remove the folder that it cannot remove any more."""
-    slow = FAIL.format(who="True", do="import time; time.sleep(0.1)") + "pipeline.analyze.__kwdefaults__['epoch_packets'] = 5\n"
+    slow = FAIL.format(who="True", do="import time; time.sleep(0.1)") + SMALL_BATCHES
     command = [sys.executable, "-c", ALONE.format(before=slow), "analyze", str(CAPTURE), "--jobs", "3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(TMPDIR=str(tmp_path)))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")

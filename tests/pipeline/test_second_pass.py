@@ -10,23 +10,24 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, open_capture, tables
+from tests.support.recordings import find_recording, find_stem
+from tests.support.sweeps import sweep
 from wiredoctor import rule_engine
 from wiredoctor.engine import run, second_pass
 from wiredoctor.engine.opening import open_capture_records
-from wiredoctor.findings import Again
+from wiredoctor.findings import PacketAccess
 from wiredoctor.spill import Folder
 from wiredoctor.tables import HEARD, READ_AGAIN
 from wiredoctor.testing import capture
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 NAMES = [name for name in READ_AGAIN if name != "captures"]
 """All tables that are made again."""
 
-SEVERAL = ("behind-nginx-race", "curl-in-parallel", "apache-ab", "tinygrams-200-ms", "java-httpserver")
+SEVERAL = [find_stem(stem) for stem in ("behind-nginx-race", "curl-in-parallel", "apache-ab", "java-httpserver")]
 
 
-def again(path: Path) -> Again:
-    return next(iter(wiredoctor.analyze(path, keep=True).again.values()))
+def again(path: Path) -> PacketAccess:
+    return next(iter(wiredoctor.analyze(path, keep=True).packets.values()))
 
 
 def watch_http(monkeypatch: pytest.MonkeyPatch) -> set[int]:
@@ -42,13 +43,7 @@ def watch_http(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return read
 
 
-def captures() -> list[Path]:
-    found = [path for stem in SEVERAL for path in CAPTURES.glob(f"{stem}.pcap*")]
-    assert len(found) >= 4
-    return found
-
-
-@pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SEVERAL, ids=lambda p: p.stem)
 def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tables(path)
     monkeypatch.setattr(second_pass, "STEP", 10)
@@ -66,9 +61,9 @@ def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-@pytest.mark.parametrize("size", [1, 7, 1_000])
+@pytest.mark.parametrize("size", sweep([1, 7, 1_000], (7).__eq__))
 def test_the_size_of_steps_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in captures()[:2]:
+    for path in SEVERAL[:2]:
         source = again(path)
         whole = source.tables(NAMES)
         monkeypatch.setattr(second_pass, "STEP", size)
@@ -80,10 +75,10 @@ def test_the_size_of_steps_changes_nothing(size: int, monkeypatch: pytest.Monkey
 
 
 def test_several_files_are_read_as_one_again() -> None:
-    paths = [path for path in captures() if path.stem in ("apache-ab", "behind-nginx-race")]
+    paths = [find_recording("behind-nginx-race.pcap"), find_recording("apache-ab.pcap")]
     report = wiredoctor.analyze(*paths, merge=True, keep=True)
     assert report.scan_exchanges is not None
-    [source] = report.again.values()
+    [source] = report.packets.values()
     made = source.tables(["records", "exchanges"])
     assert made["records"].height == report.captures[0].packets
     columns = ["connection", "exchange", "request_frame", "response_last_frame"]
@@ -99,7 +94,7 @@ def test_several_files_are_read_as_one_again() -> None:
 
 
 def test_a_rule_that_asks_for_segments_has_them_in_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    [path] = (path for path in captures() if path.stem == "apache-ab")
+    path = find_recording("apache-ab.pcap")
     seen: list[pl.DataFrame] = []
 
     def find_candidates(modules: object, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -144,11 +139,11 @@ def test_columns_describe_what_they_say_whatever_rules_run(
 ) -> None:
     path = tmp_path / "stall.pcap"
     path.write_bytes(capture(STALL.replace("TIME", time)))
-    [source] = wiredoctor.analyze(path, keep=True, **how).again.values()
+    [source] = wiredoctor.analyze(path, keep=True, **how).packets.values()
     assert source.tables(["segments"])["segments"].filter("ends_stall")["frame"].to_list() == frames
 
 
-@pytest.mark.parametrize("path", captures()[:2], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SEVERAL[:2], ids=lambda p: p.stem)
 def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_pass, "STEP", 10)
     source = again(path)
@@ -159,8 +154,8 @@ def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.
         mine = whole[name].filter(pl.col("connection").is_in(some))
         assert (
             part[name]
-            .drop("said_at", "at_capture_end", strict=False)
-            .equals(mine.drop("said_at", "at_capture_end", strict=False))
+            .drop("final_at", "at_capture_end", strict=False)
+            .equals(mine.drop("final_at", "at_capture_end", strict=False))
         ), name
 
 
@@ -170,7 +165,7 @@ BY_TCP = {
 }
 
 
-@pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SEVERAL, ids=lambda p: p.stem)
 def test_what_tcp_tells_alone_is_the_same_though_nobody_reads_http(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_pass, "STEP", 50)
     source = again(path)
@@ -189,14 +184,14 @@ def test_what_tcp_tells_alone_is_the_same_though_nobody_reads_http(path: Path, m
 
 
 def test_of_some_connections_only_these_are_read_as_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = again(CAPTURES / "apache-ab.pcap")
+    source = again(find_recording("apache-ab.pcap"))
     read = watch_http(monkeypatch)
     assert source.tables(["exchanges"], [3, 5])["exchanges"].height
     assert read == {3, 5}
 
 
 def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
-    source = again(CAPTURES / "server-head-body-split.pcap")
+    source = again(find_recording("server-head-body-split.pcap"))
     with pytest.raises(ValueError, match="TCP"):
         source.tables(["segments"], frames=[1])
     with pytest.raises(KeyError, match="nonsense"):
@@ -207,14 +202,14 @@ def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
 def test_what_no_later_packet_can_change_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_pass, "STEP", 10)
     monkeypatch.setattr(second_pass, "COPIES", 0)
-    source = again(CAPTURES / "apache-ab.pcap")
+    source = again(find_recording("apache-ab.pcap"))
     last = source.tables(["connections"], [0])["connections"]["last_frame"].item()
     decoded = [portion.tables["oddities"] for portion in source.portions(["oddities"], [0])]
     assert len(decoded) <= last // 10 + 3
 
 
 def test_pieces_are_what_each_side_sent() -> None:
-    source = again(CAPTURES / "server-head-body-split.pcap")
+    source = again(find_recording("server-head-body-split.pcap"))
     said = {0: b"", 1: b""}
     for portion in source.portions(["pieces"]):
         for row in portion.tables["pieces"].sort("connection", "direction", "offset").iter_rows(named=True):
@@ -225,21 +220,21 @@ def test_pieces_are_what_each_side_sent() -> None:
 
 
 def test_secrets_stay_masked(tmp_path: Path) -> None:
-    raw = (CAPTURES / "server-head-body-split.pcap").read_bytes()
+    raw = find_recording("server-head-body-split.pcap").read_bytes()
     assert b"GET /report " in raw
     path = tmp_path / "secret.pcap"
     path.write_bytes(raw.replace(b"GET /report ", b"GET /?a=pss "))
     for shown, target in ((False, "/?a=*"), (True, "/?a=pss")):
         report = wiredoctor.analyze(path, keep=True, show_secrets=shown)
-        made = next(iter(report.again.values())).tables(["messages", "exchanges"])
+        made = next(iter(report.packets.values())).tables(["messages", "exchanges"])
         assert target in made["messages"]["target"].to_list()
         assert target in made["exchanges"]["request_target"].to_list()
 
 
 def test_it_is_there_only_when_it_was_asked_for() -> None:
-    assert not wiredoctor.analyze(CAPTURES / "server-head-body-split.pcap").again
+    assert not wiredoctor.analyze(find_recording("server-head-body-split.pcap")).packets
 
 
 def test_a_table_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(KeyError, match="nonsense"):
-        again(CAPTURES / "server-head-body-split.pcap").tables(["nonsense"])
+        again(find_recording("server-head-body-split.pcap")).tables(["nonsense"])

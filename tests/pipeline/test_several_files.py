@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.support.recordings import find_recording
 from wiredoctor import Finding, Report
-
-CAPTURES = Path(__file__).parents[2] / "captures"
 
 
 def findings(report: Report) -> list[Finding]:
@@ -28,8 +27,8 @@ def findings(report: Report) -> list[Finding]:
 @pytest.mark.parametrize("size", [3, 20])
 def test_a_rotated_set(name: str, size: int, tmp_path: Path) -> None:
     """Connections run across the files."""
-    subprocess.run(["editcap", "-F", "pcap", "-c", str(size), str(CAPTURES / name), str(tmp_path / "set.pcap")], check=True)
-    whole, cut = wiredoctor.analyze(CAPTURES / name), wiredoctor.analyze(tmp_path)
+    subprocess.run(["editcap", "-F", "pcap", "-c", str(size), str(find_recording(name)), str(tmp_path / "set.pcap")], check=True)
+    whole, cut = wiredoctor.analyze(find_recording(name)), wiredoctor.analyze(tmp_path)
     assert len(cut.captures) == 1
     assert len(cut.captures[0].files) > 1
     assert cut.captures[0].packets == whole.captures[0].packets
@@ -42,7 +41,7 @@ def test_a_rotated_set(name: str, size: int, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("mergecap") is None, reason="mergecap is not installed")
 def test_merge_is_what_mergecap_writes(tmp_path: Path) -> None:
     """Both ends of one wire: the second copy of each packet comes from another interface."""
-    parts = [str(CAPTURES / f"race-{place}.pcap") for place in ("client", "middle", "server")]
+    parts = [str(find_recording(f"race-{place}.pcap")) for place in ("client", "middle", "server")]
     out = tmp_path / "merged.pcapng"
     subprocess.run(["mergecap", "-I", "none", "-w", str(out), *parts], check=True, capture_output=True)
     ours, theirs = wiredoctor.analyze(*parts, merge=True), wiredoctor.analyze(out)
@@ -53,6 +52,6 @@ def test_merge_is_what_mergecap_writes(tmp_path: Path) -> None:
 
 
 def test_without_merge_each_is_its_own() -> None:
-    report = wiredoctor.analyze(CAPTURES / "race-client.pcap", CAPTURES / "race-server.pcap")
+    report = wiredoctor.analyze(find_recording("race-client.pcap"), find_recording("race-server.pcap"))
     assert len(report.captures) == 2
     assert report.connections["connection"].to_list() == [0, 0]

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import ONE_EACH, read
+from tests.captures.papers import EACH_RULE, ONE_EACH, read
 from tests.http.talk import RULES
+from tests.support.sweeps import sweep
 from wiredoctor.findings import Report
 from wiredoctor.pipeline import CaptureError
 
@@ -56,20 +57,22 @@ COMPARED = [path for path in ONE_EACH if not any(word in path.stem for word in U
 
 
 @cache
-def tshark() -> dict[Path, Messages]:
-    """What tshark sees in each of COMPARED when it puts segments in order and reads whole bodies.
+def tshark(quick: bool) -> dict[Path, Messages]:
+    """What tshark sees in each of COMPARED, those of a quick run or the others, when it puts segments in order and reads whole
+    bodies.
 
     It takes longer to start than to read, so it reads them one behind the other: the streams of each are numbered from the
     first that no recording before it had.
     """
+    recordings = [path for path in COMPARED if (path in EACH_RULE) == quick]
     with tempfile.TemporaryDirectory() as folder:
         every = Path(folder) / "every.pcapng"
-        subprocess.run(["mergecap", "-a", "-w", str(every), *map(str, COMPARED)], check=True, capture_output=True)
+        subprocess.run(["mergecap", "-a", "-w", str(every), *map(str, recordings)], check=True, capture_output=True)
         lines = _fields(every)
-    edges = [*accumulate(read(path).packets for path in COMPARED)]
-    of_recordings: dict[Path, list[tuple[str, ...]]] = {path: [] for path in COMPARED}
+    edges = [*accumulate(read(path).packets for path in recordings)]
+    of_recordings: dict[Path, list[tuple[str, ...]]] = {path: [] for path in recordings}
     for frame, *told in lines:
-        of_recordings[COMPARED[bisect_left(edges, int(frame))]].append(tuple(told))
+        of_recordings[recordings[bisect_left(edges, int(frame))]].append(tuple(told))
     result: dict[Path, Messages] = {}
     streams = 0
     for path, rows in of_recordings.items():
@@ -106,15 +109,15 @@ def _messages(rows: list[tuple[str, ...]], first: int) -> Messages:
 def has_holes(report: Report) -> bool:
     """With a lost segment tshark's setting reads nothing behind it."""
     frame = report.exchanges
-    return bool(frame["hole_before"].any() or frame["request_has_hole"].any() or frame["response_has_hole"].any())
+    return bool(frame["gap_before"].any() or frame["request_has_gap"].any() or frame["response_has_gap"].any())
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None or shutil.which("mergecap") is None, reason="tshark is not installed")
-@pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(COMPARED, EACH_RULE.__contains__), ids=lambda path: path.stem)
 def test_recorded_captures(path: Path) -> None:
     report = wiredoctor.analyze(path, select=RULES, show_secrets=True)
     if not has_holes(report):
-        assert dict(seen(report)) == dict(tshark()[path])
+        assert dict(seen(report)) == dict(tshark(path in EACH_RULE)[path])
 
 
 def oracle() -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.pipeline.processes import report, reports
+from tests.support.recordings import find_recording
 from wiredoctor import limits
-from wiredoctor.limits import Met
+from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
-from wiredoctor.rule_engine.candidates import Stored, Waiting, together
+from wiredoctor.rule_engine.candidates import CandidateStore, StoredCandidates, together
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.spill import Folder
 
-CAPTURES = Path(__file__).parents[2] / "captures"
 NOTED = [{"frame": 1, "time": 2, "note": "seen"}]
 
 
@@ -40,14 +40,14 @@ def test_candidates_come_back_by_epoch_and_by_rule(epochs: list[tuple[int, int]]
     given_ones = [{"a": rows(100 * n, a), "b": rows(7 * n, b)} for n, (a, b) in enumerate(epochs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES_HELD, "value", held)
-        waiting = Waiting(Folder())
+        waiting = CandidateStore(Folder())
         for found in given_ones:
             waiting.append(found)
     for found, back in zip(given_ones, waiting, strict=True):
         assert all(back[name].equals(found[name]) for name in ("a", "b"))
     for name, parts in waiting.of_rules().items():
         whole, stored = pl.concat([found[name] for found in given_ones]), together(parts)
-        assert isinstance(stored, Stored) == (sum(a + b for a, b in epochs) >= held)
+        assert isinstance(stored, StoredCandidates) == (sum(a + b for a, b in epochs) >= held)
         assert stored.schema == whole.schema
         assert stored.height == whole.height
         slices = [*stored.iter_slices(4)]
@@ -66,7 +66,7 @@ def test_candidates_of_a_few_epochs_are_joined_where_none_is_told_apart(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES_HELD, "value", held)
         patch.setattr("wiredoctor.rule_engine.candidates.LOOSE", loose)
-        waiting = Waiting(Folder(), apart=False)
+        waiting = CandidateStore(Folder(), apart=False)
         for found in given_ones:
             waiting.append(found)
     assert len(waiting) <= len(epochs) // loose + loose + sum(a + b for a, b in epochs) // held + 1
@@ -82,11 +82,11 @@ def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: i
     made = [{"connection": n % 4, "exchange": 0, "frame": n, "start": n, "end": n + 9, "delay": n % 5 or None} for n in range(30)]
     schema = dict.fromkeys(made[0], pl.Int64)
     by_rule = {"few": [made[n] for n in order if n < 6], "many": [made[n] for n in order if n >= 6]}
-    met = Met()
+    met = LimitsReached()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES, "value", most)
         patch.setattr(summary_columns, "_AT_ONCE", at_once)
-        core = summary_columns.core({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
+        core = summary_columns.candidate_frame({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
     best = {
         name: [row["frame"] for row in sorted(some, key=lambda row: (-(row["delay"] or 0), row["frame"]))]
         for name, some in by_rule.items()
@@ -103,7 +103,7 @@ def stalled_clients(count: int) -> bytes:
     """A capture of so many clients at the same time, each with five stalls."""
     packets: list[Packet] = []
     for n in range(count):
-        with (CAPTURES / "client-split-200-ms-client.pcap").open("rb") as file:
+        with find_recording("client-split-200-ms-client.pcap").open("rb") as file:
             reader: Any = dpkt.pcap.Reader(file)
             for time, frame in reader:
                 ethernet: Any = dpkt.ethernet.Ethernet(frame)
@@ -132,6 +132,5 @@ def test_a_report_of_too_many_candidates_does_not_depend_on_processes(stalls: Pa
     [[once]] = reports([stalls], [1], before=FEW)
     candidates, findings = report(once)["limits"]
     assert candidates.startswith("9 candidates for findings of a capture are compared")
-    assert findings.startswith("5 findings of a capture are told")
-    for size in (7, 50, 1_000):
-        assert reports([stalls], [1, 2], before=FEW, epoch_packets=size) == [[once, once]]
+    assert findings.startswith("5 findings of a capture are reported")
+    assert reports([stalls], [1, 2], before=FEW, steps=(7, 50, 1_000)) == [[once] * 6]

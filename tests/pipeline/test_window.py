@@ -12,18 +12,19 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.ladders import ladder_packets, to_pcap
+from tests.ladders import ladder_packets, set_back, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.processes import WRITTEN, report, reports
+from tests.support.sweeps import sweep
 from wiredoctor import Report, limits, rule_engine
-from wiredoctor.rule_engine.summaries import Window
+from wiredoctor.rule_engine.summaries import SummaryWindow
 from wiredoctor.tables import SECOND, SMALL
 
 HOUR = 3_600
 
 
 def told(count: int, limit: limits.Limit = limits.COMPARED_TIME) -> list[str]:
-    return [limit.said(count)]
+    return [limit.describe(count)]
 
 
 def connection(number: int, start: float, *lines: str, server: str = "10.0.0.2:80") -> str:
@@ -83,7 +84,7 @@ def test_what_was_compared_an_hour_before_the_end_is_not_said(tmp_path: Path) ->
     assert rules_of(report) == []
     assert report.limits == told(3)
     assert report.limits == [
-        "rules that look across connections see the last 1 h of a capture: 3 connections that began before were not compared"
+        "rules that compare connections see the last 1 h of a capture: 3 connections that began earlier were not compared"
     ]
 
 
@@ -115,17 +116,28 @@ def test_an_hour_is_compared_as_a_whole(tmp_path: Path) -> None:
     assert report.limits == told(1)
 
 
-def test_packets_before_the_first_one_count(tmp_path: Path) -> None:
-    """A capture of which the clock was set back is as long as its time stamps say."""
-    text = "\n".join([closing(1, 2 * HOUR), last_packet(2 * HOUR + 60)])
+def test_what_comes_after_the_clock_was_set_back_is_compared(tmp_path: Path) -> None:
+    """Their time stamps are two hours older, but they are the newest. Of what was before, the last hour counts by its stamps."""
+    text = "\n".join([closing(1, 0), closing(20, 2 * HOUR), last_packet(2 * HOUR + 60)])
     path = tmp_path / "back.pcap"
-    packets = ladder_packets(text)
-    early = ladder_packets(closing(20, 0))
-    path.write_bytes(to_pcap([*packets, *early]))
+    early = set_back(ladder_packets(closing(40, 2 * HOUR + 120)), 0, round(2 * HOUR * SECOND))
+    path.write_bytes(to_pcap([*ladder_packets(text), *early]))
+    report = wiredoctor.analyze(path, select=["keep-alive-disabled"])
+    assert rules_of(report) == ["keep-alive-disabled"]
+    assert report.findings[0].measures["exchanges"] == 6
+    assert report.limits == told(3)
+
+
+def test_an_hour_is_compared_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The clock was set back by five hours, and went on for two: the first of these is left out, and what was before."""
+    packets = ladder_packets("\n".join([closing(1, 0), last_packet(6 * HOUR)]))
+    later = "\n".join([closing(20, 6 * HOUR + 60), closing(40, 7.9 * HOUR), last_packet(8 * HOUR)])
+    path = tmp_path / "back.pcap"
+    path.write_bytes(to_pcap([*packets, *set_back(ladder_packets(later), 0, round(5 * HOUR * SECOND))]))
     report = wiredoctor.analyze(path, select=["keep-alive-disabled"])
     assert rules_of(report) == ["keep-alive-disabled"]
     assert report.findings[0].measures["exchanges"] == 3
-    assert report.limits == told(3)
+    assert report.limits == told(6)
 
 
 STRADDLING = "\n".join(connection(n, 10 * n, *exchange(0, close=False), *exchange(1.5 * HOUR, close=True)) for n in range(21, 24))
@@ -174,8 +186,10 @@ def test_what_a_live_capture_has_forgotten_counts_as_left_out(chosen: str, count
     """By the rules that would have looked at it: the report of the file says the same."""
     rows = {"connection": [0, 1], "start": [3, 6], "end": [6, 9]}
     tables = {"connections": pl.LazyFrame(rows), "exchanges": pl.LazyFrame({"connection": [0, 1]})}
-    met = limits.Met()
-    rule_engine.seen(tables, {chosen: rule_engine.catalogue()[chosen]}, Window(5, limits.COMPARED_TIME), met, forgotten=1)
+    met = limits.LimitsReached()
+    rule_engine.restrict_to_window(
+        tables, {chosen: rule_engine.catalogue()[chosen]}, SummaryWindow(5, limits.COMPARED_TIME), met, forgotten=1
+    )
     assert met.counts == ({limits.COMPARED_TIME.name: count} if count else {})
 
 
@@ -193,13 +207,12 @@ def test_steps_do_not_matter(tmp_path: Path, step: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
-@pytest.mark.parametrize("before", ["", WRITTEN], ids=["held", "written"])
+@pytest.mark.parametrize("before", sweep(["", WRITTEN], "".__eq__), ids=["held", "written"])
 def test_processes_do_not_matter(tmp_path: Path, before: str) -> None:
     path = written(tmp_path, LONG)
     expected = json.loads(feeding.report(path, show_secrets=True))
-    for size in (11, 1_000):
-        [answers] = reports([path], [1, 2], before=before, epoch_packets=size)
-        assert [report(answer) for answer in answers] == [expected, expected]
+    [answers] = reports([path], [1, 2], before=before, steps=(11, 1_000))
+    assert [report(answer) for answer in answers] == [expected] * 4
 
 
 def test_so_many_exchanges_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recording.streams import CUSTOM, block, enhanced, interface, section, statistics
-from wiredoctor.recording.blocks import Blocks, StreamError, user_application, whole
+from wiredoctor.recording.blocks import Blocks, StreamError, complete_blocks, user_application
 from wiredoctor.recording.files import ENDLESS
 
 BODIES = st.one_of(
@@ -39,11 +39,11 @@ def walked(stream: bytes, cuts: list[int], packets: int = 1 << 40, room: int = E
             blocks.add(piece)
         else:
             blocks.space()[: len(piece)] = piece
-            blocks.filled(len(piece))
+            blocks.mark_filled(len(piece))
         while (taken := blocks.take(packets, room)).data:
             assert taken.packets <= packets
             assert len(taken.data) <= room
-            assert whole(taken, len(taken.data)) == taken
+            assert complete_blocks(taken, len(taken.data)) == taken
             out += taken.data
             count += taken.packets
     return out, count, blocks

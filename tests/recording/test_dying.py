@@ -144,7 +144,7 @@ def test_a_backend_that_is_killed_is_started_again(backend: str, tmp_path: Path)
         send(20)
         recording.until("progress", packets=20)
         os.kill(children(recording.process.pid)[backend], signal.SIGKILL)
-        assert recording.until("note")["text"] == f"{backend} has ended: killed by signal 9; it is started again"
+        assert recording.until("note")["text"] == f"{backend} has ended: killed by signal 9; restarting it"
         recording.until("progress")
         send(30)
         recording.until("progress", packets=50)
@@ -168,7 +168,7 @@ def test_a_backend_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None
         ended = recording.until("ended")
         assert recording.process.wait(2) == 0
     assert ended["reason"] == "backend"
-    assert ended["text"].endswith(": killed by signal 9, again and again")
+    assert ended["text"].endswith(": killed by signal 9 repeatedly")
     assert kinds((tmp_path / "a.pcapng").read_bytes())
 
 
@@ -181,7 +181,7 @@ def test_a_backend_that_does_not_react_is_killed(backend: str, tmp_path: Path) -
         began = time.monotonic()
         ended = recording.stop()
         assert ended["reason"] == "backend"
-        assert ended["text"] == "the capturing program did not react and was killed, and its last packets are lost"
+        assert ended["text"] == "the capturing program did not react and was killed; its last packets are lost"
         assert time.monotonic() - began < 3
         assert gone(process, 0.5)
     assert kinds((tmp_path / "a.pcapng").read_bytes())
@@ -201,9 +201,12 @@ def test_a_full_disk_ends_a_capture(cable: Cable, tmp_path: Path) -> None:
             cable.flood(5)
             ended = recording.until("ended")
             assert recording.process.wait(2) == 0
-        assert (ended["reason"], ended["text"]) == ("full", f"no space left for {file}")
-        assert ended["bytes"] == file.stat().st_size > 250_000
-        assert packets(file) == ended["packets"]
+        kept = folder / "a.incomplete.pcapng"
+        sentence = f"no space left for -w {file}; the packets up to then are in {kept}"
+        assert (ended["reason"], ended["text"]) == ("full", sentence)
+        assert [*folder.iterdir()] == [kept]
+        assert ended["bytes"] == kept.stat().st_size > 250_000
+        assert packets(kept) == ended["packets"]
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 

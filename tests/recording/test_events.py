@@ -26,7 +26,7 @@ def test_progress_is_merged_and_all_else_is_kept_while_nobody_reads() -> None:
     for number in range(20_000):
         events.progress(packets=number)
         if number % 1000 == 0:
-            events.tell("file", path=str(number))
+            events.send_event("file", path=str(number))
     assert events.waiting
     got = read(reader)
     while events.waiting:
@@ -45,7 +45,7 @@ def test_a_reader_that_is_gone_is_noticed() -> None:
     reader, writer = os.pipe()
     events = Events(writer)
     os.close(reader)
-    events.tell("note", text="a")
+    events.send_event("note", text="a")
     assert events.closed
     assert not events.waiting
     events.finish(1)
@@ -54,7 +54,7 @@ def test_a_reader_that_is_gone_is_noticed() -> None:
 
 def test_a_line_is_a_line() -> None:
     reader, writer = os.pipe()
-    Events(writer).tell("note", text="two\nlines \udc80")
+    Events(writer).send_event("note", text="two\nlines \udc80")
     os.close(writer)
     (line,) = os.read(reader, 1000).splitlines()
     assert json.loads(line)["text"] == "two\nlines \udc80"

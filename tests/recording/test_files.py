@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from tests.recording.running import ROOT, kinds, packets
 from tests.recording.streams import BEGIN, enhanced
-from wiredoctor.capture.find import inputs
+from tests.support.sweeps import SLOW
+from wiredoctor.capture.find import find_inputs
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.events import Events
-from wiredoctor.recording.files import open_output
+from wiredoctor.recording.files import FullError, open_output
 from wiredoctor.recording.request import Request, read_request
 from wiredoctor.recording.writing import Writing
 
@@ -36,7 +37,7 @@ class Told(Events):
         self.all: list[tuple[str, dict[str, Any]]] = []
         self.descriptors: list[int] = []
 
-    def tell(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
+    def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
         self.all.append((event, what))
         self.descriptors += [] if descriptor is None else [descriptor]
         if event == "removed":
@@ -56,7 +57,7 @@ class Told(Events):
     __del__ = close
 
     def progress(self, **what: object) -> None:
-        self.tell("progress", **what)
+        self.send_event("progress", **what)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [what for name, what in self.all if name == event]
@@ -115,7 +116,7 @@ def test_the_ring_is_named_as_dumpcap_names_it_and_read_as_one_set(tmp_path: Pat
     names = sorted(p.name for p in tmp_path.iterdir())
     assert all(re.fullmatch(r"trace_0000\d_20\d{12}\.pcapng", name) for name in names)
     assert len(names) == 5
-    (together,) = inputs([str(tmp_path)], pytest.fail)
+    (together,) = find_inputs([str(tmp_path)], pytest.fail)
     assert [os.path.basename(f) for f in together.files] == names
     assert packets(*tmp_path.iterdir()) == 10
     joined = b"".join(Path(what["path"]).read_bytes() for what in told.of("file"))
@@ -233,9 +234,26 @@ def test_a_full_disk_leaves_a_whole_file(small: Path) -> None:
     made.blocks.add(enhanced(bytes(1000)) * 3)
     made.write()
     made.output.close(used=True)
-    assert made.full == f"no space left for {file}"
-    assert 60_000 < made.output.written == file.stat().st_size
-    assert kinds(file.read_bytes()).count(6) == made.packets > 50
+    kept = small / "a.incomplete.pcapng"
+    assert made.full == f"no space left for -w {file}; the packets up to then are in {kept}"
+    assert [*small.iterdir()] == [kept]
+    assert [what["path"] for what in told.of("renamed")] == [str(kept)]
+    assert 60_000 < made.output.written == kept.stat().st_size
+    assert kinds(kept.read_bytes()).count(6) == made.packets > 50
+
+
+def test_what_was_kept_of_an_earlier_full_disk_stays(small: Path) -> None:
+    for number in (1, 2, 3):
+        made = writing(request(file=str(small / "a.pcapng")), Told())
+        made.blocks.add(BEGIN + enhanced(bytes(1000)) * (20 if number < 3 else 100))
+        made.write()
+        if number < 3:
+            with pytest.raises(FullError):
+                made.output.free_space()
+        made.output.close(used=True)
+    kept = ["a.incomplete-2.pcapng", "a.incomplete-3.pcapng", "a.incomplete.pcapng"]
+    assert sorted(path.name for path in small.iterdir()) == kept
+    assert [kinds((small / name).read_bytes()).count(6) for name in (kept[0], kept[2])] == [20, 20]
 
 
 def test_a_ring_on_a_full_disk_gives_up_its_oldest(small: Path) -> None:
@@ -248,7 +266,7 @@ def test_a_ring_on_a_full_disk_gives_up_its_oldest(small: Path) -> None:
     made.output.close(used=True)
     assert (made.full, made.packets) == ("", 300)
     assert [what["text"] for what in told.of("note")] == [
-        f"no space left in {small}: the oldest files of the ring are removed earlier"
+        f"no space left in {small}: removing the oldest files of the ring early"
     ]
     there = sorted(small.iterdir())
     assert packets(*there) > 30
@@ -304,19 +322,20 @@ def test_progress_is_told_at_once_but_not_more_often_than_every_40_ms(tmp_path: 
     made = writing(request(file=str(tmp_path / "t.pcapng")), told)
     made.blocks.add(BEGIN + enhanced(b""))
     made.write()
-    made.tell()
+    made.report_progress()
     for n in range(1, 8):
         now[0] = 100 + n / 100
         made.blocks.add(enhanced(b""))
         made.write()
-        made.tell()
+        made.report_progress()
     assert [what["packets"] for what in told.of("progress")] == [1, 5]
     now[0] = 100.081
-    assert made.tell() > 1000
+    assert made.report_progress() > 1000
     assert told.of("progress")[-1] == {"bytes": len(BEGIN) + 8 * 32, "packets": 8, "dropped": None}
     made.output.close(used=True)
 
 
+@SLOW
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.pcapng"
     os.mkfifo(pipe)

@@ -169,7 +169,7 @@ def test_descriptors_come_with_their_events_however_little_is_read(events: list[
             descriptor, other = os.pipe()
             handed.append(os.fstat(descriptor).st_ino)
             os.close(other)
-        sending.tell("file", descriptor=descriptor, number=number, text="x" * length)
+        sending.send_event("file", descriptor=descriptor, number=number, text="x" * length)
     data, found = b"", list[int]()
     mine.setblocking(False)
     while True:

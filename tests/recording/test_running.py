@@ -112,7 +112,7 @@ def test_what_is_no_request_is_told(argument: str) -> None:
     words = [sys.executable, "-m", "wiredoctor.recording", argument]
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 2
-    assert done.stdout.startswith('{"event":"error","text":"this is no request for a recording: ')
+    assert done.stdout.startswith('{"event":"error","text":"this is not a valid recorder request: ')
 
 
 def test_it_is_light() -> None:

@@ -13,11 +13,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tests.report.har_schema import HAR, faults
-from tests.report.pages import check_page
+from tests.report.pages import check_page, page_of
 from tests.report.sarif_schema import SARIF, unresolved
 from wiredoctor.findings import Report
 from wiredoctor.report.data import csv as report_csv
-from wiredoctor.report.data import har, junit, sarif
+from wiredoctor.report.data import csv_rows, har, junit, sarif
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.words import clean
 from wiredoctor.rule_engine import catalogue
@@ -46,14 +46,14 @@ def whole_json(report: Report) -> Parsed:
     return json.loads(out.getvalue())
 
 
-def check_formats(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
-    """Asserts it. `parsed`: the whole JSON of the report. `bodies`: HAR has them."""
-    check_for_programs(report, parsed, bodies=bodies)
-    check_page(report, parsed)
+def check_formats(report: Report, parsed: Parsed) -> None:
+    """Asserts it. `parsed`: the whole JSON of the report."""
+    check_for_programs(report, parsed)
+    check_page(page_of(report), parsed)
 
 
 def check_for_programs(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
-    """All but the page."""
+    """All but the page. `bodies`: HAR has them."""
     check_lines(report, parsed)
     check_sarif(report, parsed["findings"])
     check_junit(report, parsed["findings"])
@@ -119,7 +119,7 @@ def check_csv(report: Report, parsed: Parsed) -> None:
         assert line["frames"] == " ".join(str(e["frame"]) for e in finding["evidence"])
     for table in ("connections", "exchanges"):
         out = io.BytesIO()
-        report_csv.write_table(report, out, table)
+        csv_rows.write(report, out, table)
         rows = [_unmarked(line) for line in _read(out)]
         assert [_flat_cells(row) for row in rows] == [_wanted(row) for row in parsed[table]]
 
@@ -164,7 +164,7 @@ def check_har(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
     archive = json.loads(out.getvalue().decode("ascii"), parse_float=Decimal)
     assert [f"{e.json_path}: {e.message[:200]}" for e in _validator_of_har().iter_errors(archive)] == []
     assert faults(archive["log"]) == []
-    assert not bodies or b"the head is not whole" not in out.getvalue()
+    assert not bodies or b"header section was not captured completely" not in out.getvalue()
     log = json.loads(out.getvalue())["log"]
     assert log["_wiredoctor"]["findings"] == parsed["findings"]
     entries = {_place(entry["_wiredoctor"]): entry for entry in log["entries"]}

@@ -32,11 +32,11 @@ class Told(NamedTuple):
 def check_markdown(report: Report) -> None:
     """report: of one capture, of no more groups than a comment has room for."""
     out = io.BytesIO()
-    markdown.write(report, out)
+    markdown.write(report, out, everything=True)
     told = [*_told(out.getvalue().decode())]
     groups: dict[tuple[str | None, ...], list[Finding]] = defaultdict(list)
     for f in report.findings:
-        groups[f.rule, f.kind, f.side, f.severity, (f.client or "").rpartition(":")[0], f.server].append(f)
+        groups[f.rule, f.kind, f.side, f.severity, f.server or (f.client or "").rpartition(":")[0]].append(f)
     assert len(told) == len(groups)
     by_number = {f.number: f for f in report.findings}
     for group in told:
@@ -53,11 +53,11 @@ def check_markdown(report: Report) -> None:
 
 
 def _extent(here: list[Finding]) -> str:
-    count, delay = sum(f.count for f in here), sum(f.delay or 0 for f in here)
+    count, delay = len(here), sum(f.delay or 0 for f in here)
     text = duration_text(round(delay * 1_000_000_000))
     if count == 1:
         return text if delay else ""
-    return f"x {count:,}, {text} in all" if delay else f"x {count:,}"
+    return f"{count:,} times, {text} lost" if delay else f"{count:,} times"
 
 
 def _told(page: str) -> Iterator[Told]:

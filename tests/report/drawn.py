@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -45,7 +46,7 @@ READ = """async () => {
     findings: all(document, 'article.finding').map((one) => ({
       severity: text(one.querySelector('.badge')), title: text(one.querySelector('h2')),
       extent: text(one.querySelector('.extent')),
-      meta: [...one.querySelector('.meta').childNodes].map(text).filter(Boolean), frames: frames(one),
+      meta: [...one.querySelector('.meta').childNodes].map(text).filter(Boolean), frames: frames(one.querySelector('.evidence')),
       others: all(one, '.others > .other').map(other),
     })),
     exchanges: rows('exchanges-table'), connections: rows('connections-table'),
@@ -75,8 +76,8 @@ def check_drawn(chromium: Browser, page: Path, said: Parsed) -> None:
 
 def _short(names: list[str]) -> dict[str, str]:
     """Captures as tables name them: without the folder that they are all in."""
-    assert len({name.rpartition("/")[0] for name in names}) == 1
-    return {name: name.rpartition("/")[2] for name in names}
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])
+    return {name: os.path.relpath(name, folder) for name in names}
 
 
 def _lasts(seconds: float) -> str:
@@ -102,13 +103,13 @@ def _check_findings(shown: list[Parsed], findings: list[Parsed]) -> None:
         assert first["capture"] in places
         assert first["delay"] == max((f["delay"] for f in here), key=lambda delay: delay or 0)
         for one, other in zip(here[1:], group["others"], strict=True):
-            assert (one["rule"], one["kind"], one["capture"]) == (first["rule"], first["kind"], first["capture"])
+            assert (one["rule"], one["kind"], one["server"]) == (first["rule"], first["kind"], first["server"])
             assert other["frames"] == _frames(one)
             assert other["about"].startswith(f"{one['elapsed']:.6f} s finding {one['number']}")
             assert not one["delay"] or f", {_lasts(one['delay'])}" in other["about"]
         assert {one["severity"] for one in here} == {group["severity"]}
-        count, delay = sum(f["count"] for f in here), sum(f["delay"] or 0 for f in here)
-        said = [f"x {count:,}", f"{_lasts(delay)} in all"] if count > 1 else [_lasts(delay)]
+        count, delay = len(here), sum(f["delay"] or 0 for f in here)
+        said = [f"{count:,} times", f"{_lasts(delay)} lost"] if count > 1 else [_lasts(delay)]
         in_all = ", ".join(said if delay else said[:-1])
         assert group["extent"] == in_all or (count == 1 and group["extent"] == "" and in_all in group["title"])
     assert sorted(seen) == sorted(by_number)
@@ -143,6 +144,8 @@ def _check_exchanges(rows: list[Parsed], said: Parsed, names: dict[str, str]) ->
         })  # fmt: skip
     shown = [{name: row[name] for name in wanted[0]} for row in rows] if wanted else rows
     for row in shown:
+        # requests of gateways are indented below those of their clients
+        row["Request"] = re.sub("^\u00a0*\u2514 ", "", row["Request"])
         # how long it took to connect, JSON does not tell
         row["Waterfall"] = [phase for phase in row["Waterfall"].split(", ") if phase and not phase.startswith("connect ")]
     _same(shown, wanted, "Capture", "Exch")

@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor import tables
 from wiredoctor.findings import CaptureSummary, Checked, Evidence, Finding, Reference, Report, fingerprint, printable
-from wiredoctor.text.redact_tables import masked
+from wiredoctor.text.redact_tables import redact_table
 
 MS = tables.MILLISECOND
 HOSTILE = "GET /\x1b[2J\x1b]0;owned\x07[bold red]x[/bold red]\r\n\u009b31m" + "A" * 300
@@ -228,7 +228,7 @@ def report(
         "connection_count": len(connections),
         "exchange_count": len(exchanges),
         "scan_connections": lambda: _table(tables.CONNECTIONS, connections).lazy(),
-        "scan_exchanges": lambda: masked("exchanges", _table(tables.EXCHANGES, exchanges).lazy()),
+        "scan_exchanges": lambda: redact_table("exchanges", _table(tables.EXCHANGES, exchanges).lazy()),
     }
     return Report(**{**values, **changes})
 

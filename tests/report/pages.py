@@ -74,15 +74,13 @@ def words(column: dict[str, Any]) -> list[str]:
     return [column["words"][at] for at in column["at"]]
 
 
-def check_page(report: Report, said: dict[str, Any]) -> str:
-    """The page of a report is whole, and holds what its JSON says (with every connection and exchange). Returns it."""
-    page = page_of(report)
+def check_page(page: str, said: dict[str, Any]) -> None:
+    """The page of a report is whole, and holds what its JSON says (with every connection and exchange)."""
     read = Page(page)
     assert not read.unbalanced
     assert not read.open
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
     check_data(page_data(read)["data-report"], said)
-    return page
 
 
 def check_data(told: dict[str, Any], said: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from wiredoctor.cli.folders import write_tables
 from wiredoctor.findings import Report
-from wiredoctor.report.data import tables
-from wiredoctor.report.data.tables import TABLES
+from wiredoctor.report.data import table_folder
+from wiredoctor.report.data.table_folder import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
@@ -38,7 +38,7 @@ def check_tables(report: Report, parsed: Parsed, folder: Path) -> None:
     import duckdb
 
     # the packets are read once for both
-    with patch.object(tables, "portions", return_value=[*tables.portions(report)]):
+    with patch.object(table_folder, "portions", return_value=[*table_folder.portions(report)]):
         for form in ("parquet", "arrow"):
             write_tables(report, folder, form)
     assert sorted(path.name for path in folder.iterdir()) == sorted(

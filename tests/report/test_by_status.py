@@ -14,11 +14,11 @@ import wiredoctor
 from wiredoctor.findings import Report
 from wiredoctor.gateways import TRIES, Gateways
 from wiredoctor.report import by_status
-from wiredoctor.report.coverage import reach
+from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import junit, sarif
 from wiredoctor.report.terminal import markdown, sentences, text
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import capture
 
@@ -61,7 +61,7 @@ def report(tmp_path: Path) -> Report:
 
 
 def test_the_classes_of_each_server(report: Report) -> None:
-    first, second = reach(report).servers
+    first, second = find_coverage(report).servers
     assert (first.server, first.classes) == ("10.0.0.2:80", {"2xx": 2, "4xx": 1, "5xx": 3})
     assert [(one.status, one.count, one.unexplained) for one in first.failures] == [(500, 1, 1), (503, 2, 2)]
     assert (second.server, second.classes, second.failures) == ("10.0.0.3:8080", {"2xx": 1, "3xx": 1}, ())
@@ -74,18 +74,18 @@ def test_an_upgrade_counts_and_an_interim_response_does_not(tmp_path: Path) -> N
         .replace(r"Host: a\r\n", upgrade)
         .replace(r"Content-Length: 2\r\n\r\nok", upgrade + r"\r\n")
     )
-    assert reach(analyzed(tmp_path, text)).servers[0].classes == {"1xx": 1}
+    assert find_coverage(analyzed(tmp_path, text)).servers[0].classes == {"1xx": 1}
     text = connection(1, "10.0.0.2:80", 200).replace('"HTTP/1.1 200', r'"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200')
-    assert reach(analyzed(tmp_path, text)).servers[0].classes == {"2xx": 1}
+    assert find_coverage(analyzed(tmp_path, text)).servers[0].classes == {"2xx": 1}
 
 
 SAID = "10.0.0.2:80: 3 of 6 responses failed: 2 x 503 (not explained), 1 x 500 (not explained)"
 
 
 def test_every_format_names_the_failures(report: Report) -> None:
-    assert sentences.failing(reach(report)) == [SAID]
+    assert sentences.failing(find_coverage(report)) == [SAID]
     page = io.StringIO()
-    text.write(report, page, Paper(width=200, unicode=True))
+    text.write(report, page, Terminal(width=200, unicode=True))
     assert f"  {SAID}\n" in page.getvalue()
     for write in (markdown.write, junit.write, partial(sarif.write, rules=catalogue())):
         out = io.BytesIO()
@@ -115,7 +115,7 @@ def test_json_has_an_object_per_server(report: Report) -> None:
 
 def test_most_servers_are_named_and_the_others_counted(tmp_path: Path) -> None:
     some = [connection(number, f"10.0.1.{number}:80", 503, start=number) for number in range(1, 14)]
-    lines = sentences.failing(reach(analyzed(tmp_path, *some)))
+    lines = sentences.failing(find_coverage(analyzed(tmp_path, *some)))
     assert len(lines) == 11
     assert lines[-1] == "and 3 other servers: 3 responses"
 
@@ -131,9 +131,9 @@ def test_what_a_gateway_passed_on_and_what_it_repeated(tmp_path: Path) -> None:
     )
     rows = [(0, 0, 1, 0, True, 1), (0, 1, 2, 0, True, 2), (0, 1, 3, 0, True, 3)]
     report.gateways = {report.captures[0].file: Gateways(pl.DataFrame(rows, TRIES, orient="row"))}
-    servers = {one.server: one for one in reach(report).servers}
+    servers = {one.server: one for one in find_coverage(report).servers}
     assert servers["10.0.0.2:80"].failures == (by_status.Failures(503, 1, {}, {"10.0.9.1:8001": 1}),)
     assert servers["10.0.9.1:8001"].failures == (by_status.Failures(500, 1, {}, {}, 1), by_status.Failures(503, 1))
     # what its client saw counts once
-    assert reach(report).answers.statuses == {200: 1, 503: 1}
-    assert "1 passed on from 10.0.9.1:8001" in sentences.failing(reach(report))[1]
+    assert find_coverage(report).answers.statuses == {200: 1, 503: 1}
+    assert "1 passed on from 10.0.9.1:8001" in sentences.failing(find_coverage(report))[1]

@@ -9,8 +9,8 @@ import pytest
 from tests.report.examples import capture, connection, exchange, finding, report, without_request, without_response
 from tests.report.test_text import page
 from wiredoctor.findings import Checked, LeftOut, Report
-from wiredoctor.report.coverage import Looked, reach
-from wiredoctor.report.terminal.sentences import checked
+from wiredoctor.report.coverage import CheckedCount, find_coverage
+from wiredoctor.report.terminal.sentences import checked_lines
 
 CHECKED = {
     "capture-loss": Checked("capture", "connections"),
@@ -22,12 +22,12 @@ CHECKED = {
 
 
 def healthy(one: Report) -> list[str]:
-    return [*reach(one).healthy]
+    return [*find_coverage(one).healthy]
 
 
 def told(one: Report) -> list[tuple[str, int, str]]:
     """What could not be judged, by the first word of the reason."""
-    return [(n.what, n.count, n.reason.split()[0].strip(",:")) for n in reach(one).not_judged]
+    return [(n.what, n.count, n.reason.split()[0].strip(",:")) for n in find_coverage(one).not_judged]
 
 
 def of(*connections: dict[str, Any], exchanges: int = 1, **changes: Any) -> Report:
@@ -57,7 +57,7 @@ def test_what_a_connection_hides() -> None:
         ("connections", 1, "HTTP/2"),
         ("connections", 1, "neither"),
     ]
-    assert told(of(connection(1, protocol="none", server_packets=0))) == [("connections", 1, "carried"), ("rules", 1, "what")]
+    assert told(of(connection(1, protocol="none", server_packets=0))) == [("connections", 1, "carried"), ("rules", 1, "the")]
 
 
 def test_of_an_open_connection_the_close_is_unknown() -> None:
@@ -75,33 +75,33 @@ def test_one_direction_is_no_proof_of_health() -> None:
         [], [connection(1, client_packets=0)], [exchange(1, **without_request(), both_directions=False)], checked=CHECKED
     )
     assert healthy(half) == ["capture-loss", "damaged-file"]
-    assert checked(reach(half)) == ["the capture itself"]
-    assert told(half)[-1] == ("rules", 3, "what")
+    assert checked_lines(find_coverage(half)) == ["the capture itself"]
+    assert told(half)[-1] == ("rules", 3, "the")
 
 
 def test_a_table_that_nobody_knows_is_no_health() -> None:
     one = of(connection(1))
     one.checked = {**CHECKED, "new-rule": Checked("stalls", "nonsense")}
     with pytest.raises(KeyError, match="nonsense"):
-        reach(one)
+        find_coverage(one)
 
 
 def test_what_was_checked_and_for_what() -> None:
     some = [connection(1), connection(2), connection(3, protocol="tls"), connection(4, protocol="unknown", client_packets=0)]
     one = of(*some, connection(5, protocol="none"), exchanges=7)
     one.checked = {**CHECKED, "connect-failed": Checked("stalls", "connections"), "slow-response": Checked("stalls", "exchanges")}
-    assert checked(reach(one)) == [
+    assert checked_lines(find_coverage(one)) == [
         "7 exchanges on 2 connections: stalls, connects, closes, streaming",
         "1 TLS connection: stalls, connects",
         "1 connection without data: connect-failed",
         "the capture itself",
     ]
-    assert reach(one).checked[0] == Looked("http", 2, 7, ("lifetime", "stalls", "streaming"), ())
+    assert find_coverage(one).checked[0] == CheckedCount("http", 2, 7, ("lifetime", "stalls", "streaming"), ())
 
 
 def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
     one = of(connection(1), exchanges=2, unasked={"slow-response": Checked("stalls", "exchanges")})
-    assert checked(reach(one))[0] == "2 exchanges on 1 connection: closes, streaming, nagle-delayed-ack"
+    assert checked_lines(find_coverage(one))[0] == "2 exchanges on 1 connection: closes, streaming, nagle-delayed-ack"
     one.checked = {"nagle-delayed-ack": CHECKED["nagle-delayed-ack"]}
     assert page(one).endswith("Checked and healthy\n  2 exchanges on 1 connection: nagle-delayed-ack\n")
 
@@ -125,7 +125,7 @@ def test_what_the_capture_lacks() -> None:
 
 def test_half_exchanges() -> None:
     halves = [exchange(0), exchange(1, **without_response()), exchange(2, **without_request())]
-    assert told(report([], [connection(1)], halves)) == [("exchanges", 1, "no")]
+    assert told(report([], [connection(1)], halves)) == [("exchanges", 1, "request")]
 
 
 def test_rules_with_nothing_to_look_at() -> None:
@@ -136,7 +136,9 @@ def test_rules_with_nothing_to_look_at() -> None:
 def test_it_stands_in_the_text() -> None:
     out = [LeftOut("ignore", "known since May", 2, ("tinygrams",)), LeftOut("confidence", "high", 1, ("late-flush",))]
     text = page(of(connection(1, protocol="tls"), connection(2), left_out=out), 120)
-    assert text.startswith("Nothing was found but 3 findings left out below.\n")
+    assert text.startswith(
+        "No findings (2 ignored, 1 of lower confidence), but 1 of 2 connections is encrypted (TLS, not decrypted).\n"
+    )
     assert text.endswith(
         """
 Checked and healthy
@@ -149,10 +151,10 @@ Checked and healthy
     stalls: nagle-delayed-ack
 
 Not judged
-  1 of 2 connections: TLS, not decrypted: HTTP in it, and how it was closed, were not judged
+  1 of 2 connections: TLS, not decrypted: only stalls and connects were checked, not the HTTP inside
 
 Left out
   2 findings (tinygrams) ignored by the configuration: known since May
-  1 finding (late-flush) of less than high confidence
+  1 finding (late-flush) with less than high confidence
 """
     )

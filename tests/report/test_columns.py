@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor.findings import printable
-from wiredoctor.report.columns import escaped, seconds, with_divisor
+from wiredoctor.report.columns import escape_column, seconds, with_divisor
 
 LATIN = st.text(st.characters(max_codepoint=255))
 
@@ -17,7 +17,7 @@ LATIN = st.text(st.characters(max_codepoint=255))
 @given(st.lists(st.one_of(LATIN, st.text()), max_size=20))
 def test_escaped_is_printable(texts: list[str]) -> None:
     frame = pl.DataFrame({"t": texts}, schema={"t": pl.String})
-    assert frame.select(escaped("t")).to_series().to_list() == [printable(t) for t in texts]
+    assert frame.select(escape_column("t")).to_series().to_list() == [printable(t) for t in texts]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-(10**15), 10**15)), min_size=1))

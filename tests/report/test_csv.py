@@ -12,7 +12,9 @@ import pytest
 from tests.report.examples import capture, capture_loss, connection, exchange, finding, report, without_request, without_response
 from wiredoctor.findings import Report
 from wiredoctor.report.data import csv as report_csv
+from wiredoctor.report.data import csv_rows
 from wiredoctor.report.data import json as report_json
+from wiredoctor.report.data.table_folder import portions
 
 
 def read(out: io.BytesIO) -> list[dict[str, str]]:
@@ -42,7 +44,7 @@ def test_no_cell_is_a_formula(cell: str) -> None:
     rows = findings(one)
     for table in ("exchanges", "connections"):
         out = io.BytesIO()
-        report_csv.write_table(one, out, table)
+        csv_rows.write(one, out, table)
         rows += read(out)
     texts = [text for line in rows for text in line.values()]
     assert sum(text.startswith("'") for text in texts) >= 5
@@ -54,7 +56,7 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 def test_standard_input_keeps_its_name() -> None:
     one = report([finding(capture="-")], [connection(1, capture="-")], [], [capture(file="-")])
     out = io.BytesIO()
-    report_csv.write_table(one, out, "connections")
+    csv_rows.write(one, out, "connections")
     assert [line["capture"] for line in findings(one) + read(out)] == ["-", "-"]
 
 
@@ -68,7 +70,7 @@ def test_a_table_has_the_values_of_json(table: str) -> None:
     rows = [exchange(1), exchange(1, exchange=1, **without_response()), exchange(0, **without_request())]
     one = report([finding(connection=1, exchange=0)], [connection(1), connection(0, closed_by="", close="")], rows)
     out, lines = io.BytesIO(), io.BytesIO()
-    report_csv.write_table(one, out, table)
+    csv_rows.write(one, out, table)
     report_json.write_table_lines(one, lines, table)
     wanted = [flat(json.loads(line)) for line in lines.getvalue().splitlines()]
     got = read(out)
@@ -96,7 +98,23 @@ def flat(row: dict[str, Any], prefix: str = "") -> dict[str, str]:
 @pytest.mark.parametrize("table", ["exchanges", "connections"])
 def test_an_empty_table_has_its_columns(table: str) -> None:
     full, none = io.BytesIO(), io.BytesIO()
-    report_csv.write_table(report([], [connection(1)], [exchange(1)]), full, table)
-    report_csv.write_table(Report(version="0.1.0"), none, table)
+    csv_rows.write(report([], [connection(1)], [exchange(1)]), full, table)
+    csv_rows.write(Report(version="0.1.0"), none, table)
     assert none.getvalue() == full.getvalue().partition(b"\r\n")[0] + b"\r\n"
     assert findings(Report(version="0.1.0")) == []
+
+
+def test_one_thing_has_one_name_in_csv_json_and_tables() -> None:
+    one = report([], [connection(3)], [exchange(3, 1), exchange(3, 2, **without_response())])
+    out, lines = io.BytesIO(), io.BytesIO()
+    csv_rows.write(one, out, "exchanges")
+    report_json.write_table_lines(one, lines, "exchanges")
+    [exported] = [rows for name, rows in portions(one) if name == "exchanges"]
+    names = ("exchange", "client", "server", "duration", "request_time", "server_time", "response_time")
+    for line, text, row in zip(read(out), lines.getvalue().splitlines(), exported.iter_rows(named=True), strict=True):
+        values = json.loads(text)
+        for name in names:
+            value = row[name] / 1e9 if name.endswith("time") and row[name] is not None else row[name]
+            value = value / 1e9 if name == "duration" else value
+            assert values[name] == value
+            assert line[name] == ("" if value is None else str(value))

@@ -1,22 +1,22 @@
-"""Packets that were dropped while it was captured: each report begins with them, and nothing that they may explain is certain."""
+"""Packets that were dropped while capturing: each report begins with them, and nothing that they may explain is certain."""
 
 from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import wiredoctor
 from tests.capture import files
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import pcapng
+from tests.support.recordings import find_recording
+from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 HELD_BACK, HEALTHY = "client-sees-head-body-split.pcapng", "nginx-requests.pcapng"
 
 
@@ -38,14 +38,13 @@ def without_statistics(content: bytes) -> bytes:
 
 def with_drops(folder: Path, name: str, *blocks: bytes) -> Path:
     path = folder / name
-    path.write_bytes(without_statistics((CAPTURES / name).read_bytes()) + b"".join(blocks))
+    path.write_bytes(without_statistics(find_recording(name).read_bytes()) + b"".join(blocks))
     return path
 
 
 def analyze(path: Path, *words: str) -> str:
-    command = [sys.executable, "-m", "wiredoctor", "analyze", str(path), *words]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode in (0, 1), done.stderr
+    done = CliRunner().invoke(application(), ["analyze", str(path), *words])
+    assert done.exit_code in (0, 1), done.stderr
     return done.stdout
 
 
@@ -115,7 +114,7 @@ def test_a_close_that_is_not_there_proves_nothing_where_packets_were_dropped(
 
 def test_what_is_there_is_as_sure_as_before(tmp_path: Path) -> None:
     """Text of a response is there whatever else was dropped."""
-    path = CAPTURES / "bare-line-feeds.pcap"
+    path = find_recording("bare-line-feeds.pcap")
     converted = tmp_path / "a.pcapng"
     report = wiredoctor.analyze(path)
     write_pcapng(path, converted, statistics(3))
@@ -159,14 +158,14 @@ def test_machines_are_told(tmp_path: Path) -> None:
     report = json.loads(analyze(path, "--format", "json"))
     assert report["captures"][0]["dropped"] == 5
     assert "capture-loss" not in report["summary"]["healthy"]
-    assert json.loads(analyze(CAPTURES / HEALTHY, "--format", "json"))["captures"][0]["dropped"] == 0
-    assert json.loads(analyze(CAPTURES / "cut-off.pcap", "--format", "json"))["captures"][0]["dropped"] is None
+    assert json.loads(analyze(find_recording(HEALTHY), "--format", "json"))["captures"][0]["dropped"] == 0
+    assert json.loads(analyze(find_recording("cut-off.pcap"), "--format", "json"))["captures"][0]["dropped"] is None
 
 
 def test_a_healthy_capture_without_drops_stays_healthy(tmp_path: Path) -> None:
     for blocks in ([], [statistics(0)]):
         report = wiredoctor.analyze(with_drops(tmp_path, HEALTHY, *blocks))
-        assert report.findings == wiredoctor.analyze(CAPTURES / HEALTHY).findings
+        assert report.findings == wiredoctor.analyze(find_recording(HEALTHY)).findings
     lossy = analyze(with_drops(tmp_path, HEALTHY, statistics(1)), "--ignore", "capture-loss")
     assert "Nothing wrong was found" not in lossy
     assert "1 of" in lossy
@@ -176,10 +175,8 @@ def test_a_healthy_capture_without_drops_stays_healthy(tmp_path: Path) -> None:
 def test_a_part_of_a_capture_does_not_count_what_the_whole_lacks(tmp_path: Path) -> None:
     path = with_drops(tmp_path, HELD_BACK, statistics(7))
     part = tmp_path / "part.pcapng"
-    subprocess.run(
-        [sys.executable, "-m", "wiredoctor", "extract", str(path), "--connection", "0", "-o", str(part)], check=True,
-        capture_output=True, timeout=60,
-    )  # fmt: skip
+    done = CliRunner().invoke(application(), ["extract", str(path), "--connection", "0", "-o", str(part)])
+    assert done.exit_code == 0, done.stderr
     assert wiredoctor.analyze(part).captures[0].dropped is None
 
 

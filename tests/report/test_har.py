@@ -24,7 +24,7 @@ from tests.report.har_schema import HAR, faults
 from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report.data import har
-from wiredoctor.report.data.har_bodies import decoded, told, without_chunks
+from wiredoctor.report.data.har_bodies import content_text, decode, without_chunks
 
 ROOT = Path(__file__).parents[2]
 HANDSHAKE = "0.000 > S  0:0(0) win 64240 mss 1460\n0.010 < S. 0:0(0) ack 1 win 64240 mss 1460\n0.020 > . 1:1(0) ack 1\n"
@@ -118,23 +118,23 @@ def test_bodies_are_decoded(tmp_path: Path, coding: str, chunked: bool) -> None:
 
 
 def test_binary_is_base64_and_what_cannot_be_decoded_is_as_it_was_sent() -> None:
-    assert told(b"\xff\x00") == {"text": base64.b64encode(b"\xff\x00").decode(), "encoding": "base64"}
-    assert told(b"a\0") == {"text": "YQA=", "encoding": "base64"}
-    assert told("\u00e9".encode()) == {"text": "\u00e9"}
-    assert decoded(b"x", chunked=False, coding="br").comment
-    assert decoded(b"no gzip", chunked=False, coding="gzip") == (b"no gzip", "as it was sent: it cannot be decompressed")
-    assert decoded(gzip.compress(BODY)[:-9], chunked=False, coding="gzip").comment
-    assert decoded(gzip.compress(gzip.compress(BODY)), chunked=False, coding="gzip, gzip").content == BODY
+    assert content_text(b"\xff\x00") == {"text": base64.b64encode(b"\xff\x00").decode(), "encoding": "base64"}
+    assert content_text(b"a\0") == {"text": "YQA=", "encoding": "base64"}
+    assert content_text("\u00e9".encode()) == {"text": "\u00e9"}
+    assert decode(b"x", chunked=False, coding="br").comment
+    assert decode(b"no gzip", chunked=False, coding="gzip") == (b"no gzip", "as it was sent: it cannot be decompressed")
+    assert decode(gzip.compress(BODY)[:-9], chunked=False, coding="gzip").comment
+    assert decode(gzip.compress(gzip.compress(BODY)), chunked=False, coding="gzip, gzip").content == BODY
 
 
 def test_a_chunked_body_that_broke_off_is_there_as_far_as_it_came() -> None:
-    assert decoded(b"x\r\n", chunked=True, coding="") == (None, "its chunks cannot be read")
+    assert decode(b"x\r\n", chunked=True, coding="") == (None, "its chunks are malformed")
     for broken in (b"5\r\nhel", b"3\r\nhel", b"3\r\nhel\r\n", b"3\r\nhel\r\nx", b"3\r\nhelp"):
-        body = decoded(broken, chunked=True, coding="")
+        body = decode(broken, chunked=True, coding="")
         assert body.content == b"hel"
-        assert "the last of them is not there" in body.comment
+        assert "the last chunk is missing" in body.comment
     sent = gzip.compress(random.Random(1).randbytes(9000).hex().encode())
-    body = decoded(b"%x\r\n%s" % (len(sent), sent[: len(sent) // 2]), chunked=True, coding="gzip")
+    body = decode(b"%x\r\n%s" % (len(sent), sent[: len(sent) // 2]), chunked=True, coding="gzip")
     assert body.comment
     assert body.content
     assert random.Random(1).randbytes(9000).hex().encode().startswith(body.content)
@@ -142,14 +142,14 @@ def test_a_chunked_body_that_broke_off_is_there_as_far_as_it_came() -> None:
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.HAR_BODY, "value", 1000)
-    body = decoded(gzip.compress(bytes(1001)), chunked=False, coding="gzip")
-    assert (body.content, body.comment) == (None, "left out: decompressed it is longer than 1,000 bytes")
-    assert decoded(gzip.compress(bytes(1000)), chunked=False, coding="gzip").content == bytes(1000)
+    body = decode(gzip.compress(bytes(1001)), chunked=False, coding="gzip")
+    assert (body.content, body.comment) == (None, "left out: its decompressed size exceeds 1,000 bytes")
+    assert decode(gzip.compress(bytes(1000)), chunked=False, coding="gzip").content == bytes(1000)
 
 
 @given(st.binary(max_size=300), st.booleans(), st.sampled_from(["", "gzip", "deflate", "br", ",,", "gzip,deflate"]))
 def test_no_bytes_break_it(raw: bytes, chunked: bool, coding: str) -> None:
-    decoded(raw, chunked=chunked, coding=coding)
+    decode(raw, chunked=chunked, coding=coding)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6))
@@ -176,8 +176,8 @@ def test_without_a_response_and_without_a_request() -> None:
     assert (first["response"]["status"], second["response"]["status"], second["response"]["bodySize"]) == (200, 0, -1)
     assert second["response"]["_error"] == "no response in the capture"
     assert [f["rule"] for f in second["_wiredoctor"]["findings"]] == ["nagle-delayed-ack"]
-    assert "1 exchange left out of which no request was captured." in log["comment"]
-    assert "The packets were not kept" in log["comment"]
+    assert "1 exchange omitted because no request was captured." in log["comment"]
+    assert "Packets were not kept" in log["comment"]
     assert first["request"]["comment"]
 
 

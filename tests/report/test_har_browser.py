@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import wiredoctor
 from tests.report.chromium import browser
+from tests.support.recordings import find_stem
 from wiredoctor.report.data import har
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 PANEL = "devtools://devtools/bundled/devtools_app.html?panel=network"
 
 IMPORT = """async (text) => {
@@ -37,7 +36,7 @@ IMPORT = """async (text) => {
 
 def test_the_network_panel_opens_it() -> None:
     names = ("chunked-stream", "unauthorized-closes", "expect-unanswered", "apache-ab")
-    paths = [path for name in names for path in CAPTURES.glob(f"{name}.pcap*")]
+    paths = [*map(find_stem, names)]
     out = io.BytesIO()
     har.write(wiredoctor.analyze(*paths, keep=True), out, bodies=True)
     entries: list[dict[str, Any]] = json.loads(out.getvalue())["log"]["entries"]

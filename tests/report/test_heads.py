@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wiredoctor.report.packets.heads import MOST_LINE, MOST_LINES, lines_of, masked_field
-from wiredoctor.text.redact import showing
+from wiredoctor.report.packets.heads import MOST_LINE, MOST_LINES, head_lines, masked_field
+from wiredoctor.text.redact import showing_secrets
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,41 @@ from wiredoctor.text.redact import showing
         ("Upgrade: websocket", "Upgrade: websocket"),
         ("Expect: 100-continue", "Expect: 100-continue"),
         ("Expect: hunter2", "Expect: *"),
+        # what cannot be a secret by its grammar (RFC 9110, RFC 9111)
+        ("Accept: text/html, hunter2/x, */*;q=0.8", "Accept: text/html, *, */*;q=0.8"),
+        ("Accept-Encoding: gzip, hunter2", "Accept-Encoding: gzip, *"),
+        ("Accept-Language: de-DE, en;q=0.5, hunter2", "Accept-Language: de-DE, en;q=0.5, *"),
+        ("Cache-Control: max-age=60, private, x=hunter2", "Cache-Control: max-age=60, private, *"),
+        ("Date: Fri, 20 Nov 2026 12:47:30 GMT", "Date: Fri, 20 Nov 2026 12:47:30 GMT"),
+        ("Date: hunter2", "Date: *"),
+        ("Range: bytes=0-99, -5", "Range: bytes=0-99, -5"),
+        ("Content-Range: bytes 0-99/*", "Content-Range: bytes 0-99/*"),
+        ("Allow: GET, HUNTER2", "Allow: GET, *"),
+        ("Retry-After: 120", "Retry-After: 120"),
+        ('ETag: "hunter2"', "ETag: *"),
     ],
 )
 def test_values_are_shown_by_a_list(line: str, shown: str) -> None:
     assert masked_field(line) == shown
 
 
+def test_people_can_tell_masks_from_what_was_sent() -> None:
+    head = b"GET /* HTTP/1.1\r\nAccept: */*, hunter2\r\nCookie: *\r\nUser-Agent: *\r\n\r\n"
+    lines = ["GET /* HTTP/1.1", "Accept: */*, (masked)", "Cookie: (masked)", "User-Agent: *"]
+    assert head_lines(head, "GET /* HTTP/1.1", people=True) == (lines, 0)
+
+
 def test_with_secrets_all_is_shown() -> None:
     head = b"GET /?a=hunter2 HTTP/1.1\r\nCookie: hunter2\x1b\n folded\r\n\r\n"
-    with showing(True):
-        assert lines_of(head, "GET /?a=hunter2 HTTP/1.1") == (
+    with showing_secrets(True):
+        assert head_lines(head, "GET /?a=hunter2 HTTP/1.1") == (
             ["GET /?a=hunter2 HTTP/1.1", r"Cookie: hunter2\x1b", " folded"],
             0,
         )
-    assert lines_of(head, "GET /?a=* HTTP/1.1") == (["GET /?a=* HTTP/1.1", "Cookie: * *", "  *"], 0)
+    assert head_lines(head, "GET /?a=* HTTP/1.1") == (["GET /?a=* HTTP/1.1", "Cookie: * *", "  *"], 0)
 
 
 def test_heads_are_bounded() -> None:
-    shown, more = lines_of(b"GET / HTTP/1.1\r\n" + b"User-Agent: " + b"x" * 9999 + b"\r\n" + b"a: b\r\n" * 500, "GET")
+    shown, more = head_lines(b"GET / HTTP/1.1\r\n" + b"User-Agent: " + b"x" * 9999 + b"\r\n" + b"a: b\r\n" * 500, "GET")
     assert (len(shown), more) == (MOST_LINES + 1, 501 - MOST_LINES)
     assert len(shown[1]) < MOST_LINE + 30

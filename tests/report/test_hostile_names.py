@@ -19,16 +19,18 @@ from markdown_it.token import Token
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import Page, page_data, page_of
+from tests.support.sweeps import examples
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report.data import csv, har, json, junit, sarif
-from wiredoctor.report.data import tables as exported
+from wiredoctor.report.data import csv, csv_rows, har, json, junit, sarif
+from wiredoctor.report.data import table_folder as exported
 from wiredoctor.report.ladder.build import Ladder, Step, Wait
 from wiredoctor.report.packets import pcapng
 from wiredoctor.report.packets.heads import Head
 from wiredoctor.report.terminal import connections, exchanges, markdown, show_text, text
-from wiredoctor.report.terminal.show import Asked, Shown
-from wiredoctor.report.terminal.terminal import Paper, Writer
+from wiredoctor.report.terminal.show import ShownPackets, ShowRequest
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.words import clean
+from wiredoctor.text.time_of_day import Clock
 
 ORDERS = [
     *("\x1b[31m", "\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\x90q\x9c", "\x8d", "\x07", "\x08" * 9, "\x7f", "\x00"),
@@ -128,13 +130,13 @@ def safe(shown: str) -> bool:
 
 
 @given(hostile_reports(), st.sampled_from([80, 160]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_terminal_obeys_our_colours_only(one: Report, width: int) -> None:
     for module, options in ((text, {"everything": True}), (text, {}), (exchanges, {}), (connections, {})):
         made: list[str] = []
         for color in (True, False):
             out = io.StringIO()
-            module.write(one, out, Paper(width=width, color=color, unicode=True), **options)
+            module.write(one, out, Terminal(width=width, color=color, unicode=True), **options)
             made.append(out.getvalue())
         assert safe(made[1])
         assert safe(_SGR.sub("", made[0]))
@@ -142,35 +144,35 @@ def test_a_terminal_obeys_our_colours_only(one: Report, width: int) -> None:
 
 
 @given(hostile_reports(), st.sampled_from([80, 160]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_no_line_and_no_column_is_pushed_apart(one: Report, width: int) -> None:
     out = io.StringIO()
-    exchanges.write(one, out, Paper(width=width))
-    # by capture its name and the headings; the row, the legend, the last line, and what is said of secrets
+    exchanges.write(one, out, Terminal(width=width))
+    # the capture with an exchange has its name above the headings
     lines = out.getvalue().splitlines()
-    assert len(lines) == 2 * 2 + 3 + one.secrets
-    [row] = [line for line in lines if re.match(r"!? +14 +1#0 ", line)]
-    assert len(row) <= width
-    assert row.index(" 200 ") == out.getvalue().splitlines()[lines.index(row) - 1].index(" code ") + 1
+    [row] = [line for line in lines if re.match(r"[EWN]? +0\.100000 ", line)]
+    assert all(len(line) <= width for line in lines[one.secrets :])
+    heads = lines[lines.index(row) - 1]
+    assert row[heads.index(" code ") + 1 :].startswith("200 ")
     plain = io.StringIO()
-    text.write(one, plain, Paper(width=width))
+    text.write(one, plain, Terminal(width=width))
     # text begins nowhere but where we put it
     assert not [line for line in plain.getvalue().splitlines() if line.startswith(("ERROR ", "NOTE ", "# "))]
 
 
 @given(hostile_reports(), st.sampled_from([80, 160]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_a_ladder_obeys_nobody(one: Report, width: int) -> None:
     f = one.findings[0]
     notes = tuple(e.note for e in f.evidence)
     step = Step(1, 1, 0.1, True, "ACK", 5, f.title, notes, (f.message,), Wait(None, 3), evidence=True)
     ladder = Ladder(f.capture, f.client or "", f.server or "", (1,), (step, step._replace(before=Wait(0.2, 0, True))), 1)
-    asked = Asked(f, f.capture, None)
+    asked = ShowRequest(f, f.capture, None)
     heads = [Head("request", 0, 1, 9, (f.request or "", f.title))]
     for color in (True, False):
         out = io.StringIO()
-        writer = Writer(out, Paper(width=width, color=color, unicode=True))
-        show_text.write(Shown(asked, ladder, None, heads, 0, [f]), writer, secrets=one.secrets)
+        writer = TerminalWriter(out, Terminal(width=width, color=color, unicode=True))
+        show_text.write(ShownPackets(asked, ladder, None, heads, 0, [f], Clock(None), f.title), writer, secrets=one.secrets)
         assert safe(_SGR.sub("", out.getvalue()))
         drawn = [line for line in _SGR.sub("", out.getvalue()).splitlines() if "│" in line]
         assert all(line.startswith(" " * 4) for line in drawn)
@@ -180,11 +182,11 @@ def _tokens(tokens: list[Token]) -> list[Token]:
     return [inner for token in tokens for inner in (token, *_tokens(token.children or []))]
 
 
-OURS = re.compile(r"<details><summary>(?:Proof|What was read, and how far this reaches)</summary>|</details>|\n")
+OURS = re.compile(r"<details><summary>(?:Proof|Input and coverage)</summary>|</details>|\n")
 
 
 @given(hostile_reports())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_markdown_holds_no_markup_but_ours(one: Report) -> None:
     out = io.BytesIO()
     markdown.write(one, out)
@@ -207,7 +209,7 @@ def test_markdown_holds_no_markup_but_ours(one: Report) -> None:
 
 
 @given(hostile_reports())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_html_holds_no_element_but_ours(one: Report) -> None:
     made = page_of(one)
     page = Page(made)
@@ -228,7 +230,7 @@ def test_html_holds_no_element_but_ours(one: Report) -> None:
 
 
 @given(hostile_reports())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_json_is_ascii_and_means_the_same(one: Report) -> None:
     out = io.BytesIO()
     json.write(one, out, full=True)
@@ -246,7 +248,7 @@ def test_json_is_ascii_and_means_the_same(one: Report) -> None:
 
 
 @given(hostile_reports())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_other_programs_read_what_was_written(one: Report) -> None:
     out = io.BytesIO()
     sarif.write(one, out, {}, unread=["\x1b[2J\ud800"])
@@ -264,7 +266,7 @@ def test_other_programs_read_what_was_written(one: Report) -> None:
     out = io.BytesIO()
     csv.write(one, out)
     for table in ("exchanges", "connections"):
-        csv.write_table(one, out, table)
+        csv_rows.write(one, out, table)
     page = out.getvalue().decode()
     assert safe(page.replace("\r\n", "\n"))
     rows = [*standard_csv.reader(io.StringIO(page, newline=""), strict=True)]
@@ -274,7 +276,7 @@ def test_other_programs_read_what_was_written(one: Report) -> None:
 
 
 @given(hostile_reports())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_archives_and_tables_hold_what_is_safe(one: Report) -> None:
     out = io.BytesIO()
     har.write(one, out)
@@ -297,10 +299,10 @@ class Copied:
 
 
 @given(hostile_reports())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_comments_on_packets_are_lines_of_plain_text(one: Report) -> None:
     copied = Copied()
-    one.again = {one.captures[0].file: copied}  # pyright: ignore[reportAttributeAccessIssue]
+    one.packets = {one.captures[0].file: copied}  # pyright: ignore[reportAttributeAccessIssue]
     pcapng.write(replace(one, captures=one.captures[:1]), io.BytesIO())
     assert len(copied.texts) > 1
     for said in copied.texts:
@@ -315,7 +317,7 @@ def test_a_name_of_megabytes_is_cut_where_people_read() -> None:
     one = report([finding(request=f"GET {name}", client_software=name[:120])], [], [row], [capture(file="a")])
     for module in (text, exchanges):
         out = io.StringIO()
-        module.write(one, out, Paper(width=80))
+        module.write(one, out, Terminal(width=80))
         assert len(out.getvalue()) < 10_000
     page = io.BytesIO()
     markdown.write(one, page)

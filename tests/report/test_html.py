@@ -8,7 +8,7 @@ import io
 import itertools
 import json as standard_json
 import re
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -27,14 +27,16 @@ from tests.report.examples import (
     without_response,
 )
 from tests.report.pages import Page, check_data, page_data, page_of
+from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
+from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json
-from wiredoctor.report.groups import grouped
+from wiredoctor.report.groups import group_findings
+from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines
-from wiredoctor.report.terminal.sentences import change, example, headline, standing
+from wiredoctor.report.terminal.sentences import change, example, rule_and_confidence
 from wiredoctor.report.words import clean
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 TOLD = [
     *("server-head-body-split.pcap", "lazy-server-snapped-client.pcap", "chunked-stream.pcap", "lost-request-middle.pcap"),
     *("urllib-asks-to-close.pcap", "refused.pcap", "cut-off.pcap", "encrypted.pcap"),
@@ -44,7 +46,7 @@ TOLD = [
 @pytest.fixture(scope="module")
 def real() -> Report:
     """Several captures with several kinds of findings, kept to be read again."""
-    return wiredoctor.analyze(*(str(CAPTURES / name) for name in TOLD), keep=True)
+    return wiredoctor.analyze(*(str(find_recording(name)) for name in TOLD), keep=True)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +65,16 @@ def test_an_incomplete_report_begins_with_the_reasons() -> None:
     first, second, secrets = page.split('<p class="alert"><strong>')[1:]
     assert first.startswith("Only the first &lt;b&gt;2 GB&lt;/b&gt; were read.</strong></p>")
     assert second.startswith("Cut.</strong></p>")
-    assert secrets.startswith("This report holds secrets")
+    assert secrets.startswith("This report contains secrets")
     assert page.index("Cut.</strong>") < page.index("<h1")
 
 
 def test_the_page_asks_for_nothing(page: str) -> None:
-    read = Page(page)
+    check_requests(Page(page))
+
+
+def check_requests(read: Page) -> None:
+    """The page is whole, and none of its elements loads, runs or sends anything."""
     assert not read.unbalanced
     assert not read.open
     for tag, attributes in read.elements:
@@ -85,7 +91,11 @@ def test_the_page_asks_for_nothing(page: str) -> None:
 
 
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(page: str) -> None:
-    read = Page(page)
+    check_policy(Page(page))
+
+
+def check_policy(read: Page) -> None:
+    """The policy permits the page's own style and script, by their hashes."""
     [policy] = [
         a["content"] or "" for tag, a in read.elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
     ]
@@ -101,17 +111,18 @@ def test_the_policy_allows_what_is_in_the_page_and_nothing_else(page: str) -> No
 
 def test_it_says_what_the_text_says(real: Report, page: str) -> None:
     said = Page(page).text
-    groups = grouped(real.findings)
+    groups = group_findings(real.findings)
     assert len(groups) > 4
-    assert clean(headline(real, groups)) in said
+    assert clean(headline(real, groups, find_coverage(real))) in said
+    assert str(counts(real, groups)) in said
     places = []
     for group in groups:
         worst = group.worst
-        for text in (worst.title, worst.message, worst.remedy, standing(group), example(group), change(group)):
+        for text in (group.title, worst.message, worst.remedy, rule_and_confidence(group), example(group), change(group)):
             assert " ".join(clean(text).split()) in said
         places.append(page.index(f'id="title-{len(places) + 1}"'))
     titles = re.findall(r'<h2 id="title-\d+">(.*?)</h2>', page)
-    assert [Page(title).text for title in titles] == [clean(group.worst.title) for group in groups]
+    assert [Page(title).text for title in titles] == [clean(group.title) for group in groups]
 
 
 def test_every_finding_has_the_picture_of_its_proof(real: Report, page: str) -> None:
@@ -134,8 +145,8 @@ def test_bursts_are_those_of_the_table(real: Report, page: str) -> None:
     told = page_data(page)["data-report"]
     place = next(at for at, name in enumerate(told["captures"]) if name.endswith("chunked-stream.pcap"))
     bursts = {(one[1], one[2]): one[3:] for one in told["bursts"] if one[0] == place}
-    again = real.again[real.captures[place].file]
-    rows = again.tables(["bursts", "messages"])
+    access = real.packets[real.captures[place].file]
+    rows = access.tables(["bursts", "messages"])
     responses = rows["messages"].filter(pl.col("role") == 1)["message"].to_list()
     whole = rows["bursts"].filter(pl.col("message").is_in(responses)).sort("start")
     for (ident, index), parts in bursts.items():
@@ -151,7 +162,7 @@ def test_graphs_hold_every_segment(real: Report, page: str) -> None:
     assert len(told["data-report"]["graphs"]) == len(told) - 1
     for number, (capture_at, ident) in enumerate(told["data-report"]["graphs"]):
         graph = told[f"data-graph-{number}"]
-        segments = real.again[captures[capture_at]].tables(["segments"], [ident])["segments"]
+        segments = real.packets[captures[capture_at]].tables(["segments"], [ident])["segments"]
         carrying = segments.filter((pl.col("length") > 0) | ((pl.col("flags") & 0x07) != 0))
         assert sum(lane["segments"] for lane in graph["lanes"]) == carrying.height
         assert sum(sum(lane["packets"]) for lane in graph["lanes"]) == carrying.height
@@ -167,14 +178,14 @@ def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.Monk
     n = 1_000
     rows = pl.DataFrame({
         "time": [i * 1_000_000 for i in range(n)], "flags": [16] * n, "offset": [i * 1_000 for i in range(n)],
-        "length": [1_000] * n, "retransmission": [i % 100 == 7 for i in range(n)], "fills_hole": [False] * n,
+        "length": [1_000] * n, "retransmission": [i % 100 == 7 for i in range(n)], "fills_gap": [False] * n,
         "keep_alive_probe": [False] * n,
     })  # fmt: skip
     columns: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.columns}
     lane.add_segments({name: column[: n // 2] for name, column in columns.items()})
     lane.add_segments({name: column[n // 2 :] for name, column in columns.items()})
     lane.add_acks(columns["time"], columns["offset"], columns["offset"] + 5)
-    told = lane.told()
+    told = lane.as_json()
     assert told["kind"].count(sequence_lines.RESENT) == 10
     assert told["kind"].count(sequence_lines.PLAIN) <= 50
     assert sum(told["packets"]) == n == told["segments"] == told["acks"]
@@ -200,14 +211,37 @@ def test_more_than_a_page_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(row_limits.exchanges, "__defaults__", (10,))
     monkeypatch.setattr(row_limits.connections, "__defaults__", (10,))
     said = Page(page_of(one)).text
-    assert "10 of 40 exchanges: those that findings speak of, and the slowest." in said
-    assert "10 of 40 connections: those that findings speak of, and the largest." in said
+    assert (
+        "10 of 40 exchanges: those with findings, of status 5xx or without a response, and the slowest; the chart counts all."
+        in said
+    )
+    assert "10 of 40 connections: those with findings, and the largest." in said
+
+
+def test_failures_stay_on_a_page_that_cannot_hold_all() -> None:
+    """The chart counts every exchange, failed or not, where it began."""
+    exchanges = [exchange(n, response_end=n * 100 * MS + (n + 40) * MS) for n in range(40)]
+    exchanges[4] |= {"response_status": 503}
+    exchanges[6] |= {"has_response": False, "response_status": None, "response_start": None, "response_end": None}
+    one = report([finding(connection=3, exchange=0)], [connection(n) for n in range(40)], exchanges)
+    assert row_limits.exchanges(one, 5).rows["connection"].to_list() == [3, 4, 6, 38, 39]
+    told = row_limits.exchanges_over_time(one)
+    (span,) = [
+        (datetime.fromisoformat(c.last_time or "") - datetime.fromisoformat(c.first_time or "")).total_seconds()
+        for c in one.captures
+    ]
+    assert row_limits.MOST_BARS * told["step"] == pytest.approx(span * 1e9, abs=row_limits.MOST_BARS)
+    last = row_limits.MOST_BARS - 1
+    # each begins 100 ms after the one before it; those after the end of the capture count in the last step
+    bars = [min(n * 100 * MS // told["step"], last) for n in range(40)]
+    assert [place for place, number in enumerate(told["sent"]) for _ in range(number)] == bars
+    assert [place for place, number in enumerate(told["failed"]) if number] == [bars[4]]
 
 
 def test_a_capture_that_was_not_kept_is_said() -> None:
     one = report([finding(), capture_loss()], [connection(3)], [exchange(3, 2)])
     said = Page(page_of(one)).text
-    assert "The packets of trace.pcap were not kept to be read again." in said
+    assert "The packets of trace.pcap were not kept for a second pass." in said
     assert "No picture: " in said
     assert "the head of the response leaves alone, 38 bytes" in said
 
@@ -237,7 +271,7 @@ def test_pictures_are_bounded_and_fairly_shared(monkeypatch: pytest.MonkeyPatch)
     drawn: list[int] = []
     monkeypatch.setattr(proof_pictures, "_draw", lambda _, told: drawn.extend(one.place for one in told))
     many = [finding(number=n + 1) for n in range(300)] + [capture_loss(number=301)]
-    made = proof_pictures.sections(report(many), grouped(many))
+    made = proof_pictures.sections(report(many), group_findings(many))
     assert len(drawn) == 4
     assert 300 in drawn
     assert [len(section.others) for section in made] == [proof_pictures.MOST_LISTED, 0]

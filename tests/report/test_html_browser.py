@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +17,15 @@ from tests.report.chromium import browser, opened
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import page_of
 from tests.report.test_hostile_names import ORDERS, encodable
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor.findings import Evidence, Reference, Report, printable, shorten
+from wiredoctor.report.groups import group_findings
 from wiredoctor.text.durations import duration_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 MANY = 100_000
 
 
@@ -35,7 +38,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def real() -> Report:
     names = ("lazy-server-snapped-client.pcap", "chunked-stream.pcap", "server-head-body-split.pcap")
-    return wiredoctor.analyze(*(str(CAPTURES / name) for name in names), keep=True)
+    return wiredoctor.analyze(*(str(find_recording(name)) for name in names), keep=True)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,153 @@ def test_contrast(chromium: Browser, page: Path, theme: str) -> None:
             assert {name: ratio for name, ratio in one.eval(DRAWN, LINES).items() if ratio < 3} == {}
 
 
+OPEN = "[...document.querySelectorAll('article.finding')].filter((one) => one.querySelector('.card').open).map((one) => one.id)"
+SHOWN = "[...document.querySelectorAll('article.finding')].filter((one) => one.checkVisibility()).map((one) => one.id)"
+
+
+def test_cards_open_and_the_address_says_which(chromium: Browser, page: Path, real: Report) -> None:
+    other = f"finding-{len(group_findings(real.findings))}"
+    with opened(chromium, page) as one:
+        assert one.eval(OPEN) == ["finding-1"]
+        # the picture of the worst finding begins on the first screen
+        box = one.tab.locator("svg.ladder").first.bounding_box()
+        assert box is not None
+        assert box["y"] + 120 < 900
+        one.tab.click(f"#{other} .card > summary")
+        assert one.eval(OPEN) == ["finding-1", other]
+        address = one.tab.url
+        assert address.endswith(f"#{other}")
+        one.tab.click(f"#{other} .card > summary")
+        assert one.eval(OPEN) == ["finding-1"]
+        one.tab.goto("about:blank")
+        one.tab.goto(address)
+        one.tab.wait_for_selector("html[data-ready]")
+        assert other in one.eval(OPEN)
+        assert one.eval(f"document.getElementById('{other}').getBoundingClientRect().top < innerHeight")
+        assert one.complaints == []
+
+
+def test_findings_are_filtered(chromium: Browser, page: Path, real: Report) -> None:
+    groups = group_findings(real.findings)
+    with opened(chromium, page) as one:
+        for label, values in (
+            ("Severity", [group.worst.severity for group in groups]),
+            ("Rule", [group.worst.rule for group in groups]),
+            ("Server", [group.worst.server for group in groups]),
+        ):
+            if len({*values}) < 2:
+                continue
+            for value in {*values}:
+                if value is None:
+                    continue
+                one.tab.select_option(f"#findings-filter select[aria-label={label}]", value)
+                expected = [f"finding-{number}" for number, each in enumerate(values, 1) if each == value]
+                assert one.eval(SHOWN) == expected
+                said = one.eval("document.querySelector('#findings-filter .said').textContent")
+                assert said == f"{len(expected)} of {len(groups)} problems"
+            one.tab.select_option(f"#findings-filter select[aria-label={label}]", "")
+        assert len(one.eval(SHOWN)) == len(groups)
+        one.tab.fill("#findings-filter input", groups[-1].worst.title.lower())
+        assert f"finding-{len(groups)}" in one.eval(SHOWN)
+        address = one.tab.url
+        kept = one.eval(SHOWN)
+        one.tab.goto("about:blank")
+        one.tab.goto(address)
+        one.tab.wait_for_selector("html[data-ready]")
+        assert one.eval(SHOWN) == kept
+        one.tab.fill("#findings-filter input", "no such text at all")
+        assert one.eval(SHOWN) == []
+        assert one.tab.locator(".none", has_text="No finding matches").is_visible()
+
+
+def test_brushing_filters_by_time_and_says_so(chromium: Browser, page: Path, real: Report) -> None:
+    with opened(chromium, page) as one:
+        one.tab.locator(".overview").scroll_into_view_if_needed()
+        box = one.tab.locator(".overview").bounding_box()
+        assert box is not None
+        caption, button = "document.querySelector('.caption').textContent", one.tab.locator(".caption button")
+        assert "Drag over a part" in one.eval(caption)
+        assert not button.is_visible()
+        mouse = one.tab.mouse
+        mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+        mouse.down()
+        mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 40, steps=5)
+        mouse.up()
+        assert "The tables show" in one.eval(caption)
+        said = one.eval("document.querySelector('#exchanges-table .said').textContent")
+        begin, end = map(float, re.findall(r"in ([-\d.]+) to ([-\d.]+) s", said)[0])
+        starts = [f"{side}_start" for side in ("request", "response")]
+        ends = [f"{side}_end" for side in ("request", "response")]
+        rows = real.exchanges.select(pl.min_horizontal(starts).alias("a"), pl.max_horizontal(ends).alias("b"))
+        inside = rows.filter((pl.col("a") <= end * 1e9) & (pl.col("b") >= begin * 1e9)).height
+        assert said.startswith(f"{inside} of {real.exchange_count} exchanges")
+        # a slow drag writes addresses of its own: the last one has the end that the page names
+        one.wait_for("(end) => location.hash.startsWith('#exchanges?') && location.hash.includes(`to=${end}`)", f"{end:.6f}")
+        address = one.tab.url
+        one.tab.goto("about:blank")
+        one.tab.goto(address)
+        one.tab.wait_for_selector("html[data-ready]")
+        assert one.eval("document.querySelector('#exchanges-table .said').textContent") == said
+        button.click()
+        assert one.eval("document.querySelector('#exchanges-table .said').textContent") == f"{real.exchange_count} exchanges"
+
+
+def test_times_of_day_are_those_of_the_reader(chromium: Browser, page: Path, real: Report) -> None:
+    """Dubai is 4 hours ahead of UTC all year."""
+    first = {c.file: datetime.fromisoformat(c.first_time[:26]) for c in real.captures if c.first_time}
+    start = pl.min_horizontal("request_start", "response_start").alias("start")
+    rows = real.exchanges.select("capture", start).sort("start").rows()
+    ahead = timedelta(hours=4)
+    times = [first[name] + ahead + timedelta(microseconds=start / 1000) for name, start in rows]
+    with opened(chromium, page, timezone_id="Asia/Dubai") as one:
+        shown = one.eval(CELLS, "Local time")
+        assert len(shown) > 10
+        for text, time in zip(shown, times, strict=False):
+            assert abs(datetime.combine(time.date(), datetime.strptime(text, "%H:%M:%S.%f").time()) - time) <= timedelta(
+                milliseconds=1.1
+            )
+        assert "Asia/Dubai" in one.tab.inner_text("footer")
+        worst = group_findings(real.findings)[0].worst
+        expected = (datetime.fromisoformat(worst.time[:26]) + ahead).strftime("%Y-%m-%d %H:%M:%S")
+        assert one.tab.inner_text("#finding-1 time").startswith(expected)
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_nothing_vanishes_when_the_theme_changes(chromium: Browser, page: Path, width: int) -> None:
+    inked = """() => [...document.querySelectorAll('canvas')].filter((one) => one.checkVisibility()).map((one) =>
+      one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some((byte) => byte))"""
+    with opened(chromium, page, viewport={"width": width, "height": 900}) as one:
+        one.eval("document.querySelector('#sequence').scrollIntoView()")
+        one.tab.wait_for_selector("#sequence-graph canvas[tabindex]")
+        before = one.eval(inked)
+        assert len(before) > 20
+        for choice in ("dark", "light", "auto"):
+            one.eval(f"document.querySelector('[data-theme-choice={choice}]').click()")
+            assert one.eval(inked) == before
+        one.tab.emulate_media(color_scheme="dark")
+        one.wait_for("() => getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 26)'")
+        assert one.eval(inked) == before
+        assert [text for text in one.complaints if not text.startswith("Canvas2D")] == []
+
+
+def test_requests_of_a_gateway_stand_below_those_of_its_client(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The recording has two gateways in a row: each passes on every request of its client to the next."""
+    path = _written(tmp_path_factory, wiredoctor.analyze(str(find_recording("behind-two-gateways.pcap")), keep=True))
+    with opened(chromium, path, viewport={"width": 1600, "height": 900}) as one:
+        depths = [len(text) - len(text.lstrip("\u00a0\u2514 ")) for text in one.eval(CELLS, "Request")]
+        assert depths == [0, 2, 5] * 2
+        assert [text.strip("\u00a0\u2514 ") for text in one.eval(CELLS, "Request")] == ["GET /a/list"] * 3 + ["GET /a/order"] * 3
+        assert one.eval(CELLS, "Host")[0] == "www.example"
+        # requests of the client only
+        assert one.tab.inner_text(".tile").split() == ["Requests", "2"]
+        [row] = [line for line in one.tab.inner_text(".servers").splitlines() if line.startswith("127.0.0.1:8081")]
+        # findings tell of the server that closed and of the client's request; the 502 in between is a status only
+        assert row.split("\t")[2:6] == ["2", "-", "-", "1"]
+        assert one.complaints == []
+
+
 def test_on_a_narrow_screen_nothing_sticks_out(chromium: Browser, page: Path) -> None:
     with opened(chromium, page, viewport={"width": 360, "height": 740}) as one:
         assert one.eval("document.documentElement.scrollWidth") <= 360
@@ -260,6 +410,8 @@ def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path
 
 def test_printed_all_proofs_are_open(chromium: Browser, page: Path, real: Report) -> None:
     with opened(chromium, page) as one:
+        opened_before = "[...document.querySelectorAll('details')].filter((one) => one.open).length"
+        before = one.eval(opened_before)
         one.eval("dispatchEvent(new Event('beforeprint'))")
         assert one.eval("[...document.querySelectorAll('details')].every((one) => one.open)")
         one.tab.emulate_media(media="print")
@@ -268,7 +420,7 @@ def test_printed_all_proofs_are_open(chromium: Browser, page: Path, real: Report
         assert one.eval("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not one.tab.locator(".top").is_visible()
         one.eval("dispatchEvent(new Event('afterprint'))")
-        assert not one.eval("[...document.querySelectorAll('details')].some((one) => one.open)")
+        assert one.eval(opened_before) == before == 1
 
 
 OWNED = ["<script>window.owned=1</script>", "</script><script>window.owned=1</script>", "<img src=x onerror=window.owned=1>"]
@@ -307,7 +459,9 @@ def many() -> Report:
     """A hundred thousand exchanges on a thousand connections, of which some are slow."""
     number = pl.int_range(MANY, dtype=pl.Int64)
     base = pl.DataFrame([exchange(0)], schema_overrides={"response_end": pl.Int64}, infer_schema_length=None)
-    schema = report([], [], [exchange(0)]).exchanges.schema
+    one = report([], [], [exchange(0)]).scan_exchanges
+    assert one is not None
+    schema = one().collect_schema()
     start = number * (2 * MS)
     rows = base.select(pl.all().repeat_by(MANY).explode()).with_columns(
         connection=number % 1_000, exchange=number // 1_000, request_start=start, request_end=start + 1_000,
@@ -322,6 +476,7 @@ def many() -> Report:
     return made
 
 
+@SLOW
 def test_a_hundred_thousand_exchanges(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = _written(tmp_path_factory, many())
     assert path.stat().st_size < 20_000_000

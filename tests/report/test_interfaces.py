@@ -9,7 +9,7 @@ import pytest
 
 from wiredoctor.interfaces import Backend, Interface, Permission
 from wiredoctor.report.terminal.interfaces import write, write_json
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 ADDRESSES = ("192.0.2.10/24", "198.51.100.200/25", "2001:db8::1/64", "2001:db8:1234:5678:9abc:def0:1234:5678/64", "fe80::1/64")
 LO = Interface("lo", 1, None, "ETHERNET", "up", 65536, ("127.0.0.1/8", "::1/128"), "")
@@ -23,9 +23,9 @@ NO = Permission(
 )
 
 
-def text(*interfaces: Interface, permission: Permission = YES, paper: Paper | None = None) -> str:
+def text(*interfaces: Interface, permission: Permission = YES, paper: Terminal | None = None) -> str:
     out = io.StringIO()
-    write(interfaces, permission, out, paper or Paper(width=80))
+    write(interfaces, permission, out, paper or Terminal(width=80))
     return out.getvalue()
 
 
@@ -36,7 +36,7 @@ def test_a_line_for_each() -> None:
         "wg0       wireguard RAW       down",
         "any       -         LINUX_SLL up    all interfaces that are up",
         "",
-        "Capturing is permitted, on what is up.",
+        "Capturing is permitted on interfaces that are up.",
         "  dumpcap      yes  as root (/usr/bin/dumpcap)",
         "  raw sockets  yes  as root",
     ]
@@ -47,8 +47,8 @@ def test_many_addresses_take_several_lines() -> None:
     first, *rest, description = lines[2 : lines.index("") - 1]
     assert all(len(line) <= 80 for line in lines)
     assert first.startswith("enp195s0f1np1 ETHERNET  no carrier 192.0.2.10/24, ")
-    assert "No room for kind (COLUMNS or --format json shows it)." in lines
-    assert "enp195s0f1np1 openvswitch ETHERNET  no carrier 192" in text(LO, UPLINK, paper=Paper(width=100))
+    assert "No room for kind: set COLUMNS or use --format json." in lines
+    assert "enp195s0f1np1 openvswitch ETHERNET  no carrier 192" in text(LO, UPLINK, paper=Terminal(width=100))
     assert all(line.startswith(" " * first.index("192")) for line in (*rest, description))
     listed = " ".join(line[first.index("192") :] for line in (first, *rest))
     assert listed == ", ".join(ADDRESSES)
@@ -65,7 +65,7 @@ def test_what_to_do_is_said_below() -> None:
 def test_colour_changes_no_column() -> None:
     import re
 
-    painted = text(LO, UPLINK, DOWN, paper=Paper(width=80, color=True))
+    painted = text(LO, UPLINK, DOWN, paper=Terminal(width=80, color=True))
     assert "\x1b[32mup" in painted
     assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == text(LO, UPLINK, DOWN)
 

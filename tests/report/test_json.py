@@ -72,15 +72,17 @@ def test_top_and_captures() -> None:
     assert one["tool"] == {"name": "wiredoctor", "version": "0.1.0"}
     assert one["limits"] == ["spool"]
     assert one["summary"] == {
+        "headline": "Cut. The capture lacks packets. Nagle's algorithm met a delayed ACK (10.0.0.2:80).",
         "connections": 1,
         "exchanges": 0,
+        "problems": {"error": 1, "warning": 2, "note": 0},
         "findings": {"error": 1, "warning": 2, "note": 0},
         "delay": 0.4,
         "checked": [
             {"what": "http", "connections": 1, "exchanges": 0, "families": ["stalls", "lifetime"], "rules": []},
         ],
         "healthy": [],
-        "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}],
+        "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so there was nothing to check"}],
         "requests": {"count": 0, "answered": 0},
         "responses": [],
         "server_errors": [],
@@ -140,6 +142,8 @@ def test_connection() -> None:
         "history": "ShADadFf",
         "closed_by": "server",
         "close": "fin",
+        "connection": 3,
+        "duration": 0.044123456,
     }
 
 
@@ -149,11 +153,12 @@ def test_open_connection() -> None:
 
 
 def test_exchange() -> None:
-    (one,) = rows(report([], [], [exchange(3, 1, interim=[100])]), "exchanges")
+    (one,) = rows(report([], [connection(3)], [exchange(3, 1, interim=[100])]), "exchanges")
     assert one == {
         "capture": "trace.pcap",
         "connection": 3,
         "index": 1,
+        "request_id": None,
         "request": {
             "method": "GET",
             "target": "/items/3?id=*&token=*",
@@ -184,6 +189,13 @@ def test_exchange() -> None:
         },
         "timing": {"request": 0.001, "server": 0.03, "response": 0.013123456, "stalled": [], "limited": []},
         "gateway": None,
+        "exchange": 1,
+        "client": "10.0.0.1:51003",
+        "server": "10.0.0.2:80",
+        "request_time": 0.001,
+        "server_time": 0.03,
+        "response_time": 0.013123456,
+        "duration": 0.044123456,
     }
 
 

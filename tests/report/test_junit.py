@@ -11,7 +11,7 @@ import pytest
 from tests.report.examples import capture, capture_loss, connection, exchange, finding, report
 from wiredoctor.findings import Report
 from wiredoctor.report.data import junit
-from wiredoctor.report.fail_on import reached
+from wiredoctor.report.fail_on import reaches_level
 
 ATTRIBUTES = {
     "testsuites": {"name", "tests", "failures", "errors", "skipped", "time"},
@@ -57,7 +57,7 @@ def test_a_suite_per_capture_and_a_case_per_rule() -> None:
     assert (case.attrib["classname"], float(case.attrib["time"])) == ("wiredoctor.stalls", pytest.approx(0.3))
     failure = case.find("failure")
     assert failure is not None
-    assert failure.attrib == {"type": "warning", "message": "Nagle's algorithm met a delayed ACK (x 2, 300 ms in all)"}
+    assert failure.attrib == {"type": "warning", "message": "Nagle's algorithm met a delayed ACK (2 times, 300 ms lost)"}
     assert "frame 6  0.222000 s  the client acknowledges it" in (failure.text or "")
     # nothing in the second capture that a rule could look at
     assert {name for name, c in cases(second).items() if c.find("skipped") is not None} == {
@@ -74,7 +74,7 @@ def test_a_case_fails_where_the_command_does(fail_on: Any, selected: tuple[str, 
         one = report([made], [connection(1)], [exchange(1)])
         root = written(one, fail_on=fail_on, selected=selected)
         case = cases(root)[made.rule]
-        assert (case.find("failure") is not None) == reached(one, fail_on, selected) == (root.attrib["failures"] != "0")
+        assert (case.find("failure") is not None) == reaches_level(one, fail_on, selected) == (root.attrib["failures"] != "0")
         assert (case.find("system-out") is None) == (case.find("failure") is not None)
 
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 from io import StringIO
-from pathlib import Path
 
 import pytest
 
 import wiredoctor
+from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
 from wiredoctor.report.ladder.build import MOST_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
 from wiredoctor.report.ladder.draw_text import write_ladder
 from wiredoctor.report.ladder.load import NOT_KEPT
-from wiredoctor.report.terminal.terminal import Paper, Writer
-
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 
 BITS = ((0x02, "SYN"), (0x01, "FIN"), (0x04, "RST"), (0x08, "PSH"), (0x20, "URG"), (0x40, "ECE"), (0x80, "CWR"), (0x10, "ACK"))
 
 
 def kept(stem: str) -> Report:
-    return wiredoctor.analyze(CAPTURES / f"{stem}.pcap", keep=True)
+    return wiredoctor.analyze(find_recording(f"{stem}.pcap"), keep=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +37,7 @@ def lazy() -> Report:
 
 def drawn(ladder: Ladder, width: int = 100, *, unicode: bool = False) -> str:
     out = StringIO()
-    write_ladder(Writer(out, Paper(width, unicode=unicode)), ladder)
+    write_ladder(TerminalWriter(out, Terminal(width, unicode=unicode)), ladder)
     return out.getvalue()
 
 
@@ -115,7 +113,7 @@ def test_a_finding_about_no_connection_has_those_of_its_proof() -> None:
 def test_why_there_is_none_is_said(stalled: Report) -> None:
     other = wiredoctor.analyze(stalled.captures[0].file)
     assert {ladder.missing for ladder in of_findings(other, other.findings)} == {NOT_KEPT}
-    assert of_connection(stalled, stalled.captures[0].file, 7).missing == "there is no such connection"
+    assert of_connection(stalled, stalled.captures[0].file, 7).missing == "the connection does not exist"
     foreign = stalled.findings[0].__class__(**{**vars(stalled.findings[0]), "connection": None, "evidence": ()})
     assert of_findings(stalled, [foreign])[0].missing != NO_PACKETS
     assert "No packets to show: " in drawn(of_findings(other, other.findings)[0])

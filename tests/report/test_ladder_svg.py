@@ -10,7 +10,7 @@ import pytest
 
 from tests.report.test_hostile_names import ORDERS, safe
 from wiredoctor.report.ladder.build import Ladder, Step, Wait
-from wiredoctor.report.ladder.draw_svg import TALLEST, described, svg
+from wiredoctor.report.ladder.draw_svg import TALLEST, describe, svg
 
 NONE = Wait(None, 0, of_finding=False, waited_for=None)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -73,14 +73,31 @@ def test_nothing_overlaps() -> None:
     assert int(picture.attrib["height"]) >= max(y for _, y in places)
 
 
+@pytest.mark.parametrize("frame", [9, 10_000, 1_234_567_890])
+@pytest.mark.parametrize("elapsed", [0.5, 10.0, 86_400.0, 123_456_789.5])
+def test_frame_number_and_time_never_overprint(frame: int, elapsed: float) -> None:
+    """A digit of DejaVu Sans Bold is 0.696 em wide, a period 0.380 em; texts are 12 px high and end at their x."""
+    ladder = Ladder("a", "c", "s", (0,), (step(frame, elapsed), step(frame + 1, elapsed)))
+    picture = drawn(ladder)
+    texts = [(int(t.attrib["x"]), t.text or "") for t in picture.iter(f"{SVG}text") if t.attrib.get("text-anchor") == "end"]
+    [number] = {x for x, text in texts if text == str(frame)}
+    [time] = {x for x, text in texts if text == f"{elapsed:.6f}"}
+    assert number - 12 * 0.696 * len(str(frame)) >= 0
+    width = 12 * (0.696 * (len(f"{elapsed:.6f}") - 1) + 0.38)
+    assert time - width >= number + 4
+    lines = [float(line.attrib["x1"]) for line in picture.iter(f"{SVG}line")]
+    assert time + 4 <= min(lines)
+    assert float(picture.attrib["width"]) - max(lines) >= 300
+
+
 def test_it_is_told_to_those_who_do_not_see_it() -> None:
     ladder = Ladder("a", "c", "s", (0,), (step(1, 0.0), step(2, 0.2, lost(0.2), notes=("the answer",), from_client=False)))
     picture = drawn(ladder)
     assert picture.attrib["role"] == "img"
     named = {child.attrib["id"]: child.text for child in picture if child.tag in (f"{SVG}title", f"{SVG}desc")}
-    assert [named[name] for name in picture.attrib["aria-labelledby"].split()] == ["a title", described(ladder)]
-    assert "Frame 2, 0.200000 s, server: body, 5 bytes; the answer." in described(ladder)
-    assert "200 ms" in described(ladder)
+    assert [named[name] for name in picture.attrib["aria-labelledby"].split()] == ["a title", describe(ladder)]
+    assert "Frame 2, 0.200000 s, server: body, 5 bytes; the answer." in describe(ladder)
+    assert "200 ms" in describe(ladder)
 
 
 def test_hostile_names_are_text() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import wiredoctor
 from tests.report.examples import capture_loss, finding, report
+from tests.support.recordings import find_recording
 from wiredoctor.findings import LeftOut, total_delay
+from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.exclude import Ignore, without_ignored, without_known
 
 
@@ -28,6 +31,9 @@ from wiredoctor.report.exclude import Ignore, without_ignored, without_known
         (Ignore("r", target="/items*"), True),
         (Ignore("r", target="/items?id=*"), True),
         (Ignore("r", target="/item"), False),
+        (Ignore("r", fingerprint="8800bc00"), True),
+        (Ignore("r", fingerprint="8800bc01"), False),
+        (Ignore("r", fingerprint="8800bc00", rule="lifetime"), False),
         (Ignore("r", rule="stalls", server="10.0.0.2", target="/*"), True),
         (Ignore("r", rule="stalls", server="10.0.0.9", target="/*"), False),
     ],
@@ -74,3 +80,15 @@ def test_nothing_known_is_nothing_said() -> None:
     whole = report([finding()])
     assert without_known(whole, {"0" * 16}, "known.json") is whole
     assert without_ignored(whole, []) is whole
+
+
+def test_a_known_gateway_error_still_explains_its_status() -> None:
+    """haproxy answers 504 because the server behind it does not: a known fault is not an unexplained one."""
+    whole = wiredoctor.analyze(find_recording("behind-haproxy-timeout.pcap"))
+    for left in (
+        without_known(whole, {one.fingerprint for one in whole.findings}, "known.json"),
+        without_ignored(whole, [Ignore("r", rule="gateways")]),
+    ):
+        assert "gateway-error" not in {one.rule for one in left.findings}
+        [failed] = find_coverage(left).servers[0].failures
+        assert (failed.status, failed.count, failed.own, failed.unexplained) == (504, 1, {"timed-out": 1}, 0)

@@ -8,7 +8,7 @@ from io import StringIO
 from wiredoctor.findings import Reference, Rule, Threshold, configured
 from wiredoctor.report.terminal.error_messages import Case, Message
 from wiredoctor.report.terminal.manual import severities, write_found, write_list, write_message, write_page
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 PAGE = """A segment waited for nothing.
 
@@ -50,7 +50,7 @@ class Page:
 
 def test_the_page_of_a_rule() -> None:
     out = StringIO()
-    write_page(Page(), out, Paper(60))
+    write_page(Page(), out, Terminal(60))
     assert (
         out.getvalue()
         == """\
@@ -87,7 +87,7 @@ Links
 
 def test_the_list() -> None:
     out = StringIO()
-    write_list([Page(), Page(name="tail"), Page(name="premature-close", family="lifetime")], out, Paper(100))
+    write_list([Page(), Page(name="tail"), Page(name="premature-close", family="lifetime")], out, Terminal(100))
     assert (
         out.getvalue()
         == """\
@@ -109,25 +109,26 @@ def test_severities_of_a_rule_with_one() -> None:
 def test_a_configured_threshold_stands_beside_its_default() -> None:
     page, lines = StringIO(), StringIO()
     entry = Page()
-    with configured({id(entry.thresholds["MIN_ACK_DELAY"]): "40 ms"}):
-        write_page(entry, page, Paper(80))
-        write_list([entry, Page(name="tail")], lines, Paper(80), ignored={"tail"})
+    entry.thresholds["MIN_ACK_DELAY"].key = ("nagle-delayed-ack", "min-ack-delay")
+    with configured({("nagle-delayed-ack", "min-ack-delay"): "40 ms"}):
+        write_page(entry, page, Terminal(80))
+        write_list([entry, Page(name="tail")], lines, Terminal(80), ignored={"tail"})
     assert "\n  min-ack-delay = 40 ms (default 30 ms)  below every timer\n" in page.getvalue()
     assert lines.getvalue().endswith(
         """\
   nagle-delayed-ack  error, warning  A segment waited for nothing.
       min-ack-delay = 40 ms (default 30 ms)
   tail               error, warning  A segment waited for nothing.
-      left out by the configuration
+      excluded by the configuration
 """
     )
 
 
 def test_other_rules_that_speak_of_it() -> None:
     out = StringIO()
-    write_page(Page(), out, Paper(80), others=[Page(name="tail"), Page(name="tinygrams")])
+    write_page(Page(), out, Terminal(80), others=[Page(name="tail"), Page(name="tinygrams")])
     tail, tinygrams = (f"  {name:<9}  error, warning  A segment waited for nothing.\n" for name in ("tail", "tinygrams"))
-    assert out.getvalue().endswith(f"\n\nSpeaks of it too:\n{tail}{tinygrams}")
+    assert out.getvalue().endswith(f"\n\nRelated:\n{tail}{tinygrams}")
 
 
 def test_what_a_message_means() -> None:
@@ -139,8 +140,8 @@ def test_what_a_message_means() -> None:
     )  # fmt: skip
     plain = decided._replace(cases=(Case("", (("tail", "c"),)), Case("cause", (("tinygrams", ""),))), read="u")
     out, later = StringIO(), StringIO()
-    write_message(decided, [tail, other], out, Paper(80))
-    write_message(plain, [tail, other], later, Paper(80))
+    write_message(decided, [tail, other], out, Terminal(80))
+    write_message(plain, [tail, other], later, Terminal(80))
     assert out.getvalue().startswith(
         """\
 What decides: if the request was not the first of its connection: tail;
@@ -168,11 +169,11 @@ tail (family stalls)
 
 def test_what_a_search_found() -> None:
     out = StringIO()
-    write_found([Page(name="tail"), Page(family="lifetime")], "40 ms", out, Paper(80))
+    write_found([Page(name="tail"), Page(family="lifetime")], "40 ms", out, Terminal(80))
     assert (
         out.getvalue()
         == """\
-2 rules for "40 ms", the nearest first:
+2 rules for "40 ms", best match first:
 
   tail               error, warning  A segment waited for nothing.
   nagle-delayed-ack  error, warning  A segment waited for nothing.
@@ -184,5 +185,5 @@ wiredoctor explain tail shows the page of the first.
 
 def test_not_all_that_a_search_found() -> None:
     out = StringIO()
-    write_found([Page(name="tail")], "slow", out, Paper(80), more=7)
-    assert out.getvalue().startswith('1 rule of 8 for "slow", the nearest first:\n')
+    write_found([Page(name="tail")], "slow", out, Terminal(80), more=7)
+    assert out.getvalue().startswith('1 rule of 8 for "slow", best match first:\n')

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from tests.report.examples import HOSTILE, capture, capture_loss, finding, hostile_finding, report
 from tests.report.test_text import busy
 from wiredoctor.findings import Evidence, LeftOut, Report
-from wiredoctor.report.terminal.markdown import MOST_BYTES, block, code, escaped, write
+from wiredoctor.report.terminal.markdown import MOST_BYTES, block, code, escape_markdown, write
 from wiredoctor.report.words import clean
 
 
@@ -26,13 +26,17 @@ def page(one: Report, **options: Any) -> str:
 
 
 ONE = """\
-## wiredoctor: 1 warning. Time lost by waiting: 200 ms.
+## wiredoctor: No request failed, but 200 ms was lost by waiting: Nagle's algorithm met a delayed ACK (10.0.0.2:80).
+
+1 warning. Time lost: 200 ms.
+
+Times are UTC; the first packet is from 2026-01-31 12:00:00.000.
 
 ### WARNING: Nagle's algorithm met a delayed ACK (200 ms)
 
 nagle-delayed-ack (head-body-split), high confidence  
 `10.0.0.1:51234 (curl/8.5.0) -> 10.0.0.2:80`  
-`connection 3, exchange 2, GET /items?id=*, status 200`
+`finding 8800bc00, connection 3, exchange 2, GET /items?id=*, status 200, 2026-01-31 12:00:00.022 UTC`
 
 The server sent the head of its response alone (38 bytes), and the body (5 bytes) had to wait for the client's delayed ACK: \
 200 ms for nothing. The timer is that of older Windows.
@@ -56,11 +60,13 @@ Wireshark: `tcp.stream == 3 && frame.number in {5, 6, 7}`
 
 See: [RFC 1122 section 4.2.3.4](<https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4>)
 
-<details><summary>What was read, and how far this reaches</summary>
+Next: `wiredoctor show trace.pcap --finding 8800bc00`, `wiredoctor explain nagle-delayed-ack`
+
+<details><summary>Input and coverage</summary>
 
 - `trace.pcap`: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC for 12.5 s
-  - not analysed: UDP, 12 packets
-  - not analysed: ARP, 3 packets
+  - not analyzed: UDP, 12 packets
+  - not analyzed: ARP, 3 packets
 - 5 TCP connections, 7 HTTP exchanges
 - Checked: 7 exchanges on 5 connections: stalls, connects, closes
 - 1 of 2 rules found nothing
@@ -75,18 +81,21 @@ def test_one_finding() -> None:
 
 def test_like_findings_are_one_section() -> None:
     text = page(busy([finding(elapsed=float(i), connection=i, delay=0.2 + i / 100) for i in range(3)]))
-    assert "### WARNING: Nagle's algorithm met a delayed ACK (x 3, 630 ms in all)\n" in text
-    assert "`worst of 3: connection 2, exchange 2" in text
+    assert "### WARNING: Nagle's algorithm met a delayed ACK (3 times, 630 ms lost)\n" in text
+    assert "`worst of 3: finding 8800bc00, connection 2, exchange 2" in text
 
 
-def test_no_more_than_ten_sections_and_no_more_than_a_comment_may_have() -> None:
+def test_a_table_of_problems_and_the_worst_two_in_full_and_no_more_than_a_comment_may_have() -> None:
     many = [finding(server=f"10.0.1.{i}:80", delay=1 - i / 100) for i in range(13)]
     text = page(busy(many))
-    assert text.count("\n### ") == 10
-    assert "\n3 more (3 warnings): nagle-delayed-ack.\n" in text
-    huge = page(busy([finding(server=f"10.0.1.{i}:80", message="word " * 4000) for i in range(9)]))
+    assert text.count("\n### ") == 2
+    assert text.count("\n| warning | nagle-delayed-ack | ") == 13
+    assert "\nThe other 11 problems in full: `wiredoctor analyze trace.pcap --all`\n" in text
+    assert page(busy(many), everything=True).count("\n### ") == 13
+    huge = page(busy([finding(server=f"10.0.1.{i}:80", message="word " * 4000) for i in range(9)]), everything=True)
     assert len(huge.encode()) <= MOST_BYTES
-    assert "\n7 more (7 warnings)" in huge
+    assert huge.count("\n### ") == 2
+    assert "\nThe other 7 problems in full: " in huge
     assert huge.endswith("</details>\n")
 
 
@@ -97,22 +106,23 @@ def test_what_the_text_says_beside_the_findings() -> None:
         shown="port 80",
     )
     for line in (
-        "## wiredoctor: Nothing was found but 2 findings left out below (port 80).",
+        "## wiredoctor: No new findings (2 known) (port 80).",
         "  - captured twice and left out: 7 packets",
         "  - damaged: ends inside packet 8",
         "- Limit reached: spool full",
         "- 5 TCP connections, 7 HTTP exchanges shown (only port 80; all was read)",
-        "- Left out: 2 findings (tinygrams) in the baseline a&#124;b.json already",
+        "- Left out: 2 findings (tinygrams) already in the baseline a&#124;b.json",
     ):
         assert f"{line}\n" in text
 
 
 def test_an_incomplete_report_begins_with_the_reasons() -> None:
     text = page(busy([finding()], incomplete=["Only the first 2 GB of a*b.gz were read."], secrets=True))
-    assert text.startswith("**Only the first 2 GB of a\\*b.gz were read.**\n\n## wiredoctor: 1 warning.")
+    assert text.startswith("## wiredoctor: Only the first 2 GB of a\\*b.gz were read. 200 ms was lost by waiting: ")
     assert page(report([], incomplete=["Cut off."]), quiet=True) == "**Cut off.**\n"
     many = page(busy([finding()], incomplete=["Cut off."] * 500))
-    assert many.startswith("**Cut off.**\n\n" * 3 + "**497 more inputs could not be read completely.**\n\n## ")
+    assert many.startswith("## wiredoctor: Cut off. 499 more inputs could not be read completely. 200 ms was lost by waiting: ")
+    assert "\n**497 more inputs could not be read completely.**\n" in many
 
 
 @pytest.mark.parametrize(
@@ -135,7 +145,7 @@ def test_an_incomplete_report_begins_with_the_reasons() -> None:
     ],
 )
 def test_escaped(text: str, markdown: str) -> None:
-    assert escaped(text) == markdown
+    assert escape_markdown(text) == markdown
 
 
 def test_code_holds_backticks() -> None:
@@ -147,7 +157,7 @@ def test_code_holds_backticks() -> None:
 
 @given(st.text())
 def test_whatever_the_text_nothing_gets_out(text: str) -> None:
-    prose, span = escaped(text), code(text)
+    prose, span = escape_markdown(text), code(text)
     assert not set(prose) & set("<>|`$\n\r")
     assert not re.search(r"(?<!\\)[*_\[\]]", re.sub(r"\\\\", "", prose))
     assert not re.search(r"@[A-Za-z0-9_-]", prose)
@@ -161,7 +171,7 @@ def test_whatever_the_text_nothing_gets_out(text: str) -> None:
 
 @given(st.text() | st.text("\\`*_{}[]()<>#+-=.!|~&$@:/ 1aw\t", max_size=30))
 def test_whatever_the_text_it_is_shown_as_it_is(text: str) -> None:
-    shown = html.unescape(MarkdownIt("commonmark").enable("table").render(escaped(text))).replace("\u200b", "")
+    shown = html.unescape(MarkdownIt("commonmark").enable("table").render(escape_markdown(text))).replace("\u200b", "")
     assert shown == (f"<p>{clean(text).strip()}</p>\n" if clean(text).strip() else "")
 
 

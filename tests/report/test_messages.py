@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor.report.terminal.error_messages import messages
 from wiredoctor.report.terminal.manual import write_message
 from wiredoctor.report.terminal.message_search import search_all
 from wiredoctor.report.terminal.rule_search import MOST_RULES, at_once, find, message
 from wiredoctor.report.terminal.rule_search_words import SEARCHES
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.rule_engine import catalogue
 
 PASTED = [
@@ -89,14 +90,14 @@ def test_alone(said: str, rules: tuple[str, ...]) -> None:
         check(filled(said, seed), rules)
 
 
-@pytest.mark.parametrize(("said", "rules"), [one for one in PASTED if one[0] not in IN_PASSING])
+@pytest.mark.parametrize(("said", "rules"), sweep([one for one in PASTED if one[0] not in IN_PASSING], PASTED[::6].__contains__))
 def test_inside_a_line_of_a_log(said: str, rules: tuple[str, ...]) -> None:
     for number, line in enumerate(random.Random(said).sample(AROUND, 3)):
         if not (CODES.match(said) and re.match("[A-Z]{2,3} ", said)):
             check(line.format(filled(said, number)), rules)
 
 
-@pytest.mark.parametrize(("said", "rules"), [one for one in PASTED if not CODES.match(one[0])])
+@pytest.mark.parametrize(("said", "rules"), sweep([one for one in PASTED if not CODES.match(one[0])], PASTED[::6].__contains__))
 def test_disguised(said: str, rules: tuple[str, ...]) -> None:
     """Other quotation marks, white space, case; escaped as in JSON."""
     plain = filled(said, 1)
@@ -111,7 +112,7 @@ def test_disguised(said: str, rules: tuple[str, ...]) -> None:
         check(text, rules)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", sweep(range(30), range(6).__contains__))
 def test_random_lines_around(seed: int) -> None:
     """What stands in logs and is no message changes nothing."""
     any_of = random.Random(seed)
@@ -234,6 +235,7 @@ def test_lines_of_programs(line: str, rules: str) -> None:
     assert list(told.rules) == rules.split()
 
 
+@SLOW
 @pytest.mark.parametrize("width", [80, 160])
 def test_every_answer_can_be_written(width: int) -> None:
     """What decides comes first; then what the words mean, of which program they are, and the rules with their kinds."""
@@ -243,7 +245,7 @@ def test_every_answer_can_be_written(width: int) -> None:
         told = message(catalogue(), filled(said, 0))
         assert told is not None
         out = StringIO()
-        write_message(told, find(catalogue(), filled(said, 0)).entries, out, Paper(width))
+        write_message(told, find(catalogue(), filled(said, 0)).entries, out, Terminal(width))
         lead, page = out.getvalue().split("\n\n", 1)
         assert page.startswith(f"{rules[0]} (family "), said
         assert max(map(len, lead.splitlines())) <= width
@@ -317,6 +319,7 @@ PIECES = [
 ]
 
 
+@SLOW
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max_size=8).map(" ".join))
 def test_no_question_fails(words: str) -> None:
@@ -334,6 +337,7 @@ def test_a_family_is_named_whole() -> None:
     assert len(at_once(find(catalogue(), "slow").entries, "slow")) == MOST_RULES
 
 
+@SLOW
 def test_a_long_text_takes_no_time() -> None:
     """Half a megabyte of what almost is a message."""
     assert message(catalogue(), "Post Failed to connect to Connection aborted read tcp dial tcp " * 8000) is not None

@@ -15,13 +15,14 @@ from wiredoctor.findings import LeftOut, Report, Unjudged
 from wiredoctor.mcp import answers
 from wiredoctor.mcp.answers import Page
 from wiredoctor.report import html
-from wiredoctor.report.coverage import reach
+from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import junit, sarif
-from wiredoctor.report.fail_on import reached
-from wiredoctor.report.filter import Wanted, narrow
+from wiredoctor.report.fail_on import reaches_level
+from wiredoctor.report.filter import Filter, filter_report
+from wiredoctor.report.headline import headline
 from wiredoctor.report.terminal import markdown
-from wiredoctor.report.terminal.sentences import MOST_EXAMPLES, nothing, reasons
+from wiredoctor.report.terminal.sentences import MOST_EXAMPLES, reasons
 from wiredoctor.rule_engine import catalogue
 
 
@@ -48,7 +49,7 @@ def of(*left: Unjudged, findings: int = 0, exchanges: int = 5, **changes: Any) -
 
 
 def said(one: Report) -> str:
-    return nothing(one, reach(one))
+    return headline(one, [], find_coverage(one))
 
 
 VERDICTS = [
@@ -59,26 +60,35 @@ VERDICTS = [
     (of(unjudged("closed"), unjudged(number=2)), "No known fault, but 2 of 5 requests were never answered."),
     (of(unjudged("request-cut-short")), "No known fault, but 1 of 5 requests broke off."),
     (of(unjudged("head-unfinished")), "No known fault, but 1 of 5 requests broke off."),
-    (of(unjudged("unreadable")), "No known fault, but 1 of 5 requests got something that is no HTTP response."),
+    (of(unjudged("unreadable")), "No known fault, but 1 of 5 requests got bytes that are not an HTTP response."),
+    (of(unjudged("reset-doubted")), "No known fault, but 1 of 5 exchanges was reset."),
     (of(unjudged("cut-short", 9)), "No known fault, but 1 of 5 responses broke off."),
-    (of(unjudged("response-unfinished", 9)), "No known fault, but 1 of 5 responses went on when the capture ended."),
-    (of(unjudged("one-sided"), unjudged("gap", 2)), "No known fault, but 2 of 5 exchanges are in the capture in part only."),
+    (of(unjudged("response-unfinished", 9)), "No known fault, but 1 of 5 responses had not ended when the capture did."),
+    (of(unjudged("one-sided"), unjudged("gap", 2)), "No known fault, but 2 of 5 exchanges were captured only in part."),
     (
         of(unjudged("silence", 2, exchange=None, request=None)),
         "No known fault, but 1 of 5 connections failed for an unknown reason.",
     ),
     (
+        of(unjudged("breaks-off", 2, exchange=None, request=None)),
+        "No known fault, but 1 of 5 connections ended with unacknowledged data.",
+    ),
+    (
         of(unjudged("reset", 2, exchange=None, request=None), unjudged("closed", 3)),
         "No known fault, but 1 of 5 requests was never answered and 1 of 5 connections failed for an unknown reason.",
     ),
-    (of(captures=[capture(dropped=5, dropped_of=1239)]), "No known fault was found in what was captured."),
+    (
+        of(captures=[capture(dropped=5, dropped_of=1239)]),
+        "5 of 1,239 packets were dropped while capturing. No known fault was found in what was captured.",
+    ),
     (
         of(unjudged(), captures=[capture(dropped=5, dropped_of=1239)]),
-        "No known fault was found in what was captured, but 1 of 5 requests had no answer yet when the capture ended.",
+        "5 of 1,239 packets were dropped while capturing. No known fault was found in what was captured, but 1 of 5 requests "
+        "had no answer yet when the capture ended.",
     ),
     (
         of(unjudged("closed"), left_out=[LeftOut("baseline", "b.json", 3, ("tinygrams",))]),
-        "Nothing was found but 3 findings left out below, and 1 of 5 requests was never answered.",
+        "No new findings (3 known), but 1 of 5 requests was never answered.",
     ),
 ]
 
@@ -86,8 +96,8 @@ VERDICTS = [
 @pytest.mark.parametrize(("one", "sentence"), VERDICTS, ids=[sentence for _, sentence in VERDICTS])
 def test_the_verdict(one: Report, sentence: str) -> None:
     assert said(one) == sentence
-    assert reached(one, "any") == (sentence != "Nothing wrong was found." and not (one.left_out and not one.not_judged))
-    assert not reached(one, "note")
+    assert reaches_level(one, "any") == (sentence != "Nothing wrong was found." and not (one.left_out and not one.not_judged))
+    assert not reaches_level(one, "note")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_statuses(statuses: list[int], sentence: str) -> None:
     rows = [exchange(number, response_status=status, upgraded=status == 101) for number, status in enumerate(statuses)]
     one = report([], [connection(1)], rows)
     assert said(one) == sentence
-    assert reached(one, "any") == (max(statuses) >= 500)
+    assert reaches_level(one, "any") == (max(statuses) >= 500)
     summary = json.loads(written(one))["summary"]
     assert summary["requests"] == {"count": len(statuses), "answered": len(statuses)}
     assert {each["status_class"]: each["count"] for each in summary["responses"]} == {
@@ -117,7 +127,11 @@ def test_statuses(statuses: list[int], sentence: str) -> None:
 
 def test_an_interim_response_is_no_answer() -> None:
     one = report([], [connection(1)], [exchange(1, response_status=100)])
-    assert (reach(one).answers.requests, reach(one).answers.answered, reach(one).answers.responses) == (1, 0, 0)
+    assert (find_coverage(one).answers.requests, find_coverage(one).answers.answered, find_coverage(one).answers.responses) == (
+        1,
+        0,
+        0,
+    )
 
 
 def written(one: Report) -> str:
@@ -128,19 +142,19 @@ def written(one: Report) -> str:
 
 MANY = of(*(unjudged(number=number) for number in range(1, 4)), *(unjudged("reset", 4, exchange=None, request=None),))
 LINES = [
-    "1 of 5 connections: reset while something was under way, and no rule says why: to 10.0.0.2:80 (frame 8)",
+    "1 of 5 connections: reset while something was in progress, and no rule explains why: to 10.0.0.2:80 (frame 8)",
     "3 of 5 exchanges: no answer yet when the capture ended: GET /items/1 (frame 5, 3.2 s before the end), GET /items/2 "
     "(frame 6, 3.2 s before the end) and GET /items/3 (frame 7, 3.2 s before the end)",
 ]
 
 
 def test_the_lines() -> None:
-    assert reasons(MANY, reach(MANY)) == LINES
+    assert reasons(MANY, find_coverage(MANY)) == LINES
 
 
 def test_of_many_the_first_are_shown() -> None:
     some = of(*(unjudged(number=number) for number in range(1, 4)), not_judged_counts={("trace.pcap", "no-answer"): 41})
-    [line] = reasons(some, reach(some))
+    [line] = reasons(some, find_coverage(some))
     assert line.startswith("41 of 5 exchanges: ")
     assert line.count("frame") == MOST_EXAMPLES
     assert line.endswith(" and 38 more")
@@ -148,7 +162,7 @@ def test_of_many_the_first_are_shown() -> None:
 
 def test_with_a_selection_other_rules_might_have_known() -> None:
     one = of(unjudged("closed"), unasked={"no-response": next(iter(MANY.checked.values()))})
-    assert "and no rule that was asked for says why" in reasons(one, reach(one))[0]
+    assert "and no rule that was requested explains why" in reasons(one, find_coverage(one))[0]
 
 
 def test_it_stands_in_the_text() -> None:
@@ -215,11 +229,11 @@ def test_junit_has_no_such_case_where_all_is_well() -> None:
 
 
 def test_a_narrowed_report_has_its_own() -> None:
-    some = narrow(MANY, Wanted(connections=(2, 4)))
+    some = filter_report(MANY, Filter(connections=(2, 4)))
     assert [one.connection for one in some.not_judged] == [2, 4]
     assert some.not_judged_counts == {("trace.pcap", "no-answer"): 1, ("trace.pcap", "reset"): 1}
     assert said(some).startswith("No known fault, but 1 of 2 requests had no answer yet")
-    assert narrow(MANY, Wanted(hosts=("10.9.9.9",))).not_judged == []
+    assert filter_report(MANY, Filter(hosts=("10.9.9.9",))).not_judged == []
 
 
 def test_of_several_captures_each_has_its_own() -> None:
@@ -228,4 +242,4 @@ def test_of_several_captures_each_has_its_own() -> None:
     junit.write(both, out)
     suites = ElementTree.fromstring(out.getvalue()).findall("testsuite")
     assert [sum(case.attrib["name"] == "not-judged" for case in suite.iter("testcase")) for suite in suites] == [1, 1]
-    assert "GET /items/1 (frame 5 of trace.pcap)" in reasons(both, reach(both))[0]
+    assert "GET /items/1 (frame 5 of trace.pcap)" in reasons(both, find_coverage(both))[0]

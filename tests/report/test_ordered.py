@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.report.ordered import Ordered
+from wiredoctor.report.row_order import Ordered
 
 BATCHES = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(-3, 3)), max_size=8), max_size=6)
 

@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor import Report
 from wiredoctor.capture import Interface
 from wiredoctor.capture.pcapng import metadata, write
@@ -23,7 +25,6 @@ from wiredoctor.cli.app import application
 from wiredoctor.engine import copying
 from wiredoctor.report.packets import pcapng
 
-CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
 FIELDS = ("frame.number", "frame.time_epoch", "frame.len", "frame.cap_len", "frame.encap_type", "tcp.stream")
@@ -74,15 +75,16 @@ def blocks(data: bytes, order: str = "<") -> Iterator[tuple[int, bytes]]:
         at += length
 
 
+@SLOW
 def test_the_same_findings_frames_and_bytes_are_seen_by_tshark(tmp_path: Path) -> None:
     """Of a pcap file of microseconds, a pcapng file of nanoseconds, one that is compressed, and one cut off in a packet."""
     if shutil.which("tshark") is None:
         pytest.skip("tshark is not installed")
-    race = (CAPTURES / "behind-nginx-race.pcap").read_bytes()
+    race = find_recording("behind-nginx-race.pcap").read_bytes()
     cut, packed = tmp_path / "c\x1bu\nt.pcap", tmp_path / "packed.pcap.gz"
     cut.write_bytes(race[:-31])
-    packed.write_bytes(gzip.compress((CAPTURES / "behind-nginx-events-held.pcap").read_bytes()))
-    for path in (CAPTURES / "client-sees-head-body-split.pcapng", CAPTURES / "behind-nginx-race.pcap", cut, packed):
+    packed.write_bytes(gzip.compress(find_recording("behind-nginx-events-held.pcap").read_bytes()))
+    for path in (find_recording("client-sees-head-body-split.pcapng"), find_recording("behind-nginx-race.pcap"), cut, packed):
         report = wiredoctor.analyze(path, keep=True)
         assert report.findings
         copy = tmp_path / "copy.pcapng"
@@ -107,7 +109,7 @@ def test_the_same_findings_frames_and_bytes_are_seen_by_tshark(tmp_path: Path) -
 @tshark
 def test_wireshark_shows_a_comment_and_expert_information(tmp_path: Path) -> None:
     copy = tmp_path / "copy.pcapng"
-    copy.write_bytes(annotated(wiredoctor.analyze(CAPTURES / "behind-nginx-race.pcap", keep=True)))
+    copy.write_bytes(annotated(wiredoctor.analyze(find_recording("behind-nginx-race.pcap"), keep=True)))
     page = read(copy, "-V", "-Y", "frame.number == 17")
     assert "Packet comments\n    wiredoctor finding 1, error: keep-alive-race (race): the request, after" in page
     assert "[Severity level: Comment]" in page
@@ -115,7 +117,7 @@ def test_wireshark_shows_a_comment_and_expert_information(tmp_path: Path) -> Non
 
 def sections(order: str) -> bytes:
     """Two sections with all kinds of blocks; the packets in them are those of a capture with a finding."""
-    race = (CAPTURES / "behind-nginx-race.pcap").read_bytes()
+    race = find_recording("behind-nginx-race.pcap").read_bytes()
     packets: list[Packet] = []
     at = 24
     while at < len(race):
@@ -195,7 +197,7 @@ def test_files_of_a_rotation_are_put_together_and_merged_ones_woven(tmp_path: Pa
         file.write_bytes(b"".join(data for _, data in some))
     report = wiredoctor.analyze(*files, keep=True)
     assert [kind for kind, _ in blocks(annotated(report))] == [kind for kind, _ in parts]
-    merged = wiredoctor.analyze(CAPTURES / "behind-nginx-race.pcap", files[0], merge=True, keep=True)
+    merged = wiredoctor.analyze(find_recording("behind-nginx-race.pcap"), files[0], merge=True, keep=True)
     copy = tmp_path / "merged.pcapng"
     copy.write_bytes(annotated(merged))
     again = wiredoctor.analyze(copy)
@@ -210,7 +212,7 @@ def test_names_and_secrets_of_woven_files_are_kept(tmp_path: Path, order: str) -
     path, broken = tmp_path / "sections.pcapng", tmp_path / "broken.pcapng"
     path.write_bytes(sections(order))
     broken.write_bytes(sections(order) + block(order, 10, b"x" * 40)[:-8])
-    merged = wiredoctor.analyze(path, CAPTURES / "behind-nginx-race.pcap", broken, merge=True, keep=True)
+    merged = wiredoctor.analyze(path, find_recording("behind-nginx-race.pcap"), broken, merge=True, keep=True)
     wanted = [data for kind, data in blocks(sections("<")) if kind in (4, 10)]
     made = [*blocks(annotated(merged))]
     assert [data for kind, data in made if kind in (4, 10)] == 2 * wanted
@@ -219,18 +221,18 @@ def test_names_and_secrets_of_woven_files_are_kept(tmp_path: Path, order: str) -
 
 @pytest.mark.parametrize("wrong", [b"", bytes(3), b"\0\1\0\x09abcd", struct.pack(">II", 1, 9) + b"abcd"])
 def test_what_is_not_laid_out_as_names_or_secrets_is_not_turned(wrong: bytes) -> None:
-    assert metadata.turned(block(">", 10, wrong), ">") == b""
+    assert metadata.to_little_endian(block(">", 10, wrong), ">") == b""
 
 
 @tshark
 @pytest.mark.parametrize("name", ["client-sees-head-body-split.pcapng", "behind-nginx-race.pcap"])
 def test_only_what_is_concerned(tmp_path: Path, name: str) -> None:
-    report = wiredoctor.analyze(CAPTURES / name, keep=True)
+    report = wiredoctor.analyze(find_recording(name), keep=True)
     report.findings = report.findings[:1]
     [finding] = report.findings
     copy = tmp_path / "copy.pcapng"
     copy.write_bytes(annotated(report, only=True))
-    whole, some = fields(CAPTURES / name), fields(copy)
+    whole, some = fields(find_recording(name)), fields(copy)
     expected = [line[1:5] for line in whole if line[5] == str(finding.connection)]
     assert [line[1:5] for line in some] == expected
     texts = " ".join(commented(copy).values())
@@ -249,7 +251,7 @@ def test_times_before_1970_and_the_frame_check_sequence(tmp_path: Path) -> None:
 def test_a_long_capture_is_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "PIECE", 50)
     monkeypatch.setattr(metadata, "_PIECE", 50)
-    path = CAPTURES / "client-sees-head-body-split.pcapng"
+    path = find_recording("client-sees-head-body-split.pcapng")
     report = wiredoctor.analyze(path, keep=True)
     in_pieces = annotated(report)
     monkeypatch.undo()
@@ -263,17 +265,17 @@ def run(*words: object) -> Result:
 def test_what_the_command_line_refuses(tmp_path: Path) -> None:
     one, other = tmp_path / "one.pcapng", tmp_path / "other.pcap"
     one.write_bytes(sections("<"))
-    other.write_bytes((CAPTURES / "behind-nginx-race.pcap").read_bytes())
+    other.write_bytes(find_recording("behind-nginx-race.pcap").read_bytes())
     before = one.read_bytes()
     several = run(one, other, "-o", tmp_path / "copy.pcapng")
     assert (several.exit_code, several.stdout) == (2, "")
-    assert "copies one capture, and these are 2: name one of them, or add --merge" in several.stderr
+    assert "copies exactly one capture, not 2: name one of them, or add --merge" in several.stderr
     for words in ([tmp_path, "--merge", "-o", one], [one, "-o", one]):
         over = run(*words)
         assert (over.exit_code, over.stdout) == (2, "")
-        assert "would overwrite a capture" in over.stderr
+        assert "would overwrite an input capture" in over.stderr
     assert one.read_bytes() == before
-    assert "--only-findings is about copies of packets" in run(one, "--only-findings").stderr
+    assert "--only-findings applies to copies of packets" in run(one, "--only-findings").stderr
     done = run(tmp_path, "--merge", "-o", tmp_path / "copy.pcapng", "--only-findings")
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / "copy.pcapng").stat().st_size > 1000

@@ -16,7 +16,7 @@ from wiredoctor.mcp.answers import diagnosis
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.terminal import markdown, text
 from wiredoctor.report.terminal.sentences import product
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_group_is_as_sure_as_the_finding_that_it_shows() -> None:
     ]
     one, out, words, prose = report(alike), io.BytesIO(), StringIO(), io.BytesIO()
     report_json.write(one, out)
-    text.write(one, words, Paper(80))
+    text.write(one, words, Terminal(80))
     markdown.write(one, prose)
     by_number = {f["number"]: f["confidence"] for f in json.loads(out.getvalue())["findings"]}
     said = re.compile(r"(\w+) confidence.*?finding (\d+)", re.DOTALL)

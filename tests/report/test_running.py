@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.report import examples
-from wiredoctor.report.groups import grouped
+from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal import live_view
 from wiredoctor.report.terminal.live_view import Rates, Tally, lines, plain
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 FINDING = examples.finding()
 
@@ -27,12 +27,12 @@ class Standing:
     open: int = 2
     exchanges: int = 40
     lag: float = 0.0
-    behind: int = 0
+    unread_bytes: int = 0
     waiting: int = 0
 
 
 def shown(tally: Tally, width: int = 80, height: int = 24, status: Standing | None = None) -> list[str]:
-    drawn = lines("live: eth0", 3725.4, status or Standing(), Rates(packets=12.0), tally, Paper(width=width), height)
+    drawn = lines("live: eth0", 3725.4, status or Standing(), Rates(packets=12.0), tally, Terminal(width=width), height)
     return [line.plain for line in drawn]
 
 
@@ -43,7 +43,7 @@ def test_like_findings_are_one_line_with_their_number_and_their_time() -> None:
     tally.add(replace(FINDING, server="10.0.0.9:80", delay=None, severity="note"))
     text = "\n".join(shown(tally, width=160))
     # 38 * 0.2 s, and 0 + 1 + ... + 37 ms
-    assert "  x 38, 8.3 s in all" in text
+    assert "  38 times, 8.3 s lost" in text
     assert text.index(FINDING.severity.upper()) < text.index("NOTE")
     assert text.startswith("live: eth0  1:02:05  Ctrl-C")
     assert "1,234 packets (12/s)  3 connections, 2 open  40 exchanges (0/s)" in text
@@ -57,7 +57,7 @@ def test_the_groups_are_those_of_the_report() -> None:
     tally = Tally()
     for finding in findings:
         tally.add(finding)
-    expected = [(g.worst, g.count, g.delay) for g in grouped(findings)]
+    expected = [(g.worst, g.count, g.delay) for g in group_findings(findings)]
     found = [(g.worst, g.count, g.delay) for g in tally.worst_first()]
     assert [(w, n) for w, n, _ in found] == [(w, n) for w, n, _ in expected]
     assert [d for *_, d in found] == pytest.approx([d for *_, d in expected])
@@ -88,9 +88,9 @@ def test_of_very_many_the_least_bad_go(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drops_and_lag_are_told() -> None:
-    assert "kernel drops: told at the end  analysis: up to date" in shown(Tally())
-    busy = shown(Tally(), status=Standing(dropped=5120, lag=2.5, behind=34_000_000, waiting=7))
-    assert "kernel drops: 5,120  analysis: 2.5 s behind (34 MB)  7 not certain yet" in busy
+    assert "kernel drops: known at the end  analysis: up to date" in shown(Tally())
+    busy = shown(Tally(), status=Standing(dropped=5120, lag=2.5, unread_bytes=34_000_000, waiting=7))
+    assert "kernel drops: 5,120  analysis: 2.5 s behind (34 MB)  7 not final yet" in busy
 
 
 def test_a_line_where_there_is_no_terminal() -> None:

@@ -11,7 +11,7 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from wiredoctor.report.packets import streams
-from wiredoctor.report.packets.follow import Window, escaped, text
+from wiredoctor.report.packets.follow import Window, escape_bytes, text
 from wiredoctor.report.packets.streams import Hole, Run, follow, spans
 
 HANDSHAKE = """
@@ -27,7 +27,7 @@ def events(tmp_path: Path, ladder: str, *, shuffle: int | None = None) -> list[R
         Random(shuffle).shuffle(packets)
     (tmp_path / "x.pcap").write_bytes(to_pcap(packets))
     report = wiredoctor.analyze(tmp_path / "x.pcap", keep=True)
-    return [*follow(next(iter(report.again.values())), 0)]
+    return [*follow(next(iter(report.packets.values())), 0)]
 
 
 def said(found: list[Run | Hole], direction: int = 0) -> bytes:
@@ -111,8 +111,8 @@ def test_any_order_gives_the_same_bytes(tmp_path: Path, seed: int, monkeypatch: 
     found = events(tmp_path, "\n".join(timed))
     assert said(found) == data
     report = wiredoctor.analyze(tmp_path / "x.pcap", keep=True)
-    again = next(iter(report.again.values()))
-    assert spans(again, 0, [(0, 10, 30), (0, 0, 400), (0, 390, 410)]) == {
+    access = next(iter(report.packets.values()))
+    assert spans(access, 0, [(0, 10, 30), (0, 0, 400), (0, 390, 410)]) == {
         (0, 10, 30): data[10:30], (0, 0, 400): data, (0, 390, 410): None,
     }  # fmt: skip
 
@@ -129,7 +129,7 @@ def test_no_order_reaches_a_terminal() -> None:
     made = lines(Run(1, 4, 0, 0, evil))
     assert all(line.isascii() and line.isprintable() for line in made)
     assert [line[0] for line in made] == ["#", "<", "<", "<"]
-    assert escaped(b"a\x00\n") == r"a\x00\x0a"
+    assert escape_bytes(b"a\x00\n") == r"a\x00\x0a"
 
 
 def test_a_line_in_several_packets_is_one_line() -> None:

@@ -10,76 +10,215 @@ import pytest
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
 from wiredoctor.findings import Report
+from wiredoctor.report.row_choice import Order, RowChoice, choose_rows, parse_statuses
 from wiredoctor.report.terminal import connections, exchanges
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 LONG = "/very/long/path/[bold]x[/bold]/\x9b31m/" + "a" * 200 + "/item.json?token=hunter2"
 IPV6 = "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:54321"
 
 
-def table(module: Any, one: Report, width: int = 100, **paper: bool) -> list[str]:
+ZONE = "Times are UTC; the first packet is from 2026-01-31 12:00:00.000."
+
+
+def table(module: Any, one: Report, width: int = 100, *, relative: bool = False, **paper: bool) -> list[str]:
+    """Return the lines below the one about the time zone."""
     out = StringIO()
-    module.write(one, out, Paper(width, **paper))
-    return out.getvalue().splitlines()
+    module.write(one, out, Terminal(width, **paper), relative=relative)
+    lines = out.getvalue().splitlines()
+    return lines[1:] if one.connection_count and lines[0] == ZONE else lines
 
 
-def test_exchanges_at_100_columns() -> None:
+def test_exchanges_at_80_columns() -> None:
+    """Exchange 1 was closed by its client 500 ms after it began, exchange 11 takes 170 ms."""
     rows = [
-        exchange(11, 0, request_target="/a?b=c", request_time=30 * MS, server_time=50 * MS, response_time=90 * MS),
-        exchange(1, **without_response()),
-        exchange(2, **without_request()),
+        exchange(11, 0, request_target="/a?b=c", request_end=1_130 * MS, response_start=1_180 * MS, response_end=1_270 * MS),
+        exchange(1, **without_response(), client_close_time=600 * MS),
+        exchange(2, **without_request(), response_status=503),
     ]
-    assert table(exchanges, report([finding(connection=1, exchange=0)], [], rows)) == [
-        ">>> request  ... server  ### response  (one sign = 10 ms; + = longer)",
-        "  frame exch request                             code   size   req. server  resp. time",
-        "!    14  1#0 GET /items/1?id=*&token=*              -      -    1ms      -      -",
-        "     26  2#0 (no request)                         200    4kB      -      - 13.1ms #",
-        "    114 11#0 GET /a?b=*                           200    4kB   30ms   50ms   90ms >>>.....#########",
-        "3 HTTP exchanges, ! = a finding speaks of it (wiredoctor analyze)",
+    lines = table(exchanges, report([finding(connection=1, exchange=0)], [connection(11)], rows), 80)
+    assert lines[0].startswith("> request . server # response  (1 character = ")
+    assert lines[1].split("|")[0].split() == ["time", "(s)", "exch", "request", "code", "took"]
+    assert lines[2].startswith("W 0.100000  1#0 GET /items/1?id=*&token=* -     500 ms ")
+    assert lines[2].endswith(".x")
+    assert "(no request)" in lines[3]
+    assert " 503! " in lines[3]
+    assert " 1.100000 11#0 GET /a?b=*" in lines[4]
+    assert " 170 ms " in lines[4]
+    assert lines[5:7] == [
+        "3 HTTP exchanges",
+        "W = part of a warning (wiredoctor analyze explains it); ! = status 4xx or 5xx; x",
     ]
+    assert lines[-2] == "No room for server, client, size, frame, Host, time of day, req., server, resp.:"
 
 
-def bar(line: str) -> str:
-    return re.sub(r"^.*(ms|-|s) ", "", line)
+def bars(lines: list[str]) -> list[str]:
+    """The bars with the empty places before them."""
+    at = lines[1].index("|")
+    return [line[at:] for line in lines[2:] if re.match(r"[EWN ] +\d", line)]
 
 
-def test_bars_are_to_scale_and_do_not_add_up_their_rounding() -> None:
-    rows = [exchange(i, 0, request_time=i * MS, server_time=2 * i * MS, response_time=7 * i * MS) for i in range(1, 9)]
-    lines = table(exchanges, report([], [], rows), 160)[2:-1]
-    longest = len(bar(lines[-1]))
-    for i, line in enumerate(lines, 1):
-        drawn = bar(line)
-        assert abs(len(drawn) - longest * i / 8) <= 0.51
-        assert abs(drawn.count(".") - len(drawn) * 0.2) <= 1.01
-        assert re.fullmatch(r">*\.*#*", drawn)
+def timed(number: int, start: int, *lasts: int) -> dict[str, Any]:
+    """An exchange that starts at a time and has phases that last so long, in ms."""
+    ends = [start + sum(lasts[:n]) for n in range(4)]
+    return exchange(
+        number, request_start=ends[0] * MS, request_end=ends[1] * MS, response_start=ends[2] * MS, response_end=ends[3] * MS,
+        request_time=lasts[0] * MS, server_time=lasts[1] * MS, response_time=lasts[2] * MS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_bars_stand_where_the_time_axis_says(width: int) -> None:
+    """Ten exchanges from 0 to 10 s: each begins at its share of the axis, and its phases are in proportion."""
+    rows = [timed(i, 1000 * i, 100, 200, 700) for i in range(10)]
+    lines = table(exchanges, report([], [], rows), width)
+    long = max(map(len, bars(lines)))
+    for i, bar in enumerate(bars(lines)):
+        assert abs(len(bar) - len(bar.lstrip()) - long * i / 10) <= 0.51
+        assert abs(len(bar) - long * (i + 1) / 10) <= 0.51
+        assert re.fullmatch(r" *>*\.*#+", bar)
+    axis = lines[1][lines[1].index("|") :]
+    assert axis.startswith("|0 s")
+    for place, second in ((mark.start(), float(mark[1])) for mark in re.finditer(r"\|([\d.]+) s", axis)):
+        assert abs(place - long * second / 10) <= 1
+
+
+def test_bars_from_their_own_start_are_to_scale() -> None:
+    rows = [timed(i, 5000 * i, i, 2 * i, 7 * i) for i in range(1, 9)]
+    out = StringIO()
+    exchanges.write(report([], [], rows), out, Terminal(160), relative=True)
+    drawn = bars(out.getvalue().splitlines())
+    assert len(drawn) == 8
+    for i, bar in enumerate(drawn, 1):
+        assert abs(len(bar) - len(drawn[-1]) * i / 8) <= 0.51
+        assert abs(bar.count(".") - len(bar) * 0.2) <= 1.01
+        assert re.fullmatch(r">*\.*#*", bar)
 
 
 def test_one_very_long_exchange_does_not_flatten_the_others() -> None:
-    rows = [exchange(i, 0) for i in range(20)] + [exchange(99, 0, server_time=300_000 * MS)]
-    lines = table(exchanges, report([], [], rows))[2:-1]
+    rows = [exchange(i, 0) for i in range(20)] + [timed(99, 9900, 1, 300_000, 13)]
+    out = StringIO()
+    exchanges.write(report([], [], rows), out, Terminal(100), relative=True)
+    lines = bars(out.getvalue().splitlines())
     assert all("...#" in line for line in lines[:20])
     assert lines[-1].endswith("+")
 
 
+def test_five_seconds_do_not_look_like_a_millisecond() -> None:
+    lines = bars(table(exchanges, report([], [], [timed(0, 0, 0, 1, 0), timed(1, 1, 0, 5000, 0)])))
+    assert lines[0] == "'"
+    assert lines[1].count(".") > 15
+
+
 def test_order_is_that_of_the_first_frames() -> None:
     rows = [exchange(n, 0, request_frame=f) for n, f in [(5, 1), (1, 9), (3, 4)]]
-    assert [line.split()[0] for line in table(exchanges, report([], [], rows))[2:-1]] == ["1", "4", "9"]
+    lines = table(exchanges, report([], [], rows), 200)
+    at = lines[1].index("frame")
+    assert [line[at : at + 5].strip() for line in lines[2:5]] == ["1", "4", "9"]
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_lines_keep_to_the_width(width: int) -> None:
-    rows = [exchange(i, 0, request_target=LONG, server_time=i**8 * MS // 1000) for i in range(1, 40)]
-    for line in table(exchanges, report([finding(connection=3, exchange=0)], [], rows), width):
-        assert len(line) <= width
-        assert line.isprintable()
-    ends = [connection(i, client=IPV6, server=IPV6) for i in range(3)]
-    for line in table(connections, report([], ends), width):
-        assert len(line) <= width
+@pytest.mark.parametrize(
+    ("order", "numbers"),
+    [
+        (Order.time, [0, 1, 2, 3]),
+        (Order.duration, [2, 0, 3, 1]),
+        (Order.status, [3, 2, 0, 1]),
+        (Order.size, [1, 0, 2, 3]),
+    ],
+)
+def test_orders(order: Order, numbers: list[int]) -> None:
+    """Exchange 3 was closed after 200 ms without a response, which is the worst of all states."""
+    rows = [
+        timed(0, 0, 0, 300, 0) | {"response_status": 404},
+        timed(1, 10, 0, 100, 0) | {"response_body_bytes": 9_000_000},
+        timed(2, 20, 0, 900, 0) | {"response_status": 502, "response_body_bytes": 5},
+        exchange(3, **without_response(), server_close_time=301 * MS + 200 * MS - MS),
+    ]
+    one = report([], [connection(i) for i in range(4)], rows)
+    out = StringIO()
+    exchanges.write(one, out, Terminal(120), order=order)
+    assert [int(number) for number in re.findall(r" (\d)#0 ", out.getvalue())] == numbers
+    for top in (1, 3, 9):
+        chosen = choose_rows(one, "exchanges", RowChoice(top=top, order=order))
+        assert sorted(chosen.exchanges["connection"]) == sorted(numbers[:top])
+        assert chosen.exchange_count == min(top, 4)
+
+
+@pytest.mark.parametrize(
+    ("choice", "numbers"),
+    [
+        (RowChoice(("502",)), [2]),
+        (RowChoice(("5xx",)), [1, 2]),
+        (RowChoice(("4xx", "502")), [0, 2]),
+        (RowChoice(("none",)), [3]),
+        (RowChoice(slow=100 * MS), [1, 2, 3]),
+        (RowChoice(("5xx",), slow=100 * MS + 1), [2]),
+        (RowChoice(("5xx",), top=1, order=Order.duration), [2]),
+        (RowChoice(("200",)), []),
+    ],
+)
+def test_chosen_exchanges(choice: RowChoice, numbers: list[int]) -> None:
+    rows = [
+        timed(0, 0, 0, 99, 0) | {"response_status": 404},
+        timed(1, 10, 0, 100, 0) | {"response_status": 500},
+        timed(2, 20, 0, 900, 0) | {"response_status": 502},
+        exchange(3, **without_response(), client_rst_time=9000 * MS),
+    ]
+    assert choose_rows(report([], [], rows), "exchanges", choice).exchanges["connection"].to_list() == numbers
+
+
+def test_chosen_connections() -> None:
+    rows = [connection(i, start=i * MS, end=(i + 1) ** 2 * MS, client_bytes=10 - i) for i in range(4)]
+    one = report([], rows)
+    assert choose_rows(one, "connections", RowChoice(slow=10 * MS)).connections["connection"].to_list() == [3]
+    assert choose_rows(one, "connections", RowChoice(top=2, order=Order.duration)).connections["connection"].to_list() == [2, 3]
+    out = StringIO()
+    connections.write(one, out, Terminal(80), order=Order.size)
+    assert re.findall(r"^   ?(\d) ", out.getvalue(), re.MULTILINE) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("start", [3, 5001])
+def test_a_bar_has_all_exchanges_of_its_connection(start: int, relative: bool) -> None:
+    ends = [connection(n, start=(start + n) * MS, end=(start + 1000) * MS) for n in (1, 2)]
+    rows = [timed(1, start + 7 * n, 0, 0, 0) | {"exchange": n} for n in range(60)]
+
+    def busy(some: list[dict[str, Any]]) -> set[int]:
+        lines = table(connections, report([], ends, some), 200, relative=relative)
+        line = next(line for line in lines if line.startswith("   1 "))
+        return {place for place, sign in enumerate(line) if sign == "#"}
+
+    assert busy(rows) == set().union(*(busy([row]) for row in rows))
+
+
+@pytest.mark.parametrize("text", ["6xx", "50", "5x", "", "200-299", "5xx,", "\u0665xx"])
+def test_no_statuses(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_statuses([text])
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160, 200])
+@pytest.mark.parametrize("unicode", [False, True])
+@pytest.mark.parametrize("relative", [False, True])
+def test_lines_keep_to_the_width(width: int, unicode: bool, relative: bool) -> None:
+    rows = [exchange(i, 0, request_target=LONG, response_end=i**8 * MS, response_status=503) for i in range(1, 40)]
+    rows.append(exchange(40, **without_response(), client_close_time=40**8 * MS))
+    ends = [connection(i, client=IPV6, server=IPV6, end=i**8 * MS) for i in range(41)]
+    one = report([finding(connection=3, exchange=0)], ends, rows)
+    for module in (exchanges, connections):
+        plain, coloured = StringIO(), StringIO()
+        module.write(one, plain, Terminal(width, unicode=unicode), relative=relative)
+        module.write(one, coloured, Terminal(width, color=True, unicode=unicode), relative=relative)
+        assert ESCAPE.sub("", coloured.getvalue()) == plain.getvalue()
+        for line in plain.getvalue().splitlines():
+            assert len(line) <= width
+            assert line.isprintable()
+            assert unicode or line.isascii()
 
 
 def test_shortened_requests_keep_their_ends_and_no_secret() -> None:
-    (line,) = table(exchanges, report([], [], [exchange(1, 0, request_target=LONG)]))[2:-1]
+    (line,) = table(exchanges, report([], [], [exchange(1, 0, request_target=LONG)]))[2:3]
     assert "GET /very/" in line
     assert "..." in line
     assert "item.json" in line
@@ -87,7 +226,7 @@ def test_shortened_requests_keep_their_ends_and_no_secret() -> None:
 
 
 def test_a_query_is_the_first_to_go() -> None:
-    (line,) = table(exchanges, report([], [], [exchange(1, 0, request_target="/short?" + "a=b&" * 40)]))[2:-1]
+    (line,) = table(exchanges, report([], [], [exchange(1, 0, request_target="/short?" + "a=b&" * 40)]))[2:3]
     assert "GET /short?..." in line
 
 
@@ -97,7 +236,19 @@ def test_colour_and_unicode() -> None:
         plain = table(module, one)
         assert [ESCAPE.sub("", line) for line in table(module, one, color=True)] == plain
         assert all(line.isascii() for line in plain)
-    assert "▒▒▒ request  ░░░ server  ███ response" in table(exchanges, one, unicode=True)[0]
+    assert "▒ request ░ server █ response" in table(exchanges, one, unicode=True)[0]
+
+
+@pytest.mark.parametrize(("severity", "sign"), [("error", "E"), ("warning", "W"), ("note", "N")])
+def test_findings_have_a_sign_and_a_colour(severity: str, sign: str) -> None:
+    """The worst of several findings counts."""
+    found = [finding(connection=1, exchange=0, severity=one) for one in ("note", severity, "note")]
+    one = report(found, [connection(1)], [exchange(1), exchange(2)])
+    for module in (exchanges, connections):
+        lines = [line for line in table(module, one) if re.match(r"[EWN ] +\d", line)]
+        assert [line[0] for line in lines] == [sign, " "][: len(lines)]
+        assert any(f"m{sign}\x1b[0m" in line for line in table(module, one, color=True))
+        assert any(line.startswith(f"{sign} = part of a") for line in table(module, one))
 
 
 def test_several_captures_are_apart() -> None:
@@ -111,28 +262,64 @@ def test_several_captures_are_apart() -> None:
     for module in (exchanges, connections):
         text = "\n".join(table(module, one))
         assert text.index(r"b\x1b.pcap") < text.index("a.pcap\n")
-        assert text.count("client" if module is connections else "frame exch") >= 2
+        assert text.count("time (s)") == 2
+    first = choose_rows(one, "exchanges", RowChoice(top=1))
+    assert "b\\x1b.pcap" not in "\n".join(table(exchanges, first))
 
 
 def test_connections_at_120_columns() -> None:
-    rows = [connection(1234, closed_by="", close="", rtt_client=None, packets=123456), connection(0)]
-    assert table(connections, report([], rows), 120) == [
-        "  id client         server      packets   sent  recvd     rtt  lasted proto   history  closed by",
-        "   0 10.0.0.1:51000 10.0.0.2:80      10   120B 4.32kB    10ms  44.1ms http    ShADadFf server fin",
-        "1234 10.0.0.1:52234 10.0.0.2:80  123456   120B 4.32kB       -  44.1ms http    ShADadFf -",
-        "2 TCP connections; sent and recvd: payload bytes of client and server",
+    """The second of two connections lasts from 100 ms to 200 ms; its exchange takes the second half of that."""
+    rows = [
+        connection(0, start=0, end=200 * MS, closed_by="", close="", rtt_client=None),
+        connection(1, start=100 * MS, end=200 * MS, close="rst"),
     ]
+    busy = [timed(1, 150, 0, 50, 0)]
+    lines = table(connections, report([], rows, busy), 120)
+    names = ["id", "time", "(s)", "client", "server", "exch", "sent", "recvd", "lasted", "history", "closed", "by"]
+    assert [word for word in lines[1].split("|")[0].split() if word != "rtt"] == names
+    assert lines[2].split()[:8] == ["0", "0.000000", "10.0.0.1:51000", "10.0.0.2:80", "-", "120", "B", "4.32"]
+    at = lines[1].index("|")
+    long = len(lines[2][at:]) - 1
+    assert re.fullmatch(r"-+>", lines[2][at:])
+    open_, busy_ = re.fullmatch(r" +(-+)(#+)x", lines[3][at:]).groups()  # type: ignore[union-attr]
+    assert abs(len(open_) - long / 4) <= 1
+    assert abs(len(busy_) - long / 4) <= 1
+    assert "2 TCP connections; sent and recvd: payload bytes of client and server" in lines
+    assert any(line.startswith("history: one letter for the first packet of each kind") for line in lines)
 
 
 def test_what_has_no_room_is_named() -> None:
     lines = table(connections, report([], [connection(i, client=IPV6, server=IPV6) for i in range(2)]), 80)
-    assert "packets" not in lines[0]
-    assert lines[-1] == "No room for packets, history, rtt (COLUMNS or --format json shows them)."
-    assert all(len(line) <= 80 for line in lines[:-1])
-    assert lines[1].split()[1].startswith("[2001:")
-    assert lines[1].split()[1].endswith(":54321")
+    assert "packets" not in lines[1]
+    assert lines[-2].startswith("No room for client, exch, sent, recvd, history, rtt, packets, proto, time of")
+    shown = lines[2].split()[2]
+    assert shown.startswith("[2001:")
+    assert shown.endswith(":54321")
 
 
 def test_nothing_to_list() -> None:
     assert table(exchanges, report()) == ["No HTTP exchange was seen."]
     assert table(connections, report()) == ["No TCP connection was seen."]
+    for module, text in (
+        (exchanges, "No HTTP exchange matches the filter."),
+        (connections, "No TCP connection matches the filter."),
+    ):
+        out = StringIO()
+        module.write(report(), out, Terminal(), filtered=True)
+        assert out.getvalue() == f"{text} The packets are from 2026-01-31 12:00:00.000 to 12:00:12.500 UTC.\n"
+        out = StringIO()
+        module.write(report(captures=[capture(first_time=None, last_time=None)]), out, Terminal(), filtered=True)
+        assert out.getvalue() == f"{text}\n"
+
+
+def test_asked_for_by_the_time_of_day_it_is_shown() -> None:
+    out = StringIO()
+    exchanges.write(report([], [connection(1)], [exchange(1, 0)]), out, Terminal(80), by_clock=True)
+    lines = out.getvalue().splitlines()
+    assert lines[2].split("|")[0].split() == ["time", "of", "day", "exch", "request", "code", "took"]
+    assert lines[3].split()[:3] == ["12:00:00.100", "1#0", "GET"]
+    out = StringIO()
+    connections.write(report([], [connection(1)]), out, Terminal(80), by_clock=True)
+    lines = out.getvalue().splitlines()
+    assert lines[2].split()[:4] == ["id", "time", "of", "day"]
+    assert lines[3].split()[:2] == ["1", "12:00:00.100"]

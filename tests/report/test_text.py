@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from io import StringIO
 from typing import Any
 
@@ -10,14 +11,14 @@ import pytest
 
 from tests.report.examples import HOSTILE, capture, capture_loss, connection, exchange, finding, hostile_finding, report
 from wiredoctor.findings import Evidence, Finding, Report
-from wiredoctor.report.terminal.terminal import Paper
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.text import write
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page(one: Report, width: int = 80, **options: Any) -> str:
-    paper = Paper(width, color=options.pop("color", False), unicode=options.pop("unicode", False))
+    paper = Terminal(width, color=options.pop("color", False), unicode=options.pop("unicode", False))
     out = StringIO()
     write(one, out, paper, **options)
     return out.getvalue()
@@ -28,12 +29,16 @@ def busy(findings: list[Finding], **changes: Any) -> Report:
 
 
 ONE = """\
-1 warning. Time lost by waiting: 200 ms.
+No request failed, but 200 ms was lost by waiting: Nagle's algorithm met a
+delayed ACK (10.0.0.2:80).
+1 warning. Time lost: 200 ms.
+Times are UTC; the first packet is from 2026-01-31 12:00:00.000.
 
 WARNING  Nagle's algorithm met a delayed ACK  200 ms
   nagle-delayed-ack (head-body-split), high confidence
   10.0.0.1:51234 (curl/8.5.0) -> 10.0.0.2:80
-  connection 3, exchange 2, GET /items?id=*, status 200
+  finding 8800bc00, connection 3, exchange 2, GET /items?id=*, status 200,
+    2026-01-31 12:00:00.022 UTC
 
   The server sent the head of its response alone (38 bytes), and the body
   (5 bytes) had to wait for the client's delayed ACK: 200 ms for nothing. The
@@ -53,13 +58,15 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
   Wireshark: tcp.stream == 3 && frame.number in {5, 6, 7}
   See: RFC 1122 section 4.2.3.4
     https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4
+  Next: wiredoctor show trace.pcap --finding 8800bc00
+        wiredoctor explain nagle-delayed-ack
 
 What was read
   trace.pcap
     pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC for
       12.5 s
-    not analysed: UDP, 12 packets
-    not analysed: ARP, 3 packets
+    not analyzed: UDP, 12 packets
+    not analyzed: ARP, 3 packets
   5 TCP connections, 7 HTTP exchanges
 
 Checked
@@ -72,15 +79,16 @@ def test_one_finding_at_80_columns() -> None:
     assert page(busy([finding()])) == ONE
 
 
-def test_width_changes_nothing_but_line_breaks_and_bars() -> None:
-    narrow, wide = (page(busy([finding(), hostile_finding(), capture_loss()]), width) for width in (80, 160))
+@pytest.mark.parametrize("one", [finding(), hostile_finding(), capture_loss()], ids=["finding", "hostile", "capture"])
+def test_width_changes_nothing_but_line_breaks_and_bars(one: Finding) -> None:
+    narrow, wide = (page(busy([one]), width) for width in (80, 119))  # from 120 columns on, with the time of day of each packet
     assert "".join(narrow.replace("=", "").split()) == "".join(wide.replace("=", "").split())
 
 
 @pytest.mark.parametrize("width", [40, 80, 100, 160])
 def test_lines_keep_to_the_width_but_for_what_is_copied(width: int) -> None:
     for line in page(busy([finding(), hostile_finding(), capture_loss()]), width).splitlines():
-        copied = line.startswith(("  Wireshark: ", "    https://"))
+        copied = line.startswith(("  Wireshark: ", "    https://", "  Next: wiredoctor ", "        wiredoctor ", "  wiredoctor "))
         drawn = "|=" in line
         assert len(line) <= width or copied or drawn, line
         assert line == line.rstrip()
@@ -97,9 +105,15 @@ def test_the_worst_comes_first() -> None:
             ]
         )
     )
-    order = [text.index(title) for title in ("no framing", "a long wait", "a short wait", "an old proxy")]
+    table = text[text.index("severity") :]
+    order = [table.index(rule) for rule in ("missing-framing", "10.0.0.2:80", "10.0.0.9:80", "http10-downgrade")]
     assert order == sorted(order)
-    assert text.startswith("1 error, 2 warnings and 1 note. Time lost by waiting: 5.1 s.")
+    assert text.startswith("no framing (10.0.0.2:80).\n1 error, 2 warnings, 1 note. Time lost: 5.1 s.\n")
+    assert [text.index(title) for title in ("ERROR    no framing", "WARNING  a long wait")] == sorted(
+        text.index(title) for title in ("ERROR    no framing", "WARNING  a long wait")
+    )
+    assert "WARNING  a short wait" not in text
+    assert "\nThe other 2 problems in full: wiredoctor analyze trace.pcap --all\n" in text
 
 
 def test_like_findings_are_one_paragraph() -> None:
@@ -109,19 +123,19 @@ def test_like_findings_are_one_paragraph() -> None:
     ]
     alike.append(finding(delay=0.1, elapsed=99.0, confidence="medium"))
     text = page(busy(alike))
-    assert text.startswith("1 warning, found 39 times. Time lost by waiting: 8.4 s.\n")
-    assert "Nagle's algorithm met a delayed ACK  x 39, 8.4 s in all\n" in text
+    assert "\n1 warning, 39 occurrences. Time lost: 8.4 s.\n" in text
+    assert "Nagle's algorithm met a delayed ACK  39 times, 8.4 s lost\n" in text
     assert "  10.0.0.1 (curl/8.5.0) -> 10.0.0.2:80\n" in text
     assert "  wait 37\n" in text
-    assert "\n  worst of 39: connection 37," in text
+    assert "\n  worst of 39: finding 8800bc00, connection 37," in text
     assert "high confidence" in text
 
 
 def test_several_groups_say_how_often_in_all() -> None:
     text = page(busy([finding(delay=None), finding(delay=None), finding(rule="premature-close", severity="note", delay=None)]))
-    assert text.startswith("1 warning and 1 note, found 3 times in all.\n")
-    assert "Nagle's algorithm met a delayed ACK  x 2\n" in text
-    assert "\n  first of 2: connection 3," in text
+    assert "\n1 warning and 1 note, 3 occurrences.\n" in text
+    assert "Nagle's algorithm met a delayed ACK  2 times\n" in text
+    assert "\n  first of 2: finding 8800bc00, connection 3," in text
 
 
 def test_a_delay_that_the_title_says_is_not_said_again() -> None:
@@ -150,22 +164,53 @@ def test_prose_is_no_wider_than_one_can_read() -> None:
         {"kind": "tail"},
         {"side": "client"},
         {"server": "10.0.0.3:80"},
-        {"client": "10.0.0.7:51234"},
-        {"capture": "b.pcap"},
     ],
 )
 def test_what_differs_is_apart(other: dict[str, Any]) -> None:
     assert page(busy([finding(), finding(**other)])).count("\nWARNING") == 2
 
 
-def test_more_than_ten_groups() -> None:
-    many = [finding(server=f"10.0.1.{i}:80", delay=1 - i / 100) for i in range(13)]
+@pytest.mark.parametrize("other", [{"client": "10.0.0.7:51234"}, {"capture": "b.pcap"}, {"request": "GET /other"}])
+def test_a_problem_is_the_same_for_every_client_path_and_capture(other: dict[str, Any]) -> None:
+    text = page(busy([finding(), finding(**other)]))
+    assert "\n1 warning, 2 occurrences. Time lost: " in text
+    assert text.count("\nWARNING") == 1
+
+
+def test_more_problems_than_the_table_has_rows() -> None:
+    many = [finding(server=f"10.0.1.{i}:80", delay=1 - i / 100) for i in range(20)]
     text = page(busy(many))
-    assert text.count("\nWARNING") == 10
-    assert "\n3 more (3 warnings): nagle-delayed-ack. --all shows them.\n" in text
-    whole = page(busy(many), everything=True)
-    assert whole.count("\nWARNING") == 13
+    assert text.count("\nwarning   nagle-delayed-ack  10.0.1.") == 20
+    assert text.count("\nWARNING") == 2
+    more = [*many, finding(rule="tinygrams", severity="note", delay=None), finding(rule="offload", severity="note", delay=None)]
+    text = page(busy(more))
+    assert [line.split()[1] for line in text.splitlines() if line.startswith(("warning ", "note "))] == [
+        *("nagle-delayed-ack", "tinygrams", "offload")
+    ]
+    assert "\n19 more problems (19 warnings), by rule with occurrences: nagle-delayed-ack 19.\n" in text
+    assert text.count("\nWARNING") == 1
+    assert "\nThe other 21 problems in full: wiredoctor analyze trace.pcap --all\n" in text
+    whole = page(busy(more), everything=True)
+    assert whole.count("\nWARNING") == 20
     assert "--all" not in whole
+
+
+def test_a_row_names_the_path_and_how_many_others() -> None:
+    paths = [finding(request=f"GET /items/{i}", delay=i / 10, elapsed=60.0 - i) for i in range(4)]
+    text = page(busy([*paths, finding(rule="tinygrams", delay=None)]), 100)
+    assert (
+        "\nseverity  rule               where                          count    lost  first  finding\n"
+        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4  600 ms   57 s  8800bc00\n" in text
+    )
+
+
+def test_a_command_can_be_pasted_into_a_shell() -> None:
+    text = page(busy([finding(capture="it's a.pcap", number=7)], captures=[capture(file="it's a.pcap")]))
+    [line] = [line for line in text.splitlines() if "Next:" in line]
+    assert shlex.split(line)[1:] == ["wiredoctor", "show", "it's a.pcap", "--finding", "7"]
+    live = page(busy([finding(capture="live: lo")], captures=[capture(file="live: lo")]))
+    assert "wiredoctor show" not in live
+    assert "  Next: wiredoctor explain nagle-delayed-ack\n" in live
 
 
 def test_long_proofs_are_cut() -> None:
@@ -217,6 +262,13 @@ def test_colour_changes_nothing_else() -> None:
     assert ESCAPE.sub("", page(busy(findings), color=True)) == page(busy(findings))
 
 
+def test_a_wide_page_has_the_time_of_day_of_each_packet() -> None:
+    lines = page(busy([finding()]), 120).splitlines()
+    assert "  frame 5  0.022000 s  12:00:00.022  the head of the response leaves alone, 38 bytes" in lines
+    assert "  frame 6  0.222000 s  12:00:00.222  the client acknowledges it, 200 ms late" in lines
+    assert max(map(len, lines)) <= 120
+
+
 def test_unicode_changes_only_the_drawing() -> None:
     text = page(busy([finding()]), unicode=True)
     assert text.replace("━", "=").replace("│", "|") == ONE
@@ -224,7 +276,9 @@ def test_unicode_changes_only_the_drawing() -> None:
 
 def test_nothing_found() -> None:
     text = page(busy([]))
-    assert text.startswith("Nothing wrong was found.\n\nWhat was read\n")
+    assert text.startswith(
+        "Nothing wrong was found.\nTimes are UTC; the first packet is from 2026-01-31 12:00:00.000.\n\nWhat was read\n"
+    )
     assert text.endswith(
         """
 
@@ -261,8 +315,8 @@ def test_what_could_not_be_read() -> None:
     reasons = {f"reason {i}": 10 * i for i in range(1, 8)}
     one = capture(not_analysed=reasons, duplicates=17, damage="ends inside a packet at byte 812")
     text = page(report([], captures=[one], limits=["spool full after 3 GB"]))
-    assert "    not analysed: reason 7, 70 packets\n" in text
-    assert "    not analysed: 2 other reasons, 30 packets\n" in text
+    assert "    not analyzed: reason 7, 70 packets\n" in text
+    assert "    not analyzed: 2 other reasons, 30 packets\n" in text
     assert "    captured twice and left out: 17 packets\n" in text
     assert "    damaged: ends inside a packet at byte 812\n" in text
     assert "  Limit reached: spool full after 3 GB\n" in text
@@ -271,11 +325,15 @@ def test_what_could_not_be_read() -> None:
 def test_an_incomplete_report_begins_with_the_reasons() -> None:
     four = [f"Only the first {n} kB of {n}.gz were read." for n in range(1, 5)]
     text = page(busy([finding()], incomplete=four[:1], secrets=True))
-    assert text.startswith("Only the first 1 kB of 1.gz were read.\n\nThis report holds secrets")
-    assert page(report([], incomplete=four[:3]), quiet=True) == "".join(f"{line}\n\n" for line in four[:3])
-    assert page(report([], incomplete=four)).startswith(
-        "".join(f"{line}\n\n" for line in four[:3]) + "1 more input could not be read completely.\n\nNothing to diagnose"
+    first, _, rest = text.partition("\n")
+    assert first.startswith("This report contains secrets")
+    assert rest.startswith("Only the first 1 kB of 1.gz were read. 200 ms was lost by waiting: ")
+    assert page(report([], incomplete=four[:3]), quiet=True) == "".join(f"{line}\n" for line in four[:3])
+    assert page(report([], incomplete=four), 160).startswith(
+        "Only the first 1 kB of 1.gz were read. 3 more inputs could not be read completely. Nothing to diagnose"
     )
+    rest = "".join(f"{line}\n" for line in four[1:3])
+    assert f"\n{rest}1 more input could not be read completely.\n" in page(report([], incomplete=four), 160)
 
 
 def test_encapsulations_are_named() -> None:
@@ -285,9 +343,16 @@ def test_encapsulations_are_named() -> None:
 
 
 def test_several_captures_are_named() -> None:
-    text = page(busy([finding(capture="b.pcap")], captures=[capture(file="a.pcap"), capture(file="b.pcap")]))
+    files = [capture(file=f"{name}.pcap", damage="cut" if name == "d" else None) for name in "abcd"]
+    text = page(busy([finding(capture="b.pcap")], captures=files[:2]))
     assert "10.0.0.1:51234 (curl/8.5.0) -> 10.0.0.2:80, b.pcap\n" in text
+    assert "\n  Next: wiredoctor show b.pcap --finding 8800bc00\n" in text
     assert "\n  a.pcap\n    pcap," in text
+    many = page(busy([finding(capture="b.pcap")], captures=files), 100)
+    assert "\nRead: 4 captures (1 damaged), 4,936 packets, 5 TCP connections, 7 HTTP exchanges\n" in many
+    assert "\n  a.pcap" not in many
+    whole = page(busy([finding(capture="b.pcap")], captures=files), everything=True)
+    assert "\n  a.pcap\n    pcap," in whole
 
 
 def test_quiet_is_the_findings_only() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.examples import capture_loss, finding, report
 from wiredoctor.findings import Severity
-from wiredoctor.report.fail_on import reached
+from wiredoctor.report.fail_on import reaches_level
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from wiredoctor.report.fail_on import reached
     ],
 )
 def test_severities(worst: Severity, least: Severity, fails: bool) -> None:
-    assert reached(report([finding(severity=worst)]), least) == fails
+    assert reaches_level(report([finding(severity=worst)]), least) == fails
 
 
 def test_the_capture_is_nobodys_fault() -> None:
     loss = report([capture_loss(severity="error")])
-    assert not reached(loss, "note")
-    assert reached(loss, "error", ["capture"])
-    assert reached(loss, "error", ["capture-loss"])
-    assert not reached(loss, "error", ["stalls"])
+    assert not reaches_level(loss, "note")
+    assert reaches_level(loss, "error", ["capture"])
+    assert reaches_level(loss, "error", ["capture-loss"])
+    assert not reaches_level(loss, "error", ["stalls"])
 
 
 def test_nothing_found() -> None:
-    assert not reached(report(), "note")
+    assert not reaches_level(report(), "note")

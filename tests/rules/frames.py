@@ -38,7 +38,7 @@ def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
         write(stalls, segment)
     written = getattr(stalls, table)
     cells = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}[table]
-    return View([Batch(table, int(written.count), take_cells(written, cells), {}, {})], EVENT_TABLES[table]).whole()
+    return View([Batch(table, int(written.count), take_cells(written, cells), {}, {})], EVENT_TABLES[table]).all_columns()
 
 
 OF_PACKET = {name: name for name in ("frame", "time", "length", "captured", "dsack")}
@@ -48,22 +48,30 @@ OF_SEGMENT = {
         for name in ("direction", "offset", "new_bytes", "retransmission", "overlap", "rtt_own", "in_flight_before", "mss")
     },
     **{name: name for name in ("full", "small", "small_start")},
-    **{"fills_hole": "fills_gap", "opens_hole": "opens_gap", "acks_unseen": "acked_unseen", "rtt_other": "rtt_peer"},
+    **{"fills_gap": "fills_gap", "opens_gap": "opens_gap", "acked_unseen": "acked_unseen", "rtt_peer": "rtt_peer"},
 }
-OF_PART = {name: name for name in ("http", "message", "exchange", "event_stream", "ends_message")} | {"owes": "is_incomplete"}
-OF_EVENTS = {"nagle_off": "nagle_off", "probe_frame": "probe_frame"}
+OF_PART = {name: name for name in ("http", "message", "exchange", "event_stream", "ends_message")} | {
+    "message_incomplete": "is_incomplete"
+}
+OF_EVENTS = {"nagle_disabled": "nagle_off", "probe_frame": "probe_frame"}
 OF_DATA = {
-    f"data_before_{name}": name
+    f"previous_data_{name}": name
     for name in (
         *("frame", "time", "end", "length", "room", "message", "full", "small", "last_in_flight", "ends_head", "ends_message"),
     )
 }
-OF_ACK = {f"ack_before_{name}": f"ack_{name}" for name in ("frame", "time", "delay", "bytes", "gap")} | {"ack_before_ack": "ack"}
+OF_ACK = {f"previous_ack_{name}": f"ack_{name}" for name in ("frame", "time", "delay", "bytes")} | {
+    **{"previous_ack_ack": "ack", "previous_ack_interval": "ack_gap"},
+}
 OF_STALL = {
-    **{"stall_frame": "progress_frame", "stall_time": "progress_time", "stall_tries": "tries"},
-    **{"stall_duplicate_acks": "duplicate_acks", "first_try_frame": "first_frame", "first_try_time": "first_time"},
-    **{f"resent_{name}": f"retransmission_{name}" for name in ("frame", "time", "bytes")},
-    "resent_late": "is_first_copy",
+    **{"stall_frame": "progress_frame", "stall_time": "progress_time", "retransmission_count": "tries"},
+    **{
+        "stall_duplicate_acks": "duplicate_acks",
+        "first_retransmission_frame": "first_frame",
+        "first_retransmission_time": "first_time",
+    },
+    **{f"retransmitted_{name}": f"retransmission_{name}" for name in ("frame", "time", "bytes")},
+    "retransmitted_late": "is_first_copy",
 }
 OF_CLOSURE = {
     **{name: name for name in ("closed_frame", "closed_time", "closed_window", "opened_frame", "opened_time")},
@@ -93,10 +101,10 @@ def write(stalls: Stalls, row: dict[str, Any]) -> None:
     own.syn = Syn()
     own.syn.mss = 1460 if row["mss_announced"] else -1
     data = own.previous = filled(Previous(), row, OF_DATA)
-    if row["ack_before_frame"] is not None:
+    if row["previous_ack_frame"] is not None:
         peer.previous = filled(Previous(), row, OF_ACK)
-        own.last_frame = row["ack_before_frame"] - row["quiet_since_ack"]
-    if row["other_data_since"]:
+        own.last_frame = row["previous_ack_frame"] - row["nothing_sent_since_ack"]
+    if row["peer_data_since"]:
         peer.payload_frame = data.frame + 1
     if row["retransmission_since"]:
         peer.retransmission_frame = data.frame + 1
@@ -141,25 +149,25 @@ def held(frame: int = 7, at: int = 232 * MS, **changes: Any) -> dict[str, Any]:
         "small": True,
         "small_start": True,
         "rtt_own": 10 * MS,
-        "rtt_other": 0,
+        "rtt_peer": 0,
         "handshake": True,
-        "data_before_frame": frame - 2,
-        "data_before_time": at - 210 * MS,
-        "data_before_end": 38,
-        "data_before_length": 38,
-        "data_before_small": True,
-        "data_before_last_in_flight": True,
-        "data_before_room": 60_000,
-        "data_before_message": 1,
-        "data_before_ends_head": True,
-        "ack_before_frame": frame - 1,
-        "ack_before_time": at - 10 * MS,
-        "ack_before_ack": 38,
-        "ack_before_delay": 200 * MS,
-        "ack_before_bytes": 38,
-        "quiet_since_ack": True,
+        "previous_data_frame": frame - 2,
+        "previous_data_time": at - 210 * MS,
+        "previous_data_end": 38,
+        "previous_data_length": 38,
+        "previous_data_small": True,
+        "previous_data_last_in_flight": True,
+        "previous_data_room": 60_000,
+        "previous_data_message": 1,
+        "previous_data_ends_head": True,
+        "previous_ack_frame": frame - 1,
+        "previous_ack_time": at - 10 * MS,
+        "previous_ack_ack": 38,
+        "previous_ack_delay": 200 * MS,
+        "previous_ack_bytes": 38,
+        "nothing_sent_since_ack": True,
         "http": True,
-        "owes": True,
+        "message_incomplete": True,
     }
     return row | changes
 

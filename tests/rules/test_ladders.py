@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.ladders import check, ladders_in, to_pcap
+from tests.ladders import Packet, check, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
 from tests.rules.together import check_together, stands_alone
-from tests.sweeps import FULL
+from tests.support.sweeps import SLOW, quick_if, sweep
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import EPOCHS, POINTS
 
@@ -18,21 +20,37 @@ FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
 LADDERS = [(path, number, title, text) for path in FILES for number, (title, text) in enumerate(ladders_in(path))]
 
 AT_POINTS = [
-    pytest.param(text, at, id=f"{at}-{path.stem}: {title}")
+    pytest.param(
+        *(text, at),
+        id=f"{at}-{path.stem}: {title}",
+        marks=quick_if(stands_alone(title, text) and number % len(POINTS) == place),
+    )
     for path, number, title, text in LADDERS
     for place, at in enumerate(POINTS)
-    if FULL or number % len(POINTS) == place or stands_alone(title, text)
+    if number % len(POINTS) == place or stands_alone(title, text)
 ]
-"""Each ladder by itself, at one point in turn; at the others together with its neighbours, which costs a twentieth."""
+"""Each ladder by itself at one point in turn, those that must stand alone at all. All ladders of a file at once, which costs a
+twentieth, are fed at all points; a quick run does that instead."""
 
-ALONE = 2 * len(EPOCHS)
-"""Of so many ladders of a file one is fed by itself in the smallest epochs, and one in the others."""
 IN_EPOCHS = [
-    pytest.param(text, EPOCHS[number % ALONE // 2], id=f"{path.stem}: {title}")
+    pytest.param(
+        *(text, EPOCHS[number // 2 % len(EPOCHS)]),
+        id=f"{path.stem}: {title}",
+        marks=quick_if(stands_alone(title, text)),
+    )
     for path, number, title, text in LADDERS
-    if number % 2 == 0 and (FULL or number < ALONE or stands_alone(title, text))
+    if number % 2 == 0
 ]
-"""The first of each file; all others are fed in epochs of one packet of each connection, below."""
+
+TOGETHER = [
+    pytest.param(file, at, id=f"{file.stem}-{at}", marks=quick_if(number % len(POINTS) == place))
+    for place, at in enumerate(POINTS)
+    for number, file in enumerate(FILES)
+]
+"""A quick run feeds each file at one point in turn."""
+
+CUTS = 6
+"""Places where epochs end in a file of ladders, at random."""
 
 
 @pytest.mark.parametrize(("text", "at"), AT_POINTS)
@@ -40,8 +58,7 @@ def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
-@pytest.mark.parametrize("at", POINTS)
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(("file", "at"), TOGETHER)
 def test_ladders_together(file: Path, at: str) -> None:
     check_together(file, at)
 
@@ -51,16 +68,30 @@ def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None
     check(text, epoch_packets=epoch_packets)
 
 
+@pytest.mark.parametrize("file", sweep(FILES, FILES[::2].__contains__), ids=lambda file: file.stem)
+def test_cut_at_random(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ladders of a file at once: wherever epochs end, the whole report stays what it is."""
+    packets = together(file)
+    assert_cuts_do_not_matter(packets, sorted(Random(file.stem).sample(range(1, len(packets)), CUTS)), tmp_path, monkeypatch)
+
+
+@SLOW
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_where_epochs_end_between_any_two_packets_of_a_connection(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All ladders of a file at once, of each connection one packet in an epoch: the whole report stays what it is."""
-    path = tmp_path / "ladders.pcap"
+    """All ladders of a file at once, of each connection one packet in an epoch."""
     packets = together(file)
+    assert_cuts_do_not_matter(packets, ends(packets, 1), tmp_path, monkeypatch)
+
+
+def assert_cuts_do_not_matter(
+    packets: Sequence[Packet], cuts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ladders.pcap"
     path.write_bytes(to_pcap(packets))
     expected = feeding.report(path)
-    feeding.cut_everything(monkeypatch, ends(packets, 1))
+    feeding.cut_everything(monkeypatch, cuts)
     assert feeding.report(path) == expected
 
 

@@ -13,6 +13,7 @@ ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
     "request_target": "/poll/1", "request_user_agent": "u", "request_forwarded": False, "request_forwarded_for": "",
     "request_navigation": False, "request_range_start": None, "response_start": 18 * SECOND, "response_status": 200,
+    "response_end": 19 * SECOND, "response_end_reason": "complete",
 }  # fmt: skip
 
 
@@ -22,8 +23,8 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     exchanges = pl.DataFrame(
         [[row[name] for name in ASKED] for row in rows], EXCHANGES.empty().select(ASKED).schema, orient="row"
     )
-    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0) for number in range(len(asked))]
-    names = ("connection", "client_host", "server", "start")
+    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0, 1) for number in range(len(asked))]
+    names = ("connection", "client_host", "server", "start", "syns")
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
     return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
@@ -32,7 +33,7 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
 def others(known: Clients) -> list[int]:
     own = known.request(0, 0)
     assert own is not None
-    return [one.connection for one in known.others(own, 20 * SECOND - WINDOW, 20 * SECOND + WINDOW)]
+    return [one.connection for one in known.other_requests(own, 20 * SECOND - WINDOW, 20 * SECOND + WINDOW)]
 
 
 def test_the_same_client_is_a_host_with_a_user_agent() -> None:
@@ -57,10 +58,25 @@ def test_only_what_is_near_counts() -> None:
     assert others(clients({}, {"request_start": 15 * SECOND})) == [1]
 
 
+UNANSWERED = {
+    "request_start": 18 * SECOND, "request_target": "/poll/2", "response_start": None, "response_end": None,
+    "response_end_reason": None,
+}  # fmt: skip
+
+
 def test_the_longest_wait_before() -> None:
-    known = clients({"request_start": 18 * SECOND, "request_target": "/poll/2", "response_start": None}, {})
+    known = clients(UNANSWERED, {})
     own = known.request(0, 0)
     assert own is not None
     assert known.longest_wait(own, 20 * SECOND) == 8 * SECOND
     assert known.longest_wait(own, 18 * SECOND - 1) == 0
     assert clients({"request_target": "/poll"}, {}).longest_wait(own, 20 * SECOND) == 8 * SECOND
+
+
+def test_the_longest_wait_for_the_end_of_a_response() -> None:
+    known = clients(UNANSWERED, {})
+    own = known.request(0, 0)
+    assert own is not None
+    assert known.longest_wait(own, 20 * SECOND, whole=True) == 9 * SECOND
+    assert known.longest_wait(own, 19 * SECOND - 2, whole=True) == 0
+    assert clients(UNANSWERED, {"response_end_reason": "fin"}).longest_wait(own, 20 * SECOND, whole=True) == 0

@@ -10,8 +10,8 @@ import pytest
 from tests.rules.frames import MS, S, answered, connection, rows
 from wiredoctor import limits
 from wiredoctor.findings import Advice, Finding, Rule, RuleTotal
-from wiredoctor.limits import Met
-from wiredoctor.rule_engine import RuleModule, settle
+from wiredoctor.limits import LimitsReached
+from wiredoctor.rule_engine import RuleModule, resolve
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import TABLES
@@ -57,7 +57,7 @@ def settled(modules: list[RuleModule], found: dict[str, pl.DataFrame], **changes
     connections = rows("connections", connection(), connection(connection=1, client="10.0.0.1:1235"))
     exchanges = rows("exchanges", answered(), answered(exchange=1, request_target="/b", response_server="nginx/1.22.1"))
     given = {"connections": connections.lazy(), "exchanges": exchanges.lazy(), "file": "x.pcap", "first_time": FIRST_TIME}
-    return settle({m.name: m for m in modules}, found, **given | changes)
+    return resolve({m.name: m for m in modules}, found, **given | changes)
 
 
 def test_a_finding_stands_on_its_own() -> None:
@@ -361,12 +361,15 @@ def test_findings_that_are_too_many_are_counted(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(limits.FINDINGS, "value", 4)
     flood = [candidate(frame=frame, start=frame * MS, end=frame * MS + frame, delay=frame) for frame in range(1, 11)]
     found = {"a": candidates(*flood), "b": candidates(candidate(frame=50), candidate(frame=60))}
-    met = Met()
+    met = LimitsReached()
     totals: dict[str, RuleTotal] = {}
     told = settled([module("a"), module("b")], found, met=met, totals=totals)
     assert totals == {"a": RuleTotal(10, sum(range(1, 11)) / 1e9), "b": RuleTotal(2, 0.0)}
     assert sorted((f.rule, f.delay) for f in told if f.delay) == [("a", 9e-9), ("a", 1e-8)]
     assert [f.rule for f in told if not f.delay] == ["b", "b"]
     assert met.counts == {"findings": 8}
-    [sentence] = met.sentences()
-    assert sentence == "4 findings of a capture are told, of each rule as many, the longest delays first; 8 more were left out"
+    [sentence] = met.messages()
+    assert (
+        sentence
+        == "4 findings of a capture are reported, an equal share per rule, the longest delays first; 8 more were left out"
+    )

@@ -25,7 +25,7 @@ def test_the_first_holes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert see_packets(apart + late).column("new_bytes") == [10] * 15
     monkeypatch.setattr(limits.HOLES, "value", 4)
     assert see_packets(apart + late).column("new_bytes") == [10] * 8 + [0] * 3 + [10] * 4
-    assert analyzed(apart + late).limits == ["3 holes were forgotten because one direction had more than 4 holes"]
+    assert analyzed(apart + late).limits == ["3 gaps were dropped because one direction had more than 4 gaps"]
 
 
 @pytest.mark.parametrize(("between", "found"), [(1, 1), (2, 0)])

@@ -80,7 +80,7 @@ def test_a_reset_after_all_is_a_close() -> None:
 @pytest.mark.parametrize(("flags", "extras"), [("S", False), ("SEC", True), ('S "GET"', True)])
 def test_what_a_syn_asks_for(flags: str, extras: bool) -> None:
     c = see(f"0.000 > {flags} mss 1460\n1.000 > S 0:0 mss 1460\n1.010 < S. 0:0 mss 1460").connection
-    assert (c["syn_extras"], c["answered_syn_extras"]) == (extras, False)
+    assert (c["syn_ecn_or_data"], c["answered_syn_ecn_or_data"]) == (extras, False)
 
 
 def test_round_trips_by_data() -> None:

@@ -13,7 +13,7 @@ from tests.tcp.seeing import HANDSHAKE, MS, see, see_packets
 from wiredoctor.testing.wire import ACK, PSH, SYN, Packet, Peers
 
 KINDS = (
-    *("retransmission", "fills_hole", "opens_hole", "overlap", "keep_alive_probe"),
+    *("retransmission", "fills_gap", "opens_gap", "overlap", "keep_alive_probe"),
     *("pure_ack", "window_update", "duplicate_ack", "zero_window"),
 )
 
@@ -69,7 +69,7 @@ def test_reordered_data_is_new() -> None:
     0.021 > P. 1:101(100)
     0.022 > P. 201:301(100)
     """
-    assert truths(text) == [{"opens_hole"}, {"fills_hole"}, set()]
+    assert truths(text) == [{"opens_gap"}, {"fills_gap"}, set()]
     assert column("new_bytes", text) == [100, 100, 100]
 
 
@@ -81,7 +81,7 @@ def test_a_hole_filled_in_pieces() -> None:
     0.023 > P. 51:201(150)
     0.024 > P. 1:501(500)
     """
-    assert truths(text) == [set(), {"opens_hole"}, {"fills_hole"}, {"fills_hole", "overlap"}, {"overlap"}]
+    assert truths(text) == [set(), {"opens_gap"}, {"fills_gap"}, {"fills_gap", "overlap"}, {"overlap"}]
     assert column("new_bytes", text) == [100, 100, 100, 100, 100]
 
 
@@ -93,7 +93,7 @@ def test_one_segment_over_two_holes() -> None:
     0.022 > P. 41:51(10)
     0.023 > P. 1:61(60)
     """
-    assert truths(text) == [set(), {"opens_hole"}, {"opens_hole"}, {"fills_hole", "overlap"}]
+    assert truths(text) == [set(), {"opens_gap"}, {"opens_gap"}, {"fills_gap", "overlap"}]
     assert column("new_bytes", text) == [10, 10, 10, 30]
 
 
@@ -154,7 +154,7 @@ def test_duplicate_acks_while_data_is_in_flight() -> None:
     """
     assert truths(text) == [
         set(),
-        {"opens_hole"},
+        {"opens_gap"},
         {"pure_ack"},
         {"pure_ack", "window_update", "duplicate_ack"},
         {"pure_ack", "window_update", "duplicate_ack"},
@@ -179,9 +179,9 @@ def test_acknowledged_but_never_seen() -> None:
     0.040 < . ack 401
     0.060 > P. 401:501(100)
     """
-    assert column("acks_unseen", text) == [0, 0, 200, 0, 0]
+    assert column("acked_unseen", text) == [0, 0, 200, 0, 0]
     connection = see(HANDSHAKE + text).connection
-    assert (connection["client_unseen_bytes"], connection["unseen_places"], connection["unseen_frame"]) == (200, 1, 6)
+    assert (connection["client_unseen_bytes"], connection["acked_unseen_count"], connection["unseen_frame"]) == (200, 1, 6)
     late = text + "0.070 > P. 101:301(200)\n"
     assert see(HANDSHAKE + late).connection["client_unseen_bytes"] == 0
 
@@ -194,7 +194,7 @@ def test_acknowledged_at_the_end_and_never_seen() -> None:
     0.040 < . ack 201
     0.060 > P. 201:301(100)
     """
-    assert column("acks_unseen", text) == [0, 100, 0]
+    assert column("acked_unseen", text) == [0, 100, 0]
     assert truths(text)[2] == set()
 
 
@@ -219,7 +219,7 @@ def test_the_first_unseen_ack_of_both_directions_counts() -> None:
     0.070 < . ack 21
     """
     connection = see(HANDSHAKE + text).connection
-    assert (connection["unseen_places"], connection["unseen_frame"]) == (2, 5)
+    assert (connection["acked_unseen_count"], connection["unseen_frame"]) == (2, 5)
 
 
 def test_data_in_a_syn() -> None:
@@ -322,7 +322,7 @@ def test_an_absurd_acknowledgement_does_not_make_the_next_one_less_so() -> None:
     1.531 < . ack 1800000001
     1.532 > P. 101:201(100) ack 1
     """
-    assert columns("acks_unseen new_bytes", text) == [(0, 100), (900_000_000 - 100, 0), (0, 0), (0, 100)]
+    assert columns("acked_unseen new_bytes", text) == [(0, 100), (900_000_000 - 100, 0), (0, 0), (0, 100)]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_no_more_is_missing_than_can_have_passed(after: int, counted: int) -> No
     acked = replace(ack, ack=900_000_101)
     for shown in ([ack], [beyond, acked]):
         seen = see_packets([*packets[:4], *shown])
-        assert seen.last("acks_unseen") == [counted]
+        assert seen.last("acked_unseen") == [counted]
         assert seen.connection["client_unseen_bytes"] == counted
 
 
@@ -361,4 +361,4 @@ def test_a_syn_ack_behind_a_challenge_ack_begins() -> None:
     ]
     seen = see_packets(packets)
     assert seen.column("new_bytes") == [0, 0, 0, 0, 100, 100]
-    assert not any(seen.column("acks_unseen"))
+    assert not any(seen.column("acked_unseen"))

@@ -162,7 +162,7 @@ def test_new_data_with_the_same_bytes_is_no_copy() -> None:
 def test_the_first_second_copy_is_remembered(second: str, way: int) -> None:
     text = HANDSHAKE + '0.030 > P. "hello" id 9\n0.0305 > P. 1:6 "hello" id 9' + second + '\n0.040 > P. "x" id 10\n'
     c = see(text + '0.0405 > P. 6:7 "x" id 10 ttl 62\n').connection
-    assert (c["duplicates"], c["duplicate_frame"], c["duplicate_first_frame"], c["duplicate_way"]) == (2, 5, 4, way)
+    assert (c["duplicates"], c["duplicate_frame"], c["duplicate_first_frame"], c["duplicate_difference"]) == (2, 5, 4, way)
 
 
 @pytest.mark.parametrize(("number", "ttl", "copies"), [(0, 64, 0), (0, 63, 1), (7, 64, 1)])

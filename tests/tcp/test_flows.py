@@ -115,7 +115,7 @@ def test_a_new_connection_knows_nothing_of_the_former() -> None:
     )
     assert [c["client_bytes"] for c in found.connections] == [100, 10]
     assert [c["first_frame"] for c in found.connections] == [1, 5]
-    assert found.last("offset", "in_flight_before", "data_before_frame", "retransmission") == [0, 0, None, False]
+    assert found.last("offset", "in_flight_before", "previous_data_frame", "retransmission") == [0, 0, None, False]
     assert found.segments[4]["retransmission"] is False
 
 

@@ -38,6 +38,19 @@ def test_closes(name: str) -> None:
     assert (c["closed_by"], c["close"]) == (by, how)
 
 
+@pytest.mark.parametrize(
+    ("reset", "numbers"),
+    [
+        ("0.041 < R. 16:16 ack 301\n0.042 < R. 1:1 ack 1", (15, 300)),
+        ("0.041 < R 1:1", (0, None)),
+        ("0.041 > R. 1:1 ack 1", (None, None)),
+    ],
+)
+def test_numbers_in_the_first_rst_of_the_server(reset: str, numbers: tuple[int | None, int | None]) -> None:
+    c = see(HANDSHAKE + reset).connection
+    assert (c["server_rst_offset"], c["server_rst_ack"]) == numbers
+
+
 def test_rst_in_the_middle() -> None:
     seen = see(HANDSHAKE + "0.030 > P. 1:11(10) ack 1\n0.041 < R. 1:1 ack 11\n0.042 > P. 11:21(10) ack 1")
     # what comes later is still of this connection

@@ -77,7 +77,7 @@ def test_longer_than_announced_but_not_than_the_receiver_takes() -> None:
     # the server announced 1000 and takes 1000; the client takes 1400: 1200 is no super-segment, and full
     text = "0.000 > S 0:0 mss 1400\n0.010 < S. 0:0 ack 1 mss 1000\n0.020 > . ack 1\n0.030 < . 1:1201(1200) ack 1\n"
     seen = see(text + "0.031 < . 1201:2201(1000) ack 1\n0.032 < . 2201:3701(1500) ack 1\n0.033 < P. 3701:3711(10) ack 1")
-    small = [(row["full"], row["small"], row["data_before_full"]) for row in seen.segments[3:]]
+    small = [(row["full"], row["small"], row["previous_data_full"]) for row in seen.segments[3:]]
     assert small == [(True, False, False), (True, False, True), (True, True, True), (False, True, False)]
 
 

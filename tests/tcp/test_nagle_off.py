@@ -12,8 +12,8 @@ LATER = "0.100 > P. x*10 ack 1"
 
 
 def off(between: str, handshake: str = HANDSHAKE) -> list[bool]:
-    """`nagle_off` of the client's data segments: a small one, those in `between`, and one long after."""
-    return [row["nagle_off"] for row in see(handshake + SMALL + between + "\n" + LATER).segments if row["length"]]
+    """`nagle_disabled` of the client's data segments: a small one, those in `between`, and one long after."""
+    return [row["nagle_disabled"] for row in see(handshake + SMALL + between + "\n" + LATER).segments if row["length"]]
 
 
 def test_two_small_ones_at_once() -> None:
@@ -26,7 +26,7 @@ def test_it_stays_and_is_of_one_side() -> None:
         "0.031 > P. 101:151(50) ack 1\n0.045 < P. 1:11(10) ack 151\n0.056 > P. 151:161(10) ack 11\n0.066 < P. 11:21(10) ack 161"
     )
     seen = see(HANDSHAKE + SMALL + talk)
-    assert [(row["direction"], row["nagle_off"]) for row in seen.segments[5:]] == [(1, False), (0, True), (1, False)]
+    assert [(row["direction"], row["nagle_disabled"]) for row in seen.segments[5:]] == [(1, False), (0, True), (1, False)]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_it_stays_and_is_of_one_side() -> None:
 )
 def test_no_proof(between: str) -> None:
     rows = see(HANDSHAKE + SMALL + between + "\n0.300 > . ack 1").segments
-    assert [row["nagle_off"] for row in rows] == [False] * len(rows)
+    assert [row["nagle_disabled"] for row in rows] == [False] * len(rows)
 
 
 def test_an_ack_later_than_1_ms_was_not_swapped() -> None:
@@ -59,26 +59,26 @@ def test_an_ack_later_than_1_ms_was_not_swapped() -> None:
 
 
 def test_one_alone_in_flight_proves_for_150_ms() -> None:
-    assert see(HANDSHAKE + SMALL + "0.179 > P. 101:151(50) ack 1\n0.190 > . ack 1").last("nagle_off") == [True]
-    assert see(HANDSHAKE + SMALL + "0.180 > P. 101:151(50) ack 1\n0.190 > . ack 1").last("nagle_off") == [False]
+    assert see(HANDSHAKE + SMALL + "0.179 > P. 101:151(50) ack 1\n0.190 > . ack 1").last("nagle_disabled") == [True]
+    assert see(HANDSHAKE + SMALL + "0.180 > P. 101:151(50) ack 1\n0.190 > . ack 1").last("nagle_disabled") == [False]
 
 
 def test_with_more_in_flight_only_at_once() -> None:
     full = "0.0300 > . 1:1461(1460) ack 1\n0.0301 > P. 1461:1471(10) ack 1\n{} > P. 1471:1481(10) ack 1\n0.090 > . ack 1"
-    assert see(HANDSHAKE + full.format("0.0321")).last("nagle_off") == [True]
-    assert see(HANDSHAKE + full.format("0.0322")).last("nagle_off") == [False]
+    assert see(HANDSHAKE + full.format("0.0321")).last("nagle_disabled") == [True]
+    assert see(HANDSHAKE + full.format("0.0322")).last("nagle_disabled") == [False]
 
 
 def test_what_fills_the_window_is_no_proof() -> None:
     handshake = HANDSHAKE.replace("ack 1 win 60000", "ack 1 win 150")
     rows = see(handshake + SMALL + "0.031 > P. 101:151(50) ack 1\n0.090 > . ack 1").segments
-    assert rows[-1]["nagle_off"] is False
+    assert rows[-1]["nagle_disabled"] is False
 
 
 def test_one_behind_the_end_of_a_super_segment() -> None:
     # 2000 bytes: one full and a small end
     talk = "0.030 > . 1:2001(2000) ack 1\n0.031 > P. 2001:2011(10) ack 1\n0.090 > . ack 1"
-    assert see(HANDSHAKE + talk).last("nagle_off") == [True]
+    assert see(HANDSHAKE + talk).last("nagle_disabled") == [True]
 
 
 def test_a_clock_that_is_set_back_and_forth() -> None:
@@ -100,4 +100,4 @@ def test_a_clock_that_is_set_back_and_forth() -> None:
         sent(5_001.5, 161, 10),
         sent(40, 171, 10),
     ]
-    assert see_packets(packets).column("nagle_off")[4:] == [False, False, False, True, True]
+    assert see_packets(packets).column("nagle_disabled")[4:] == [False, False, False, True, True]

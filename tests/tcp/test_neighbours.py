@@ -19,10 +19,10 @@ STALL = (
 """D is frame 4, K frame 5, S frame 6."""
 
 
-def before(seen: Seen, prefix: str = "data_before_") -> dict[str, Any]:
+def before(seen: Seen, prefix: str = "previous_data_") -> dict[str, Any]:
     """The neighbour columns of the last segment that belong to TCP."""
     row = seen.segments[-1]
-    http = ("data_before_message", "data_before_ends_head", "data_before_ends_message")
+    http = ("previous_data_message", "previous_data_ends_head", "previous_data_ends_message")
     return {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix) and name not in http}
 
 
@@ -39,8 +39,15 @@ def test_data_and_its_ack() -> None:
         "last_in_flight": True,
         "room": 60000 - 100,
     }
-    assert before(seen, "ack_before_") == {"frame": 5, "time": 80 * MS, "ack": 100, "delay": 40 * MS, "bytes": 100, "gap": None}
-    assert seen.last("quiet_since_ack", "other_data_since", "retransmission_since", "window_short_since") == [
+    assert before(seen, "previous_ack_") == {
+        "frame": 5,
+        "time": 80 * MS,
+        "ack": 100,
+        "delay": 40 * MS,
+        "bytes": 100,
+        "interval": None,
+    }
+    assert seen.last("nothing_sent_since_ack", "peer_data_since", "retransmission_since", "window_short_since") == [
         True,
         False,
         False,
@@ -50,27 +57,27 @@ def test_data_and_its_ack() -> None:
 
 def test_the_ack_before_k() -> None:
     seen = see(STALL + "0.140 < . ack 151\n0.150 > P. 151:161(10) ack 1")
-    assert before(seen, "ack_before_") == {
+    assert before(seen, "previous_ack_") == {
         "frame": 7,
         "time": 140 * MS,
         "ack": 150,
         "delay": 40 * MS,
         "bytes": 50,
-        "gap": 60 * MS,
+        "interval": 60 * MS,
     }
 
 
 def test_nothing_before_the_first_data() -> None:
     seen = see(HANDSHAKE + "0.030 > P. 1:101(100) ack 1")
-    assert seen.last("data_before_frame", "data_before_time", "data_before_end", "ack_before_frame") == [None] * 4
-    assert seen.last("quiet_since_ack", "data_before_full", "data_before_small") == [False] * 3
+    assert seen.last("previous_data_frame", "previous_data_time", "previous_data_end", "previous_ack_frame") == [None] * 4
+    assert seen.last("nothing_sent_since_ack", "previous_data_full", "previous_data_small") == [False] * 3
 
 
 def test_the_ack_of_older_data_is_not_k() -> None:
     seen = see(
         HANDSHAKE + "0.030 > P. 1:101(100) ack 1\n0.041 < . ack 101\n0.050 > P. 101:151(50) ack 1\n0.051 > P. 151:161(10) ack 1"
     )
-    assert seen.last("data_before_frame", "ack_before_frame", "quiet_since_ack") == [6, None, False]
+    assert seen.last("previous_data_frame", "previous_ack_frame", "nothing_sent_since_ack") == [6, None, False]
 
 
 def test_the_newest_ack_is_k() -> None:
@@ -84,9 +91,9 @@ def test_the_newest_ack_is_k() -> None:
         0.091 > P. 2921:2931(10) ack 1
         """
     )
-    assert seen.last("data_before_frame", "ack_before_frame", "ack_before_ack") == [5, 7, 2920]
-    assert seen.last("data_before_full", "data_before_small") == [True, False]
-    assert seen.last("ack_before_delay") == [40 * MS]
+    assert seen.last("previous_data_frame", "previous_ack_frame", "previous_ack_ack") == [5, 7, 2920]
+    assert seen.last("previous_data_full", "previous_data_small") == [True, False]
+    assert seen.last("previous_ack_delay") == [40 * MS]
 
 
 @pytest.mark.parametrize(
@@ -99,14 +106,14 @@ def test_the_newest_ack_is_k() -> None:
 )
 def test_what_is_not_k(between: str) -> None:
     seen = see(STALL.replace("0.080 < . ack 101", between))
-    assert seen.last("ack_before_frame", "quiet_since_ack") == [None, False]
+    assert seen.last("previous_ack_frame", "nothing_sent_since_ack") == [None, False]
 
 
 def test_a_window_update_is_not_k() -> None:
     text = STALL.replace("ack 1 win 60000 mss 1460\n0.020", "ack 1 win 1000 mss 1460\n0.020")
     seen = see(text.replace("0.080 < . ack 101", "0.080 < . ack 101 win 5000"))
     assert seen.segments[4]["window_update"] is True
-    assert seen.last("ack_before_frame") == [None]
+    assert seen.last("previous_ack_frame") == [None]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +129,8 @@ def test_a_window_update_is_not_k() -> None:
 def test_what_happened_since(line: str, quiet: bool, other: bool, again: bool) -> None:
     body = sorted([*STALL.split("\n"), line], key=str.strip)
     seen = see("\n".join(body))
-    assert seen.last("quiet_since_ack", "other_data_since", "retransmission_since") == [quiet, other, again]
-    assert seen.last("data_before_frame") == [4]
+    assert seen.last("nothing_sent_since_ack", "peer_data_since", "retransmission_since") == [quiet, other, again]
+    assert seen.last("previous_data_frame") == [4]
 
 
 def test_a_retransmission_of_the_other_side_counts() -> None:
@@ -137,7 +144,7 @@ def test_a_retransmission_of_the_other_side_counts() -> None:
         0.090 > P. 101:151(50) ack 11
         """
     )
-    assert seen.last("data_before_frame", "retransmission_since", "other_data_since") == [5, True, True]
+    assert seen.last("previous_data_frame", "retransmission_since", "peer_data_since") == [5, True, True]
 
 
 def test_before_d_it_does_not_count() -> None:
@@ -152,19 +159,19 @@ def test_before_d_it_does_not_count() -> None:
         0.392 > P. 151:161(10) ack 11
         """
     )
-    assert seen.last("data_before_frame", "retransmission_since", "other_data_since") == [7, False, False]
+    assert seen.last("previous_data_frame", "retransmission_since", "peer_data_since") == [7, False, False]
 
 
 def test_a_keep_alive_probe_is_neither_data_nor_a_release() -> None:
     seen = see(HANDSHAKE + "0.030 > P. 1:101(100) ack 1\n0.041 < . ack 101\n9.000 < . 0:0 ack 101\n9.010 > P. 101:111(10) ack 1")
     assert seen.segments[5]["keep_alive_probe"] is True
-    assert seen.last("ack_before_frame", "other_data_since") == [5, False]
+    assert seen.last("previous_ack_frame", "peer_data_since") == [5, False]
 
 
 def test_d_behind_a_hole_was_still_the_last_in_flight_and_a_late_one_was_not() -> None:
     seen = see(HANDSHAKE + "0.030 > . 101:201(100) ack 1\n0.031 > . 1:101(100) ack 1\n0.032 > . 201:301(100) ack 1")
-    assert [seen.segments[i]["data_before_last_in_flight"] for i in (4, 5)] == [True, False]
-    assert seen.last("data_before_frame", "data_before_end") == [5, 100]
+    assert [seen.segments[i]["previous_data_last_in_flight"] for i in (4, 5)] == [True, False]
+    assert seen.last("previous_data_frame", "previous_data_end") == [5, 100]
 
 
 def test_a_window_without_room_since_d() -> None:
@@ -177,6 +184,6 @@ def test_both_sides_have_their_own_neighbours() -> None:
         HANDSHAKE
         + "0.030 > P. 1:11(10) ack 1\n0.041 < P. 1:21(20) ack 11\n0.052 > P. 11:14(3) ack 21\n0.063 < P. 21:25(4) ack 14"
     )
-    assert seen.column("data_before_frame") == [None, None, None, None, None, 4, 5]
-    assert seen.column("data_before_length") == [None, None, None, None, None, 10, 20]
-    assert seen.last("other_data_since") == [True]
+    assert seen.column("previous_data_frame") == [None, None, None, None, None, 4, 5]
+    assert seen.column("previous_data_length") == [None, None, None, None, None, 10, 20]
+    assert seen.last("peer_data_since") == [True]

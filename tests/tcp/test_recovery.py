@@ -6,7 +6,14 @@ from typing import Any
 
 from tests.tcp.seeing import HANDSHAKE, see
 
-COLUMNS = ("stall_frame", "first_try_frame", "resent_frame", "stall_tries", "stall_duplicate_acks", "resent_late")
+COLUMNS = (
+    "stall_frame",
+    "first_retransmission_frame",
+    "retransmitted_frame",
+    "retransmission_count",
+    "stall_duplicate_acks",
+    "retransmitted_late",
+)
 
 
 def stalls(text: str) -> list[tuple[Any, ...]]:

@@ -24,8 +24,8 @@ def test_split_by_the_handshake(at: str, client: int, server: int) -> None:
     assert (c["rtt_client"], c["rtt_server"]) == (client * MS, server * MS)
     request = next(row for row in seen.segments if row["length"] == 100)
     response = next(row for row in seen.segments if row["length"] == 50)
-    assert (request["rtt_own"], request["rtt_other"]) == (client * MS, server * MS)
-    assert (response["rtt_own"], response["rtt_other"]) == (server * MS, client * MS)
+    assert (request["rtt_own"], request["rtt_peer"]) == (client * MS, server * MS)
+    assert (response["rtt_own"], response["rtt_peer"]) == (server * MS, client * MS)
     # the server thought for 1 ms, wherever one looks
     assert response["ack_delay"] == MS
 
@@ -33,7 +33,7 @@ def test_split_by_the_handshake(at: str, client: int, server: int) -> None:
 def test_a_row_does_not_know_its_own_sample() -> None:
     seen = see(HANDSHAKE)
     assert seen.column("rtt_own") == [None, None, None]
-    assert seen.column("rtt_other") == [None, None, 10 * MS]
+    assert seen.column("rtt_peer") == [None, None, 10 * MS]
     assert (seen.connection["rtt_client"], seen.connection["rtt_server"]) == (10 * MS, 10 * MS)
 
 

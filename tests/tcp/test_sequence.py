@@ -30,7 +30,7 @@ def test_offsets_do_not_depend_on_the_isn(isn: int) -> None:
     for pair in (f"{isn} 5000", f"1000 {isn}", f"{isn} {isn}"):
         found = see(f"connection 1, isn {pair}\n{TALK}")
         assert {c: found.column(c) for c in COLUMNS} == {c: expected.column(c) for c in COLUMNS}
-        assert found.frames("opens_hole") == found.frames("retransmission") == []
+        assert found.frames("opens_gap") == found.frames("retransmission") == []
 
 
 def test_without_a_handshake_the_first_byte_seen_is_0() -> None:
@@ -109,4 +109,4 @@ def test_an_rst_with_a_wild_number_moves_nothing() -> None:
     seen = see(HANDSHAKE + "0.030 > R 3000000001:3000000001\n0.031 > . 1:101(100) ack 1\n0.041 < . ack 101")
     assert seen.segments[4]["offset"] == 0
     assert seen.segments[4]["new_bytes"] == 100
-    assert seen.last("in_flight", "acked_bytes", "acks_unseen") == [0, 100, 0]
+    assert seen.last("in_flight", "acked_bytes", "acked_unseen") == [0, 100, 0]

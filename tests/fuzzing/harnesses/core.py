@@ -10,11 +10,11 @@ from tests.fuzzing.guard import must
 from wiredoctor.batches import View
 from wiredoctor.capture import CaptureError
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.formats import open_records
+from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import LATEST, Source
-from wiredoctor.engine.tables import take_tables
-from wiredoctor.limits import Met
+from wiredoctor.engine.row_tables import take_tables
+from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import STORED_EXCHANGES
 
 AT_ONCE = 1 << 20
@@ -52,7 +52,7 @@ def run(data: bytes) -> None:
 def analyze(data: bytes, step: int) -> Core:
     """Return the core after these bytes, of which so many records were read at a time."""
     records = open_records(Memory(data), "x")
-    core = Core(records, Cutoffs(), Met(), True, True)
+    core = Core(records, Cutoffs(), LimitsReached(), True, True)
     while core.run(step):
         pass
     records.end()
@@ -63,8 +63,8 @@ def analyze(data: bytes, step: int) -> Core:
 def whole_tables(core: Core) -> dict[str, pl.DataFrame]:
     """Return all that the core has written."""
     tables, exchanges, _ = take_tables(core)
-    whole = {name: rows if isinstance(rows, pl.DataFrame) else rows.whole() for name, rows in tables.items()}
-    return {**whole, "stored": View([exchanges], STORED_EXCHANGES).whole()}
+    whole = {name: rows if isinstance(rows, pl.DataFrame) else rows.all_columns() for name, rows in tables.items()}
+    return {**whole, "stored": View([exchanges], STORED_EXCHANGES).all_columns()}
 
 
 def same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:

@@ -124,11 +124,12 @@ def thresholds(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     for default in ("30 ms", "8 segments", "25 %", "4096 bytes"):
         limit = Threshold(default, "because")
+        limit.key = ("rule", "limit")
         try:
             written = limit.parse(text)
         except ValueError:
             continue
-        with findings.configured({id(limit): written}):
+        with findings.configured({limit.key: written}):
             must(limit.value >= 0, "a limit is a number", written)
         must(limit.parse(written) == written, "a limit that was read is read again", written)
 

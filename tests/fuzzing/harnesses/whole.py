@@ -15,7 +15,7 @@ from tests.fuzzing.places import as_file
 from tests.pipeline.feeding import tables
 from wiredoctor import gateways
 from wiredoctor.capture import CaptureError
-from wiredoctor.rule_engine.across_tries import Behind, tries_of
+from wiredoctor.rule_engine.across_tries import CertainTries, tries_of
 
 SHORT = 600
 """Packets up to which a capture is also read in small steps, and its tables are checked."""
@@ -75,7 +75,7 @@ def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
 def _behind(seen: dict[str, pl.DataFrame]) -> dict[int, set[int]]:
     """Connection at the front of a gateway -> those of its tries, and of the tries of these."""
     known = gateways.find(seen["exchanges"].lazy(), seen["connections"].lazy())
-    tried = Behind(tries_of(known)).whole_chain().select("front_connection", "connection")
+    tried = CertainTries(tries_of(known)).whole_chain().select("front_connection", "connection")
     behind: dict[int, set[int]] = {}
     for front, back in tried.iter_rows():
         behind.setdefault(front, set()).add(back)

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import S, connection, found, rows
-from wiredoctor.rules.shared.evidence import packet, told_once
+from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 
 def test_bytes_that_were_acknowledged_but_not_captured() -> None:
-    lossy = {"client_unseen_bytes": 10, "server_unseen_bytes": 90, "unseen_places": 2}
+    lossy = {"client_unseen_bytes": 10, "server_unseen_bytes": 90, "acked_unseen_count": 2}
     table = rows(
         "connections",
         connection(),
@@ -31,25 +31,26 @@ def test_bytes_that_were_acknowledged_but_not_captured() -> None:
     ("changes", "speaks"),
     [
         pytest.param({}, False, id="a probe may have been the first packet"),
-        pytest.param({"server_unseen_bytes": 1, "unseen_places": 2}, False, id="one of each side"),
+        pytest.param({"server_unseen_bytes": 1, "acked_unseen_count": 2}, False, id="one of each side"),
         pytest.param({"handshake": True}, True, id="the number was known"),
         pytest.param({"client_unseen_bytes": 2}, True, id="two bytes are no probe"),
     ],
 )
 def test_a_keep_alive_probe_is_no_loss(changes: dict[str, Any], speaks: bool) -> None:
-    probe = {"handshake": False, "unseen_frame": 2, "unseen_time": S, "unseen_places": 1, "client_unseen_bytes": 1}
+    probe = {"handshake": False, "unseen_frame": 2, "unseen_time": S, "acked_unseen_count": 1, "client_unseen_bytes": 1}
     assert bool(found("capture-loss", rows("connections", connection(**probe | changes)))) is speaks
 
 
 def test_a_share_is_said_only_of_a_part() -> None:
-    one = connection(unseen_frame=30, unseen_time=3 * S, unseen_places=1, client_unseen_bytes=10)
+    one = connection(unseen_frame=30, unseen_time=3 * S, acked_unseen_count=1, client_unseen_bytes=10)
     [loss] = found("capture-loss", rows("connections", one))
     assert (loss["touched"], loss["connections"], loss["part"], loss["place_word"]) == (1, 1, "", "place")
 
 
 def test_at_most_five_places_are_shown() -> None:
     many = [
-        connection(connection=i, unseen_frame=100 - i, unseen_time=i, unseen_places=1, client_unseen_bytes=9) for i in range(9)
+        connection(connection=i, unseen_frame=100 - i, unseen_time=i, acked_unseen_count=1, client_unseen_bytes=9)
+        for i in range(9)
     ]
     [loss] = found("capture-loss", rows("connections", *many))
     assert [e["frame"] for e in loss["evidence"]] == [92, 93, 94, 95, 96]
@@ -64,7 +65,7 @@ def test_notes_are_written_of_what_is_shown_alone() -> None:
 
     many = rows("connections", *(connection(connection=i, cut_heads=i % 2, cut_frame=i, cut_time=i) for i in range(100)))
     place = packet("cut_frame", "cut_time", pl.col("connection").map_batches(note, return_dtype=pl.String))
-    told = told_once(many.lazy(), pl.col("cut_heads") > 0, place, "cut_frame", "cut_time", 5).collect().to_dicts()
+    told = one_capture_candidate(many.lazy(), pl.col("cut_heads") > 0, place, "cut_frame", "cut_time", 5).collect().to_dicts()
     assert [(one["touched"], one["connections"], len(one["evidence"])) for one in told] == [(50, 100, 5)]
     assert written == [5]
 

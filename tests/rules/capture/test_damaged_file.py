@@ -74,5 +74,5 @@ def test_an_empty_record_amid_the_file_is_a_packet(tmp_path: Path) -> None:
 def test_a_file_of_zeros_has_no_packet(tmp_path: Path) -> None:
     path = tmp_path / "nothing.pcap"
     path.write_bytes(to_pcap(ladder_packets(LADDER))[:24] + bytes(4096))
-    with pytest.raises(CaptureError, match="not one packet can be read: the file has nothing but zeros from packet 1 on"):
+    with pytest.raises(CaptureError, match="no packet can be read: the file contains only zeros from packet 1 on"):
         wiredoctor.analyze(path)

@@ -32,7 +32,7 @@ def test_two_connections_with_an_exchange_each_and_no_bytes(tmp_path: Path, titl
     assert found.connections.select("client_unseen_bytes", "server_unseen_bytes").sum().row(0) == (0, 0)
     for finding in found.findings:
         assert (finding.measures["missing_bytes"], finding.measures["places"], finding.measures["touched"]) == (0, 1, 1)
-        assert finding.title == "The capture lacks packets: a handshake on reused ports"
+        assert finding.title == "The capture is missing a handshake on reused ports"
 
 
 HOLES = {

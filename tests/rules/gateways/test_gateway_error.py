@@ -14,7 +14,7 @@ import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from wiredoctor.findings import Finding
 from wiredoctor.report.data import json as report_json
-from wiredoctor.rule_engine.across_tries import Behind
+from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
 from wiredoctor.tables import TRIES
 from wiredoctor.testing import findings
@@ -35,7 +35,7 @@ def of(words: str, rule: str = "gateway-error") -> Finding:
 def test_the_sentence_names_both_sides() -> None:
     told = of("closed, and 502 in front")
     assert told.message == (
-        "GET /1/a/order got 502 from the gateway 10.0.0.2:80 after 16 ms: the server behind, 10.0.0.3:8001, closed the "
+        "GET /1/a/order got 502 from the gateway 10.0.0.2:80 after 16 ms: the server behind it, 10.0.0.3:8001, closed the "
         "connection (FIN) 13.4 ms after the request, without a response."
     )
     assert told.title == "The gateway answered 502: the server behind it closed the connection without a response"
@@ -80,7 +80,7 @@ def test_json_names_causes_by_rule_kind_and_place(tmp_path: Path) -> None:
 def test_gateways_between_are_evidence() -> None:
     told = of("two gateways in a row")
     assert told.message.endswith("without a response. It was forwarded by 10.0.0.5:8081.")
-    assert "the server behind, 10.0.0.3:8001," in told.message
+    assert "the server behind it, 10.0.0.3:8001," in told.message
     assert "forwarded by 10.0.0.5:8081: response: 502" in [step.note for step in told.evidence]
 
 
@@ -222,7 +222,7 @@ def test_attempts_of_nobody_belong_to_those_that_were_answered_next() -> None:
 
 def test_a_chain_is_followed_to_its_end() -> None:
     rows = [(0, 0, 1, 0, True, 1), (1, 0, 2, 0, True, 2), (5, 0, 6, None, False, 3)]
-    behind = Behind(pl.DataFrame(rows, schema=TRIES.schema, orient="row"))
+    behind = CertainTries(pl.DataFrame(rows, schema=TRIES.schema, orient="row"))
     places = behind.whole_chain().select("front_connection", "connection").rows()
     assert sorted(places) == [(0, 1), (0, 2), (1, 2)]
     core = pl.DataFrame({"id": [7, 8], "connection": [2, 9], "exchange": [0, 0]}, schema_overrides={"exchange": pl.Int32})

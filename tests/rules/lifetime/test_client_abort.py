@@ -53,8 +53,9 @@ def test_rst_before_the_response() -> None:
 
 
 def test_rst_in_the_middle_of_the_response() -> None:
+    """A host that aborts sets the ACK flag. An RST without it, and without a FIN before it, may come from a firewall between."""
     assert [c["confidence"] for c in aborts(PART, closes(500 * MS, rst=True, ack=42))] == ["high"]
-    assert len(aborts(PART, closes(500 * MS, rst=True, ack=None))) == 1
+    assert not aborts(PART, closes(500 * MS, rst=True, ack=None))
 
 
 @pytest.mark.parametrize(("ack", "speaks"), [(41, True), (42, False), (None, False), (-1, False)])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S, connection, followed
 from tests.rules.lifetime.lost import candidates, request
-from wiredoctor.rules.shared.idle_defaults import usual
+from wiredoctor.rules.shared.idle_defaults import default_of_server
 
 
 def closing(number: int, after: int, **changes: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_silent(changes: dict[str, Any]) -> None:
 )
 def test_whose_default_it_is(after: int, default: str) -> None:
     [idle] = summaries(closing(1, after))
-    said = usual(idle["idle_limit"], "")
+    said = default_of_server(idle["idle_limit"], "")
     assert said == "" if not default else default in said
 
 
@@ -125,7 +125,7 @@ def test_whose_default_it_is(after: int, default: str) -> None:
     ],
 )
 def test_the_default_of_another_product_is_not_named(after: int, server: str, said: str) -> None:
-    assert usual(after * S, server) == said
+    assert default_of_server(after * S, server) == said
 
 
 def kind(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]] | None = None) -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.rules.frames import MS, S, followed, rows
 from wiredoctor.rules.lifetime import idle_cut
-from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, whose
+from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 
 
 def cut(number: int, rest: int, *, by: str = "server", at: int = 0, endpoint: int = 1) -> dict[str, Any]:
@@ -106,7 +106,9 @@ def test_neither_batches_nor_order_matter(seed: int) -> None:
 )
 def test_limits_have_names(rest: int, limit: int | None) -> None:
     """600 s is the limit of something that forgets and closes nothing."""
-    found = pl.select(limit_near(pl.lit(rest, pl.Int64)).alias("limit")).with_columns(whose(pl.col("limit")).alias("whose"))
+    found = pl.select(limit_near(pl.lit(rest, pl.Int64)).alias("limit")).with_columns(
+        names_of_limit(pl.col("limit")).alias("whose")
+    )
     assert found["limit"][0] == (None if limit is None else limit * S)
     assert (found["whose"][0] is None) == (limit is None)
 

@@ -13,8 +13,8 @@ def crumb(number: int, size: int = 10, **changes: Any) -> dict[str, Any]:
     """Segment `number` of a run of a server, of `size` bytes as all of them, 1 ms apart."""
     row = {
         "frame": 10 + number, "time": number * MS, "connection": 0, "direction": 1, "role": 1, "message": 1,
-        "data_before_message": 1, "exchange": 0, "mss": 1460, "length": size, "new_bytes": size, "small_run": number,
-        "small_run_bytes": number * size, "small_run_frame": 11, "small_run_time": MS, "nagle_off": True, "handshake": True,
+        "previous_data_message": 1, "exchange": 0, "mss": 1460, "length": size, "new_bytes": size, "small_run": number,
+        "small_run_bytes": number * size, "small_run_frame": 11, "small_run_time": MS, "nagle_disabled": True, "handshake": True,
     }  # fmt: skip
     return row | changes
 
@@ -45,21 +45,21 @@ def test_it_may_show_itself_later() -> None:
 
 
 def test_a_message_within_a_run_counts_by_itself() -> None:
-    second = [crumb(i, message=2, data_before_message=1 if i == 6 else 2) for i in range(6, 20)]
+    second = [crumb(i, message=2, previous_data_message=1 if i == 6 else 2) for i in range(6, 20)]
     [one] = crumbs(*run(5), *second)
     assert (one["segments"], [e["frame"] for e in one["evidence"]]) == (8, [16, 23])
     assert crumbs(*run(5), *second[:7]) == []
 
 
 def test_every_message_its_own() -> None:
-    alternating = [crumb(i, message=i, data_before_message=i - 1) for i in range(2, 40)]
+    alternating = [crumb(i, message=i, previous_data_message=i - 1) for i in range(2, 40)]
     assert crumbs(*alternating) == []
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"nagle_off": False}, id="nothing proves that Nagle is off"),
+        pytest.param({"nagle_disabled": False}, id="nothing proves that Nagle is off"),
         pytest.param({"event_stream": True}, id="an event stream"),
         pytest.param({"message": None}, id="not HTTP"),
     ],
@@ -69,11 +69,11 @@ def test_silent(changes: dict[str, Any]) -> None:
 
 
 def test_what_is_in_flight_proves_it_too() -> None:
-    answered = {"nagle_off": False, "rtt_other": 40 * MS}
+    answered = {"nagle_disabled": False, "rtt_peer": 40 * MS}
     assert len(crumbs(*run(8, in_flight_before=35, **answered))) == 1
     assert crumbs(*run(8, in_flight_before=34, **answered)) == []
     # where the receiver was never heard its ACKs may be missing, and nothing was in flight
-    assert crumbs(*run(8, in_flight_before=35, nagle_off=False, rtt_other=None)) == []
+    assert crumbs(*run(8, in_flight_before=35, nagle_disabled=False, rtt_peer=None)) == []
 
 
 def test_sides_and_connections_are_told_apart() -> None:
@@ -94,13 +94,13 @@ def test_where_an_epoch_ends_does_not_matter() -> None:
 )
 def test_faster_than_acks_can_come_back(rtt: int | None, proved: bool) -> None:
     """Seven segments in 7 ms after the first, each acknowledged before the next is seen; shorter round trips say nothing."""
-    unproved = {"nagle_off": False, "in_flight_before": 0, "rtt_own": rtt, "rtt_other": 0}
+    unproved = {"nagle_disabled": False, "in_flight_before": 0, "rtt_own": rtt, "rtt_peer": 0}
     assert bool(crumbs(*run(8, **unproved))) == proved
 
 
 def test_a_round_trip_each_is_as_nagle_has_it() -> None:
     """Half of one is the limit: 7 ms for seven segments."""
-    unproved = {"nagle_off": False, "in_flight_before": 0, "rtt_own": 0, "rtt_other": 7 * MS}
+    unproved = {"nagle_disabled": False, "in_flight_before": 0, "rtt_own": 0, "rtt_peer": 7 * MS}
     slow = [row | {"time": MS + 7 * (row["time"] - MS) // 2} for row in run(8, **unproved)]
     assert crumbs(*slow) == []
     assert crumbs(*[row | {"time": row["time"] - 1} for row in slow])

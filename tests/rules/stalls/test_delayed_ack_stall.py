@@ -14,8 +14,13 @@ RULE = "delayed-ack-stall"
 def whole(frame: int = 7, **changes: Any) -> dict[str, Any]:
     """A full S that a full D and its delayed ACK were in front of, after a 200 ms timer; 10 ms to the server."""
     full = {"length": 1460, "new_bytes": 1460, "full": True, "small": False, "small_start": False}
-    before = {"data_before_length": 1460, "data_before_full": True, "data_before_small": False, "data_before_ends_head": False}
-    return held(frame=frame) | full | before | {"ack_before_bytes": 1460} | changes
+    before = {
+        "previous_data_length": 1460,
+        "previous_data_full": True,
+        "previous_data_small": False,
+        "previous_data_ends_head": False,
+    }
+    return held(frame=frame) | full | before | {"previous_ack_bytes": 1460} | changes
 
 
 def end(frame: int = 17, **changes: Any) -> dict[str, Any]:
@@ -37,20 +42,20 @@ def test_a_full_segment_released_by_a_delayed_ack() -> None:
 
 
 def test_the_receivers_window_is_named_where_it_had_no_room() -> None:
-    [stall] = stalls(whole(data_before_room=1459))
+    [stall] = stalls(whole(previous_data_room=1459))
     assert "window had no room" in stall["reason"]
     assert "larger window" in stall["first"]
-    [stall] = stalls(whole(data_before_room=1460))
+    [stall] = stalls(whole(previous_data_room=1460))
     assert "send buffer" in stall["reason"]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"nagle_off": True}, id="Nagle is proved off"),
-        pytest.param({"data_before_small": True, "data_before_full": False, "data_before_length": 40}, id="D is small"),
-        pytest.param({"ack_before_bytes": 2920}, id="two segments in flight"),
-        pytest.param({"ack_before_gap": 8 * MS}, id="K is an ACK of its own"),
+        pytest.param({"nagle_disabled": True}, id="Nagle is proved off"),
+        pytest.param({"previous_data_small": True, "previous_data_full": False, "previous_data_length": 40}, id="D is small"),
+        pytest.param({"previous_ack_bytes": 2920}, id="two segments in flight"),
+        pytest.param({"previous_ack_interval": 8 * MS}, id="K is an ACK of its own"),
         pytest.param({"mss_announced": False}, id="a stack that announces no MSS"),
     ],
 )
@@ -61,16 +66,16 @@ def test_what_does_not_matter(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"ack_before_bytes": 2921}, id="more than two segments in flight"),
-        pytest.param({"ack_before_gap": 8 * MS - 1}, id="K is one of a burst of ACKs"),
-        pytest.param({"owes": False}, id="D was the end of the message"),
-        pytest.param({"other_data_since": True}, id="the receiver answered"),
+        pytest.param({"previous_ack_bytes": 2921}, id="more than two segments in flight"),
+        pytest.param({"previous_ack_interval": 8 * MS - 1}, id="K is one of a burst of ACKs"),
+        pytest.param({"message_incomplete": False}, id="D was the end of the message"),
+        pytest.param({"peer_data_since": True}, id="the receiver answered"),
         pytest.param({"retransmission_since": True}, id="something was retransmitted"),
-        pytest.param({"opens_hole": True}, id="S is not what K released"),
-        pytest.param({"quiet_since_ack": False}, id="S is not the first after K"),
-        pytest.param({"data_before_last_in_flight": False}, id="D was not the last in flight"),
-        pytest.param({"ack_before_delay": 30 * MS - 1}, id="the ACK came too soon"),
-        pytest.param({"ack_before_delay": 510 * MS + 1}, id="the ACK came too late"),
+        pytest.param({"opens_gap": True}, id="S is not what K released"),
+        pytest.param({"nothing_sent_since_ack": False}, id="S is not the first after K"),
+        pytest.param({"previous_data_last_in_flight": False}, id="D was not the last in flight"),
+        pytest.param({"previous_ack_delay": 30 * MS - 1}, id="the ACK came too soon"),
+        pytest.param({"previous_ack_delay": 510 * MS + 1}, id="the ACK came too late"),
         pytest.param({"rtt_own": None}, id="round trip to the sender unknown"),
     ],
 )
@@ -91,7 +96,7 @@ def test_silent_when_one_condition_fails(changes: dict[str, Any]) -> None:
     ],
 )
 def test_edges_of_the_release(release: int, rtt: int, speaks: bool) -> None:
-    assert bool(stalls(whole(rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release})) is speaks
+    assert bool(stalls(whole(rtt_own=rtt) | {"previous_ack_time": 232 * MS - rtt - release})) is speaks
 
 
 def test_the_small_end_of_a_run_in_one_message() -> None:
@@ -108,10 +113,10 @@ def test_the_end_of_a_run_is_not_nagles() -> None:
 
 
 def test_payload_without_messages_runs_from_segment_to_segment() -> None:
-    other: dict[str, Any] = {"http": False, "owes": False, "message": None, "exchange": None, "captured": 1460}
-    behind = end(**other) | {"data_before_frame": 7}
+    other: dict[str, Any] = {"http": False, "message_incomplete": False, "message": None, "exchange": None, "captured": 1460}
+    behind = end(**other) | {"previous_data_frame": 7}
     assert [s["confidence"] for s in stalls(whole(**other), behind)] == ["medium", "medium"]
-    elsewhere = end(**other, data_before_small=True, data_before_full=False)
+    elsewhere = end(**other, previous_data_small=True, previous_data_full=False)
     assert len(stalls(whole(**other), elsewhere)) == 1
     # nor is it Nagle's: this side waits for ACKs whatever it sends
     assert len(stalls(elsewhere, rule="nagle-delayed-ack")) == 1
@@ -120,7 +125,7 @@ def test_payload_without_messages_runs_from_segment_to_segment() -> None:
 
 def test_confidence_rises_with_the_second_stall() -> None:
     assert [s["confidence"] for s in stalls(whole(), whole(frame=17))] == ["medium", "high"]
-    late = [whole(frame=10 + i, ack_before_time=100 * MS) for i in range(3)]
+    late = [whole(frame=10 + i, previous_ack_time=100 * MS) for i in range(3)]
     assert [s["confidence"] for s in stalls(whole(), *late, whole(frame=27))] == ["medium", "medium"]
 
 

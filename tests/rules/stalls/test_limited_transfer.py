@@ -115,7 +115,15 @@ def test_a_ceiling_below_the_window_looks_like_a_send_buffer() -> None:
     assert finding.measures["window"] == pytest.approx(44 * MSS, rel=0.05)
 
 
+def test_a_send_buffer_that_is_filled_again_when_a_third_of_it_is_free() -> None:
+    """The ACKs come after a round trip, and the sender waits 30 ms more. Two of 16 flights are a little larger."""
+    flights = [10, 20, 40, *[44] * 7, 50, *[44] * 4, 50, 44]
+    text = ladder(rounds(flights, lambda _: 1_000_000, every=1.3 * RTT), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)
+    check_everywhere(said(text, "limited-transfer, side server, kind send-buffer, severity note, confidence low"))
+
+
 SILENT = {
+    "a ceiling that is often exceeded": rounds([10, 20, 40, *[44, 44, 50] * 5], lambda _: 1_000_000),
     "a congestion window that grows": rounds([10, 20, *range(22, 50, 2)], lambda _: 1_000_000),
     "less than a second": rounds([10, 20, *[20] * 7], lambda _: 20 * MSS),
     "an application that writes by a clock": rounds([44] * 6, lambda _: 1_000_000, every=0.35, last=700),

@@ -19,13 +19,13 @@ def stalls(*given: dict[str, Any]) -> list[dict[str, Any]]:
 def delayed(delay: int, **changes: Any) -> dict[str, Any]:
     """S of a head-body-split whose ACK was delayed by this much; frames and times follow."""
     at = 22 * MS + delay + 10 * MS
-    times = {"data_before_time": 22 * MS, "ack_before_time": at - 10 * MS, "ack_before_delay": delay}
+    times = {"previous_data_time": 22 * MS, "previous_ack_time": at - 10 * MS, "previous_ack_delay": delay}
     return held(at=at) | times | changes
 
 
 def after_ack(release: int, **changes: Any) -> dict[str, Any]:
     """S that left so long after K had reached its sender (10 ms away)."""
-    return held(**changes) | {"ack_before_time": 232 * MS - 10 * MS - release}
+    return held(**changes) | {"previous_ack_time": 232 * MS - 10 * MS - release}
 
 
 def test_a_body_released_by_a_delayed_ack() -> None:
@@ -59,11 +59,13 @@ def test_whose_timer_it_may_be(delay: int, whose: str, windows: bool) -> None:
 
 
 def test_the_kind_is_what_d_was() -> None:
-    piece = {"data_before_ends_head": False}
+    piece = {"previous_data_ends_head": False}
     assert [s["kind"] for s in stalls(held(**piece))] == ["write-write-read"]
-    assert [s["kind"] for s in stalls(held(data_before_ends_head=True, data_before_ends_message=True))] == ["write-write-read"]
-    assert stalls(held(**piece, data_before_small=False, data_before_full=True)) == []
-    full_head = stalls(held(data_before_small=False, data_before_full=True))
+    assert [s["kind"] for s in stalls(held(previous_data_ends_head=True, previous_data_ends_message=True))] == [
+        "write-write-read"
+    ]
+    assert stalls(held(**piece, previous_data_small=False, previous_data_full=True)) == []
+    full_head = stalls(held(previous_data_small=False, previous_data_full=True))
     assert [s["kind"] for s in full_head] == ["head-body-split"]
 
 
@@ -71,24 +73,25 @@ def test_the_kind_is_what_d_was() -> None:
     "changes",
     [
         pytest.param({"small_start": False}, id="S is full"),
-        pytest.param({"nagle_off": True}, id="Nagle is proved off"),
-        pytest.param({"owes": False}, id="D was the end of the message"),
-        pytest.param({"other_data_since": True}, id="the receiver answered"),
+        pytest.param({"nagle_disabled": True}, id="Nagle is proved off"),
+        pytest.param({"message_incomplete": False}, id="D was the end of the message"),
+        pytest.param({"peer_data_since": True}, id="the receiver answered"),
         pytest.param({"retransmission_since": True}, id="something was retransmitted"),
         pytest.param({"retransmission": True, "new_bytes": 0}, id="S is a retransmission"),
         pytest.param({"overlap": True}, id="S repeats a part"),
-        pytest.param({"fills_hole": True}, id="S came out of order"),
-        pytest.param({"opens_hole": True}, id="what K released is not in the capture"),
+        pytest.param({"fills_gap": True}, id="S came out of order"),
+        pytest.param({"opens_gap": True}, id="what K released is not in the capture"),
         pytest.param({"new_bytes": 0}, id="S brings nothing new"),
-        pytest.param({"quiet_since_ack": False}, id="S is not the first after K"),
-        pytest.param({"data_before_last_in_flight": False}, id="D was not the last in flight"),
-        pytest.param({"ack_before_ack": 37}, id="K does not cover D"),
-        pytest.param({"ack_before_ack": 39}, id="K covers more than the capture has"),
-        pytest.param({"data_before_room": 4}, id="the window had no room for S"),
+        pytest.param({"nothing_sent_since_ack": False}, id="S is not the first after K"),
+        pytest.param({"previous_data_last_in_flight": False}, id="D was not the last in flight"),
+        pytest.param({"previous_ack_ack": 37}, id="K does not cover D"),
+        pytest.param({"previous_ack_ack": 39}, id="K covers more than the capture has"),
+        pytest.param({"previous_data_room": 4}, id="the window had no room for S"),
         pytest.param({"rtt_own": None}, id="round trip to the sender unknown"),
-        pytest.param({"rtt_other": None, "ack_before_delay": None}, id="round trip to the receiver unknown"),
+        pytest.param({"rtt_peer": None, "previous_ack_delay": None}, id="round trip to the receiver unknown"),
         pytest.param(
-            {"ack_before_frame": None, "ack_before_time": None, "ack_before_ack": None, "ack_before_delay": None}, id="no K"
+            {"previous_ack_frame": None, "previous_ack_time": None, "previous_ack_ack": None, "previous_ack_delay": None},
+            id="no K",
         ),
     ],
 )
@@ -116,12 +119,12 @@ def test_edges_of_the_ack_delay(delay: int, speaks: bool) -> None:
     ],
 )
 def test_edges_of_the_release(release: int, rtt: int, speaks: bool) -> None:
-    row = held(rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release}
+    row = held(rtt_own=rtt) | {"previous_ack_time": 232 * MS - rtt - release}
     assert bool(stalls(row)) is speaks
 
 
 def test_a_wider_release_counts_after_a_narrow_one_of_the_same_side() -> None:
-    wide = {"frame": 17, "data_before_frame": 15, "exchange": 1}
+    wide = {"frame": 17, "previous_data_frame": 15, "exchange": 1}
     assert [s["exchange"] for s in stalls(held(), after_ack(5 * MS, **wide))] == [0, 1]
     assert [s["exchange"] for s in stalls(held(), after_ack(5 * MS + 1, **wide))] == [0]
     assert [s["exchange"] for s in stalls(held(connection=1), after_ack(5 * MS, **wide))] == [0]
@@ -132,7 +135,7 @@ def test_a_wider_release_counts_after_a_narrow_one_of_the_same_side() -> None:
 @pytest.mark.parametrize(("rtt", "limit"), [(10 * MS, 5 * MS), (40 * MS, 12 * MS), (100 * MS, 15 * MS)])
 def test_edges_of_the_wide_release(rtt: int, limit: int) -> None:
     def second(release: int) -> dict[str, Any]:
-        return held(frame=17, exchange=1, rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release}
+        return held(frame=17, exchange=1, rtt_own=rtt) | {"previous_ack_time": 232 * MS - rtt - release}
 
     assert len(stalls(held(), second(limit))) == 2
     assert len(stalls(held(), second(limit + 1))) == 1
@@ -141,7 +144,7 @@ def test_edges_of_the_wide_release(rtt: int, limit: int) -> None:
 def unsure(number: int, release: int, **changes: Any) -> dict[str, Any]:
     """One of several S of a connection without handshake; `release` as seen, ns after K reached the sender."""
     row = held(frame=7 + 10 * number, exchange=number, handshake=False)
-    return row | {"ack_before_time": 232 * MS - 10 * MS - release} | changes
+    return row | {"previous_ack_time": 232 * MS - 10 * MS - release} | changes
 
 
 @pytest.mark.parametrize(
@@ -195,11 +198,17 @@ def test_what_was_not_observed_lowers_confidence() -> None:
         return stalls(held(), held(frame=17, exchange=1, **changes))[1]["confidence"]
 
     assert second() == "high"
-    assert second(data_before_room=None) == "medium"
+    assert second(previous_data_room=None) == "medium"
 
 
 def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
-    other: dict[str, Any] = {"http": False, "owes": False, "data_before_ends_head": False, "exchange": None, "role": None}
+    other: dict[str, Any] = {
+        "http": False,
+        "message_incomplete": False,
+        "previous_data_ends_head": False,
+        "exchange": None,
+        "role": None,
+    }
     whole = stalls(held(**other), held(frame=17, **other))
     assert [(s["kind"], s["confidence"], s["what"]) for s in whole] == [("write-write-read", "medium", "data")] * 2
     # cut by the snap length it may be HTTP all the same: a stall is a matter of lengths, numbers and times
@@ -211,7 +220,7 @@ def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
 
 def test_a_stack_that_announces_no_mss_is_none_that_is_known() -> None:
     """User-space stacks of VPN and capture programs send a segment at a time, whatever its size."""
-    assert stalls(held(mss_announced=False, http=False, owes=False)) == []
+    assert stalls(held(mss_announced=False, http=False, message_incomplete=False)) == []
     assert len(stalls(held(mss_announced=False))) == 1
 
 
@@ -221,8 +230,8 @@ def test_a_stack_that_announces_no_mss_is_none_that_is_known() -> None:
 def prompt_ack(frame: int, lateness: int, **changes: Any) -> dict[str, Any]:
     """S of an exchange whose D was acknowledged at once; S came so much later than one round trip (10 ms) after D."""
     at = frame * 1000 * MS
-    row = held(frame=frame, at=at, exchange=frame, ack_before_delay=0)
-    return row | {"data_before_time": at - 10 * MS - lateness, "ack_before_time": at - 10 * MS - lateness} | changes
+    row = held(frame=frame, at=at, exchange=frame, previous_ack_delay=0)
+    return row | {"previous_data_time": at - 10 * MS - lateness, "previous_ack_time": at - 10 * MS - lateness} | changes
 
 
 def later(**changes: Any) -> dict[str, Any]:
@@ -257,10 +266,10 @@ def test_an_exchange_counts_once_with_its_latest() -> None:
     [
         pytest.param({"endpoint": 78}, id="another endpoint"),
         pytest.param({"role": 0}, id="the other side"),
-        pytest.param({"data_before_ends_head": False}, id="another kind of D"),
+        pytest.param({"previous_data_ends_head": False}, id="another kind of D"),
         pytest.param({"small_start": False}, id="S is full"),
         pytest.param({"http": False}, id="not HTTP"),
-        pytest.param({"ack_before_delay": 5 * MS + 1}, id="the ACK was not prompt"),
+        pytest.param({"previous_ack_delay": 5 * MS + 1}, id="the ACK was not prompt"),
     ],
 )
 def test_what_is_no_counter_evidence(changes: dict[str, Any]) -> None:
@@ -269,7 +278,13 @@ def test_what_is_no_counter_evidence(changes: dict[str, Any]) -> None:
 
 def test_what_the_snap_length_cut_is_counter_evidence_too() -> None:
     """How late a segment is needs none of its bytes; and a program that is no HTTP's is as late as it likes."""
-    cut: dict[str, Any] = {"http": False, "owes": False, "exchange": None, "data_before_ends_head": False, "captured": 0}
+    cut: dict[str, Any] = {
+        "http": False,
+        "message_incomplete": False,
+        "exchange": None,
+        "previous_data_ends_head": False,
+        "captured": 0,
+    }
     late = prompt_ack(100, 150 * MS, **cut)
     assert stalls(late, held(frame=900, at=900_000 * MS, **cut)) == []
     whole = cut | {"captured": 5}
@@ -280,20 +295,20 @@ def test_a_clock_that_was_set_back_shows_no_lateness() -> None:
     """S seems to have come before D: how late it was by itself is unknown, and not 0."""
     late = prompt_ack(100, 100 * MS)
     step = prompt_ack(200, 100 * MS)
-    step |= {"time": step["data_before_time"] - 1}
+    step |= {"time": step["previous_data_time"] - 1}
     assert stalls(late, step, later()) == []
-    assert len(stalls(late, step | {"time": step["data_before_time"]}, later())) == 1
+    assert len(stalls(late, step | {"time": step["previous_data_time"]}, later())) == 1
 
 
 def test_an_ack_within_five_milliseconds_was_prompt() -> None:
-    assert stalls(prompt_ack(100, 150 * MS, ack_before_delay=5 * MS), later()) == []
+    assert stalls(prompt_ack(100, 150 * MS, previous_ack_delay=5 * MS), later()) == []
 
 
 # Windows' datacenter profile
 
 
 def short(i: int, delay: int = 10 * MS, **changes: Any) -> dict[str, Any]:
-    return delayed(delay, frame=10 * i, data_before_frame=10 * i - 2, ack_before_frame=10 * i - 1, exchange=i) | changes
+    return delayed(delay, frame=10 * i, previous_data_frame=10 * i - 2, previous_ack_frame=10 * i - 1, exchange=i) | changes
 
 
 def test_ten_milliseconds_count_from_the_fifth_on() -> None:
@@ -340,8 +355,13 @@ def test_where_an_epoch_ends_does_not_matter() -> None:
 
 
 def tail(**changes: Any) -> dict[str, Any]:
-    full = {"data_before_length": 1460, "data_before_full": True, "data_before_small": False, "data_before_ends_head": False}
-    return held() | full | {"ack_before_bytes": 1460, "ends_message": True} | changes
+    full = {
+        "previous_data_length": 1460,
+        "previous_data_full": True,
+        "previous_data_small": False,
+        "previous_data_ends_head": False,
+    }
+    return held() | full | {"previous_ack_bytes": 1460, "ends_message": True} | changes
 
 
 def test_the_end_behind_a_full_segment() -> None:
@@ -356,7 +376,7 @@ def test_the_end_behind_a_full_segment() -> None:
     [(1460, ["low", "low"]), (2920, ["low", "low"]), (1461, ["medium", "high"]), (2919, ["medium", "high"]), (2921, [])],
 )
 def test_a_small_segment_in_flight_makes_it_sure(in_flight: int, confidence: list[str]) -> None:
-    found = stalls(tail(ack_before_bytes=in_flight), tail(ack_before_bytes=in_flight, frame=17, connection=1))
+    found = stalls(tail(previous_ack_bytes=in_flight), tail(previous_ack_bytes=in_flight, frame=17, connection=1))
     assert [s["confidence"] for s in found] == confidence
 
 
@@ -365,9 +385,11 @@ def test_a_small_segment_in_flight_makes_it_sure(in_flight: int, confidence: lis
 
 def probed(**changes: Any) -> dict[str, Any]:
     """S that left 220 ms after D, whose ACK had not come; 10 ms to the server."""
-    none = {"ack_before_frame": None, "ack_before_time": None, "ack_before_ack": None, "ack_before_delay": None}
-    row = held(frame=6, at=242 * MS) | none | {"data_before_frame": 5, "data_before_time": 22 * MS, "ack_before_bytes": None}
-    return row | {"quiet_since_ack": False} | changes
+    none = {"previous_ack_frame": None, "previous_ack_time": None, "previous_ack_ack": None, "previous_ack_delay": None}
+    row = (
+        held(frame=6, at=242 * MS) | none | {"previous_data_frame": 5, "previous_data_time": 22 * MS, "previous_ack_bytes": None}
+    )
+    return row | {"nothing_sent_since_ack": False} | changes
 
 
 def answer(of: int = 6, frame: int = 7, **changes: Any) -> dict[str, Any]:
@@ -393,7 +415,7 @@ def test_no_answer_no_stall() -> None:
 
 
 def test_confidence_of_a_probe_rises_with_the_second() -> None:
-    second = [probed(frame=16, data_before_frame=15), answer(of=16, frame=17)]
+    second = [probed(frame=16, previous_data_frame=15), answer(of=16, frame=17)]
     assert [s["confidence"] for s in stalls(probed(), answer(), *second)] == ["low", "medium"]
     other = [second[0] | {"endpoint": 78}, second[1]]
     assert [s["confidence"] for s in stalls(probed(), answer(), *other)] == ["low", "low"]
@@ -402,16 +424,18 @@ def test_confidence_of_a_probe_rises_with_the_second() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"data_before_small": False, "data_before_full": True}, id="D is full"),
+        pytest.param({"previous_data_small": False, "previous_data_full": True}, id="D is full"),
         pytest.param({"small_start": False}, id="S is full"),
-        pytest.param({"data_before_message": 0}, id="another message"),
-        pytest.param({"message": None, "data_before_message": None, "http": False}, id="no messages"),
-        pytest.param({"message": None, "captured": 0, "nagle_off": True}, id="cut by the snap length, and Nagle is proved off"),
-        pytest.param({"nagle_off": True}, id="Nagle is proved off"),
-        pytest.param({"other_data_since": True}, id="the receiver answered"),
+        pytest.param({"previous_data_message": 0}, id="another message"),
+        pytest.param({"message": None, "previous_data_message": None, "http": False}, id="no messages"),
+        pytest.param(
+            {"message": None, "captured": 0, "nagle_disabled": True}, id="cut by the snap length, and Nagle is proved off"
+        ),
+        pytest.param({"nagle_disabled": True}, id="Nagle is proved off"),
+        pytest.param({"peer_data_since": True}, id="the receiver answered"),
         pytest.param({"retransmission_since": True}, id="something was retransmitted"),
-        pytest.param({"data_before_room": 4}, id="the window had no room for S"),
-        pytest.param({"data_before_time": 42 * MS + 1}, id="too soon"),
+        pytest.param({"previous_data_room": 4}, id="the window had no room for S"),
+        pytest.param({"previous_data_time": 42 * MS + 1}, id="too soon"),
     ],
 )
 def test_no_probe(changes: dict[str, Any]) -> None:
@@ -419,9 +443,9 @@ def test_no_probe(changes: dict[str, Any]) -> None:
 
 
 def test_a_server_that_is_as_late_by_itself_needed_no_probe() -> None:
-    late = held(frame=3, exchange=9, ack_before_delay=0) | {"data_before_time": 232 * MS - 115 * MS}
+    late = held(frame=3, exchange=9, previous_ack_delay=0) | {"previous_data_time": 232 * MS - 115 * MS}
     assert stalls(late, probed(), answer()) == []
-    prompt = late | {"data_before_time": 232 * MS - 114 * MS}
+    prompt = late | {"previous_data_time": 232 * MS - 114 * MS}
     [stall] = stalls(prompt, probed(), answer())
     assert stall["delay"] == (210 - 104) * MS
 

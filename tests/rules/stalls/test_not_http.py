@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.captures.papers import CAPTURES
+from tests.support.recordings import find_recording
 from wiredoctor import analyze
 from wiredoctor.findings import Finding
 from wiredoctor.testing import findings, ladders_in
@@ -19,7 +19,7 @@ WORDS = re.compile(r"\b(requests?|responses?|http\w*|servlets?|\.NET|uvicorn|ngi
 def spoken(finding: Finding) -> list[str]:
     """Words of HTTP in what a finding says. That some payload is not HTTP may be said."""
     texts = [finding.title, finding.message, finding.remedy, *(e.note for e in finding.evidence)]
-    return WORDS.findall(" ".join(texts).replace("The payload is not HTTP that can be read", ""))
+    return WORDS.findall(" ".join(texts).replace("The payload is not readable HTTP", ""))
 
 
 @pytest.mark.parametrize("text", LADDERS)
@@ -32,7 +32,7 @@ def test_ladders(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["redis-two-writes-client.pcap", "smtp-smtpd.pcap", "ssh-rtt-20-server.pcap"])
 def test_recordings(name: str) -> None:
-    told = [f for f in analyze(CAPTURES / name).findings if f.family == "stalls"]
+    told = [f for f in analyze(find_recording(name)).findings if f.family == "stalls"]
     assert told
     assert [spoken(f) for f in told] == [[] for _ in told]
     assert {f.confidence for f in told} <= {"medium", "low"}
@@ -40,7 +40,7 @@ def test_recordings(name: str) -> None:
 
 def test_what_is_not_known_of_other_payload_is_said() -> None:
     [finding] = [f for f in findings(LADDERS[1]) if f.rule == "nagle-delayed-ack"]
-    assert "where a message ends is not known" in finding.message
+    assert "the ends of messages are unknown" in finding.message
     assert finding.evidence[0].note == "first write: 17 bytes sent"
 
 

@@ -13,9 +13,10 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
     """A response segment, lost behind the capture point and sent again after 210 ms; the client is 10 ms away."""
     row = {
         "frame": 9, "time": 240 * MS, "connection": 0, "direction": 0, "role": 0, "http": True, "handshake": True,
-        "rtt_own": 10 * MS, "rtt_other": 0, "pure_ack": True, "acked_bytes": 100, "ends_stall": True, "stall_frame": 5,
-        "stall_time": 20 * MS, "stall_tries": 1, "first_try_frame": 8, "first_try_time": 230 * MS, "resent_frame": 8,
-        "resent_time": 230 * MS, "resent_bytes": 100,
+        "rtt_own": 10 * MS, "rtt_peer": 0, "pure_ack": True, "acked_bytes": 100, "ends_stall": True, "stall_frame": 5,
+        "stall_time": 20 * MS, "retransmission_count": 1, "first_retransmission_frame": 8, "first_retransmission_time": 230 * MS,
+        "retransmitted_frame": 8,
+        "retransmitted_time": 230 * MS, "retransmitted_bytes": 100,
     }  # fmt: skip
     return found("retransmission-stall", events("recoveries", row | changes))
 
@@ -28,7 +29,7 @@ def test_a_stall() -> None:
 
 
 def test_an_earlier_try_is_evidence() -> None:
-    [stall] = stalls(first_try_frame=6, first_try_time=120 * MS, stall_tries=2)
+    [stall] = stalls(first_retransmission_frame=6, first_retransmission_time=120 * MS, retransmission_count=2)
     assert [e["frame"] for e in stall["evidence"]] == [5, 6, 8, 9]
     assert "2 times" in stall["again"]
 
@@ -45,16 +46,16 @@ def test_edges_of_the_answer(after: int, speaks: bool) -> None:
 
 @pytest.mark.parametrize(("acks", "tries", "kind"), [(2, 1, "timeout"), (3, 1, "fast"), (3, 2, "timeout")])
 def test_kinds(acks: int, tries: int, kind: str) -> None:
-    far = {"rtt_own": 10 * MS, "rtt_other": 50 * MS}
-    assert [s["kind"] for s in stalls(stall_duplicate_acks=acks, stall_tries=tries, **far)] == [kind]
+    far = {"rtt_own": 10 * MS, "rtt_peer": 50 * MS}
+    assert [s["kind"] for s in stalls(stall_duplicate_acks=acks, retransmission_count=tries, **far)] == [kind]
 
 
 @pytest.mark.parametrize(
-    ("rtt_other", "kind"), [(43 * MS - MS // 2, "fast"), (43 * MS - MS // 2 - 1, "timeout"), (None, "fast"), (0, "timeout")]
+    ("rtt_peer", "kind"), [(43 * MS - MS // 2, "fast"), (43 * MS - MS // 2 - 1, "timeout"), (None, "fast"), (0, "timeout")]
 )
-def test_a_timer_is_later_than_duplicate_acks(rtt_other: int | None, kind: str) -> None:
+def test_a_timer_is_later_than_duplicate_acks(rtt_peer: int | None, kind: str) -> None:
     """210 ms are four round trips of 52.5 ms."""
-    [stall] = stalls(stall_duplicate_acks=9, rtt_own=10 * MS, rtt_other=rtt_other)
+    [stall] = stalls(stall_duplicate_acks=9, rtt_own=10 * MS, rtt_peer=rtt_peer)
     assert stall["kind"] == kind
 
 
@@ -62,12 +63,16 @@ def test_a_timer_is_later_than_duplicate_acks(rtt_other: int | None, kind: str) 
     ("changes", "speaks"),
     [
         pytest.param({"dsack": True}, False, id="D-SACK, and nothing was due"),
-        pytest.param({"dsack": True, "owes": True}, True, id="D-SACK, and an answer was due"),
-        pytest.param({"dsack": True, "owes": True, "http": False}, False, id="D-SACK, and nobody knows what was due"),
+        pytest.param({"dsack": True, "message_incomplete": True}, True, id="D-SACK, and an answer was due"),
+        pytest.param(
+            {"dsack": True, "message_incomplete": True, "http": False}, False, id="D-SACK, and nobody knows what was due"
+        ),
         pytest.param({"time": 238 * MS}, False, id="too early to be the answer"),
         pytest.param({"time": 239 * MS}, True, id="just late enough"),
-        pytest.param({"time": 238 * MS, "owes": True}, False, id="too early, and no answer yet"),
-        pytest.param({"time": 238 * MS, "owes": True, "new_bytes": 50}, True, id="too early, but it brings the answer"),
+        pytest.param({"time": 238 * MS, "message_incomplete": True}, False, id="too early, and no answer yet"),
+        pytest.param(
+            {"time": 238 * MS, "message_incomplete": True, "new_bytes": 50}, True, id="too early, but it brings the answer"
+        ),
         pytest.param({"time": 238 * MS, "rtt_own": None}, True, id="the round trip is unknown"),
     ],
 )
@@ -81,8 +86,8 @@ def test_somebody_waited(changes: dict[str, Any], speaks: bool) -> None:
         ({}, "high"),
         ({"handshake": False}, "medium"),
         ({"rtt_own": None}, "medium"),
-        ({"acks_unseen": 5}, "low"),
-        ({"opens_hole": True}, "low"),
+        ({"acked_unseen": 5}, "low"),
+        ({"opens_gap": True}, "low"),
     ],
 )
 def test_confidence(changes: dict[str, Any], confidence: str) -> None:
@@ -93,4 +98,4 @@ def test_what_was_lost() -> None:
     assert stalls()[0]["lost"] == "a segment of the response, or its acknowledgment, was lost"
     assert stalls(role=1)[0]["lost"] == "the request or its answer was lost"
     assert stalls(http=False)[0]["lost"].startswith("a segment of the data")
-    assert "lost before the capture point" in stalls(resent_late=True)[0]["lost"]
+    assert "lost before the capture point" in stalls(retransmitted_late=True)[0]["lost"]

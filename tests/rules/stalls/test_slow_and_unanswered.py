@@ -126,8 +126,8 @@ def test_whose_patience_it_is(wait: int, whose: str) -> None:
     ("changes", "confidence"),
     [
         ({"handshake": False}, "medium"),
-        ({"hole_before": True}, "low"),
-        ({"request_has_hole": True}, "low"),
+        ({"gap_before": True}, "low"),
+        ({"request_has_gap": True}, "low"),
     ],
 )
 def test_confidence(changes: dict[str, Any], confidence: str) -> None:

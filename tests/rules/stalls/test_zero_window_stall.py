@@ -15,8 +15,8 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
     """A server goes on when the client, beyond the capture point, opens its window after 500 ms; it is 10 ms away."""
     row = {
         "frame": 9, "time": 532 * MS, "connection": 0, "direction": 1, "role": 1, "http": True, "handshake": True,
-        "rtt_own": 10 * MS, "rtt_other": 0, "length": 1460, "new_bytes": 1460, "after_closed_window": True,
-        "data_before_last_in_flight": True,
+        "rtt_own": 10 * MS, "rtt_peer": 0, "length": 1460, "new_bytes": 1460, "after_closed_window": True,
+        "previous_data_last_in_flight": True,
         "closed_frame": 6, "closed_time": 22 * MS, "closed_window": 0, "opened_frame": 8, "opened_time": 522 * MS,
     }  # fmt: skip
     return found("zero-window-stall", events("closures", row | changes))
@@ -29,8 +29,8 @@ def test_a_stall() -> None:
 
 
 def test_what_filled_a_hole_says_nothing_of_the_end_of_the_message() -> None:
-    assert stalls(data_before_last_in_flight=False) == []
-    assert len(stalls(data_before_last_in_flight=False, **PROBED)) == 1
+    assert stalls(previous_data_last_in_flight=False) == []
+    assert len(stalls(previous_data_last_in_flight=False, **PROBED)) == 1
 
 
 @pytest.mark.parametrize(("closed", "speaks"), [(100 * MS - 1, False), (100 * MS, True)])
@@ -64,10 +64,10 @@ def test_probes_count_where_the_sender_is_late() -> None:
 @pytest.mark.parametrize(
     ("changes", "speaks"),
     [
-        pytest.param({"data_before_ends_message": True}, False, id="the message was complete"),
-        pytest.param({"data_before_ends_message": True} | PROBED, False, id="probes of an idle connection"),
+        pytest.param({"previous_data_ends_message": True}, False, id="the message was complete"),
+        pytest.param({"previous_data_ends_message": True} | PROBED, False, id="probes of an idle connection"),
         pytest.param({"http": False}, True, id="not HTTP"),
-        pytest.param({"http": False, "other_data_since": True}, False, id="not HTTP, and the receiver said something"),
+        pytest.param({"http": False, "peer_data_since": True}, False, id="not HTTP, and the receiver said something"),
         pytest.param({"rtt_own": None}, False, id="the round trip is unknown"),
         pytest.param({"rtt_own": None} | PROBED, True, id="the round trip is unknown, but there were probes"),
     ],
@@ -78,7 +78,7 @@ def test_the_sender_had_data(changes: dict[str, Any], speaks: bool) -> None:
 
 def test_confidence() -> None:
     assert [s["confidence"] for s in stalls(handshake=False)] == ["medium"]
-    assert [s["confidence"] for s in stalls(opens_hole=True)] == ["low"]
+    assert [s["confidence"] for s in stalls(opens_gap=True)] == ["low"]
 
 
 def held(**changes: Any) -> list[dict[str, Any]]:

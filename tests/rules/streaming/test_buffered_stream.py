@@ -182,7 +182,7 @@ def test_silent_about_what_cannot_be_decoded(wait: int, changes: dict[str, Any])
 LINES: dict[str, Any] = {
     **HELD,
     "response_content_type": "text/plain",
-    "response_chunks_end_lines": True,
+    "response_chunks_ending_in_newline": True,
     "response_events": None,
 }
 
@@ -209,7 +209,7 @@ def after_streaming(**changes: Any) -> list[str]:
         endpoint=7,
         final_at=3 * S,
     )
-    late = answered(**LINES | {"response_chunks_end_lines": False}, endpoint=7, final_at=9 * S)
+    late = answered(**LINES | {"response_chunks_ending_in_newline": False}, endpoint=7, final_at=9 * S)
     for name in ("request_start", "request_end", "response_start", "response_end"):
         late[name] += 5 * S
     late["response_body_time"] = late["request_end"] + 1 * S

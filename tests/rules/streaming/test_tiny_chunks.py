@@ -27,9 +27,9 @@ def test_what_it_says() -> None:
     [one] = tiny()
     assert (one["side"], one["confidence"], one["delay"]) == ("server", "high", None)
     assert (one["median_note"], one["alone_note"]) == ("Their median is 127 bytes.", "")
-    [both] = tiny(response_chunk_lines_alone=5)
+    [both] = tiny(response_chunk_lines_sent_separately=5)
     assert both["alone_note"].startswith("5 chunk-size lines")
-    [alone] = tiny(response_chunk_lines_alone=5, response_median_chunk=1000)
+    [alone] = tiny(response_chunk_lines_sent_separately=5, response_median_chunk=1000)
     assert alone["median_note"] == ""
 
 
@@ -37,9 +37,9 @@ def test_what_it_says() -> None:
     "changes",
     [
         pytest.param({"response_chunks": 9}, id="nine chunks"),
-        pytest.param({"response_chunks": 9, "response_chunk_lines_alone": 9}, id="nine chunks, lines alone"),
+        pytest.param({"response_chunks": 9, "response_chunk_lines_sent_separately": 9}, id="nine chunks, lines alone"),
         pytest.param({"response_median_chunk": 128}, id="not tiny"),
-        pytest.param({"response_median_chunk": 128, "response_chunk_lines_alone": 4}, id="four lines alone"),
+        pytest.param({"response_median_chunk": 128, "response_chunk_lines_sent_separately": 4}, id="four lines alone"),
         pytest.param({"response_content_type": "text/event-stream"}, id="events"),
         pytest.param({"response_content_type": "application/x-ndjson"}, id="lines of JSON"),
         pytest.param({"response_endless": True}, id="pictures"),

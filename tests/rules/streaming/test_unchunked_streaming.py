@@ -12,7 +12,7 @@ STREAM = {
     "response_framing": "close-delimited",
     "response_bursts": 3,
     "response_application_pauses": 2,
-    "response_paused": 110 * MS,
+    "response_pause_total": 110 * MS,
     "response_pause_frames": [6, 8, 9, 11],
     "response_pause_times": [100 * MS, 160 * MS, 200 * MS, 250 * MS],
 }
@@ -69,4 +69,4 @@ def test_edges_of_a_pause(pause: int, speaks: bool) -> None:
 
 def test_confidence() -> None:
     assert {c["confidence"] for c in streams(handshake=False)} == {"medium"}
-    assert {c["confidence"] for c in streams(response_has_hole=True)} == {"low"}
+    assert {c["confidence"] for c in streams(response_has_gap=True)} == {"low"}

@@ -1,0 +1,53 @@
+"""How many requests failed: the same number in the headline, on the page and in JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.captures.papers import PATHS
+from tests.captures.reports import report_of
+from tests.support.sweeps import sweep
+from wiredoctor.report.by_status import find_backs
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.failed_requests import failed_exchanges
+from wiredoctor.report.html import tiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACE = ("capture", "connection", "exchange")
+
+
+def _failed_in_headline(text: str) -> int:
+    """The number in "3 of 33 requests failed"; 0 where a headline speaks of something else."""
+    if "The only request failed" in text:
+        return 1
+    number = re.search(r"([0-9,]+) of [0-9,]+ requests failed", text)
+    return int(number[1].replace(",", "")) if number else 0
+
+
+DIFFERED = {
+    "acknowledgements-lost-client.pcap", "answer-gone-middle.pcap", "behind-nginx-race.pcap", "black-hole-download-middle.pcap",
+    "gives-up-rtt-20-client.pcap", "handshake-closed-rtt-20-client.pcap", "one-sided-requests.pcap", "stale-pool.pcap",
+}  # fmt: skip
+"""What the findings say differs from what was captured of the response, or a gateway forwarded the request that failed."""
+
+
+@pytest.mark.parametrize("path", sweep(PATHS, lambda path: path.name in DIFFERED), ids=lambda path: path.stem)
+def test_the_headline_the_page_and_json_agree_on_what_failed(path: Path) -> None:
+    report = report_of(path)
+    out = io.BytesIO()
+    report_json.write(report, out)
+    parsed = json.loads(out.getvalue())
+    expected = _failed_in_headline(parsed["summary"]["headline"])
+    shown = tiles.find_tiles(report)
+    assert (int(shown.failed.replace(",", "")) if shown else 0) == expected
+    forwarded = find_backs(report)
+    behind = set[tuple[str, int, int]]() if forwarded is None else {*forwarded.select(*PLACE).iter_rows()}
+    back = len(behind & failed_exchanges(report).keys())
+    assert sum(one["failed"] for one in parsed["servers"]) == expected + back

@@ -1,0 +1,294 @@
+"""Failures at gateways are told while a capture goes on, and the report says the same of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wiredoctor
+from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
+from tests.live.playing import Played, Stop, pcapng, play, with_silence
+from tests.live.test_played import as_json, assert_true_to, of_file
+from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW, sweep
+from wiredoctor import gateways
+from wiredoctor.engine import open_exchanges
+from wiredoctor.findings import Finding
+from wiredoctor.gateways import TRIES, Doubt, Gateways
+from wiredoctor.live.at_gateways import AtGateways
+from wiredoctor.tables import SECOND
+
+RULE = "gateway-error"
+STEP = SECOND // 4
+
+LADDERS = {
+    name.partition(": ")[2]: text
+    for name, text in ladders_in(Path(__file__).parents[1] / "rules" / "gateways" / "gateway_error.txt")
+    if name.startswith("speaks") and "=> gateway-error" in text and "kind unseen" not in text
+}
+SOON = 5.0
+"""Seconds after the client got it, within which a failure is told."""
+
+NOT_PROVEN = {"truncated on both sides"}
+"""The only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance."""
+
+
+def silently(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:
+    """As with_silence, with a look in every quarter of a second, also between packets."""
+    found = with_silence(path, stops, seconds)
+    return [
+        Stop(one.end, time, min(time + STEP, after.time))
+        for one, after in pairwise(found)
+        for time in range(one.time, max(after.time, one.time + 1), STEP)
+    ] + found[-1:]
+
+
+def played(text: str, tmp_path: Path, seconds: float = 12.0) -> Played:
+    """Play a ladder packet by packet, and the silence after it. What is told is in the report, and that is the file's."""
+    return play_packets(ladder_packets(text), tmp_path, seconds)
+
+
+def play_packets(packets: Sequence[Packet], tmp_path: Path, seconds: float = 12.0) -> Played:
+    """As `played`, with these packets."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(packets))
+    trace = tmp_path / "trace.pcapng"
+    found = play([(trace, 0)], silently(trace, pcapng(tmp_path / "ladder.pcap", trace), seconds))
+    assert_true_to(found)
+    assert as_json(found.report) == of_file(trace)
+    return found
+
+
+def failures(findings: list[Finding]) -> list[tuple[str | None, int | None, int | None]]:
+    return [(one.kind, one.connection, one.exchange) for one in findings if one.rule == RULE]
+
+
+def waits(found: Played) -> list[float]:
+    """Return how long after the last packet of its proof each failure was told (s)."""
+    first = found.begun
+    return [
+        (now - first) / SECOND - max(step.elapsed for step in one.evidence)
+        for now, (_, one) in zip(found.times, found.told, strict=True)
+        if one.rule == RULE
+    ]
+
+
+@pytest.mark.parametrize("name", sweep(LADDERS, [*LADDERS][::3].__contains__))
+def test_every_kind_is_told_with_its_causes(name: str, tmp_path: Path) -> None:
+    """A close is decided a second after it, and a SYN without an answer in three. That nothing came is known a second late; there
+    are two searches in a second, and four looks."""
+    found = played(LADDERS[name], tmp_path)
+    told, report = failures([one for _, one in found.told]), failures(found.report.findings)
+    assert report
+    assert told == ([] if name in NOT_PROVEN else report)
+    assert max(waits(found), default=0) <= SOON
+
+
+BEFORE = "connection 9, client 10.0.9.1:4000, server 10.0.9.2:80\n 0.0 > S mss 1460\n 0.1 < S. mss 1460\n 0.2 > .\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    sweep(
+        [
+            name
+            for name in LADDERS
+            if name.startswith(("refused, and only", "unreachable", "timed out, and 504", "not passed on"))
+        ],
+        lambda name: name.startswith("not passed on"),
+    ),
+)
+def test_what_fails_after_the_clock_was_set_back_is_told_as_ever(name: str, tmp_path: Path) -> None:
+    """Packets of another connection were captured before, and are stamped so much later that rules which compare connections
+    would not see what comes now if only time stamps counted."""
+    before = [replace(packet, time=packet.time + 5_400 * SECOND) for packet in ladder_packets(BEFORE)]
+    ladder = ladder_packets(LADDERS[name])
+    alone, after = (play_packets(packets, tmp_path) for packets in (ladder, [*before, *ladder]))
+    of_each = [
+        [(time, one.rule, one.kind) for time, (_, one) in zip(found.times, found.told, strict=True)] for found in (alone, after)
+    ]
+    assert of_each[0]
+    assert of_each[1] == of_each[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    sweep(
+        [
+            ("behind-apache-crash", "closed"),
+            ("behind-caddy-traceback", "rejected-response"),
+            ("behind-haproxy-crash", "closed"),
+            ("behind-haproxy-timeout", "timed-out"),
+            ("behind-haproxy-unauthorized", "closed"),
+            ("behind-nginx-race", "closed"),
+            ("behind-nginx-unreachable", "unreachable"),
+            ("behind-two-gateways", "closed"),
+        ],
+        lambda one: one[0] in ("behind-apache-crash", "behind-caddy-traceback", "behind-haproxy-timeout"),
+    ),
+)
+def test_recordings(name: str, kind: str, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.pcapng"
+    found = play([(trace, 0)], silently(trace, pcapng(find_recording(f"{name}.pcap"), trace), 10.0))
+    assert_true_to(found)
+    assert as_json(found.report) == of_file(trace)
+    assert [one for one, *_ in failures([one for _, one in found.told])] == [kind]
+    assert max(waits(found)) <= SOON
+
+
+CLOSED = """
+  connection {front}
+  {0:.4f}  >  S    mss 1460
+  {0:.4f}4  <  S.   mss 1460
+  {0:.4f}4  >  .
+  {0:.4f}5  >  P.   "GET /{path} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  {1:.4f}7  <  F.
+  {1:.4f}8  >  F.
+  connection {back}, client 10.0.0.2:5000{back}, server 10.0.0.3:8001
+  {0:.4f}6  >  S    mss 1460
+  {0:.4f}7  <  S.   mss 1460
+  {0:.4f}7  >  .
+  {0:.4f}8  >  P.   "GET /{path} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  {1:.4f}0  <  F.
+  {1:.4f}1  >  F.
+"""
+"""A gateway closes without an answer, as haproxy does, because the server behind has."""
+
+
+@SLOW
+def test_a_failure_from_before_the_gateway_was_known_is_told_with_the_next(tmp_path: Path) -> None:
+    """One silent close around another may be chance, two are a gateway. Until then the first is not told as something else."""
+    first = CLOSED.format(0.0, 0.1, front=1, back=2, path="one")
+    second = CLOSED.format(8.0, 8.1, front=3, back=4, path="two")
+    found = played(first + second, tmp_path)
+    assert failures([one for _, one in found.told]) == [("closed", 0, 0), ("closed", 2, 0)]
+    assert {one.rule for _, one in found.told} == {RULE, "no-response"}
+    assert min(now - found.begun for now in found.times) > 8 * SECOND
+    alone = played(first, tmp_path)
+    assert alone.told == []
+    assert failures(alone.report.findings) == [("closed", 0, 0)]
+
+
+ANSWERED = """
+  connection {number}, start {start}, client 10.0.0.{client}:{port}, server {server}
+  0.000  >  S    mss 1460
+  0.001  <  S.   mss 1460
+  0.001  >  .
+  0.002  >  P.   "GET /{path} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  {end:.4f}  <  P.   "HTTP/1.1 {status} X\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+  {end:.4f}5  >  .
+"""
+
+
+def answered(*exchanges: tuple[float, float, int, str, str, int]) -> str:
+    """Return connections with one exchange each: start and end (s), last byte of the client's address, server, path, status."""
+    return "".join(
+        ANSWERED.format(
+            number=number,
+            start=start,
+            port=4000 + number,
+            client=client,
+            server=server,
+            path=path,
+            end=end - start,
+            status=status,
+        )
+        for number, (start, end, client, server, path, status) in enumerate(exchanges, 1)
+    )
+
+
+FRONT, BACK = "10.0.0.2:80", "10.0.0.3:8000"
+
+
+def test_a_failure_at_another_port_of_a_gateway_is_left_to_the_report(tmp_path: Path) -> None:
+    """Two virtual servers are asked for /x at the same time, and one request is sent on. It lies in both exchanges: of port 80 a
+    server behind it is known; of port 81, which answers 502, nothing is known. The server behind port 80 took 0.8 of 3 s."""
+    proof = [one for n in range(4) for one in ((n, n + 0.5, 1, FRONT, f"p{n}", 200), (n + 0.1, n + 0.4, 2, BACK, f"p{n}", 200))]
+    same = [(10.0, 13.0, 1, FRONT, "x", 200), (11.0, 12.0, 1, "10.0.0.2:81", "x", 502), (11.1, 11.9, 2, BACK, "x", 200)]
+    found = played(answered(*proof, *same), tmp_path)
+    [known] = found.report.gateways.values()
+    assert known.fronts == {FRONT: (BACK,)}
+    assert [(one.rule, one.kind, one.connection) for one in found.report.findings] == [("slow-response", "in-gateway", 8)]
+    assert found.told == []
+
+
+SLOW = """
+  connection 1
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  2.0030  <  P.   "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+  2.0035  >  .
+  connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+  0.0020  >  S    mss 1460
+  0.0024  <  S.   mss 1460
+  0.0024  >  .
+  0.0026  >  P.   "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.0028  <  .
+  {}
+"""
+
+
+@pytest.mark.parametrize("close", ["2.0028 > F.\n  2.0030 < .\n  9.0 < P. ", "9.0 < P. "], ids=["closed", "left open"])
+def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed(close: str, tmp_path: Path) -> None:
+    """The server answers after seven seconds more. If its connection is open until then, the gateway may still take that."""
+    response = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"\n  9.0001 > R'
+    found = played(SLOW.format(close + response), tmp_path)
+    told = [
+        (one.kind, now - found.begun < 4 * SECOND)
+        for now, (_, one) in zip(found.times, found.told, strict=True)
+        if one.rule == RULE
+    ]
+    assert told == ([("timed-out", True)] if "F." in close else [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    sweep(
+        ["behind-two-gateways", "behind-nginx-unreachable", "behind-nginx-repeated", "nginx-uvicorn-kept"],
+        "behind-nginx-repeated".__eq__,
+    ),
+)
+def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each packet: as `analyze` pairs a file that ends there."""
+    trace, cut = tmp_path / "trace.pcapng", tmp_path / "cut.pcapng"
+    stops = pcapng(find_recording(f"{name}.pcap"), trace)
+    whole = trace.read_bytes()
+    seen: list[Gateways] = []
+
+    def note(self: AtGateways, exchanges: object, clock: int) -> None:
+        a: Any = self._analysis  # pyright: ignore[reportPrivateUsage]
+        open_ones = a.core.flows.open_connections()
+        rows = (a.exchanges.newest(1000).vstack(open_exchanges.exchanges_as_of(open_ones)), a.connections.newest(1000))
+        ends = rows[1].vstack(open_exchanges.rows_as_of(open_ones, a.latest))
+        seen.append(gateways.find(rows[0].lazy(), ends.lazy()))
+
+    monkeypatch.setattr(AtGateways, "note", note)
+    play([(trace, 0)], stops)
+    for stop, live in zip(stops, seen, strict=False):
+        cut.write_bytes(whole[: stop.end])
+        [file] = wiredoctor.analyze(cut).gateways.values()
+        assert live.tries.rows() == file.tries.rows()
+        assert (live.fronts, live.doubtful, live.clients) == (file.fronts, file.doubtful, file.clients)
+
+
+def test_what_was_told_stays_though_it_would_be_paired_otherwise_now() -> None:
+    """(0, 0) was told with the try (1, 0), and an attempt on connection 3; now (1, 0) seems to be of (2, 0)."""
+    rows = [(2, 0, 1, 0, True, 5), (4, 0, 5, 0, True, 7)]
+    doubt = Doubt(((0, 0), (6, 0)), ((1, 0), (7, 0)))
+    other = Doubt(((8, 0),), ((9, 0),))
+    known = Gateways(TRIES.to_frame().vstack(frame(rows)), {}, (doubt, other), frozenset({1, 5}))
+    told = frame([(0, 0, 1, 0, True, 5), (0, 0, 3, None, True, 6)])
+    made = known.with_tries(told)
+    assert made.tries.rows() == [(0, 0, 1, 0, True, 5), (0, 0, 3, None, True, 6), (4, 0, 5, 0, True, 7)]
+    assert (made.doubtful, made.clients) == ((other,), frozenset({1, 3, 5}))
+    assert made.with_tries(told) is made
+
+
+def frame(rows: list[tuple[Any, ...]]) -> Any:
+    return TRIES.to_frame().clear().vstack(type(TRIES.to_frame())(rows, schema=TRIES, orient="row"))

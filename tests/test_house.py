@@ -1,0 +1,46 @@
+"""The shape of the package: few names at the top, file names that differ, and names that say what a thing is or does."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "wiredoctor"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "stubs" not in path.parts)
+MEANT_TWINS = {"__init__", "__main__", "run", "result", "compare"}
+VAGUE = {
+    "added", "again", "anew", "asked", "at_work", "before", "behind", "beside", "both", "each", "every", "faulty",
+    "guarded", "heard", "here", "how", "known", "looked", "met", "narrow", "of_the_capture", "patience", "quoted",
+    "rest", "said", "seen", "settle", "shown", "spoken", "standing", "stepped", "tell", "told", "told_once", "unkept",
+    "unstepped", "usual", "wanted", "well", "what", "where", "whole", "whose",
+}  # fmt: skip
+"""Names that say neither what a function returns nor what it changes."""
+
+
+def _defined(path: Path) -> set[str]:
+    """Return the names of the functions, classes and methods of a module, without leading underscores, in lower case."""
+    names: set[str] = set()
+    rest: list[ast.stmt] = ast.parse(path.read_text()).body
+    while rest:
+        node = rest.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name.strip("_").lower())
+        if isinstance(node, (ast.ClassDef, ast.If)):
+            rest += node.body
+    return names
+
+
+def test_few_modules_are_at_the_top() -> None:
+    top = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(top) <= 8, sorted(top)
+
+
+def test_no_file_name_is_in_three_folders() -> None:
+    counts = Counter(path.stem for path in MODULES)
+    assert {name for name, number in counts.items() if number > 2} <= MEANT_TWINS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_function_or_class_has_a_vague_name(path: Path) -> None:
+    assert not _defined(path) & VAGUE
