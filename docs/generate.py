@@ -1,16 +1,15 @@
-"""Writes what is made from the source: the tables, a page per rule, and the README's list of rules.
+"""Generate pages from the source: tables, limits, messages, the list of rules, and a page per rule.
 
     python docs/generate.py
     python docs/generate.py --output
 
-The second also runs every command and every Python example of the pages, and writes what they print now. It says which
-pages have changed: what is written there about the output may have to change, too. tests/test_docs.py fails while
-anything is not current.
+The second command also runs every command and every Python example of the pages, and writes their current output. It
+lists the changed pages: their prose about the output may need a change, too. tests/test_docs.py fails while any page is
+outdated.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
@@ -20,6 +19,7 @@ from polars import DataType, List, Struct
 from rule_pages import header, recordings, row, rule_page, severities
 
 from wiredoctor import limits
+from wiredoctor.findings.keys import FINDINGS
 from wiredoctor.limits import Limit
 from wiredoctor.report.terminal.error_messages import Message, messages
 from wiredoctor.report.terminal.manual import in_cases
@@ -27,11 +27,11 @@ from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.tables import (
     AS_OF,
     CLOSES,
+    DERIVED,
     EVENT_TABLES,
     EXCHANGES,
-    FINDINGS,
     FINISHED_EXCHANGES,
-    RENAMED,
+    OLD_NAMES,
     TABLES,
     Column,
     Table,
@@ -39,102 +39,107 @@ from wiredoctor.tables import (
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
-README = ROOT / "README.md"
-
-LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/pages/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
-"""A rule in the list of README.md: its name, and what a user sees of it, which is written by hand."""
-UNSEEN = "?"
-"""Stands there until somebody has written it."""
 
 FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "gateways", "capture")
-"""As a reader asks: who waited, who was cut off. What is about the capture itself comes last."""
+"""Families in the order of the page; rules about the capture itself come last."""
 
 TABLES_HEAD = """\
 # The tables
 
-wiredoctor turns packets into columns and columns into tables; every finding is a query over them. This page is made from
-`wiredoctor/tables.py`, where each column is declared.
+wiredoctor turns packets into columns, and columns into tables. Every finding is the result of a query over tables. This
+page is generated from `wiredoctor/tables.py`, which declares each column.
 
-The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
-`closures`, `window_stalls`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and
-`captures`, or all `segments`, which is slower. The others are what the stages hand to each other.
+The [Python API](how-to/python.md) returns two tables as Polars frames: [`connections`](#connections) and
+[`exchanges`](#exchanges), each with a first column `capture`, the name of the file. A rule can read `releases`,
+`recoveries`, `closures`, `window_stalls`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`,
+`faults`, `connections` and `captures`, or all `segments`, which is slower. The other tables pass data from one stage to
+the next.
 
-`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: the few packets that
-rules about packets judge, filtered from `segments`. Which rows they have follows from the thresholds of the rules that run.
-[`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
-[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
-`connection`.
+`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: they contain the few
+rows of `segments` that rules about packets need. The thresholds of the selected rules determine these rows. [`-o
+tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` as the first column, and
+[`findings`](#findings). In these files, `records` also have `frame` and `connection`, and `packets` have `connection`.
 
-A rule finds two rows of an exchange:
+A rule can read two rows of an exchange:
 
-- in `exchanges`, as soon as its response is complete or will never be. `final_at` is the capture time as of which the row holds.
-  The columns that say what followed are not there: {followed}.
-- in [`closes`](#closes), when it is known what followed: at the next request, at a close, or at the end of the capture.
-  Some columns have another name there: {renamed}.
+- in `exchanges`, as soon as its response is complete or known to be incomplete. `final_at` is the capture time from which
+  the row is final. It has no columns about later events: {followed}.
+- in [`closes`](#closes), when the later events are known: at the next request, at a close, or at the end of the capture.
 
-Each row has {as_of} as of its own time; for users `exchanges` has those of the first.
+The values of {as_of} are those at the time of the row. The Python API returns the values of the first row.
 
-- Times are whole nanoseconds since the first packet of the capture.
-- Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`, up to the first
-  connection whose ports were used before and whose SYN is missing (`reuse_frame`): Wireshark does not tell it from that before.
-- Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that direction. Without a SYN
-  it is the first byte that was seen, so that a late copy of an earlier byte has a negative offset.
+- Times are integer nanoseconds since the first packet of the capture.
+- Frames count from 1, like Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`, up to the first
+  connection that reuses the ports of an earlier one and has no SYN in the capture (`reuse_frame`). Wireshark counts it as
+  the earlier connection.
+- Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that direction. Without a
+  SYN, 0 is the first byte that was seen, so a late copy of an earlier byte has a negative offset.
 - "Seen" always means: at the capture point.
 - A type with `?` may be null: there is no value, or it was not captured.
+"""
+
+RENAMED_HEAD = """
+## Earlier names
+
+The earlier names of these columns remain until version 2 of the JSON schema. Exports, `report.exchanges` and
+`report.connections` of the Python API, and the tables of rules from other packages have both columns, with the same values.
 """
 
 LIMITS_HEAD = """\
 # Limits
 
-What bounds the memory and the work of wiredoctor, whatever a capture holds. Most captures meet none of them. Where one is met
-and something is lost by that, the report says so: `Limit reached: ...` at the end of the text, `limits` in JSON. This page is
-made from `wiredoctor/limits.py`, where each limit is declared.
+The following limits bound the memory and the processor time of wiredoctor, whatever a capture contains. Most captures
+reach none of them. If a capture reaches a limit and the result is incomplete because of it, the report says so: `Limit
+reached: ...` at the end of the text, `limits` in JSON. This page is generated from `wiredoctor/limits.py`, which declares
+each limit.
 
-The thresholds of the rules are in [the rules' own pages](rules/README.md), and can be [configured](configuration.md#thresholds).
+The thresholds of the rules are on [the pages of the rules](rules/README.md), and can be
+[configured](configuration.md#thresholds).
 """
 
 MESSAGES_HEAD = """\
 # Messages
 
-What programs say of a fault, and the rules that explain it. `wiredoctor explain` finds a message alone or inside a line of a log:
-case, quotation marks, punctuation and white space do not count, and the message that says most wins. It says what decides between
-rules, and prints the page of the first. This page is made from `wiredoctor/report/terminal/error_messages.txt`, where a row is a
-line.
+Error messages of programs, and the rules that explain them. `wiredoctor explain` finds a message alone or inside a line
+of a log. It ignores case, quotation marks, punctuation and white space, and uses the most specific message that matches.
+It names what distinguishes the rules, and prints the page of the first rule. This page is generated from
+`wiredoctor/report/terminal/error_messages.txt`, with a row per line.
 
 - `...` stands for a host, a port, a path or a number.
-- Of a termination state of haproxy the first two characters count, with case.
-- A response flag of Envoy counts alone, or behind a status.
-- *Unverified*: known from memory only. Others were read in the source that is named, or, without one, in public code or reports.
-- No rule: wiredoctor does not judge it, or nothing is wrong.
+- Only the first two characters of a termination state of haproxy count, and their case matters.
+- A response flag of Envoy matches alone, or after a status.
+- *Unverified*: known from memory only. The other messages were read in the named source or, if none is named, in public
+  code or reports.
+- No rule: wiredoctor does not check it, or nothing is wrong.
 """
 
 RULES_HEAD = """\
 # The rules
 
-What wiredoctor looks for, by family. A rule is named on the command line (`--select`, `--ignore`, `wiredoctor explain`), in
-reports and in JSON as it is named here; a family stands for all its rules.
+The rules of wiredoctor, by family. The command line (`--select`, `--ignore`, `wiredoctor explain`), reports and JSON use these
+names. The name of a family selects all its rules.
 
-Errors are requests that failed, or data that was lost or cannot be read safely. Warnings are users who wait, or what the next
-load will break. Notes are worth knowing.
+Errors are failed requests, and data that was lost or cannot be read safely. Warnings are delays for users, and problems that
+more load will cause. Notes are information.
 
-[Field stories](../stories/README.md) show some of them at work. [Writing a rule](../writing-a-rule.md) tells how to add one.
+[Field stories](../stories/README.md) show some of them in use. [Writing a rule](../writing-a-rule.md) shows how to add a rule.
 """
 
 COMPARED = """\
-Rules that look across connections ({rules}) see the last {time} of a capture, and of that at
-most the last {exchanges}. A connection that began earlier is left out with all its exchanges; the family `capture` still sees
-it where it lasted until then. The report says how many were left out ([`{limit}`](../limits.md#rules)).
+Rules that compare connections ({rules}) use the last {time} of a capture, and at
+most the last {exchanges} of it. They ignore a connection that started earlier, and all its exchanges. Rules of the family
+`capture` still use it if it was open during that time. The report says how many connections were
+ignored ([`{limit}`](../limits.md#rules)).
 """
 
 
 def pages() -> dict[Path, str]:
-    """Path below docs/pages/ -> text of each page that is made from the source."""
+    """Return path below docs/pages/ -> text of each generated page."""
     rules = catalogue()
     recorded = recordings()
     return {
         Path("tables.md"): tables_page(_described()),
-        Path("limits.md"): limits_page(limits.every().values()),
+        Path("limits.md"): limits_page(limits.all_limits().values()),
         Path("messages.md"): messages_page(messages(), rules),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
@@ -142,12 +147,16 @@ def pages() -> dict[Path, str]:
 
 
 def tables_page(tables: Iterable[Table]) -> str:
-    """All tables, a line per column."""
+    """Return the page of all tables, with a line per column."""
     later = [c.name for c in EXCHANGES.columns if c.name not in FINISHED_EXCHANGES.schema]
-    head = TABLES_HEAD.format(
-        followed=_listed(later), as_of=_listed(AS_OF), renamed=_listed(f"{new}` for `{old}" for old, new in RENAMED.items())
-    )
-    return head + "".join(_table(table) for table in tables)
+    head = TABLES_HEAD.format(followed=_listed(later), as_of=_listed(AS_OF))
+    return head + "".join(_table(table) for table in tables) + _renamed()
+
+
+def _renamed() -> str:
+    """Return the section with the earlier names of columns."""
+    lines = [row(f"`{table}`", f"`{new}`", f"`{old}`") for table, names in OLD_NAMES.items() for new, old in names.items()]
+    return "\n".join([RENAMED_HEAD, *header("table", "column", "earlier name"), *lines, ""])
 
 
 def _described() -> Iterator[Table]:
@@ -166,10 +175,11 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _table(table: Table) -> str:
-    lines = [row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in table.columns]
-    return "\n".join(
-        ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *header("column", "type", "unit", "meaning"), *lines, ""]
-    )
+    exported = [c._replace(meaning=f"{c.meaning} (only in exports)") for c in DERIVED.get(table.name, ())]
+    lines = [row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in (*table.columns, *exported)]
+    writer = [f"Written by `{table.writer.replace(':', '`, `')}`.", ""] if table.writer else []
+    head = ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *writer]
+    return "\n".join([*head, *header("column", "type", "unit", "meaning"), *lines, ""])
 
 
 def _type(column: Column) -> str:
@@ -186,17 +196,17 @@ def _named(dtype: DataType) -> str:
 
 
 def limits_page(every: Iterable[Limit]) -> str:
-    """All limits, a table for each stage."""
+    """Return the page of all limits, with a table for each stage."""
     lines = [LIMITS_HEAD]
     for stage, some in groupby(every, key=lambda limit: limit.stage):
         lines += [f"## {stage}", "", *header("limit", "value", "why", "what the report says")]
-        lines += [row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.said(3)}") for x in some]
+        lines += [row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.describe(3)}") for x in some]
         lines += [""]
     return "\n".join(lines)
 
 
 def messages_page(rows: Iterable[Message], rules: Collection[str]) -> str:
-    """All messages, a table for each program; rules that do not exist are left out."""
+    """Return the page of all messages, with a table for each program; rules that do not exist are omitted."""
     lines = [MESSAGES_HEAD]
     by_software: dict[str, list[Message]] = {}
     for told in rows:
@@ -228,8 +238,11 @@ def _source(told: Message) -> str:
 def rules_page(rules: Iterable[RuleModule]) -> str:
     """The list of all rules."""
     rules = by_family(rules)
-    lines = [row(m.family, f"[`{m.name}`]({m.name}.md)", severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
-    return "\n".join([RULES_HEAD, _compared(rules), *header("family", "rule", "severity", "what it finds"), *lines, ""])
+    lines = [
+        row(m.family, f"[`{m.name}`]({m.name}.md)", severities(m.rule), m.doc.partition("\n")[0], m.rule.symptom) for m in rules
+    ]
+    headings = header("family", "rule", "severity", "what it finds", "what people see of it")
+    return "\n".join([RULES_HEAD, _compared(rules), *headings, *lines, ""])
 
 
 def by_family(rules: Iterable[RuleModule]) -> list[RuleModule]:
@@ -244,16 +257,6 @@ def _compared(rules: Iterable[RuleModule]) -> str:
     return COMPARED.format(
         rules=f"{', '.join(across)}, and the family `capture`", time=time.text, exchanges=exchanges.text, limit=time.name
     )
-
-
-def with_list(readme: str, rules: Iterable[RuleModule]) -> str:
-    """README.md with a line for each rule; what a user sees stays as it is written there."""
-    seen = dict(LISTED.findall(readme))
-    ordered = by_family(rules)
-    pages = {m.name: f"[`{m.name}`](docs/pages/rules/{m.name}.md)" for m in ordered}
-    lines = [row(pages[m.name], m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
-    first, *_, last = LISTED.finditer(readme)
-    return readme[: first.start()] + "".join(f"{line}\n" for line in lines) + readme[last.end() :]
 
 
 def main() -> None:
@@ -272,7 +275,6 @@ def main() -> None:
     for page in (PAGES / "rules").glob("*.md"):
         if page.relative_to(PAGES) not in made:
             page.unlink()
-    README.write_text(with_list(README.read_text("utf-8"), catalogue().values()), "utf-8")
     if output:
         import shown
 

@@ -1,13 +1,12 @@
 """The pictures of the documents: a ladder for the page of each rule, from real packets, and a terminal for README.md.
 
-`python docs/generate.py --output` writes them; docs/pictures.toml says what each is made from. `python docs/pictures.py` takes
-the photograph of a report, for which it needs Chromium.
+`python docs/generate.py --output` writes them; docs/pictures.toml says what each is made from. photographs.py takes pictures of
+pages.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,6 +22,7 @@ from xml.sax.saxutils import escape
 
 from rich.console import Console
 from rich.text import Text
+from rule_pages import picture_sources, recording_named
 
 import wiredoctor
 from wiredoctor.findings import Finding, Report
@@ -32,8 +32,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.testing import ladder_packets, to_pcap
 
 ROOT = Path(__file__).resolve().parent.parent
-CAPTURES = ROOT / "captures"
-SOURCES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "pictures.toml").read_text("utf-8"))
+SOURCES = picture_sources()
 """Rule -> what its picture is made from."""
 
 LOOKALIKES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "lookalikes.toml").read_text("utf-8"))
@@ -42,11 +41,7 @@ LOOKALIKES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "lookalik
 RULES = ROOT / "docs" / "pages" / "rules" / "pictures"
 HEALTHY = ROOT / "docs" / "pages" / "pictures" / "healthy"
 TERMINAL = ROOT / "docs" / "pages" / "pictures" / "exchanges.svg"
-SHOWN = "wiredoctor exchanges captures/server-head-body-split.pcap"
-PHOTOGRAPH = ROOT / "docs" / "pages" / "pictures" / "report.png"
-PHOTOGRAPHED = CAPTURES / "server-head-body-split.pcap"
-SIZE = (1000, 994)
-"""Pixels: down to the end of the first ladder."""
+SHOWN = "wiredoctor exchanges captures/stalls/server-head-body-split.pcap"
 
 MOST_STEPS = 14
 """Packets of a picture: it has to be taken in at a glance."""
@@ -82,10 +77,9 @@ def every() -> dict[Path, str]:
 
 def title(rule: str) -> str:
     """What the picture of a rule is of, without having read its capture."""
-    source = SOURCES[rule]
-    return f"Ladder diagram: {rule}" + (
-        f" in captures/{source['capture']}" if "capture" in source else ", a conversation made by hand"
-    )
+    name = SOURCES[rule].get("capture")
+    of = f"in {recording_named(name).relative_to(ROOT).as_posix()}" if name else "a conversation made by hand"
+    return f"Ladder diagram: {rule}{' ' if name else ', '}{of}"
 
 
 def of_rule(rule: str, source: dict[str, Any]) -> str:
@@ -98,7 +92,7 @@ def of_rule(rule: str, source: dict[str, Any]) -> str:
 def capture_of(source: dict[str, Any]) -> Iterator[Path]:
     """Yield the recording that a source names, or a capture of the conversation that it has as text."""
     if "capture" in source:
-        yield CAPTURES / source["capture"]
+        yield recording_named(source["capture"])
         return
     with TemporaryDirectory() as folder:
         file = Path(folder) / "conversation.pcap"
@@ -150,7 +144,7 @@ def terminal(command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *command.split(), "--color", "always"],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "90", "PYTHONUTF8": "1"},
+        env={**os.environ, "COLUMNS": "90", "PYTHONUTF8": "1", "TZ": "UTC"},
         capture_output=True,
         encoding="utf-8",
         check=True,
@@ -176,21 +170,3 @@ def refresh() -> None:
         path.write_text(text, "utf-8")
     for old in {*RULES.glob("*.svg"), *HEALTHY.glob("*.svg")} - made.keys():
         old.unlink()
-
-
-def photograph() -> None:
-    """What Chromium shows of the HTML report of a capture."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    assert browser, "no Chromium"
-    with TemporaryDirectory() as folder:
-        page = Path(folder) / "report.html"
-        command = ["analyze", PHOTOGRAPHED.relative_to(ROOT).as_posix(), "--quiet", "-o", str(page)]
-        subprocess.run([sys.executable, "-m", "wiredoctor", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        # the sandbox of Chromium does not start as root
-        options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
-        size = f"--window-size={SIZE[0]},{SIZE[1]}"
-        subprocess.run([browser, *options, size, f"--screenshot={PHOTOGRAPH}", page.as_uri()], check=True, timeout=60)
-
-
-if __name__ == "__main__":
-    photograph()

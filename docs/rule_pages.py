@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from wiredoctor.findings import Rule, by_kind
-from wiredoctor.rule_engine import RuleModule
+from wiredoctor.findings import Rule, Threshold, by_kind
+from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rule_engine.catalogue import HEADINGS
+from wiredoctor.testing import ladders_in
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPTURES = ROOT / "captures"
 SOURCES = ROOT / "docs" / "pictures.toml"
 PICTURES = ROOT / "docs" / "pages" / "rules" / "pictures"
+
+EXPECTED = re.compile(r'^\[\[find\]\]\nrule = "([a-z0-9-]+)"$', re.MULTILINE)
+"""A rule that a label expects. TOML is slow to parse for hundreds of labels."""
 
 POINT = re.compile(r"-(client|middle|server)(?=\.pcap)")
 """Where one conversation was captured, in the name of the capture."""
@@ -34,7 +41,7 @@ def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
             *_sections(body),
             *(f"- [{r.title}]({r.url})" for r in module.rule.references),
             *_thresholds(module),
-            *_recorded(sorted(captures)),
+            *_recorded(sorted(captures, key=os.path.basename)),
             "",
             f"`wiredoctor explain {module.name}` prints this page.",
             "",
@@ -44,21 +51,28 @@ def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
 
 def _picture(rule: str) -> Iterator[str]:
     """The ladder that pictures.py draws, where pictures.toml says what from."""
-    source = tomllib.loads(SOURCES.read_text("utf-8")).get(rule)
-    if not source:
-        return
+    source = picture_sources()[rule]
     file = source.get("capture")
-    where = f"[`captures/{file}`](../../../captures/{file})" if file else "A conversation made by hand"
-    yield from (
-        "",
-        f"![Ladder diagram of {f'captures/{file}' if file else 'a conversation made by hand'}](pictures/{rule}.svg)",
-        "",
-    )
+    path = file and recording_named(file).relative_to(ROOT).as_posix()
+    where = f"[`{path}`](../../../{path})" if path else "A conversation made by hand"
+    yield from ("", f"![Ladder diagram of {path or 'a conversation made by hand'}](pictures/{rule}.svg)", "")
     drawn = PICTURES / f"{rule}.svg"
     picture = drawn.read_text("utf-8") if drawn.exists() else ""
     proof = " Bold arrows are what the rule goes by" if 'class="proof' in picture else ""
     lost = "; the time that it counts as lost is red" if 'class="lost"' in picture else ""
     yield f"{where}, its waits drawn to scale.{proof}{lost}{'.' if proof else ''}{source.get('note', '')}"
+
+
+@cache
+def picture_sources() -> dict[str, dict[str, Any]]:
+    """Return rule -> what its picture is made from: as pictures.toml says, or its first ladder that speaks."""
+    chosen = tomllib.loads(SOURCES.read_text("utf-8"))
+    return {name: chosen.get(name) or {"text": _first_ladder(module)} for name, module in catalogue().items()}
+
+
+def _first_ladder(module: RuleModule) -> str:
+    file = ROOT / "tests" / "rules" / module.family.replace("-", "_") / f"{module.name.replace('-', '_')}.txt"
+    return next(text for title, text in ladders_in(file) if title.startswith("speaks"))
 
 
 def _sections(body: str) -> Iterator[str]:
@@ -83,8 +97,16 @@ def severities(rule: Rule) -> str:
 def _thresholds(module: RuleModule) -> list[str]:
     if not module.thresholds:
         return []
-    lines = [row(f"`{name}`", t.text, t.reason) for name, t in module.thresholds.items()]
+    lines = [row(f"`{name}`", t.text, t.reason + _shared(module, t)) for name, t in module.thresholds.items()]
     return ["", "## Thresholds", "", *header("name", "value", "why"), *lines]
+
+
+def _shared(module: RuleModule, threshold: Threshold) -> str:
+    """Return a note that names the other rules with this threshold."""
+    others = [
+        name for name, m in catalogue().items() if name != module.name and any(t is threshold for t in m.thresholds.values())
+    ]
+    return f" (the same for {', '.join(f'[`{name}`]({name}.md)' for name in others)})" if others else ""
 
 
 def _recorded(captures: list[str]) -> list[str]:
@@ -102,14 +124,18 @@ def _also(others: list[str]) -> str:
 
 
 def recordings() -> dict[str, list[str]]:
-    """Rule -> names of the captures whose papers say that it must be found in them."""
+    """Return rule -> paths, below captures/, of the recordings in which it must be found."""
     found: dict[str, list[str]] = {}
-    for papers in sorted(CAPTURES.glob("*.toml")):
-        rules = {f["rule"] for f in tomllib.loads(papers.read_text("utf-8")).get("find", [])}
-        for file in CAPTURES.glob(f"{papers.stem}.pcap*"):
-            for rule in rules:
-                found.setdefault(rule, []).append(file.name)
+    for file in CAPTURES.rglob("*.pcap*"):
+        for rule in sorted(set(EXPECTED.findall(file.with_suffix(".toml").read_text("utf-8")))):
+            found.setdefault(rule, []).append(file.relative_to(CAPTURES).as_posix())
     return found
+
+
+def recording_named(name: str) -> Path:
+    """Return the recording with this file name."""
+    [path] = CAPTURES.rglob(name)
+    return path
 
 
 def header(*names: str) -> list[str]:

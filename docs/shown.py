@@ -1,14 +1,16 @@
 """The output that the documents show: what a command prints, and whether a page still shows that.
 
-A console block is a command and what it prints; `[...]` in a paragraph of its own stands for paragraphs left out. A
-command may end with `> /dev/null` and with `; echo $?`, in this order.
+A console block is a command and what it prints; `[...]` in a paragraph of its own stands for paragraphs left out, in a line of
+its own for lines of the paragraph. A command may end with `> /dev/null` and with `; echo $?`, in this order.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import doctest
 import io
+import json
 import os
 import re
 import shlex
@@ -17,6 +19,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,8 +34,10 @@ LESSON = DOCS / "writing-a-rule.md"
 WIDTH = 80
 """Columns of the output that the documents show."""
 
+ENVIRONMENT = {**os.environ, "COLUMNS": str(WIDTH), "PYTHONUTF8": "1", "NO_COLOR": "1", "TZ": "UTC"}
+
 GAP = "[...]"
-"""Stands for one or more paragraphs that are left out."""
+"""Stands for paragraphs that are left out, or for lines of one."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STATUS, SILENT = "; echo $?", " > /dev/null"
@@ -60,18 +65,39 @@ def run(command: str, packages: Path | None = None) -> str:
     before, silent, _ = before.partition(SILENT)
     program, *words = shlex.split(before)
     assert program == "wiredoctor", command
-    path = os.pathsep.join(filter(None, (str(packages or ""), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "wiredoctor", *words],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": str(WIDTH), "PYTHONUTF8": "1", "NO_COLOR": "1", "PYTHONPATH": path},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert not done.stderr, done.stderr
-    assert asked or done.returncode == 0, f"{command}: exit code {done.returncode}"
-    return ("" if silent else done.stdout) + (f"{done.returncode}\n" if asked else "")
+    if packages is None:
+        code, out, errors = run_warm(words)
+    else:
+        path = os.pathsep.join(filter(None, (str(packages), os.environ.get("PYTHONPATH"))))
+        command_line = [sys.executable, "-m", "wiredoctor", *words]
+        environment = {**ENVIRONMENT, "PYTHONPATH": path}
+        done = subprocess.run(command_line, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+        code, out, errors = done.returncode, done.stdout, done.stderr
+    assert not errors, errors
+    assert asked or code == 0, f"{command}: exit code {code}"
+    return ("" if silent else out) + (f"{code}\n" if asked else "")
+
+
+def run_warm(words: list[str]) -> tuple[int, str, str]:
+    """Return the exit code, the output and the errors of a command."""
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(f"{json.dumps(words)}\n")
+    server.stdin.flush()
+    code, out, errors = json.loads(server.stdout.readline())
+    return code, out, errors
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """Start the process that runs commands; it ends with this one."""
+    command = [sys.executable, str(ROOT / "docs" / "warm.py")]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
+    server = subprocess.Popen(command, cwd=ROOT, env={**ENVIRONMENT, "PYTHONPATH": path}, **pipes)
+    atexit.register(server.communicate)
+    return server
 
 
 def paragraphs(text: str) -> list[str]:
@@ -87,11 +113,17 @@ def differs(shown: str, real: str) -> str | None:
         if paragraph == GAP:
             gap = True
             continue
-        skip = rest.index(paragraph) if gap and paragraph in rest else 0
-        if rest[skip : skip + 1] != [paragraph] or (gap and not skip):
+        skip = next((i for i, one in enumerate(rest) if is_shown(paragraph, one)), 0) if gap else 0
+        if not rest or not is_shown(paragraph, rest[skip]) or (gap and not skip):
             return paragraph
         rest, gap = rest[skip + 1 :], False
     return None if bool(rest) == gap else f"{GAP} at the end"
+
+
+def is_shown(shown: str, real: str) -> bool:
+    """Return whether a paragraph is the real one, but for lines that are left out."""
+    lines = (".*(?:\n.*)*" if line.strip() == GAP else re.escape(line) for line in shown.split("\n"))
+    return re.fullmatch("\n".join(lines), real) is not None
 
 
 def refreshed(shown: str, real: str) -> str:
@@ -104,7 +136,7 @@ def refreshed(shown: str, real: str) -> str:
             continue
         place = max(range(at, len(new)), key=lambda i: _likeness(paragraph, new[i]), default=at) if gap else at
         made += [GAP] if place > at else []
-        made += new[place : place + 1]
+        made += [paragraph if is_shown(paragraph, one) else one for one in new[place : place + 1]]
         at, gap = place + 1, False
     rest = new[at:]
     made += ([GAP] if gap else rest) if rest else []
@@ -112,6 +144,8 @@ def refreshed(shown: str, real: str) -> str:
 
 
 def _likeness(one: str, other: str) -> float:
+    if is_shown(one, other):
+        return 1
     return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
 
 
