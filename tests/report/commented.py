@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
+from tests.report.counted import true_of_all
 from wiredoctor.findings import Finding, Report
 from wiredoctor.report.terminal import markdown
 from wiredoctor.report.terminal.evidence import MOST_FRAMES
@@ -47,9 +48,13 @@ def check_markdown(report: Report) -> None:
         assert group.standing.startswith(f"{rule}, {worst.confidence} confidence")
         shown = len(worst.evidence) if len(worst.evidence) <= MOST_FRAMES else MOST_FRAMES - 1
         assert group.frames == [e.frame for e in worst.evidence[:shown]]
-        head = f"{worst.severity.upper()}: {worst.title}"
         extent = _extent(here)
-        assert group.heading == (head if not extent or (len(here) == 1 and extent in worst.title) else f"{head} ({extent})")
+        start, end = f"{worst.severity.upper()}: ", f" ({extent})" if extent else ""
+        if len(here) == 1 and extent in worst.title:
+            end = ""
+        assert group.heading.startswith(start)
+        assert group.heading.endswith(end)
+        assert true_of_all(group.heading.removeprefix(start).removesuffix(end), [f.title for f in here])
 
 
 def _extent(here: list[Finding]) -> str:

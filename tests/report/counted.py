@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import re
 from collections import Counter
 from typing import Any
 from xml.etree import ElementTree
@@ -32,6 +33,20 @@ def problems(parsed: Parsed) -> set[tuple[Any, ...]]:
 
 def _severity(problem: tuple[Any, ...]) -> str:
     return problem[3]
+
+
+def true_of_all(title: str, titles: list[str]) -> bool:
+    """Whether the title of a problem says nothing that is true of one occurrence alone, unless as "up to 9 s" or "such as /a"."""
+    if len({*titles}) == 1:
+        return title == titles[0]
+    said_of_one = {
+        match[0] for one in titles for match in _SPECIFIC.finditer(one) if not all(match[0] in other for other in titles)
+    }
+    return all(_LIMITED.search(title[: match.start()]) for match in _SPECIFIC.finditer(title) if match[0] in said_of_one)
+
+
+_SPECIFIC = re.compile(r"\d[\d.]* (?:min|s|ms|us)\b(?: \d+ s)?|(?<![\w*])/[\w/?=.-]*")
+_LIMITED = re.compile(r"(?:up to|such as(?: [A-Z]+)?) $")
 
 
 def sentence(parsed: Parsed) -> str:
