@@ -90,6 +90,7 @@ PAGE = "The page {} was sent only when complete, after {} s: its files had to wa
         ("stalled for {} until", [("900 ms",), ("3 min 20 s",), ("1.2 s",)], "stalled for up to 3 min 20 s until"),
         ("The user left {} s after the request, before it", [(2,), (3,)], "The user left before it"),
         ("closed after {} s, although it had announced 5 s", [(2,), (3,)], "closed, although it had announced 5 s"),
+        ("After {} s idle the data was lost", [(7,), (9,)], "After up to 9 s idle the data was lost"),
         ("another one after {}", [("2 s",), ("30 ms",)], "another one"),
         ("It took {} s to start answering GET /a", [(1,), (2,)], "It took up to 2 s to start answering GET /a"),
         ("Chunks came together: GET {}", [("/a",), ("/b",)], "Chunks came together, for requests such as GET /a"),

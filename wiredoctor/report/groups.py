@@ -18,7 +18,7 @@ ProblemKey = tuple[str | None, ...]
 _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size for size, unit in UNITS}
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
-_LASTED = re.compile(rf"(?P<lead> for| took| waited| complete, after) (?P<time>{_TIME})")
+_LASTED = re.compile(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
 """How long one occurrence lasted, in its title."""
 
 _AFTER = re.compile(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
