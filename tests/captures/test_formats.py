@@ -142,24 +142,29 @@ def test_text_keeps_to_the_width(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[3::8].__contains__), ids=lambda path: path.stem)
 def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
-    """Of exchanges, connections, servers and findings, with secrets and without, which are longer."""
+    """Of exchanges, connections, servers and findings, with secrets and without, which are longer.
+
+    Each width and paper shows each list once; the next capture has other combinations of them with masks and bars.
+    """
     report = report_of(path)
     masked = for_people(dataclasses.replace(report, secrets=False, scan_exchanges=_masked(report.scan_exchanges)))
     asked = [ShowRequest(f, f.capture, f.connection) for f in report.findings[:2]]
-    for width in (80, 120, 200):
-        for paper in (Terminal(width), Terminal(width, color=True, unicode=True, links=True)):
-            out = io.StringIO()
-            for one in (report, masked):
-                for relative in (False, True):
-                    exchanges.write(one, out, paper, relative=relative)
-                connections.write(one, out, paper)
-                for by in Grouping:
-                    servers.write(one, server_statistics(one, by), out, paper, by=by)
-            for request in asked:
-                show_text.write(look(report, request), TerminalWriter(out, paper), secrets=True)
-            lines = PAINTED.sub("", out.getvalue()).splitlines()
-            wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
-            assert wide == []
+    counted = {by: server_statistics(masked, by) for by in Grouping}
+    papers = [
+        paper for width in (80, 120, 200) for paper in (Terminal(width), Terminal(width, color=True, unicode=True, links=True))
+    ]
+    for turn, paper in enumerate(papers, PATHS.index(path)):
+        out = io.StringIO()
+        one = masked if turn % 2 else report
+        exchanges.write(one, out, paper, relative=bool(turn // 2 % 2))
+        connections.write(masked if turn // 2 % 2 else report, out, paper)
+        for by, statistics in counted.items():
+            servers.write(masked, statistics, out, paper, by=by)
+        for request in asked:
+            show_text.write(look(report, request), TerminalWriter(out, paper), secrets=True)
+        lines = PAINTED.sub("", out.getvalue()).splitlines()
+        wide = [line for line in lines if len(line) > paper.width and not COPIED.match(line)]
+        assert wide == []
 
 
 def _masked(scan: Any) -> Any:
