@@ -211,7 +211,7 @@ CAPTURES = Table(
     "a capture file",
     (
         _c("capture", TEXT, "", "name of the file, as given by the user"),
-        _c("format", TEXT, "", "file format: pcap or pcapng"),
+        _c("format", TEXT, "", "file format: pcap, pcapng or snoop"),
         _c("packets", I64, "", "number of packet records read"),
         _c("bytes", I64, "bytes", "size of the file"),
         _c("last_frame", I64, "", "number of the last packet; 0 without packets"),
