@@ -330,7 +330,10 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return `of_rst`, `of_icmp` or `of_close`, depending on what answered the SYN (RST, ICMP error, SYN-ACK); null if nothing did."""
+    """Return a column by what answered the SYN.
+
+    `of_rst`: an RST, `of_icmp`: an ICMP error, `of_close`: a SYN-ACK; null without an answer.
+    """
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
     return pl.when(rst).then(of_rst).when(number == _CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
