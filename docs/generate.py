@@ -88,7 +88,7 @@ The earlier names of these columns remain until version 2 of the JSON schema. Ex
 LIMITS_HEAD = """\
 # Limits
 
-The following limits bound the memory and the processor time of wiredoctor, whatever a capture contains. Most captures
+These limits bound wiredoctor's memory and processor time, whatever a capture contains. Most captures
 reach none of them. If a capture reaches a limit and the result is incomplete because of it, the report says so: `Limit
 reached: ...` at the end of the text, `limits` in JSON. This page is generated from `wiredoctor/limits.py`, which declares
 each limit.
@@ -100,17 +100,17 @@ The thresholds of the rules are on [the pages of the rules](rules/README.md), an
 MESSAGES_HEAD = """\
 # Messages
 
-Error messages of programs, and the rules that explain them. `wiredoctor explain` finds a message alone or inside a line
-of a log. It ignores case, quotation marks, punctuation and white space, and uses the most specific message that matches.
-It names what distinguishes the rules, and prints the page of the first rule. This page is generated from
+Error messages of programs, and the rules that explain them. `wiredoctor explain` finds a message by itself or within a
+line of a log. It ignores case, quotation marks, punctuation and white space, and uses the most specific message that
+matches. It says how to decide between the rules, and prints the page of the first rule. This page is generated from
 `wiredoctor/report/terminal/error_messages.txt`, with a row per line.
 
 - `...` stands for a host, a port, a path or a number.
 - Only the first two characters of a termination state of haproxy count, and their case matters.
 - A response flag of Envoy matches alone, or after a status.
-- *Unverified*: known from memory only. The other messages were read in the named source or, if none is named, in public
+- *Unverified*: written from memory. The other messages come from the source that is named or, if none is named, from public
   code or reports.
-- No rule: wiredoctor does not check it, or nothing is wrong.
+- *none*: wiredoctor has no rule for it, or nothing is wrong.
 """
 
 RULES_HEAD = """\
@@ -126,10 +126,10 @@ more load will cause. Notes are information.
 """
 
 COMPARED = """\
-Rules that compare connections ({rules}) use the last {time} of a capture, and at
-most the last {exchanges} of it. They ignore a connection that started earlier, and all its exchanges. Rules of the family
-`capture` still use it if it was open during that time. The report says how many connections were
-ignored ([`{limit}`](../limits.md#rules)).
+Rules that compare connections ({rules}) use only the last {time} of a capture, and
+at most its last {exchanges}. They ignore connections that started earlier, with all their exchanges. Rules of the family
+`capture` still use such a connection if it was open during that time. The report says how many connections were ignored
+([`{limit}`](../limits.md#rules)).
 """
 
 
@@ -241,7 +241,7 @@ def rules_page(rules: Iterable[RuleModule]) -> str:
     lines = [
         row(m.family, f"[`{m.name}`]({m.name}.md)", severities(m.rule), m.doc.partition("\n")[0], m.rule.symptom) for m in rules
     ]
-    headings = header("family", "rule", "severity", "what it finds", "what people see of it")
+    headings = header("family", "rule", "severity", "what it finds", "symptom")
     return "\n".join([RULES_HEAD, _compared(rules), *headings, *lines, ""])
 
 

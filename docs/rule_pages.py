@@ -54,13 +54,13 @@ def _picture(rule: str) -> Iterator[str]:
     source = picture_sources()[rule]
     file = source.get("capture")
     path = file and recording_named(file).relative_to(ROOT).as_posix()
-    where = f"[`{path}`](../../../{path})" if path else "A conversation made by hand"
-    yield from ("", f"![Ladder diagram of {path or 'a conversation made by hand'}](pictures/{rule}.svg)", "")
+    where = f"[`{path}`](../../../{path})" if path else "A conversation written by hand"
+    yield from ("", f"![Ladder diagram of {path or 'a conversation written by hand'}](pictures/{rule}.svg)", "")
     drawn = PICTURES / f"{rule}.svg"
     picture = drawn.read_text("utf-8") if drawn.exists() else ""
-    proof = " Bold arrows are what the rule goes by" if 'class="proof' in picture else ""
-    lost = "; the time that it counts as lost is red" if 'class="lost"' in picture else ""
-    yield f"{where}, its waits drawn to scale.{proof}{lost}{'.' if proof else ''}{source.get('note', '')}"
+    proof = " Bold arrows are the evidence" if 'class="proof' in picture else ""
+    lost = "; time that counts as lost is red" if 'class="lost"' in picture else ""
+    yield f"{where}, with waits drawn to scale.{proof}{lost}{'.' if proof else ''}{source.get('note', '')}"
 
 
 @cache

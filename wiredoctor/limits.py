@@ -324,8 +324,8 @@ UNJUDGED = Limit(
 )  # fmt: skip
 SUSPECTS = Limit(
     "suspects", "rules", 200_000, "exchanges, and as many connections",
-    "Exchanges, and as many connections, of a live capture that may have failed and are kept until its end, 300 "
-    "bytes each; later ones are not listed as not judged",
+    "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
+    "bytes each. Later ones are missing from the list of what could not be judged",
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",

@@ -211,7 +211,7 @@ CAPTURES = Table(
     "a capture file",
     (
         _c("capture", TEXT, "", "name of the file, as given by the user"),
-        _c("format", TEXT, "", "file format: pcap or pcapng"),
+        _c("format", TEXT, "", "file format: pcap, pcapng or snoop"),
         _c("packets", I64, "", "number of packet records read"),
         _c("bytes", I64, "bytes", "size of the file"),
         _c("last_frame", I64, "", "number of the last packet; 0 without packets"),
@@ -519,7 +519,7 @@ SEGMENTS = Table(
             BOOL,
             "",
             "this is the first ACK that advances after R, a retransmission by the peer (or late first copy) of the missing "
-            "segment; R came at least 50 ms after the last progress (or less, as rules are configured)",
+            "segment; R came at least 50 ms after the last progress (or a lower configured threshold)",
         ),
         _n("stall_frame", I64, "", "packet with the last progress before the retransmission R"),
         _n("stall_time", I64, "ns", "time of `stall_frame`"),
@@ -552,7 +552,7 @@ SEGMENTS = Table(
             BOOL,
             "",
             "this is the first new data of its side after the receiver opened a window that was closed for at least 20 ms "
-            "(or less, as rules are configured)",
+            "(or a lower configured threshold)",
         ),
         _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
@@ -593,7 +593,7 @@ SEGMENTS = Table(
             "message_incomplete",
             BOOL,
             "",
-            "before this packet, its side still had to send the rest of a message, or a response",
+            "when this packet was sent, the rest of a message or a response of its sender was still outstanding",
         ),
     ),
     subject="segments",
@@ -686,8 +686,8 @@ RELEASES = Table(
             "sort",
             TEXT,
             "",
-            "waited (S came next after K, and K was delayed), prompt (S came next after K, K came at once, and S shows how late "
-            "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
+            "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
+            "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
             "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
         ),
         _c(
@@ -822,7 +822,7 @@ WINDOW_STALLS = Table(
     "such a time, when the message ends, or when the connection or the capture ends",
     (
         *_WHERE,
-        _c("frame", I64, "", "packet that shows that the stalls are over; the last one of the connection if none does"),
+        _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),
         _HTTP,
         _HANDSHAKE,
         _c(
@@ -1018,10 +1018,10 @@ UNACKNOWLEDGED = Table(
         _c("message_owed", BOOL, "", "the data is a FIN whose sender still had to receive the rest of a message"),
         _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
         _n("own_close_time", I64, "ns", "time of `own_close_frame`"),
-        _c("own_close_rst", BOOL, "", "`sender_close_frame` is an RST"),
+        _c("own_close_rst", BOOL, "", "`own_close_frame` is an RST"),
         _n("peer_close_frame", I64, "", "first FIN of the receiver (its first RST if it sent no FIN)"),
         _n("peer_close_time", I64, "ns", "time of `peer_close_frame`"),
-        _c("peer_close_rst", BOOL, "", "`receiver_close_frame` is an RST"),
+        _c("peer_close_rst", BOOL, "", "`peer_close_frame` is an RST"),
         _c(
             "peer_rst_unknown",
             BOOL,
@@ -1057,7 +1057,7 @@ _LIMITED = (
 
 TRANSFERS = Table(
     "transfers",
-    "the last packet of a message body of at least 1 s (or less, as rules are configured) and 40 segments, with what limited "
+    "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
     "the body. The time of the body is divided by round trips, each of which counts completely for one limit; the parts add "
     "up to the time from its first to its last packet. All times are those at the sender",
     (
@@ -1234,7 +1234,7 @@ _RESPONSE_BURSTS = (
         "application_pauses",
         I32,
         "",
-        "number of pauses of at least 50 ms between bursts that the application caused (or shorter, as rules are configured)",
+        "number of pauses of at least 50 ms (or a lower configured threshold) between bursts that the application caused",
     ),
     _c("pause_total", I64, "ns", "sum of these pauses"),
     _c(
@@ -1243,7 +1243,7 @@ _RESPONSE_BURSTS = (
         "",
         "for the first three of these pauses: last packet before, first packet after (at most 6 frames)",
     ),
-    _c("pause_times", LIST64, "ns", "times of `pause_frames`"),
+    _c("pause_times", LIST64, "ns", "times of these packets"),
 )
 
 _RESPONSE_PIECES = (
@@ -1300,7 +1300,7 @@ _RESPONSE_PIECES = (
         "",
         "for the first three of these lumps: the last packet before the lump, and its first packet (at most 6 frames)",
     ),
-    _c("held_times", LIST64, "ns", "times of `held_frames`"),
+    _c("held_times", LIST64, "ns", "times of these packets"),
 )
 
 PIECES = Table(
@@ -1648,7 +1648,12 @@ CONNECTIONS = Table(
             "",
             "difference between the two copies: 0 none, 1 interface, 2 link-layer addresses, 3 time to live, 4 encapsulation",
         ),
-        _c("conflicts", I64, "", "number of packets with other bytes for the same sequence numbers than an earlier packet"),
+        _c(
+            "conflicts",
+            I64,
+            "",
+            "number of packets whose bytes differ from those of an earlier packet with the same sequence numbers",
+        ),
         _n("conflict_frame", I64, "", "first of these packets"),
         _n("conflict_time", I64, "ns", "time of `conflict_frame`"),
         _n("conflict_first_frame", I64, "", "earlier packet that it contradicts"),

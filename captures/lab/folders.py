@@ -24,45 +24,45 @@ class Folder:
 FOLDERS = {
     HEALTHY: Folder(
         "Healthy traffic",
-        "Nothing must be found here. Many of these conversations look like a fault: a server that takes its time, a stream "
-        "with pauses, a connection that closes as it announced.",
+        "Captures without findings. Many of these conversations look faulty but are not: a slow server, a stream "
+        "with pauses, a connection that closes as announced.",
         "go-rtt-20-client.pcap",
     ),
     "stalls": Folder(
         "Stalls",
-        "Data that could have been sent earlier: Nagle's algorithm against a delayed ACK, lost segments, closed windows, "
-        "connections that nobody answers, paths that break.",
+        "Data that could have been sent earlier: Nagle's algorithm and a delayed ACK, lost segments, zero windows, "
+        "connection attempts without an answer, paths that break.",
         "server-head-body-split.pcap",
     ),
     "lifetime": Folder(
         "The lifetime of connections",
-        "Connections that end too early or too late: a request meets a close, a reset destroys a response, an idle timeout is "
-        "shorter than the client believes.",
+        "Connections that end too early or too late: a request crosses a close, a reset destroys a response, a server's idle "
+        "timeout is shorter than the client's.",
         "race-client.pcap",
     ),
     "streaming": Folder(
         "Streaming",
-        "Messages that were meant to arrive piece by piece: held back on the way, sent in tiny segments, written without chunks.",
+        "Messages that should have arrived piece by piece: buffered on the way, sent in tiny segments, written without chunks.",
         "behind-nginx-events-held.pcap",
     ),
     "framing": Folder(
         "Framing",
-        "Messages whose start line, header section, chunks or end are wrong.",
+        "Messages with an invalid start line, header section, chunk or length.",
         "bare-line-feeds.pcap",
     ),
     "round-trips": Folder(
         "Round trips",
-        "Exchanges that cost more round trips than they need: connections that are not reused, authentication that starts anew.",
+        "Exchanges that take more round trips than necessary: connections that are not reused, repeated authentication.",
         "requests-without-session.pcap",
     ),
     "gateways": Folder(
         "Gateways",
-        "A gateway answers with an error, and the capture shows why: what its server did, or did not do.",
+        "A gateway responds with an error, and the capture shows what its server did, or did not do.",
         "behind-nginx-unreachable.pcap",
     ),
     "capture-faults": Folder(
         "Faults of the capture itself",
-        "The capture lacks or repeats packets, is cut off, or shows one direction only.",
+        "The capture is missing packets, has duplicates, is cut off, or has only one direction.",
         "cut-off.pcap",
     ),
 }

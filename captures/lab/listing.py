@@ -24,9 +24,9 @@ PAGE = """\
 
     wiredoctor analyze captures/{name}/{folder.first}
 
-The labels beside the recordings (`NAME.toml`) are explained in [captures/](../README.md#papers), and so is how they were made.
+[captures/](../README.md#labels) explains the labels beside the recordings (`NAME.toml`), and how the recordings were made.
 
-| capture | what it shows | recorded at | must be found |
+| capture | what it shows | recorded at | expected findings |
 | --- | --- | --- | --- |
 """
 

@@ -1,6 +1,6 @@
 """Help texts other than those of options: commands by task, examples, and the address of the documentation.
 
-This module is loaded for help only; man pages are made from the same texts (`manual_pages`).
+This module is loaded only to show help. The man pages contain the same texts (`manual_pages`).
 """
 
 from __future__ import annotations
@@ -19,74 +19,83 @@ TASKS: dict[str, tuple[str, ...]] = {
 """The commands by task, in the order in which they are usually needed."""
 
 FIRST_STEPS = (
-    ("wiredoctor trace.pcap", "what is wrong in a capture: short for wiredoctor analyze trace.pcap"),
-    ("sudo wiredoctor live -i any --port 8080", "what is wrong right now"),
+    ("wiredoctor trace.pcap", "find out what is wrong in a capture (short for wiredoctor analyze trace.pcap)"),
+    ("sudo wiredoctor live -i any --port 8080", "find out what is wrong right now"),
 )
 """The examples of the program as a whole."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "analyze": (
-        ("wiredoctor analyze trace.pcap -o report.html", "print a report, and write one for the browser"),
-        ("wiredoctor analyze --fail-on error --baseline known.json *.pcapng", "in CI: exit with 1 on new errors"),
+        ("wiredoctor analyze trace.pcap -o report.html", "print a report, and also write one for the browser"),
+        ("wiredoctor analyze --fail-on error --baseline known.json *.pcapng", "in CI: exit with 1 if there are new errors"),
     ),
     "live": (
         ("sudo wiredoctor live -i any --port 8080", "watch a port on all interfaces until Ctrl-C"),
-        ("wiredoctor live --ssh app1 --port 8080", "on another host, which needs only tcpdump"),
+        ("wiredoctor live --ssh app1 --port 8080", "watch a port on another host, which needs only tcpdump"),
     ),
     "run": (
-        ("sudo wiredoctor run -- curl http://app1:8080/", "what was wrong with a request"),
-        ("sudo wiredoctor run -o report.html -- pytest tests/e2e", "what went wrong in a test run, as a page for the browser"),
+        ("sudo wiredoctor run -- curl http://app1:8080/", "find out why a request was slow or failed"),
+        (
+            "sudo wiredoctor run -o report.html -- pytest tests/e2e",
+            "find out what went wrong in a test run, as a page for the browser",
+        ),
     ),
     "compare": (
         ("wiredoctor compare before.pcap after.pcap", "what a change fixed, and what it broke"),
-        ("wiredoctor compare --both-sides client.pcap server.pcap", "one path seen from both ends: who lost or delayed what"),
+        (
+            "wiredoctor compare --both-sides client.pcap server.pcap",
+            "captures from both ends of a path: where packets were lost or delayed",
+        ),
     ),
     "show": (
-        ("wiredoctor show trace.pcap --finding 3", "the packets of a finding, with the waits drawn to scale"),
-        ("wiredoctor show trace.pcap --connection 7 --follow", "the bytes of both sides of a connection"),
+        ("wiredoctor show trace.pcap --finding 3", "show the packets of a finding, with the waits drawn to scale"),
+        ("wiredoctor show trace.pcap --connection 7 --follow", "show the bytes that both sides of a connection sent"),
     ),
     "exchanges": (
-        ("wiredoctor exchanges trace.pcap --port 8080", "each request of a port, and where its time went"),
-        ("wiredoctor exchanges trace.pcap --format csv > exchanges.csv", "for a spreadsheet"),
+        ("wiredoctor exchanges trace.pcap --port 8080", "show each request to a port, and where its time went"),
+        ("wiredoctor exchanges trace.pcap --format csv > exchanges.csv", "write a file for a spreadsheet"),
     ),
     "connections": (
-        ("wiredoctor connections trace.pcap --host 10.0.0.5", "the TCP connections of a host"),
-        ("wiredoctor connections trace.pcap --format jsonl | jq .", "one JSON object per line"),
+        ("wiredoctor connections trace.pcap --host 10.0.0.5", "show the TCP connections of a host"),
+        ("wiredoctor connections trace.pcap --format jsonl | jq .", "print one JSON object per line"),
     ),
     "servers": (
-        ("wiredoctor servers trace.pcap", "which server fails, and which one is slow"),
-        ("wiredoctor servers trace.pcap --by path --top 10", "the ten paths with the most failures"),
+        ("wiredoctor servers trace.pcap", "find the servers that fail or are slow"),
+        ("wiredoctor servers trace.pcap --by path --top 10", "find the ten paths with the most failures"),
     ),
     "extract": (
-        ("wiredoctor extract trace.pcap --finding 3 --anonymize -o proof.pcapng", "evidence to share, without secrets"),
-        ("wiredoctor extract trace.pcap --connection 7 -o one.pcapng", "a connection as it was captured"),
+        (
+            "wiredoctor extract trace.pcap --finding 3 --anonymize -o proof.pcapng",
+            "write evidence that you can share, without secrets",
+        ),
+        ("wiredoctor extract trace.pcap --connection 7 -o one.pcapng", "copy a connection as it was captured"),
     ),
     "interfaces": (
-        ("wiredoctor interfaces", "where this machine can capture, and which permissions that needs"),
-        ("wiredoctor interfaces --format json", "the same for a script"),
+        ("wiredoctor interfaces", "show where you can capture on this machine, and which permissions are missing"),
+        ("wiredoctor interfaces --format json", "print the same for a script"),
     ),
     "rules": (
-        ("wiredoctor rules", "all rules, one line each"),
-        ("wiredoctor rules | grep -i timeout", "only the rules about timeouts"),
+        ("wiredoctor rules", "list all rules"),
+        ("wiredoctor rules | grep -i timeout", "list only rules about timeouts"),
     ),
     "explain": (
-        ("wiredoctor explain keep-alive-race", "what a rule means, and what to change"),
-        ("wiredoctor explain RemoteDisconnected", "which rules explain an error message"),
+        ("wiredoctor explain keep-alive-race", "find out what a rule means, and what to change"),
+        ("wiredoctor explain RemoteDisconnected", "find the rules that explain an error message"),
     ),
     "explain-log": (
-        ("wiredoctor explain-log access.log trace.pcap", "why requests in a log failed with 5xx or were slow"),
+        ("wiredoctor explain-log access.log trace.pcap", "find out why requests in a log failed with 5xx or were slow"),
         (
             "wiredoctor explain-log access.json.gz trace.pcap --slow 200ms --format json",
-            "as JSON, and requests of 200 ms or more count as slow",
+            "print JSON; requests of 200 ms or more count as slow",
         ),
     ),
     "mcp": (
         ("wiredoctor mcp --folder ./captures", "let a language model read the captures of a folder"),
-        ("claude mcp add wiredoctor -- wiredoctor mcp --folder ~/captures", "register it with a client"),
+        ("claude mcp add wiredoctor -- wiredoctor mcp --folder ~/captures", "register the server with a client"),
     ),
     "schema": (
-        ("wiredoctor schema > report.schema.json", "to validate JSON reports"),
-        ("wiredoctor schema | jq '.properties | keys'", "what a report contains"),
+        ("wiredoctor schema > report.schema.json", "save the schema, to validate JSON reports"),
+        ("wiredoctor schema | jq '.properties | keys'", "list what a report contains"),
     ),
 }
 """Two command lines for each command, and what they are for."""

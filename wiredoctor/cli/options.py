@@ -129,13 +129,13 @@ Begin = Annotated[
     typer.Option(
         "--from",
         metavar="TIME",
-        help="Show only what follows this time: 10:42:16, as in a log, or seconds since the first packet.",
+        help="Show only what happened after this time: 10:42:16, a time copied from a log, or seconds since the first packet.",
     ),
 ]
-End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show only what precedes this time.")]
+End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show only what happened before this time.")]
 At = Annotated[
     str | None,
-    typer.Option("--at", metavar="TIME", help="Show what was active around this time, give or take a second."),
+    typer.Option("--at", metavar="TIME", help="Show only what was active within a second of this time."),
 ]
 Utc = Annotated[bool, typer.Option("--utc", help="Show and read times of day in UTC instead of the local time zone (TZ).")]
 Outputs = Annotated[
@@ -165,7 +165,8 @@ Ignores = Annotated[
     list[str] | None, typer.Option("--ignore", metavar="RULE", help="Do not run these rules or families.", autocompletion=rules)
 ]
 MinConfidence = Annotated[
-    Confidence | None, typer.Option("--min-confidence", help="Only findings with at least this confidence.", show_default=False)
+    Confidence | None,
+    typer.Option("--min-confidence", help="Report only findings with at least this confidence.", show_default=False),
 ]
 OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In FILE.pcapng, keep only connections with findings.")]
 FailOn = Annotated[
@@ -189,7 +190,7 @@ Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_CO
 Secrets = Annotated[
     bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bar, no closing part.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bar, no summary at the end.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print how long the run took; show the traceback of internal errors.")
 ]

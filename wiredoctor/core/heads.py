@@ -53,7 +53,10 @@ LONGEST: Final = 4096
 """The maximum number of fields in a cached header section, and of bytes in a cached line."""
 
 LONGEST_ID: Final = 160
-"""The bytes of a request id that are kept, with blanks; well-formed ones are shorter (protocols/http1/request_ids.py)."""
+"""The maximum number of bytes kept of a request id and the spaces around it.
+
+Valid ids are shorter (protocols/http1/request_ids.py).
+"""
 
 FIXED: Final = 0
 LENGTH: Final = 1

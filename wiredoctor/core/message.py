@@ -20,7 +20,7 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""The last way to determine the end of a message; all of them are indices of tables.FRAMINGS."""
+"""Ways to determine the end of a message; the values are indices of tables.FRAMINGS."""
 
 BROKEN: Final = 5
 """The framing is contradictory or unreadable, so the end of the message is unknown."""

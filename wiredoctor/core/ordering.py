@@ -86,7 +86,7 @@ class Ordering:
         self.silent_until: i64 = -LATEST
         """The time up to which no more packets will come."""
         self.late: list[HeldPacket] = []
-        """Packets with earlier times whose reason is still unknown."""
+        """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
         """The number of packet pairs that confirm the timestamps. `for_order` counts those that confirm the file order."""

@@ -209,7 +209,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 _BATCHES = count(-(1 << 62))
-"""Batch numbers for heads, which remember the batch in which they got an index; the core's batch numbers are not negative."""
+"""Batch numbers for the indices of header sections; negative, so they differ from those of the core."""
 
 
 def _readers(http: HttpConnection) -> tuple[Reader, Reader]:

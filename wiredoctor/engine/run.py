@@ -186,7 +186,7 @@ class Analysis:
 
     @property
     def back(self) -> rule_engine.SetBack | None:
-        """Where the clock was set back from its latest time."""
+        """The first frame after the clock was set back, and the time of the last packet; None if it never was."""
         return rule_engine.SetBack(self.steps.highest_frame, self.records.times.last) if self.steps.count else None
 
     @property

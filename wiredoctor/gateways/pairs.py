@@ -24,10 +24,10 @@ FIRST = 10_000
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
 ) -> Gateways:  # fmt: skip
-    """Pair the exchanges of a capture with one clock: rows of tables.EXCHANGES (with a request) and tables.CONNECTIONS.
+    """Pair the exchanges on both sides of gateways in one capture, and so with one clock.
 
-    `tried`: the capture's attempts. `clients`: the connections whose requests show that the client is a gateway. `possible`: see
-    `find`.
+    `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the
+    capture's attempts. `clients`: the connections whose requests show that the client is a gateway. `possible`: see `find`.
     """
     rows = read(asked, connections, FIRST)
     before = order(rows)

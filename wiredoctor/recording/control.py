@@ -56,7 +56,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The files to wait for; the end of input is reported once."""
+        """The files to wait for; without the input once it has ended."""
         return [self._woken] if self.closed else [*self.files]
 
 

@@ -31,7 +31,7 @@ _KEY = ["capture", "connection"]
 
 
 class Grouping(StrEnum):
-    """What a line of the statistics is about."""
+    """What the rows of the statistics are grouped by."""
 
     server = "server"
     host = "host"

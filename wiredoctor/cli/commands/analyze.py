@@ -64,12 +64,15 @@ def analyze(
         Printed,
         typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
     ] = AS_TEXT,
-    full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Include every connection and exchange (JSON only).")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
     ] = False,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Print only the number of findings of each rule (--format statistics).")
+        bool,
+        typer.Option(
+            "--statistics", help="Print only one line per rule with its number of findings (same as --format statistics)."
+        ),
     ] = False,
     bodies: Annotated[
         bool, typer.Option("--bodies", help="Include bodies as they were sent, without masking (HAR only).")
@@ -89,7 +92,10 @@ def analyze(
     baseline: Annotated[
         str | None,
         typer.Option(
-            "--baseline", metavar="FILE", help="Only findings that are not in this earlier JSON report.", show_default=False
+            "--baseline",
+            metavar="FILE",
+            help="Report only findings that are not in this earlier JSON report.",
+            show_default=False,
         ),
     ] = None,
     fail_on: FailOn = None,

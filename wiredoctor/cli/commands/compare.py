@@ -88,7 +88,12 @@ def compare(
     ] = False,
     output: Annotated[
         list[str] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md, .txt or .html (repeatable)."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also write the result; the suffix names the format: .json, .md, .txt or .html (repeatable).",
+        ),
     ] = None,
     format: Annotated[
         ComparisonFormat, typer.Option("--format", "-f", help="What to print on standard output.")
@@ -103,7 +108,10 @@ def compare(
     fail_on: Annotated[
         list[Worse] | None,
         typer.Option(
-            "--fail-on", metavar="new|more-often|slower", help="Exit with 1 if this is found (repeatable).", show_default=False
+            "--fail-on",
+            metavar="new|more-often|slower",
+            help="Exit with 1 if a finding is new or more frequent, or an endpoint is slower (repeatable).",
+            show_default=False,
         ),
     ] = None,
     config: Configurations = None,

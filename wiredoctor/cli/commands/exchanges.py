@@ -12,7 +12,11 @@ from wiredoctor.report.row_choice import Order, RowChoice
 
 Statuses = Annotated[
     list[str] | None,
-    typer.Option("--status", metavar="STATUS", help="Only responses with this status: 502, 5xx, none (repeatable)."),
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help="Show only responses with this status: 502, 5xx, or none for requests without a response (repeatable).",
+    ),
 ]
 
 

@@ -69,7 +69,7 @@ def explain_log(
         ),
     ] = None,
     format: Annotated[LogFormat, typer.Option("--format", "-f", help="What to print.")] = LogFormat.text,
-    everything: Annotated[bool, typer.Option("--all", help="All lines, not only the first 50.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show all lines, not only the first 50.")] = False,
     merge: Merge = False,
     max_spool: MaxSpool = None,
     select: Selects = None,

@@ -20,9 +20,9 @@ def mcp(
         typer.Option("--folder", metavar="FOLDER", help="Folder whose captures may be read (repeatable).", show_default=False),
     ],
     max_size: Annotated[
-        str, typer.Option("--max-size", metavar="SIZE", help="Largest capture, unpacked, that may be read.")
+        str, typer.Option("--max-size", metavar="SIZE", help="Maximum size of a capture, also when unpacked.")
     ] = "2GB",
-    max_time: Annotated[int, typer.Option("--max-time", metavar="SECONDS", min=1, help="Longest analysis.")] = 120,
+    max_time: Annotated[int, typer.Option("--max-time", metavar="SECONDS", min=1, help="Maximum duration of an analysis.")] = 120,
 ) -> int:
     """Serve captures to a program with a language model: analyze, list findings and exchanges, show packets, explain rules.
 

@@ -80,7 +80,10 @@ def run(
         ),
     ] = None,
     isolate: Annotated[
-        bool, typer.Option("--isolate", help="Run it in a network namespace of its own, where it reaches only what it starts.")
+        bool,
+        typer.Option(
+            "--isolate", help="Run COMMAND in its own network namespace, where it can reach only servers that it starts."
+        ),
     ] = False,
     filter: Annotated[
         str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")

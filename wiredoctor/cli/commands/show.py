@@ -69,10 +69,10 @@ def show(
     ] = None,
     exchange: Annotated[
         int | None,
-        typer.Option("--exchange", metavar="N", min=0, help="Only this exchange of the connection.", show_default=False),
+        typer.Option("--exchange", metavar="N", min=0, help="Show only this exchange of the connection.", show_default=False),
     ] = None,
     frames: Annotated[
-        str | None, typer.Option("--frames", metavar="A-B", help="Only these frames of the connection.", show_default=False)
+        str | None, typer.Option("--frames", metavar="A-B", help="Show only these frames of the connection.", show_default=False)
     ] = None,
     begin: Begin = None,
     end: End = None,

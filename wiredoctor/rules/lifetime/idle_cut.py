@@ -21,9 +21,9 @@ How it is proved
 What it is not
     A user who leaves the page is a client that closed, after a time that no other connection shares. A WebSocket close frame or
     a last chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A
-    request without any response yet (a long poll) belongs to client-abort or no-response. An idle connection between two
-    requests is idle-close. TCP keep-alive probes do not count as data, and proxies do not count them either. HTTP/2 is not
-    judged.
+    request without any response yet (a long poll) belongs to client-abort or no-response. If the connection was
+    idle between two requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them
+    either. HTTP/2 is not judged.
 
 What to do
     Let one side send something more often than that: WebSocket pings, or comments in event streams. Or lengthen the timeout.

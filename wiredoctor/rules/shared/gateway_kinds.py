@@ -116,7 +116,8 @@ class Front(NamedTuple):
 class Failure(NamedTuple):
     """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
 
-    `through` starts at the outermost gateway. `whole`: all of that was captured, and the pairing is certain.
+    `through` starts at the outermost gateway. `whole`: all of these exchanges were captured completely, and their pairing is
+    certain.
     """
 
     kind: str

@@ -25,10 +25,10 @@ How it is proved
     refused: an RST acknowledges the SYN and nothing else, and no SYN-ACK came before or after it.
 
     prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
-    connection has no packets except SYNs of the client. It is prohibited if the error is destination unreachable with code 3,
-    9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. A host answers TCP to a closed port with an RST, so "port unreachable"
-    also comes from a firewall. All other errors are unreachable. Confidence is lower within 3 s of the last SYN, because some
-    clients try again.
+    connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
+    with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. A host answers TCP to a closed port with an RST, so "port
+    unreachable" also comes from a firewall. All other errors are of kind unreachable. Confidence is lower within 3 s of the
+    last SYN, because some clients try again.
 
     timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s after
     the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower
@@ -330,7 +330,10 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return a column by what answered the SYN: `of_rst`, `of_icmp`, or null without an answer; `of_close` if accepted."""
+    """Return a column by what answered the SYN.
+
+    `of_rst`: an RST, `of_icmp`: an ICMP error, `of_close`: a SYN-ACK; null without an answer.
+    """
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
     return pl.when(rst).then(of_rst).when(number == _CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)

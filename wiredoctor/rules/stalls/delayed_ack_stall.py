@@ -15,7 +15,7 @@ How it is proved
     At most two full segments are in flight. A pure ACK acknowledges the last of them after a delay that only a timer explains.
     The sender had not finished its message, and its next full segment leaves as soon as that ACK arrives. In between the
     receiver sent no data and nothing was retransmitted. A smaller segment counts if it follows such a stall in the same message:
-    it is the end of what was sent this way. Whether Nagle's algorithm is off does not matter.
+    it is the end of the data that was sent in this way. Whether Nagle's algorithm is off does not matter.
 
     If the receiver's window had no room for the next segment, the window is the reason. Otherwise the packets do not show
     whether it is the send buffer or the congestion window. A small send buffer delays the sender through the whole transfer. A

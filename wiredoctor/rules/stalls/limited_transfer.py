@@ -10,15 +10,14 @@ What it means
     ceiling below the window.
 
 Why it hurts
-    Downloads and uploads over a long distance stay slow on a fast network, each connection by itself. Several connections at
-    once hide it.
+    On a fast network, each download or upload over a long distance is still slow. Several parallel connections hide it.
 
 How it is proved
     The body takes at least 1 s and has 40 segments or more. Its time is divided into round trips.
 
-    A round trip is limited by the receiver's window on three conditions. The sender filled the window up to less than a segment
-    (as the sender saw it, at any capture point). The window was as large as it has ever been. The round trip did not become
-    longer: if queues are full, a larger window only makes them longer.
+    A round trip is limited by the receiver's window on three conditions. At the sender, less than a segment of the window
+    was left. The window was as large as it had ever been. The round trip did not become longer: if queues are full, a larger
+    window only makes them longer.
 
     A round trip is limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was reached in most
     of ten round trips or more, does not grow, is seldom exceeded, and leaves room for two segments in the window. The sender may

@@ -17,9 +17,9 @@ How it is proved
     gateway's own if it is 1 s or more (in-gateway).
 
 What it is not
-    A stall of the connection is reported as such if one is found in that time. A long upload, and a response that is slow after
-    it has begun, such as an event stream, are something else. So is a server that reports every half second that it is still
-    working. A pair that is only assumed because messages were not captured is left out.
+    If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response. Nor
+    is a response that is slow after it has begun, such as an event stream, or a server that reports every half second that it
+    is still working. An exchange is ignored if its pairing is only assumed, because messages were not captured.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.

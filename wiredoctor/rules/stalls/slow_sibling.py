@@ -63,7 +63,8 @@ BEYOND = Threshold(
 )
 ABOVE = Threshold("75 %", "the minimum share of the server's responses that are slow, so it is always slow and not just at times")
 USUAL = Threshold(
-    "90 %", "the minimum share of the other servers' responses that must be faster; those servers are slow at times, too"
+    "90 %",
+    "the minimum share of the other servers' responses that must be faster; those servers may be slow sometimes, too",
 )
 SIZES = Threshold("4 times", "the maximum factor between sizes of responses; a larger one means different work")
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
