@@ -2,7 +2,8 @@
 
 What it means
     The response has a body, but neither Content-Length nor Transfer-Encoding. It, or the request, announces that the connection
-    will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). That is legal, and the oldest way of all.
+    will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). This is valid, and the oldest way to end a
+    response.
 
 Why it hurts
     A truncated body looks like a complete one: clients and caches keep half a file without noticing. Every response

@@ -16,9 +16,9 @@ How it is proved
     protocol (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
 
 What it is not
-    A redirection may follow, and a response may depend on the user. A 502 or 504 says that the gateway got no response, which
-    is reported as such. The client may try again at once and get its WebSocket. There may be no response at all. A 426, or the
-    requested version in the response, is not a version problem: servers answer like this if Upgrade is missing.
+    A redirection may follow, and a response may depend on the user. A 502 or 504 says that the gateway got no valid response,
+    and gateway-error reports that. The client may try again at once and get its WebSocket. There may be no response at all. A
+    426, or the requested version in the response, is not a version problem: servers answer like this if Upgrade is missing.
 
 What to do
     Let the proxy forward the upgrade, and use HTTP/1.1 to the server. If there is no proxy, check whether the server has a

@@ -24,7 +24,7 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 FIRST_AT_ONCE = 600_000
 """The maximum time in ns from the ACK's arrival to the first S that proves its side's behavior without messages."""
 FEW = 2
-"""The number of candidates of a side that may be chance, because a program wrote at that moment. More prove its behavior."""
+"""Up to this number of candidates of a side may be coincidences: a program wrote as the ACK arrived. More are proof."""
 CORKED_IN_A_ROW = 3
 """The number of consecutive small ends sent by a timer that prove a cork; a single one may be a program that was late."""
 LATE_STARTS = 4

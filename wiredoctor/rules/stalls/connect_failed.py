@@ -60,7 +60,7 @@ How it is proved
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
     redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
-    analysed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on another connection
+    analyzed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on another connection
     of the same client or server, SYNs without an answer are not reported. A client that only checks whether a port is open
     closes first. A server that closes with FIN may have nothing to send (FTP, an empty file), and a program that reads gets an
     end, not an error. If neither side sent anything, packets do not show whether the client expected more: the report lists

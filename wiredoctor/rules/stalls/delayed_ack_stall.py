@@ -2,7 +2,7 @@
 
 What it means
     One side had more to send, enough for full segments, but sent only one or two before it stopped to wait for their
-    acknowledgment. The other side's TCP delays acknowledgments in the hope of data to send with them, or until a second
+    acknowledgment. The other side's TCP delays acknowledgments until it has data to send with them, or until a second
     full segment comes (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer ran out.
 
     Nagle's algorithm is not the reason: it never holds back a full segment. The segments wait because the

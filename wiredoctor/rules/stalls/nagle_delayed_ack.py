@@ -21,8 +21,8 @@ How it is proved
     not finished its message, and its next segment, small and new, leaves as soon as the ACK arrives. A kernel does that; no
     application is that punctual. In between the receiver sent no data, nothing was retransmitted, and the window had room for
     the held-back segment. A sender that sent small segments without waiting has turned Nagle's algorithm off and is never
-    accused. A sender whose segments are as late after a prompt ACK is not accused either. If the handshake was not captured, the
-    round trip is a guess: one such release proves nothing, two that are alike do.
+    reported. A sender whose segments are as late after a prompt ACK is not reported either. If the handshake was not captured,
+    the round trip is only estimated: one such release proves nothing, but two similar ones do.
 
     A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning.
     A tail is certain only if a small segment was in flight too. After full segments alone, Linux does not hold back the end of a
@@ -41,9 +41,10 @@ How it is proved
     first segment was acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long (within 10 % and
     1 ms), there is no finding. A finding therefore waits for these later gaps, for 2 s at most.
 
-    These gaps excuse nothing on a side that is seen to use Nagle's algorithm: three of its small segments, and one in eight, left
-    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events excuse nothing. But
-    a segment was not held back if it leaves clearly later after the ACK than those did (0.1 ms and twice their mean).
+    These gaps do not count on a side that clearly uses Nagle's algorithm: three of its small segments, and one in eight, left
+    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events do not
+    count either. But a segment was not held back if it leaves clearly later after the ACK than those did (0.1 ms and twice
+    their mean).
 
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. One segment that leaves as the
     ACK arrives may be chance: a segment of its side, or of its endpoint, must leave within 0.6 ms of the ACK's arrival, or a
@@ -59,7 +60,7 @@ How it is proved
 What it is not
     A server that computes between head and body sends its next segment some time after the ACK, not as it arrives.
     A program may write at regular times: a video stream, a game, a ticker.
-    A delayed ACK of a message's last segment holds up nothing.
+    A delayed ACK of a message's last segment delays nothing.
     If the round trip is long, every ACK takes as long, and the receiver delays none of them.
     After a retransmission timeout the sender repeats earlier data.
     A sender that has to wait for the ACK even with a full segment is delayed-ack-stall.
