@@ -15,7 +15,7 @@ from tests.support.sweeps import SLOW
 from wiredoctor.cli import capture_order, folders
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
-from wiredoctor.report.data import table_folder
+from wiredoctor.report.data import column_metadata, table_folder
 from wiredoctor.tables import DERIVED, OLD_NAMES, TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,34 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
         assert (metadata["wiredoctor.table"], metadata["wiredoctor.secrets"]) == (path.stem, "false")
         if file.metadata.num_row_groups:
             assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_each_column_of_a_parquet_file_has_its_unit_and_meaning(report: Report, tmp_path: Path) -> None:
+    """In the metadata of its Arrow field for pyarrow, and in the metadata of the file for DuckDB; both are also in the docs."""
+    pq, duckdb = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("duckdb")
+    folders.write_tables(report, tmp_path, "parquet")
+    for path in tmp_path.iterdir():
+        fields = pq.read_schema(path)
+        declared = {c.name: c for c in table_folder.columns(path.stem)}
+        found = {field.name: {k.decode(): v.decode() for k, v in field.metadata.items()} for field in fields}
+        assert found == {name: {"description": c.meaning, **({"unit": c.unit} if c.unit else {})} for name, c in declared.items()}
+        assert not any("view" in str(field.type) for field in fields), "older readers do not know string views"
+        types = '[{"name": "VARCHAR", "unit": "VARCHAR", "meaning": "VARCHAR"}]'
+        query = f"""SELECT unnest(from_json(decode(value), '{types}'), recursive := true)
+            FROM parquet_kv_metadata('{path.as_posix()}') WHERE decode(key) = 'wiredoctor.columns'"""
+        assert duckdb.sql(query).fetchall() == [(c.name, c.unit, c.meaning) for c in declared.values()]
+    assert declared
+
+
+def test_without_support_for_it_the_fields_of_a_file_have_no_metadata(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the oldest versions of Polars that wiredoctor supports."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(column_metadata, "_has_arrow_schema", lambda: False)
+    folders.write_tables(report, tmp_path, "parquet")
+    assert not any(field.metadata for field in pq.read_schema(tmp_path / "exchanges.parquet"))
+    assert "wiredoctor.columns" in {key.decode() for key in pq.read_metadata(tmp_path / "exchanges.parquet").metadata}
 
 
 def test_a_renamed_column_has_the_same_values_under_its_earlier_name(report: Report, tmp_path: Path) -> None:

@@ -67,10 +67,10 @@ def test_wrong_choices(run: Run, words: tuple[str, ...], message: str) -> None:
 
 def test_bars_from_their_own_start(run: Run) -> None:
     common, relative = (run("exchanges", "trace.pcap", *words).stdout.splitlines() for words in ((), ("--relative",)))
-    assert "cut off" not in common[1]
-    assert "cut off" in relative[1]
-    assert len({line.index("░") for line in relative[3:7]}) == 1
-    assert len({line.index("░") for line in common[3:7]}) == 4
+    assert "cut off" not in common[2]
+    assert "cut off" in relative[2]
+    assert len({line.index("░") for line in relative[4:8]}) == 1
+    assert len({line.index("░") for line in common[4:8]}) == 4
 
 
 def test_rules(run: Run) -> None:

@@ -85,13 +85,15 @@ def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Pa
     import polars as pl
 
     from wiredoctor.report.data import table_folder as exported
+    from wiredoctor.report.data.column_metadata import field_metadata
 
     rows = pl.scan_ipc(files) if files else exported.empty(name).lazy()
     try:
         if path.suffix == ".arrow":
             rows.sink_ipc(out, compression="zstd", compat_level=pl.CompatLevel.oldest())
         else:
-            rows.sink_parquet(out, compression="zstd", metadata=exported.metadata(name, report))
+            described = field_metadata(exported.schema(name), exported.columns(name))
+            rows.sink_parquet(out, compression="zstd", metadata=exported.metadata(name, report), **described)
     except Exception as error:
         if is_full(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from wiredoctor.cli.config_file import configuration
-from wiredoctor.cli.exit_codes import Exit
-from wiredoctor.cli.options import TableOptions, parse_size
+from wiredoctor.cli.exit_codes import Exit, print_message
+from wiredoctor.cli.options import TableFormat, TableOptions, parse_size
 from wiredoctor.cli.outputs import spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.fields import footer
+from wiredoctor.report.for_people import for_people
+from wiredoctor.report.no_rows import explain_no_rows
 from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows
 from wiredoctor.report.terminal.terminal import TextOutput
 from wiredoctor.settings import Settings
@@ -46,11 +49,22 @@ def print_table(asked: TableRequest) -> int:
     """Print the table to standard output; return the exit code."""
     report, complete = analyze(asked.options, show_secrets=asked.show_secrets, request_id=asked.request_id)
 
+    chosen = choose_rows(report, asked.table, asked.choice)
+    number = chosen.exchange_count if asked.table == "exchanges" else chosen.connection_count
+    wanted = asked.options.filter._replace(request_id=asked.request_id)
+    nothing = "" if number else explain_no_rows(for_people(chosen), asked.table, wanted, asked.choice)
+
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        _write(choose_rows(report, asked.table, asked.choice), asked, form, out, paper)
+        if nothing and form == "text":
+            with TextOutput(out, paper) as stream:
+                stream.write(footer([nothing], paper.width))
+        else:
+            _write(chosen, asked, form, out, paper)
 
     if report.captures:
         write_stdout(asked.options.format, write, asked.options.color)
+        if nothing and asked.options.format != TableFormat.text and not asked.options.quiet:
+            print_message(nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 
@@ -75,15 +89,7 @@ def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper:
     elif form == "csv":
         csv_rows.write(report, out, asked.table, spool)
     else:
-        from wiredoctor.report.for_people import for_people
-
         report = for_people(report)
         with TextOutput(out, paper) as stream:
             write = exchanges.write if asked.table == "exchanges" else connections.write
-            filtered = (
-                asked.options.filter.places or bool(asked.request_id) or asked.choice._replace(order=Order.time) != RowChoice()
-            )
-            write(
-                report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order, filtered=filtered,
-                by_clock=asked.options.filter.by_clock,
-            )  # fmt: skip
+            write(report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order)
