@@ -10,6 +10,7 @@ import pytest
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
 from wiredoctor.findings import Report
+from wiredoctor.report.filter import Filter, Moment, filter_report
 from wiredoctor.report.row_choice import Order, RowChoice, choose_rows, parse_statuses
 from wiredoctor.report.terminal import connections, exchanges
 from wiredoctor.report.terminal.terminal import Terminal
@@ -364,6 +365,13 @@ def test_an_exchange_without_a_complete_response_takes_as_long_as_its_client_wai
     assert line.endswith(ends)
     assert any("> = the response was not complete when the capture ended" in line for line in lines) == took.startswith(">")
     assert any("x = closed before the response was complete" in line for line in lines) == ends.endswith("x")
+
+
+@pytest.mark.parametrize(("begin", "end", "numbers"), [("5", "6", [1]), ("0", "1", [0]), ("9.6", "11", [])])
+def test_an_exchange_is_active_as_long_as_its_client_waits(begin: str, end: str, numbers: list[int]) -> None:
+    one = waiting(**without_response() | {"client_close_time": 9500 * MS})
+    chosen = filter_report(one, Filter(begin=Moment.parse(begin), end=Moment.parse(end)))
+    assert chosen.exchanges["connection"].to_list() == numbers
 
 
 @pytest.mark.parametrize(("order", "first"), [(Order.duration, [1, 0]), (Order.time, [0, 1])])
