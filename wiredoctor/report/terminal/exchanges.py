@@ -45,7 +45,7 @@ _NARROWEST = 80
 _LONG = 120 * SECOND
 """A duration of at least this much may be written with two units: "23 h 59 min"."""
 
-_LEAST_REQUEST, _LEAST_BAR, _MOST_BAR = 28, 16, 80
+_LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MOST_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12}
 """The widths of columns where all others would not fit."""
 
@@ -208,7 +208,7 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
     squeeze(base, _SQUEEZED, room)
-    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
+    shown = _fitting(base, optional, room)
     if not {*_TIMES} <= {*shown}:
         shown = [name for name in shown if name not in _TIMES]
     fields = base | {name: optional[name] for name in shown}
@@ -229,6 +229,16 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -
     )
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
     return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs), missing
+
+
+def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
+    """Return the first of the optional columns that fit; only the server may make the bar short."""
+    server = [*optional][:1] if [*optional][:1] == ["server"] else []
+    if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
+        return []
+    wide = [*base.values(), *(optional[name] for name in server), Field("", _READABLE_BAR - _LEAST_BAR - 1)]
+    rest = [name for name in optional if name not in server]
+    return server + rest[: len(fitting(wide, [optional[name] for name in rest], room))]
 
 
 _IN_ORDER = (
