@@ -348,6 +348,8 @@ CUT = {"response_start": 2010 * MS, "response_end": 2020 * MS, "response_end_rea
         (without_response(), ">10.5 s", "."),
         (without_response() | {"both_directions": False}, "-", "'"),
         (without_response() | {"last_on_connection": False}, "-", "'"),
+        (without_response() | {"gap_before": True}, "-", "'"),
+        (without_response() | {"gap_before": True, "client_close_time": 9500 * MS}, "7.5 s", ".x"),
         (without_response() | {"client_close_time": 9500 * MS, "server_rst_time": 9600 * MS}, "7.5 s", ".x"),
         (CUT | {"server_rst_time": 8000 * MS}, "6 s", ".x"),
         (CUT | {"response_end_reason": "capture-end"}, ">10.5 s", "."),

@@ -101,7 +101,7 @@ _CLOSES = ("client_close_time", "server_close_time", "client_rst_time", "server_
 EXCHANGE_COLUMNS = [
     *("has_request", "has_response", "response_status", "response_body_bytes", "upgraded", "both_directions", "pairing_assumed"),
     *("request_start", "request_end", "response_start", "response_end", "response_end_reason", "response_framing"),
-    *("response_endless", "last_on_connection", *_CLOSES),
+    *("response_endless", "gap_before", "request_has_gap", "response_has_gap", "last_on_connection", *_CLOSES),
 ]
 """The columns of exchanges that the expressions of this module need."""
 
@@ -117,8 +117,8 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return until when the client waited for a response that never came or broke off, in ns; null for all other exchanges.
 
     That is the first FIN or RST after the last byte, of either side or, if the connection stayed open, the end of the capture.
-    Without packets of both directions the response may only be missing from the capture. Streams and tunnels have no end to
-    wait for.
+    Without packets of both directions the response may only be missing from the capture, and so may the close after a gap.
+    Streams and tunnels have no end to wait for.
     """
     import polars as pl
 
@@ -127,7 +127,9 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
     broke_off = c("response_end_reason").is_in(["fin", "rst", "capture-end"]) & ~endless.fill_null(value=False)
     waited = c("has_request") & (~is_final() | broke_off) & c("both_directions") & ~c("pairing_assumed")
     end = c("capture").replace_strict(ends, default=None, return_dtype=pl.Int64)
-    return pl.when(waited).then(pl.coalesce(_close_after(_last_byte()), pl.when("last_on_connection").then(end)))
+    captured = ~c("gap_before") & ~c("request_has_gap") & ~c("response_has_gap")
+    at_end = pl.when(c("last_on_connection") & captured).then(end)
+    return pl.when(waited).then(pl.coalesce(_close_after(_last_byte()), at_end))
 
 
 def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
