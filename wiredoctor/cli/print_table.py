@@ -14,8 +14,6 @@ from wiredoctor.cli.outputs import spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.report.fields import footer
-from wiredoctor.report.for_people import for_people
-from wiredoctor.report.no_rows import explain_no_rows
 from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows
 from wiredoctor.report.terminal.terminal import TextOutput
 from wiredoctor.settings import Settings
@@ -23,6 +21,7 @@ from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
+    from wiredoctor.report.filter import Filter
     from wiredoctor.report.terminal.terminal import Terminal
 
 Slow = Annotated[
@@ -52,7 +51,7 @@ def print_table(asked: TableRequest) -> int:
     chosen = choose_rows(report, asked.table, asked.choice)
     number = chosen.exchange_count if asked.table == "exchanges" else chosen.connection_count
     wanted = asked.options.filter._replace(request_id=asked.request_id)
-    nothing = "" if number else explain_no_rows(for_people(chosen), asked.table, wanted, asked.choice)
+    nothing = "" if number else why_empty(chosen, asked.table, wanted, asked.choice)
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
         if nothing and form == "text":
@@ -78,6 +77,14 @@ def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: st
     return run(options.captures, request, quiet=options.quiet, verbose=options.verbose)
 
 
+def why_empty(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
+    """Return the sentence that explains why a table has no rows."""
+    from wiredoctor.report.for_people import for_people
+    from wiredoctor.report.no_rows import explain_no_rows
+
+    return explain_no_rows(for_people(report), table, wanted, choice)
+
+
 def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal) -> None:
     from wiredoctor.report.data import csv_rows, json
     from wiredoctor.report.terminal import connections, exchanges
@@ -89,6 +96,8 @@ def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper:
     elif form == "csv":
         csv_rows.write(report, out, asked.table, spool)
     else:
+        from wiredoctor.report.for_people import for_people
+
         report = for_people(report)
         with TextOutput(out, paper) as stream:
             write = exchanges.write if asked.table == "exchanges" else connections.write

@@ -9,10 +9,9 @@ import typer
 from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_table_options
 from wiredoctor.cli.outputs import write_stdout
-from wiredoctor.cli.print_table import analyze
+from wiredoctor.cli.print_table import analyze, why_empty
 from wiredoctor.report.fields import footer
 from wiredoctor.report.for_people import for_people
-from wiredoctor.report.no_rows import explain_no_rows
 from wiredoctor.report.row_choice import RowChoice, TableName
 from wiredoctor.report.server_statistics import Grouping, ServerOrder, server_statistics, sort_servers
 from wiredoctor.report.terminal.terminal import TextOutput
@@ -47,9 +46,7 @@ def servers(
         if table.format == TableFormat.text:
             report = for_people(report)
         statistics = sort_servers(server_statistics(report, by), sort)
-        nothing = (
-            "" if statistics else explain_no_rows(for_people(report), _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
-        )
+        nothing = "" if statistics else why_empty(report, _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
 
         def write(form: str, out: BinaryIO, paper: Terminal) -> None:
             if nothing and form == "text":
