@@ -194,6 +194,10 @@ def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> N
     rows = {row.key: row for row in server_statistics(one)}
     assert {key: row.unusable_connections for key, row in rows.items()} == {"10.0.0.9:443": 7, "10.0.0.8:80": 1, "10.0.0.2:80": 0}
     assert rows["10.0.0.9:443"].failed_connections == 0
+    by_client = {row.key: row.unusable_connections for row in server_statistics(one, Grouping.client)}
+    assert by_client == {"10.0.0.1": 8}
+    for by in (Grouping.host, Grouping.path):
+        assert "; 8 connections failed before a request (wiredoctor servers shows to which" in printed(one, 200, by)
     text = printed(one)
     heading = text.splitlines()[0]
     (line,) = (line for line in text.splitlines() if line.startswith("10.0.0.9:443"))

@@ -82,7 +82,7 @@ class ServerStatistics:
     failed_connections: int = 0
     """The connections that failed without a request according to the findings; only of servers."""
     unusable_connections: int = 0
-    """These, and all others that were never established, such as those whose SYN nobody answered; only of servers."""
+    """These, and all others that were never established, such as those whose SYN nobody answered; of servers and clients."""
 
     @property
     def time_lost(self) -> float:
@@ -108,9 +108,11 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     lost = _time_lost(report, rows, by)
     made = [_statistics(row, names, lost) for row in counted.iter_rows(named=True)]
     known = {one.key for one in made}
-    if by is Grouping.server:
+    if by in {Grouping.server, Grouping.client}:
         nothing: dict[str, Any] = dict.fromkeys(counted.columns)
-        failed, unusable = failed_connections_by_server(report), _unusable_connections(report)
+        of_server = by is Grouping.server
+        failed = failed_connections_by_server(report) if of_server else Counter[str]()
+        unusable = unusable_connections(report) if of_server else _never_established(report, "client_host")
         made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed, **unusable} if key not in known]
         made = [replace(one, failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
     return sort_servers(made, ServerOrder.failed)
@@ -140,8 +142,19 @@ _VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], float]] = {
 }
 
 
-def _unusable_connections(report: Report) -> Counter[str]:
+def unusable_connections(report: Report) -> Counter[str]:
     """Return the number of connections to each server that were not established, or that failed before a request."""
+    unusable = _never_established(report, "server")
+    for server, number in failed_connections_by_server(report, established=True).items():
+        unusable[server] += number
+    return unusable | failed_connections_by_server(report)
+
+
+def _never_established(report: Report, key: str) -> Counter[str]:
+    """Return the number of connections without a SYN-ACK, by a column of connections.
+
+    A single SYN less than a second before the end of the capture may still have been answered.
+    """
     import polars as pl
 
     if report.scan_connections is None:
@@ -150,17 +163,8 @@ def _unusable_connections(report: Report) -> Counter[str]:
     only_syns = (c("client_packets") == c("syns")) | c("refused_frame").is_not_null()
     quiet = c("capture").replace_strict(capture_ends(report), default=None, return_dtype=pl.Int64) - c("end")
     over = (c("server_packets") > 0) | (c("syns") > 1) | (quiet >= SECOND)
-    never = (
-        report.scan_connections()
-        .filter(~c("connected") & (c("syns") > 0) & only_syns & over.fill_null(value=False))
-        .group_by("server")
-        .agg(pl.len())
-        .collect()
-    )
-    unusable = Counter(dict(never.iter_rows()))
-    for server, number in failed_connections_by_server(report, established=True).items():
-        unusable[server] += number
-    return unusable | failed_connections_by_server(report)
+    never = ~c("connected") & (c("syns") > 0) & only_syns & over.fill_null(value=False)
+    return Counter(dict(report.scan_connections().filter(never).group_by(key).agg(pl.len()).collect().iter_rows()))
 
 
 def forwarded_requests(report: Report) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.report.fields import Field, footer, heading, paint, width
-from wiredoctor.report.server_statistics import Grouping, ServerOrder, forwarded_requests
+from wiredoctor.report.server_statistics import Grouping, ServerOrder, forwarded_requests, unusable_connections
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -57,6 +57,8 @@ def write(
         )
     room = max(paper.width, _NARROWEST)
     totals = _totals(statistics, len(shown), by, forwarded_requests(report), order)
+    if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
+        totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
     legends = (
         (_FAILED, any(one.failed for one in shown)),
         (_NO_CONNECTION, "no conn" in fields),
