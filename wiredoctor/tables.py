@@ -1824,6 +1824,13 @@ DERIVED: Mapping[str, tuple[Column, ...]] = {
             "time from the first byte of the exchange to its last one; without a response, to the close that its client "
             "waited for",
         ),
+        _n(
+            "response_wait",
+            I64,
+            "ns",
+            "how long the client waited for a response that never came or broke off: from the first byte of the exchange to the "
+            "FIN or RST of either side or, if the connection stayed open, to the end of the capture; null for other exchanges",
+        ),
     ),
     "connections": (_c("duration", I64, "ns", "time from the first packet of the connection to its last one"),),
 }

@@ -54,6 +54,18 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
             assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+def test_each_column_of_a_parquet_file_has_its_unit_and_meaning(report: Report, tmp_path: Path) -> None:
+    """In the metadata of the file, as DuckDB reads it; both are also in the docs."""
+    duckdb = pytest.importorskip("duckdb")
+    folders.write_tables(report, tmp_path, "parquet")
+    for path in tmp_path.iterdir():
+        declared = table_folder.columns(path.stem)
+        types = '[{"name": "VARCHAR", "unit": "VARCHAR", "meaning": "VARCHAR"}]'
+        query = f"""SELECT unnest(from_json(decode(value), '{types}'), recursive := true)
+            FROM parquet_kv_metadata('{path.as_posix()}') WHERE decode(key) = 'wiredoctor.columns'"""
+        assert duckdb.sql(query).fetchall() == [(c.name, c.unit, c.meaning) for c in declared]
+
+
 def test_a_renamed_column_has_the_same_values_under_its_earlier_name(report: Report, tmp_path: Path) -> None:
     folders.write_tables(report, tmp_path, "parquet")
     for table, names in OLD_NAMES.items():

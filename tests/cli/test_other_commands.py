@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shlex
@@ -57,6 +59,13 @@ def test_chosen_exchanges(run: Run, words: tuple[str, ...], connections: list[in
         (("exchanges", "--slow", "soon"), "--slow: 'soon' is not a duration like 500ms, 1.5s or 2min"),
         (("exchanges", "--slow", "5 parsecs"), "--slow: '5 parsecs' is not a duration like 500ms, 1.5s or 2min"),
         (("connections", "--sort", "status"), "--sort status: connections have no status; use time, duration or size"),
+        (("servers", "--host", "a/b"), "--host: 'a/b' is neither an IP address nor a host name"),
+        (("connections", "--slow", "-1s"), "--slow: '-1s' is not a duration like 500ms, 1.5s or 2min"),
+        (("exchanges", "--status", "600"), "--status: '600' is not a status like 502, 5xx or none"),
+        (
+            ("exchanges", "--connection", "9"),
+            "--connection 9: there is no such connection; there are 4 (wiredoctor connections lists them)",
+        ),
         (("connections", "--host", "a/b"), "--host: 'a/b' is neither an IP address nor a host name"),
     ],
 )
@@ -65,12 +74,52 @@ def test_wrong_choices(run: Run, words: tuple[str, ...], message: str) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"wiredoctor: {message}\n")
 
 
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("command", ["exchanges", "connections", "servers"])
+def test_a_filter_that_nothing_passes_says_why(run: Run, command: str, form: str) -> None:
+    """Text says it on standard output; the other formats remain readable, so they say it on standard error."""
+    text, other, quiet = (
+        run(command, "trace.pcap", "--host", "nobody.example", *words)
+        for words in ((), ("--format", form), ("--format", form, "-q"))
+    )
+    what = "HTTP exchanges" if command == "exchanges" else "TCP connections"
+    said = f"None of 4 {what} matches --host nobody.example. Servers: 10.0.0.2:80. Hosts: www.example.com."
+    assert " ".join(text.stdout.split()) == said
+    assert other.stderr == f"wiredoctor: {said}\n"
+    assert quiet.stderr == text.stderr == ""
+    assert other.stdout == quiet.stdout
+    assert text.exit_code == other.exit_code == quiet.exit_code == 0
+
+
+@pytest.mark.parametrize("sort", ["failed", "requests", "p50", "p95", "p99", "max", "lost", "name"])
+@pytest.mark.parametrize("by", ["server", "host", "path", "client"])
+def test_servers_sort_the_same_in_every_format(run: Run, by: str, sort: str) -> None:
+    words = ("servers", "trace.pcap", "--by", by, "--sort", sort, "--top", "2")
+    text, whole, table = (run(*words, "--format", form).stdout for form in ("text", "json", "csv"))
+    names = [one["name"] for one in json.loads(whole)["servers"]]
+    assert 0 < len(names) <= 2
+    assert [row["name"] for row in csv.DictReader(io.StringIO(table))] == names
+    places = [text.index(f"\n{name.partition('?')[0][:10]}") for name in names]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("sort", ["time", "duration", "status", "size"])
+@pytest.mark.parametrize("words", [(), ("--slow", "44ms"), ("--status", "200"), ("--host", "www.example.com")])
+def test_options_of_exchanges_combine(run: Run, sort: str, words: tuple[str, ...]) -> None:
+    """All four exchanges are alike but for their time, so they stay in that order; --top keeps the first two."""
+    for top, number in (("2", 2), ("9", 4)):
+        options = (*words, "--sort", sort, "--top", top)
+        text, lines = (run("exchanges", "trace.pcap", *options, "--format", form).stdout for form in ("text", "jsonl"))
+        assert re.findall(r" (\d)#0 ", text) == [str(i) for i in range(number)]
+        assert [json.loads(line)["connection"] for line in lines.splitlines()] == [*range(number)]
+
+
 def test_bars_from_their_own_start(run: Run) -> None:
     common, relative = (run("exchanges", "trace.pcap", *words).stdout.splitlines() for words in ((), ("--relative",)))
-    assert "cut off" not in common[1]
-    assert "cut off" in relative[1]
-    assert len({line.index("░") for line in relative[3:7]}) == 1
-    assert len({line.index("░") for line in common[3:7]}) == 4
+    assert "cut off" not in common[2]
+    assert "cut off" in relative[2]
+    assert len({line.index("░") for line in relative[4:8]}) == 1
+    assert len({line.index("░") for line in common[4:8]}) == 4
 
 
 def test_rules(run: Run) -> None:

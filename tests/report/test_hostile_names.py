@@ -150,10 +150,10 @@ def test_no_line_and_no_column_is_pushed_apart(one: Report, width: int) -> None:
     exchanges.write(one, out, Terminal(width=width))
     # the capture with an exchange has its name above the headings
     lines = out.getvalue().splitlines()
-    [row] = [line for line in lines if re.match(r"[EWN]? +0\.100000 ", line)]
+    [row] = [line for line in lines if re.match(r"[EWN]? +12:00:00\.100 ", line)]
     assert all(len(line) <= width for line in lines[one.secrets :])
     heads = lines[lines.index(row) - 1]
-    assert row[heads.index(" code ") + 1 :].startswith("200 ")
+    assert row[heads.index(" status ") + 1 :].startswith("200 ")
     plain = io.StringIO()
     text.write(one, plain, Terminal(width=width))
     # text begins nowhere but where we put it

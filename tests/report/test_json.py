@@ -196,6 +196,7 @@ def test_exchange() -> None:
         "server_time": 0.03,
         "response_time": 0.013123456,
         "duration": 0.044123456,
+        "response_wait": None,
     }
 
 

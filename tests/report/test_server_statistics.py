@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from wiredoctor.findings import Report
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import servers_json
 from wiredoctor.report.html import tiles
-from wiredoctor.report.server_statistics import Grouping, overall_statistics, server_statistics
+from wiredoctor.report.server_statistics import Grouping, ServerOrder, overall_statistics, server_statistics, sort_servers
 from wiredoctor.report.terminal import servers
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.testing import capture
@@ -162,7 +163,8 @@ def test_lines_that_are_not_shown_are_counted(report: Report) -> None:
     servers.write(
         report, server_statistics(report), out, Terminal(width=80, color=False, unicode=False), by=Grouping.server, top=1
     )
-    assert "3 servers, 2 not shown; 8 requests, 1 failed; 3 responses with 5xx\n" in out.getvalue()
+    text = " ".join(out.getvalue().split())
+    assert "3 servers, most failures first, 2 not shown; 8 requests, 1 failed; 3 responses with 5xx" in text
     assert "10.0.0.3:8080" not in out.getvalue()
 
 
@@ -174,7 +176,91 @@ def test_a_server_that_refuses_every_connection_is_listed() -> None:
     out = io.StringIO()
     servers.write(refused, [one], out, Terminal(width=80, color=False, unicode=False), by=Grouping.server)
     heading, line, *_ = out.getvalue().splitlines()
-    assert line[: heading.index("no conn") + len("no conn")].split() == ["10.9.0.2:81", "0", "-", "-", "2"]
+    assert line[: heading.index("no conn") + len("no conn")].split() == ["10.9.0.2:81", "0", "-", "2"]
+
+
+def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> None:
+    """Two SYNs of each of seven connections are too few for a finding; the last SYN of all came when the capture ended."""
+    silent = [
+        f"connection {n}, start {2 * n}, client 10.0.0.1:{4000 + n}, server 10.0.0.9:443\n  0.000  >  S\n  1.000  >  S"
+        for n in range(1, 8)
+    ]
+    refused = "connection 8, start 20, client 10.0.0.1:5000, server 10.0.0.8:80\n  0.000  >  S\n  0.001  <  R."
+    answered = connection(9, "10.0.0.2:80", 200, start=21)
+    last = "connection 10, start 40, client 10.0.0.1:5001, server 10.0.0.7:80\n  0.000  >  S"
+    path = tmp_path / "some.pcap"
+    path.write_bytes(capture("\n".join((*silent, refused, answered, last)) + "\n"))
+    one = wiredoctor.analyze(path)
+    rows = {row.key: row for row in server_statistics(one)}
+    assert {key: row.unusable_connections for key, row in rows.items()} == {"10.0.0.9:443": 7, "10.0.0.8:80": 1, "10.0.0.2:80": 0}
+    assert rows["10.0.0.9:443"].failed_connections == 0
+    by_client = {row.key: row.unusable_connections for row in server_statistics(one, Grouping.client)}
+    assert by_client == {"10.0.0.1": 8}
+    for by in (Grouping.host, Grouping.path):
+        assert "; 8 connections failed before a request (wiredoctor servers shows to which" in printed(one, 200, by)
+    text = printed(one)
+    heading = text.splitlines()[0]
+    (line,) = (line for line in text.splitlines() if line.startswith("10.0.0.9:443"))
+    assert line[: heading.index("no conn") + len("no conn")].split()[-1] == "7"
+    assert "no conn: connections that were never established" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("unanswered-syns-client.pcap", 1), ("refused.pcap", 2), ("outlived-error.pcap", 0), ("one-sided.pcap", 0)],
+)
+def test_connections_of_recordings_that_were_never_established(name: str, number: int) -> None:
+    """Counted with tshark: a SYN, and no SYN-ACK; in one-sided.pcap only the answers are missing."""
+    rows = server_statistics(wiredoctor.analyze(find_recording(name)))
+    assert sum(row.unusable_connections for row in rows) == number
+
+
+def printed(one: Report, width: int = 80, by: Grouping = Grouping.server, order: ServerOrder = ServerOrder.failed) -> str:
+    out = io.StringIO()
+    rows = sort_servers(server_statistics(one, by), order)
+    servers.write(one, rows, out, Terminal(width=width, color=False, unicode=False), by=by, order=order)
+    return out.getvalue()
+
+
+def test_the_columns_that_are_needed_first_fit_in_80(report: Report) -> None:
+    heading, first, *_ = printed(report).splitlines()
+    assert heading.split()[:4] == ["server", "host", "requests", "failed"]
+    assert {"p50", "p95", "max", "lost"} <= {*heading.split()}
+    assert first.split()[:4] == ["10.0.0.4:80", "a", "1", "1"]
+
+
+def test_a_space_is_before_each_unit(report: Report) -> None:
+    assert re.search(r" 1\.5 s ", printed(report, 120))
+    for by in Grouping:
+        assert not re.search(r"\d(?:ns|us|ms|s|min|h)\b", printed(report, 120, by))
+
+
+def test_columns_without_any_value_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap"
+    path.write_bytes(capture(connection(1, "10.0.0.2:80", 200, 200) + "\n"))
+    text = printed(wiredoctor.analyze(path), 200)
+    assert {"4xx", "5xx", "fail%", "no", "conn"}.isdisjoint(text.splitlines()[0].split())
+    assert "failed:" not in text
+    assert "No room" not in text
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (ServerOrder.failed, ["4:80", "2:80", "3:8080"]),
+        (ServerOrder.requests, ["2:80", "3:8080", "4:80"]),
+        (ServerOrder.p50, ["3:8080", "2:80", "4:80"]),
+        (ServerOrder.p99, ["3:8080", "2:80", "4:80"]),
+        (ServerOrder.max, ["3:8080", "2:80", "4:80"]),
+        (ServerOrder.names, ["2:80", "3:8080", "4:80"]),
+    ],
+)
+def test_orders(report: Report, order: ServerOrder, expected: list[str]) -> None:
+    """10.0.0.3 takes 1.5 s, 10.0.0.2 a millisecond; 10.0.0.4 sends no response, so it has no times."""
+    rows = sort_servers(server_statistics(report), order)
+    assert [row.key for row in rows] == [f"10.0.0.{end}" for end in expected]
+    words = {ServerOrder.failed: "most failures first", ServerOrder.requests: "most requests first", ServerOrder.names: "by name"}
+    assert f"3 servers, {words.get(order, f'longest {order} first')}" in printed(report, order=order)
 
 
 def test_forwarded_requests_are_named() -> None:

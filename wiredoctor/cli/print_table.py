@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from wiredoctor.cli.config_file import configuration
-from wiredoctor.cli.exit_codes import Exit
-from wiredoctor.cli.options import TableOptions, parse_size
+from wiredoctor.cli.exit_codes import Exit, print_message
+from wiredoctor.cli.options import TableFormat, TableOptions, parse_size
 from wiredoctor.cli.outputs import spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.fields import footer
 from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows
 from wiredoctor.report.terminal.terminal import TextOutput
 from wiredoctor.settings import Settings
@@ -20,6 +21,7 @@ from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
+    from wiredoctor.report.filter import Filter
     from wiredoctor.report.terminal.terminal import Terminal
 
 Slow = Annotated[
@@ -46,11 +48,22 @@ def print_table(asked: TableRequest) -> int:
     """Print the table to standard output; return the exit code."""
     report, complete = analyze(asked.options, show_secrets=asked.show_secrets, request_id=asked.request_id)
 
+    chosen = choose_rows(report, asked.table, asked.choice)
+    number = chosen.exchange_count if asked.table == "exchanges" else chosen.connection_count
+    wanted = asked.options.filter._replace(request_id=asked.request_id)
+    nothing = "" if number else why_empty(chosen, asked.table, wanted, asked.choice)
+
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        _write(choose_rows(report, asked.table, asked.choice), asked, form, out, paper)
+        if nothing and form == "text":
+            with TextOutput(out, paper) as stream:
+                stream.write(footer([nothing], paper.width))
+        else:
+            _write(chosen, asked, form, out, paper)
 
     if report.captures:
         write_stdout(asked.options.format, write, asked.options.color)
+        if nothing and asked.options.format != TableFormat.text and not asked.options.quiet:
+            print_message(nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 
@@ -62,6 +75,14 @@ def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: st
     settings = Settings(merge=options.merge, show_secrets=show_secrets, max_spool=spool_size, jobs=0)
     request = combine_request(rules, configuration(options.config, rules), settings, wanted)
     return run(options.captures, request, quiet=options.quiet, verbose=options.verbose)
+
+
+def why_empty(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
+    """Return the sentence that explains why a table has no rows."""
+    from wiredoctor.report.for_people import for_people
+    from wiredoctor.report.no_rows import explain_no_rows
+
+    return explain_no_rows(for_people(report), table, wanted, choice)
 
 
 def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal) -> None:
@@ -80,10 +101,4 @@ def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper:
         report = for_people(report)
         with TextOutput(out, paper) as stream:
             write = exchanges.write if asked.table == "exchanges" else connections.write
-            filtered = (
-                asked.options.filter.places or bool(asked.request_id) or asked.choice._replace(order=Order.time) != RowChoice()
-            )
-            write(
-                report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order, filtered=filtered,
-                by_clock=asked.options.filter.by_clock,
-            )  # fmt: skip
+            write(report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order)

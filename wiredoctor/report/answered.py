@@ -108,7 +108,8 @@ class Server(TypedDict):
     time_lost: Annotated[Seconds, Field(description="lost by findings on its connections")]
     time_lost_by_rule: dict[str, Seconds]
     connections: int
-    failed_connections: Annotated[int, Field(description="connections to it that failed without a request")]
+    failed_connections: Annotated[int, Field(description="connections to it that failed without a request, by the findings")]
+    unusable_connections: Annotated[int, Field(description="these, and all others that were never established")]
     requests_per_connection: float | None
 
 

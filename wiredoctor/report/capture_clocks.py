@@ -9,6 +9,9 @@ from wiredoctor.text.time_of_day import DAY, SECOND, Clock, local, nanoseconds, 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
+WITHOUT_YEAR = 18
+"""The width of the last characters of a date and time: "01-31 10:42:16.123"."""
+
 WIDE = 120
 """The minimum width at which lines of evidence and of a ladder show the time of day beside the seconds."""
 
@@ -29,17 +32,10 @@ def zone_line(report: Report) -> str:
     return overall(report).heading() if report.connection_count else ""
 
 
-def nothing_matches(report: Report, noun: str) -> str:
-    """Return the sentence for a filter that nothing passes, with the time of the captures: a wrong time is the usual reason."""
-    moments = [
-        moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
-    ]
-    if not moments or (first := min(moments)) < DAY:
-        return f"No {noun} matches the filter.\n"
-    last = max(moments)
-    has_dates = local(first).date() != local(last).date()
-    span = f"from {time_text(first, date=True)} to {time_text(last, date=has_dates)} {zone_name(first)}"
-    return f"No {noun} matches the filter. The packets are {span}.\n"
+def has_times_of_day(report: Report) -> bool:
+    """Return whether packets have times of day; those of synthetic captures may count from 0."""
+    first = overall(report).first
+    return first is not None and first >= DAY
 
 
 def capture_start(finding: Finding) -> int | None:

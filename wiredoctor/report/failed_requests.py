@@ -34,6 +34,7 @@ _GAVE_UP = "client-abort"
 """A rule whose warnings count, too: the client did not get its response, although nothing violated the protocol."""
 
 _IDLE = "idle-close"
+_NO_CONNECTION = "connect-failed"
 
 Place = tuple[str, int, int]
 """The key of an exchange: capture, connection, exchange."""
@@ -94,11 +95,12 @@ def failed_exchanges(report: Report) -> dict[Place, Finding]:
     return failed
 
 
-def failed_connections_by_server(report: Report) -> Counter[str]:
-    """Return the number of connections to each server that failed without a request."""
+def failed_connections_by_server(report: Report, *, established: bool = False) -> Counter[str]:
+    """Return the number of connections to each server that failed without a request; `established`: only after a SYN-ACK."""
     failed: Counter[str] = Counter()
     for f in _failed_connections(report):
-        failed[f.server or ""] += f.count
+        if not established or f.rule != _NO_CONNECTION or f.kind == "closed-at-once":
+            failed[f.server or ""] += f.count
     return failed
 
 

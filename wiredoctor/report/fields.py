@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _STYLES = {
     "": "",
@@ -58,6 +58,13 @@ def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> lis
             break
         shown.append(one)
     return shown
+
+
+def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> None:
+    """Make columns narrower, one after the other, until all fit in `room` or each has its least width."""
+    for name, size in least.items():
+        if name in fields and (excess := width([*fields.values()]) - room) > 0:
+            fields[name] = replace(fields[name], width=min(fields[name].width, max(size, fields[name].width - excess)))
 
 
 def footer(sentences: Sequence[str], room: int) -> str:

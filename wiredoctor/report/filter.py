@@ -315,8 +315,11 @@ def _exchange_filter(
 
     keep = pl.lit(value=True)
     if wanted.begin or wanted.end:
+        from wiredoctor.report.row_choice import capture_ends, wait_end
+
         times = [pl.col(f"{side}_{bound}") for side in ("request", "response") for bound in ("start", "end")]
-        keep &= _within(spans, pl.min_horizontal(times), pl.max_horizontal(times))
+        last = pl.max_horizontal(*times, wait_end(capture_ends(report)))  # a client that waits has an active exchange
+        keep &= _within(spans, pl.min_horizontal(times), last)
     if wanted.connections:
         keep &= pl.col("connection").is_in(list(wanted.connections))
     if wanted.request_id:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wiredoctor.report.by_status import FINAL
+from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,18 @@ _AFTER_ALL = 1000
 """Sorts requests without a response before all status codes, which are sorted in descending order."""
 
 TableName = Literal["connections", "exchanges"]
+
+CaptureEnds = Mapping[str, int]
+"""The time of the last packet of each capture, in ns since its first one."""
+
+
+def capture_ends(report: Report) -> CaptureEnds:
+    """Return the ends of the captures that have timestamps."""
+    return {
+        c.file: last - first
+        for c in report.captures
+        if (first := nanoseconds(c.first_time)) is not None and (last := nanoseconds(c.last_time)) is not None
+    }
 
 
 class Order(StrEnum):
@@ -62,28 +75,100 @@ def exchange_end() -> pl.Expr:
     import polars as pl
 
     c = pl.col
-    closed = pl.min_horizontal(*(pl.when(c(name) >= c("request_end")).then(c(name)) for name in _CLOSES))
-    last = pl.when(~c("has_response")).then(closed).fill_null(pl.max_horizontal("request_end", "response_end"))
+    last = (
+        pl.when(~c("has_response"))
+        .then(_close_after(c("request_end")))
+        .fill_null(pl.max_horizontal("request_end", "response_end"))
+    )
     return pl.max_horizontal(last, exchange_start())
+
+
+def _close_after(time: pl.Expr) -> pl.Expr:
+    """Return the time of the first FIN or RST of either side after a time; null without one."""
+    import polars as pl
+
+    return pl.min_horizontal(*(pl.when(pl.col(name) >= time).then(pl.col(name)) for name in _CLOSES))
+
+
+def _last_byte() -> pl.Expr:
+    import polars as pl
+
+    return pl.max_horizontal("request_start", "request_end", "response_end")
 
 
 _CLOSES = ("client_close_time", "server_close_time", "client_rst_time", "server_rst_time")
 
 EXCHANGE_COLUMNS = [
-    *("has_request", "has_response", "response_status", "response_body_bytes", "upgraded"),
-    *("request_start", "request_end", "response_start", "response_end", *_CLOSES),
+    *("has_request", "has_response", "response_status", "response_body_bytes", "upgraded", "both_directions", "pairing_assumed"),
+    *("request_start", "request_end", "response_start", "response_end", "response_end_reason", "response_framing"),
+    *("response_endless", "gap_before", "request_has_gap", "response_has_gap", "last_on_connection", *_CLOSES),
 ]
 """The columns of exchanges that the expressions of this module need."""
 
 
+def is_final() -> pl.Expr:
+    """Return whether an exchange has a final response (RFC 9110 section 15), or was upgraded."""
+    import polars as pl
+
+    return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
+
+
+def wait_end(ends: CaptureEnds) -> pl.Expr:
+    """Return until when the client waited for a response that never came or broke off, in ns; null for all other exchanges.
+
+    That is the first FIN or RST after the last byte, of either side or, if the connection stayed open, the end of the capture.
+    Without packets of both directions the response may only be missing from the capture, and so may the close after a gap.
+    Streams and tunnels have no end to wait for.
+    """
+    import polars as pl
+
+    c = pl.col
+    endless = c("upgraded") | c("response_endless") | (c("response_framing") == "tunnel")
+    broke_off = c("response_end_reason").is_in(["fin", "rst", "capture-end"]) & ~endless.fill_null(value=False)
+    waited = c("has_request") & (~is_final() | broke_off) & c("both_directions") & ~c("pairing_assumed")
+    end = c("capture").replace_strict(ends, default=None, return_dtype=pl.Int64)
+    captured = ~c("gap_before") & ~c("request_has_gap") & ~c("response_has_gap")
+    at_end = pl.when(c("last_on_connection") & captured).then(end)
+    return pl.when(waited).then(pl.coalesce(_close_after(_last_byte()), at_end))
+
+
+def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
+    """Return whether the client still waited for the response when the capture ended."""
+    return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
+
+
+def took_until(ends: CaptureEnds) -> pl.Expr:
+    """Return the time of the last byte of an exchange, or the end of its client's wait; null if its end was not captured."""
+    import polars as pl
+
+    return pl.coalesce(wait_end(ends), pl.when(is_final()).then(exchange_end()))
+
+
+def drawn_until(ends: CaptureEnds) -> pl.Expr:
+    """Return the time up to which an exchange is drawn."""
+    import polars as pl
+
+    return pl.coalesce(took_until(ends), pl.max_horizontal(_last_byte(), exchange_start()))
+
+
+def response_wait(ends: CaptureEnds) -> pl.Expr:
+    """Return the ns that a client waited for a response that never came or broke off; null for all other exchanges."""
+    return wait_end(ends) - exchange_start()
+
+
 def duration(table: TableName) -> pl.Expr:
-    """Return the ns that an exchange took, or that a connection lasted."""
+    """Return the ns from the first byte of an exchange to its last one, or that a connection lasted."""
     import polars as pl
 
     return exchange_end() - exchange_start() if table == "exchanges" else pl.col("end") - pl.col("start")
 
 
-def rank(table: TableName, order: Order) -> pl.Expr:
+def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
+    """Return the ns that an exchange took for its client, or that a connection lasted."""
+    return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
+
+
+def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
     """Return an integer by which rows are sorted in ascending order; rows without a value come last."""
     import polars as pl
 
@@ -91,9 +176,9 @@ def rank(table: TableName, order: Order) -> pl.Expr:
     if order is Order.time:
         value = exchange_start() if table == "exchanges" else c("start")
     elif order is Order.duration:
-        value = -duration(table)
+        value = -time_taken(table, ends)
     elif order is Order.status and table == "exchanges":
-        value = -pl.when(c("has_response")).then(c("response_status").cast(pl.Int64)).otherwise(_AFTER_ALL)
+        value = -pl.when(is_final()).then(c("response_status").cast(pl.Int64)).otherwise(_AFTER_ALL)
     else:
         size = c("response_body_bytes") if table == "exchanges" else c("client_bytes") + c("server_bytes")
         value = -size.cast(pl.Int64)
@@ -109,11 +194,13 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     scan = report.scan_exchanges if table == "exchanges" else report.scan_connections
     if scan is None or not (choice.statuses or choice.slow is not None or choice.top is not None):
         return report
-    keep = _matches(table, choice)
+    ends = capture_ends(report)
+    keep = matches(table, choice, ends)
     chosen = _filtered(scan, lambda rows: rows.filter(keep))
     if choice.top is not None:
         keys = ["capture", "connection", *(["exchange"] if table == "exchanges" else [])]
-        ranked = chosen().select(*keys, rank(table, choice.order).alias("_rank"), _start(table).alias("_start"))
+        ranks = {"_rank": choice.order, "_start": Order.time}
+        ranked = chosen().select(*keys, *(rank(table, order, ends).alias(name) for name, order in ranks.items()))
         best = ranked.sort("_rank", "_start", *keys).head(choice.top).select(keys).collect()
         chosen = _filtered(chosen, lambda rows: rows.join(best.lazy(), on=keys, how="semi", maintain_order="left"))
     assert isinstance(chosen, Filtered)
@@ -121,10 +208,6 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     if table == "exchanges":
         return replace(report, scan_exchanges=chosen, exchange_count=number)
     return replace(report, scan_connections=chosen, connection_count=number)
-
-
-def _start(table: TableName) -> pl.Expr:
-    return rank(table, Order.time)
 
 
 def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
@@ -137,14 +220,15 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
     return Filtered(scan, keep)
 
 
-def _matches(table: TableName, choice: RowChoice) -> pl.Expr:
+def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
+    """Return whether a row has one of the chosen statuses and took long enough."""
     import polars as pl
 
     wanted = pl.lit(value=True)
     if choice.statuses:
         wanted &= pl.any_horizontal(_has_status(one) for one in choice.statuses)
     if choice.slow is not None:
-        wanted &= duration(table) >= choice.slow
+        wanted &= time_taken(table, ends) >= choice.slow
     return wanted
 
 
@@ -152,8 +236,7 @@ def _has_status(text: str) -> pl.Expr:
     import polars as pl
 
     status = pl.col("response_status").cast(pl.Int64)
-    final = (pl.col("has_response") & ((status >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
     if text == "none":
-        return pl.col("has_request") & ~final
+        return pl.col("has_request") & ~is_final()
     same = status // 100 == int(text[0]) if text.endswith("xx") else status == int(text)
     return (pl.col("has_response") & same).fill_null(value=False)

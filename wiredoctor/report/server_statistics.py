@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
 from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges
+from wiredoctor.report.row_choice import capture_ends
 from wiredoctor.report.words import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import polars as pl
 
@@ -37,6 +38,19 @@ class Grouping(StrEnum):
     host = "host"
     path = "path"
     client = "client"
+
+
+class ServerOrder(StrEnum):
+    """The order of lines; without responses, a line has no p50 to max and comes last."""
+
+    failed = "failed"
+    requests = "requests"
+    p50 = "p50"
+    p95 = "p95"
+    p99 = "p99"
+    max = "max"
+    lost = "lost"
+    names = "name"
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,9 @@ class ServerStatistics:
     connections: int
     lost: Mapping[str, float] = field(default_factory=dict[str, float])
     failed_connections: int = 0
-    """The connections that failed without a request; only of servers."""
+    """The connections that failed without a request according to the findings; only of servers."""
+    unusable_connections: int = 0
+    """These, and all others that were never established, such as those whose SYN nobody answered; of servers and clients."""
 
     @property
     def time_lost(self) -> float:
@@ -92,16 +108,63 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     lost = _time_lost(report, rows, by)
     made = [_statistics(row, names, lost) for row in counted.iter_rows(named=True)]
     known = {one.key for one in made}
-    if by is Grouping.server:
+    if by in {Grouping.server, Grouping.client}:
         nothing: dict[str, Any] = dict.fromkeys(counted.columns)
-        failed = failed_connections_by_server(report)
-        made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed} if key not in known]
-        made = [replace(one, failed_connections=failed[one.key]) for one in made]
-    return sorted(made, key=_worst_first)
+        of_server = by is Grouping.server
+        failed = failed_connections_by_server(report) if of_server else Counter[str]()
+        unusable = unusable_connections(report) if of_server else _never_established(report, "client_host")
+        made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed, **unusable} if key not in known]
+        made = [replace(one, failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
+    return sort_servers(made, ServerOrder.failed)
 
 
-def _worst_first(one: ServerStatistics) -> tuple[int, int, float, int, int, str]:
-    return -one.failed - one.failed_connections, -one.server_errors, -one.time_lost, -one.requests, -one.connections, one.key
+def sort_servers(some: list[ServerStatistics], order: ServerOrder) -> list[ServerStatistics]:
+    """Return the rows with the largest value first, or in order of names; ties are broken as in the order `failed`."""
+    if order is ServerOrder.names:
+        return sorted(some, key=lambda one: one.key)
+    value = _VALUES[order]
+    return sorted(some, key=lambda one: (-value(one), *_worst_first(one)))
+
+
+def _worst_first(one: ServerStatistics) -> tuple[int, int, float, int, int, int, str]:
+    failures = one.failed + one.failed_connections
+    return -failures, -one.server_errors, -one.time_lost, -one.unusable_connections, -one.requests, -one.connections, one.key
+
+
+_VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], float]] = {
+    ServerOrder.failed: lambda one: one.failed + one.failed_connections,
+    ServerOrder.requests: lambda one: one.requests,
+    ServerOrder.p50: lambda one: -1 if one.p50 is None else one.p50,
+    ServerOrder.p95: lambda one: -1 if one.p95 is None else one.p95,
+    ServerOrder.p99: lambda one: -1 if one.p99 is None else one.p99,
+    ServerOrder.max: lambda one: -1 if one.longest is None else one.longest,
+    ServerOrder.lost: lambda one: one.time_lost,
+}
+
+
+def unusable_connections(report: Report) -> Counter[str]:
+    """Return the number of connections to each server that were not established, or that failed before a request."""
+    unusable = _never_established(report, "server")
+    for server, number in failed_connections_by_server(report, established=True).items():
+        unusable[server] += number
+    return unusable | failed_connections_by_server(report)
+
+
+def _never_established(report: Report, key: str) -> Counter[str]:
+    """Return the number of connections without a SYN-ACK, by a column of connections.
+
+    A single SYN less than a second before the end of the capture may still have been answered.
+    """
+    import polars as pl
+
+    if report.scan_connections is None:
+        return Counter()
+    c = pl.col
+    only_syns = (c("client_packets") == c("syns")) | c("refused_frame").is_not_null()
+    quiet = c("capture").replace_strict(capture_ends(report), default=None, return_dtype=pl.Int64) - c("end")
+    over = (c("server_packets") > 0) | (c("syns") > 1) | (quiet >= SECOND)
+    never = ~c("connected") & (c("syns") > 0) & only_syns & over.fill_null(value=False)
+    return Counter(dict(report.scan_connections().filter(never).group_by(key).agg(pl.len()).collect().iter_rows()))
 
 
 def forwarded_requests(report: Report) -> int:

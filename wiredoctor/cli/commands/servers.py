@@ -6,31 +6,38 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from wiredoctor.cli.exit_codes import Exit
+from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_table_options
 from wiredoctor.cli.outputs import write_stdout
-from wiredoctor.cli.print_table import analyze
+from wiredoctor.cli.print_table import analyze, why_empty
+from wiredoctor.report.fields import footer
 from wiredoctor.report.for_people import for_people
-from wiredoctor.report.server_statistics import Grouping, server_statistics
+from wiredoctor.report.row_choice import RowChoice, TableName
+from wiredoctor.report.server_statistics import Grouping, ServerOrder, server_statistics, sort_servers
+from wiredoctor.report.terminal.terminal import TextOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wiredoctor import Report
     from wiredoctor.report.server_statistics import ServerStatistics
     from wiredoctor.report.terminal.terminal import Terminal
 
+Orders = Annotated[ServerOrder, typer.Option("--sort", help="Show the largest first, or sort by name.")]
 Groupings = Annotated[Grouping, typer.Option("--by", help="One line per server, host (the Host field), path or client.")]
+
+_SUBJECTS: Mapping[Grouping, TableName] = {Grouping.host: "exchanges", Grouping.path: "exchanges"}
 
 
 @with_table_options
 def servers(
     table: TableOptions,
     by: Groupings = Grouping.server,
+    sort: Orders = ServerOrder.failed,
     top: Top = None,
     show_secrets: Secrets = False,
 ) -> int:
-    """Print servers, one per line: requests, failures, response times and the time lost by cause; most failures first.
+    """Print servers, one per line: requests, failures, response times and the time lost by cause.
 
     Example: wiredoctor servers trace.pcap --by path --top 10
     """
@@ -38,22 +45,28 @@ def servers(
     if report.captures:
         if table.format == TableFormat.text:
             report = for_people(report)
-        statistics = server_statistics(report, by)
+        statistics = sort_servers(server_statistics(report, by), sort)
+        nothing = "" if statistics else why_empty(report, _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
 
         def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-            _write(report, statistics, form, out, paper, by=by, top=top)
+            if nothing and form == "text":
+                with TextOutput(out, paper) as stream:
+                    stream.write(footer([nothing], paper.width))
+            else:
+                _write(report, statistics, form, out, paper, by=by, top=top, order=sort)
 
         write_stdout(table.format, write, table.color)
+        if nothing and table.format != TableFormat.text and not table.quiet:
+            print_message(nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 
 def _write(
     report: Report, statistics: Sequence[ServerStatistics], form: str, out: BinaryIO, paper: Terminal,
-    *, by: Grouping, top: int | None,
+    *, by: Grouping, top: int | None, order: ServerOrder,
 ) -> None:  # fmt: skip
     from wiredoctor.report.data import servers_json
     from wiredoctor.report.terminal import servers
-    from wiredoctor.report.terminal.terminal import TextOutput
 
     if form == "json":
         servers_json.write(report, statistics[:top], out, by)
@@ -63,4 +76,4 @@ def _write(
         servers_json.write_csv(statistics[:top], out, by)
     else:
         with TextOutput(out, paper) as stream:
-            servers.write(report, statistics, stream, paper, by=by, top=top)
+            servers.write(report, statistics, stream, paper, by=by, top=top, order=order)

@@ -247,6 +247,7 @@ def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
         "connections": one.connections,
         "requests_per_connection": one.requests_per_connection,
         "failed_connections": one.failed_connections,
+        "unusable_connections": one.unusable_connections,
     }
 
 

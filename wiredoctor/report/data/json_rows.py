@@ -12,7 +12,7 @@ import polars as pl
 
 from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
-from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, duration
+from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
 
@@ -59,10 +59,11 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
             _add(lines, report, batch, ["connection"], _connection(), text)
     else:
         stalled, roles, ends = _stall_findings(report.findings), gatewayed.Roles(report), endpoints(report)
+        columns = _exchange(capture_ends(report))
         for batch in batches(report.scan_exchanges, _exchange_columns()):
             placed = batch.join(ends, on=_KEY[:2], how="left", maintain_order="left")
             joined = roles.add(placed.join(stalled, on=_KEY, how="left", maintain_order="left"))
-            _add(lines, report, joined, ["connection", "exchange"], _exchange(), text)
+            _add(lines, report, joined, ["connection", "exchange"], columns, text)
     number = len(lines)
     lines.write(out)
     return number
@@ -76,7 +77,7 @@ def schema(table: str) -> pl.Schema:
     ends = empty.select(*_KEY[:2], client=pl.lit(""), server=pl.lit(""))
     joined = empty.select(_exchange_columns()).join(ends, on=_KEY[:2], how="left").join(_stall_findings([]), on=_KEY, how="left")
     joined = joined.with_columns(pl.lit(None, gatewayed.DTYPE).alias("gateway"))
-    return with_divisor(joined).select(_exchange()).schema
+    return with_divisor(joined).select(_exchange({})).schema
 
 
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
@@ -139,7 +140,7 @@ def _exchange_columns() -> list[str]:
     return [*dict.fromkeys((*needed, *EXCHANGE_COLUMNS))]
 
 
-def _exchange() -> list[pl.Expr]:
+def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of JSON schema 1. The last ones are named as in the table `exchanges`, but in seconds."""
     return [
         pl.col("capture"),
@@ -159,6 +160,7 @@ def _exchange() -> list[pl.Expr]:
         pl.col("exchange", "client", "server"),
         *(seconds(name).alias(name) for name in ("request_time", "server_time", "response_time")),
         seconds(duration("exchanges")).alias("duration"),
+        seconds(response_wait(ends)).alias("response_wait"),
     ]
 
 

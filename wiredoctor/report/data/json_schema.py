@@ -157,7 +157,8 @@ SERVER = _object(
     },
     connections=_integer("connections to it"),
     requests_per_connection=_or_null({"type": "number", "minimum": 0, "description": "requests per connection"}),
-    failed_connections=_integer("connections to it that failed without a request"),
+    failed_connections=_integer("connections to it that failed without a request, according to the findings"),
+    unusable_connections=_integer("these, and all others that were never established, also those that no finding explains"),
 )
 
 NOT_JUDGED = _object(
@@ -319,6 +320,13 @@ EXCHANGE = _object(
     response_time=_or_null(_seconds("the same as `timing.response`")),
     duration=_seconds(
         "time from the first byte to the last one; without a response, to the close that its client waited for", least=0
+    ),
+    response_wait=_or_null(
+        _seconds(
+            "how long the client waited for a response that never came or broke off: from the first byte of the exchange to the "
+            "FIN or RST of either side or, if the connection stayed open, to the end of the capture; null for other exchanges",
+            least=0,
+        )
     ),
 )
 

@@ -13,7 +13,7 @@ import polars as pl
 from wiredoctor.findings import printable
 from wiredoctor.findings.keys import FINDINGS
 from wiredoctor.report.columns import Filtered, endpoints, printable_texts
-from wiredoctor.report.row_choice import duration
+from wiredoctor.report.row_choice import CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.words import clean
 from wiredoctor.tables import DERIVED, OLD_NAMES, READ_AGAIN, TEXT, Column
 
@@ -67,7 +67,7 @@ def written(report: Report) -> list[str]:
 
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the rows of each table in `written` with all columns, in portions that fit in memory."""
-    names = written(report)
+    names, times = written(report), capture_ends(report)
     if report.scan_captures is not None:
         yield "captures", _safe("captures", None, report.scan_captures().collect())
     if report.findings:
@@ -76,7 +76,7 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
         ends = endpoints(report)
         for name, scan in (("connections", report.scan_connections), ("exchanges", report.scan_exchanges)):
             if scan is not None:
-                yield name, _safe(name, None, _with_derived(name, scan().collect(), ends))
+                yield name, _safe(name, None, _with_derived(name, scan().collect(), ends, times))
         return
     ends = endpoints(report)
     of_packets = [name for name in names if name not in ("captures", "findings")]
@@ -86,7 +86,7 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
             for name, rows in portion.tables.items():
                 kept = wanted.of(name, rows)
                 if kept.height:
-                    yield name, _safe(name, capture, _with_derived(name, kept, ends, capture))
+                    yield name, _safe(name, capture, _with_derived(name, kept, ends, times, capture))
 
 
 class _RowFilter:
@@ -111,15 +111,18 @@ class _RowFilter:
         return rows
 
 
-def _with_derived(name: str, rows: pl.DataFrame, ends: pl.DataFrame, capture: str | None = None) -> pl.DataFrame:
+def _with_derived(
+    name: str, rows: pl.DataFrame, ends: pl.DataFrame, times: CaptureEnds, capture: str | None = None
+) -> pl.DataFrame:
     """Add the columns tables.DERIVED. `ends`: as `columns.endpoints`. `capture`: its name if the rows lack it."""
     if name not in DERIVED:
         return rows
-    if name == "exchanges":
-        if capture is not None:
-            ends = ends.filter(pl.col("capture") == capture).drop("capture")
-        rows = rows.join(ends, on=[c for c in ("capture", "connection") if c in ends.columns], how="left", maintain_order="left")
-    return rows.with_columns(duration("exchanges" if name == "exchanges" else "connections").alias("duration"))
+    if name == "connections":
+        return rows.with_columns(duration("connections").alias("duration"))
+    if capture is not None:
+        rows = rows.with_columns(capture=pl.lit(capture))
+    joined = rows.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
+    return joined.with_columns(duration("exchanges").alias("duration"), response_wait(times).alias("response_wait"))
 
 
 def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 import polars as pl
 
 from wiredoctor.report import row_choice
-from wiredoctor.report.capture_clocks import clocks, nothing_matches, zone_line
+from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches
-from wiredoctor.report.fields import Field, fitting, footer, heading, paint, width
+from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
-from wiredoctor.report.terminal.lines import Encoded, add_titles, clock, severity_sign, signs_explained, worst_severities
+from wiredoctor.report.terminal.lines import (
+    Encoded,
+    add_titles,
+    clock,
+    common_texts,
+    severity_sign,
+    signs_explained,
+    worst_severities,
+)
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
@@ -32,6 +40,9 @@ _MOST_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
 
 _LEAST_BAR, _MOST_BAR = 18, 80
+_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15}
+"""The widths of columns where all others would not fit."""
+
 _COLUMNS = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "start", "end"),
     *("rtt_client", "rtt_server", "protocol", "history", "closed_by", "close", "exchanges"),
@@ -51,6 +62,7 @@ class _Layout:
     fields: dict[str, Field]
     axes: Mapping[str, TimeAxis]
     clocks: Mapping[str, Clock]
+    common: Mapping[str, str]
     relative: bool
     latest: int
     paper: Terminal
@@ -60,21 +72,19 @@ class _Layout:
 
 def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
-    order: Order = Order.time, filtered: bool = False, by_clock: bool = False,
+    order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per connection in order of ids, or in another order.
-
-    `relative` draws each bar from its own start. `filtered`: the report has only the connections that were requested. `by_clock`:
-    times are times of day, if the captures have them.
-    """
-    made = _layout(report, paper, relative=relative, by_clock=by_clock)
+    """Write one line per connection in order of ids, or in another order. `relative` draws each bar from its own start."""
+    made = _layout(report, paper, relative=relative)
     if made is None:
-        out.write(nothing_matches(report, "TCP connection") if filtered else "No TCP connection was seen.\n")
+        out.write("No TCP connection was seen.\n")
         return
     layout, missing = made
-    worst = worst_severities(report, of_exchanges=False)
+    room = max(paper.width, _NARROWEST)
+    worst = worst_severities(report, "connections")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
+    out.write(footer(common_texts(layout.common), room))
     out.write(_legend(layout))
     lines = Ordered(spool)
     places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
@@ -82,14 +92,20 @@ def write(
     for batch in batches(report.scan_connections, _COLUMNS):
         _add(lines, batch, places, layout, order, busy, worst)
     lines.write(Encoded(out))
-    closing = [f"{count(report.connection_count, 'TCP connection')}; sent and recvd: payload bytes of client and server"]
-    closing += signs_explained(worst.values())
-    if "history" in layout.fields:
-        closing.append(HISTORY)
-    out.write(footer([*closing, *missing], max(paper.width, _NARROWEST)))
+    closing = [count(report.connection_count, "TCP connection"), *signs_explained(worst.values())]
+    closing += [text for name, text in _LEGENDS.items() if name in layout.fields]
+    out.write(footer([*closing, *missing], room))
 
 
-def _layout(report: Report, paper: Terminal, *, relative: bool, by_clock: bool) -> tuple[_Layout, list[str]] | None:
+_LEGENDS = {
+    "exchanges": "exch: HTTP exchanges",
+    "sent": "sent, received: payload bytes of client and server",
+    "rtt": "rtt: round-trip time",
+    "history": HISTORY,
+}
+
+
+def _layout(report: Report, paper: Terminal, *, relative: bool) -> tuple[_Layout, list[str]] | None:
     """Return the layout, and a sentence about columns that do not fit; None if there are no connections."""
     if report.scan_connections is None:
         return None
@@ -109,13 +125,14 @@ def _layout(report: Report, paper: Terminal, *, relative: bool, by_clock: bool) 
         return None
     room, (most,) = max(paper.width, _NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
     latest, longest = most["end"], most["longest"]
-    known = clocks(report)
-    of_day = {"clock": Field("time of day", max([11, *(one.width for one in known.values())]))}
-    has_clocks = any(one.width for one in known.values())
+    known, common = clocks(report), _common_texts(report)
+    time = Field("time (s)", max(8, len(clock(latest, latest))))
+    of_day = Field("time of day", max([11, *(one.width for one in known.values())]))
+    has_times = has_times_of_day(report)
     base = {
         "sign": Field("", 1),
         "id": Field("id", max(2, len(str(most["connection"])))),
-        **(of_day if by_clock and has_clocks else {"time": Field("time (s)", max(8, len(clock(latest, latest))))}),
+        **({"clock": of_day} if has_times else {"time": time}),
         "server": Field("server", min(max(6, most["server"] or 0), _MOST_ENDPOINT), right=False),
         "duration": Field("lasted", 11 if longest >= _LONG else 7),
         "close": Field("closed by", 10, right=False),
@@ -125,16 +142,20 @@ def _layout(report: Report, paper: Terminal, *, relative: bool, by_clock: bool) 
         "client": Field("client", min(max(6, most["client"] or 0), _MOST_ENDPOINT), right=False),
         "exchanges": Field("exch", max(4, len(f"{most['exchanges']:,}"))),
         "sent": Field("sent", 7),
-        "received": Field("recvd", 7),
-        "history": Field("history", max(7, most["history"] or 0), right=False),
+        "received": Field("received", 8),
+        **({"time": time} if has_times else {}),
         "rtt": Field("rtt", 7),
+        "history": Field("history", max(7, most["history"] or 0), right=False),
         "packets": Field("packets", max(7, len(f"{most['packets']:,}"))),
-        "protocol": Field("proto", 7, right=False),
-        **(of_day if has_clocks and not by_clock else {}),
+        "protocol": Field("protocol", 8, right=False),
     }
+    for name in common:
+        base.pop(name, None)
+        optional.pop(name, None)
+    squeeze(base, _SQUEEZED, room)
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
-    bar = min(_LEAST_BAR + room - width([*fields.values()]), _MOST_BAR)
+    bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MOST_BAR)
     fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
     if relative:
         axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, longest, bar - 1))
@@ -145,26 +166,21 @@ def _layout(report: Report, paper: Terminal, *, relative: bool, by_clock: bool) 
     missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
     lane, busy = ("─", "█") if paper.unicode else ("-", "#")
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, known, relative, latest, paper, lane, busy), missing
+    return _Layout(ordered, axes, known, common, relative, latest, paper, lane, busy), missing
+
+
+def _common_texts(report: Report) -> dict[str, str]:
+    """Return the columns that have the same text for all of several connections."""
+    if report.scan_connections is None or report.connection_count < 2:
+        return {}
+    columns = pl.col("server", "protocol")
+    rows = report.scan_connections().select(columns.n_unique().name.suffix("_count"), columns.first()).collect().to_dicts()[0]
+    return {name: rows[name] for name in ("server", "protocol") if rows[f"{name}_count"] == 1}
 
 
 _IN_ORDER = (
-    *(
-        "sign",
-        "id",
-        "time",
-        "clock",
-        "client",
-        "server",
-        "exchanges",
-        "packets",
-        "sent",
-        "received",
-        "rtt",
-        "duration",
-        "protocol",
-    ),
-    *("history", "close", "bar"),
+    *("sign", "id", "clock", "time", "client", "server", "exchanges", "packets", "sent", "received", "rtt", "duration"),
+    *("protocol", "history", "close", "bar"),
 )
 
 
@@ -184,7 +200,7 @@ def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[i
     """Return the times of the exchanges of each connection, without those that would be drawn in the same characters."""
     if report.scan_exchanges is None:
         return {}
-    begin, end = row_choice.exchange_start(), row_choice.exchange_end()
+    begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))
     steps, origins = (
         pl.col("capture").replace_strict({name: value(axis) for name, axis in layout.axes.items()}, default=default)
         for value, default in ((attrgetter("step"), 1.0), (attrgetter("begin"), 0))
@@ -213,7 +229,7 @@ def _add(
 ) -> None:  # fmt: skip
     ordered = batch.with_columns(
         _place=pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64),
-        _rank=pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("connections", order),
+        _rank=pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("connections", order, {}),
     ).sort("_place", "_rank", "connection")
     text = "".join(_line(row, layout, busy, worst) for row in ordered.iter_rows(named=True))
     place, rank, ids = (ordered.get_column(c).to_numpy() for c in ("_place", "_rank", "connection"))
@@ -249,7 +265,8 @@ def _line(
             parts.append(cells["sign"] if name == "sign" else _bar(row, layout, busy.get(place, [])))
         else:
             style = "bold red" if name == "close" and row["close"] == "rst" else ""
-            text = field.pad(shorten(cells[name], field.width, layout.paper.gap))
+            text = cells[name][-field.width :] if name == "clock" else shorten(cells[name], field.width, layout.paper.gap)
+            text = field.pad(text)
             parts.append(paint(text, style, color=layout.paper.color))
     return " ".join(parts).rstrip() + "\n"
 

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import polars as pl
 
 from wiredoctor.report import limited, row_choice
-from wiredoctor.report.capture_clocks import clocks, nothing_matches, zone_line
+from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
-from wiredoctor.report.fields import Field, fitting, footer, heading, paint, width
+from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
-from wiredoctor.report.terminal.lines import Encoded, add_titles, clock, severity_sign, signs_explained, worst_severities
+from wiredoctor.report.terminal.lines import (
+    Encoded,
+    add_titles,
+    clock,
+    common_texts,
+    severity_sign,
+    signs_explained,
+    worst_severities,
+)
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
@@ -37,7 +45,10 @@ _NARROWEST = 80
 _LONG = 120 * SECOND
 """A duration of at least this much may be written with two units: "23 h 59 min"."""
 
-_LEAST_REQUEST, _LEAST_BAR, _MOST_BAR = 28, 16, 80
+_LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MOST_BAR = 28, 16, 26, 80
+_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12}
+"""The widths of columns where all others would not fit."""
+
 _MOST_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
 
@@ -49,15 +60,22 @@ _CLOSED = "x"
 
 
 class _Facts(NamedTuple):
-    """Facts about all exchanges that decide the layout; `spans` has the first and last times of each capture."""
+    """Facts about all exchanges that decide the layout.
+
+    `spans` has the first and last times of each capture, `ends` the times of their last packets, `common` the columns with the
+    same text in all of several lines.
+    """
 
     spans: Mapping[str, tuple[int, int]]
+    ends: row_choice.CaptureEnds
     texts: Mapping[str, int]
+    common: Mapping[str, str]
     longest: int
     usual: float
     is_limited: bool
     has_bad: bool
-    has_unanswered: bool
+    has_closed: bool
+    has_waiting: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,7 @@ class _Layout:
     fields: dict[str, Field]
     axes: Mapping[str, TimeAxis]
     clocks: Mapping[str, Clock]
+    ends: row_choice.CaptureEnds
     relative: bool
     latest: int
     paper: Terminal
@@ -85,28 +104,25 @@ Cell = Callable[[Row, _Layout], str]
 
 def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
-    order: Order = Order.time, filtered: bool = False, by_clock: bool = False,
+    order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per exchange in order of first frames, or in another order.
-
-    `relative` draws each bar from its own start. `filtered`: the report has only the exchanges that were requested. `by_clock`:
-    the first column is the time of day, if the captures have one.
-    """
+    """Write one line per exchange in order of first frames, or in another order. `relative` draws each bar from its own start."""
     if report.secrets:
         out.write(f"{SECRETS}\n")
     facts = _facts(report)
     if facts is None:
-        out.write(nothing_matches(report, "HTTP exchange") if filtered else "No HTTP exchange was seen.\n")
+        out.write("No HTTP exchange was seen.\n")
         return
-    layout, missing = _layout(report, facts, paper, relative=relative, by_clock=by_clock)
-    worst = worst_severities(report, of_exchanges=True)
+    layout, missing = _layout(report, facts, paper, relative=relative)
+    worst = worst_severities(report, "exchanges")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
+    out.write(footer(common_texts(facts.common), max(paper.width, _NARROWEST)))
     out.write(_legend(layout))
     lines = Ordered(spool)
     places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
     ends = None
-    if "server" in layout.fields and report.scan_connections is not None:
+    if {"client", "server"} & layout.fields.keys() and report.scan_connections is not None:
         ends = report.scan_connections().select(_ENDPOINTS).collect()
     for batch in batches(report.scan_exchanges, _COLUMNS):
         _add(lines, batch, places, layout, order, ends, worst)
@@ -119,16 +135,19 @@ def _signs(facts: _Facts, severities: Iterable[str]) -> Iterator[str]:
     yield from signs_explained(severities)
     if facts.has_bad:
         yield "! = status 4xx or 5xx"
-    if facts.has_unanswered:
-        yield f"{_CLOSED} = the connection closed before a response; the time ends with the close"
+    if facts.has_closed:
+        yield f"{_CLOSED} = closed before the response was complete; the time ends with the close"
+    if facts.has_waiting:
+        yield "> = the response was not complete when the capture ended"
     yield "exch 7#2: show --connection 7 --exchange 2"
 
 
 def _facts(report: Report) -> _Facts | None:
     if report.scan_exchanges is None:
         return None
-    c = pl.col
-    duration = row_choice.duration("exchanges")
+    c, ends = pl.col, row_choice.capture_ends(report)
+    duration = row_choice.time_taken("exchanges", ends)
+    waits, still = row_choice.wait_end(ends).is_not_null(), row_choice.is_still_waiting(ends)
     request = pl.concat_str("request_method", "request_target", separator=" ", ignore_nulls=True).str.len_chars()
     bad = (c("response_status") >= _BAD).fill_null(value=False)
     rows = (
@@ -136,7 +155,7 @@ def _facts(report: Report) -> _Facts | None:
         .group_by("capture")
         .agg(
             begin=row_choice.exchange_start().min(),
-            end=row_choice.exchange_end().max(),
+            end=row_choice.drawn_until(ends).max(),
             request=request.max(),
             host=c("request_host").str.len_chars().max(),
             frame=pl.max_horizontal("request_frame", "response_frame").max().cast(pl.Int64),
@@ -146,7 +165,8 @@ def _facts(report: Report) -> _Facts | None:
             usual=pl.max_horizontal(4 * duration.median(), 1.25 * duration.quantile(0.9)),
             limited=c(limited.COLUMNS[-1]).is_not_null().any(),
             bad=(bad & c("has_response")).any(),
-            unanswered=_is_closed().any(),
+            closed=(waits & ~still).any(),
+            waiting=still.any(),
         )
         .collect()
     )
@@ -156,37 +176,46 @@ def _facts(report: Report) -> _Facts | None:
     names = ("request", "host", "frame", "connection", "exchange")
     texts: dict[str, int] = rows.select(pl.col(names).max().fill_null(0)).to_dicts()[0]
     ((longest, usual),) = rows.select(pl.col("longest", "usual").max().fill_null(0)).iter_rows()
-    is_limited, has_bad, has_unanswered = (bool(rows[name].any()) for name in ("limited", "bad", "unanswered"))
-    return _Facts(spans, texts, longest, usual, is_limited, has_bad, has_unanswered)
+    flags = (bool(rows[name].any()) for name in ("limited", "bad", "closed", "waiting"))
+    return _Facts(spans, ends, texts, _common_texts(report), longest, usual, *flags)
 
 
-def _is_closed() -> pl.Expr:
-    """Return whether the connection closed while the request was waiting for its response."""
-    return ~pl.col("has_response") & (row_choice.exchange_end() > pl.col("request_end")).fill_null(value=False)
+def _common_texts(report: Report) -> dict[str, str]:
+    """Return the columns that have the same text for all of several exchanges."""
+    if report.scan_exchanges is None or report.scan_connections is None or report.exchange_count < 2:
+        return {}
+    ends = report.scan_connections().select(_ENDPOINTS)
+    rows = report.scan_exchanges().select("capture", "connection", pl.col("request_host").alias("host"))
+    joined = rows.join(ends, on=["capture", "connection"], how="left").select("client", "server", "host")
+    counted = joined.select(pl.all().n_unique().name.suffix("_count"), pl.all().first()).collect().to_dicts()[0]
+    return {name: counted[name] or "" for name in ("client", "server", "host") if counted[f"{name}_count"] == 1}
 
 
-def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool, by_clock: bool) -> tuple[_Layout, list[str]]:
+def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -> tuple[_Layout, list[str]]:
     """Return the layout, and a sentence about columns that do not fit."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
-    took = 11 if facts.longest >= _LONG else 7
-    optional = _optional(report, facts, took)
-    start = {"clock": optional.pop("clock")} if by_clock and "clock" in optional else {}
+    took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
+    known, optional = clocks(report), _optional(report, facts, took)
+    clock_field = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {
         "sign": Field("", 1),
-        **(start or {"time": Field("time (s)", max(8, len(clock(latest, latest))))}),
+        **({"clock": clock_field} if has_times_of_day(report) else {"time": optional.pop("time")}),
         "exchange": Field("exch", max(4, len(f"{facts.texts['connection']}#{facts.texts['exchange']}"))),
         "request": Field("request", least, right=False),
-        "status": Field("code", 4, right=False),
+        "status": Field("status", 6, right=False),
         "took": Field("took", took),
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
-    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
+    squeeze(base, _SQUEEZED, room)
+    shown = _fitting(base, optional, room)
+    if not {*_TIMES} <= {*shown}:
+        shown = [name for name in shown if name not in _TIMES]
     fields = base | {name: optional[name] for name in shown}
-    spare = room - width([*fields.values()])
-    more = min(max(0, facts.texts["request"] - least), spare // 2)
-    bar = min(_LEAST_BAR + spare - more, _MOST_BAR)
-    fields["request"] = Field("request", least + more, right=False)
+    request, spare = base["request"].width, max(0, room - width([*fields.values()]))
+    more = min(max(0, facts.texts["request"] - request), spare // 2)
+    bar = min(base["bar"].width + spare - more, _MOST_BAR)
+    fields["request"] = Field("request", request + more, right=False)
     fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
     if relative:
         full = min(facts.longest, facts.usual) if facts.usual else facts.longest
@@ -199,13 +228,24 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool, b
         [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
     )
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, clocks(report), relative, latest, paper, signs), missing
+    return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs), missing
+
+
+def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
+    """Return the first of the optional columns that fit; only the server may make the bar short."""
+    server = [*optional][:1] if [*optional][:1] == ["server"] else []
+    if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
+        return []
+    wide = [*base.values(), *(optional[name] for name in server), Field("", _READABLE_BAR - _LEAST_BAR - 1)]
+    rest = [name for name in optional if name not in server]
+    return server + rest[: len(fitting(wide, [optional[name] for name in rest], room))]
 
 
 _IN_ORDER = (
-    *("sign", "time", "clock", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
+    *("sign", "clock", "time", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
     *("request_time", "server_time", "response_time", "limited", "bar"),
 )
+_TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
@@ -214,19 +254,18 @@ def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
     if report.scan_connections is not None:
         lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
         ends = [min(length or 0, _MOST_ENDPOINT) for length in lengths]
-    texts = facts.texts
+    texts, latest = facts.texts, max(end for _, end in facts.spans.values())
     made = {
         "server": Field("server", max(6, ends[1]), right=False),
         "client": Field("client", max(6, ends[0]), right=False),
         "size": Field("size", 7),
-        "frame": Field("frame", max(5, len(str(texts["frame"])))),
         "host": Field("Host", min(max(4, texts["host"]), _MOST_ENDPOINT), right=False),
-        "clock": Field("time of day", max([11, *(one.width for one in clocks(report).values())])),
-        **{f"{phase}_time": Field(name, took) for phase, name in zip(_PHASES, ("req.", "server", "resp."), strict=True)},
+        "time": Field("time (s)", max(8, len(clock(latest, latest)))),
+        "frame": Field("frame", max(5, len(str(texts["frame"])))),
+        **{name: Field(text, max(took, len(text))) for name, text in zip(_TIMES, _TIME_HEADINGS, strict=True)},
         "limited": Field("limited by", 16, right=False),
     }
-    has_clock = any(one.width for one in clocks(report).values())
-    left = {name for name, there in (("limited", facts.is_limited), ("clock", has_clock)) if not there}
+    left = {*facts.common, *(["limited"] if not facts.is_limited else [])}
     return {name: one for name, one in made.items() if name not in left}
 
 
@@ -252,7 +291,7 @@ def _add(
     end = [pl.lit("").alias(side) for side in ("client", "server")] if ends is None else [pl.col("client", "server")]
     shown = joined.select(
         pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64).alias("place"),
-        (pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("exchanges", order)).alias("rank"),
+        (pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("exchanges", order, layout.ends)).alias("rank"),
         pl.coalesce("request_frame", "response_frame", pl.lit(0)).cast(pl.Int64).alias("frame"),
         pl.col("exchange").cast(pl.Int64),
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
@@ -260,9 +299,11 @@ def _add(
         escape_column("request_host").alias("host"),
         *end,
         row_choice.exchange_start().alias("start"),
-        row_choice.exchange_end().alias("end"),
-        pl.col("request_end", "response_start"),
-        _is_closed().fill_null(value=False).alias("closed"),
+        row_choice.drawn_until(layout.ends).alias("end"),
+        row_choice.time_taken("exchanges", layout.ends).alias("took"),
+        row_choice.is_still_waiting(layout.ends).alias("waiting"),
+        (row_choice.wait_end(layout.ends).is_not_null() & ~row_choice.is_still_waiting(layout.ends)).alias("closed"),
+        pl.col("request_end", "response_start", "response_end"),
         *_TIMES,
         *limited.COLUMNS,
     ).sort("place", "rank", "frame", "exchange")
@@ -292,7 +333,7 @@ def _status(row: Row, _: _Layout) -> str:
 
 
 def _took(row: Row, _: _Layout) -> str:
-    return duration((row["end"] - row["start"]) / SECOND) if row["has_response"] or row["closed"] else "-"
+    return "-" if row["took"] is None else f"{'>' if row['waiting'] else ''}{duration(row['took'] / SECOND)}"
 
 
 def _request(row: Row, layout: _Layout) -> str:
@@ -309,7 +350,7 @@ def _phase(name: str) -> Cell:
 
 _CELLS: Mapping[str, Cell] = {
     "time": lambda row, layout: clock(row["start"], layout.latest),
-    "clock": lambda row, layout: layout.clocks[row["capture"]].at(row["start"]),
+    "clock": lambda row, layout: layout.clocks[row["capture"]].at(row["start"])[-layout.fields["clock"].width :],
     "exchange": lambda row, _: f"{row['connection']}#{row['exchange']}",
     "frame": lambda row, _: str(row["frame"] or "-"),
     "client": lambda row, _: row["client"] or "",
@@ -339,15 +380,18 @@ def _short(request: str, width: int, gap: str) -> str:
 
 
 def _bar(row: Row, layout: _Layout) -> str:
-    """Return the bar of an exchange; `x` marks the end if the connection closed without a response."""
+    """Return the bar of an exchange; `x` marks the end if the connection closed before the response was complete."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     start, end = row["start"], row["end"]
-    asked = min(max(row["request_end"] if row["request_end"] is not None else start, start), end)
+    sent = min(max(row["request_end"] if row["request_end"] is not None else start, start), end)
     begun = row["response_start"] if row["has_response"] and row["response_start"] is not None else end
-    times = (asked, min(max(begun, asked), end), end)
+    received = row["response_end"] if row["has_response"] and row["response_end"] is not None else end
+    times = (sent, min(max(begun, sent), end), min(max(received, sent), end), end)
     offset = start if layout.relative else 0
-    parts = [(time - offset, layout.signs[phase], _STYLES[phase]) for phase, time in zip(_PHASES, times, strict=True)]
+    phases = (*_PHASES, "server")  # after a response broke off, its client waited for the server again
+    parts = [(time - offset, layout.signs[phase], _STYLES[phase]) for phase, time in zip(phases, times, strict=True)]
     drawn = axis.bar(start - offset, parts, layout.thin, color=color)
-    if layout.relative and axis.at(end - offset) > axis.width + 0.5:
-        return drawn + paint("+", "bold red", color=color)
-    return drawn + (paint(_CLOSED, "bold red", color=color) if row["closed"] else "")
+    if row["closed"]:
+        return drawn + paint(_CLOSED, "bold red", color=color)
+    is_cut = layout.relative and axis.at(end - offset) > axis.width + 0.5
+    return drawn + (paint("+", "bold red", color=color) if is_cut else "")

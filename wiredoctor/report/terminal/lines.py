@@ -15,6 +15,7 @@ from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report, Severity
+    from wiredoctor.report.row_choice import TableName
     from wiredoctor.report.terminal.terminal import Terminal
 
 SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
@@ -55,8 +56,18 @@ def add_titles(
     return places
 
 
-def worst_severities(report: Report, *, of_exchanges: bool) -> dict[tuple[str, int, int], Severity]:
-    """Return the worst severity of the findings about each (capture, connection, exchange), or with exchange -1."""
+def common_texts(common: Mapping[str, str]) -> list[str]:
+    """Return the line above a table about columns that are left out because all lines have the same text in them."""
+    texts = {name: clean(text) for name, text in common.items() if text}
+    if texts.get("host") == texts.get("server"):
+        texts.pop("host", None)
+    parts = [f"{'Host' if name == 'host' else name} {text}" for name, text in texts.items()]
+    return [f"The same in all lines: {', '.join(parts)}."] if parts else []
+
+
+def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, int], Severity]:
+    """Return the worst severity of the findings about each row, by (capture, connection, exchange); -1 for connections."""
+    of_exchanges = table == "exchanges"
     worst: dict[tuple[str, int, int], Severity] = {}
     ranks = [*SEVERITY_SIGNS]
     for one in report.findings:
@@ -65,7 +76,16 @@ def worst_severities(report: Report, *, of_exchanges: bool) -> dict[tuple[str, i
         place = (one.capture, one.connection, one.exchange if of_exchanges and one.exchange is not None else -1)
         if place not in worst or ranks.index(one.severity) < ranks.index(worst[place]):
             worst[place] = one.severity
-    return worst
+    scan = report.scan_exchanges if of_exchanges else report.scan_connections
+    if scan is None or not worst:
+        return {}
+    import polars as pl
+
+    keys = {"capture": pl.String(), "connection": pl.Int64(), **({"exchange": pl.Int64()} if of_exchanges else {})}
+    places = pl.LazyFrame([place[: len(keys)] for place in worst], keys, orient="row")
+    shown = scan().select(pl.col(name).cast(dtype) for name, dtype in keys.items())
+    there = places.join(shown, on=[*keys], how="semi").collect().iter_rows()
+    return {place: worst[place] for row in there for place in [(row[0], row[1], row[2] if of_exchanges else -1)]}
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.report.fields import Field, footer, heading, paint, width
-from wiredoctor.report.server_statistics import Grouping, forwarded_requests
+from wiredoctor.report.server_statistics import Grouping, ServerOrder, forwarded_requests, unusable_connections
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -16,24 +16,31 @@ if TYPE_CHECKING:
     from wiredoctor.report.server_statistics import ServerStatistics
     from wiredoctor.report.terminal.terminal import Terminal
 
-_LEFT_OUT_FIRST = ("req/conn", "conns", "lost to", "4xx", "p50", "name", "p95")
-_LEAST = 21
-"""The minimum width of the first column: an IPv4 address with its port always fits."""
+_LEFT_OUT_FIRST = ("req/conn", "conns", "lost to", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
+_ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "lost to")
+_LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
+_LEAST_NAME = 10
+"""The minimum widths of the texts: an IPv4 address with its port always fits, and a host or a path can be recognized."""
 
 _NARROWEST = 80
 
-_LEGEND = (
-    "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why); p50 to max: from the "
-    "end of the request to the response"
-)
-_NO_CONNECTION = "no conn: connections that failed before a request"
+_FAILED = "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why)"
+_TIMES = "p50 to max: from the end of the request to the response"
+_NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"
 _NAMES = {Grouping.server: "host", Grouping.client: "server"}
+_ORDERS = {
+    ServerOrder.failed: "most failures first",
+    ServerOrder.requests: "most requests first",
+    ServerOrder.lost: "most time lost first",
+    ServerOrder.names: "by name",
+}
 
 
 def write(
-    report: Report, statistics: Sequence[ServerStatistics], out: TextIO, paper: Terminal, *, by: Grouping, top: int | None = None
-) -> None:
-    """Write the table, at most `top` lines of it, and below it what was omitted."""
+    report: Report, statistics: Sequence[ServerStatistics], out: TextIO, paper: Terminal,
+    *, by: Grouping, top: int | None = None, order: ServerOrder = ServerOrder.failed,
+) -> None:  # fmt: skip
+    """Write the table, at most `top` lines of it, and below it what was omitted. `order`: that of `statistics`."""
     if report.secrets:
         out.write(f"{SECRETS}\n")
     if not statistics:
@@ -49,13 +56,20 @@ def write(
             paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
         )
     room = max(paper.width, _NARROWEST)
-    facts = [_totals(statistics, len(shown), by, forwarded_requests(report)), _LEGEND]
-    out.write(footer(facts + [_NO_CONNECTION] * ("no conn" in fields), room))
+    totals = _totals(statistics, len(shown), by, forwarded_requests(report), order)
+    if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
+        totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
+    legends = (
+        (_FAILED, any(one.failed for one in shown)),
+        (_NO_CONNECTION, "no conn" in fields),
+        (_TIMES, any(one.longest is not None for one in shown)),
+    )
+    out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
     if "lost to" not in fields and any(one.lost for one in shown):
         out.write("Time lost:\n")
         out.writelines(_fitting_causes(one, room, paper) + "\n" for one in shown if one.lost)
     there = {name for cells in lines for name, text in cells.items() if text}
-    missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, "lost to"}]
+    missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, *_without_values(lines), "lost to"}]
     if missing:
         names = ", ".join(_NAMES.get(by, name) if name == "name" else name for name in missing)
         out.write(footer([f"No room for {names} (COLUMNS or --format json shows them)."], room))
@@ -69,7 +83,7 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
         "requests": f"{one.requests:,}",
         "failed": f"{one.failed:,}" if one.failed else "-",
         "fail%": _share(one.failed, one.requests),
-        "no conn": f"{one.failed_connections:,}" if one.failed_connections else "-",
+        "no conn": f"{one.unusable_connections:,}" if one.unusable_connections else "-",
         "4xx": f"{one.client_errors:,}" if one.client_errors else "-",
         "5xx": f"{one.server_errors:,}" if one.server_errors else "-",
         **{name: _time(value) for name, value in (("p50", one.p50), ("p95", one.p95), ("p99", one.p99), ("max", one.longest))},
@@ -91,7 +105,12 @@ def _share(part: int, whole: int) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds, "")
+    return "-" if seconds is None else duration(seconds)
+
+
+def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the columns that are left out because no line has a value in them."""
+    return [name for name in _ONLY_WITH_VALUES if all(cells[name] in ("", "-") for cells in lines)]
 
 
 def _fitting_causes(one: ServerStatistics, room: int, paper: Terminal) -> str:
@@ -116,30 +135,32 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict
     fields = {name: Field(left.get(name, name), size, right=name not in left) for name, size in widths.items()}
     if by not in _NAMES or not any(cells["name"] for cells in lines):
         del fields["name"]
-    if not any(cells["lost to"] for cells in lines):
-        del fields["lost to"]
-    if all(cells["no conn"] == "-" for cells in lines):
-        del fields["no conn"]
+    for name in _without_values(lines):
+        del fields[name]
+    least = {"key": _LEAST_KEY[by], "name": _LEAST_NAME}
     for name in _LEFT_OUT_FIRST:
         if width(list(fields.values())) > room and name in fields:
-            _shrink(fields, room)
+            _shrink(fields, room, least)
             if width(list(fields.values())) > room:
                 del fields[name]
-    _shrink(fields, room)
+    _shrink(fields, room, least)
     return fields
 
 
-def _shrink(fields: dict[str, Field], room: int) -> None:
-    """Shorten the texts until they fit, but to no less than _LEAST characters."""
+def _shrink(fields: dict[str, Field], room: int, least: Mapping[str, int]) -> None:
+    """Shorten the texts until they fit, but not below `least`."""
     while (excess := width(list(fields.values())) - room) > 0:
-        name = max((name for name in ("key", "name") if name in fields), key=lambda name: fields[name].width)
-        if fields[name].width <= _LEAST:
+        longer = [name for name in least if name in fields and fields[name].width > least[name]]
+        if not longer:
             return
-        fields[name] = Field(fields[name].heading, max(_LEAST, fields[name].width - excess), right=False)
+        name = max(longer, key=lambda name: fields[name].width)
+        fields[name] = Field(fields[name].heading, max(least[name], fields[name].width - excess), right=False)
 
 
-def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, forwarded: int) -> str:
+def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, forwarded: int, order: ServerOrder) -> str:
     groups = count(len(statistics), by.value)
+    if len(statistics) > 1:
+        groups += f", {_ORDERS.get(order, f'longest {order} first')}"
     more = f", {len(statistics) - shown:,} not shown" if shown < len(statistics) else ""
     requests, failed = sum(one.requests for one in statistics), sum(one.failed for one in statistics)
     errors = sum(one.server_errors for one in statistics)

@@ -14,6 +14,12 @@ _LEAST_APART = 8
 _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1_000, "us"), (0, 1, "ns"))
 """For ticks at least this far apart (ns): a unit in ns, and its name."""
 
+_MOST_UNITS = 10
+"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are; so for the other units."""
+
+_SHORTEST = 1_000_000
+"""The minimum length of an axis in ns: all events may be at the same time."""
+
 Stretch = tuple[float, str, str]
 """The end of a part of a bar in ns, its character, and its style."""
 
@@ -30,7 +36,7 @@ class TimeAxis:
     def spanning(cls, begin: int, end: int, width: int) -> TimeAxis:
         """Return the axis from `begin` to `end`; it begins at 0 if that makes it only a little longer."""
         begin = 0 if 0 < begin <= (end - begin) / 10 else begin
-        return cls(begin, max(end - begin, 1) / max(width, 1), width)
+        return cls(begin, max(end - begin, _SHORTEST) / max(width, 1), width)
 
     @property
     def end(self) -> float:
@@ -50,7 +56,7 @@ class TimeAxis:
         shown = [" "] * self.width
         for tick in self._ticks():
             place = self.cell(tick)
-            label = f"|{_label(tick, self._apart)}"
+            label = f"|{_label(tick, self._apart, self.begin)}"
             if place + len(label) <= self.width and all(sign == " " for sign in shown[place : place + len(label) + 1]):
                 shown[place : place + len(label)] = label
         return "".join(shown).rstrip()
@@ -60,7 +66,7 @@ class TimeAxis:
         least = self.step * min(_LEAST_APART, self.width)
         for _ in range(4):  # closer ticks need longer labels
             step = _round_up(least)
-            longest = max(len(_label(round(time), step)) for time in (self.begin, self.end))
+            longest = max(len(_label(round(time), step, self.begin)) for time in (self.begin, self.end))
             if longest + 2 <= step / self.step:
                 return step
             least = (longest + 2) * self.step
@@ -101,8 +107,8 @@ def _round_up(least: float) -> float:
     return next(times * power for times in (1, 2, 5, 10, 20) if times * power >= least)
 
 
-def _label(time: int, apart: float) -> str:
-    """Format a time in a unit that suits ticks `apart` ns from each other."""
-    size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least)
+def _label(time: int, apart: float, begin: int) -> str:
+    """Format a time in a unit that suits ticks `apart` ns from each other on an axis from `begin`."""
+    size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MOST_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
     return f"{time / size:,.{digits}f} {unit}"

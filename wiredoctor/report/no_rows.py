@@ -1,0 +1,169 @@
+"""Explain why a table has no rows: the capture has none, or which condition of the filter excludes all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.columns import Filtered
+from wiredoctor.report.filter import Filter, filter_report
+from wiredoctor.report.row_choice import RowChoice, TableName, capture_ends, matches, time_taken
+from wiredoctor.report.words import SECOND, clean, duration, shorten
+from wiredoctor.text.time_of_day import DAY, local, nanoseconds, time_text, zone_name
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wiredoctor.findings import Report
+    from wiredoctor.report.columns import Scan
+
+_NOUNS: dict[TableName, str] = {"exchanges": "HTTP exchange", "connections": "TCP connection"}
+_PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}
+_MOST_VALUES = 5
+_MOST_TEXT = 40
+
+
+def explain_no_rows(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
+    """Return one or two sentences for a table of `report` that is empty after `wanted` and `choice` were applied."""
+    whole = _unfiltered(report)
+    rows = _scan(whole, table)
+    total = 0 if rows is None else _height(rows())
+    noun = _NOUNS[table]
+    if rows is None or not total:
+        return f"No {noun} was seen.{_protocols(whole) if table == 'exchanges' else ''}"
+    conditions = [*_conditions(whole, table, wanted, choice)]
+    alone = [(option, reason) for option, number, reason in conditions if not number]
+    none = f"None of {total:,} {noun}s matches" if total > 1 else f"The only {noun} does not match"
+    if alone:
+        options = " or ".join(option for option, _ in alone)
+        reasons = "".join(f" {reason}" for _, reason in alone if reason)
+        return f"{none} {options}.{reasons}"
+    numbers = ", ".join(f"{option} ({number:,})" for option, number, _ in conditions)
+    return f"{none} all conditions: {numbers}."
+
+
+def _unfiltered(report: Report) -> Report:
+    scans = {
+        name: scan.base for name in ("scan_exchanges", "scan_connections") if isinstance(scan := getattr(report, name), Filtered)
+    }
+    return replace(report, **scans)
+
+
+def _scan(report: Report, table: TableName) -> Scan | None:
+    return report.scan_exchanges if table == "exchanges" else report.scan_connections
+
+
+def _height(rows: pl.LazyFrame) -> int:
+    import polars as pl
+
+    return int(rows.select(pl.len()).collect().item())
+
+
+def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
+    """Yield each condition as its option, the number of rows that meet it, and a sentence on what there is instead."""
+    if wanted.hosts or wanted.names:
+        hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
+        part = Filter(hosts=wanted.hosts, names=wanted.names)
+        yield f"--host {', '.join(hosts)}", _number(report, table, part), _hosts(report)
+    if wanted.ports:
+        yield f"--port {_join(wanted.ports)}", _number(report, table, Filter(ports=wanted.ports)), _ports(report)
+    if wanted.connections:
+        yield f"--connection {_join(wanted.connections)}", _number(report, table, Filter(connections=wanted.connections)), ""
+    if wanted.begin or wanted.end:
+        yield "the time span", _number(report, table, Filter(begin=wanted.begin, end=wanted.end)), _times(report)
+    if wanted.request_id:
+        option = f"--request-id {clean(wanted.request_id)}"
+        yield option, _number(report, table, Filter(request_id=wanted.request_id)), _request_ids(report)
+    scan, ends = _scan(report, table), capture_ends(report)
+    if scan is None:
+        return
+    if choice.statuses:
+        number = _height(scan().filter(matches(table, RowChoice(choice.statuses), ends)))
+        yield f"--status {','.join(choice.statuses)}", number, _statuses(report)
+    if choice.slow is not None:
+        number = _height(scan().filter(matches(table, RowChoice(slow=choice.slow), ends)))
+        longest = scan().select(time_taken(table, ends).max()).collect().item()
+        yield f"--slow {duration(choice.slow / SECOND)}", number, _longest(longest)
+
+
+def _number(report: Report, table: TableName, part: Filter) -> int:
+    narrowed = _scan(filter_report(report, part), table)
+    return 0 if narrowed is None else _height(narrowed())
+
+
+def _join(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _longest(nanoseconds: int | None) -> str:
+    return "" if nanoseconds is None else f"The longest took {duration(nanoseconds / SECOND)}."
+
+
+def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
+    """Return the most frequent values of a column, as text, and the number of others."""
+    import polars as pl
+
+    if scan is None:
+        return []
+    rows = scan().select(value.alias("value")).drop_nulls().filter(pl.col("value") != "")
+    counted = rows.group_by("value").agg(pl.len()).sort("len", "value", descending=[True, False]).collect()
+    shown = [shorten(clean(one), _MOST_TEXT) for one in counted["value"].head(_MOST_VALUES)]
+    more = counted.height - len(shown)
+    return [*shown, *([f"{more:,} more"] if more else [])]
+
+
+def _listed(what: str, values: list[str]) -> str:
+    return f"{what}: {', '.join(values)}." if values else ""
+
+
+def _hosts(report: Report) -> str:
+    import polars as pl
+
+    servers = _listed("Servers", _most_frequent(report.scan_connections, pl.col("server")))
+    hosts = _listed("Hosts", _most_frequent(report.scan_exchanges, pl.col("request_host")))
+    return " ".join(part for part in (servers, hosts) if part)
+
+
+def _ports(report: Report) -> str:
+    import polars as pl
+
+    return _listed("Ports of servers", _most_frequent(report.scan_connections, pl.col("server").str.extract(r":(\d+)$")))
+
+
+def _statuses(report: Report) -> str:
+    import polars as pl
+
+    status = pl.when(pl.col("has_response")).then(pl.col("response_status").cast(pl.String))
+    return _listed("Statuses", _most_frequent(report.scan_exchanges, status))
+
+
+def _request_ids(report: Report) -> str:
+    import polars as pl
+
+    return _listed("Request ids", _most_frequent(report.scan_exchanges, pl.col("request_id"))) or "No request has an id."
+
+
+def _times(report: Report) -> str:
+    """Return when the packets were captured, because a wrong time is the usual reason."""
+    moments = [
+        moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
+    ]
+    if not moments:
+        return ""
+    first, last = min(moments), max(moments)
+    if first < DAY:
+        return f"The packets span {duration((last - first) / SECOND)}."
+    has_dates = local(first).date() != local(last).date()
+    return f"The packets are from {time_text(first, date=True)} to {time_text(last, date=has_dates)} {zone_name(first)}."
+
+
+def _protocols(report: Report) -> str:
+    """Return what the connections carried instead of HTTP."""
+    import polars as pl
+
+    if report.scan_connections is None:
+        return ""
+    counted = report.scan_connections().group_by("protocol").agg(pl.len()).sort("len", "protocol", descending=[True, False])
+    numbers = [f"{_PROTOCOLS.get(name, name)} ({number:,})" for name, number in counted.collect().iter_rows()]
+    return f" TCP connections by protocol: {', '.join(numbers)}." if numbers else ""
