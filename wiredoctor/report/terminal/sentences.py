@@ -101,9 +101,7 @@ def unexplained(reach: Coverage) -> list[str]:
     ]
     if failures:
         failed = sum(failures.values())
-        which = (
-            f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_count_by_status(failures)})"
-        )
+        which = f"status {next(iter(failures))}" if len(failures) == 1 else f"status 500 or above ({_count_by_status(failures)})"
         said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
 
@@ -118,17 +116,18 @@ def failing(reach: Coverage) -> list[str]:
 
 
 def _failing(one: ServerAnswers) -> str:
-    """Describe the failures of a server.
+    """Describe the responses of a server with status 500 or above.
 
-    For example "10.0.0.2:80: 4 of 60 responses failed: 3 x 502 (2 of the gateway itself: closed 2; 1 not explained), 1 x 503
-    (...)".
+    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself: closed 2; 1 not
+    explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
     shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MOST_KINDS]]
     if rest := most[MOST_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
-    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} failed: {', '.join(shown)}"
+    verb = "has" if one.failed == 1 else "have"
+    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
 
 
 def _failure_counts(failed: Failures) -> str:

@@ -283,7 +283,7 @@ def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: s
     parts = [("Read", f"{captures}, {packets}, {totals(report, shown)}")]
     if failures := far.answers.failures:
         numbers = ", ".join(f"{number:,} x {status}" for status, number in failures.items())
-        parts.append(("Failed responses", f"{numbers}, of {far.answers.responses:,}"))
+        parts.append(("Status 500 or above", f"{numbers}, of {count(far.answers.responses, 'response')}"))
     if report.limits:
         more = f"; {len(report.limits) - 1:,} more" if len(report.limits) > 1 else ""
         parts.append(("Limit reached", f"{report.limits[0]}{more}"))
