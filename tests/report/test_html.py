@@ -118,7 +118,7 @@ def test_it_says_what_the_text_says(real: Report, page: str) -> None:
     places = []
     for group in groups:
         worst = group.worst
-        for text in (group.title, worst.message, worst.remedy, rule_and_confidence(group), example(group), change(group)):
+        for text in (group.title, worst.message, worst.remedy, rule_and_confidence(group), example(group), change(worst)):
             assert " ".join(clean(text).split()) in said
         places.append(page.index(f'id="title-{len(places) + 1}"'))
     titles = re.findall(r'<h2 id="title-\d+">(.*?)</h2>', page)

@@ -129,7 +129,7 @@ def _write(path: Path, report: Report, cut: Extract) -> None:
     from wiredoctor.extract.minimize import write
 
     [capture] = report.captures
-    about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
+    about = f"wiredoctor: {len(cut.frames):,} of the {capture.packets:,} packets of {os.path.basename(capture.file)}"
     with _replacing(path) as out:
         write(report, out, cut.frames, about)
 

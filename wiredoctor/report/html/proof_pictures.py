@@ -104,7 +104,7 @@ class Section:
     @property
     def change(self) -> str:
         """The endpoint that has to change."""
-        return change(self.group)
+        return change(self.group.worst)
 
     @property
     def references(self) -> list[tuple[str, str]]:

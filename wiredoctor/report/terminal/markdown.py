@@ -166,7 +166,7 @@ def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
     yield ""
     if worst.evidence:
         yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
-    yield f"**{change(group)}:** {escape_markdown(worst.remedy)}"
+    yield f"**{change(worst)}:** {escape_markdown(worst.remedy)}"
     yield ""
     if worst.display_filter:
         yield f"Wireshark: {code(worst.display_filter)}"

@@ -17,7 +17,7 @@ from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, LeftOut, Report, Unjudged
+    from wiredoctor.findings import CaptureSummary, Finding, LeftOut, Report, Unjudged
 
 MOST_REASONS = 5
 MOST_KINDS = 3
@@ -222,9 +222,18 @@ def example(group: Group) -> str:
     return f"{which}: {place}" if place else which
 
 
-def change(group: Group) -> str:
-    """Return the heading of the remedy, which names the side that has to change something."""
-    return f"What to do on the {group.worst.side}" if group.worst.side else "What to do"
+_ELSEWHERE = {
+    "client": re.compile(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b"),
+    "server": re.compile(r"\b[Ll]et (?:both|one side|clients|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
+}
+"""Parts of remedies that are not for this side alone."""
+
+
+def change(finding: Finding) -> str:
+    """Return the heading of the remedy, which names the side that has to change something if that is the only one."""
+    side, remedy = finding.side, finding.remedy
+    is_alone = side and not _ELSEWHERE[side].search(remedy) and not remedy.startswith("Nothing has to change")
+    return f"What to do on the {side}" if is_alone else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:

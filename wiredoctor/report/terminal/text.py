@@ -245,7 +245,7 @@ def write_group(
         write_proof(writer, worst, everything=everything)
     if detail != Detail.PLACE:
         writer.blank()
-        writer.paragraph((f"{change(group)}: ", "bold"), worst.remedy, indent=2, hang=2)
+        writer.paragraph((f"{change(worst)}: ", "bold"), worst.remedy, indent=2, hang=2)
     if detail == Detail.FULL:
         _write_references(writer, worst)
     if report is not None:
