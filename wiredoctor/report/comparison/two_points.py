@@ -184,7 +184,7 @@ _SEEN = {
 def _findings(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not result.findings:
         return
-    yield Heading("Findings, and where the time was spent")
+    yield Heading("Problems, and where the time was spent")
     groups: dict[tuple[str, str | None, str, str], list[SideFinding]] = {}
     for one in result.findings:
         groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)

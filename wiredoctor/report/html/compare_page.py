@@ -200,5 +200,5 @@ def _row(one: EndpointChange) -> Row:
 
 
 def _contents(source: Source) -> str:
-    parts = ((source.connections, "connection"), (source.exchanges, "exchange"), (source.findings, "finding"))
+    parts = ((source.connections, "connection"), (source.exchanges, "exchange"), (source.findings, "occurrence"))
     return ", ".join(count(number, noun) for number, noun in parts)

@@ -224,7 +224,7 @@ def example(group: Group) -> str:
 
 _ELSEWHERE = {
     "client": re.compile(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b"),
-    "server": re.compile(r"\b[Ll]et (?:both|one side|clients|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
+    "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
 """Parts of remedies that are not for this side alone."""
 
