@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.report import examples
+from wiredoctor.cli.screen import Lines
+from wiredoctor.findings import Finding
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal import live_view
 from wiredoctor.report.terminal.live_view import Rates, Tally, lines, plain
