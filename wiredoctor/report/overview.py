@@ -87,11 +87,21 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 
 def other_problems(left: Sequence[Group]) -> str:
     """Describe problems that are not listed: "3 more problems (2 warnings and 1 note): idle-close 12, slow-response 3"."""
+    rules = ", ".join(f"{rule} {occurrences:,}" for rule, occurrences in occurrences_by_rule(left))
+    return f"{number_of_others(left)}, by rule with occurrences: {rules}"
+
+
+def number_of_others(left: Sequence[Group]) -> str:
+    """Return "3 more problems (2 warnings and 1 note)"."""
+    return f"{count(len(left), 'more problem')} ({severities(count_problems(left))})"
+
+
+def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
+    """Return each rule of some problems with the number of its occurrences, by name."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count
-    rules = ", ".join(f"{rule} {occurrences:,}" for rule, occurrences in sorted(number.items()))
-    return f"{count(len(left), 'more problem')} ({severities(count_problems(left))}), by rule with occurrences: {rules}"
+    return sorted(number.items())
 
 
 def _row(group: Group, *, dates: bool) -> Row:

@@ -19,6 +19,11 @@ _MOST = 10
 def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
     """Render the comparison. `everything` lists all changes and responses; `quiet` omits the inputs."""
     yield Title(headline(result))
+    if result.offset is not None:
+        ahead = "ahead of" if result.offset >= 0 else "behind"
+        yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
+    if result.apart:
+        yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
     yield Heading("Time, from first byte to first byte")
     yield from _times(result)
     if result.answers:
@@ -37,11 +42,6 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
     if not quiet:
         yield Heading("What was compared")
         yield from (Line(_side(side)) for side in (result.front, result.back))
-        if result.offset is not None:
-            ahead = "ahead of" if result.offset >= 0 else "behind"
-            yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
-        if result.apart:
-            yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
         yield from (Line(note) for note in result.notes)
 
 

@@ -201,8 +201,8 @@ def product(software: str) -> str:
     return shorten(first.partition(" ")[0] if "/" in first.partition(" ")[0] else first, SOFTWARE_LENGTH)
 
 
-def example(group: Group) -> str:
-    """Describe the finding of a group that is shown.
+def example(group: Group, *, when: bool = True) -> str:
+    """Describe the finding of a group that is shown, with the time `when` it began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """
@@ -213,7 +213,7 @@ def example(group: Group) -> str:
         "" if worst.exchange is None else f"exchange {worst.exchange}",
         shorten(worst.request or "", REQUEST_LENGTH),
         "" if worst.status is None else f"status {worst.status}",
-        began(worst),
+        began(worst) if when else "",
     ]
     place = ", ".join(p for p in places if p)
     if len(group.findings) == 1:
@@ -244,9 +244,13 @@ def totals(report: Report, shown: str = "") -> str:
 
 def capture_facts(capture: CaptureSummary) -> str:
     """Describe a capture: format, link types, packets, size, start and duration."""
+    return ", ".join(part for part in (capture_contents(capture), _span(capture)) if part)
+
+
+def capture_contents(capture: CaptureSummary) -> str:
+    """Describe a capture: format, link types, packets and size."""
     links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
-    parts = [capture.format, links, count(capture.packets, "packet"), size(capture.bytes), _span(capture)]
-    return ", ".join(p for p in parts if p)
+    return ", ".join(part for part in (capture.format, links, count(capture.packets, "packet"), size(capture.bytes)) if part)
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
@@ -309,6 +313,12 @@ def _checked_line(one: CheckedCount) -> str:
         return f"{count(one.exchanges, 'exchange')} on {count(one.connections, 'connection')}: {what}"
     noun, more = _SUBJECTS[one.what]
     return f"{count(one.connections, noun)}{more}: {what}"
+
+
+def checked_heading(report: Report, reach: Coverage) -> str:
+    """Return the heading of what was checked, which says "healthy" only if nothing raises a doubt."""
+    doubts = report.findings or unexplained(reach) or reach.snap_length is not None
+    return "Checked" if doubts else "Checked and healthy"
 
 
 def rules_without_findings(report: Report, reach: Coverage) -> list[str]:

@@ -19,6 +19,7 @@ from wiredoctor.report.terminal.sentences import (
     SECRETS,
     capture_facts,
     change,
+    checked_heading,
     checked_lines,
     client_and_server,
     count_of_rules_without_findings,
@@ -33,7 +34,6 @@ from wiredoctor.report.terminal.sentences import (
     rules_without_findings,
     times,
     totals,
-    unexplained,
 )
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
 from wiredoctor.report.words import count, duration, join_words, shorten
@@ -323,8 +323,7 @@ def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
 
 def _write_reach(writer: TerminalWriter, report: Report, far: Coverage, *, named: bool) -> None:
     """Write what was checked, what could not be judged, and what was excluded. `named`: list the rules that found nothing."""
-    well_so_far = not (report.findings or unexplained(far) or far.snap_length is not None)
-    _write_part(writer, "Checked and healthy" if well_so_far else "Checked", checked_lines(far))
+    _write_part(writer, checked_heading(report, far), checked_lines(far))
     if quiet_rules := count_of_rules_without_findings(report, far):
         writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
         for line in rules_without_findings(report, far) if named else []:
