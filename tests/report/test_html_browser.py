@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -420,6 +421,52 @@ def test_times_of_day_are_those_of_the_reader(chromium: Browser, page: Path, rea
         worst = group_findings(real.findings)[0].worst
         expected = (datetime.fromisoformat(worst.time[:26]) + ahead).strftime("%Y-%m-%d %H:%M:%S")
         assert one.tab.inner_text("#finding-1 time").startswith(expected)
+
+
+def test_times_of_day_have_dates_if_exchanges_began_on_several_days(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At noon UTC of two days; the second exchange begins 100 ms and a day after the first."""
+    day = 86_400_000 * MS
+    names = ("request_start", "request_end", "response_start", "response_end")
+    later = {name: time + day for name, time in exchange(1).items() if name in names}
+    path = _written(tmp_path_factory, report([], [], [exchange(0), exchange(1, **later)]))
+    with opened(chromium, path, viewport={"width": 1400, "height": 900}, timezone_id="UTC") as one:
+        assert one.eval(CELLS, "Time of day") == ["2026-01-31 12:00:00.000", "2026-02-01 12:00:00.100"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "width", "labels"),
+    [
+        (-0.05, 0.25, 300, ["0.0 s", "0.1 s", "0.2 s"]),
+        (0, 0.0015, 300, ["0.0 ms", "0.5 ms", "1.0 ms", "1.5 ms"]),
+        (178_694, 178_720, 300, ["178,700 s", "178,710 s", "178,720 s"]),
+        (0, 150, 450, ["0 s", "30 s", "60 s", "90 s", "120 s", "150 s"]),
+        (0, 1_000, 450, ["0 s", "5 min", "10 min", "15 min"]),
+        (
+            3_600,
+            65 * 3_600,
+            1_200,
+            ["6 h", "12 h", "18 h", "1 d", "1 d 6 h", "1 d 12 h", "1 d 18 h", "2 d", "2 d 6 h", "2 d 12 h"],
+        ),
+        (0, 40 * 86_400, 400, ["0 s", "10 d", "20 d", "30 d", "40 d"]),
+    ],
+)
+def test_labels_of_a_time_axis(chromium: Browser, begin: float, end: float, width: int, labels: list[str]) -> None:
+    """Labels are at least 90 pixels apart; from one minute on a step is a part of an hour, of a day, or days."""
+    folder = files("wiredoctor.report.html") / "page"
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in ("base", "axis"))
+    tab = chromium.new_page()
+    told = tab.evaluate(
+        f"""([begin, end, width]) => {{ {script}
+        const axis = new Axis(begin * SECOND, end * SECOND);
+        const {{ step, made }} = axis.ticks(width);
+        return made.map((time) => axis.label(time, step));
+        }}""",
+        [begin, end, width],
+    )
+    tab.close()
+    assert told == labels
 
 
 @pytest.mark.parametrize("width", [400, 1600])
