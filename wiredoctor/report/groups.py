@@ -44,8 +44,8 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; on a tie, the first."""
-        return max(self.findings, key=lambda f: (f.delay or 0.0, -f.elapsed))
+        """The most expensive finding; on a tie, the first of all captures."""
+        return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.time, f.elapsed))
 
     @cached_property
     def title(self) -> str:
