@@ -124,7 +124,7 @@ def test_bombs_stop_at_the_bound(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(gzip.compress(bytes(1 << 20)))
     assert "not a packet capture" in refusal(tmp_path / "zeros")
     capture, columns = read(tmp_path / "x", gzip.compress(CONTENT + bytes(1 << 24)), max_spool=200_000)
-    assert "200000 bytes" in (capture.damage or "")
+    assert "200,000 bytes" in (capture.damage or "")
     assert contents(capture, columns) == [p.data for p in PACKETS][: len(columns["time"])]
 
 
@@ -140,7 +140,7 @@ def test_a_full_disk_cuts_off_what_is_spooled(tmp_path: Path, method: str) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], cwd=ROOT, capture_output=True, text=True, check=True)
     whole_packets = (100_000 - 24) // 1_016
-    assert done.stdout.startswith(f"{whole_packets} only the first 100000 bytes were spooled: there is no more space")
+    assert done.stdout.startswith(f"{whole_packets} only the first 100,000 bytes were spooled: there is no more space")
 
 
 @pytest.mark.parametrize("method", COMPRESS)

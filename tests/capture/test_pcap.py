@@ -119,7 +119,7 @@ def test_absurd_length_ends_reading(tmp_path: Path, size: int) -> None:
     content = files.pcap(THREE) + struct.pack("<IIII", 5, 9, size, size) + bytes(300_000)
     capture, columns = read(tmp_path / "x", content)
     assert len(columns["time"]) == 3
-    assert f"packet 4 announces {size} bytes" in (capture.damage or "")
+    assert f"packet 4 announces {size:,} bytes" in (capture.damage or "")
 
 
 def test_times_of_1970_and_2042_fit(tmp_path: Path) -> None:

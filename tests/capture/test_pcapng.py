@@ -154,9 +154,9 @@ def test_every_cut(tmp_path: Path) -> None:
     [
         (lambda o: files.enhanced(o, Packet(0, b"x", 1, interface=7)), "interface 7 was never described"),
         (lambda o: struct.pack(o + "III", 6, 0, 0) + bytes(80), "impossible length of 0 bytes"),
-        (lambda o: struct.pack(o + "II", 77, 1 << 25) + bytes(80), "impossible length of 33554432 bytes"),
+        (lambda o: struct.pack(o + "II", 77, 1 << 25) + bytes(80), "impossible length of 33,554,432 bytes"),
         (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 400, 400)), "more than its block holds"),
-        (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 262_145, 9)), "262145 bytes"),
+        (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 262_145, 9)), "262,145 bytes"),
         (lambda o: files.enhanced(o, Packet(0, b"abcd", 4))[:-4] + b"\1\2\3\4", "by its second"),
         (lambda o: files.section(o, (2, 0)), "version 2.0"),
         (lambda o: b"\x0a\x0d\x0d\x0a" + bytes(40), "byte-order mark"),

@@ -65,7 +65,9 @@ def test_it_shows_the_same_in_fewer_packets(path: Path, number: int, tmp_path: P
     assert done.exit_code == 0, done.output
     finding = wiredoctor.analyze(path).findings[number - 1]
     same = [f for f in wiredoctor.analyze(small).findings if key(f) == key(finding)]
-    assert same
+    next_line = done.stdout.splitlines()[-1]
+    assert next_line.rpartition(" ")[0] == f"next: wiredoctor show {small} --finding"
+    assert int(next_line.rpartition(" ")[2]) in [f.number for f in same]
     whole, part = packets(path), packets(small)
     assert len(part) < len(whole)
     rest = iter(whole)

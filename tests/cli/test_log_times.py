@@ -167,3 +167,18 @@ def test_wrong_options_get_a_sentence(capture: Path, options: list[str], said: s
 
 def test_a_missing_log_is_named_before_the_capture_is_read(capture: Path) -> None:
     assert call("explain-log", "missing.log", capture, code=2).startswith("wiredoctor: missing.log: ")
+
+
+@pytest.mark.parametrize(("text", "lines"), [("\nnot a log\n", "line 2"), ("one\ntwo\n\nthree", "3 lines, the first is line 1")])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_without_a_readable_line_is_an_error(capture: Path, tmp_path: Path, text: str, lines: str, form: str) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(text)
+    said = call("explain-log", log, capture, "-f", form, code=2)
+    assert said.startswith(f"wiredoctor: {log}: no line has a known format ({lines}); ")
+    assert said.count("\n") == 1
+
+
+def test_an_empty_log_is_no_error(capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "access.log").write_text("")
+    assert call("explain-log", tmp_path / "access.log", capture).startswith("No line of")

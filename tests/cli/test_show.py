@@ -139,3 +139,14 @@ def test_followed_bytes_say_that_nothing_is_masked() -> None:
     assert done.stdout.startswith("# the following bytes are shown as sent, without masking\n")
     assert done.stdout.count("> POST /order HTTP/1.1") == 5
     assert "> " + "o" * 400 in done.stdout
+
+
+def test_the_finding_that_caused_another_is_named() -> None:
+    capture = str(find_recording("behind-apache-crash.pcap"))
+    findings = as_json("analyze", capture)["findings"]
+    effect = next(f for f in findings if f["rule"] == "gateway-error")
+    [cause] = [f for f in findings if f["rule"] == "no-response"]
+    shown = run("show", capture, "--finding", str(effect["number"])).stdout
+    assert f"caused by finding {cause['number']}: no-response. {cause['title']}" in " ".join(shown.split())
+    assert "caused by" not in run("show", capture, "--finding", str(cause["number"])).stdout
+    assert "that this one names" not in shown

@@ -301,3 +301,11 @@ def test_a_report_with_something_wrong_in_it() -> None:
         except NoReport:
             continue
         assert before_after.headline(told)
+
+
+def test_a_side_counts_its_occurrences() -> None:
+    side = Source("a.pcap", "captures", ["a.pcap"], 2, 3, 1_234, 0.0, None, None, times=True)
+    assert (
+        before_after.source_sentence("before", side)
+        == "before: a.pcap (analyzed): 2 TCP connections, 3 HTTP exchanges, 1,234 occurrences"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.compare.recordings import SECOND, Packet, Segment, read, shifted, wri
 from tests.support.recordings import find_recording
 from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
 from wiredoctor.compare.proxy.result import Proxied
+from wiredoctor.report.comparison import json as comparison_json
+from wiredoctor.report.comparison.proxy import page
+from wiredoctor.report.terminal.document import write_text
+from wiredoctor.report.terminal.terminal import Terminal
 
 T0 = 1_700_000_000 * SECOND
 
@@ -221,6 +226,35 @@ def test_a_response_that_is_compressed_and_a_field_that_is_taken_out(tmp_path: P
     )  # fmt: skip
     assert changes(told, "request") == {("field via", "-", "there")}
     assert changes(told, "response") == {("Content-Encoding", "-", "gzip"), ("field x-secret-place", "there", "-")}
+
+
+TOKEN = "bot123456:AAbbCCddEEff00112233445566778899xyz"
+
+
+def test_people_see_what_is_masked_and_what_was_sent(tmp_path: Path) -> None:
+    """The proxy removes a prefix with a token and with a * that was sent; it answers 502 for the server's 200."""
+    begin, query = f"/*/{TOKEN}", "?key=s3cr3t-v4lue"
+    told = made(
+        tmp_path,
+        [said(1000, "10.1.0.1", [
+            (1.0, False, get(f"{begin}/x")), (1.1, True, answer(200)),
+            (2.0, False, get(f"{begin}/y{query}")), (2.1, True, answer(502)),
+        ])],
+        [said(2000, "10.3.0.1", [
+            (1.01, False, get("/x")), (1.09, True, answer(200)), (2.01, False, get(f"/y{query}")), (2.09, True, answer(200)),
+        ])],
+    )  # fmt: skip
+    assert ("beginning of the path", "/*/*/", "/") in changes(told, "request")
+    assert [one.request for one in told.answers] == ["GET /*/*/y?key=*"]
+    out = io.StringIO()
+    write_text(page(told, everything=True), out, Terminal(120))
+    text = out.getvalue()
+    assert "beginning of the path  /*/(masked)/ " in text
+    assert "GET /*/(masked)/y?key=(masked): answered 502" in text
+    written = io.BytesIO()
+    comparison_json.write(told, "proxy", written)
+    assert b"(masked)" not in written.getvalue()
+    assert b"_for_people" not in written.getvalue()
 
 
 def test_what_no_proxy_connects(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_an_upgrade_counts_and_an_interim_response_does_not(tmp_path: Path) -> N
     assert find_coverage(analyzed(tmp_path, text)).servers[0].classes == {"2xx": 1}
 
 
-SAID = "10.0.0.2:80: 3 of 6 responses failed: 2 x 503 (not explained), 1 x 500 (not explained)"
+SAID = "10.0.0.2:80: 3 of 6 responses have status 500 or above: 2 x 503 (not explained), 1 x 500 (not explained)"
 
 
 def test_every_format_names_the_failures(report: Report) -> None:

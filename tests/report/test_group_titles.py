@@ -109,3 +109,12 @@ PAGE = "The page {} was sent only when complete, after {} s: its files had to wa
 def test_what_differs_is_not_said_of_all(title: str, values: list[tuple[object, ...]], expected: str) -> None:
     findings = [finding(title=title.format(*each), delay=None, elapsed=n) for n, each in enumerate(values)]
     assert [group.title for group in group_findings(findings)] == [expected]
+
+
+def test_of_equally_costly_occurrences_the_first_of_all_captures_is_shown() -> None:
+    """The capture that began at 11:59:50 saw it 10 s after its first packet, the one of 12:00 after 22 ms."""
+    later, first = finding(), finding(capture="b.pcap", elapsed=10.0, time="2026-01-31T12:00:00.000000000Z")
+    [group] = group_findings([later, first])
+    assert group.worst is first
+    costly = finding(delay=0.3, elapsed=20.0, time="2026-01-31T12:00:20.000000000Z")
+    assert group_findings([later, first, costly])[0].worst is costly

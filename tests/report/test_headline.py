@@ -15,9 +15,11 @@ from tests.support.recordings import find_recording
 from wiredoctor.findings import Cause, Checked, Evidence, Finding, LeftOut, Report, RuleTotal
 from wiredoctor.report import formats
 from wiredoctor.report.coverage import find_coverage
+from wiredoctor.report.exclude import without_known
 from wiredoctor.report.formats import Options
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import Counts, counts, headline
+from wiredoctor.report.server_statistics import Grouping, server_statistics
 
 
 def said(one: Report, shown: str = "") -> str:
@@ -277,6 +279,8 @@ def test_what_the_capture_lost_comes_first() -> None:
 
 def test_known_findings() -> None:
     known = [LeftOut("baseline", "b.json", 6, ("tinygrams",))]
+    note = finding(rule="http10-downgrade", severity="note", delay=None)
+    assert said(of(note, left_out=known)) == "No new errors or warnings (6 known), only 1 note."
     assert said(of(left_out=known)) == "No new findings (6 known)."
     more = [*known, LeftOut("ignore", "r", 2, ("tinygrams",)), LeftOut("confidence", "high", 1, ("tinygrams",))]
     assert said(of(left_out=more)) == "No new findings (6 known, 2 ignored, 1 of lower confidence)."
@@ -300,3 +304,30 @@ def test_the_time_of_the_worst_occurrence_is_not_that_of_all() -> None:
     ]
     assert "held back a small write for up to 50 ms (10.0.0.2:80, 2 times)" in said(of(*times))
     assert "held back a small write for 50 ms (10.0.0.2:80)" in said(of(times[1]))
+
+
+def test_what_was_known_before_failed_nevertheless() -> None:
+    """Connections 1 to 3 lost a request each; the baseline knows those of 10.0.0.3."""
+    old = [lost(n, server="10.0.0.3:80", fingerprint="0" * 16) for n in (2, 3)]
+    one = without_known(of(lost(1), *old), {"0" * 16}, "b.json")
+    assert said(one) == "3 of 33 requests failed (2 known), 1 of them because 10.0.0.2:80 closes idle connections after 2 s."
+    assert str(counts(one, group_findings(one.findings))).startswith("1 error.")
+    [whole] = server_statistics(one, Grouping.server)
+    assert whole.failed == 3
+    both = [LeftOut("ignore", "r", 1, ("keep-alive-race",), (lost(4),)), *one.left_out]
+    assert said(replace(one, left_out=both)).startswith("4 of 33 requests failed (2 known, 1 ignored), 1 of them because")
+    assert said(without_known(of(*old), {"0" * 16}, "b.json")) == "No new findings (2 known)."
+
+
+def test_connections_that_failed_as_before_are_counted_with_the_new_ones() -> None:
+    def refused(number: int, **changes: Any) -> Finding:
+        return lost(number, rule="connect-failed", kind="refused", exchange=None, family="stalls", **changes)
+
+    new, old = refused(1), refused(2, server="10.0.0.3:80", fingerprint="0" * 16)
+    one = without_known(of(new, old, lost(3, fingerprint="0" * 16)), {"0" * 16}, "b.json")
+    assert said(one) == "2 of 33 connections failed (1 known), 1 of them because 10.0.0.2:80 refused the connection."
+
+
+def test_failures_of_other_captures_do_not_count() -> None:
+    other = LeftOut("baseline", "b.json", 1, ("keep-alive-race",), (lost(4, capture="other.pcap"),))
+    assert said(of(lost(1), left_out=[other])).startswith("1 of 33 requests failed because")

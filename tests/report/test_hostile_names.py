@@ -172,7 +172,7 @@ def test_a_ladder_obeys_nobody(one: Report, width: int) -> None:
     for color in (True, False):
         out = io.StringIO()
         writer = TerminalWriter(out, Terminal(width=width, color=color, unicode=True))
-        show_text.write(ShownPackets(asked, ladder, None, heads, 0, [f], Clock(None), f.title), writer, secrets=one.secrets)
+        show_text.write(ShownPackets(asked, ladder, None, heads, 0, [f], [f], Clock(None), f.title), writer, secrets=one.secrets)
         assert safe(_SGR.sub("", out.getvalue()))
         drawn = [line for line in _SGR.sub("", out.getvalue()).splitlines() if "│" in line]
         assert all(line.startswith(" " * 4) for line in drawn)

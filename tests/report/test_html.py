@@ -8,6 +8,8 @@ import io
 import itertools
 import json as standard_json
 import re
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +38,7 @@ from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines
 from wiredoctor.report.terminal.sentences import change, example, rule_and_confidence
 from wiredoctor.report.words import clean
+from wiredoctor.text.time_of_day import use_utc
 
 TOLD = [
     *("server-head-body-split.pcap", "lazy-server-snapped-client.pcap", "chunked-stream.pcap", "lost-request-middle.pcap"),
@@ -118,11 +121,138 @@ def test_it_says_what_the_text_says(real: Report, page: str) -> None:
     places = []
     for group in groups:
         worst = group.worst
-        for text in (group.title, worst.message, worst.remedy, rule_and_confidence(group), example(group), change(group)):
+        for text in (
+            group.title,
+            worst.message,
+            worst.remedy,
+            rule_and_confidence(group),
+            example(group, when=False),
+            change(worst),
+        ):
             assert " ".join(clean(text).split()) in said
         places.append(page.index(f'id="title-{len(places) + 1}"'))
     titles = re.findall(r'<h2 id="title-\d+">(.*?)</h2>', page)
     assert [Page(title).text for title in titles] == [clean(group.title) for group in groups]
+
+
+OTHER = {"kind": None, "rule": "premature-close", "server": "10.0.0.3:8080", "request": "POST /orders", "severity": "error"}
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of the table of problems."""
+    table = page.partition('<div class="problems">')[2].partition("</table>")[0]
+    rows = re.findall(r"<tr data-finding.*?</tr>", table)
+    return [[Page(cell).text for cell in re.findall(r"<t[dh][^>]*>.*?</t[dh]>", row)] for row in rows]
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In January one hour ahead of UTC."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the zone of a process cannot be changed here")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_each_problem_has_a_row_that_leads_to_its_card(berlin: None) -> None:
+    """The first of two stalls of 200 ms began at 12:00:00 UTC, the second at 12:00:05; an error comes before both."""
+    later = finding(number=2, elapsed=5.0, time="2026-01-31T12:00:05.000000000Z", request="GET /other", delay=0.3)
+    lost = finding(number=3, elapsed=7.0, time="2026-01-31T12:00:07.000000000Z", delay=None, **OTHER)
+    page = page_of(report([finding(number=1), later, lost]))
+    assert rows_of(page) == [
+        ["error", "premature-close", lost.title, "10.0.0.3:8080 /orders", "1", "", "2026-01-31 13:00:07"],
+        ["warning", "nagle-delayed-ack", later.title, "10.0.0.2:80 /other +1 path", "2", "500 ms", "2026-01-31 13:00:00"],
+    ]
+    for number, rule in ((1, "premature-close"), (2, "nagle-delayed-ack")):
+        assert f'<a href="#finding-{number}">{rule}</a>' in page
+        assert f'id="finding-{number}" aria-labelledby="title-{number}" data-severity' in page
+        assert f'data-rule="{rule}"' in page.partition(f'id="finding-{number}"')[2].partition(">")[0]
+
+
+def test_a_single_problem_needs_no_table() -> None:
+    assert rows_of(page_of(report([finding(), finding(elapsed=1.0)]))) == []
+
+
+def test_rules_of_problems_that_do_not_fit_are_named_with_their_occurrences() -> None:
+    """23 problems, one per server, of which the worst three occurred twice: the notes do not fit, nor one of the warnings."""
+    many = [finding(server=f"10.0.1.{n}:80", delay=1.0 + n) for n in range(21)]
+    many += [finding(**{**OTHER, "severity": "note", "rule": "idle-close", "server": f"10.0.2.{n}:80"}) for n in (1, 1, 2)]
+    page = page_of(report(many))
+    assert [row[3] for row in rows_of(page)] == [f"10.0.1.{n}:80 /items" for n in range(20, 0, -1)]
+    [others] = re.findall(r'<p class="others-by-rule".*?</p>', page)
+    assert Page(others).text == (
+        "3 more problems (1 warning and 2 notes), by rule with occurrences: idle-close 3, nagle-delayed-ack 1."
+    )
+    assert re.findall(r'href="(.*?)"', others) == ["#diagnosis?rule=idle-close", "#diagnosis?rule=nagle-delayed-ack"]
+
+
+def test_a_card_ends_with_the_next_commands() -> None:
+    page = page_of(report([finding(number=7)]))
+    last = page.partition('<article class="finding')[2].partition("</article>")[0].rpartition("<dt>")[2]
+    assert re.findall(r'<code class="copy" tabindex="0">(.*?)</code>', last) == [
+        "wiredoctor show trace.pcap --finding 7", "wiredoctor explain nagle-delayed-ack",
+    ]  # fmt: skip
+    live = page_of(report([finding(capture="live: eth0")], captures=[capture(file="live: eth0")]))
+    assert "wiredoctor show" not in live
+    assert "wiredoctor explain nagle-delayed-ack" in live
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_head_names_the_zone_and_the_times_of_all_captures(berlin: None, number: int) -> None:
+    earlier = {"first_time": "2026-01-30T23:30:00.000000000Z", "last_time": "2026-01-30T23:31:00.500000000Z"}
+    page = page_of(report([], [], [], [capture(), capture(file="b.pcap", **earlier)][:number]))
+    said = Page(page.partition("<h1")[2].partition("</section>")[0]).text
+    first = ["2026-01-31 13:00:00.000", "2026-01-31 00:30:00.000"][number - 1]
+    packets = ["1,234", "2,468"][number - 1]
+    assert f"{packets} packets from {first} to 2026-01-31 13:00:12.500" in said
+    assert "Times are CET (UTC+01:00) ." in said
+
+
+def test_utc_is_the_zone_of_a_report_in_utc(berlin: None) -> None:
+    use_utc(True)
+    try:
+        page = page_of(report([finding()]))
+    finally:
+        use_utc(False)
+    assert page.startswith('<!doctype html>\n<html lang="en" data-zone="utc">')
+    assert '<span id="zone">UTC</span>' in page
+    assert '<time datetime="2026-01-31T12:00:00.022000000Z">2026-01-31 12:00:00.022</time>' in page
+    assert 'data-zone="' not in page_of(report([finding()]))
+
+
+def test_times_that_count_from_zero_are_no_times_of_day() -> None:
+    first, last = "1970-01-01T00:00:00.000000000Z", "1970-01-01T00:00:12.500000000Z"
+    page = page_of(report([finding(time="1970-01-01T00:00:00.022000000Z")], captures=[capture(first_time=first, last_time=last)]))
+    assert not re.search("1970|Times are|Time of day", Page(page).text)
+    assert page_data(page)["data-report"]["begun"] == [None]
+    assert "<time" not in page
+
+
+def test_evidence_has_the_time_of_day(berlin: None) -> None:
+    """The evidence at 0.232123456 s is 210.123456 ms after the finding began."""
+    page = page_of(report([finding()]))
+    assert '<time datetime="2026-01-31T12:00:00.232123Z" class="short">2026-01-31 13:00:00.232</time>' in page
+
+
+def test_what_was_checked_is_healthy_only_without_doubts() -> None:
+    healthy = page_of(report([], [connection(1)], [exchange(1)]))
+    assert "<h2>Checked and healthy</h2>" in healthy
+    assert "Checked and healthy" not in page_of(report([], [connection(1)], [exchange(1, response_status=503)]))
+    assert "Checked and healthy" not in page_of(report([finding()], [connection(3)], [exchange(3, 2)]))
+
+
+def test_the_cause_that_the_headline_names_is_linked() -> None:
+    """A stall of two seconds is the costliest error; what failed is another problem."""
+    stall = finding(severity="error", delay=2.0)
+    failed = finding(rule="no-response", kind=None, family="lifetime", severity="error", delay=None, connection=4, exchange=0,
+                     title="The server closed the connection without an answer", status=None)  # fmt: skip
+    rows = ([connection(3), connection(4)], [exchange(3, 2), exchange(4, **without_response())])
+    page = page_of(report([stall, failed], *rows))
+    assert '<a href="#finding-2">Show this cause</a>' in page
+    assert "Show this cause" not in page_of(report([failed], *rows))
 
 
 def test_every_finding_has_the_picture_of_its_proof(real: Report, page: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def _written(folders: pytest.TempPathFactory, one: Report) -> Path:
 
 CELLS = """(title) => {
   const heads = [...document.querySelectorAll('#exchanges-table thead th')];
-  const at = heads.findIndex((head) => (head.textContent || head.getAttribute('aria-label')).startsWith(title));
+  const at = heads.findIndex((head) => (head.textContent || head.getAttribute('aria-label')) === title);
   return [...document.querySelectorAll('#exchanges-table tbody tr[aria-rowindex]')].map((row) => row.cells[at].textContent);
 }"""
 
@@ -258,6 +259,85 @@ def test_cards_open_and_the_address_says_which(chromium: Browser, page: Path, re
         assert one.complaints == []
 
 
+ROWS = """[...document.querySelectorAll('.problems tbody tr')].filter((one) => one.checkVisibility())
+  .map((one) => one.dataset.finding)"""
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """21 servers with stalls, the first of which began last and cost most, and two notes."""
+    stalls = [
+        finding(server=f"10.0.1.{n}:80", delay=30.0 - n, elapsed=60.0 - n, time=f"2026-01-31T23:30:{59 - n}.000000000Z")
+        for n in range(1, 22)
+    ]
+    note = {"kind": None, "rule": "idle-close", "severity": "note", "title": "An idle connection was closed"}
+    notes = [finding(server=f"10.0.2.{n}:80", **note) for n in (1, 2)]
+    return _written(tmp_path_factory, report(stalls + notes, [connection(3)], [exchange(3, 2)]))
+
+
+def test_a_row_of_the_table_of_problems_leads_to_its_card(chromium: Browser, crowded: Path) -> None:
+    with opened(chromium, crowded) as one:
+        assert one.eval(ROWS) == [str(n) for n in range(1, 7)]
+        one.tab.click(".problems tbody tr:nth-child(5) td.place")
+        assert one.tab.url.endswith("#finding-5")
+        one.wait_for(f"() => {OPEN}.includes('finding-5')")
+        assert one.eval(OPEN) == ["finding-1", "finding-5"]
+        assert one.eval("document.getElementById('finding-5').getBoundingClientRect().top < innerHeight")
+        one.eval("document.querySelector('.problems tbody tr:nth-child(2) a').focus()")
+        assert one.eval("getComputedStyle(document.activeElement.closest('tr')).outlineStyle") == "solid"
+        one.tab.keyboard.press("Enter")
+        one.wait_for(f"() => {OPEN}.includes('finding-2')")
+        assert one.complaints == []
+
+
+def test_the_table_of_problems_unfolds_and_names_the_other_rules(chromium: Browser, crowded: Path) -> None:
+    with opened(chromium, crowded) as one:
+        others = one.tab.locator(".others-by-rule")
+        assert not others.is_visible()
+        one.tab.click("text=Show 20 problems, and the rules of 3 others")
+        assert one.eval(ROWS) == [str(n) for n in range(1, 21)]
+        one.tab.click(".others-by-rule a:has-text('idle-close')")
+        one.wait_for(f"() => {SHOWN}.length < 23")
+        assert one.eval(SHOWN) == ["finding-22", "finding-23"]
+        assert one.eval("document.getElementById('finding-22').getBoundingClientRect().bottom <= innerHeight")
+        one.tab.click("text=Show the first 6")
+        assert len(one.eval(ROWS)) == 6
+        one.tab.emulate_media(media="print")
+        assert len(one.eval(ROWS)) == 20
+        assert others.is_visible()
+
+
+def test_the_table_of_problems_is_sorted_by_its_headings(chromium: Browser, crowded: Path) -> None:
+    """In the order of time the last one comes first; of 21 stalls the table has 20."""
+    with opened(chromium, crowded) as one:
+        head = "document.querySelector('.problems th:nth-child({})').getAttribute('aria-sort')"
+        assert one.eval(head.format(1)) == "ascending"
+        one.tab.click(".problems th button:has-text('First seen')")
+        assert one.eval(ROWS) == [str(n) for n in range(20, 14, -1)]
+        assert [one.eval(head.format(n)) for n in (1, 7)] == ["none", "ascending"]
+        one.tab.click(".problems th button:has-text('Time lost')")
+        assert one.eval(ROWS) == [str(n) for n in range(1, 7)]
+        one.tab.click(".problems th button:has-text('Time lost')")
+        assert one.eval(ROWS) == [str(n) for n in range(20, 14, -1)]
+
+
+def test_times_of_the_table_have_dates_if_there_are_several(chromium: Browser, crowded: Path) -> None:
+    """The capture begins at 12:00 UTC and the stalls at 23:30 UTC, which in Dubai is the next day."""
+    cell = ".problems tbody tr:first-child .first"
+    with opened(chromium, crowded, timezone_id="Asia/Dubai") as one:
+        assert one.tab.inner_text(cell) == "2026-02-01 03:30:58"
+        assert one.tab.inner_text("#zone") == "Asia/Dubai (UTC+04:00)"
+        assert one.eval(CELLS, "Time of day") == ["16:00:00.420"]
+        one.tab.click("text=Show UTC")
+        assert one.tab.inner_text(cell) == "23:30:58"
+        assert one.tab.inner_text("#zone") == "UTC"
+        assert one.eval(CELLS, "Time of day") == ["12:00:00.420"]
+        one.tab.click("text=Show Asia/Dubai")
+        assert one.tab.inner_text(cell) == "2026-02-01 03:30:58"
+    with opened(chromium, crowded, timezone_id="UTC") as one:
+        assert not one.tab.locator("button.inline").count()
+
+
 def test_findings_are_filtered(chromium: Browser, page: Path, real: Report) -> None:
     groups = group_findings(real.findings)
     with opened(chromium, page) as one:
@@ -331,16 +411,62 @@ def test_times_of_day_are_those_of_the_reader(chromium: Browser, page: Path, rea
     ahead = timedelta(hours=4)
     times = [first[name] + ahead + timedelta(microseconds=start / 1000) for name, start in rows]
     with opened(chromium, page, timezone_id="Asia/Dubai") as one:
-        shown = one.eval(CELLS, "Local time")
+        shown = one.eval(CELLS, "Time of day")
         assert len(shown) > 10
         for text, time in zip(shown, times, strict=False):
             assert abs(datetime.combine(time.date(), datetime.strptime(text, "%H:%M:%S.%f").time()) - time) <= timedelta(
                 milliseconds=1.1
             )
-        assert "Asia/Dubai" in one.tab.inner_text("footer")
+        assert one.tab.inner_text("#zone") == "Asia/Dubai (UTC+04:00)"
         worst = group_findings(real.findings)[0].worst
         expected = (datetime.fromisoformat(worst.time[:26]) + ahead).strftime("%Y-%m-%d %H:%M:%S")
         assert one.tab.inner_text("#finding-1 time").startswith(expected)
+
+
+def test_times_of_day_have_dates_if_exchanges_began_on_several_days(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At noon UTC of two days; the second exchange begins 100 ms and a day after the first."""
+    day = 86_400_000 * MS
+    names = ("request_start", "request_end", "response_start", "response_end")
+    later = {name: time + day for name, time in exchange(1).items() if name in names}
+    path = _written(tmp_path_factory, report([], [], [exchange(0), exchange(1, **later)]))
+    with opened(chromium, path, viewport={"width": 1400, "height": 900}, timezone_id="UTC") as one:
+        assert one.eval(CELLS, "Time of day") == ["2026-01-31 12:00:00.000", "2026-02-01 12:00:00.100"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "width", "labels"),
+    [
+        (-0.05, 0.25, 300, ["0.0 s", "0.1 s", "0.2 s"]),
+        (0, 0.0015, 300, ["0.0 ms", "0.5 ms", "1.0 ms", "1.5 ms"]),
+        (178_694, 178_720, 300, ["178,700 s", "178,710 s", "178,720 s"]),
+        (0, 150, 450, ["0 s", "30 s", "60 s", "90 s", "120 s", "150 s"]),
+        (0, 1_000, 450, ["0 s", "5 min", "10 min", "15 min"]),
+        (
+            3_600,
+            65 * 3_600,
+            1_200,
+            ["6 h", "12 h", "18 h", "1 d", "1 d 6 h", "1 d 12 h", "1 d 18 h", "2 d", "2 d 6 h", "2 d 12 h"],
+        ),
+        (0, 40 * 86_400, 400, ["0 s", "10 d", "20 d", "30 d", "40 d"]),
+    ],
+)
+def test_labels_of_a_time_axis(chromium: Browser, begin: float, end: float, width: int, labels: list[str]) -> None:
+    """Labels are at least 90 pixels apart; from one minute on a step is a part of an hour, of a day, or days."""
+    folder = files("wiredoctor.report.html") / "page"
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in ("base", "axis"))
+    tab = chromium.new_page()
+    told = tab.evaluate(
+        f"""([begin, end, width]) => {{ {script}
+        const axis = new Axis(begin * SECOND, end * SECOND);
+        const {{ step, made }} = axis.ticks(width);
+        return made.map((time) => axis.label(time, step));
+        }}""",
+        [begin, end, width],
+    )
+    tab.close()
+    assert told == labels
 
 
 @pytest.mark.parametrize("width", [400, 1600])

@@ -11,12 +11,14 @@ import pytest
 
 from tests.report.examples import finding, report
 from tests.report.pages import Page, page_of
+from wiredoctor.findings import Side
 from wiredoctor.mcp.answers import Page as Rows
 from wiredoctor.mcp.answers import diagnosis
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.terminal import markdown, text
-from wiredoctor.report.terminal.sentences import product
+from wiredoctor.report.terminal.sentences import change, product
 from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.rule_engine import RuleModule, catalogue
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,32 @@ def test_a_group_is_as_sure_as_the_finding_that_it_shows() -> None:
         assert [(int(number), sure) for sure, number in said.findall(form)] == [(2, by_number[2])]
     [group] = diagnosis(one, Rows())["findings"]
     assert (group["worst_finding"], group["confidence"]) == (2, by_number[2])
+
+
+@pytest.mark.parametrize(
+    ("side", "remedy", "heading"),
+    [
+        ("server", "Let the server send Content-Length with the response.", "What to do on the server"),
+        ("server", "Let the program that sets Content-Length count bytes.", "What to do on the server"),
+        ("client", "Turn preemptive authentication on in the client.", "What to do on the client"),
+        (None, "Capture on both sides of each suspect at once.", "What to do"),
+        ("client", "Let the server say Connection: close. Let the client repeat requests.", "What to do"),
+        ("client", "Let the client send its body, or let the server answer 100 (Continue).", "What to do"),
+        ("client", "Make the client's timeout shorter, or the server's longer.", "What to do"),
+        ("server", "Let the gateway forward the upgrade.", "What to do"),
+        ("server", "Let both sides use version 13.", "What to do"),
+        ("client", "Nothing has to change: nobody was kept waiting.", "What to do"),
+    ],
+)
+def test_the_heading_of_a_remedy_names_a_side_only_if_no_other_has_to_act(side: Side | None, remedy: str, heading: str) -> None:
+    assert change(finding(side=side, remedy=remedy)) == heading
+
+
+@pytest.mark.parametrize("module", catalogue().values(), ids=lambda module: module.name)
+def test_no_remedy_under_the_heading_of_one_side_lets_the_other_act(module: RuleModule) -> None:
+    remedies = [module.rule.remedy] if isinstance(module.rule.remedy, str) else [*module.rule.remedy.values()]
+    for side, other in (("client", "server"), ("server", "client")):
+        for remedy in remedies:
+            said = remedy.replace("{side}", side)
+            if change(finding(side=side, remedy=said)) != "What to do":
+                assert re.search(rf"\blet (the |an? )?({other}|gateway|both)\b", said, re.IGNORECASE) is None

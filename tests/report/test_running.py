@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.report import examples
+from wiredoctor.cli.screen import Lines
+from wiredoctor.findings import Finding
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal import live_view
 from wiredoctor.report.terminal.live_view import Rates, Tally, lines, plain
@@ -99,3 +101,29 @@ def test_a_line_where_there_is_no_terminal() -> None:
     assert line.startswith(f"12:34:56.123Z {FINDING.severity.upper():7} It \\x1b[31mwaited; {FINDING.rule}")
     assert line.endswith("GET /\\x07")
     assert line.isprintable()
+
+
+def test_a_problem_that_comes_again_is_one_short_line_from_time_to_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three at second 0, two at second 1, none at second 6: the first has a line of its own, the others one together."""
+    now = 100.0
+    monkeypatch.setattr("wiredoctor.cli.screen.time.monotonic", lambda: now)
+    view = Lines(quiet=True)
+
+    def show(at: float, *findings: Finding) -> list[str]:
+        nonlocal now
+        now = 100.0 + at
+        view.show(findings, Standing())
+        return capsys.readouterr().out.splitlines()
+
+    [first] = show(0.0, *(replace(FINDING, connection=n) for n in range(3)))
+    assert "Nagle's algorithm met a delayed ACK (200 ms); nagle-delayed-ack (head-body-split), 10.0.0.1" in first
+    assert show(1.0, *(replace(FINDING, connection=n, time="2026-01-31T12:00:09.5Z") for n in range(3, 5))) == []
+    [again] = show(6.0)
+    assert "12:00:09.500" in again
+    assert again.endswith(" WARNING again: nagle-delayed-ack (head-body-split), 10.0.0.2:80; 5 times so far, 1 s lost")
+    assert show(20.0) == []
+    [other] = show(21.0, replace(FINDING, rule="tinygrams", severity="note", delay=None))
+    assert " NOTE " in other
+    assert "again" not in other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from tests.report.examples import HOSTILE, capture, capture_loss, connection, exchange, finding, hostile_finding, report
 from wiredoctor.findings import Evidence, Finding, Report
+from wiredoctor.report.groups import Group
+from wiredoctor.report.overview import Row
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.text import write
 
@@ -88,7 +91,9 @@ def test_width_changes_nothing_but_line_breaks_and_bars(one: Finding) -> None:
 @pytest.mark.parametrize("width", [40, 80, 100, 160])
 def test_lines_keep_to_the_width_but_for_what_is_copied(width: int) -> None:
     for line in page(busy([finding(), hostile_finding(), capture_loss()]), width).splitlines():
-        copied = line.startswith(("  Wireshark: ", "    https://", "  Next: wiredoctor ", "        wiredoctor ", "  wiredoctor "))
+        copied = line.startswith(
+            ("  Wireshark: ", "    https://", "  Next: wiredoctor ", "Next: wiredoctor ", "        wiredoctor ", "  wiredoctor ")
+        )
         drawn = "|=" in line
         assert len(line) <= width or copied or drawn, line
         assert line == line.rstrip()
@@ -105,7 +110,7 @@ def test_the_worst_comes_first() -> None:
             ]
         )
     )
-    table = text[text.index("severity") :]
+    table = text[text.index("   rule ") :]
     order = [table.index(rule) for rule in ("missing-framing", "10.0.0.2:80", "10.0.0.9:80", "http10-downgrade")]
     assert order == sorted(order)
     assert text.startswith("no framing (10.0.0.2:80).\n1 error, 2 warnings, 1 note. Time lost: 5.1 s.\n")
@@ -178,16 +183,14 @@ def test_a_problem_is_the_same_for_every_client_path_and_capture(other: dict[str
 
 
 def test_more_problems_than_the_table_has_rows() -> None:
-    many = [finding(server=f"10.0.1.{i}:80", delay=1 - i / 100) for i in range(20)]
+    many = [finding(server=f"10.0.1.{i}:80", delay=1 - i / 100, number=i + 1) for i in range(20)]
     text = page(busy(many))
     assert text.count("\nwarning   nagle-delayed-ack  10.0.1.") == 20
     assert text.count("\nWARNING") == 2
     more = [*many, finding(rule="tinygrams", severity="note", delay=None), finding(rule="offload", severity="note", delay=None)]
     text = page(busy(more))
-    assert [line.split()[1] for line in text.splitlines() if line.startswith(("warning ", "note "))] == [
-        *("nagle-delayed-ack", "tinygrams", "offload")
-    ]
-    assert "\n19 more problems (19 warnings), by rule with occurrences: nagle-delayed-ack 19.\n" in text
+    assert text.count("\nwarning   nagle-delayed-ack  10.0.1.") == 20
+    assert "\n2 more problems (2 notes), by rule with occurrences: offload 1, tinygrams 1.\n" in text
     assert text.count("\nWARNING") == 1
     assert "\nThe other 21 problems in full: wiredoctor analyze trace.pcap --all\n" in text
     whole = page(busy(more), everything=True)
@@ -195,13 +198,71 @@ def test_more_problems_than_the_table_has_rows() -> None:
     assert "--all" not in whole
 
 
-def test_a_row_names_the_path_and_how_many_others() -> None:
-    paths = [finding(request=f"GET /items/{i}", delay=i / 10, elapsed=60.0 - i) for i in range(4)]
-    text = page(busy([*paths, finding(rule="tinygrams", delay=None)]), 100)
+RULES = tuple(f"a-rule-with-a-long-name-{number}" for number in range(60))
+
+
+@pytest.mark.parametrize(
+    ("rules", "width", "remedy", "proof"), [(1, 120, True, True), (18, 80, True, False), (48, 80, False, False)]
+)
+def test_many_problems_fit_a_page_because_the_worst_is_shortened(rules: int, width: int, remedy: bool, proof: bool) -> None:
+    """The list of the rules of 40 other problems takes one line, or one for each three rules."""
+    each = [finding(rule=RULES[i % rules], server=f"10.0.1.{i}:80", number=i + 1) for i in range(60)]
+    text = page(busy(each), width)
+    assert len(text.partition("\nThe other 59 problems in full:")[0].splitlines()) <= 55
+    assert ("What to do" in text, "\n  Proof\n" in text) == (remedy, proof)
+    assert all(rule in text for rule in RULES[:rules])
+
+
+def test_errors_stand_above_the_warnings_that_caused_them() -> None:
+    cause = finding(rule="idle-close", number=1)
+    effect = finding(rule="keep-alive-race", severity="error", delay=None, caused_by=(cause.place[1],), number=2)
+    costly = finding(rule="slow-response", delay=9.0, number=3)
+    rows = [line.split() for line in page(busy([cause, effect, costly])).splitlines() if line.startswith(("error ", "warning "))]
+    assert [(row[1], row[-1]) for row in rows] == [("keep-alive-race", "2"), ("slow-response", "3"), ("idle-close", "1")]
+    alike = replace(effect, severity="warning")
+    rows = [line.split()[1] for line in page(busy([cause, alike])).splitlines() if line.startswith("warning ")]
+    assert rows == ["idle-close", "keep-alive-race"]
+
+
+def test_a_row_names_the_path_and_how_many_others_and_when_it_was_first_seen() -> None:
+    paths = [
+        finding(request=f"GET /items/{i}", delay=i / 10, elapsed=60.0 - i, time=f"2026-01-31T12:00:{30 - i}.5Z", number=i + 1)
+        for i in range(4)
+    ]
+    text = page(busy([*paths, finding(rule="tinygrams", delay=None, number=5)]), 120)
     assert (
-        "\nseverity  rule               where                          count    lost  first  finding\n"
-        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4  600 ms   57 s  8800bc00\n" in text
+        "\nseverity  rule               where                          count    lost  first         N\n"
+        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4  600 ms  12:00:27.500  4\n" in text
     )
+    assert "\nNext: wiredoctor show trace.pcap --finding N\n" in text
+
+
+def test_rows_have_dates_if_a_capture_spans_days() -> None:
+    over_midnight = [capture(first_time="2026-01-31T23:59:00Z", last_time="2026-02-01T00:10:00Z")]
+    two = [finding(time="2026-01-31T23:59:30.25Z"), finding(rule="tinygrams", time="2026-02-01T00:01:02.5Z")]
+    wide, narrow = (page(busy(two, captures=over_midnight), width) for width in (120, 80))
+    assert "  2026-01-31 23:59:30.250  " in wide
+    assert "  2026-02-01 00:01:02.500  " in wide
+    assert "  01-31 23:59:30  " in narrow
+    assert "  02-01 00:01:02  " in narrow
+
+
+@pytest.mark.parametrize(
+    ("width", "place"),
+    [
+        (40, "10.9.0.2:8080 /api/v1/orders +12 paths"),
+        (33, "10.9.0.2:8080 /api/v1/orders +12"),
+        (31, "10.9.0.2:8080 .../v1/orders +12"),
+        (30, "10.9.0.2:8080 .../orders +12"),
+        (28, "10.9.0.2:8080 .../orders +12"),
+        (27, "10.9.0.2:8080 ...orders +12"),
+        (24, "10.9.0.2:8080"),
+        (12, "10.9....8080"),
+    ],
+)
+def test_a_place_keeps_its_host_and_the_end_of_its_path(width: int, place: str) -> None:
+    row = Row(Group((finding(),)), "10.9.0.2:8080", "/api/v1/orders", 12, "", "")
+    assert row.shortened_place(width, "...") == place
 
 
 def test_a_command_can_be_pasted_into_a_shell() -> None:

@@ -39,6 +39,27 @@ def test_a_thousand_and_one_are_many() -> None:
     assert finding.message == "2,001 bytes"
 
 
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("1448 bytes sent, 2896 in flight", "1,448 bytes sent, 2,896 in flight"),
+        ("1000 of 40000 bytes came", "1,000 of 40,000 bytes came"),
+        ("the held-back 1234567 bytes", "the held-back 1,234,567 bytes"),
+        ("999 bytes", "999 bytes"),
+        # numbers of other things, and what was sent
+        ("Content-Length 50000, and 100 bytes", "Content-Length 50000, and 100 bytes"),
+        ("RFC 9112 requests it; frame 2048 of 5000 packets", "RFC 9112 requests it; frame 2048 of 5,000 packets"),
+        ('"5000 bytes" of GET /a/5000 bytes', '"5000 bytes" of GET /a/5000 bytes'),
+        ("10.0.0.2:8080 times out", "10.0.0.2:8080 times out"),
+    ],
+)
+def test_thousands_are_grouped_in_evidence_titles_and_messages(note: str, said: str) -> None:
+    rule = module("a", message="{note}", title="{note}")
+    given = candidate(note=note, evidence=[{"frame": 5, "time": 0, "note": note}])
+    [finding] = settled([rule], {"a": candidates(given, note=pl.String())})
+    assert (finding.title, finding.message, finding.evidence[0].note) == (said, said, said)
+
+
 def test_a_name_that_is_empty_leaves_no_gap() -> None:
     rule = module("a", message="one {hint} two. {hint}", remedy="mend it. {hint}", advice=(Advice("server", "", "Soon."),))
     [finding] = settled([rule], {"a": candidates(candidate(hint=""), hint=pl.String())})

@@ -27,10 +27,10 @@ LATE = SECOND // 10
 """The maximum time in ns between the end of a request and its line in the log, in either direction."""
 
 _MOST_OUTSIDE = SECOND // 10
-"""How long (ns) a proxy's exchange with its client may begin before its exchange with the server, and end after it."""
+"""The maximum time in ns from the start of a proxy's exchange with its client to that with its server, and between their ends."""
 
 _CLIENT_CLOSED = (0, 499, 460)
-"""What haproxy and Envoy, nginx, and AWS ALB log if the client closed before the response."""
+"""The statuses in logs if the client closed before the response: of haproxy and Envoy, of nginx, and of AWS ALB."""
 
 MOST_OUTER = 50
 """The maximum number of earlier exchanges that are examined to find the enclosing one."""

@@ -7,17 +7,17 @@ from wiredoctor import limits
 
 def cut_header(number: int, offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends inside the header of packet `number`."""
-    return f"the file ends inside the header of packet {number} (offset {offset}: {size} bytes expected, {left} found)"
+    return f"the file ends inside the header of packet {number} (offset {offset}: {size:,} bytes expected, {left:,} found)"
 
 
 def cut_packet(number: int, offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends inside packet `number`."""
-    return f"the file ends inside packet {number} (offset {offset}: {size} bytes announced, {left} found)"
+    return f"the file ends inside packet {number} (offset {offset}: {size:,} bytes announced, {left:,} found)"
 
 
 def too_long(number: int, offset: int, size: int) -> str:
     """Return the sentence for a record that announces more bytes than any packet has."""
-    return f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
+    return f"packet {number} announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
 
 
 def zeros(number: int, offset: int) -> str:
@@ -37,27 +37,27 @@ def snoop_cut_header(number: int, offset: int) -> str:
 
 def snoop_short_record(number: int, offset: int, record: int) -> str:
     """Return the sentence for a snoop record that is shorter than its packet."""
-    return f"packet {number} is longer than its record of {record} bytes (offset {offset})"
+    return f"packet {number} is longer than its record of {record:,} bytes (offset {offset})"
 
 
 def impossible_block(offset: int, length: int) -> str:
     """Return the sentence for a pcapng block that is shorter or longer than any block."""
-    return f"a block with an impossible length of {length} bytes (offset {offset})"
+    return f"a block with an impossible length of {length:,} bytes (offset {offset})"
 
 
 def cut_block(offset: int, length: int, left: int) -> str:
     """Return the sentence for a file that ends inside a pcapng block."""
-    return f"the file ends inside a block (offset {offset}: {length} bytes announced, {left} found)"
+    return f"the file ends inside a block (offset {offset}: {length:,} bytes announced, {left:,} found)"
 
 
 def cut_block_header(offset: int, size: int, left: int) -> str:
     """Return the sentence for a file that ends before the type and length of a pcapng block."""
-    return f"the file ends inside the header of a block (offset {offset}: {size} bytes expected, {left} found)"
+    return f"the file ends inside the header of a block (offset {offset}: {size:,} bytes expected, {left:,} found)"
 
 
 def unequal_lengths(offset: int, length: int, again: int) -> str:
     """Return the sentence for a pcapng block whose two lengths differ."""
-    return f"a block of {length} bytes by its first length field and {again} by its second (offset {offset})"
+    return f"a block of {length:,} bytes by its first length field and {again:,} by its second (offset {offset})"
 
 
 def short_block(offset: int) -> str:
@@ -72,12 +72,12 @@ def unknown_interface(offset: int, interface: int) -> str:
 
 def too_long_in_block(offset: int, size: int) -> str:
     """Return the sentence for a packet block that announces more bytes than any packet has."""
-    return f"announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
+    return f"announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
 
 
 def longer_than_block(offset: int, size: int) -> str:
     """Return the sentence for a packet that is longer than its block."""
-    return f"announces {size} bytes, more than its block holds (offset {offset})"
+    return f"announces {size:,} bytes, more than its block holds (offset {offset})"
 
 
 def no_byte_order(offset: int) -> str:
@@ -92,7 +92,7 @@ def bad_interface(offset: int) -> str:
 
 def short_section(offset: int, size: int) -> str:
     """Return the sentence for a section header that is too short."""
-    return f"a section header of {size} bytes (offset {offset})"
+    return f"a section header of {size:,} bytes (offset {offset})"
 
 
 def unsupported_section(offset: int, major: int, minor: int) -> str:

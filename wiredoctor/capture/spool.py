@@ -151,7 +151,7 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
         budget.hold(file, size)
     if met is None:
         return Spooled(file, size, damage or lost, None)
-    return Spooled(file, size, f"only the first {size} bytes were spooled: {met.over}", met.sentence(name, size))
+    return Spooled(file, size, f"only the first {size:,} bytes were spooled: {met.over}", met.sentence(name, size))
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
@@ -207,10 +207,10 @@ def _write(
 
 def _loss_text(method: str | None, after: int, error: Exception) -> str:
     if isinstance(error, EOFError):
-        return f"the {method} data end too early, after {after} bytes of capture"
+        return f"the {method} data end too early, after {after:,} bytes of capture"
     what = f"the {method} data are damaged" if method else "reading failed"
     reason = " ".join(str(error).split())
-    return f"{what} after {after} bytes of capture ({reason or type(error).__name__})"
+    return f"{what} after {after:,} bytes of capture ({reason or type(error).__name__})"
 
 
 def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[bytes]:

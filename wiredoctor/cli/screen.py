@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from wiredoctor import Finding, Report
     from wiredoctor.cli.options import Color
+    from wiredoctor.report.groups import ProblemKey
     from wiredoctor.report.terminal.live_view import LiveStatus
 
 REFRESH = 1.0
@@ -27,6 +28,9 @@ REFRESH = 1.0
 
 LONG, SELDOM = 5.0, 60.0
 """The seconds of lag from which on it is reported, and the seconds between two of these messages."""
+
+AGAIN = 5.0
+"""The minimum seconds between two lines about the same problem."""
 
 REMEMBERED = 1_000_000
 """The number of findings that are remembered, at 8 bytes each, so that the end does not repeat them."""
@@ -49,12 +53,17 @@ class View(Protocol):
 
 
 class Lines:
-    """Prints a line for each finding as soon as it is final."""
+    """Prints a line for each problem as soon as its first finding is final, and from time to time how often it came again."""
 
     def __init__(self, *, quiet: bool) -> None:
+        from wiredoctor.report.terminal.live_view import Tally
+
         self._quiet = quiet
         self._next_word = 0.0
         self._begun = time.time_ns()
+        self._tally = Tally()
+        self._printed: dict[ProblemKey, float] = {}
+        self._again: dict[ProblemKey, Finding] = {}
 
     def _say_lag(self, status: LiveStatus) -> None:
         """Report from time to time how far the analysis lags behind the capture."""
@@ -71,14 +80,31 @@ class Lines:
             print_message(line)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one line per finding."""
+        """Print one line per new problem, and one per AGAIN seconds for a problem that came again."""
         from wiredoctor.report.capture_clocks import other_day
-        from wiredoctor.report.terminal.live_view import plain
+        from wiredoctor.report.groups import problem_key
+        from wiredoctor.report.terminal.live_view import again, plain
 
         self._say_lag(status)
+        now = time.monotonic()
+        lines: list[str] = []
         for finding in findings:
-            sys.stdout.write(plain(finding.for_people(), date=other_day(finding, self._begun)) + "\n")
-        if findings:
+            key = problem_key(finding)
+            if key in self._tally.groups:
+                self._again[key] = finding
+            else:
+                lines.append(plain(finding.for_people(), date=other_day(finding, self._begun)))
+                self._printed[key] = now
+            self._tally.add(finding)
+        for key in [key for key in self._again if now - self._printed.get(key, 0.0) >= AGAIN]:
+            finding = self._again.pop(key)
+            if (group := self._tally.groups.get(key)) is not None:
+                lines.append(again(finding, group, date=other_day(finding, self._begun)))
+                self._printed[key] = now
+        if len(self._printed) > len(self._tally.groups):
+            self._printed = {key: at for key, at in self._printed.items() if key in self._tally.groups}
+        if lines:
+            sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
 
     def close(self) -> None:

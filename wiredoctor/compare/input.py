@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wiredoctor.compare.proxy.nesting import COLUMNS as AT_A_PROXY
+from wiredoctor.compare.proxy.result import FOR_PEOPLE
 from wiredoctor.compare.two_points.packet_columns import Point, gather
 from wiredoctor.tables import EXCHANGES
 from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wiredoctor.findings import CaptureSummary, Finding, PacketAccess, Report
     from wiredoctor.gateways import Gateways
 
@@ -38,7 +41,7 @@ class ComparedCapture:
 class ProxySide:
     """A capture made on one side of a proxy: its exchanges, connections and findings.
 
-    exchanges: the columns in compare.proxy.nesting. first_time: the time of the first packet, ns since 1970.
+    exchanges: the columns in compare.proxy.nesting, and FOR_PEOPLE. first_time: the time of the first packet, ns since 1970.
     """
 
     name: str
@@ -53,9 +56,15 @@ class ProxySide:
 def collect_proxy_side(report: Report) -> ProxySide:
     """Return the data for a comparison across a proxy; `report` covers one capture and can read its packets again."""
     summary = report.captures[0]
-    rows = EXCHANGES.empty().lazy() if report.scan_exchanges is None else report.scan_exchanges()
+    rows = for_people = EXCHANGES.empty().lazy()
+    if report.scan_exchanges is not None:
+        scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
+        rows = report.scan_exchanges()
+        for_people = scan_for_people()() if scan_for_people else rows
+    shown = for_people.select(pl.col(name).alias(alias) for name, alias in FOR_PEOPLE.items())
+    exchanges = pl.concat([rows.select(AT_A_PROXY), shown], how="horizontal").collect()
     return ProxySide(
-        summary.file, _nanoseconds(summary.first_time), report.connections, rows.select(AT_A_PROXY).collect(), report.findings,
+        summary.file, _nanoseconds(summary.first_time), report.connections, exchanges, report.findings,
         report.packets[summary.file], report.gateways[summary.file],
     )  # fmt: skip
 

@@ -24,14 +24,14 @@ class LeftOut(NamedTuple):
     """Findings that were left out of the report: their number and their rules.
 
     `by` is ignore (`reason` comes from the configuration's entry), baseline (`reason` names the file), or confidence (lower than
-    requested; `reason` names the level). `gateway_errors`: the exchanges of gateway-error.
+    requested; `reason` names the level). `failures`: the findings of rules that report failed requests or connections.
     """
 
     by: LeftOutBy
     reason: str
     findings: int
     rules: tuple[str, ...]
-    gateway_errors: tuple[Finding, ...] = ()
+    failures: tuple[Finding, ...] = ()
 
 
 class Ending(NamedTuple):

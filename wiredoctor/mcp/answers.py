@@ -17,7 +17,7 @@ from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.terminal.sentences import capture_facts, failing, opening, reasons
 from wiredoctor.report.terminal.show import ShowRequest, as_json, has_connection, look
-from wiredoctor.report.words import SECOND
+from wiredoctor.report.words import SECOND, count
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -81,7 +81,7 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
         "failed_responses": failing(far),
         "not_judged": reasons(report, far),
         "limits_reached": [*report.limits],
-        "not_analysed": [f"{reason}: {packets} packets" for reason, packets in unread[:MOST_REASONS]],
+        "not_analysed": [f"{reason}: {count(packets, 'packet')}" for reason, packets in unread[:MOST_REASONS]],
         "total": len(groups),
     }
     return take_page(answer, "findings", page)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wiredoctor.gateways import Gateways, Place
 
 SERVER_ERROR = 500
-"""Status codes from here on mean that the server failed (RFC 9110 section 15.6)."""
+"""Status codes from here on report an error of the server (RFC 9110 section 15.6)."""
 
 FINAL = 200
 """Lower status codes are interim responses, except 101 (Switching Protocols), which is final."""
@@ -177,7 +177,7 @@ class _Blamed:
         self._passed_on: dict[tuple[str | None, int], Counter[str]] = {}
         self._repeated: Counter[tuple[str | None, int]] = Counter()
         told: dict[tuple[str, int, int], str] = {}
-        for one in chain(report.findings, *(left.gateway_errors for left in report.left_out)):
+        for one in chain(report.findings, *(left.failures for left in report.left_out)):
             if one.rule == "gateway-error" and one.connection is not None and one.exchange is not None:
                 told[one.capture, one.connection, one.exchange] = one.kind or ""
         for capture, known in report.gateways.items():

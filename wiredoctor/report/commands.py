@@ -41,6 +41,14 @@ def show_place_command(report: Report, file: str, options: str) -> str:
     return f"wiredoctor show {_name(capture)} {options}" if capture is not None and _is_file(capture) else ""
 
 
+def show_any_command(report: Report) -> str:
+    """Return the command that shows finding N of the report, where N is for the reader to replace; empty without files."""
+    if not any(map(_is_file, report.captures)):
+        return ""
+    captures = _name(report.captures[0]) if len(report.captures) == 1 else _PLACEHOLDER + "..."
+    return f"wiredoctor show {captures} --finding N"
+
+
 def next_commands(report: Report, finding: Finding) -> list[str]:
     """Return the commands that show more about a finding: its packets, and its rule."""
     return [command for command in (show_command(report, finding), f"wiredoctor explain {finding.rule}") if command]

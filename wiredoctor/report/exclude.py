@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import LeftOut, host, total_delay
+from wiredoctor.report.failed_requests import FAILURES
 from wiredoctor.text.redact import masked_target
 
 if TYPE_CHECKING:
@@ -76,6 +77,6 @@ def _leave_out(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[F
     if not gone:
         return report
     left = [f for f in report.findings if not unwanted(f)]
-    gateway_errors = tuple(f for f in gone if f.rule == "gateway-error")
-    said = LeftOut(by, reason, len(gone), tuple(sorted({f.rule for f in gone})), gateway_errors)
+    failures = tuple(f for f in gone if f.rule in FAILURES)
+    said = LeftOut(by, reason, len(gone), tuple(sorted({f.rule for f in gone})), failures)
     return replace(report, findings=left, delay=total_delay(left), left_out=[*report.left_out, said])

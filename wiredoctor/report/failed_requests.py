@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from wiredoctor.findings import Finding
+from wiredoctor.findings import Finding, LeftOutBy
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -43,20 +43,21 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `cause`: the finding that explains most of them, and how many it explains. `at_least`: the true number may be higher, because
-    a limit left out findings or some rules did not run. `idle_timeouts`: seconds by capture and server, if known.
+    `noun`: "request", or "connection" if no finding of the report is about a failed request. Of these, `left_out` failed by
+    findings that were left out of the report, by the reason for that. `cause`: the finding of the report that explains most of
+    the others, and how many it explains; None if there are no others. `at_least`: the true number may be higher, because a limit
+    left out findings or some rules did not run. `idle_timeouts`: seconds by capture and server, if known.
     """
 
     requests: int
     of_requests: int
     connections: int
     of_connections: int
-    cause: tuple[Finding, int]
+    noun: Literal["request", "connection"]
+    left_out: Mapping[LeftOutBy, int]
+    cause: tuple[Finding, int] | None
     at_least: bool
     idle_timeouts: Mapping[tuple[str, str | None], float]
-
-
-_NO_CAUSE: tuple[Finding, int] = (None, 0)  # type: ignore[assignment]
 
 
 def knows_failures(report: Report) -> bool:
@@ -68,28 +69,55 @@ def find_failed(report: Report, reach: Coverage) -> FailedRequests:
     """Return what failed; a request that a gateway forwarded counts once, as the gateway's client saw it."""
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
-    causes = _Causes(report.findings)
-    by_request = {place: f for place, f in failed.items() if place not in backs}
-    lost = [(f, f.count) for f in _failed_connections(report)]
-    shown = [(f, 1) for f in by_request.values()] if by_request else lost
-    number = Counter(f.rule for f in report.findings)
-    hidden = any(report.totals[rule].findings > number[rule] for rule in FAILURES if rule in report.totals)
-    failed_connections = sum(times for _, times in lost)
+    requests = [(f, 1) for place, f in failed.items() if place not in backs]
+    connections = [(f, f.count) for f in _failed_connections(report)]
+    left_out: dict[int, LeftOutBy] = {id(f): by for by, f in _left_out(report)}
+    of_report = [(f, number) for f, number in requests if id(f) not in left_out]
+    noun: Literal["request", "connection"] = "request" if of_report else "connection"
+    counted = requests if of_report else connections
+    of_report = of_report or [(f, number) for f, number in connections if id(f) not in left_out]
+    excluded = Counter[LeftOutBy]()
+    for f, number in counted:
+        if by := left_out.get(id(f)):
+            excluded[by] += number
+    failed_connections = sum(number for _, number in connections)
     return FailedRequests(
-        len(by_request),
-        max(reach.answers.requests, len(by_request)),
+        len(requests),
+        max(reach.answers.requests, len(requests)),
         failed_connections,
         max(reach.connections, failed_connections),
-        causes.most_frequent(shown),
-        at_least=(hidden and not report.left_out) or not knows_failures(report),
+        noun,
+        excluded,
+        _Causes(report.findings).most_frequent(of_report),
+        at_least=_has_hidden_failures(report) or not knows_failures(report),
         idle_timeouts=_idle_timeouts(report.findings),
     )
 
 
+def _has_hidden_failures(report: Report) -> bool:
+    """Return whether a limit left findings about failures out of the report."""
+    number = Counter(f.rule for f in findings_with_failures(report))
+    return any(report.totals[rule].findings > number[rule] for rule in FAILURES if rule in report.totals)
+
+
+def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
+    """Yield the failures of the captures that were left out of the report, and the reason for each."""
+    files = {capture.file for capture in report.captures}
+    for left in report.left_out:
+        for f in left.failures:
+            if f.capture in files:
+                yield left.by, f
+
+
+def findings_with_failures(report: Report) -> list[Finding]:
+    """Return the findings of the report, then the failures that were left out: what was known before failed nevertheless."""
+    return [*report.findings, *(f for _, f in _left_out(report))]
+
+
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
-    """Return the failed exchanges on both sides of a gateway, each with its first finding."""
+    """Return the failed exchanges on both sides of a gateway, each with its first finding, if possible one of the report."""
     failed: dict[Place, Finding] = {}
-    for f in report.findings:
+    for f in findings_with_failures(report):
         if _is_failure(f) and (place := _place(f)) is not None:
             failed.setdefault(place, f)
     return failed
@@ -105,7 +133,7 @@ def failed_connections_by_server(report: Report, *, established: bool = False) -
 
 
 def _failed_connections(report: Report) -> list[Finding]:
-    return [f for f in report.findings if _is_failure(f) and _place(f) is None and f.family != "gateways"]
+    return [f for f in findings_with_failures(report) if _is_failure(f) and _place(f) is None and f.family != "gateways"]
 
 
 def _place(f: Finding) -> Place | None:
@@ -149,8 +177,11 @@ class _Causes:
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._at = {f.place: f for f in findings}
 
-    def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
-        """Return the cause of most failures (on a tie, the first), as its longest occurrence, and the number of failures."""
+    def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
+        """Return the cause of most failures (on a tie, the first), as its longest occurrence, and the number of failures.
+
+        Return None without failures.
+        """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}
         for f, times in failures:
@@ -161,7 +192,7 @@ class _Causes:
             if (first.delay or 0.0) > (longest.delay or 0.0):
                 example[key] = first
         if not number:
-            return _NO_CAUSE
+            return None
         key, times = max(number.items(), key=lambda one: one[1])
         return example[key], times
 

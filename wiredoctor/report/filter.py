@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wiredoctor.findings import CONFIDENCES, Finding, LeftOut, RuleTotal, sum_totals, total_delay
+from wiredoctor.report.failed_requests import FAILURES
 from wiredoctor.text.durations import SECOND
 from wiredoctor.text.time_of_day import DAY, nanoseconds, nearest_on_day, parse_log_time
 
@@ -152,8 +153,8 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
     if not unsure:
         return report
     findings = [f for f in report.findings if f.confidence in sure]
-    gateway_errors = tuple(f for f in unsure if f.rule == "gateway-error")
-    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})), gateway_errors)
+    failures = tuple(f for f in unsure if f.rule in FAILURES)
+    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})), failures)
     return replace(report, findings=findings, delay=total_delay(findings), left_out=[*report.left_out, said])
 
 

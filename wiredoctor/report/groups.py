@@ -44,8 +44,8 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; on a tie, the first."""
-        return max(self.findings, key=lambda f: (f.delay or 0.0, -f.elapsed))
+        """The most expensive finding; on a tie, the first of all captures."""
+        return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.time, f.elapsed))
 
     @cached_property
     def title(self) -> str:
@@ -104,8 +104,10 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems, worst first: by severity, time lost and number, except that a cause precedes its effects."""
+    """Return the problems by severity, time lost and number, worst first; a cause precedes its effects of the same severity."""
     groups: dict[ProblemKey, list[Finding]] = {}
     for f in findings:
         groups.setdefault(problem_key(f), []).append(f)
-    return causes_first(sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness), lambda group: group.findings)
+    worst_first = sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness)
+    by_severity = ([group for group in worst_first if group.worst.severity == severity] for severity in SEVERITIES)
+    return [group for alike in by_severity for group in causes_first(alike, lambda group: group.findings)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.findings import SEVERITIES, Finding
+from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.terminal.sentences import WORTH_TELLING, unexplained
@@ -40,6 +41,9 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
 }
 """Causes as clauses, for findings whose title does not begin with "The server"."""
+
+_LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
+"""What is said of findings that were left out, by the reason."""
 
 _LOSS = "capture-loss"
 
@@ -130,8 +134,8 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if not judged and (why := _cut(reach)):
         return f"Only stalls and connects could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
     failed = find_failed(report, reach)
-    if failed.requests or failed.connections:
-        return f"{_failed(failed, groups)}{scope}."
+    if failed.cause is not None:
+        return f"{_failed(failed, failed.cause, groups)}{scope}."
     doubts = _and(unexplained(reach), "; ")
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
@@ -164,10 +168,11 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"]) + _unread(reach)
     if report.left_out and not notes and not lossy:
-        said = _left_out(report)
+        said = _left_out(report, "findings")
     elif notes:
         lead = "No" if knows_failures(report) else f"{_selected(report)} found no"
-        said = f"{lead} errors or warnings, only {count(notes, 'note')}"
+        nothing = _left_out(report, "errors or warnings") if report.left_out else f"{lead} errors or warnings"
+        said = f"{nothing}, only {count(notes, 'note')}"
     elif not knows_failures(report):
         said = f"{_selected(report)} found {'no fault in what was captured' if lossy else 'nothing'}"
     elif lossy or any(capture.dropped for capture in report.captures):
@@ -182,12 +187,17 @@ def _selected(report: Report) -> str:
     return "The selected rule" if number == 1 else f"The {number:,} selected rules"
 
 
-def _left_out(report: Report) -> str:
-    """Describe the excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of low confidence)"."""
-    number = {by: sum(one.findings for one in report.left_out if one.by == by) for by in ("baseline", "ignore", "confidence")}
-    words = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
-    parts = ", ".join(f"{number[by]:,} {word}" for by, word in words.items() if number[by])
-    return f"No {'new ' if number['baseline'] else ''}findings ({parts})"
+def _left_out(report: Report, what: str) -> str:
+    """Describe the excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
+    number = Counter[LeftOutBy]()
+    for one in report.left_out:
+        number[one.by] += one.findings
+    return f"No {'new ' if number['baseline'] else ''}{what} ({_by_reason(number)})"
+
+
+def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
+    """Count what was left out: "6 known, 2 ignored"."""
+    return ", ".join(f"{number[by]:,} {word}" for by, word in _LEFT_OUT.items() if number.get(by))
 
 
 def _not_http(reach: Coverage) -> str:
@@ -225,13 +235,14 @@ def _and(parts: Sequence[str], lead: str) -> str:
     return f"{lead}{join_words(parts)}" if parts else ""
 
 
-def _failed(failed: FailedRequests, groups: Sequence[Group]) -> str:
-    noun = "request" if failed.requests else "connection"
-    number = failed.requests or failed.connections
-    whole = failed.of_requests if failed.requests else failed.of_connections
+def _failed(failed: FailedRequests, cause: tuple[Finding, int], groups: Sequence[Group]) -> str:
+    finding, caused = cause
+    number, whole = (
+        (failed.connections, failed.of_connections) if failed.noun == "connection" else (failed.requests, failed.of_requests)
+    )
     at_least = "At least " if failed.at_least and number < whole else ""
-    head = f"The only {noun} failed" if whole == 1 else f"{at_least}{number:,} of {count(whole, noun)} failed"
-    finding, caused = failed.cause
+    head = f"The only {failed.noun} failed" if whole == 1 else f"{at_least}{number:,} of {count(whole, failed.noun)} failed"
+    head += f" ({_by_reason(failed.left_out)})" if failed.left_out else ""
     group = next((group for group in groups if finding in group.findings), None) if caused > 1 else None
     because = _because(finding, group.title if group else finding.title, failed.idle_timeouts)
     return head + (f", {caused:,} of them" if caused < number else "") + because

@@ -6,30 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wiredoctor.report.capture_clocks import overall
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.groups import Group
 from wiredoctor.report.headline import count_problems, severities
-from wiredoctor.report.words import count, duration
+from wiredoctor.report.words import clean, count, duration, shorten
+from wiredoctor.text.time_of_day import DAY, nanoseconds, time_text
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Finding
+    from wiredoctor.findings import Finding, Report
 
 MOST_ROWS = 20
-"""The number of problems in the table."""
+"""The number of problems in the table; the others follow as a list of rules."""
 
-FEW_ROWS = 5
-"""The number of rules in the table if there are more than MOST_ROWS problems; the others follow as a list."""
+LEAST_PATH = 6
+"""The minimum length of a path that was shortened; a shorter one is omitted."""
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A problem in the table. `place`: server and path. `first_seen`: seconds since the first packet of the capture."""
+    """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
+    of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
+    """
 
     group: Group
-    place: str
-    first_seen: float
+    host: str
+    path: str
+    other_paths: int
+    first_seen: str
+    first_seen_to_seconds: str
 
     @property
     def severity(self) -> str:
@@ -37,55 +44,82 @@ class Row:
         return self.group.worst.severity
 
     @property
+    def place(self) -> str:
+        """Host and path, with the number of other paths, such as "10.0.0.2:80 /items +3 paths"."""
+        more = f"+{count(self.other_paths, 'path')}" if self.other_paths else ""
+        return " ".join(part for part in (self.host, self.path, more) if part)
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """The cells in the order of HEADINGS."""
         group = self.group
         return (
             group.worst.severity, group.worst.rule, self.place, f"{group.count:,}",
-            duration(group.delay) if group.delay else "", duration(self.first_seen), short_fingerprint(group.worst),
+            duration(group.delay) if group.delay else "", self.first_seen, finding_name(group.worst),
         )  # fmt: skip
 
+    def shortened_place(self, width: int, gap: str) -> str:
+        """Return the place in at most `width` characters: the host, the end of the path, and the number of others as "+3"."""
+        if len(self.place) <= width:
+            return self.place
+        more = f" +{self.other_paths:,}" if self.other_paths else ""
+        room = width - len(self.host) - len(more) - 1
+        if len(self.path) > room >= LEAST_PATH + len(gap):
+            end = self.path[len(gap) - room :]
+            return f"{self.host} {gap}{end[max(end.find('/', 0, -1), 0) :]}{more}"
+        if self.path and len(self.path) <= room:
+            return f"{self.host} {self.path}{more}"
+        return shorten(self.host, width, gap)
 
-def split_rows(groups: Sequence[Group]) -> tuple[list[Row], Sequence[Group]]:
-    """Return the rows of the table, and the problems that do not fit; a single problem needs no table.
 
-    If not all problems fit, the table has the worst problem of each of the worst rules.
-    """
+def finding_name(finding: Finding) -> str:
+    """Return what --finding takes: the number, or the short fingerprint of a finding without one."""
+    return short_fingerprint(finding) if finding.number is None else str(finding.number)
+
+
+def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequence[Group]]:
+    """Return the rows of the table, and the problems that do not fit; a single problem needs no table."""
     if len(groups) < 2:
         return [], ()
-    shown = groups if len(groups) <= MOST_ROWS else _worst_of_each_rule(groups)[:FEW_ROWS]
-    rows = [Row(group, _server_and_paths(group), group.first_seen) for group in shown]
-    listed = {id(group) for group in shown}
-    return rows, [group for group in groups if id(group) not in listed]
-
-
-def _worst_of_each_rule(groups: Sequence[Group]) -> list[Group]:
-    first: dict[str, Group] = {}
-    for group in groups:
-        first.setdefault(group.worst.rule, group)
-    return [*first.values()]
+    dates = overall(report).dates
+    return [_row(group, dates=dates) for group in groups[:MOST_ROWS]], groups[MOST_ROWS:]
 
 
 def other_problems(left: Sequence[Group]) -> str:
     """Describe problems that are not listed: "3 more problems (2 warnings and 1 note): idle-close 12, slow-response 3"."""
+    rules = ", ".join(f"{rule} {occurrences:,}" for rule, occurrences in occurrences_by_rule(left))
+    return f"{number_of_others(left)}, by rule with occurrences: {rules}"
+
+
+def number_of_others(left: Sequence[Group]) -> str:
+    """Return "3 more problems (2 warnings and 1 note)"."""
+    return f"{count(len(left), 'more problem')} ({severities(count_problems(left))})"
+
+
+def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
+    """Return each rule of some problems with the number of its occurrences, by name."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count
-    rules = ", ".join(f"{rule} {occurrences:,}" for rule, occurrences in sorted(number.items()))
-    return f"{count(len(left), 'more problem')} ({severities(count_problems(left))}), by rule with occurrences: {rules}"
+    return sorted(number.items())
 
 
-def _server_and_paths(group: Group) -> str:
-    """Return the server and the path, with the number of other paths, such as "10.0.0.2:80 /items +3 paths"."""
+def _row(group: Group, *, dates: bool) -> Row:
     worst = group.worst
     paths = dict.fromkeys(path for path in map(_path, group.findings) if path)
     path = _path(worst) or next(iter(paths), "")
-    more = f"+{count(len(paths) - 1, 'path')}" if len(paths) > 1 else ""
-    return " ".join(part for part in (worst.server or _without_server(group), path, more) if part)
+    host = worst.server or worst.client or worst.capture
+    return Row(group, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
 
 
-def _without_server(group: Group) -> str:
-    return group.worst.client or group.worst.capture
+def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
+    """Return when a problem was first seen: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16"."""
+    moments = [moment for f in group.findings if (moment := nanoseconds(f.time)) is not None]
+    if not moments or min(moments) < DAY:
+        since_first_packet = duration(group.first_seen)
+        return since_first_packet, since_first_packet
+    text = time_text(min(moments), date=dates)
+    return text, text.partition("-")[2].partition(".")[0] if dates else text.partition(".")[0]
 
 
 def _path(finding: Finding) -> str:

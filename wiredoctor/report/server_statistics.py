@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
-from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges
+from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import capture_ends
 from wiredoctor.report.words import SECOND
 
@@ -200,7 +200,7 @@ def _judged(report: Report) -> pl.LazyFrame | None:
     import polars as pl
 
     places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False] for place in failed_exchanges(report)}
-    for one in report.findings:
+    for one in findings_with_failures(report):
         if one.exchange is not None and (one.severity == "error" or one.rule == "client-abort"):
             flags = places.setdefault((one.capture, one.connection, one.exchange), [False, False, False])
             flags[1] |= one.severity == "error"

@@ -153,8 +153,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=redact.escape_around_masks(values.get("title") or "") or _agree_in_number(texts.title.format_map(written)),
-        message=_close_gaps(_agree_in_number(_message(values, texts, written))),
+        title=redact.escape_around_masks(values.get("title") or "") or _count_in_words(texts.title.format_map(written)),
+        message=_close_gaps(_count_in_words(_message(values, texts, written))),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -203,7 +203,7 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
         yield Evidence(
-            frame, notes[0]["time"] / SECOND, _agree_in_number("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
+            frame, notes[0]["time"] / SECOND, _count_in_words("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
         )
 
 
@@ -214,6 +214,19 @@ _ONE = re.compile(
 _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 
 _ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|response)s\b")
+
+
+_NOUN = "(?:bytes?|packets|segments|connections|exchanges|requests|responses|bursts|chunks?|events|places|writes|lines|times)"
+_LARGE = re.compile(
+    r'"[^"]*"|(?<![\w.,:/-])(?<!\bRFC )(?<!\bframe )(?<!\bpacket )(?<!\bport )'
+    rf"(?P<number>[0-9]{{4,}})(?= {_NOUN}\b| (?:in flight|missing|more)\b| of [0-9,]+ {_NOUN}\b)"
+)
+"""A number of something that has no commas between thousands. What is in quotes was sent, and stays as it is."""
+
+
+def _count_in_words(text: str) -> str:
+    """Put commas into numbers: "1448 bytes" becomes "1,448 bytes"; use the singular after 1."""
+    return _agree_in_number(_LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text))
 
 
 def _agree_in_number(text: str) -> str:

@@ -30,6 +30,11 @@ def use_utc(utc: bool) -> None:
     _UTC.set(utc)
 
 
+def is_utc() -> bool:
+    """Return whether the time zone for all texts in this thread was chosen to be UTC."""
+    return _UTC.get()
+
+
 def nanoseconds(time: str | None) -> int | None:
     """Convert RFC 3339 in UTC with any number of decimals to nanoseconds since 1970."""
     if time is None:

@@ -88,7 +88,7 @@ def test_what_is_missing_is_what_had_not_passed_before_the_reset() -> None:
     )
     [found] = findings(text)
     assert (found.rule, found.measures) == ("foreign-reset", {"missing": 1200})
-    assert "1200 of 5000 bytes of the body of the 200 are missing" in found.message
+    assert "1,200 of 5,000 bytes of the body of the 200 are missing" in found.message
 
 
 def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
+    from wiredoctor.report.explained_log import ExplainedLog
     from wiredoctor.report.terminal.terminal import Terminal
 
 
@@ -109,6 +110,8 @@ def explain_log(
                 raise UsageError(f"{log}: {reason(error, log)}") from None
             except (EOFError, zlib.error) as error:
                 raise UsageError(f"{log}: {'ends too early' if isinstance(error, EOFError) else 'is damaged'}") from None
+            if result.log.unknown and result.log.unknown == result.log.total:
+                raise UsageError(_unreadable(result))
 
             def write(form: str, out: BinaryIO, paper: Terminal) -> None:
                 if form == "json":
@@ -124,6 +127,13 @@ def explain_log(
 
             write_stdout(format, write, color)
     return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def _unreadable(result: ExplainedLog) -> str:
+    """Return the sentence for a log of which no line has a known format."""
+    log = result.log
+    lines = f"{log.total:,} lines, the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
+    return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"
 
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "m": 60.0, "min": 60.0}

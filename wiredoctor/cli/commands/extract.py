@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -129,7 +130,7 @@ def _write(path: Path, report: Report, cut: Extract) -> None:
     from wiredoctor.extract.minimize import write
 
     [capture] = report.captures
-    about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
+    about = f"wiredoctor: {len(cut.frames):,} of the {capture.packets:,} packets of {os.path.basename(capture.file)}"
     with _replacing(path) as out:
         write(report, out, cut.frames, about)
 
@@ -180,6 +181,9 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         lines.append("addresses, names, tokens and bodies were replaced; a search found no originals")
         if anonymous.left_out:
             lines.append(f"packets left out because they could not be parsed completely: {left_out(anonymous.left_out)}")
+    name = clean(shlex.quote(output))
+    by_number = "" if found is None else f"wiredoctor show {name} --finding {found.number}"
+    lines.append(f"next: {by_number or f'wiredoctor analyze {name}'}")
     typer.echo("\n".join(lines))
 
 

@@ -246,7 +246,7 @@ def _notes(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *,
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report without exchanges, so times cannot be compared and findings are counted against all "
+                f"{name} is a report without exchanges, so times cannot be compared and occurrences are counted against all "
                 "exchanges; write the report with --full"
             )
         elif not seen.source.exchanges:

@@ -144,7 +144,9 @@ def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchang
     if exchanges is not None:
         named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
         rows = pl.DataFrame(named, schema=TIMES, orient="row")
-    notes = [f"{sum(one['findings'] for one in summary['left_out'])} findings were left out"] if summary.get("left_out") else []
+    notes = (
+        [f"{sum(one['findings'] for one in summary['left_out']):,} occurrences were left out"] if summary.get("left_out") else []
+    )
     notes += [_text(line) for line in summary.get("incomplete", ())]
     return ComparedSide(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
 

@@ -47,7 +47,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
     """Return one side of a comparison. `healthy`: the rules that had something to judge but found nothing."""
     rows, servers = _tables(report)
     found = {one.rule for one in report.findings}
-    notes = [f"{sum(one.findings for one in report.left_out)} findings were left out"] if report.left_out else []
+    notes = [f"{sum(one.findings for one in report.left_out):,} occurrences were left out"] if report.left_out else []
     return ComparedSide(
         _source(name, report),
         report.findings,

@@ -18,6 +18,13 @@ never-passed-on: no request. no-answer: no response. late-answer: a response aft
 another status. unfinished-answer: a truncated response.
 """
 
+FOR_PEOPLE = {
+    "request_method": "method_for_people",
+    "request_target": "target_for_people",
+    "request_host": "host_for_people",
+}
+"""Columns of exchanges, and the names of the same columns with (masked) for what is masked."""
+
 MOST_APART = 3600.0
 """The maximum clock difference in seconds; larger ones are usually due to a time zone, or to another time of capture."""
 
@@ -46,6 +53,8 @@ class Rewritten:
     front_exchange: int
     back_connection: int
     back_exchange: int
+    received_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    passed_on_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class OwnAnswer:
     backend: str
     back_connection: int | None
     back_exchange: int | None
+    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from wiredoctor.findings import printable
 from wiredoctor.gateways.targets import origin, rewriting
-from wiredoctor.text.redact import host as masked
-from wiredoctor.text.redact import masked_target
 
 Change = tuple[str, str, str]
 """The changed property, its received value, and its forwarded value."""
@@ -50,7 +48,7 @@ def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:
     if received.encoding != passed_on.encoding:
         yield "Content-Encoding", printable(received.encoding) or "-", printable(passed_on.encoding) or "-"
     if received.host != passed_on.host:
-        yield "Host", printable(masked(received.host)) or "-", printable(masked(passed_on.host)) or "-"
+        yield "Host", printable(received.host) or "-", printable(passed_on.host) or "-"
     yield from _target(received.target, passed_on.target)
     if received.complete and passed_on.complete:
         yield from _body(received, passed_on)
@@ -64,7 +62,7 @@ def _target(received: str, passed_on: str) -> Iterator[Change]:
     if paths[0] != paths[1]:
         # "/shop/" became "/": only the prefix differs
         begins = rewriting(received, passed_on) or paths
-        yield PATH, printable(masked_target(begins[0])), printable(masked_target(begins[1]))
+        yield PATH, printable(begins[0]), printable(begins[1])
 
 
 def _body(received: Message, passed_on: Message) -> Iterator[Change]:

@@ -50,7 +50,7 @@ def headline(changes: Changes) -> str:
     """Return a headline such as "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     words = {"not-seen-again": "not seen again"}
-    found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "No findings before or after"
+    found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "No problems before or after"
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}
@@ -190,7 +190,7 @@ def source_sentence(name: str, source: Source) -> str:
     kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
     numbers = f"{count(source.connections, 'TCP connection')}, {count(source.exchanges, 'HTTP exchange')}"
-    return f"{name}: {source.name} ({kind}{files}): {numbers}, {count(source.findings, 'finding')}{lost}"
+    return f"{name}: {source.name} ({kind}{files}): {numbers}, {count(source.findings, 'occurrence')}{lost}"
 
 
 def got_worse(changes: Changes, what: str) -> bool:

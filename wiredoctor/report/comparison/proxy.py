@@ -19,6 +19,11 @@ _MOST = 10
 def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
     """Render the comparison. `everything` lists all changes and responses; `quiet` omits the inputs."""
     yield Title(headline(result))
+    if result.offset is not None:
+        ahead = "ahead of" if result.offset >= 0 else "behind"
+        yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
+    if result.apart:
+        yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
     yield Heading("Time, from first byte to first byte")
     yield from _times(result)
     if result.answers:
@@ -32,16 +37,11 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
     if result.changes:
         yield from _changes(result, everything=everything)
     if result.findings:
-        yield Heading("Findings")
+        yield Heading("Occurrences by rule")
         yield from (Line(f"{side}: {rule} x {number:,}") for side, rule, number in result.findings)
     if not quiet:
         yield Heading("What was compared")
         yield from (Line(_side(side)) for side in (result.front, result.back))
-        if result.offset is not None:
-            ahead = "ahead of" if result.offset >= 0 else "behind"
-            yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
-        if result.apart:
-            yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
         yield from (Line(note) for note in result.notes)
 
 
@@ -88,8 +88,9 @@ def _row(name: str, times: Delays) -> tuple[str, ...]:
 
 
 def _answer(one: OwnAnswer) -> str:
+    request = shorten(one.request_for_people or one.request, SHORT_REQUEST_LENGTH)
     status = f"answered {one.status}" if one.status is not None else "not answered"
-    return f"front's connection {one.connection}, exchange {one.exchange}, {shorten(one.request, SHORT_REQUEST_LENGTH)}: {status}"
+    return f"front's connection {one.connection}, exchange {one.exchange}, {request}: {status}"
 
 
 def _exchanges(result: Proxied) -> Iterator[str]:
@@ -115,7 +116,8 @@ def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:
 
 
 def _change(one: Rewritten) -> tuple[str, ...]:
-    return one.what, shorten(one.received, 30), shorten(one.passed_on, 30), f"{one.exchanges:,}"
+    received, passed_on = one.received_for_people or one.received, one.passed_on_for_people or one.passed_on
+    return one.what, shorten(received, 30), shorten(passed_on, 30), f"{one.exchanges:,}"
 
 
 def _side(side: Side) -> str:

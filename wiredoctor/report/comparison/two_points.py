@@ -73,7 +73,7 @@ def headline(result: TwoPoints) -> str:
     if not total:
         text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
     else:
-        text = f"{count(total, 'packet')} {'was' if total == 1 else 'were'} lost between the points, {ways}"
+        text = f"{count(total, 'packet')} {_was(total)} lost between the points, {ways}"
     trip = f". The shortest round trip between them is {duration(result.clock.round_trip)}" if result.clock else ""
     return f"{text}{unsure}{trip}."
 
@@ -125,6 +125,10 @@ def _delays(way: Way) -> tuple[str, ...]:
     return tuple(map(duration, (delays.least, delays.median, delays.p95))) if delays else ("", "", "")
 
 
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
 def _remarks(way: Way) -> Iterator[str]:
     """Yield remarks on a direction that are not in its table."""
     to = f"To the {_OTHER[way.sender]}"
@@ -149,11 +153,14 @@ def _remarks(way: Way) -> Iterator[str]:
     if way.not_recorded_here:
         yield f"{to}: {count(way.not_recorded_here, 'packet')} arrived that the {way.sender}'s capture does not have."
     if way.injected:
-        yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}, but were injected between the points."
+        injected = f"{count(way.injected, 'packet')} did not come from the {way.sender}"
+        yield f"{to}: {injected}, but {_was(way.injected)} injected between the points."
     if way.resegmented:
-        yield f"{to}: {count(way.resegmented, 'segment')} were split or joined on the way (segmentation offload)."
+        segments = f"{count(way.resegmented, 'segment')} {_was(way.resegmented)}"
+        yield f"{to}: {segments} split or joined on the way (segmentation offload)."
     if way.outside:
-        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other capture and are not counted."
+        outside = f"{count(way.outside, 'packet')} passed before or after the other capture"
+        yield f"{to}: {outside} and {_was(way.outside)} not counted."
     if way.hops:
         yield f"{to}: {count(way.hops, 'router')} between the points, according to the time to live."
 
@@ -184,7 +191,7 @@ _SEEN = {
 def _findings(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not result.findings:
         return
-    yield Heading("Findings, and where the time was spent")
+    yield Heading("Problems, and where the time was spent")
     groups: dict[tuple[str, str | None, str, str], list[SideFinding]] = {}
     for one in result.findings:
         groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)

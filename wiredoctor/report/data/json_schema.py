@@ -126,7 +126,7 @@ ANSWERS = _object(
             repeated=_integer("responses after which a gateway sent the request to another server"),
             unexplained=_integer("responses without an explanation"),
         ),
-        "failed responses by status",
+        "responses with status 500 or above, by status",
     ),
 )
 
@@ -137,7 +137,7 @@ SERVER = _object(
     name=_from_packet("its address and port"),
     names=_list(_from_packet("a name"), "its most frequent Host fields or, without HTTP, its TLS server names; at most three"),
     requests=_integer("captured requests"),
-    failed=_integer("requests that failed according to the findings, as in the headline"),
+    failed=_integer("requests that failed according to the findings, as in the headline, including findings that were left out"),
     unanswered=_integer("requests without a final response"),
     incomplete=_integer("responses below 500 that were cut off"),
     status_4xx=_integer("responses with a status of 400 to 499"),

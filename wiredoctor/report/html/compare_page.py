@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.report.comparison import before_after
 from wiredoctor.report.comparison.before_after import source_sentence
-from wiredoctor.report.html.page import assets, environment
+from wiredoctor.report.html.page import assets, environment, zone_of
 from wiredoctor.report.terminal.document import Grid, Heading, Line, Title
 from wiredoctor.report.words import count, duration
+from wiredoctor.text.time_of_day import is_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,6 +82,7 @@ def write(changes: Changes, out: Sink, *, quiet: bool = False) -> None:
         changes.version,
         title=f"{changes.before.name} and {changes.after.name}",
         headline=before_after.headline(changes),
+        zone=zone_of(time for source in (changes.before, changes.after) for time in (source.first_time, source.last_time)),
         sides=[(name, source, _contents(source)) for name, source in (("Before", changes.before), ("After", changes.after))],
         tiles=[*_tiles(changes)],
         groups=[*_groups(changes)],
@@ -107,14 +109,14 @@ def write_parts(parts: Iterable[Part], out: Sink, version: str, title: str) -> N
             sections[-1][1].append(("line" if isinstance(part, Line) else "grid", part))
     headline = title_part.text if isinstance(title_part, Title) else ""
     _write(
-        out, version, title=title, headline=headline, parts=sections, sides=[], tiles=[], groups=[], endpoints=[],
+        out, version, title=title, headline=headline, zone="", parts=sections, sides=[], tiles=[], groups=[], endpoints=[],
         endpoints_left="", rule_headings=(), rules=[], sources=[], notes=[],
     )  # fmt: skip
 
 
 def _write(out: Sink, version: str, **content: Any) -> None:
     page = environment().get_template("compare_page.html")
-    for piece in page.generate(version=version, **content, **assets(SCRIPTS)):
+    for piece in page.generate(version=version, utc=is_utc(), **content, **assets(SCRIPTS)):
         out.write(piece.encode("utf-8", "backslashreplace"))
 
 
@@ -200,5 +202,5 @@ def _row(one: EndpointChange) -> Row:
 
 
 def _contents(source: Source) -> str:
-    parts = ((source.connections, "connection"), (source.exchanges, "exchange"), (source.findings, "finding"))
+    parts = ((source.connections, "connection"), (source.exchanges, "exchange"), (source.findings, "occurrence"))
     return ", ".join(count(number, noun) for number, noun in parts)

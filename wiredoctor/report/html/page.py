@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wiredoctor.report.coverage import find_coverage
-from wiredoctor.report.filter import nanoseconds
+from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.failed_requests import find_failed
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline
-from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, tiles
+from wiredoctor.report.html import data, graphs, problem_table, proof_pictures, row_limits, tiles
 from wiredoctor.report.ladder.draw_svg import RULES
 from wiredoctor.report.overview import other_problems
 from wiredoctor.report.terminal import sentences
-from wiredoctor.report.words import clean, count
+from wiredoctor.report.words import clean, count, duration
+from wiredoctor.text.time_of_day import DAY, SECOND, is_utc, nanoseconds, time_text, zone_text
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
@@ -28,6 +30,16 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "theme", "findings", "main")
 """Files of the page's script; each depends on those before it."""
+
+
+class Capture(NamedTuple):
+    """A capture on the page: its first time (RFC 3339, empty without times of day) and its length, and lines about it."""
+
+    file: str
+    contents: str
+    first_time: str
+    length: str
+    lines: list[str]
 
 
 class Block(NamedTuple):
@@ -67,10 +79,27 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 @cache
 def environment() -> Environment:
     """Return the template environment, which escapes every text for HTML and for readers."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
     )  # fmt: skip
+    made.filters.update(time_of_day=_time_of_day)
+    return made
+
+
+def _time_of_day(time: str) -> str:
+    """Format RFC 3339 in the zone of the report; empty without a time of day."""
+    moment = _moment(time)
+    return "" if moment is None else time_text(moment, date=True)
+
+
+def _moment(time: str | None) -> int | None:
+    """Convert RFC 3339 to ns since 1970; None if it is not a time, as in a forged report, or if the packets count from 0."""
+    try:
+        moment = nanoseconds(time or None)
+    except ValueError:
+        return None
+    return None if moment is None or moment < DAY else moment
 
 
 def _final(value: Any) -> Any:
@@ -133,21 +162,20 @@ def _tables(
 
 
 def _milliseconds(time: str | None) -> float | None:
-    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript."""
-    since = nanoseconds(time)
+    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript; None if the packets count from 0."""
+    since = _moment(time)
     return None if since is None else since / 1e6
 
 
 def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> dict[str, Any]:
     far = find_coverage(report)
     numbers = tiles.find_tiles(report)
-    named = [] if report.findings else sentences.rules_without_findings(report, far)
-    rest = sentences.count_of_rules_without_findings(report, far)
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else "")
         or "No capture",
         "headline": headline(report, groups, far, shown),
         "counts": str(counts(report, groups)),
+        "cause": _cause(report, groups, far),
         "tiles": numbers,
         "server_headings": tiles.HEADINGS,
         "more_servers": f"The worst {tiles.MOST_ROWS:,} servers, {numbers.more_servers:,} more are left out"
@@ -156,18 +184,49 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
         "incomplete": sentences.opening(report),
         "secrets": sentences.SECRETS if report.secrets else "",
         "left": other_problems(groups[proof_pictures.MOST_SECTIONS :]) if len(groups) > proof_pictures.MOST_SECTIONS else "",
-        "captures": [(c.file, sentences.capture_facts(c), _of_capture(c)) for c in report.captures],
+        "captures": [_capture(c) for c in report.captures],
+        "problems": problem_table.problem_table(report, groups),
+        "zone": zone_of(c.first_time for c in report.captures),
+        "first_time": min((c.first_time for c in report.captures if c.first_time), default=""),
+        "last_time": max((c.last_time for c in report.captures if c.last_time), default=""),
         "totals": sentences.totals(report, shown),
+        "packets": count(sum(c.packets for c in report.captures), "packet"),
         "failing": sentences.failing(far),
         "limits": report.limits,
-        "checked": [*sentences.checked_lines(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
-        "well": named,
+        "checked_heading": sentences.checked_heading(report, far),
+        "checked": sentences.checked_lines(far),
+        "without_findings": sentences.count_of_rules_without_findings(report, far),
+        "well": [] if groups else sentences.rules_without_findings(report, far),
         "not_judged": sentences.reasons(report, far),
         "left_out": sentences.left_out_lines(report),
         "several": len(report.captures) > 1,
         "version": report.version,
         "quiet": quiet,
+        "utc": is_utc(),
     }
+
+
+def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
+    """Return the number of the card of the cause that the headline names, if it is not the first; 0 otherwise."""
+    cause = find_failed(report, far).cause
+    if cause is None:
+        return 0
+    number = next((number for number, group in enumerate(groups, 1) if cause[0] in group.findings), 0)
+    return number if 1 < number <= proof_pictures.MOST_SECTIONS else 0
+
+
+def zone_of(times: Iterable[str | None]) -> str:
+    """Return the zone at the earliest of some times (RFC 3339); empty without a time of day."""
+    first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
+    return "" if first is None else zone_text(first)
+
+
+def _capture(capture: CaptureSummary) -> Capture:
+    first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
+    length = "" if first is None or last is None or last <= first else duration((last - first) / SECOND)
+    return Capture(
+        capture.file, sentences.capture_contents(capture), capture.first_time or "", length, _of_capture(capture)
+    )  # fmt: skip
 
 
 def _of_capture(capture: CaptureSummary) -> list[str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 from markupsafe import Markup
 
+from wiredoctor.report.commands import next_commands
 from wiredoctor.report.groups import Group
 from wiredoctor.report.ladder.build import of_findings
 from wiredoctor.report.ladder.draw_svg import svg
 from wiredoctor.report.ladder.load import CONNECTION, EXCHANGE
 from wiredoctor.report.terminal.sentences import change, client_and_server, example, rule_and_confidence, times
 from wiredoctor.report.words import clean, duration
+from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -57,6 +60,12 @@ class RenderedFinding:
         """The time in seconds since the first packet."""
         return f"{self.finding.elapsed:.6f}"
 
+    def time_at(self, elapsed: float) -> str:
+        """Return the time (RFC 3339) of a packet of the same capture, from seconds since the first one."""
+        begun = nanoseconds(self.finding.time) or 0
+        since = timedelta(microseconds=round((elapsed - self.finding.elapsed) * 1e6) + begun // 1000)
+        return f"{(datetime(1970, 1, 1) + since).isoformat(timespec='microseconds')}Z"
+
     @property
     def delay(self) -> str:
         """The time lost."""
@@ -65,11 +74,12 @@ class RenderedFinding:
 
 @dataclass
 class Section:
-    """A problem: its worst finding, and the others in report order."""
+    """A problem: its worst finding, and the others in report order. `commands`: those that show more about the worst."""
 
     number: int
     group: Group
     worst: RenderedFinding
+    commands: list[str]
     others: list[RenderedFinding] = field(default_factory=list[RenderedFinding])
     not_listed: int = 0
 
@@ -99,12 +109,18 @@ class Section:
     @property
     def example(self) -> str:
         """The finding that is shown as an example."""
-        return example(self.group)
+        return example(self.group, when=False)
+
+    @property
+    def other_occurrences(self) -> str:
+        """The heading of all occurrences but the worst."""
+        number = len(self.others) + self.not_listed
+        return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 
     @property
     def change(self) -> str:
         """The endpoint that has to change."""
-        return change(self.group)
+        return change(self.group.worst)
 
     @property
     def references(self) -> list[tuple[str, str]]:
@@ -126,8 +142,11 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
         listed = [RenderedFinding(f, places[id(f)]) for f in others[: min(MOST_LISTED, room)]]
         room -= len(listed)
         made.append(
-            Section(number, group, RenderedFinding(group.worst, places[id(group.worst)]), listed, len(others) - len(listed))
-        )
+            Section(
+                number, group, RenderedFinding(group.worst, places[id(group.worst)]), next_commands(report, group.worst), listed,
+                len(others) - len(listed),
+            )
+        )  # fmt: skip
     _draw(report, _choose_pictures(made))
     return made
 

@@ -189,3 +189,12 @@ def plain(finding: Finding, *, date: bool = False) -> str:
     """Format a finding on one line: the time of day at which it began, severity, title and place."""
     lost = f" ({duration(finding.delay)})" if finding.delay and duration(finding.delay) not in finding.title else ""
     return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} {finding.title}{lost}; {place_line(finding)}")
+
+
+def again(finding: Finding, group: Running, *, date: bool = False) -> str:
+    """Format on one line that a problem came again: when, its severity, rule and server, and how often it came so far."""
+    name = f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
+    place = ", ".join(part for part in (name, finding.server or host(finding.client) or "") if part)
+    lost = f", {duration(group.delay)} lost" if group.delay else ""
+    number = f"{count(group.count, 'time')} so far{lost}"
+    return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} again: {place}; {number}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.capture_clocks import zone_line
-from wiredoctor.report.commands import analyze_command, next_commands
+from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline, missing
@@ -111,7 +111,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
         return
     far = find_coverage(report)
     closing = "" if quiet else "\n".join(_closing(report, far, shown))
-    said = [*_first_lines(report, groups, far, shown), *_table(groups)]
+    said = [*_first_lines(report, groups, far, shown), *_table(report, groups)]
     room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MOST_NAME
     several = len(report.captures) > 1
     written = 0
@@ -138,10 +138,12 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
     return lines + [f"**{escape_markdown(line)}**\n" for line in (*said, *([SECRETS] if report.secrets else []))]
 
 
-def _table(groups: list[Group]) -> list[str]:
+def _table(report: Report, groups: list[Group]) -> list[str]:
     """Return the table of problems, and the rules of the problems that do not fit."""
-    rows, left = split_rows(groups)
-    lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 3}---|", *map(_row, rows)] if rows else []
+    rows, left = split_rows(report, groups)
+    lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 2}---|--:|", *map(_row, rows)] if rows else []
+    if rows and (command := show_any_command(report)):
+        lines += ["", f"Next: {code(command)}"]
     if left:
         lines += ["", f"{escape_markdown(other_problems(left))}."]
     return ["\n".join(lines) + "\n"] if lines else []
@@ -164,7 +166,7 @@ def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
     yield ""
     if worst.evidence:
         yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
-    yield f"**{change(group)}:** {escape_markdown(worst.remedy)}"
+    yield f"**{change(worst)}:** {escape_markdown(worst.remedy)}"
     yield ""
     if worst.display_filter:
         yield f"Wireshark: {code(worst.display_filter)}"

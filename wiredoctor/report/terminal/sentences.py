@@ -17,7 +17,7 @@ from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, LeftOut, Report, Unjudged
+    from wiredoctor.findings import CaptureSummary, Finding, LeftOut, Report, Unjudged
 
 MOST_REASONS = 5
 MOST_KINDS = 3
@@ -101,9 +101,7 @@ def unexplained(reach: Coverage) -> list[str]:
     ]
     if failures:
         failed = sum(failures.values())
-        which = (
-            f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_count_by_status(failures)})"
-        )
+        which = f"status {next(iter(failures))}" if len(failures) == 1 else f"status 500 or above ({_count_by_status(failures)})"
         said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
 
@@ -118,17 +116,18 @@ def failing(reach: Coverage) -> list[str]:
 
 
 def _failing(one: ServerAnswers) -> str:
-    """Describe the failures of a server.
+    """Describe the responses of a server with status 500 or above.
 
-    For example "10.0.0.2:80: 4 of 60 responses failed: 3 x 502 (2 of the gateway itself: closed 2; 1 not explained), 1 x 503
-    (...)".
+    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself: closed 2; 1 not
+    explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
     shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MOST_KINDS]]
     if rest := most[MOST_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
-    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} failed: {', '.join(shown)}"
+    verb = "has" if one.failed == 1 else "have"
+    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
 
 
 def _failure_counts(failed: Failures) -> str:
@@ -202,8 +201,8 @@ def product(software: str) -> str:
     return shorten(first.partition(" ")[0] if "/" in first.partition(" ")[0] else first, SOFTWARE_LENGTH)
 
 
-def example(group: Group) -> str:
-    """Describe the finding of a group that is shown.
+def example(group: Group, *, when: bool = True) -> str:
+    """Describe the finding of a group that is shown, with the time `when` it began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """
@@ -214,7 +213,7 @@ def example(group: Group) -> str:
         "" if worst.exchange is None else f"exchange {worst.exchange}",
         shorten(worst.request or "", REQUEST_LENGTH),
         "" if worst.status is None else f"status {worst.status}",
-        began(worst),
+        began(worst) if when else "",
     ]
     place = ", ".join(p for p in places if p)
     if len(group.findings) == 1:
@@ -223,9 +222,18 @@ def example(group: Group) -> str:
     return f"{which}: {place}" if place else which
 
 
-def change(group: Group) -> str:
-    """Return the heading of the remedy, which names the side that has to change something."""
-    return f"What to do on the {group.worst.side}" if group.worst.side else "What to do"
+_ELSEWHERE = {
+    "client": re.compile(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b"),
+    "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
+}
+"""Parts of remedies that are not for this side alone."""
+
+
+def change(finding: Finding) -> str:
+    """Return the heading of the remedy, which names the side that has to change something if that is the only one."""
+    side, remedy = finding.side, finding.remedy
+    is_alone = side and not _ELSEWHERE[side].search(remedy) and not remedy.startswith("Nothing has to change")
+    return f"What to do on the {side}" if is_alone else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:
@@ -236,9 +244,13 @@ def totals(report: Report, shown: str = "") -> str:
 
 def capture_facts(capture: CaptureSummary) -> str:
     """Describe a capture: format, link types, packets, size, start and duration."""
+    return ", ".join(part for part in (capture_contents(capture), _span(capture)) if part)
+
+
+def capture_contents(capture: CaptureSummary) -> str:
+    """Describe a capture: format, link types, packets and size."""
     links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
-    parts = [capture.format, links, count(capture.packets, "packet"), size(capture.bytes), _span(capture)]
-    return ", ".join(p for p in parts if p)
+    return ", ".join(part for part in (capture.format, links, count(capture.packets, "packet"), size(capture.bytes)) if part)
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
@@ -301,6 +313,12 @@ def _checked_line(one: CheckedCount) -> str:
         return f"{count(one.exchanges, 'exchange')} on {count(one.connections, 'connection')}: {what}"
     noun, more = _SUBJECTS[one.what]
     return f"{count(one.connections, noun)}{more}: {what}"
+
+
+def checked_heading(report: Report, reach: Coverage) -> str:
+    """Return the heading of what was checked, which says "healthy" only if nothing raises a doubt."""
+    doubts = report.findings or unexplained(reach) or reach.snap_length is not None
+    return "Checked" if doubts else "Checked and healthy"
 
 
 def rules_without_findings(report: Report, reach: Coverage) -> list[str]:

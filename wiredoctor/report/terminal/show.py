@@ -44,7 +44,7 @@ class ShowRequest(NamedTuple):
 
 class ShownPackets(NamedTuple):
     """The result. `connection`: its row, or None if there is no single connection. `heads_left`: number of omitted header
-    sections.
+    sections. `findings`: those of the connection, without the shown one; `causes`: those that caused the shown one.
     """
 
     asked: ShowRequest
@@ -53,6 +53,7 @@ class ShownPackets(NamedTuple):
     heads: list[Head]
     heads_left: int
     findings: list[Finding]
+    causes: list[Finding]
     clock: Clock
     request_id: str
     """The request id of the exchange that is shown, or ""."""
@@ -75,7 +76,8 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     clock = clocks(report).get(asked.capture, Clock(None))
     others = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
     row, request_id = connection_row(report, whose), _request_id(report, asked)
-    return ShownPackets(asked, ladder, row, heads, left, others, clock, request_id)
+    causes = [f for f in here if asked.finding is not None and f.place[1] in asked.finding.caused_by]
+    return ShownPackets(asked, ladder, row, heads, left, others, causes, clock, request_id)
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:

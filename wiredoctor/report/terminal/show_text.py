@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.ladder.draw_text import write_ladder
-from wiredoctor.report.terminal.sentences import SECRETS
+from wiredoctor.report.terminal.sentences import SECRETS, change
 from wiredoctor.report.terminal.show import LONGEST
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
 from wiredoctor.report.words import SECOND, clean, count, duration
@@ -27,7 +27,7 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
         writer.blank()
     finding = shown.asked.finding
     if finding is not None:
-        _write_finding(writer, finding)
+        _write_finding(writer, finding, shown.causes)
     _write_place(writer, shown)
     if shown.ladder.steps and shown.clock.first is not None:
         writer.paragraph((_times(shown), "dim"), indent=2, hang=2)
@@ -43,8 +43,7 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
         writer.paragraph(f"{count(shown.heads_left, 'more head')}: add --exchange for one exchange, or --all for all.")
     if finding is not None:
         writer.blank()
-        side = f" on the {finding.side}" if finding.side else ""
-        writer.paragraph((f"What to do{side}: ", "bold"), finding.remedy, hang=2)
+        writer.paragraph((f"{change(finding)}: ", "bold"), finding.remedy, hang=2)
     if shown.findings:
         writer.blank()
         writer.paragraph(("Also found on this connection" if finding else "Found on this connection", "bold"))
@@ -66,7 +65,7 @@ def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
         writer.paragraph(label, kind, f"{first.rule}{delay}. {first.title}", indent=2, hang=2)
 
 
-def _write_finding(writer: TerminalWriter, finding: Finding) -> None:
+def _write_finding(writer: TerminalWriter, finding: Finding, causes: list[Finding]) -> None:
     label = finding.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[finding.severity]), (finding.title, "bold"), hang=len(label))
     kind = f" ({finding.kind})" if finding.kind else ""
@@ -76,6 +75,8 @@ def _write_finding(writer: TerminalWriter, finding: Finding) -> None:
     )
     if request:
         writer.paragraph((request, "dim"), indent=2, hang=2)
+    for cause in causes:
+        writer.paragraph((f"caused by finding {cause.number}: {cause.rule}. {cause.title}", "dim"), indent=2, hang=2)
     writer.blank()
     writer.paragraph(finding.message, indent=2)
     writer.blank()

@@ -21,7 +21,7 @@ MOST_PROSE = 110
 """The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
 
 _QUANTITY = re.compile(
-    r"(?<= x) (?=[0-9])|"
+    r"(?<= x) (?=[0-9])|(?<=[a-z]) (?=[0-9][0-9,]*(?:, [a-z]|\.$))|"
     r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
 )
 
@@ -82,6 +82,7 @@ class TerminalWriter:
 
         self.paper = paper
         self.width = max(paper.width, LEAST_WIDTH)
+        self.lines = 0
         self._console: Console = Console(
             file=out,
             width=self.width,
@@ -98,11 +99,12 @@ class TerminalWriter:
     def blank(self) -> None:
         """Write an empty line."""
         self._console.file.write("\n")
+        self.lines += 1
 
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
         """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more columns.
 
-        No line breaks between a number and its unit, or between an option and its number.
+        No line breaks between a number and its unit, between an option and its number, or within "rule-name 12, ".
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)
@@ -110,13 +112,17 @@ class TerminalWriter:
             line.plain = line.plain.replace(_TIED, " ")
             line.rstrip()
             line.pad_left(indent + (hang if number else 0))
-            self._console.print(line, soft_wrap=True)
+            self._print(line)
 
     def unbroken(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
         """Write one line without wrapping, because users copy it or it is a drawing."""
         line = _assemble(parts)
         line.pad_left(indent)
+        self._print(line)
+
+    def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
+        self.lines += 1
 
     def linked(self, style: str, address: str) -> str:
         """Return a style that makes text a hyperlink too, where there are any."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
+from enum import IntEnum
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
-from wiredoctor.report.commands import analyze_command, next_commands
+from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
+from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.sentences import (
     SECRETS,
     capture_facts,
     change,
+    checked_heading,
     checked_lines,
     client_and_server,
     count_of_rules_without_findings,
@@ -30,15 +34,14 @@ from wiredoctor.report.terminal.sentences import (
     rules_without_findings,
     times,
     totals,
-    unexplained,
 )
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
-from wiredoctor.report.words import clean, count, duration, join_words, shorten
+from wiredoctor.report.words import count, duration, join_words, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wiredoctor.findings import CaptureSummary, Report
+    from wiredoctor.findings import CaptureSummary, Finding, Report
     from wiredoctor.report.formats import Options
 
 IN_FULL = 2
@@ -46,6 +49,9 @@ IN_FULL = 2
 
 IN_FULL_BESIDE_MANY = 1
 """The same number for reports with more problems than the table has rows."""
+
+MOST_LINES = 55
+"""The number of lines of such a report before what was read, unless all problems are requested."""
 
 FEW_CAPTURES = 3
 """The number of captures that a report describes one by one, unless all are requested."""
@@ -56,9 +62,8 @@ LEAST_PLACE = 14
 MOST_TABLE = 140
 """The maximum width of that table."""
 
-_RULE, _WHERE, _COUNT, _TIME_LOST, _FIRST_SEEN = map(HEADINGS.index, ("rule", "where", "count", "time lost", "first seen"))
-_NUMBERS = (_COUNT, _TIME_LOST, _FIRST_SEEN)
-_NARROW_HEADINGS = tuple({"time lost": "lost", "first seen": "first"}.get(name, name) for name in HEADINGS)
+_SEVERITY, _RULE, _WHERE, _COUNT, _TIME_LOST, _FIRST_SEEN, _ = range(len(HEADINGS))
+_NUMBERS = (_COUNT, _TIME_LOST)
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
@@ -116,18 +121,22 @@ def _hidden(groups: list[Group]) -> int:
 
 
 def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group], *, everything: bool) -> None:
-    rows, left = split_rows(groups)
-    brief = bool(left) and not everything
+    rows, left = split_rows(report, groups)
     if rows:
         writer.blank()
         write_table(writer, rows)
+        if command := show_any_command(report):
+            writer.unbroken(("Next: ", "bold"), command)
     if left:
         writer.paragraph(f"{other_problems(left)}.")
     several = len(report.captures) > 1
     in_full = groups if everything else groups[: len(groups) - _hidden(groups)]
+    detail = Detail.FULL
+    if left and not everything:
+        detail = _fitting_detail(writer, groups[0], report, several=several)
     for group in in_full:
         writer.blank()
-        write_group(writer, group, report=report, several=several, everything=everything, brief=brief)
+        write_group(writer, group, report=report, several=several, everything=everything, detail=detail)
     if rest := len(groups) - len(in_full):
         writer.blank()
         command = analyze_command(report, "--all")
@@ -138,16 +147,56 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
             writer.unbroken(command, indent=2)
 
 
+class Detail(IntEnum):
+    """How much is written about a problem: only what and where it is, also the message and the remedy, or everything."""
+
+    PLACE = 0
+    REMEDY = 1
+    FULL = 2
+
+
+def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
+    """Return how much can be written about a problem below what was written already."""
+    for detail in (Detail.FULL, Detail.REMEDY):
+        trial = TerminalWriter(io.StringIO(), writer.paper)
+        write_group(trial, group, report=report, several=several, everything=False, detail=detail)
+        if writer.lines + 1 + trial.lines <= MOST_LINES:
+            return detail
+    return Detail.PLACE
+
+
 def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
-    """Write the table of problems, no wider than the terminal; columns are omitted if they leave no room for server and path."""
-    paper = writer.paper
-    lines = [_NARROW_HEADINGS, *(tuple(clean(cell) for cell in row.cells) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    columns = _fitting_columns(widths, min(writer.width, MOST_TABLE))
+    """Write the table of problems, no wider than the terminal.
+
+    If hosts and paths do not fit, times are shortened first, then severities, then paths; then columns are omitted.
+    """
+    gap, width = writer.paper.gap, min(writer.width, MOST_TABLE)
+    for short_time, sign in ((False, False), (True, False), (True, True)):
+        lines = [_headings(sign=sign), *(_cells(row, short_time=short_time, sign=sign) for row in rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+        if sum(widths) + 2 * (len(widths) - 1) <= width:
+            break
+    columns = _fitting_columns(widths, width)
     for number, line in enumerate(lines):
-        cells = [_align(shorten(line[c], widths[c], paper.gap), widths[c], right=c in _NUMBERS) for c in columns]
+        if number:
+            line[_WHERE] = rows[number - 1].shortened_place(widths[_WHERE], gap)
+        cells = [_align(shorten(line[c], widths[c], gap), widths[c], right=c in _NUMBERS) for c in columns]
         style = SEVERITY_STYLE[rows[number - 1].severity] if number else "dim"
         writer.unbroken((cells[0], style), ("  " + "  ".join(cells[1:]).rstrip(), "" if number else "dim"))
+
+
+def _headings(*, sign: bool) -> list[str]:
+    short = {"severity": "" if sign else "severity", "time lost": "lost", "first seen": "first", "finding": "N"}
+    return [short.get(name, name) for name in HEADINGS]
+
+
+def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
+    cells = [*row.cells]
+    if short_time:
+        cells[_FIRST_SEEN] = row.first_seen_to_seconds
+    if sign:
+        cells[_SEVERITY] = SEVERITY_SIGNS[row.severity]
+    return cells
 
 
 def _fitting_columns(widths: list[int], width: int) -> list[int]:
@@ -168,13 +217,15 @@ def _align(cell: str, width: int, *, right: bool) -> str:
 
 
 def write_group(
-    writer: TerminalWriter, group: Group, *, several: bool, everything: bool, report: Report | None = None, brief: bool = False
+    writer: TerminalWriter,
+    group: Group,
+    *,
+    several: bool,
+    everything: bool,
+    report: Report | None = None,
+    detail: Detail = Detail.FULL,
 ) -> None:
-    """Write a problem: what happened, its evidence, and the remedy.
-
-    With a `report`, also write the next commands. `brief`: only the first of these commands, without the filter and the
-    reference.
-    """
+    """Write a problem: what happened, its evidence, and the remedy. With a `report`, also write the next commands."""
     worst = group.worst
     label = worst.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), _extent(group), hang=len(label))
@@ -185,17 +236,28 @@ def write_group(
         writer.paragraph((where, "dim"), indent=2, hang=2)
     if which := example(group):
         writer.paragraph((which, "dim"), indent=2, hang=2)
-    writer.blank()
-    writer.paragraph(worst.message, indent=2)
-    if worst.evidence:
+    if detail != Detail.PLACE:
+        writer.blank()
+        writer.paragraph(worst.message, indent=2)
+    if worst.evidence and detail == Detail.FULL:
         writer.blank()
         writer.paragraph(("Proof", "bold"), indent=2)
         write_proof(writer, worst, everything=everything)
-    writer.blank()
-    writer.paragraph((f"{change(group)}: ", "bold"), worst.remedy, indent=2, hang=2)
-    if worst.display_filter and not brief:
+    if detail != Detail.PLACE:
+        writer.blank()
+        writer.paragraph((f"{change(worst)}: ", "bold"), worst.remedy, indent=2, hang=2)
+    if detail == Detail.FULL:
+        _write_references(writer, worst)
+    if report is not None:
+        commands = next_commands(report, worst)
+        for label, command in zip(("Next: ", " " * 6), commands if detail == Detail.FULL else commands[:1], strict=False):
+            writer.unbroken((label, "bold"), command, indent=2)
+
+
+def _write_references(writer: TerminalWriter, worst: Finding) -> None:
+    if worst.display_filter:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
-    for reference in worst.references[: 0 if brief else 1]:
+    for reference in worst.references[:1]:
         fits = len(f"  See: {reference.title}  {reference.url}") <= writer.width
         if fits and reference.url:
             writer.unbroken(("See: ", "bold"), reference.title, f"  {reference.url}", indent=2)
@@ -203,9 +265,6 @@ def write_group(
             writer.paragraph(("See: ", "bold"), reference.title, indent=2, hang=2)
             if reference.url:
                 writer.unbroken(reference.url, indent=4)
-    if report is not None:
-        for label, command in zip(("Next: ",) if brief else ("Next: ", " " * 6), next_commands(report, worst), strict=False):
-            writer.unbroken((label, "bold"), command, indent=2)
 
 
 def _extent(group: Group) -> str:
@@ -224,7 +283,7 @@ def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: s
     parts = [("Read", f"{captures}, {packets}, {totals(report, shown)}")]
     if failures := far.answers.failures:
         numbers = ", ".join(f"{number:,} x {status}" for status, number in failures.items())
-        parts.append(("Failed responses", f"{numbers}, of {far.answers.responses:,}"))
+        parts.append(("Status 500 or above", f"{numbers}, of {count(far.answers.responses, 'response')}"))
     if report.limits:
         more = f"; {len(report.limits) - 1:,} more" if len(report.limits) > 1 else ""
         parts.append(("Limit reached", f"{report.limits[0]}{more}"))
@@ -264,8 +323,7 @@ def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
 
 def _write_reach(writer: TerminalWriter, report: Report, far: Coverage, *, named: bool) -> None:
     """Write what was checked, what could not be judged, and what was excluded. `named`: list the rules that found nothing."""
-    well_so_far = not (report.findings or unexplained(far) or far.snap_length is not None)
-    _write_part(writer, "Checked and healthy" if well_so_far else "Checked", checked_lines(far))
+    _write_part(writer, checked_heading(report, far), checked_lines(far))
     if quiet_rules := count_of_rules_without_findings(report, far):
         writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
         for line in rules_without_findings(report, far) if named else []:

@@ -1,4 +1,4 @@
-"""The header fields of a message contradict each other about where its body ends.
+"""A message has header fields that disagree on where its body ends.
 
 What it means
     A head has both Content-Length and Transfer-Encoding, or several different values of Content-Length. A message has one end,

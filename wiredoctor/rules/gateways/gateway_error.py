@@ -88,9 +88,9 @@ RULE = Rule(
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
         "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
         "the gateway), and which firewall or security group on the path drops the packets.",
-        "closed": "The cause is behind the gateway: see the finding that this one names, and the log of the server behind it "
-        "at that second. If that finding blames the client, change the pool of the gateway. Let it keep idle connections "
-        "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
+        "closed": "The cause is behind the gateway: look into the log of the server behind it at that second. If the gateway "
+        "used a connection that this server was closing, change the pool of the gateway. Let it keep idle connections for "
+        "less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
         "ttl of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests.",
         "timed-out": "Make the server behind the gateway answer sooner, or raise the timeout of the gateway, which was {waited} "
         "here ({setting}).",

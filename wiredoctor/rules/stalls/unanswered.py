@@ -343,6 +343,9 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", "last_time")).when("fin").then("first_time").otherwise(None)
     start = pl.coalesce(waited - c("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
+    # the client waits no longer when it has closed, although the server may go on sending
+    client_close = pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
+    delay = (pl.min_horizontal(end, client_close) - start).clip(lower_bound=0)
     worded = named.with_columns(
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
@@ -350,7 +353,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         c("first_frame").alias("frame"),
         start.alias("start"),
         end.alias("end"),
-        (end - start).alias("delay"),
+        delay.alias("delay"),
         _broken_path_text().alias("fate"),
         c("smallest_unacknowledged").alias("smallest"),
         c("rest").cast(DURATION).alias("idle"),

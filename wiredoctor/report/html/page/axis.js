@@ -1,5 +1,8 @@
 // A span of time that is looked at, of all the time that there is; in ns.
 
+// Steps of minutes, hours, and a day.
+const LONG_STEPS = [20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400].map((one) => one * SECOND);
+
 class Axis {
   constructor(min, max) {
     [this.min, this.max] = [min, Math.max(max, min + 1000)];
@@ -42,17 +45,22 @@ class Axis {
 
   ticks(width, apart = 90) {
     const least = ((this.end - this.begin) / width) * apart;
-    const power = 10 ** Math.floor(Math.log10(least));
-    const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least);
+    const round = (unit) => {
+      const power = unit * 10 ** Math.floor(Math.log10(least / unit));
+      return [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least);
+    };
+    const step = least <= 10 * SECOND ? round(1) : LONG_STEPS.find((one) => one >= least) || round(LONG_STEPS.at(-1));
     const made = [];
     for (let time = Math.ceil(this.begin / step) * step; time <= this.end; time += step) made.push(time);
     return { step, made };
   }
 
   label(time, step) {
+    if (step >= 60 * SECOND) return time ? duration(time) : "0 s";
     const [size, unit] = step >= 1e8 ? [SECOND, "s"] : step >= 1e5 ? [1e6, "ms"] : [1e3, "us"];
     const digits = Math.max(0, Math.min(3, Math.ceil(-Math.log10(step / size))));
-    return `${(time / size).toFixed(digits)} ${unit}`;
+    const number = Math.abs(time) < step / 2 ? 0 : time / size;
+    return `${number.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
   }
 
   // True where the key was one of ours.

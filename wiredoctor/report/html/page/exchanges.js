@@ -66,8 +66,28 @@ class Exchanges {
     return this.response_status[row] >= 500 || (!(this.told.sides[row] & 2) && (this.findings.get(row) || []).some((finding) => finding.severity === "error"));
   }
 
-  localTime(row) {
-    return timeOfDay(this.begun[this.capture[row]] + this.start[row] / 1e6, false);
+  // Milliseconds since 1970.
+  moment(row) {
+    return this.begun[this.capture[row]] + this.start[row] / 1e6;
+  }
+
+  timeOfDay(row) {
+    return timeOfDay(this.moment(row), this.spansDays());
+  }
+
+  // Whether the exchanges began on several days, in the zone that is shown.
+  spansDays() {
+    if (this.first === undefined) {
+      const moments = Array.from({ length: this.length }, (_, row) => this.moment(row)).filter((moment) => !Number.isNaN(moment));
+      [this.first, this.last] = moments.reduce(([first, last], moment) => [Math.min(first, moment), Math.max(last, moment)], [Infinity, -Infinity]);
+    }
+    return timeOfDay(this.first, true).split(" ")[0] !== timeOfDay(this.last, true).split(" ")[0];
+  }
+
+  // " (10:42:16.123 to 10:42:17.456)"; empty if several captures have their own.
+  timesOfDay(begin, end) {
+    const [from, to] = [begin, end].map((time) => timeOfDay(this.begun.length === 1 ? this.begun[0] + time / 1e6 : NaN, this.spansDays()));
+    return from && ` (${from} to ${to})`;
   }
 
   key(capture, connection, exchange) {
@@ -242,7 +262,7 @@ function overview(exchanges, axis) {
       context.fillStyle = colours.get("stall");
       context.fillRect(bin * BIN + 0.5, height - high, BIN - 1, high);
     }
-    text.textContent = `Requests over time; red, at the bottom: 5xx, or no response and an error. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "request")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s only.`}`;
+    text.textContent = `Requests over time; red, at the bottom: 5xx, or no response and an error. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "request")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s${exchanges.timesOfDay(axis.begin, axis.end)} only.`}`;
     all.hidden = axis.whole;
     if (!axis.whole) {
       context.fillStyle = colours.get("ink");
@@ -303,7 +323,7 @@ function buildExchanges(report, exchanges, axis, jump) {
     details: (row) => details(row),
     columns: [
       { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
-      { title: "Local time", wide: 1100, hint: `time of day (${zone})`, width: "7.6rem", right: true, text: (row) => exchanges.localTime(row), value: (row) => exchanges.begun[exchanges.capture[row]] + exchanges.start[row] / 1e6 },
+      { title: "Time of day", wide: exchanges.spansDays() ? 1300 : 1100, width: exchanges.spansDays() ? "11.8rem" : "7.6rem", right: true, text: (row) => exchanges.timeOfDay(row), value: (row) => exchanges.moment(row) },
       ...(several ? [{ title: "Capture", width: "8rem", wide: 900, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
       { title: "Exch", wide: 1000, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
       { title: "Host", wide: hosts ? (several ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
@@ -365,6 +385,7 @@ function buildExchanges(report, exchanges, axis, jump) {
   const panel = element("div", { class: "details", "aria-live": "polite", hidden: true });
   grid.scroll.after(panel);
   const details = (row) => showDetails(panel, exchanges, row, report, jump);
+  redraws.push(() => panel.hidden || details(grid.selected));
   apply();
   return { grid, restore };
 }
@@ -380,7 +401,7 @@ function showDetails(panel, exchanges, row, report, jump) {
   const [capture, connection] = [exchanges.capture[row], exchanges.connection[row]];
   const facts = [
     ...(report.captures.length > 1 ? [["Capture", report.captures[capture]]] : []),
-    ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s${exchanges.localTime(row) ? ` (${exchanges.localTime(row)}, ${zone})` : ""}`],
+    ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s${exchanges.timeOfDay(row) ? ` (${exchanges.timeOfDay(row)}, ${clock.name})` : ""}`],
     ["Request", told.sides[row] & 1 ? `frames ${told.request_frame[row]} to ${told.request_last_frame[row] ?? "?"}, host ${word(told.request_host, row) || "-"}, body ${bytes(exchanges.request_body_bytes[row])}` : "not captured"],
     ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
     ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),

@@ -1,22 +1,102 @@
-// The findings: times of day, a filter, and the address of what is open.
+// The findings: times of day, the table of problems, a filter, and the address of what is open.
 
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
+// Times are in the reader's zone, or in UTC.
+const clock = {
+  reader: Intl.DateTimeFormat().resolvedOptions().timeZone || "local time",
+  utc: document.documentElement.dataset.zone === "utc",
+  get name() {
+    return this.utc ? "UTC" : this.reader;
+  },
+  // Minutes that the reader's zone is ahead of UTC.
+  offset: (milliseconds) => -new Date(milliseconds).getTimezoneOffset(),
+  // "Europe/Berlin (UTC+01:00)"
+  zoneAt(milliseconds) {
+    if (this.utc || this.reader === "UTC") return this.name;
+    const minutes = this.offset(milliseconds);
+    const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60].map((number) => String(number).padStart(2, "0"));
+    return `${this.name} (UTC${minutes < 0 ? "-" : "+"}${hours}:${rest})`;
+  },
+};
 
-// "13:00:01.536", with the date if `dated`, in the reader's zone.
+// "13:00:01.536", with the date if `dated`.
 function timeOfDay(milliseconds, dated) {
-  const date = new Date(milliseconds);
-  if (Number.isNaN(date.getTime())) return "";
-  const two = (number) => String(number).padStart(2, "0");
-  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, "0")}`;
-  return dated ? `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}` : time;
+  if (Number.isNaN(milliseconds)) return "";
+  const shifted = new Date(milliseconds + (clock.utc ? 0 : clock.offset(milliseconds)) * 60_000);
+  if (Number.isNaN(shifted.getTime())) return "";
+  const [date, time] = shifted.toISOString().slice(0, -1).split("T");
+  return dated ? `${date} ${time}` : time;
 }
 
-function showLocalTimes() {
-  for (const one of document.querySelectorAll("time[datetime]")) {
-    const text = timeOfDay(Date.parse(one.dateTime), true);
-    if (text) [one.textContent, one.title] = [text, `${zone}; ${one.dateTime}`];
+function showTimes() {
+  const texts = [...document.querySelectorAll("time[datetime]")].map((one) => [one, timeOfDay(Date.parse(one.dateTime), true)]).filter(([, text]) => text);
+  const dates = new Set(texts.map(([, text]) => text.split(" ")[0]));
+  // the head of the page has the date: short times repeat it only where there are several
+  for (const [one, text] of texts) {
+    const shown = one.matches(".short") && dates.size === 1 ? text.split(" ")[1] : text;
+    one.textContent = one.matches(".seconds") ? shown.split(".")[0] : shown;
+    one.title = `${text} ${clock.name}; ${one.dateTime}`;
   }
-  document.getElementById("zone").textContent = ` Times of day are in the reader's zone, ${zone}.`;
+  const named = document.getElementById("zone");
+  if (named && texts.length) named.textContent = clock.zoneAt(Date.parse(texts[0][0].dateTime));
+}
+
+function buildZones() {
+  const named = document.getElementById("zone");
+  if (!named || clock.reader === "UTC") return;
+  const other = () => `Show ${clock.utc ? clock.reader : "UTC"}`;
+  const press = element("button", { type: "button", class: "inline", onclick: () => {
+    clock.utc = !clock.utc;
+    press.textContent = other();
+    showTimes();
+    redrawAll();
+  } }, other());
+  named.parentElement.append(" ", press);
+}
+
+const FOLDED = 6;
+const ROOM = 8;
+
+// The table of problems: headings sort it, and a long one shows its beginning until all is asked for.
+function buildProblems() {
+  const table = document.querySelector(".problems table");
+  if (!table) return;
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    const given = cell.dataset.value ?? cell.textContent;
+    return Number.isNaN(Number(given)) ? given : Number(given);
+  };
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const fallsFirst = head.matches(".right") && column < heads.length - 1;
+    const press = element("button", { type: "button", title: `Sort by ${head.textContent.toLowerCase()}`, onclick: () => {
+      const before = head.getAttribute("aria-sort");
+      const falling = before === "none" ? fallsFirst : before === "ascending";
+      for (const one of heads) one.setAttribute("aria-sort", one === head ? (falling ? "descending" : "ascending") : "none");
+      const turn = falling ? -1 : 1;
+      const compare = (a, b) => (a < b ? -turn : a > b ? turn : 0);
+      body.append(...[...rows].sort((a, b) => compare(value(a, column), value(b, column)) || rows.indexOf(a) - rows.indexOf(b)));
+    } }, head.textContent);
+    head.setAttribute("aria-sort", column ? "none" : "ascending");
+    head.replaceChildren(press);
+  });
+  body.addEventListener("click", (event) => {
+    // a click that ends a selection of text is none
+    if (!event.target.closest("a") && getSelection().isCollapsed) event.target.closest("tr").querySelector("a").click();
+  });
+  if (rows.length <= ROOM) return;
+  const part = table.parentElement;
+  const others = part.querySelector(".others-by-rule");
+  const press = element("button", { type: "button", class: "unfold", "aria-expanded": "false", onclick: () => {
+    const folded = part.classList.toggle("folded");
+    press.setAttribute("aria-expanded", String(!folded));
+    press.textContent = folded ? more : `Show the first ${FOLDED}`;
+  } }, "");
+  const more = others ? `Show ${rows.length} problems, and the rules of ${others.dataset.others} others` : `Show all ${rows.length} problems`;
+  press.textContent = more;
+  part.classList.add("folded");
+  part.append(press);
 }
 
 // The state of the page is behind the # of its address: #finding-7, or #exchanges?q=status%3A5xx&from=1.5&to=2.
@@ -108,10 +188,12 @@ function openTarget() {
   }
   if (!location.hash.includes("?")) return;
   restorers[id]?.(options);
-  target.scrollIntoView();
+  (target.querySelector("#findings-filter") || target).scrollIntoView();
 }
 
-showLocalTimes();
+buildZones();
+showTimes();
+buildProblems();
 buildFindings();
 addEventListener("hashchange", openTarget);
 openTarget();

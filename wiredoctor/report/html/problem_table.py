@@ -1,0 +1,75 @@
+"""Build the table of problems at the beginning of a page; each row leads to the card of its problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from wiredoctor.report.html.proof_pictures import MOST_SECTIONS
+from wiredoctor.report.overview import number_of_others, occurrences_by_rule, split_rows
+from wiredoctor.report.words import clean, duration
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+    from wiredoctor.report.groups import Group
+
+
+class ProblemRow(NamedTuple):
+    """A problem in the table. `number`: of its card. `first_time`: when it was first seen (RFC 3339), and `first_seen` the same
+    in seconds since the first packet. `delay`: seconds lost.
+    """
+
+    number: int
+    severity: str
+    rule: str
+    title: str
+    place: str
+    occurrences: int
+    delay: float
+    lost: str
+    first_time: str
+    first_seen: float
+
+
+class RuleLink(NamedTuple):
+    """A rule of problems that are not in the table. `query`: its part of the address that shows its cards; empty without one."""
+
+    rule: str
+    occurrences: int
+    query: str
+
+
+class ProblemTable(NamedTuple):
+    """The rows, and the number (also in words) and the rules of the problems that do not fit."""
+
+    rows: tuple[ProblemRow, ...]
+    number_of_others: int
+    others: str
+    rules: tuple[RuleLink, ...]
+
+
+def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | None:
+    """Return the table of problems; None for a single one, whose card says everything."""
+    rows, left = split_rows(report, groups)
+    if not rows:
+        return None
+    with_card = {group.worst.rule for group in groups[:MOST_SECTIONS]}
+    return ProblemTable(
+        tuple(_row(number, row.group, row.place) for number, row in enumerate(rows, 1)),
+        len(left),
+        number_of_others(left) if left else "",
+        tuple(
+            RuleLink(rule, number, f"rule={quote(clean(rule))}" if rule in with_card else "")
+            for rule, number in occurrences_by_rule(left)
+        ),
+    )
+
+
+def _row(number: int, group: Group, place: str) -> ProblemRow:
+    worst, delay = group.worst, group.delay or 0.0
+    first = min(group.findings, key=lambda f: f.time)
+    return ProblemRow(
+        number, worst.severity, worst.rule, group.title, place, group.count, delay, duration(delay) if delay else "",
+        first.time, first.elapsed,
+    )  # fmt: skip
