@@ -109,7 +109,7 @@ def test_a_client_that_gave_up_did_not_get_its_response() -> None:
     gave_up = lost(
         1, rule="client-abort", kind="timeout", severity="warning", title="The client gave up 2 s after its request, before ..."
     )
-    assert said(of(gave_up)).startswith("1 of 33 requests failed: the client gave up 2 s after its request")
+    assert said(of(gave_up)).startswith("1 of 33 requests failed because the client gave up 2 s after its request")
     seek = lost(1, rule="client-abort", kind="seek", severity="note", title="The client requested another part")
     assert "failed" not in said(of(seek))
 
@@ -117,11 +117,11 @@ def test_a_client_that_gave_up_did_not_get_its_response() -> None:
 def test_a_client_cannot_read_a_response_with_an_invalid_chunk() -> None:
     """But the server answers a request with one, if only with 400."""
     chunks = lost(1, rule="invalid-chunk", family="framing", kind=None, side="server", title="The response has an invalid chunk")
-    assert said(of(chunks)) == "1 of 33 requests failed: the response has an invalid chunk (10.0.0.2:80)."
+    assert said(of(chunks)) == "1 of 33 requests failed because the response has an invalid chunk (10.0.0.2:80)."
     chunks = replace(chunks, side="client", title="The request has an invalid chunk")
     assert "failed" not in said(of(chunks))
     text = said(wiredoctor.analyze(find_recording("decimal-chunk-sizes.pcap")))
-    assert text == "2 of 2 requests failed: the response has an invalid chunk (10.9.0.2:8080)."
+    assert text == "2 of 2 requests failed because the response has an invalid chunk (10.9.0.2:8080)."
 
 
 def test_a_stale_pool_is_no_fault_of_the_server() -> None:

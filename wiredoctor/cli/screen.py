@@ -83,7 +83,7 @@ class Lines:
         """Print one line per new problem, and one per AGAIN seconds for a problem that came again."""
         from wiredoctor.report.capture_clocks import other_day
         from wiredoctor.report.groups import problem_key
-        from wiredoctor.report.terminal.live_view import again, plain
+        from wiredoctor.report.terminal.live_view import plain, recurrence
 
         self._say_lag(status)
         now = time.monotonic()
@@ -99,7 +99,7 @@ class Lines:
         for key in [key for key in self._again if now - self._printed.get(key, 0.0) >= AGAIN]:
             finding = self._again.pop(key)
             if (group := self._tally.groups.get(key)) is not None:
-                lines.append(again(finding, group, date=other_day(finding, self._begun)))
+                lines.append(recurrence(finding, group, date=other_day(finding, self._begun)))
                 self._printed[key] = now
         if len(self._printed) > len(self._tally.groups):
             self._printed = {key: at for key, at in self._printed.items() if key in self._tally.groups}

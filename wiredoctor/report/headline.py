@@ -50,6 +50,9 @@ _LOSS = "capture-loss"
 _FIRST_WORDS = ("A", "After", "An", "Chunks", "Events", "No", "One", "Only", "Pages", "Responses", "Segments", "The")
 """The first words of titles that become lower case within a sentence; others may be names."""
 
+_SUBJECTS = ("A", "An", "Segments", "The")
+"""The first words of titles that can follow "because"."""
+
 _THE_SERVER = re.compile(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")
 _BEHIND = re.compile(r": the server behind it (?P<did>.*)$")
 
@@ -259,7 +262,8 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
         return f" because the server behind {server} {behind['did']}"
     if match := _THE_SERVER.search(title):
         return f" because {server} {match['did']}"
-    return f": {_lower(title)} ({server})"
+    lead = " because" if title.partition(" ")[0] in _SUBJECTS else ":"
+    return f"{lead} {_lower(title)} ({server})"
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:

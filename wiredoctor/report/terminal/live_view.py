@@ -191,7 +191,7 @@ def plain(finding: Finding, *, date: bool = False) -> str:
     return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} {finding.title}{lost}; {place_line(finding)}")
 
 
-def again(finding: Finding, group: Running, *, date: bool = False) -> str:
+def recurrence(finding: Finding, group: Running, *, date: bool = False) -> str:
     """Format on one line that a problem came again: when, its severity, rule and server, and how often it came so far."""
     name = f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
     place = ", ".join(part for part in (name, finding.server or host(finding.client) or "") if part)

@@ -21,8 +21,8 @@ MOST_PROSE = 110
 """The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
 
 _QUANTITY = re.compile(
-    r"(?<= x) (?=[0-9])|(?<=[a-z]) (?=[0-9][0-9,]*(?:, [a-z]|\.$))|"
-    r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
+    r"(?<= x) (?=[0-9])|(?<= status) (?=[0-9])|(?<=-[0-9]{2}) (?=[0-9]{2}:)|(?<=[a-z]) (?=[0-9][0-9,]*(?:, [a-z]|\.$))|"
+    r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|times|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
 )
 
 _TIED = "\ue000"
@@ -104,7 +104,7 @@ class TerminalWriter:
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
         """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more columns.
 
-        No line breaks between a number and its unit, between an option and its number, or within "rule-name 12, ".
+        No line breaks between a number and its unit, a date and its time, an option and its number, or within "rule-name 12, ".
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)
