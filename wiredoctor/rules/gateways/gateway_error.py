@@ -18,7 +18,7 @@ How it is proved
     The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST came
     before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered, first.
     unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a response had
-    begun, or was complete. truncated: the response broke off. not-passed-on: there was no try. unseen: there is a 502 or 504
+    begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try. unseen: there is a 502 or 504
     (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there is one finding per server and
     status.
 
@@ -465,7 +465,8 @@ def _fault_text(last: Exchange) -> str:
         return "which broke off inside its head"
     head = last.values["response_head_bytes"]
     of = "" if head is None else f" with a head of {head:,} bytes"
-    return f"a {last.status}{of}" if last.whole else f"a {last.status}{of}, which broke off"
+    fault = "" if last.whole else ", which is invalid" if last.invalid else ", which broke off"
+    return f"a {last.status}{of}{fault}"
 
 
 def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
