@@ -15,12 +15,12 @@ How it is proved
     gateway failed in one of three ways. Its response has a status of 500 or above which the last try did not have, or had
     later. Or there is no response, and the gateway closed first. Or both sides broke off.
 
-    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST came
-    before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered, first.
-    unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a response had
-    begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try. unseen: there is a 502 or 504
-    (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there is one finding per server and
-    status.
+    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST
+    came before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered,
+    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
+    response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
+    unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
+    is one finding per server and status.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
