@@ -132,6 +132,9 @@ class Stalls:
         full, small_start = judged[1], judged[3]
         if not small_start and not full:
             return 0
+        # that ACK had no room for it: a later window update released it
+        if full and peer.short_window_frame >= ack.ack_frame:
+            return 0
         if small_start and self.may_be_corked(data, ack, packet, segment):
             return CORKED
         if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):

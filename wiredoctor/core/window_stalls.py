@@ -40,6 +40,8 @@ ANSWER: Final = 50 * MILLISECOND
 """The maximum delay of an ACK in ns, plus a round trip; a later one means that a segment with room was lost."""
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
+LARGE_WINDOW: Final = 2
+"""The number of full segments for which a receive buffer that is not small has room (zero-window-stall)."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
 """The maximum of the sender's override timer in ns; two round trips are added.
 
@@ -89,7 +91,12 @@ class WindowStalls:
         if short is not None and short.is_closed and data is not None:
             self.add_timer(connection, data, waits, short, packet, segment)
         stall = waits.window_stall
-        if stall is not None and (segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW):
+        if stall is None:
+            return
+        if stall.sort == TIMER and segment.window_room >= LARGE_WINDOW * segment.mss:
+            # the receive buffer is not small: it was full
+            waits.window_stall = None
+        elif segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW:
             self.write(connection, 1 - segment.direction, packet.frame)
 
     def add_timer(

@@ -15,11 +15,12 @@ How it is proved
     gateway failed in one of three ways. Its response has a status of 500 or above which the last try did not have, or had
     later. Or there is no response, and the gateway closed first. Or both sides broke off.
 
-    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST came
-    before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered, first.
-    unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a response had
-    begun, or was complete. truncated: the response broke off. not-passed-on: there was no try. unseen: there is a 502 or 504,
-    but the capture holds no gateway; there is one finding per server and status.
+    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST
+    came before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered,
+    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
+    response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
+    unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
+    is one finding per server and status.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
@@ -279,8 +280,11 @@ def _unseen(
     """Return a row for each server and status if the capture contains no gateway; otherwise no rows."""
     c = pl.col
     status = c("response_status")
-    made = (status == 503) & (
-        ((c("response_server") == "Varnish") & (c("response_reason") == "Backend fetch failed")).fill_null(value=False)
+    server = c("response_server").cast(pl.String)
+    varnish = (server == "Varnish") & (c("response_reason") == "Backend fetch failed")
+    squid = server.str.to_lowercase().str.starts_with("squid")
+    made = (status == 503) & pl.any_horizontal(
+        said.fill_null(value=False) for said in (varnish, squid, c("request_method") == "CONNECT")
     )
     given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
         connections.select("connection", "server"), on="connection"
@@ -461,7 +465,8 @@ def _fault_text(last: Exchange) -> str:
         return "which broke off inside its head"
     head = last.values["response_head_bytes"]
     of = "" if head is None else f" with a head of {head:,} bytes"
-    return f"a {last.status}{of}" if last.whole else f"a {last.status}{of}, which broke off"
+    fault = "" if last.whole else ", which is invalid" if last.invalid else ", which broke off"
+    return f"a {last.status}{of}{fault}"
 
 
 def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
@@ -593,8 +598,9 @@ def _software(row: Mapping[str, Any]) -> str:
         return "nginx"
     if reason == "Proxy Error" or (server.startswith("Apache") and reason):
         return "httpd"
-    if server.startswith("Caddy"):
-        return "Caddy"
+    for name in ("Caddy", "Varnish", "squid"):
+        if server.startswith(name):
+            return name.capitalize()
     return "haproxy" if not server and reason == "Gateway Time-out" else ""
 
 

@@ -56,7 +56,8 @@ class Exchange:
         self.whole = final and v["response_end_reason"] == "complete"
         # after a gap, or bytes that the snap length cut off
         self.end_is_unknown = final and v["response_end_reason"] == "hole"
-        self.has_head = final and (self.whole or v["response_framing"] != "none")
+        self.invalid = final and v["response_end_reason"] == "error"
+        self.has_head = final and (self.whole or self.invalid or v["response_framing"] != "none")
         self.left = LATE if v["client_close_time"] is None else v["client_close_time"]
         self.dropped = LATE if v["server_close_time"] is None else v["server_close_time"]
         self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
