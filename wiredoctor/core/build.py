@@ -30,7 +30,7 @@ TYPER = "typer>=0.16,<1"
 ZIG = "ziglang>=0.14,<1"
 """The requirement for a C compiler from PyPI, used on machines without one."""
 
-FLAGS = ("-O2", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
+FLAGS = ("-O3", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""
 
 PROBE = "#include <Python.h>\n#include <stdio.h>\n"

@@ -25,8 +25,8 @@ OPTION: Final = 12
 """The size in bytes of a TCP header without options; then the size of the padded timestamps option."""
 KIND: Final = 8
 LENGTH: Final = 10
-UNITS: Final = (MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECOND, MILLISECOND // 1000)
-"""Common tick lengths in ns.
+UNITS: Final = [MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECOND, MILLISECOND // 1000]
+"""Common tick lengths in ns; a list, because mypyc copies a tuple at each access by index.
 
 The first is used by Linux since 4.13, Windows, macOS and FreeBSD; the next three by earlier systems, according to the rate of
 their timer interrupt; the last by Linux since 6.7 for internal paths.
@@ -49,13 +49,13 @@ def stamp_of(packet: Packet) -> i64:
     at = packet.tcp + HEADER
     if packet.payload - at == OPTION and packet.payload <= packet.end and u32(packet.block, at) == PLAIN:
         return u32(packet.block, at + 4)
-    at = find_option(packet)
+    at = find_option(packet, KIND, LENGTH)
     return i64(NEVER) if at < 0 else u32(packet.block, at + 2)
 
 
 def echo_of(packet: Packet) -> i64:
     """Return the TSecr of a packet, which echoes a TSval of the peer; NEVER without a timestamps option."""
-    at: i64 = find_option(packet) if packet.has_timestamps else -1
+    at: i64 = find_option(packet, KIND, LENGTH) if packet.has_timestamps else -1
     return i64(NEVER) if at < 0 else u32(packet.block, at + 6)
 
 
@@ -64,13 +64,18 @@ def stamp_before(options: bytes) -> i64:
     return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 
-def find_option(packet: Packet) -> i64:
-    """Return the position of the timestamps option in the packet; -1 if it was not captured."""
+def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
+    """Return the position of an option with this kind and length (0: any) in the packet; -1 if it was not captured."""
     block, at, end = packet.block, packet.tcp + HEADER, min(packet.payload, packet.end)
     while at + LENGTH <= end and block[at] != 0:
-        if block[at] == KIND and block[at + 1] == LENGTH:
+        size: i64 = block[at + 1]
+        if block[at] == kind and (length == 0 or size == length):
             return at
-        at += 1 if block[at] == 1 else max(i64(block[at + 1]), 2)
+        if block[at] == 1:
+            size = 1
+        elif size < 2:
+            size = 2
+        at += size
     return -1
 
 

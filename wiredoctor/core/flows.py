@@ -147,7 +147,8 @@ class Flows:
         if 2 * self.count == len(self.chains):
             self.grow()
         key = key_of(packet)
-        connection = Connection(self.promised_id(key) if key in self.promised else self.number(packet), key)
+        is_promised = self.promises > 0 and key in self.promised
+        connection = Connection(self.promised_id(key) if is_promised else self.number(packet), key)
         connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
         self.count += 1
         self.held[bucket_of(packet)] += 1

@@ -23,6 +23,8 @@ from wiredoctor.core.unsigned import u32
 DOUBLED: Final = MILLISECOND
 """The maximum time in ns between a packet and the copy that a mirror port makes."""
 SIGNATURE: Final = (1 << 56) - 1
+SACK: Final = 5
+"""The kind of the option with SACK blocks (RFC 2018 section 3)."""
 WORD: Final = 0xFFFFFFFF
 
 
@@ -116,22 +118,12 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
     """Record the first SACK block: the newest data that its sender has received after a gap (RFC 2018 section 4)."""
-    at = find_sack(packet)
+    at = clocks.find_option(packet, SACK)
     if at < 0:
         return
     waits.sack_frame, waits.sack_time = packet.frame, packet.time
-    waits.sack_start = segment.ack + (u32(packet.block, at) - packet.acknowledgment & WORD)
-    waits.sack_end = segment.ack + (u32(packet.block, at + 4) - packet.acknowledgment & WORD)
-
-
-def find_sack(packet: Packet) -> i64:
-    """Return the position of the first SACK block in the packet; -1 if it was not captured."""
-    block, at, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
-    while at + 10 <= end and block[at] != 0:
-        if block[at] == 5:
-            return at + 2
-        at += 1 if block[at] == 1 else max(i64(block[at + 1]), 2)
-    return -1
+    waits.sack_start = segment.ack + (u32(packet.block, at + 2) - packet.acknowledgment & WORD)
+    waits.sack_end = segment.ack + (u32(packet.block, at + 6) - packet.acknowledgment & WORD)
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:

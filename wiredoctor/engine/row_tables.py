@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import polars as pl
 
 from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
@@ -127,14 +128,16 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
     """Return the result of `make` for some cells of each row; it is called once for equal cells."""
     if all(len(batch.cells[name]) == 1 for name in names):
         return pl.Series([make(*(batch.cells[name].item() for name in names))]).new_from_index(0, batch.height)
-    if batch.height <= SMALL:
-        rows = [*zip(*(batch.cell(name).tolist() for name in names), strict=True)]
-        texts = {row: make(*row) for row in {*rows}}
-        return pl.Series([texts[row] for row in rows], dtype=pl.String)
-    cells = pl.DataFrame([series(batch.cell(name)).alias(name) for name in names])
-    known = cells.unique()
-    known = known.with_columns(pl.Series("text", [make(*one) for one in known.iter_rows()], dtype=pl.String))
-    return cells.join(known, on=cells.columns, how="left", maintain_order="left")["text"]
+    numbers = np.zeros(batch.height, np.int64)
+    for name in names:
+        if len(batch.cells[name]) > 1:
+            values, places = np.unique(batch.cells[name], return_inverse=True)
+            # numbered again each time, because products of more than two counts may not fit
+            numbers = np.unique(numbers * len(values) + places, return_inverse=True)[1]
+    one_of_each = np.zeros(numbers.max() + 1, np.int64)
+    one_of_each[numbers] = np.arange(batch.height)
+    known = zip(*(batch.cell(name)[one_of_each].tolist() for name in names), strict=True)
+    return pl.Series([make(*one) for one in known], dtype=pl.String)[series(numbers).cast(pl.UInt32)]
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:

@@ -310,6 +310,8 @@ def unjudged(
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (rows.lazy() for rows in held)
     left = _filter_unexplained(lost, broken, ends, by)
+    if suspects <= HELD:
+        left = left.collect(engine=engine).lazy()
     repeated = _repeated(left, answers, connections, hosts, engine)
     left = left.join(repeated, on=["connection", "exchange"], how="anti", nulls_equal=True)
     counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
