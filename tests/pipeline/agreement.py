@@ -162,7 +162,7 @@ def _delays_of_connections(report: Report) -> Iterator[str]:
 
 
 def _disordered(findings: list[Finding]) -> Iterator[str]:
-    """Symptoms that are told before their cause, to machines or to people."""
+    """Symptoms that are told before their cause, to machines, or among problems of the same severity to people."""
     told: set[tuple[str, Cause]] = set()
     every = {f.place for f in findings}
     for one in findings:
@@ -176,7 +176,8 @@ def _disordered(findings: list[Finding]) -> Iterator[str]:
     places = {finding.place: number for number, group in reversed([*enumerate(groups)]) for finding in group.findings}
     for number, group in enumerate(groups):
         for cause in (cause for finding in group.findings for cause in finding.caused_by):
-            if places.get((group.worst.capture, cause), 0) > number:
+            place = places.get((group.worst.capture, cause), 0)
+            if place > number and groups[place].worst.severity == group.worst.severity:
                 yield f"a group of {group.worst.rule} before {cause}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,8 @@ def test_a_symptom_before_its_cause_is_seen() -> None:
     effect = at("keep-alive-race", 0.5, 0.6, exchange=3, severity="error", caused_by=(cause.place[1],))
     assert told(cause, effect) == []
     assert len(told(effect, cause)) == 1
+    alike = replace(effect, severity=cause.severity)
+    assert told(cause, alike) == []
 
 
 def test_more_time_in_all_than_in_each_is_seen() -> None:

@@ -106,7 +106,7 @@ def test_the_verdict(one: Report, sentence: str) -> None:
         ([200, 404], "Nothing wrong was found."),
         ([200, 503, 503], "No known fault, but 2 of 3 responses have status 503."),
         ([200, 500], "No known fault, but 1 of 2 responses has status 500."),
-        ([502, 503, 503, 200], "No known fault, but 3 of 4 responses have a status of 500 or above (503: 2, 502: 1)."),
+        ([502, 503, 503, 200], "No known fault, but 3 of 4 responses have status 500 or above (503: 2, 502: 1)."),
         ([101], "Nothing wrong was found."),
     ],
 )
