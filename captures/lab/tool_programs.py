@@ -205,6 +205,10 @@ SCANS = (
         command(BUSYBOX),
         (shell(f"wget -q --limit-rate=1M -O /dev/null {URL}/huge; curl -s --limit-rate 2M -o /dev/null {URL}/huge"),),
         ("busybox", "wget"),
-        may=CLOSES | {"zero-window-stall": "one or two pauses are no pace yet"},
+        may=CLOSES
+        | {
+            "zero-window-stall": "one or two pauses are no pace yet",
+            "delayed-ack-stall": "an ACK that was delayed made room in a window that was nearly full",
+        },
     ),
 )
