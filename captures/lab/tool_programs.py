@@ -199,4 +199,16 @@ SCANS = (
         ("iperf", "nuttcp"),
         snap=200,
     ),
+    Program(
+        "rate-limits",
+        "wget and curl limit their rate at BusyBox",
+        command(BUSYBOX),
+        (shell(f"wget -q --limit-rate=1M -O /dev/null {URL}/huge; curl -s --limit-rate 2M -o /dev/null {URL}/huge"),),
+        ("busybox", "wget"),
+        may=CLOSES
+        | {
+            "zero-window-stall": "one or two pauses are no pace yet",
+            "delayed-ack-stall": "an ACK that was delayed made room in a window that was nearly full",
+        },
+    ),
 )

@@ -462,7 +462,7 @@ def _fault_text(last: Exchange) -> str:
     if last.garbage:
         return "which is not HTTP"
     if not last.has_head:
-        return "which broke off inside its head"
+        return "whose head it did not read to the end" if last.left_inside_head else "which broke off inside its head"
     head = last.values["response_head_bytes"]
     of = "" if head is None else f" with a head of {head:,} bytes"
     fault = "" if last.whole else ", which is invalid" if last.invalid else ", which broke off"

@@ -33,12 +33,13 @@ How it is proved
     the first one is.
 
 What it is not
-    A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server may
-    take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it announced, and
-    the client closed after the last byte because the server sent nothing more. A close that the server began is not the
-    client's. An RST without ACK flag and without a FIN before it answers a segment of an unknown connection: a router may have
-    sent it in the client's name, so the exchange is not judged. Event streams, other endless media and tunnels have no other
-    end. If the server reset the connection first, or had closed it before the request came, keep-alive-race reports it.
+    A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server
+    may take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it
+    announced, and the client closed after the last byte because the server sent nothing more. A close that the server began
+    is not the client's. An RST without ACK flag and without a FIN before it answers a segment of an unknown connection: a
+    router may have sent it in the client's name, so the exchange is not judged. Event streams, other endless media, live
+    sources (a request whose media has no framing) and tunnels have no other end. If the server reset the connection first,
+    or had closed it before the request came, keep-alive-race reports it.
 
 What to do
     If a timeout expired, find where it is set, and find out why the server needs longer. A health check that does not read the

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import SECOND
 
+WHILE_READING = 100_000_000
+"""The maximum time in ns from the last data of a head to the close of a gateway that rejects it; timeouts are longer."""
 SLACK = 50_000
 """The tolerance in ns for events on two connections that are captured in the wrong order."""
 
@@ -73,6 +75,14 @@ class Exchange:
     def begun(self) -> bool:
         """True if a final response began."""
         return self.began < LATE
+
+    @property
+    def left_inside_head(self) -> bool:
+        """True if the client closed while the head of the response came; a client that waits for the rest leaves later."""
+        came: int | None = self.values["response_end"]
+        if came is None or self.has_head or self.server_first:
+            return False
+        return self.begun and self.left - came <= WHILE_READING
 
     @property
     def kept(self) -> bool:
@@ -246,7 +256,7 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     if front.end_is_unknown or last.end_is_unknown:
         return None
     stream = front.values["response_content_type"] in ENDLESS or front.values["response_endless"]
-    if stream or last.whole or last.status != front.status:
+    if stream or last.whole or last.invalid or last.status != front.status:
         return None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
@@ -263,7 +273,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         if not last.has_head:
             if last.end_is_unknown:
                 return None
-            return "rejected-response" if last.server_first and last.dropped <= until else "timed-out"
+            rejected = last.left_inside_head or (last.server_first and last.dropped <= until)
+            return "rejected-response" if rejected else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
         return "rejected-response"

@@ -180,10 +180,12 @@ def whole_response() -> pl.Expr:
 
 
 def _endless() -> pl.Expr:
-    """Return whether only a close can end the response: a stream, a tunnel, or a body without framing (missing-framing)."""
+    """Return whether only a close can end the exchange: a stream, a tunnel, or a body without framing (missing-framing)."""
     c = pl.col
     unframed = (c("response_framing") == "close-delimited") & c("persistent")
-    return c("upgraded") | (c("response_framing") == "tunnel") | (c("response_endless") & c("has_response")) | unframed
+    source = c("request_endless") & (c("request_framing") == "none")
+    endless = (c("response_endless") | source) & c("has_response")
+    return c("upgraded") | (c("response_framing") == "tunnel") | endless | unframed
 
 
 def _by_the_client() -> pl.Expr:

@@ -21,7 +21,7 @@ How it is proved
 
     A window below a full segment holds the sender until the override timer sends the data that fits. That segment comes 100 ms
     or more after the announcement and fills the window exactly, as the one before it did, with nothing else in flight. At least
-    two in a row do so, and most of those that fill the window.
+    two in a row do so, without room for two full segments in between, and most of those that fill the window.
 
     A window may still be 0 when the connection or the capture ends. Then two probes, or probes over a second, show that the
     sender had data. Its FIN or RST shows that it gave up.
