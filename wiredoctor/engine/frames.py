@@ -150,10 +150,12 @@ def _persistent(batch: Batch) -> Array:
     old = (heads["version"] < "HTTP/1.1").to_numpy().copy()
     request, response = batch.cell("request_head") + 1, batch.cell("response_head") + 1
     old[0], keeps = False, keeps | (np.arange(len(keeps)) == 0)
-    found = (response > 0) & ~closes[request] & ~closes[response]
-    found &= ~(old[request] | old[response]) | (keeps[request] & keeps[response])
+    found = (response > 0) & ~(closes[request] | closes[response])
+    if old.any():
+        found &= ~(old[request] | old[response]) | (keeps[request] & keeps[response])
     for side in ("request", "response"):
-        found &= (batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0)
+        if batch.cells[f"{side}_has_gap"].any():
+            found &= (batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0)
     return found
 
 
