@@ -457,9 +457,9 @@ def _fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "which is not HTTP"
-    if not last.has_head:
-        return "which broke off inside its head"
     head = last.values["response_head_bytes"]
+    if not last.has_head:
+        return "which broke off inside its head" if last.server_first else f"whose head has more than {head:,} bytes"
     of = "" if head is None else f" with a head of {head:,} bytes"
     return f"a {last.status}{of}" if last.whole else f"a {last.status}{of}, which broke off"
 

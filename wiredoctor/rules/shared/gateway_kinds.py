@@ -261,7 +261,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         if not last.has_head:
             if last.end_is_unknown:
                 return None
-            return "rejected-response" if last.server_first and last.dropped <= until else "timed-out"
+            rejected = (last.server_first and last.dropped <= until) or _is_too_long(front, last)
+            return "rejected-response" if rejected else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
         return "rejected-response"
@@ -269,6 +270,15 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         return "closed"
     return "unsent" if last.kept else "timed-out"
 
+
+def _is_too_long(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway gave up a long head while more of it came: it accepts no head of that length."""
+    head, came = last.values["response_head_bytes"] or 0, last.values["response_end"]
+    return head >= LONG_HEAD and came is not None and front.answered - came < LONE_SYN
+
+
+LONG_HEAD = 4_096
+"""The minimum bytes of a head that a gateway may not accept: the smallest default limit is one page (nginx)."""
 
 AT_ONCE = 25_000_000
 """The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
