@@ -171,7 +171,7 @@ def find(
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
-    said = exchanges.select("connection", "exchange", "response_reason", "response_server")
+    said = exchanges.select("connection", "exchange", "response_reason", "response_server", "request_target")
     at_front = (
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
@@ -311,7 +311,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose)
+    routes = {key: _route(some[0]["request_target"]) for key, some in by_front.items()}
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes)
     found = failures(fronts)
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
@@ -340,6 +341,11 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
+
+
+def _route(target: str | None) -> str:
+    """Return the first segment of the path, by which gateways usually choose a server."""
+    return "/".join((target or "").partition("?")[0].split("/")[:2])
 
 
 def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
