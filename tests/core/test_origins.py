@@ -71,8 +71,49 @@ def test_identification_0_where_the_server_counts(ids: tuple[int, ...], found: i
     [(902, origins.IP_ID), (903, origins.IP_ID), (901, 0), (904, 0), (7_003, 0)],
 )
 def test_an_identification_that_is_copied_from_the_client(ip_id: int, found: int) -> None:
-    talk = asked(7_001, 7_002)
+    talk = asked(7_001)
     talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=ip_id, ttl=52)
+    assert signs(talk) == found
+
+
+@pytest.mark.parametrize(
+    ("ids", "ip_id", "found"),
+    [
+        pytest.param((7_001, 7_002), 40_000, origins.IP_ID, id="far from a server that counts"),
+        pytest.param((7_001,), 40_000, 0, id="two packets do not count"),
+        pytest.param((7_001, 9_000, 20_000), 40_000, 0, id="random numbers"),
+        pytest.param((7_001, 7_002), 7_200, 0, id="packets to others in between"),
+        pytest.param((7_001, 7_002), 7_000, 0, id="sent before"),
+    ],
+)
+@pytest.mark.parametrize("flags", ["R", "R."])
+def test_an_identification_far_from_those_of_the_server(flags: str, ids: tuple[int, ...], ip_id: int, found: int) -> None:
+    talk = asked(*ids)
+    talk.server(1_500, flags, FIVE, ONE + 100, ip_id=ip_id, ttl=52)
+    assert signs(talk) == found
+
+
+def test_packets_that_were_not_captured_count_too() -> None:
+    talk = asked(7_001, 7_002)
+    talk.server(1_500, "R.", FIVE + 5_000, ONE + 100, ip_id=8_000, ttl=52)
+    assert signs(talk) == origins.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("flags", "millisecond", "ack", "found"),
+    [
+        pytest.param("R.", 1_501, 200, origins.GOES_ON, id="more than the RST acknowledges"),
+        pytest.param("R.", 1_501, 100, 0, id="as much as the RST acknowledges"),
+        pytest.param("R", 1_502, 200, origins.GOES_ON, id="an ACK that the RST did not overtake"),
+        pytest.param("R", 1_501, 200, 0, id="an ACK that the RST may have overtaken"),
+        pytest.param("R", 1_502, 100, 0, id="an ACK that advances nothing"),
+    ],
+)
+def test_acks_after_a_reset(flags: str, millisecond: int, ack: int, found: int) -> None:
+    talk = asked(7_001)
+    talk.client(1_490, "P.", ONE + 100, FIVE, 100, window=60_000, ip_id=903)
+    talk.server(1_500, flags, FIVE, ONE + 100, ip_id=0, ttl=52)
+    talk.server(millisecond, ".", FIVE, ONE + ack, ip_id=7_003, ttl=52)
     assert signs(talk) == found
 
 

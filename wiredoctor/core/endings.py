@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
@@ -10,6 +10,7 @@ from wiredoctor.core import reassembly
 from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange, Message
+from wiredoctor.core.origins import is_doubtful
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
 
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 
+LATE_RESPONSE: Final = 60_000_000_000
+"""The time in ns after an RST of doubtful origin in which its host may go on: proxies wait so long by default."""
+
+
 def watch_close(talk: HttpConnection, clock: i64) -> None:
     """Set the deadline at which open messages end: a grace period after a FIN or RST."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
-    talk.deadline = max(talk.deadline, clock + grace_period(talk.connection.first.rtt, talk.connection.second.rtt))
+    first, second = talk.connection.first, talk.connection.second
+    grace = grace_period(first.rtt, second.rtt)
+    if is_doubtful(first) or is_doubtful(second):
+        grace = max(grace, LATE_RESPONSE)
+    talk.deadline = max(talk.deadline, clock + grace)
     talk.wake_at(talk.deadline + 1)
 
 

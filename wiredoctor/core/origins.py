@@ -44,6 +44,8 @@ COUNTED: Final = 3
 """
 SHORTEST_RTT: Final = 2 * MILLISECOND
 """The minimum round trip in ns that is used: half of a shorter one is within the jitter of capturing."""
+OVERTAKEN: Final = MILLISECOND
+"""The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
 """The maximum age in ns of a packet to which an RST responds; a longer round trip allows up to four round trips."""
 BURST: Final = 20 * MILLISECOND
@@ -98,13 +100,14 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the evidence against the sender of a FIN or RST; `known` is the evidence from packets sent with it."""
     peer = connection.second if own is connection.first else connection.first
-    found = ip_id_signs(own, peer, packet)
+    found: i64 = 0
     trigger = find_trigger(own, peer, packet, segment)
     if trigger != NEVER:
         found |= TOO_EARLY
     ahead = segment.offset - segment.highest_before
     if segment.highest_before != NEVER and ahead > 0 and segment.offset <= peer.window_edge:
         found |= AHEAD
+    found |= ip_id_signs(own, peer, packet, ahead > 0)
     if packet.flags & RST == 0 and connection.timestamps > 0 and not packet.has_timestamps:
         found |= NO_TIMESTAMPS
     if found == 0:
@@ -125,23 +128,25 @@ def id_of(side: Side) -> i64:
     return i64(-1) if side.ip == NEVER else (side.ip & ID_MASK) - 1
 
 
-def ip_id_signs(own: Side, peer: Side, packet: Packet) -> i64:
+def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return IP_ID if the IP identification of a packet does not fit its sender.
 
-    It does not fit if it is 0 although the sender counts, or if it is that of the peer's newest packet (or the next one) and not
-    near the sender's own.
+    It does not fit if it is 0 although the sender counts, or if it is not near the sender's own, although the sender counts or it
+    is that of the peer's newest packet (or the next one). If packets before it were not captured (`is_ahead`), the sender may
+    have counted on.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
         return 0
     path = own.path
     earlier: i64 = 0 if path is None else path.packets
+    counts = last > 0 and own.packets - earlier >= COUNTED
     if identification == 0:
         # without the ACK flag, this is a kernel's reply to a packet that belongs to no connection
         has_zeros = path is not None and path.has_zero_id
-        counts = last > 0 and own.packets - earlier >= COUNTED and not has_zeros
-        return IP_ID if counts and packet.flags & ACK else 0
-    if other <= 0 or (identification - other) & 0xFFFF > 1:
+        return IP_ID if counts and not has_zeros and packet.flags & ACK else 0
+    is_copy = other > 0 and (identification - other) & 0xFFFF <= 1
+    if not is_copy and (is_ahead or not counts):
         return 0
     # the packets counted so far have identifications from `last - reach` to `last`
     reach = min(NEAR * (own.packets - earlier), i64(0x7FFF)) if last > 0 else i64(0)
@@ -204,8 +209,10 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     if flags & RST:
         return
     is_over = closing is not None and closing.rst_frame != NEVER
-    if closing is not None and is_over and packet.length > 0 and segment.offset + packet.length > closing.rst_offset:
-        note_later(closing, packet)
+    if closing is not None and is_over:
+        has_more = packet.length > 0 and segment.offset + packet.length > closing.rst_offset
+        if has_more or acknowledges_more(closing, packet, segment):
+            note_later(closing, packet)
     closing = peer.close
     if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
         return
@@ -218,6 +225,15 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     if is_alive:
         forget_rst(closing)
         connection.closed = is_closed(connection)
+
+
+def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
+    """Return whether a side acknowledges more after its own RST. An RST without the ACK flag may have overtaken the packet."""
+    if segment.ack == NEVER or segment.acked_bytes <= 0:
+        return False
+    if closing.rst_ack != NEVER:
+        return segment.ack > closing.rst_ack
+    return packet.time - closing.rst_time > OVERTAKEN
 
 
 def note_later(closing: Close, packet: Packet) -> None:
@@ -298,6 +314,14 @@ def has_signs(own: Side, closing: Close) -> bool:
 def rst_origin(own: Side, closing: Close) -> i64:
     """Return who sent the first RST of a side."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
+
+
+def is_doubtful(own: Side) -> bool:
+    """Return whether there is evidence against the sender of a side's first RST, but not enough yet."""
+    closing = own.close
+    if closing is None or closing.rst_frame == NEVER:
+        return False
+    return rst_origin(own, closing) == UNKNOWN and signs_of(own, closing.rst_ip, closing.rst_signs) != 0
 
 
 class ForeignCloses:

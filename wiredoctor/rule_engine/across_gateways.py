@@ -164,6 +164,7 @@ class _Try(NamedTuple):
     """A request that a gateway sent to a server.
 
     It has its exchange at the front, its own exchange at the back (none for an attempt), its server, and its start and end (ns).
+    `over`: the time (ns) at which the response ended, or the connection if the response never did.
     """
 
     front: tuple[int, int]
@@ -174,6 +175,7 @@ class _Try(NamedTuple):
     status: int | None
     whole: bool
     head: bool
+    over: int | None
 
 
 class _FrontExchange(NamedTuple):
@@ -198,7 +200,7 @@ class _Tries:
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()
         ends = connections.select("connection", "client_host", "server", "refused_time", "end")
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
-            *KEY, "response_start", "response_status", "response_end_reason", "response_framing",
+            *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
         )  # fmt: skip
         ends = ends.filter(c("connection").is_in(ids.implode()))
@@ -241,10 +243,11 @@ def _front_exchange(row: Mapping[str, Any]) -> _FrontExchange:
 def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete"
+    end = (row["refused_time"] or row["end"]) if attempt else row["response_start"] or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
-        row["started"], (row["refused_time"] or row["end"]) if attempt else row["response_start"] or row["closed"],
-        row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
+        row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
+        end if attempt else row["response_end"] if whole else row["closed"],
     )  # fmt: skip
 
 
@@ -335,11 +338,18 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
         key = (row["connection"], row["exchange"])
         if key in known.tries:
             tries = known.tries[key]
-            own = row["delay"] - _open(tries, row["start"], row["end"])
-            if own < IN_GATEWAY:
+            servers = ", ".join(dict.fromkeys(one.server for one in tries))
+            behind = row["delay"] - _open(tries, row["start"], row["end"])
+            own = row["delay"] - _open(tries, row["start"], row["end"], whole=True)
+            if behind < IN_GATEWAY:
                 gone.append(number)
+            elif own < IN_GATEWAY:
+                rest = duration_text(behind - own)
+                changes[number] = {
+                    "delay": behind,
+                    "addition": f"Of that the gateway waited {rest} for the rest of a response of {servers}, which had begun.",
+                }
             else:
-                servers = ", ".join(dict.fromkeys(one.server for one in tries))
                 changes[number] = {
                     "kind": "in-gateway", "delay": own, "wait": own,
                     "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
@@ -355,12 +365,16 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     return made.filter(~pl.int_range(pl.len()).is_in(gone))
 
 
-def _open(tries: Sequence[_Try], start: int, end: int) -> int:
-    """Return how long (ns) at least one of the tries was open between `start` and `end`."""
+def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
+    """Return how long (ns) at least one of the tries was open between `start` and `end`.
+
+    `whole`: until its response ended, because a gateway may wait for the rest before it begins its own.
+    """
     covered, until = 0, start
     for number, one in enumerate(tries):
         following = tries[number + 1].start if number + 1 < len(tries) else end
-        first, last = max(one.start, until), min(one.end if one.end is not None else following, end)
+        ended = one.over if whole else one.end
+        first, last = max(one.start, until), min(ended if ended is not None else following, end)
         if last > first:
             covered += last - first
             until = last

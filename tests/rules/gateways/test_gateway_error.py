@@ -216,8 +216,26 @@ def test_doubtful_tries_tell_a_kind_only_where_all_failed_alike() -> None:
 
 def test_attempts_of_nobody_belong_to_those_that_were_answered_next() -> None:
     fronts = {(n, 0): Front(answered(503, (5 + n) * MS, connection=n)) for n in (1, 2, 3)}
-    made = shared_out(fronts, {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]})
+    made = shared_out(fronts, {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}, {})
     assert [front.certain for front in made.values()] == [False, True, True]
+
+
+def test_attempts_of_nobody_belong_to_those_whose_route_leads_to_that_server() -> None:
+    gone, refused = (
+        Front(answered(503, -8 * MS, request_end=-9 * MS, connection=1)),
+        Front(BAD, (attempt(-5 * MS, refused=-4 * MS),)),
+    )
+    waiting = {(n, 0): Front(answered(502, (5 + n) * MS, connection=n)) for n in (3, 4, 5)}
+    fronts = {(1, 0): gone, (2, 0): refused, **waiting}
+    one = {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}
+
+    def owners(*routes: str) -> list[int]:
+        made = shared_out(fronts, one, {(number, 0): route for number, route in enumerate(routes, start=1)})
+        return [number for number, _ in waiting if not made[number, 0].certain]
+
+    assert owners("/gone", "/refused", "/gone", "/gone", "/refused") == [5]
+    assert owners("/gone", "/refused", "/gone", "/new", "/gone") == [4]
+    assert owners("/gone", "/refused", "/new", "/new", "/new") == [3]
 
 
 def test_a_chain_is_followed_to_its_end() -> None:

@@ -46,6 +46,7 @@ from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.gateway_kinds import (
     COLUMNS,
     LATE,
+    LONG_HEAD,
     OF_CONNECTION,
     Attempt,
     Exchange,
@@ -172,7 +173,7 @@ def find(
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
-    said = exchanges.select("connection", "exchange", "response_reason", "response_server")
+    said = exchanges.select("connection", "exchange", "response_reason", "response_server", "request_target")
     at_front = (
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
@@ -315,7 +316,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose)
+    routes = {key: _route(some[0]["request_target"]) for key, some in by_front.items()}
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes)
     found = failures(fronts)
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
@@ -344,6 +346,11 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
+
+
+def _route(target: str | None) -> str:
+    """Return the first segment of the path, by which gateways usually choose a server."""
+    return "/".join((target or "").partition("?")[0].split("/")[:2])
 
 
 def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -461,9 +468,11 @@ def _fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "which is not HTTP"
-    if not last.has_head:
-        return "whose head it did not read to the end" if last.left_inside_head else "which broke off inside its head"
     head = last.values["response_head_bytes"]
+    if not last.has_head:
+        if last.server_first:
+            return "which broke off inside its head"
+        return f"whose head has more than {head:,} bytes" if (head or 0) >= LONG_HEAD else "whose head it did not read to the end"
     of = "" if head is None else f" with a head of {head:,} bytes"
     fault = "" if last.whole else ", which is invalid" if last.invalid else ", which broke off"
     return f"a {last.status}{of}{fault}"

@@ -12,10 +12,13 @@ Why it hurts
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
     other packets of that host on the connection. The packet has the ACK flag and IP identification 0, although that host counts
-    its packets. Or its IP identification is that of the other side's last packet, or the next one, and not near those of its
-    own host. The host goes on sending: data at or above the sequence number of the RST, or a SYN-ACK although its SYN was
-    refused. The packet came less than half a round trip after the packet that it answers. A FIN lacks the timestamp option that
-    all other packets carry. The sequence number lies above the next byte and inside the window.
+    its packets. Or its IP identification is not near those of its own host, although that host counts its packets, or it is that
+    of the other side's last packet, or the next one. The host goes on sending: data at or above the sequence number of the RST,
+    ACKs that advance, or a SYN-ACK although its SYN was refused. The packet came less than half a round trip after the packet
+    that it answers. A FIN lacks the timestamp option that all other packets carry. The sequence number lies above the next byte
+    and inside the window.
+
+    A host whose RST shows one of these signs may still send the response, up to a minute later.
 
     Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Kernels and firewalls
     answer packets after a reset under any address.
@@ -194,6 +197,8 @@ def _signs() -> list[pl.Expr]:
         "IP identification {}, next to the {}'s ({}) and not to the {}'s own ({})",
         *("ip_id", peer, "peer_ip_id", "sender", "last_ip_id"),
     )
+    far = pl.format("IP identification {}, far from the {}'s own ({})", "ip_id", "sender", "last_ip_id")
+    is_copy = (c("ip_id") - c("peer_ip_id")).is_in([0, 1, -0xFFFF])
     early = pl.format(
         "{} after the packet that it answers, although the round trip to the {} takes {}",
         duration(c("time") - c("trigger_time")),
@@ -202,7 +207,7 @@ def _signs() -> list[pl.Expr]:
     )
     return [
         pl.when(c("ttl").is_not_null()).then(pl.format("TTL {}, although the {}'s packets have {}", "ttl", "sender", usual)),
-        pl.when(c("ip_id") == 0).then(zero).when(c("ip_id") > 0).then(copied),
+        pl.when(c("ip_id") == 0).then(zero).when((c("ip_id") > 0) & is_copy).then(copied).when(c("ip_id") > 0).then(far),
         pl.when("goes_on").then(pl.format("the {} goes on sending", "sender")),
         pl.when(c("trigger_time").is_not_null()).then(early),
         pl.when("no_timestamps").then(pl.lit("no timestamp option, which all other packets carry")),

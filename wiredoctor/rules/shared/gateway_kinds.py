@@ -273,7 +273,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         if not last.has_head:
             if last.end_is_unknown:
                 return None
-            rejected = last.left_inside_head or (last.server_first and last.dropped <= until)
+            broke_off = last.server_first and last.dropped <= until
+            rejected = broke_off or last.left_inside_head or _is_too_long(front, last)
             return "rejected-response" if rejected else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
@@ -283,6 +284,15 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
     return "unsent" if last.kept else "timed-out"
 
 
+def _is_too_long(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway gave up a long head while more of it came: it accepts no head of that length."""
+    head, came = last.values["response_head_bytes"] or 0, last.values["response_end"]
+    return head >= LONG_HEAD and came is not None and front.answered - came < LONE_SYN
+
+
+LONG_HEAD = 4_096
+"""The minimum bytes of a head that a gateway may not accept: the smallest default limit is one page (nginx)."""
+
 AT_ONCE = 25_000_000
 """The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
 
@@ -290,11 +300,14 @@ The longest measured time is 21 ms.
 """
 
 
-def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]]) -> dict[Key, Front]:
+def shared_out(
+    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str]
+) -> dict[Key, Front]:
     """Return `fronts` with each attempt of unknown owner added to all exchanges at that gateway that may own it.
 
-    If there were fewer attempts than exchanges that may own one, the gateway remembered the failure for some exchanges. Then each
-    attempt belongs to the exchange with the next response or, if it was never refused, to the newest exchange.
+    If there were fewer attempts than exchanges that may own one, the gateway sent some exchanges to no server, or remembered the
+    failure. Then each attempt belongs to an exchange whose route (`routes`) leads to that server: to the one with the next
+    response or, if the attempt was never refused, to the newest one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
@@ -305,9 +318,10 @@ def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt
             owners.setdefault(one.values["connection"], []).append(key)
             attempts[one.values["connection"]] = one
     taken: set[Key] = set()
+    servers = _servers_of_routes(fronts, routes, some)
     for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
         if free := [key for key in owners[number] if key not in taken]:
-            taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one)))
+            taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
     made = {**fronts}
     for key, maybe in some.items():
         rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
@@ -318,8 +332,25 @@ def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt
     return made
 
 
-def _distance(front: Exchange, one: Attempt) -> int:
-    return front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
+def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> tuple[str, str]:
+    return fronts[key].exchange.server, routes.get(key, "")
+
+
+def _servers_of_routes(
+    fronts: Mapping[Key, Front], routes: Mapping[Key, str], maybe: Mapping[Key, Sequence[Attempt]]
+) -> dict[tuple[str, str], set[str]]:
+    """Return the servers to which each route of each gateway is known to lead; none if the gateway itself answered there."""
+    servers: dict[tuple[str, str], set[str]] = {}
+    for key, front in fronts.items():
+        if front.certain and not maybe.get(key):
+            servers.setdefault(_route(fronts, routes, key), set()).update(one.server for one in front.tries)
+    return servers
+
+
+def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
+    """Return how badly an attempt fits an exchange: by the servers to which its route leads (None: unknown), then by time."""
+    apart = 1 if servers is None else 0 if one.server in servers else 2
+    return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:

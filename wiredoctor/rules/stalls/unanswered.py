@@ -16,9 +16,9 @@ Why it hurts
 
 How it is proved
     The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four times
-    over a second or more. Three times are enough if the sender then gave up (RST, FIN, or the same request on a new
-    connection). No ACK covers its first byte, although the receiver had acknowledged the handshake or earlier data in this
-    capture, and its window was not closed.
+    over a second or more. Three times are enough over three seconds, or if the sender then gave up (RST, FIN, or the same
+    request on a new connection). No ACK covers its first byte, although the receiver had acknowledged the handshake or earlier
+    data in this capture, and its window was not closed.
 
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender. Then
     the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. That has medium
@@ -134,6 +134,9 @@ RULE = Rule(
 COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, but hardly ever four in a row with growing pauses")
 SPAN = Threshold(
     "1 s", "the minimum time span of the copies; in a shorter time, all four may be lost in one outage of a busy link"
+)
+LONG_SPAN = Threshold(
+    "3 s", "the time span of three copies that is enough: a timer that has grown that long leaves no time for a fourth"
 )
 GAVE_UP = Threshold("3 copies", "the number of copies that are enough if the sender itself then gave up")
 NEVER_CAME = Threshold(
@@ -270,7 +273,8 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
     counted = c("copies") - (open_end & ~closed.fill_null(value=False)).cast(pl.Int32)
     closed = closed.fill_null(value=False) | c("fin")
     often = (counted >= COPIES.value) & (c("last_time") - c("first_time") >= SPAN.value)
-    gave_up = (counted >= GAVE_UP.value) & (closed | repeated)
+    slow = c("last_time") - c("first_time") >= LONG_SPAN.value
+    gave_up = (counted >= GAVE_UP.value) & (closed | repeated | slow)
     again = (counted >= COPIES.value) & (c("last_time") - c("second_time") >= AGAIN_SPAN.value)
     return pl.when(c("acknowledged_before")).then(again).otherwise(often | gave_up)
 
