@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from wiredoctor.report.html.proof_pictures import MOST_SECTIONS
 from wiredoctor.report.overview import number_of_others, occurrences_by_rule, split_rows
@@ -33,11 +32,11 @@ class ProblemRow(NamedTuple):
 
 
 class RuleLink(NamedTuple):
-    """A rule of problems that are not in the table. `query`: its part of the address that shows its cards; empty without one."""
+    """A rule of problems that are not in the table. `has_card`: whether the page shows at least one of them."""
 
     rule: str
     occurrences: int
-    query: str
+    has_card: bool
 
 
 class ProblemTable(NamedTuple):
@@ -59,10 +58,7 @@ def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | Non
         tuple(_row(number, row.group, row.place) for number, row in enumerate(rows, 1)),
         len(left),
         number_of_others(left) if left else "",
-        tuple(
-            RuleLink(rule, number, f"rule={quote(clean(rule))}" if rule in with_card else "")
-            for rule, number in occurrences_by_rule(left)
-        ),
+        tuple(RuleLink(clean(rule), number, rule in with_card) for rule, number in occurrences_by_rule(left)),
     )
 
 
