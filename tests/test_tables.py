@@ -24,8 +24,6 @@ from wiredoctor.tables import (
     Array,
     Column,
     Table,
-    cells_of_columns,
-    columns_of_cells,
 )
 from wiredoctor.text import durations
 
@@ -119,12 +117,9 @@ def test_renamed_columns_exist_and_their_earlier_names_are_free() -> None:
         assert len(set(names.values())) == len(names)
 
 
-def test_every_cell_of_the_core_is_a_column_or_computes_one() -> None:
-    renamed = columns_of_cells("exchanges", ["previous_close", "at_close_hole_before", "previous_announced_close", "target"])
-    assert renamed == ["previous_announced_close", "at_close_gap_before", "previous_announced_close", "target"]
-    assert columns_of_cells("segments", SEGMENT_CELLS) == [*dict.fromkeys(columns_of_cells("segments", SEGMENT_CELLS))]
-    assert set(columns_of_cells("segments", SEGMENT_CELLS)) <= set(TABLES["segments"].schema)
-    assert set(cells_of_columns("segments", TABLES["segments"].schema)) >= set(SEGMENT_CELLS)
+def test_every_cell_of_the_core_is_a_column_of_segments() -> None:
+    assert len(set(SEGMENT_CELLS)) == len(SEGMENT_CELLS)
+    assert set(SEGMENT_CELLS) <= set(TABLES["segments"].schema)
 
 
 def test_a_second_has_the_same_length_in_modules_that_start_without_polars() -> None:

@@ -1882,7 +1882,7 @@ OLD_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 """The earlier name of each renamed column, by table: table -> name -> earlier name.
 
-Until schema version 2, exports, the Python API and rules of other packages have both columns. The core writes the earlier names.
+Until schema version 2, exports, the Python API and rules of other packages have both columns.
 """
 
 
@@ -1890,15 +1890,3 @@ def with_old_names(table: str, rows: Rows) -> Rows:
     """Add the renamed columns of `rows` under their earlier names; the values are not copied."""
     present = rows.collect_schema().names()
     return rows.with_columns(pl.col(name).alias(old) for name, old in OLD_NAMES.get(table, {}).items() if name in present)
-
-
-def columns_of_cells(table: str, cells: Collection[str]) -> list[str]:
-    """Return the columns of a table for the names of the core's cells."""
-    names = {old: name for name, old in OLD_NAMES.get(table, {}).items()}
-    prefixed = {AT_CLOSE + old: AT_CLOSE + name for old, name in names.items()}
-    return [(names | prefixed).get(cell, cell) for cell in cells]
-
-
-def cells_of_columns(table: str, columns: Collection[str]) -> list[str]:
-    """Return the names of the core's cells for columns of a table."""
-    return [OLD_NAMES.get(table, {}).get(name, name) for name in columns]

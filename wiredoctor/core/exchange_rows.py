@@ -28,25 +28,32 @@ if TYPE_CHECKING:
 
 MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
-    *("last_body_time", "has_hole", "chunks", "offset", "end_offset", "ack", "head"),
+    *("last_body_time", "has_gap", "chunks", "offset", "end_offset", "ack", "head"),
 )
 """The cell names of a message."""
 
 EXCHANGE: Final = (
     *("connection", "exchange", "upgraded", "pairing_assumed"),
-    *("endpoint", "previous_end", "previous_end_offset", "previous_close"),
+    *("endpoint", "previous_end", "previous_end_offset", "previous_announced_close"),
     *["request_" + name for name in MESSAGE],
     *["response_" + name for name in MESSAGE],
     *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "request_body_pause"),
     *("target", "extra", "request_id"),
-    *("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server", "final_at"),
+    *("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server", "finished_at"),
 )
 """The cell names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
 
 CLOSE: Final = (
-    *("at_close_handshake", "at_close_both_directions", "at_close_hole_before", "at_close_rtt_client", "at_close_rtt_server"),
-    *("said_at", "last", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
-    *("server_close_frame", "server_close_time", "server_close_ack", "server_close_rst", "server_close_offset"),
+    *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
+    *("final_at", "last_on_connection", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack"),
+    *(
+        "client_close_rst",
+        "server_close_frame",
+        "server_close_time",
+        "server_close_ack",
+        "server_close_rst",
+        "server_close_offset",
+    ),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),

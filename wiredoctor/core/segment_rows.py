@@ -21,28 +21,28 @@ PACKET: Final = (
     *("ack", "window", "ip_id", "ttl", "has_timestamps", "sack", "dsack"),
 )
 KIND: Final = (
-    *("new_bytes", "retransmission", "fills_hole", "opens_hole", "overlap", "keep_alive_probe", "pure_ack", "window_update"),
-    *("duplicate_ack", "acked_bytes", "acks_unseen", "ack_delay", "zero_window", "handshake", "nagle_off", "probe_frame"),
-    *("rtt_own", "rtt_other"),
+    *("new_bytes", "retransmission", "fills_gap", "opens_gap", "overlap", "keep_alive_probe", "pure_ack", "window_update"),
+    *("duplicate_ack", "acked_bytes", "acked_unseen", "ack_delay", "zero_window", "handshake", "nagle_disabled", "probe_frame"),
+    *("rtt_own", "rtt_peer"),
 )
 SIZES: Final = ("mss", "mss_announced", "full", "small", "small_start", "in_flight_before", "in_flight", "window_room")
 DATA: Final = (
-    *("data_before_frame", "data_before_time", "data_before_end", "data_before_length", "data_before_full", "data_before_small"),
-    *("data_before_push", "data_before_last_in_flight", "data_before_room", "data_before_message", "data_before_ends_head"),
-    *("data_before_ends_message", "late"),
+    *("previous_data_frame", "previous_data_time", "previous_data_end", "previous_data_length", "previous_data_full"),
+    *("previous_data_small", "previous_data_push", "previous_data_last_in_flight", "previous_data_room"),
+    *("previous_data_message", "previous_data_ends_head", "previous_data_ends_message", "late"),
 )
 ACKS: Final = (
-    *("ack_before_frame", "ack_before_time", "ack_before_ack", "ack_before_delay", "ack_before_bytes", "ack_before_gap"),
-    *("quiet_since_ack", "other_data_since", "retransmission_since", "window_short_since"),
+    *("previous_ack_frame", "previous_ack_time", "previous_ack_ack", "previous_ack_delay", "previous_ack_bytes"),
+    *("previous_ack_interval", "nothing_sent_since_ack", "peer_data_since", "retransmission_since", "window_short_since"),
 )
 EVENTS: Final = (
-    *("ends_stall", "stall_frame", "stall_time", "stall_tries", "stall_duplicate_acks", "first_try_frame", "first_try_time"),
-    *("resent_frame", "resent_time", "resent_bytes", "resent_late"),
+    *("ends_stall", "stall_frame", "stall_time", "retransmission_count", "stall_duplicate_acks", "first_retransmission_frame"),
+    *("first_retransmission_time", "retransmitted_frame", "retransmitted_time", "retransmitted_bytes", "retransmitted_late"),
     *("after_closed_window", "closed_frame", "closed_time", "closed_window", "window_probes", "window_probe_frame"),
     *("window_probe_time", "opened_frame", "opened_time"),
     *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
 )
-PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "owes")
+PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "message_incomplete")
 """The last cell names of `segments`, followed by those of recorder.Extras. NEVER, or -1 in narrow columns, means no value."""
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART

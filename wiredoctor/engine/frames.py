@@ -23,7 +23,6 @@ from wiredoctor.tables import (
     END_REASONS,
     EXCHANGES,
     FAULTS,
-    FINISHED_AT,
     FOREIGN_CLOSES,
     FRAMINGS,
     MESSAGES,
@@ -32,12 +31,8 @@ from wiredoctor.tables import (
     STORED_EXCHANGES,
     Array,
     Column,
-    columns_of_cells,
 )
 
-_FINISHED = [FINISHED_AT if name == "final_at" else name for name in EXCHANGE]
-_EXCHANGE, _CLOSE = columns_of_cells("exchanges", _FINISHED), columns_of_cells("exchanges", CLOSE)
-_MESSAGE = columns_of_cells("messages", MESSAGE_ROW)
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length", "endless")
 _OF_LINE = ("version", "method", "status", "reason")
@@ -111,7 +106,7 @@ def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
 
 def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
     """Take the rows of `exchanges` or `closes`, with the columns of STORED_EXCHANGES that can be written."""
-    cells = take_cells(rows.rows, _EXCHANGE if rows.rows.width == len(_EXCHANGE) else (*_EXCHANGE, *_CLOSE))
+    cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
     targets, extras, request_ids = rows.take_texts()
     parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
     return Batch("exchanges", len(targets), cells, {"request_target": _texts(targets)}, parts)
@@ -284,7 +279,7 @@ def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
     """Take the rows of `messages`; requests come before responses."""
     targets = _texts(table.take_targets())
     height = len(targets)
-    cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, _MESSAGE).items()}
+    cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, MESSAGE_ROW).items()}
     order = np.argsort(cells["role"], kind="stable")
     cells = {name: values[order] for name, values in cells.items()}
     for role, name in enumerate(("request_head", "response_head")):

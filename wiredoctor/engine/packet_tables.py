@@ -10,7 +10,7 @@ import polars as pl
 from wiredoctor.core.recorder import RECORDS, PacketRecorder
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment_rows import PIECES, SegmentRecorder
-from wiredoctor.tables import Array, Table, columns_of_cells
+from wiredoctor.tables import Array, Table
 
 SEGMENTS_AT_ONCE = 32_768
 """The number of packets whose rows are collected before conversion; until then, a row of `segments` takes 800 bytes."""
@@ -30,7 +30,7 @@ def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> 
     """Take the rows of `segments` and `pieces`, with the columns of `tables`."""
     taken: dict[str, pl.DataFrame] = {}
     if recorder.rows is not None:
-        taken["segments"] = _frame(tables["segments"], recorder.rows, columns_of_cells("segments", recorder.names))
+        taken["segments"] = _frame(tables["segments"], recorder.rows, recorder.names)
     if recorder.pieces is not None:
         taken["pieces"] = _frame(tables["pieces"], recorder.pieces, PIECES)
     return taken

@@ -46,13 +46,11 @@ from wiredoctor.tables import (
     UNACKNOWLEDGED,
     WINDOW_STALLS,
     Table,
-    columns_of_cells,
 )
 from wiredoctor.tables import CLOSES as CLOSES_TABLE
 
 Tables = dict[str, pl.DataFrame | View]
 
-_NUMBERS = columns_of_cells("connections", NUMBERS)
 _PROTOCOLS = ("unknown", "http", "tls", "http2")
 """The texts for the values protocols.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2, in this order."""
 
@@ -115,7 +113,7 @@ def connection_batch(rows: ConnectionRows) -> Batch:
     """Take the rows of finished connections."""
     hellos, rows.hellos = rows.hellos, []
     parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
-    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, _NUMBERS), {}, parts)
+    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
 
 
 _HELLO = {

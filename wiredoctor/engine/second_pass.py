@@ -25,7 +25,7 @@ from wiredoctor.findings import Names, Portion
 from wiredoctor.limits import LimitsReached
 from wiredoctor.protocols.tcp.sack import sack_blocks
 from wiredoctor.rule_engine.cutoffs import Cutoffs
-from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table, cells_of_columns
+from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.redact_tables import redact_table
 
@@ -226,8 +226,8 @@ class Reading:
 
 
 def _columns(tables: Mapping[str, Table], name: str) -> list[str]:
-    """Return the cells of the requested columns of a table; an empty list if the table is not requested."""
-    return cells_of_columns(name, tables[name].schema) if name in tables else []
+    """Return the requested columns of a table; an empty list if the table is not requested."""
+    return [*tables[name].schema] if name in tables else []
 
 
 def _tables(names: Names) -> dict[str, Table]:
