@@ -133,7 +133,7 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
 
     It does not fit if it is 0 although the sender counts, or if it is not near the sender's own, although the sender counts or it
     is that of the peer's newest packet (or the next one). If packets before it were not captured (`is_ahead`), the sender may
-    have counted on.
+    have counted on. A host that counts for all its connections together is far ahead after an idle time.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -146,12 +146,18 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
         has_zeros = path is not None and path.has_zero_id
         return IP_ID if counts and not has_zeros and packet.flags & ACK else 0
     is_copy = other > 0 and (identification - other) & 0xFFFF <= 1
-    if not is_copy and (is_ahead or not counts):
+    if not is_copy and (is_ahead or not counts or packet.time - newest_time(own) >= REST):
         return 0
     # the packets counted so far have identifications from `last - reach` to `last`
     reach = min(NEAR * (own.packets - earlier), i64(0x7FFF)) if last > 0 else i64(0)
     is_own = (identification - last + reach + NEAR) & 0xFFFF <= reach + 2 * NEAR
     return 0 if is_own else IP_ID
+
+
+def newest_time(own: Side) -> i64:
+    """Return the time of a side's newest data or pure ACK; NEVER, which is long ago, if it has sent none."""
+    previous = own.previous
+    return NEVER if previous is None else max(previous.time, previous.ack_time)
 
 
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:

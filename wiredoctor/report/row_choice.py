@@ -84,10 +84,16 @@ def exchange_end() -> pl.Expr:
 
 
 def _close_after(time: pl.Expr) -> pl.Expr:
-    """Return the time of the first FIN or RST of either side after a time; null without one."""
+    """Return the time of the first FIN or RST of either side after a time; null without one.
+
+    The FIN of a client that half-closes after its request ends no wait.
+    """
     import polars as pl
 
-    return pl.min_horizontal(*(pl.when(pl.col(name) >= time).then(pl.col(name)) for name in _CLOSES))
+    c = pl.col
+    half_closed = (c("client_close_time") - c("request_end") < _HALF_CLOSE).fill_null(value=False)
+    closes = (pl.when(c(name) >= time).then(c(name)) for name in _CLOSES)
+    return pl.min_horizontal(pl.when((c("client_close_time") >= time) & ~half_closed).then("client_close_time"), *closes)
 
 
 def _last_byte() -> pl.Expr:
@@ -96,12 +102,24 @@ def _last_byte() -> pl.Expr:
     return pl.max_horizontal("request_start", "request_end", "response_end")
 
 
-_CLOSES = ("client_close_time", "server_close_time", "client_rst_time", "server_rst_time")
+_CLOSES = ("server_close_time", "client_rst_time", "server_rst_time")
+
+_HALF_CLOSE = 10_000_000
+"""The maximum time in ns from a request to the FIN of a client that half-closes and waits; a timeout is longer."""
+
 
 EXCHANGE_COLUMNS = [
     *("has_request", "has_response", "response_status", "response_body_bytes", "upgraded", "both_directions", "pairing_assumed"),
     *("request_start", "request_end", "response_start", "response_end", "response_end_reason", "response_framing"),
-    *("response_endless", "gap_before", "request_has_gap", "response_has_gap", "last_on_connection", *_CLOSES),
+    *(
+        "response_endless",
+        "gap_before",
+        "request_has_gap",
+        "response_has_gap",
+        "last_on_connection",
+        "client_close_time",
+        *_CLOSES,
+    ),
 ]
 """The columns of exchanges that the expressions of this module need."""
 

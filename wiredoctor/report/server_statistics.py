@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from wiredoctor.findings import host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
 from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import capture_ends
@@ -335,7 +336,7 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
         if by is Grouping.server:
             key = one.server
         elif one.connection is None:
-            key = None
+            key = host(one.client) if by is Grouping.client else None
         else:
             key = keys.get((one.capture, one.connection, -1 if one.exchange is None else one.exchange))
         if key:

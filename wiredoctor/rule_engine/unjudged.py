@@ -174,7 +174,7 @@ def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, and its host may not have sent it.
 
     The server continues the response after an RST with its address. Or the client's first close is an RST without ACK flag: that
-    is how hosts answer a segment of an unknown connection. A program rarely closes one like that (client-abort).
+    is how hosts answer a segment of an unknown connection, not how a program closes one.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
     goes_on = answered & (c("server_close_rst") == 1) & later

@@ -37,10 +37,10 @@ What it is not
     may take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it
     announced, and the client closed after the last byte because the server sent nothing more. A close that the server began
     is not the client's. An RST without ACK flag and without a FIN before it answers a segment of an unknown connection: a
-    router may have sent it in the client's name, so the exchange is not judged. If no payload had passed for a second, it
-    answers nothing: then the client aborted the connection (RFC 9293 section 3.10.5; medium confidence). Event streams,
-    other endless media, live sources (a request whose media has no framing) and tunnels have no other end. If the server
-    reset the connection first, or had closed it before the request came, keep-alive-race reports it.
+    router may have sent it in the client's name, or a restarted host that received a keep-alive probe, so the exchange is
+    not judged. Event streams, other endless media, live sources (a PUT or POST whose media has no framing) and tunnels have
+    no other end. If the server reset the connection first, or had closed it before the request came, keep-alive-race
+    reports it.
 
 What to do
     If a timeout expired, find where it is set, and find out why the server needs longer. A health check that does not read the
@@ -83,7 +83,6 @@ from wiredoctor.rules.shared.left_early import (
     begun,
     decide,
     early,
-    reset_unasked,
     whole_response,
 )
 from wiredoctor.rules.shared.left_early import screen as may_be_early
@@ -212,7 +211,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             "exchange",
             pl.lit(None, pl.String).alias("kind"),
             pl.lit("client").alias("side"),
-            close_confidence(_sent_only_fin() | reset_unasked()).alias("confidence"),
+            close_confidence(_sent_only_fin()).alias("confidence"),
             "frame",
             c("request_start").alias("start"),
             c("client_close_time").alias("end"),

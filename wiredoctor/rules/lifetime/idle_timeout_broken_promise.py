@@ -41,7 +41,7 @@ from wiredoctor.tables import SECOND
 RULE = Rule(
     symptom="lost requests, although the client respects the announced idle timeout",
     severity="warning",
-    title="The server closed an idle connection after {idle}, although it had announced {announced}",
+    title="The server closed an idle connection after {idle}, although it had announced a timeout of {announced}",
     message="In its response to {request} the server announced that it keeps an idle connection for {announced} "
     "(Keep-Alive: timeout={timeout}{max_said}). It closed this one with {close} after {idle} idle. A client "
     "that relies on the announcement sends its next request on a connection that is gone.",

@@ -287,7 +287,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def _is_too_long(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway gave up a long head while more of it came: it accepts no head of that length."""
     head, came = last.values["response_head_bytes"] or 0, last.values["response_end"]
-    return head >= LONG_HEAD and came is not None and front.answered - came < LONE_SYN
+    return head >= LONG_HEAD and came is not None and front.answered - came <= WHILE_READING
 
 
 LONG_HEAD = 4_096

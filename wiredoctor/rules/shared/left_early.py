@@ -33,9 +33,6 @@ TIMEOUT_SHARE = Threshold(
 )
 TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long timeouts 2 % would be seconds")
 
-ANSWERABLE = Threshold(
-    "1 s", "the time, or four round trips if longer, after the last payload in which an RST without ACK flag may answer a segment"
-)
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
 PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
@@ -186,7 +183,7 @@ def _endless() -> pl.Expr:
     """Return whether only a close can end the exchange: a stream, a tunnel, or a body without framing (missing-framing)."""
     c = pl.col
     unframed = (c("response_framing") == "close-delimited") & c("persistent")
-    source = c("request_endless") & (c("request_framing") == "none")
+    source = c("request_endless") & (c("request_framing") == "none") & ~c("request_method").is_in(["GET", "HEAD"])
     endless = (c("response_endless") | source) & c("has_response")
     return c("upgraded") | (c("response_framing") == "tunnel") | endless | unframed
 
@@ -202,22 +199,13 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN usually answers a segment of a connection that its sender does not know: a
-    host that was restarted, or a router that rejects in its name. If there was nothing to answer, a program aborted the
-    connection: RFC 9293 (section 3.10.5) and Solaris set no ACK flag then; Linux, BSD and Windows do.
+    An RST without ACK flag and without an earlier FIN is not how a program closes a connection. It answers a segment of a
+    connection that its sender does not know: a host that was restarted, or a router that rejects in its name.
     """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
-    closed = (c("client_close_rst") == 1) & (c("client_close_ack").is_not_null() | reset_unasked())
-    return closed & (_unfinished() | (whole_response() & short)).fill_null(value=False)
-
-
-def reset_unasked() -> pl.Expr:
-    """Return whether an RST of the client without ACK flag came long after the last payload, when it had nothing to answer."""
-    c = pl.col
-    answerable = pl.max_horizontal(pl.lit(ANSWERABLE.value), 4 * _round_trip())
-    bare = (c("client_close_rst") == 1) & c("client_close_ack").is_null()
-    return (bare & (c("client_close_time") - c("last_payload_time") >= answerable)).fill_null(value=False)
+    closed = (c("client_close_rst") == 1) & c("client_close_ack").is_not_null()
+    return closed & (_unfinished() | (whole_response() & short)).fill_null(False)
 
 
 def _left_early() -> pl.Expr:

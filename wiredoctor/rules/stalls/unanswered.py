@@ -347,9 +347,10 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", "last_time")).when("fin").then("first_time").otherwise(None)
     start = pl.coalesce(waited - c("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
-    # the client waits no longer when it has closed, although the server may go on sending
+    # the client waits no longer when it has closed, although the server may go on sending; a FIN before that is a half-close
     client_close = pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
-    delay = (pl.min_horizontal(end, client_close) - start).clip(lower_bound=0)
+    left = pl.when(client_close > c("first_time")).then(client_close)
+    delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
     worded = named.with_columns(
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
