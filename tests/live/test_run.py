@@ -84,6 +84,18 @@ def test_only_its_own_connections_are_reported(tmp_path: Path) -> None:
 
 @REAL
 @SLOW
+@pytest.mark.parametrize(("options", "is_shown"), [([], False), (["--show-secrets"], True)])
+def test_arguments_of_the_program_may_be_secret(options: list[str], is_shown: bool, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("report.json", "report.html", "report.md")]
+    outputs = [word for path in paths for word in ("-o", str(path))]
+    with closing() as port:
+        done = run(*options, *outputs, "--", sys.executable, "-c", CLIENT, str(port), "1", "user:hunter2")
+    for text in (done.stderr, *(path.read_text("utf-8") for path in paths)):
+        assert ("user:hunter2" in text) == is_shown
+
+
+@REAL
+@SLOW
 def test_connections_that_it_accepts_are_its_own(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     process = begin("-o", str(path), sys.executable, "-c", SERVER)

@@ -137,7 +137,8 @@ def run(
         sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
         what = parse_filter(None, None, None, None, None, sure)
         request = combine_request(rules, read, Settings(show_secrets=show_secrets), what, select, ignore, known=known)
-        name = write or f"run: {shlex.join(command)}"
+        # arguments may be secret, such as curl's --user
+        name = write or f"run: {shlex.join(command if show_secrets else command[:1])}"
         whole = _watch(started, program, name, request.settings, quiet=quiet)
         if program.failure:
             print_message(f"{command[0]}: {program.failure[:1].lower()}{program.failure[1:]}")
