@@ -33,9 +33,7 @@ PRINTED = ", ".join(_PRINTED)
 AS_TEXT = Printed("text")
 
 SKEW = SECOND
-"""How far (ns) the time of a log line may be from the capture's for --at: logs cut times to seconds, and log either the start or
-the end of a request.
-"""
+"""The maximum difference in ns between the time given with --at and that of a packet: many logs have whole seconds only."""
 
 _SUFFIXES = ", ".join(form.suffix for form in FORMATS.values() if form.suffix not in ("", "/"))
 

@@ -28,9 +28,7 @@ MOST_FILES = 65_536
 
 
 class Request(NamedTuple):
-    """What the command line and the configuration request together: the settings of the analysis, and what its report leaves
-    out.
-    """
+    """The settings of an analysis and the filters of its report, from the command line and the configuration file."""
 
     settings: Settings
     wanted: Filter

@@ -46,15 +46,8 @@ EXCHANGE: Final = (
 CLOSE: Final = (
     *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
     *("final_at", "last_on_connection", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack"),
-    *(
-        "client_close_rst",
-        "server_close_frame",
-        "server_close_time",
-        "server_close_ack",
-        "server_close_rst",
-        "server_close_offset",
-    ),
-    *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
+    *("client_close_rst", "server_close_frame", "server_close_time", "server_close_ack", "server_close_rst"),
+    *("server_close_offset", "server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )

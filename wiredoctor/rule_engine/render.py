@@ -153,8 +153,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=redact.escape_around_masks(values.get("title") or "") or _count_in_words(texts.title.format_map(written)),
-        message=_close_gaps(_count_in_words(_message(values, texts, written))),
+        title=redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written)),
+        message=_close_gaps(_format_counts(_message(values, texts, written))),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -203,7 +203,7 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
         yield Evidence(
-            frame, notes[0]["time"] / SECOND, _count_in_words("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
+            frame, notes[0]["time"] / SECOND, _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
         )
 
 
@@ -224,7 +224,7 @@ _LARGE = re.compile(
 """A number of something that has no commas between thousands. What is in quotes was sent, and stays as it is."""
 
 
-def _count_in_words(text: str) -> str:
+def _format_counts(text: str) -> str:
     """Put commas into numbers: "1448 bytes" becomes "1,448 bytes"; use the singular after 1."""
     return _agree_in_number(_LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text))
 

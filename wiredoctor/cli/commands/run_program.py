@@ -57,7 +57,7 @@ LAST_PACKETS = 0.3
 """Seconds to go on capturing after the program ended, while its connections are closed."""
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
-"""How much earlier or later (ns) a SYN may be than its call of connect: clocks are not exact, and the machine may be busy."""
+"""The maximum time in ns by which a SYN may precede its connect(2), and may follow it: clocks differ, and machines are busy."""
 
 _NONE = (-1,)
 """The connection id of a call without a connection."""

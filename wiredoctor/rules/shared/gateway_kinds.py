@@ -12,7 +12,9 @@ from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import SECOND
 
 WHILE_READING = 100_000_000
-"""The maximum time in ns from the last data of a head to the close of a gateway that rejects it; timeouts are longer."""
+"""The maximum time in ns between the last data of a head and the response or close of a gateway that rejects it."""
+GATEWAY_TIMEOUT = 504
+
 SLACK = 50_000
 """The tolerance in ns for events on two connections that are captured in the wrong order."""
 
@@ -75,14 +77,6 @@ class Exchange:
     def begun(self) -> bool:
         """True if a final response began."""
         return self.began < LATE
-
-    @property
-    def left_inside_head(self) -> bool:
-        """True if the client closed while the head of the response came; a client that waits for the rest leaves later."""
-        came: int | None = self.values["response_end"]
-        if came is None or self.has_head or self.server_first:
-            return False
-        return self.begun and self.left - came <= WHILE_READING
 
     @property
     def kept(self) -> bool:
@@ -274,7 +268,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
             if last.end_is_unknown:
                 return None
             broke_off = last.server_first and last.dropped <= until
-            rejected = broke_off or last.left_inside_head or _is_too_long(front, last)
+            rejected = broke_off or _is_rejected_while_reading(front, last)
             return "rejected-response" if rejected else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
@@ -284,10 +278,12 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
     return "unsent" if last.kept else "timed-out"
 
 
-def _is_too_long(front: Exchange, last: Exchange) -> bool:
-    """Return whether the gateway gave up a long head while more of it came: it accepts no head of that length."""
-    head, came = last.values["response_head_bytes"] or 0, last.values["response_end"]
-    return head >= LONG_HEAD and came is not None and front.answered - came <= WHILE_READING
+def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway responded or closed while the head of the response came; a gateway that waits does so later."""
+    came = last.values["response_end"]
+    if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:
+        return False
+    return abs(min(front.answered, last.left) - came) <= WHILE_READING
 
 
 LONG_HEAD = 4_096
