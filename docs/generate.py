@@ -47,7 +47,7 @@ TABLES_HEAD = """\
 # The tables
 
 wiredoctor turns packets into columns, and columns into tables. Every finding is the result of a query over tables. This
-page is generated from `wiredoctor/tables.py`, which declares each column.
+page is generated from `wiredoctor/tables/`, which declares each column.
 
 The [Python API](how-to/python.md) returns two tables as Polars frames: [`connections`](#connections) and
 [`exchanges`](#exchanges), each with a first column `capture`, the name of the file. A rule can read `releases`,

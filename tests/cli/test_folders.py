@@ -1,4 +1,4 @@
-"""`-o tables/`: a file for each table, all of them or none, with the columns that tables.py declares."""
+"""`-o tables/`: a file for each table, all of them or none, with the columns that wiredoctor.tables declares."""
 
 from __future__ import annotations
 

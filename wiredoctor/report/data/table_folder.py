@@ -1,4 +1,4 @@
-"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then the columns in tables.py."""
+"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then the columns in wiredoctor.tables."""
 
 from __future__ import annotations
 

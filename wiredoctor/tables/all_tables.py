@@ -1,0 +1,69 @@
+"""The tables by name: for reports, for rules, and for a second pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, TRIES
+from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
+from wiredoctor.tables.exchange_tables import CLOSES, EXCHANGES, FINISHED_EXCHANGES
+from wiredoctor.tables.message_tables import BURSTS, FAULTS, MESSAGES
+from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS
+from wiredoctor.tables.segment_tables import PIECES, SEGMENTS
+from wiredoctor.tables.table import I64, TEXT, Column
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TABLES = {
+    t.name: t
+    for t in (
+        *(CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, ICMP_ERRORS, EXCHANGES),
+        CONNECTIONS,
+    )
+}
+
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, WINDOW_STALLS, RUNS, UNACKNOWLEDGED, TRANSFERS)}
+"""The tables whose rows are limited by the cutoffs of the enabled rules; a rule that reads one of them declares cutoffs."""
+
+RULE_TABLES = (
+    TABLES
+    | EVENT_TABLES
+    | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES, "tries": TRIES, "fronts": FRONTS}
+)
+"""The tables that a rule can read."""
+
+_OWNER = _n("connection", I64, "", "connection id; null if the packet belongs to no connection")
+
+READ_AGAIN = TABLES | {
+    "records": replace(RECORDS, columns=(PACKETS.columns[0], _OWNER, *RECORDS.columns)),
+    "packets": replace(PACKETS, columns=(_OWNER, *PACKETS.columns)),
+}
+"""The tables of a second pass: a record also has its frame, and packets have their connection."""
+
+_ENDS = (_n("client", TEXT, "", "client endpoint, address:port"), _n("server", TEXT, "", "server endpoint, address:port"))
+
+DERIVED: Mapping[str, tuple[Column, ...]] = {
+    "exchanges": (
+        *_ENDS,
+        _c(
+            "duration",
+            I64,
+            "ns",
+            "time from the first byte of the exchange to its last one; without a response, to the close that its client "
+            "waited for",
+        ),
+        _n(
+            "response_wait",
+            I64,
+            "ns",
+            "how long the client waited for a response that never came or broke off: from the first byte of the exchange to the "
+            "FIN or RST of either side or, if the connection stayed open, to the end of the capture; null for other exchanges",
+        ),
+    ),
+    "connections": (_c("duration", I64, "ns", "time from the first packet of the connection to its last one"),),
+}
+"""The columns that exports compute from other columns, by table."""

@@ -1,0 +1,217 @@
+"""The tables about connections, about closes that may come from a device between the hosts, and about gateways."""
+
+from __future__ import annotations
+
+from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+PROTOCOLS = ("none", "http", "tls", "http2", "unknown")
+"""The protocols of a connection; "none" if no payload was captured."""
+
+CONNECTIONS = Table(
+    "connections",
+    "a TCP connection; a new one begins when a port is reused with another initial sequence number",
+    (
+        _c("connection", I64, "", "connection id, equal to tcp.stream"),
+        _c("client", TEXT, "", "client endpoint, address:port"),
+        _c("server", TEXT, "", "server endpoint, address:port"),
+        _c("client_host", TEXT, "", "client address without the port"),
+        _c("client_direction", I8, "", "direction in which the client sends, 0 or 1"),
+        _c("packets", I64, "", "number of packets in both directions, without duplicate copies"),
+        _c("duplicates", I64, "", "number of duplicate copies of packets, which were left out"),
+        _n("duplicate_frame", I64, "", "first of these copies"),
+        _n("duplicate_time", I64, "ns", "time of `duplicate_frame`"),
+        _n("duplicate_first_frame", I64, "", "packet of which it is a copy"),
+        _n(
+            "duplicate_difference",
+            I8,
+            "",
+            "difference between the two copies: 0 none, 1 interface, 2 link-layer addresses, 3 time to live, 4 encapsulation",
+        ),
+        _c(
+            "conflicts",
+            I64,
+            "",
+            "number of packets whose bytes differ from those of an earlier packet with the same sequence numbers",
+        ),
+        _n("conflict_frame", I64, "", "first of these packets"),
+        _n("conflict_time", I64, "ns", "time of `conflict_frame`"),
+        _n("conflict_first_frame", I64, "", "earlier packet that it contradicts"),
+        _c("client_packets", I64, "", "number of packets from the client"),
+        _c("server_packets", I64, "", "number of packets from the server"),
+        _c("client_bytes", I64, "bytes", "payload bytes from the client, each counted once"),
+        _c("server_bytes", I64, "bytes", "payload bytes from the server, each counted once"),
+        _c("first_frame", I64, "", "first packet of the connection"),
+        _c("last_frame", I64, "", "last packet of the connection"),
+        _c("start", I64, "ns", "time of the first packet"),
+        _c("end", I64, "ns", "time of the last packet"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were captured"),
+        _n("rtt_client", I64, "ns", "round trip from the capture point to the client"),
+        _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
+        _c("syns", I32, "", "number of SYNs of the client until it acknowledged a SYN-ACK"),
+        _n("syn_frame", I64, "", "first SYN of the client"),
+        _n("syn_time", I64, "ns", "time of `syn_frame`"),
+        _n("second_syn_time", I64, "ns", "time of the second SYN, which repeats the first"),
+        _n("third_syn_time", I64, "ns", "time of the third SYN"),
+        _n("last_syn_frame", I64, "", "last SYN of the client"),
+        _n("last_syn_time", I64, "ns", "time of `last_syn_frame`"),
+        _c("syn_ecn_or_data", BOOL, "", "the first SYN requested ECN or had data"),
+        _n("first_answer_frame", I64, "", "the first SYN-ACK of the server"),
+        _n("first_answer_time", I64, "ns", "time of `first_answer_frame`"),
+        _n("newest_answer_frame", I64, "", "the last SYN-ACK before the client acknowledged one"),
+        _n("newest_answer_time", I64, "ns", "time of `newest_answer_frame`"),
+        _n("answered_syn_frame", I64, "", "last SYN before that SYN-ACK"),
+        _n("answered_syn_time", I64, "ns", "time of `answered_syn_frame`"),
+        _c("answered_syn_ecn_or_data", BOOL, "", "`answered_syn_frame` requested ECN or had data"),
+        _c("connected", BOOL, "", "the client acknowledged a packet from the server"),
+        _n("refused_frame", I64, "", "the first RST in reply to a SYN, before any SYN-ACK"),
+        _n("refused_time", I64, "ns", "time of `refused_frame`"),
+        _n("syn_error_frame", I64, "", "the first ICMP error that quotes a SYN of the client (RFC 792, RFC 4443)"),
+        _n("syn_error_time", I64, "ns", "time of `syn_error_frame`"),
+        _n("syn_error_router", TEXT, "", "address of the error's sender: a router, or the server"),
+        _n("syn_error_type", I32, "", "type of that ICMP error"),
+        _n("syn_error_code", I32, "", "code of that ICMP error"),
+        _n(
+            "data_rtt",
+            I64,
+            "ns",
+            "round trip between both ends measured from data, without the handshake; null unless the SYN was repeated",
+        ),
+        _c(
+            "client_unseen_bytes",
+            I64,
+            "bytes",
+            "number of the client's bytes that the server acknowledged but that were not captured",
+        ),
+        _c(
+            "server_unseen_bytes",
+            I64,
+            "bytes",
+            "number of the server's bytes that the client acknowledged but that were not captured",
+        ),
+        _c("client_unacknowledged", I64, "bytes", "number of the client's payload bytes that the server has not acknowledged"),
+        _c("server_unacknowledged", I64, "bytes", "number of the server's payload bytes that the client has not acknowledged"),
+        _c("acked_unseen_count", I64, "", "number of ACKs that first acknowledged bytes that were not captured"),
+        _n("unseen_frame", I64, "", "the first of these ACKs"),
+        _n("unseen_time", I64, "ns", "time of `unseen_frame`"),
+        _n("reuse_frame", I64, "", "first packet of the connection, if its ports were used before and its SYN is missing"),
+        _n("reuse_time", I64, "ns", "time of `reuse_frame`"),
+        _c("one_sided", BOOL, "", "only packets of one side were captured, although they acknowledge packets of the other"),
+        _c("super_segments", I64, "", "number of segments longer than the MSS that their receiver announced"),
+        _n("super_frame", I64, "", "first of these segments"),
+        _n("super_time", I64, "ns", "time of `super_frame`"),
+        _n("super_mss", I32, "bytes", "MSS that the receiver of that segment announced"),
+        _c("protocol", TEXT, "", "protocol: http, tls, http2, unknown (other payload) or none (no payload)"),
+        _c(
+            "history",
+            TEXT,
+            "",
+            "one letter per kind of packet in order of first occurrence, upper case from the client: "
+            "S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G a gap, T retransmission, W zero window",
+        ),
+        _c(
+            "closed_by",
+            TEXT,
+            "",
+            "who closed first: client, server or both (neither had acknowledged the other's close); empty while open",
+        ),
+        _c(
+            "close",
+            TEXT,
+            "",
+            "how it was closed: fin or rst (an RST of the side that closed, without a FIN before); empty while open",
+        ),
+        _n("server_rst_offset", I64, "bytes", "offset of the server's first RST in the server's stream"),
+        _n("server_rst_ack", I64, "bytes", "offset of the client's stream that this RST acknowledges; null without ACK flag"),
+        _c("exchanges", I64, "", "number of exchanges on the connection"),
+        _c("cut_heads", I64, "", "number of packets that the snap length cut off inside heads or chunk framing of HTTP"),
+        _n("cut_frame", I64, "", "first of these packets"),
+        _n("cut_time", I64, "ns", "time of `cut_frame`"),
+        _c(
+            "tls_version",
+            TEXT,
+            "",
+            "TLS version that the server chose (without its hello, the highest version offered); empty without any hello",
+        ),
+        _c("server_name", TEXT, "", "server name in the ClientHello (SNI)"),
+        _c("alpn_offered", TEXT, "", "protocols that the ClientHello offers (ALPN), separated by commas"),
+        _c("alpn_chosen", TEXT, "", "the protocol in the ServerHello (up to TLS 1.2; later versions encrypt it)"),
+        _c("encrypted_hello", BOOL, "", "a part of the ClientHello is encrypted (ECH): the name may only belong to a front end"),
+        _c("final_at", I64, "ns", "capture time as of which the row holds"),
+    ),
+    subject="connections",
+    writer="core/connection_rows.py:ConnectionRows.write",
+)
+
+FOREIGN_CLOSES = Table(
+    "foreign_closes",
+    "a FIN or RST that, by at least two pieces of evidence, came from another host than its source address. The row is "
+    "written when it is known what the packet ended. Only the first RST of a side counts, together with those within 20 ms "
+    "that have the same time to live",
+    (
+        _c("connection", I64, "", "connection id"),
+        _n("exchange", I32, "", "index of the exchange that the FIN or RST ended or followed; null on a connection without HTTP"),
+        _c("sender", TEXT, "", "client or server: the host in the source address"),
+        _c("rst", BOOL, "", "an RST, not a FIN"),
+        _c("ack_flag", BOOL, "", "the FIN or RST has the ACK flag"),
+        _c("frame", I64, "", "packet with the FIN or RST"),
+        _c("time", I64, "ns", "time of `frame`"),
+        _n("reached", I64, "bytes", "highest stream offset that the side had sent before an RST"),
+        _n(
+            "ttl",
+            I32,
+            "",
+            "time to live of the FIN or RST, if it differs by more than 2 from that of all other packets of its side",
+        ),
+        _n("lowest_ttl", I32, "", "smallest time to live of those packets"),
+        _n("highest_ttl", I32, "", "largest time to live of those packets"),
+        _n(
+            "ip_id",
+            I32,
+            "",
+            "IP identification of the FIN or RST, if it does not continue those of its side: 0, or copied from the peer",
+        ),
+        _n("last_ip_id", I32, "", "previous IP identification of the side in that case"),
+        _n("peer_ip_id", I32, "", "IP identification of the peer's last packet before the FIN or RST in that case"),
+        _c(
+            "goes_on",
+            BOOL,
+            "",
+            "the side continues with data at or above the sequence number of the FIN or RST, or with a SYN-ACK",
+        ),
+        _n("later_frame", I64, "", "first such packet after an RST"),
+        _n("later_time", I64, "ns", "time of `later_frame`"),
+        _n("trigger_time", I64, "ns", "time of the packet that triggered the FIN or RST, less than half of `rtt` earlier"),
+        _n("rtt", I64, "ns", "round trip from the capture point to the host in the source address in that case"),
+        _c("no_timestamps", BOOL, "", "a FIN without the timestamps option that both SYNs negotiated"),
+        _n("ahead", I64, "bytes", "how far the sequence number is above the next expected byte, inside the window"),
+        _c("client_bytes", I64, "bytes", "payload of the client before the FIN or RST"),
+        _c("server_bytes", I64, "bytes", "payload of the server before the FIN or RST"),
+    ),
+    subject="connections",
+    writer="core/origins.py:ForeignCloses.write",
+)
+
+TRIES = Table(
+    "tries",
+    "what a gateway did at its back for an exchange at its front, if the capture has both sides: an exchange with the "
+    "forwarded request, or an attempt, which is a connection that was opened for the exchange but carried no request",
+    (
+        _c("front_connection", I64, "", "connection id of the exchange at the front"),
+        _c("front_exchange", I32, "", "index of the exchange at the front in its connection"),
+        _c("connection", I64, "", "connection id at the back"),
+        _n("exchange", I32, "", "index of the exchange at the back; null for a connection attempt without a request"),
+        _c("certain", BOOL, "", "no other pairing is possible; otherwise this is one of several possible exchanges"),
+        _c("started", I64, "ns", "start of the try: first byte of the request, or first SYN"),
+    ),
+)
+
+FRONTS = Table(
+    "fronts",
+    "a server endpoint that is the front of a gateway, together with one of the endpoints behind it",
+    (
+        _c("server", TEXT, "", "endpoint at the front, address:port"),
+        _c("behind", TEXT, "", "endpoint at the back, address:port"),
+    ),
+)

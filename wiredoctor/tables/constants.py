@@ -1,0 +1,29 @@
+"""Constants of the tables: units, control bits, roles, message ids, and sentinels for "no value"."""
+
+from __future__ import annotations
+
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
+"""The control bits of the TCP header (RFC 9293 section 3.1)."""
+
+MESSAGE_BITS = 26
+"""The number of low bits of a message id that hold the index of the message and its direction.
+
+The id is connection << MESSAGE_BITS | index in its direction << 1 | direction. It is unique, ascending in a direction, and
+independent of where batches end. After 33 million messages, the index of a direction restarts at 0.
+"""
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+"""The number of nanoseconds in a millisecond."""
+
+CLIENT, SERVER = 0, 1
+"""The roles of the sides of a connection; NONE while only ports and order indicate the role."""
+
+NONE = -1
+"""The sentinel for "no value" in integer columns of less than 64 bits."""
+
+NOT_CAPTURED = -2
+"""The sentinel for an option that the snap length may have cut off."""
+
+NEVER = -(1 << 62)
+"""The sentinel for "no value" in 64-bit columns (times, offsets, frames, ids), where -1 is a valid time and a valid offset."""

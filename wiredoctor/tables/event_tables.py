@@ -1,0 +1,459 @@
+"""The event tables, whose rows are limited by the cutoffs of rules: releases, recoveries, closures and others."""
+
+from __future__ import annotations
+
+from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+_WHERE = (
+    _c("connection", I64, "", "connection id, equal to tcp.stream"),
+    _c(
+        "direction", I8, "", "direction of the packet: 0 if sent by the side that sent the connection's first packet, otherwise 1"
+    ),
+)
+_ROLE = _n("role", I8, "", "role of the packet's sender: 0 client, 1 server; null while only ports and order indicate it")
+_EXCHANGE = _n(
+    "exchange", I32, "", "index of the exchange in its connection; null until the header section of the message is complete"
+)
+_PACKET = (_c("frame", I64, "", "number of the packet"), _c("time", I64, "ns", "time of `frame`"))
+_LENGTH = _c("length", I32, "bytes", "payload length of the packet on the network")
+_HTTP = _c("http", BOOL, "", "the connection has carried HTTP so far")
+_HANDSHAKE = _c("handshake", BOOL, "", "SYN and SYN-ACK of the connection were captured before the packet")
+_MSS = _c("mss", I32, "bytes", "effective MSS of the sender before the packet")
+_NAGLE = _c("nagle_disabled", BOOL, "", "earlier packets prove that the sender does not use Nagle's algorithm")
+_RTT_OWN = _n("rtt_own", I64, "ns", "round trip from the capture point to the packet's sender, as known before the packet")
+_RTT_PEER = _n("rtt_peer", I64, "ns", "round trip from the capture point to the packet's receiver, as known before the packet")
+_OPENS_GAP = _c("opens_gap", BOOL, "", "the packet begins above the highest byte captured: bytes before it were not captured yet")
+
+RELEASES = Table(
+    "releases",
+    "a segment with new data (S) that may have waited for the ACK of earlier data or for a timer of its sender's TCP, or an ACK "
+    "that shows that a timer sent a segment. D is the previous data segment of the sender of S, K the pure ACK of D",
+    (
+        *_WHERE,
+        _ROLE,
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections"),
+        _HTTP,
+        _EXCHANGE,
+        _n("message", I64, "", "message of the first new byte; null if that byte is out of order or belongs to no message"),
+        _HANDSHAKE,
+        _MSS,
+        _c("mss_announced", BOOL, "", "the sender's SYN had the MSS option, or was not captured"),
+        _c("first_frame", I64, "", "first packet of the connection: round trips were measured from then on"),
+        _NAGLE,
+        _n("previous_data_frame", I64, "", "D, the previous data segment"),
+        _n("previous_data_time", I64, "ns", "time of `previous_data_frame`"),
+        _n("previous_data_length", I32, "bytes", "payload length of the previous data segment D"),
+        _c("previous_data_full", BOOL, "", "the previous data segment D was full"),
+        _c("previous_data_small", BOOL, "", "the previous data segment D was small"),
+        _n(
+            "previous_data_room",
+            I64,
+            "bytes",
+            "room that the previous data segment D left in the receiver's window; null while no window is known",
+        ),
+        _c("previous_data_ends_head", BOOL, "", "the previous data segment D ended exactly at the end of a header section"),
+        _c("previous_data_ends_message", BOOL, "", "the previous data segment D ended exactly at the end of a message"),
+        _n("previous_ack_frame", I64, "", "K, the ACK of D; null if D was not acknowledged before this packet"),
+        _n("previous_ack_time", I64, "ns", "time of `previous_ack_frame`"),
+        _n("previous_ack_delay", I64, "ns", "delay of the ACK K: the time from D to K, minus the round trip to the sender of K"),
+        _n("previous_ack_bytes", I64, "bytes", "number of bytes that the ACK K newly acknowledges: all bytes in flight"),
+        _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; null for the first"),
+        *_PACKET,
+        _LENGTH,
+        _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),
+        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with one"),
+        _c("full", BOOL, "", "full segment: the payload is at least the MSS"),
+        _c("ends_message", BOOL, "", "the last byte of the packet is the last byte of a message"),
+        _RTT_OWN,
+        _RTT_PEER,
+        _c("event_stream", BOOL, "", "the packet belongs to an event stream"),
+        _c("nagle_seen", BOOL, "", "prompt ACKs released earlier small segments of the sender, so it uses Nagle's algorithm"),
+        _c(
+            "probe_frame",
+            I64,
+            "",
+            "the peer's probe S, sent by a timer, that this packet newly acknowledges together with the peer's D; 0 if there "
+            "is none",
+        ),
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
+            "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
+            "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
+        ),
+        _c(
+            "final_frame",
+            I64,
+            "",
+            "packet that proves that the program of S does not write at regular times; S itself if D is a header section or "
+            "a full segment",
+        ),
+        _c("pace_seen", BOOL, "", "up to `final_frame`, no packets are missing that could show such regular times"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/stalls.py:Stalls.write_release",
+)
+
+RECOVERIES = Table(
+    "recoveries",
+    "an ACK that shows that a retransmission by the peer (R) ended a time without progress: neither new data nor an ACK that "
+    "advances",
+    (
+        *_WHERE,
+        _ROLE,
+        *_PACKET,
+        _HTTP,
+        _c(
+            "message_incomplete",
+            BOOL,
+            "",
+            "before the packet, its sender had to send the rest of a message, or a response; also true for payload that is "
+            "not HTTP",
+        ),
+        _c("dsack", BOOL, "", "the packet reports a duplicate by SACK"),
+        _c("new_bytes", I32, "bytes", "number of payload bytes that were not captured before"),
+        _c("acked_unseen", I64, "bytes", "number of newly acknowledged bytes of the peer that were not captured"),
+        _HANDSHAKE,
+        _OPENS_GAP,
+        _RTT_OWN,
+        _RTT_PEER,
+        _n(
+            "stall_frame",
+            I64,
+            "",
+            "packet with the last progress before R; for data that a closed window refused, its first copy with room",
+        ),
+        _n("stall_time", I64, "ns", "time of `stall_frame`"),
+        _c(
+            "stall_duplicate_acks",
+            I32,
+            "",
+            "number of duplicate ACKs before R since an ACK last advanced (captured copies count once)",
+        ),
+        _c(
+            "retransmission_count",
+            I32,
+            "",
+            "number of retransmissions of the missing segment since the last progress, including R",
+        ),
+        _n("first_retransmission_frame", I64, "", "first of these retransmissions"),
+        _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),
+        _n("retransmitted_frame", I64, "", "the retransmission R"),
+        _n("retransmitted_time", I64, "ns", "time of `retransmitted_frame`"),
+        _c("retransmitted_bytes", I32, "bytes", "payload length of the retransmission R"),
+        _c(
+            "retransmitted_late",
+            BOOL,
+            "",
+            "R is the first copy that was captured: an earlier one was lost before the capture point",
+        ),
+        _c(
+            "spurious",
+            BOOL,
+            "",
+            "by its timestamps the ACK answers the first copy, not a retransmission: the first copy was late, not lost (RFC "
+            "3522)",
+        ),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/stalls.py:Stalls.write_recovery",
+)
+
+CLOSURES = Table(
+    "closures",
+    "the first segment with new data after its receiver's window was closed. Closed means that the window was 0, or less "
+    "than one MSS and this segment is full",
+    (
+        *_WHERE,
+        _EXCHANGE,
+        *_PACKET,
+        _c("offset", I64, "bytes", "stream offset of the first payload byte"),
+        _LENGTH,
+        _HANDSHAKE,
+        _HTTP,
+        _c(
+            "previous_data_ends_message",
+            BOOL,
+            "",
+            "the sender's previous data segment ended exactly at the end of a message",
+        ),
+        _c(
+            "previous_data_last_in_flight",
+            BOOL,
+            "",
+            "the sender's previous data segment ended at the highest byte that the sender had sent",
+        ),
+        _c("peer_data_since", BOOL, "", "the receiver sent payload after the sender's previous data segment"),
+        _OPENS_GAP,
+        _c("fills_gap", BOOL, "", "the packet has first copies of bytes below the highest one captured"),
+        _RTT_OWN,
+        _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
+        _n("closed_time", I64, "ns", "time of `closed_frame`"),
+        _n("closed_window", I64, "bytes", "window announced by the packet that closed it"),
+        _c("window_probes", I32, "", "number of probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
+        _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
+        _n("opened_time", I64, "ns", "time of `opened_frame`"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/stalls.py:Stalls.write_closure",
+)
+
+WINDOW_STALLS = Table(
+    "window_stalls",
+    "a window stall, or several in a row: a time in which a small or closed window delayed its sender longer than it was "
+    "closed, because the sender's timer decided when to continue, or nothing did. Written when the sender continues without "
+    "such a time, when the message ends, or when the connection or the capture ends",
+    (
+        *_WHERE,
+        _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),
+        _HTTP,
+        _HANDSHAKE,
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "refused (the receiver discarded data and announced a window of 0, until a retransmission was acknowledged), "
+            "timer (the window had no room for a full segment, until the sender's timer sent what fit), never_opened (the "
+            "window was 0 when the connection or the capture ended)",
+        ),
+        _c("count", I32, "", "number of stalls in the row"),
+        _c("waited", I64, "ns", "total time of the stalls"),
+        _c("closed", I64, "ns", "part of `waited` with a window of 0"),
+        _c("start_frame", I64, "", "the receiver's packet with which the first stall begins"),
+        _c("start_time", I64, "ns", "time of `start_frame`"),
+        _c("window", I64, "bytes", "largest window during the stalls: 0, or less than one MSS"),
+        _c("window_probes", I32, "", "never_opened: number of probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
+        _c("copies", I32, "", "number of segments that were retransmitted while the window was closed"),
+        _n("copy_frame", I64, "", "first of these retransmissions in the first stall"),
+        _n("copy_time", I64, "ns", "time of `copy_frame`"),
+        _n("opened_frame", I64, "", "packet that opened the window in the first stall"),
+        _n("opened_time", I64, "ns", "time of `opened_frame`"),
+        _n(
+            "sent_frame",
+            I64,
+            "",
+            "the segment that was retransmitted with room in the first stall, or that the sender's timer sent",
+        ),
+        _n("sent_time", I64, "ns", "time of `sent_frame`"),
+        _c("sent_bytes", I32, "bytes", "timer: payload length of that segment"),
+        _c("end_frame", I64, "", "packet that ends the last stall: an ACK, or a segment of the sender"),
+        _c("end_time", I64, "ns", "time of `end_frame`"),
+        _c("message_complete", BOOL, "", "the newest data of the sender ended exactly at the end of a message"),
+        _n("sender_close_frame", I64, "", "first FIN or RST of the sender since the first stall began"),
+        _n("sender_close_time", I64, "ns", "time of `sender_close_frame`"),
+        _c("sender_close_rst", BOOL, "", "`sender_close_frame` is an RST"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/window_stalls.py:WindowStalls.write",
+)
+
+RUNS = Table(
+    "runs",
+    "a small segment of a message that is one of many in a run, or that begins another message within a run. A run is small "
+    "segments of one side, close to each other, with no payload of the peer between them",
+    (
+        *_WHERE,
+        _ROLE,
+        _EXCHANGE,
+        *_PACKET,
+        _LENGTH,
+        _HANDSHAKE,
+        _MSS,
+        _c("message", I64, "", "message of the first new byte; null if that byte is out of order or belongs to no message"),
+        _n("previous_data_message", I64, "", "message in which the previous segment of the run ended"),
+        _c(
+            "event_stream",
+            BOOL,
+            "",
+            "the packet has body bytes of a message that should arrive in parts, such as text/event-stream",
+        ),
+        _NAGLE,
+        _c("in_flight_before", I64, "bytes", "number of bytes sent by this side and not yet acknowledged, before the packet"),
+        _RTT_OWN,
+        _RTT_PEER,
+        _c("small_run", I32, "", "number of segments of the run up to this one"),
+        _c("small_run_bytes", I64, "bytes", "payload of these segments"),
+        _c("small_run_frame", I64, "", "first segment of the run"),
+        _c("small_run_time", I64, "ns", "time of `small_run_frame`"),
+        _c("small_run_flushes", I32, "", "number of these segments that came 5 ms or more after the previous one"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/stalls.py:Stalls.write_run",
+)
+
+UNACKNOWLEDGED = Table(
+    "unacknowledged",
+    "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that was acknowledged "
+    "and came again nevertheless. Also data of which no copy was captured (`copies` is 0) and that was never acknowledged, "
+    "although the sequence numbers of later packets show that it was sent. Written when the data is acknowledged after all, "
+    "or when the connection or the capture ends",
+    (
+        *_WHERE,
+        _ROLE,
+        _n("exchange", I32, "", "index of the exchange with the data; for a FIN, of the unfinished one"),
+        _HTTP,
+        _HANDSHAKE,
+        _n("rtt_own", I64, "ns", "round trip from the capture point to the sender"),
+        _n("rtt_peer", I64, "ns", "round trip from the capture point to the receiver"),
+        _c(
+            "length",
+            I32,
+            "bytes",
+            "payload length of the segment with the first copy; 0 for a FIN; without copies, all missing bytes",
+        ),
+        _c("fin", BOOL, "", "a FIN without data is repeated"),
+        _c("acknowledged_before", BOOL, "", "an ACK of the data was captured before the second copy"),
+        _c("copies", I32, "", "how often the data was sent, including the first time; 0 if no copy was captured"),
+        _c(
+            "first_frame",
+            I64,
+            "",
+            "packet with the first copy; without copies, the first packet that shows that the data was sent",
+        ),
+        _c("first_time", I64, "ns", "time of `first_frame`"),
+        _c("second_frame", I64, "", "packet with the second copy"),
+        _c("second_time", I64, "ns", "time of `second_frame`"),
+        _c("last_frame", I64, "", "packet with the last copy; without copies, the last packet that shows that the data was sent"),
+        _c("last_time", I64, "ns", "time of `last_frame`"),
+        _n(
+            "acknowledged_frame",
+            I64,
+            "",
+            "the ACK that covers the data after all; null if there is none, or if one was captured before the second copy",
+        ),
+        _c(
+            "smallest_unacknowledged",
+            I32,
+            "bytes",
+            "length of the shortest segment of this direction that no ACK or SACK covers; without copies, the MSS",
+        ),
+        _c(
+            "largest_acknowledged",
+            I32,
+            "bytes",
+            "length of the longest segment of this direction that was acknowledged before (without copies: captured); 0 if "
+            "there is none",
+        ),
+        _n("sack_frame", I64, "", "a packet of the receiver since the first copy that reports later data by SACK"),
+        _n("sack_time", I64, "ns", "time of `sack_frame`"),
+        _n("heard_frame", I64, "", "newest known packet of the receiver before the second copy"),
+        _n("heard_time", I64, "ns", "time of `heard_frame`"),
+        _n("peer_frame", I64, "", "newest packet of the receiver since the first copy; null if there is none"),
+        _n("peer_time", I64, "ns", "time of `peer_frame`"),
+        _c("peer_unseen", BOOL, "", "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
+        _c("peer_repeats", BOOL, "", "the receiver also retransmits acknowledged data, even after a pure ACK if there was one"),
+        _c("window_closed", BOOL, "", "the last window announced by the receiver is 0"),
+        _c(
+            "rest",
+            I64,
+            "ns",
+            "time without payload before the first copy, or before the message that the data answers; without copies, before "
+            "the receiver's close, otherwise before the last packet",
+        ),
+        _c(
+            "message_continued",
+            BOOL,
+            "",
+            "an earlier part of the data's message was acknowledged, or the receiver was sending a message; also true for a "
+            "FIN whose sender still had to receive the rest of a message",
+        ),
+        _c("message_owed", BOOL, "", "the data is a FIN whose sender still had to receive the rest of a message"),
+        _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
+        _n("own_close_time", I64, "ns", "time of `own_close_frame`"),
+        _c("own_close_rst", BOOL, "", "`own_close_frame` is an RST"),
+        _n("peer_close_frame", I64, "", "first FIN of the receiver (its first RST if it sent no FIN)"),
+        _n("peer_close_time", I64, "ns", "time of `peer_close_frame`"),
+        _c("peer_close_rst", BOOL, "", "`peer_close_frame` is an RST"),
+        _c(
+            "peer_rst_unknown",
+            BOOL,
+            "",
+            "the receiver answered with an RST for an unknown connection: without ACK flag, with the sequence number that "
+            "the copies acknowledge",
+        ),
+        _n("icmp_frame", I64, "", "packet with an ICMP or ICMPv6 error that quotes the data, or later data of its sender"),
+        _n("icmp_time", I64, "ns", "time of `icmp_frame`"),
+        _c("icmp_router", TEXT, "", "address of the error's sender"),
+        _c("icmp_type", I32, "", "type of the error"),
+        _c("icmp_code", I32, "", "code of the error"),
+        _n("icmp_mtu", I64, "bytes", "MTU that the error reports"),
+        _c("frame", I64, "", "packet that ends the repetition: the ACK, or the last copy"),
+        _c("time", I64, "ns", "capture time as of which the row holds"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/unacknowledged.py:Repetitions.write",
+)
+
+LIMITED_COLUMNS = (
+    _n("receive_window", I64, "ns", "time limited by the receiver's window, which was full"),
+    _n("send_buffer", I64, "ns", "time limited by the sender's buffer: the bytes in flight stayed at a ceiling below the window"),
+    _n("loss", I64, "ns", "time limited by losses, until they were repaired"),
+    _n(
+        "application", I64, "ns", "time limited by the applications: the sender had nothing to send, or the receiver did not read"
+    ),
+    _n("not_read", I64, "ns", "part of the applications' time due to the receiver: its window was full, and smaller than before"),
+    _n("path", I64, "ns", "remaining time: slow start, congestion control, bandwidth"),
+)
+
+TRANSFERS = Table(
+    "transfers",
+    "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
+    "the body. The time of the body is divided by round trips, each of which counts completely for one limit; the parts add "
+    "up to the time from its first to its last packet. All times are those at the sender",
+    (
+        *_WHERE,
+        _ROLE,
+        _EXCHANGE,
+        *_PACKET,
+        _c("length", I64, "bytes", "length of the body, without chunk framing"),
+        _c("first_frame", I64, "", "first packet with body bytes"),
+        _c("start", I64, "ns", "time of `first_frame`"),
+        _HANDSHAKE,
+        _c("has_gap", BOOL, "", "bytes of the body are missing in the capture"),
+        *(c for c in LIMITED_COLUMNS if c.name != "not_read"),
+        _c("rtt", I64, "ns", "round trip between the two ends of the connection"),
+        _n("ceiling", I64, "bytes", "bytes in flight in most round trips, if the send buffer limited the body at all"),
+        _c("in_flight", I64, "bytes", "maximum of the bytes in flight"),
+        _c("in_flight_frame", I64, "", "segment at which that maximum was reached"),
+        _c("in_flight_time", I64, "ns", "time of `in_flight_frame`"),
+        _n("largest_window", I64, "bytes", "largest window that the receiver announced; null while the scale is unknown"),
+        _n("window", I64, "bytes", "largest window that was full; null if no window was"),
+        _n("window_frame", I64, "", "the ACK that announced that window; null if it came before the body was tracked"),
+        _n("window_time", I64, "ns", "time of `window_frame`"),
+        _n("filled_frame", I64, "", "the segment that filled that window"),
+        _n("filled_time", I64, "ns", "time of `filled_frame`"),
+        _n("scaling_own", I8, "", "1 if the SYN of the sender offers window scaling (RFC 7323), 0 if not; null if it is unknown"),
+        _n(
+            "scaling_peer",
+            I8,
+            "",
+            "1 if the SYN of the receiver offers window scaling (RFC 7323), 0 if not; null if it is unknown",
+        ),
+        _n("syn_own_frame", I64, "", "packet with the SYN of the sender"),
+        _n("syn_own_time", I64, "ns", "time of `syn_own_frame`"),
+        _n("syn_peer_frame", I64, "", "packet with the SYN of the receiver"),
+        _n("syn_peer_time", I64, "ns", "time of `syn_peer_frame`"),
+    ),
+    at_packet=True,
+    writer="core/transfers.py:write",
+)

@@ -1,0 +1,329 @@
+"""The tables about exchanges: for reports, for rules, and as they are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wiredoctor.tables.event_tables import LIMITED_COLUMNS
+from wiredoctor.tables.message_tables import MESSAGE_COLUMNS, REQUEST_COLUMNS, RESPONSE_COLUMNS
+from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, STATUSES, TEXT, Column, Rows, Table
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RESPONSE_BURSTS = (
+    _c("bursts", I32, "", "number of bursts of the body (0 without a body); see the table bursts"),
+    _c(
+        "application_pauses",
+        I32,
+        "",
+        "number of pauses of at least 50 ms (or a lower configured threshold) between bursts that the application caused",
+    ),
+    _c("pause_total", I64, "ns", "sum of these pauses"),
+    _c(
+        "pause_frames",
+        LIST64,
+        "",
+        "for the first three of these pauses: last packet before, first packet after (at most 6 frames)",
+    ),
+    _c("pause_times", LIST64, "ns", "times of these packets"),
+)
+
+_RESPONSE_PIECES = (
+    _n("body_frame", I64, "", "first packet with body bytes of a chunked response or an event stream; null for others"),
+    _n("body_time", I64, "ns", "time of `body_frame`"),
+    _n("median_chunk", I32, "bytes", "median size of the data chunks, if the body is chunked; chunks above 1,024 count as 1,024"),
+    _c("chunk_lines_sent_separately", I32, "", "number of size lines of data chunks in packets without content"),
+    _c("chunks_apart", I32, "", "number of data chunks that began 5 ms or more after the previous one"),
+    _c("chunks_ending_in_newline", BOOL, "", "the body is chunked, and every data chunk ended with a newline"),
+    _c("early_chunks", I32, "", "number of data chunks that began before the first gap of 10 ms in the body, at most 2"),
+    _n(
+        "events",
+        I64,
+        "",
+        "number of events of text/event-stream, multipart/x-mixed-replace, or application/x-ndjson without a length; null "
+        "for other types, after a gap, out of order, or if the coding cannot be decoded",
+    ),
+    _c(
+        "first_events",
+        I32,
+        "",
+        "number of events in the first lump (a group sent together): before the first gap of 5 ms (waits for ACKs or for the "
+        "window do not count), within 20 ms; 0 if they arrived more slowly",
+    ),
+    _n(
+        "first_late",
+        I64,
+        "ns",
+        "how much longer the first body packet of an event stream was in transit than the previous packet, by the sender's "
+        "timestamps; null if these do not show it",
+    ),
+    _c(
+        "held_bursts",
+        I32,
+        "",
+        "number of lumps of three events or more after a pause of at least 500 ms that the application caused",
+    ),
+    _c("held_events", I64, "", "number of events in these lumps"),
+    _c("large_lumps", I32, "", "number of these lumps with ten events or more"),
+    _c("large_events", I64, "", "number of events in the lumps with ten events or more"),
+    _c("cut_lumps", I32, "", "number of these lumps that end inside an event and are followed by another lump"),
+    _c("first_cut", BOOL, "", "the first lump ends inside an event, and another lump of this kind follows"),
+    _c("one_flight", BOOL, "", "event streams: the complete body came in one lump, whatever the body contains"),
+    _c(
+        "flights",
+        I32,
+        "",
+        "event streams: number of groups of packets that arrived 5 ms or more after the previous group (waits for ACKs or "
+        "for the window do not count)",
+    ),
+    _c(
+        "held_frames",
+        LIST64,
+        "",
+        "for the first three of these lumps: the last packet before the lump, and its first packet (at most 6 frames)",
+    ),
+    _c("held_times", LIST64, "ns", "times of these packets"),
+)
+
+_RESPONSE_LIMITED = tuple(
+    Column(
+        f"{c.name}_time",
+        c.dtype,
+        c.unit,
+        f"for a long body: {c.name} as in the table transfers; null for others",
+        True,
+    )
+    for c in LIMITED_COLUMNS
+)
+
+
+def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
+
+
+_ORIGINS = "endpoint (the host in its source address), between (a device on the path), or empty (unknown)"
+
+EXCHANGES = Table(
+    "exchanges",
+    "a request and its final response, written once the exchange is final: at the next request, at a close, or at the end",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("exchange", I32, "", "0-based index of the exchange in its connection"),
+        _c("has_request", BOOL, "", "the request was captured; otherwise its columns are null or empty"),
+        _c("has_response", BOOL, "", "a final response was captured (or only an interim one)"),
+        *_side("request", (_n("message", I64, "", "message id"), *MESSAGE_COLUMNS, *REQUEST_COLUMNS)),
+        *_side("response", (_n("message", I64, "", "message id"), *MESSAGE_COLUMNS, *RESPONSE_COLUMNS)),
+        *_side("response", (*_RESPONSE_BURSTS, *_RESPONSE_PIECES, *_RESPONSE_LIMITED)),
+        _n(
+            "request_head_last_frame",
+            I64,
+            "",
+            "packet that completed the header section of a request with a body; null without a body",
+        ),
+        _n("request_head_time", I64, "ns", "time of `request_head_last_frame`"),
+        _n("request_body_frame", I64, "", "first packet with body bytes of the request"),
+        _n("request_body_time", I64, "ns", "time of `request_body_frame`"),
+        _n(
+            "request_body_pause",
+            I64,
+            "ns",
+            "the longest of the first three pauses (10 ms or more) between segments of the request's body; 0 if there are none",
+        ),
+        _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
+        _c("interim_times", LIST64, "ns", "start time of each 1xx response"),
+        _c("persistent", BOOL, "", "both messages leave the connection open (RFC 9112 section 9.3)"),
+        _c(
+            "upgraded",
+            BOOL,
+            "",
+            "later bytes on the connection are not HTTP, after a 101, a 2xx to CONNECT, or a raw stream of Docker; or they "
+            "were not read because too many requests were waiting",
+        ),
+        _c(
+            "pairing_assumed",
+            BOOL,
+            "",
+            "the response of the request, or its absence, is only assumed, because messages may be missing from the capture",
+        ),
+        _n("request_time", I64, "ns", "request end - request start"),
+        _n("server_time", I64, "ns", "response start - request end, at least 0"),
+        _n("response_time", I64, "ns", "response end - response start"),
+        _c(
+            "request_id",
+            TEXT,
+            "",
+            "value of the first of X-Request-Id, X-Correlation-Id, X-Amzn-Trace-Id and traceparent in the request, else in the "
+            "response; empty if it is not well-formed: 1 to 128 letters, digits and ._:/=;-",
+        ),
+        _n("previous_end", I64, "ns", "end of the previous exchange on the connection; null for the first"),
+        _n(
+            "previous_end_offset",
+            I64,
+            "bytes",
+            "offset in the server's stream just after the previous response; null if there was none",
+        ),
+        _c(
+            "previous_announced_close",
+            BOOL,
+            "",
+            "the previous response on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, or "
+            "a body that ends with the connection",
+        ),
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections"),
+        # the connection, as of the time of the row
+        _c("last_on_connection", BOOL, "", "no further request followed on the connection"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were captured"),
+        _c("both_directions", BOOL, "", "packets of both directions were captured"),
+        _c(
+            "gap_before",
+            BOOL,
+            "",
+            "bytes are missing on the connection so far (or the snap length cut off a header section or chunk framing)",
+        ),
+        _n("rtt_client", I64, "ns", "round trip from the capture point to the client"),
+        _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
+        _n("client_close_frame", I64, "", "first FIN of the client (its first RST if it sent no FIN)"),
+        _n("client_close_time", I64, "ns", "time of `client_close_frame`"),
+        _n("client_close_ack", I64, "bytes", "offset of the server's stream that the client's close acknowledges"),
+        _n("client_close_rst", I8, "", "1 if the client's close is an RST, 0 if it is a FIN"),
+        _n("server_close_frame", I64, "", "first FIN of the server (its first RST if it sent no FIN)"),
+        _n("server_close_time", I64, "ns", "time of `server_close_frame`"),
+        _n("server_close_ack", I64, "bytes", "offset of the client's stream that the server's close acknowledges"),
+        _n("server_close_offset", I64, "bytes", "offset of the server's close in the server's stream"),
+        _n("server_close_rst", I8, "", "1 if the server's close is an RST, 0 if it is a FIN"),
+        _c(
+            "server_close_contradicted",
+            BOOL,
+            "",
+            "the server's stream continues after its FIN: the FIN was forged, or belongs to another connection",
+        ),
+        _n("server_rst_frame", I64, "", "first RST of the server, if it closed"),
+        _n("server_rst_time", I64, "ns", "time of `server_rst_frame`"),
+        _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),
+        _n("client_rst_time", I64, "ns", "time of `client_rst_frame`"),
+        _n("client_rst_ack", I64, "bytes", "offset of the server's stream that the client's RST acknowledges"),
+        _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
+        _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
+        _n(
+            "accepted_frame",
+            I64,
+            "",
+            "the server's SYN-ACK; null if the SYN-ACK was repeated, or if the connection was not closed",
+        ),
+        _n("accepted_time", I64, "ns", "time of the newest SYN-ACK; recorded only for closed connections, otherwise null"),
+        _n(
+            "last_payload_frame",
+            I64,
+            "",
+            "newest payload of either side before the first FIN or RST; null if it was not acknowledged, or if the window had no "
+            "room for more",
+        ),
+        _n("last_payload_time", I64, "ns", "time of `last_payload_frame`"),
+        _n("last_payload_role", I8, "", "role of that payload's sender: 0 client, 1 server"),
+        _c(
+            "says_goodbye",
+            BOOL,
+            "",
+            "the connection was upgraded, and the last segment of the side that closed first is a WebSocket close frame",
+        ),
+        _c("final_at", I64, "ns", "capture time as of which the row holds"),
+        _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
+    ),
+    writer="core/exchange_rows.py:ExchangeRows.write",
+)
+
+ASKED = (
+    *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
+    *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
+    *("response_start", "response_status", "response_end", "response_end_reason"),
+)
+"""The columns of EXCHANGES about the request, and about when its response began and ended."""
+
+_CLOSE = (
+    *("last_on_connection", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
+    *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *("accepted_frame", "accepted_time"),
+    *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "final_at", "at_capture_end"),
+)
+"""The columns of EXCHANGES about events after an exchange."""
+
+AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server")
+"""The columns of EXCHANGES about the state of the connection at the end of the exchange, or at its close."""
+
+_FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
+
+FINISHED_AT = "finished_at"
+"""The column of STORED_EXCHANGES for `final_at` of FINISHED_EXCHANGES."""
+
+FINISHED_EXCHANGES = Table(
+    "exchanges",
+    "a request and its final response, as soon as the response is complete or will never be",
+    (*(c for c in EXCHANGES.columns if c.name not in _CLOSE), _FINAL_AT),
+)
+"""The table `exchanges` as rules read it; events after an exchange are in `closes`."""
+
+_OF_CLOSES = {
+    *("connection", "exchange", "has_request", "has_response", "persistent", "upgraded", "pairing_assumed", "endpoint"),
+    *("previous_end", "previous_end_offset", "previous_announced_close", *AS_OF, *_CLOSE),
+    *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
+    *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_gap"),
+    *("request_method", "request_version", "request_connection_close", "request_expect_continue"),
+    *("response_frame", "response_last_frame", "response_start", "response_end", "response_offset", "response_end_offset"),
+    *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
+    *("response_has_gap", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
+    *("response_status", "response_version", "response_content_type", "response_connection_close"),
+    *("response_endless", "request_endless"),
+    *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
+    *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
+}
+
+CLOSES = Table(
+    "closes",
+    "an exchange with later events on its connection, written once they are known: at the next request, a close, or the end",
+    tuple(c for c in EXCHANGES.columns if c.name in _OF_CLOSES),
+)
+
+AT_CLOSE = "at_close_"
+"""The prefix of columns in STORED_EXCHANGES for columns of AS_OF at the close."""
+
+STORED_EXCHANGES = Table(
+    "exchanges",
+    "a row of `exchanges` and its row of `closes` together",
+    (
+        *EXCHANGES.columns,
+        _FINAL_AT._replace(name=FINISHED_AT),
+        *(c._replace(name=AT_CLOSE + c.name) for c in EXCHANGES.columns if c.name in AS_OF),
+    ),
+)
+"""The stored row of an exchange. `exchanges` for reports, and `exchanges` and `closes` for rules, are parts of this row."""
+
+CLOSES_OF_STORED = {c.name: AT_CLOSE + c.name if c.name in AS_OF else c.name for c in CLOSES.columns}
+"""The column of STORED_EXCHANGES for each column of CLOSES."""
+
+FINISHED_OF_STORED = {name: FINISHED_AT if name == _FINAL_AT.name else name for name in FINISHED_EXCHANGES.schema}
+"""The column of STORED_EXCHANGES for each column of FINISHED_EXCHANGES."""
+
+
+def finished_exchanges(stored: Rows) -> Rows:
+    """Return the rows of FINISHED_EXCHANGES that are contained in rows of STORED_EXCHANGES."""
+    return _part(stored, FINISHED_OF_STORED)
+
+
+def closes(stored: Rows) -> Rows:
+    """Return the rows of CLOSES that are contained in rows of STORED_EXCHANGES."""
+    return _part(stored, CLOSES_OF_STORED)
+
+
+def _part(stored: Rows, names: Mapping[str, str]) -> Rows:
+    if isinstance(stored, pl.LazyFrame):
+        return stored.select(pl.col(name).alias(new) for new, name in names.items())
+    frame = stored[[*names.values()]]  # for a few rows, a query takes longer than the work itself
+    frame.columns = [*names]
+    return frame

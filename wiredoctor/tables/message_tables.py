@@ -1,0 +1,199 @@
+"""The tables about HTTP messages: messages, bursts of their bodies, and faults."""
+
+from __future__ import annotations
+
+from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+FRAMINGS = ("none", "content-length", "chunked", "close-delimited", "tunnel")
+"""The ways in which the end of a message is determined (RFC 9112 section 6.3)."""
+
+END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end")
+"""The reasons why a message ended, or why its end is not known."""
+
+MESSAGE_COLUMNS = (
+    _n("frame", I64, "", "packet with the first byte of the message"),
+    _n("last_frame", I64, "", "packet with the last missing byte of the message"),
+    _n("start", I64, "ns", "time of the first byte of the message"),
+    _n("end", I64, "ns", "time of the last missing byte of the message"),
+    _n("head_bytes", I64, "bytes", "length of the start line and header section with the empty line"),
+    _n("body_bytes", I64, "bytes", "captured length of the content, without chunk framing"),
+    _n("body_due", I64, "bytes", "Content-Length as announced, if it determines the body length"),
+    _c("framing", TEXT, "", "how the end of the message is determined: none, content-length, chunked, close-delimited or tunnel"),
+    _c("end_reason", TEXT, "", "why the message ended: complete, fin, rst, error, hole or capture-end"),
+    _c("version", TEXT, "", "HTTP version, as in the start line"),
+    _n("last_body_time", I64, "ns", "time of the last body byte; null without a body"),
+    _c("has_gap", BOOL, "", "bytes of the message were not captured"),
+    _c("connection_close", BOOL, "", "the message has Connection: close"),
+    _c("connection_keep_alive", BOOL, "", "the message has Connection: keep-alive"),
+    _c("has_content_length", BOOL, "", "the message has a Content-Length field"),
+    _c("has_transfer_encoding", BOOL, "", "the message has a Transfer-Encoding field (identity does not count)"),
+    _c("content_type", TEXT, "", "media type in lower case without parameters"),
+    _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked"),
+    _c(
+        "endless",
+        BOOL,
+        "",
+        "the body never ends by itself: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
+        "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
+    ),
+    _c("upgrade", TEXT, "", "Upgrade; unknown words masked"),
+    _c("via", TEXT, "", "the field Via"),
+    _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
+    _n("chunks", I32, "", "number of data chunks so far, if the body is chunked"),
+    _n("offset", I64, "bytes", "stream offset of the first byte of the message"),
+    _n(
+        "end_offset",
+        I64,
+        "bytes",
+        "stream offset after the last captured byte of the message; null until the message is complete",
+    ),
+    _n("ack", I64, "bytes", "stream offset of the peer acknowledged by the packet that completes the header section"),
+)
+
+REQUEST_COLUMNS = (
+    _c("method", TEXT, "", "method, masked like the target"),
+    _c("target", TEXT, "", "request target; masked except for wiredoctor's own rules (docs/pages/secrets.md)"),
+    _c("host", TEXT, "", "Host, masked like the target"),
+    _c("user_agent", TEXT, "", "the field User-Agent"),
+    _c("referer", TEXT, "", "Referer, masked like the target"),
+    _c("expect_continue", BOOL, "", "the request has Expect: 100-continue"),
+    _c("has_credentials", BOOL, "", "the request has Authorization or Proxy-Authorization"),
+    _c("credentials_scheme", TEXT, "", "authentication scheme in lower case; empty if it is unknown"),
+    _n("credentials_user", I64, "", "checksum of the user name in the credentials; null except for Basic and Digest"),
+    _c(
+        "forwarded",
+        BOOL,
+        "",
+        "the request has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via",
+    ),
+    _c("forwarded_for", TEXT, "", 'addresses in X-Forwarded-For, or in Forwarded; "unknown" for other values'),
+    _c("forwarded_server", BOOL, "", "the request has X-Forwarded-Server"),
+    _c("has_websocket_key", BOOL, "", "the request has Sec-WebSocket-Key"),
+    _c("navigation", BOOL, "", "the request is for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
+    _n("range_start", I64, "bytes", "first byte requested by Range: bytes=N-; null without a range"),
+)
+
+RESPONSE_COLUMNS = (
+    _n("status", I32, "", "status code"),
+    _c("reason", TEXT, "", "reason phrase, masked like the target"),
+    _c("server", TEXT, "", "the field Server"),
+    _n("keep_alive_timeout", I32, "s", "timeout parameter of Keep-Alive"),
+    _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
+    _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate in lower case; empty if it is unknown"),
+    _c("auth_token", BOOL, "", "the challenge of that scheme has a token"),
+    _c("auth_stale", BOOL, "", "a challenge has stale=true: Digest needs a new nonce, not new credentials"),
+    _c("accel_buffering", TEXT, "", "X-Accel-Buffering; unknown words masked"),
+)
+
+MESSAGES = Table(
+    "messages",
+    "the captured part of a request, a response or an interim response",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction in which the message was sent"),
+        _c("role", I8, "", "role of the message's sender: 0 client (a request), 1 server (a response)"),
+        _c("message", I64, "", "message id: unique in the capture, ascending in a direction"),
+        _c("exchange", I32, "", "index of its exchange in its connection"),
+        *MESSAGE_COLUMNS,
+        *REQUEST_COLUMNS,
+        *RESPONSE_COLUMNS,
+    ),
+    writer="core/exchange_rows.py:MessageRows.write",
+)
+
+BURSTS = Table(
+    "bursts",
+    "a series of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction of the message"),
+        _c("message", I64, "", "message id"),
+        _c("exchange", I32, "", "index of the exchange in its connection"),
+        _c("index", I32, "", "0-based number of the burst in its body"),
+        _c("first_frame", I64, "", "first packet of the burst"),
+        _c("last_frame", I64, "", "last packet of the burst so far"),
+        _c("start", I64, "ns", "time of the first packet"),
+        _c("end", I64, "ns", "time of the last packet so far"),
+        _c("bytes", I64, "bytes", "body bytes of the burst, including chunk framing"),
+        _c("segments", I32, "", "number of packets with new data"),
+        _c("largest_segment", I32, "bytes", "largest payload of a packet"),
+        _n("pause", I64, "ns", "time since the previous burst of the body; null for the first"),
+        _n("pause_frame", I64, "", "last packet before the pause"),
+        _c(
+            "pause_acknowledged",
+            BOOL,
+            "",
+            "all earlier data was acknowledged before the burst (or < 2 full segments in flight, pause < 510 ms)",
+        ),
+        _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
+        _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
+        _c("pause_emptied", BOOL, "", "the previous segment was small or had PSH: there was no more data to send"),
+        _c(
+            "pause_waited",
+            BOOL,
+            "",
+            "according to the timestamps (RFC 7323), the segment after the pause left its sender after half of the pause, "
+            "minus a round trip, or later; or the sender's clock is unknown",
+        ),
+        _c("pause_application", BOOL, "", "the application caused the pause: the five columns above are true"),
+        _n(
+            "pause_late",
+            I64,
+            "ns",
+            "how much longer the segment after the pause was in transit than the one before it, by the sender's clock",
+        ),
+        _n("span", I64, "ns", "how far the sender's clock advanced from the first to the last packet of the burst"),
+    ),
+    writer="core/bursts.py:write_burst",
+)
+
+FAULTS = Table(
+    "faults",
+    "a message that violates HTTP framing (RFC 9112 section 6) or the grammar of its header section, written immediately. "
+    "For each side of a connection there is at most one framing fault, preceded by at most one grammar fault of each kind",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("exchange", I32, "", "index of the exchange in its connection"),
+        _c("role", I8, "", "role of the message's sender: 0 client, 1 server"),
+        _c(
+            "fault",
+            TEXT,
+            "",
+            "kind of fault. In framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, "
+            "chunked-to-http10, unframed-request-body, unfinished-transfer-coding. In grammar: bare-lf, space-before-colon, "
+            "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
+            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have",
+        ),
+        _c("frame", I64, "", "packet with the faulty bytes"),
+        _c("time", I64, "ns", "time of `frame`"),
+        _c("offset", I64, "bytes", "stream offset of the faulty bytes (for a header section: of the message)"),
+        _c(
+            "excerpt",
+            TEXT,
+            "",
+            "at most 32 of the faulty bytes (x for letters and digits); for a header section the fields that determine the "
+            "body length, or the name of the invalid field",
+        ),
+        _c("message_frame", I64, "", "packet with the first byte of the message"),
+        _c("message_time", I64, "ns", "time of `message_frame`"),
+        _c("version", TEXT, "", "HTTP version of the message"),
+        _n("status", I32, "", "status code of a response, possibly interim"),
+        _n("body_due", I64, "bytes", "Content-Length, if it determines the body length"),
+        _n("request_frame", I64, "", "packet with the first byte of the exchange's request; null if it was not captured"),
+        _n("request_time", I64, "ns", "time of `request_frame`"),
+        _c("request_method", TEXT, "", "method of that request"),
+        _c("request_version", TEXT, "", "HTTP version of that request"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were captured"),
+        _c(
+            "data_in_both_directions",
+            BOOL,
+            "",
+            "for a response: its request was captured; for a request: the server has sent HTTP too",
+        ),
+        _c("after_gap", BOOL, "", "bytes are missing in the message, or earlier on the connection"),
+    ),
+    at_packet=True,
+    writer="core/exchange_rows.py:FaultRows.write",
+)

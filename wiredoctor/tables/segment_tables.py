@@ -1,0 +1,264 @@
+"""The tables about segments and the bytes of streams: segments and pieces."""
+
+from __future__ import annotations
+
+from wiredoctor.tables.table import BOOL, I8, I32, I64, U8, U64, Table
+from wiredoctor.tables.table import nullable as _n
+from wiredoctor.tables.table import required as _c
+
+SEGMENTS = Table(
+    "segments",
+    "a TCP packet, with facts from earlier packets of its connection; duplicate copies are left out",
+    (
+        _c("frame", I64, "", "number of the packet"),
+        _c("time", I64, "ns", "timestamp"),
+        _c("interface", I32, "", "index in the capture's list of interfaces"),
+        _c("connection", I64, "", "connection id, equal to tcp.stream"),
+        _c("direction", I8, "", "0: sent by the side that sent the connection's first packet; 1: the opposite direction"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and order indicate it"),
+        _c("endpoint", I64, "", "hash of the server's address and port, equal on all its connections (as certain as the role)"),
+        _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
+        _c("offset", I64, "bytes", "stream offset of the first payload byte (without payload: of the FIN)"),
+        _c("length", I32, "bytes", "payload length on the network"),
+        _c("captured", I32, "bytes", "payload length in the capture"),
+        _n("ack", I64, "bytes", "acknowledged stream offset of the other direction; null without the ACK flag"),
+        _n("window", I64, "bytes", "announced window after scaling; null if the scale is unknown"),
+        _c("ip_id", I32, "", "IPv4 identification, -1 in IPv6"),
+        _c("ttl", U8, "", "time to live or hop limit"),
+        _c("link_hash", U64, "", "hash of the source and destination MAC address"),
+        _c("encapsulation", U64, "", "hash of VLAN tags and tunnel headers"),
+        _c("options_hash", U64, "", "hash of the option bytes"),
+        _c("has_timestamps", BOOL, "", "the packet has the timestamps option"),
+        _c("sack", BOOL, "", "the packet has SACK blocks"),
+        _c("dsack", BOOL, "", "the packet reports a duplicate by SACK"),
+        # kind
+        _c("new_bytes", I32, "bytes", "payload bytes that this side had not sent before"),
+        _c(
+            "retransmission",
+            BOOL,
+            "",
+            "all of the payload (or SYN, FIN) was captured before, and the packet is not a keep-alive probe",
+        ),
+        _c(
+            "fills_gap",
+            BOOL,
+            "",
+            "the packet has first copies of bytes below the highest one: out of order, or lost before the capture point",
+        ),
+        _c("opens_gap", BOOL, "", "the payload begins above the highest byte captured, so bytes are missing before it"),
+        _c("overlap", BOOL, "", "part of the payload was captured before, part is new"),
+        _c("keep_alive_probe", BOOL, "", "keep-alive probe: 0 or 1 byte just below the highest (RFC 9293 section 3.8.4)"),
+        _c("pure_ack", BOOL, "", "pure ACK: no payload, SYN, FIN or RST"),
+        _c(
+            "window_update",
+            BOOL,
+            "",
+            "window update: a pure ACK that acknowledges nothing new, or that makes room for a full segment again",
+        ),
+        _c(
+            "duplicate_ack",
+            BOOL,
+            "",
+            "duplicate ACK: a pure ACK of nothing new with an unchanged window while data was in flight",
+        ),
+        _c("acked_bytes", I64, "bytes", "number of bytes of the other direction that the packet newly acknowledges"),
+        _c(
+            "acked_unseen",
+            I64,
+            "bytes",
+            "number of newly acknowledged bytes of the other direction that were not captured (ACKed unseen)",
+        ),
+        _n(
+            "ack_delay",
+            I64,
+            "ns",
+            "time since the newest data that it acknowledges, minus the round trip to its sender (may be negative)",
+        ),
+        _c("zero_window", BOOL, "", "the packet announces a window of 0 (not for SYN and RST)"),
+        # sizes
+        _c("mss", I32, "bytes", "effective MSS of the sender before this segment"),
+        _c("mss_announced", BOOL, "", "the sender's SYN had the MSS option, or was not captured"),
+        _c("full", BOOL, "", "full segment: the payload is at least the MSS"),
+        _c(
+            "small",
+            BOOL,
+            "",
+            "payload below the MSS that does not fill the receiver's window; for an offload super-segment: its end",
+        ),
+        _c("small_start", BOOL, "", "like `small`, but for an offload super-segment its beginning (never small)"),
+        _c("in_flight_before", I64, "bytes", "bytes sent by this side and not yet acknowledged, before this segment"),
+        _c("in_flight", I64, "bytes", "bytes sent by this side and not yet acknowledged, after this segment"),
+        _n("window_room", I64, "bytes", "room in the receiver's window before this segment; null while no window is known"),
+        # round trip as known before this packet
+        _n("rtt_own", I64, "ns", "round trip from the capture point to this packet's sender, without this packet's own sample"),
+        _n("rtt_peer", I64, "ns", "round trip from the capture point to this packet's receiver"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK of the connection were captured earlier"),
+        # the previous data segment of this side (D), and its pure ACK (K)
+        _n(
+            "previous_data_frame",
+            I64,
+            "",
+            "D, the previous data segment: the newest earlier segment with new data from this side",
+        ),
+        _n("previous_data_time", I64, "ns", "time of the previous data segment"),
+        _n("previous_data_end", I64, "bytes", "stream offset after the previous data segment"),
+        _n("previous_data_length", I32, "bytes", "payload length of the previous data segment"),
+        _c("previous_data_full", BOOL, "", "the previous data segment was full"),
+        _c("previous_data_small", BOOL, "", "the previous data segment was small"),
+        _c("previous_data_push", BOOL, "", "the previous data segment had PSH: its sender had no more data"),
+        _c(
+            "previous_data_last_in_flight", BOOL, "", "the previous data segment ended at the highest byte that its side had sent"
+        ),
+        _n("previous_data_room", I64, "bytes", "room that the previous data segment left in the receiver's window"),
+        _n(
+            "late",
+            I64,
+            "ns",
+            "how much longer this packet was in transit than the previous data segment (D): the time between them, minus the "
+            "advance of the sender's clock in their timestamps (RFC 7323), to within a tick; null if this clock is unknown",
+        ),
+        _n(
+            "previous_ack_frame",
+            I64,
+            "",
+            "K, the ACK of the previous data: the newest pure ACK of the peer since D that acknowledges new data and does "
+            "not widen a short window",
+        ),
+        _n("previous_ack_time", I64, "ns", "time of the ACK K"),
+        _n("previous_ack_ack", I64, "bytes", "stream offset that the ACK K acknowledges"),
+        _n("previous_ack_delay", I64, "ns", "`ack_delay` of the ACK K"),
+        _n("previous_ack_bytes", I64, "bytes", "`acked_bytes` of the ACK K: the bytes in flight when it arrived"),
+        _n("previous_ack_interval", I64, "ns", "time between the previous ACK of this kind and the ACK K; null for the first"),
+        _c("nothing_sent_since_ack", BOOL, "", "this side sent nothing between the ACK K and this packet"),
+        _c("peer_data_since", BOOL, "", "the peer sent payload between the previous data segment and this packet"),
+        _c("retransmission_since", BOOL, "", "either side retransmitted between the previous data segment and this packet"),
+        _c(
+            "window_short_since",
+            BOOL,
+            "",
+            "since the previous data segment, the receiver's window at some time had no room for a full segment",
+        ),
+        _c("nagle_disabled", BOOL, "", "packets up to this one prove that this side does not use Nagle's algorithm"),
+        _c(
+            "probe_frame",
+            I64,
+            "",
+            "the peer's probe S that this packet newly acknowledges, together with the data segment D before it. Both are "
+            "small, and D was alone in flight; S came at least 200 ms and a round trip after D, without retransmissions "
+            "since. 0 for all other packets",
+        ),
+        # a time without progress (new data, or an ACK that advances) that a retransmission by the peer ended
+        _c(
+            "ends_stall",
+            BOOL,
+            "",
+            "this is the first ACK that advances after R, a retransmission by the peer (or late first copy) of the missing "
+            "segment; R came at least 50 ms after the last progress (or a lower configured threshold)",
+        ),
+        _n("stall_frame", I64, "", "packet with the last progress before the retransmission R"),
+        _n("stall_time", I64, "ns", "time of `stall_frame`"),
+        _c(
+            "retransmission_count",
+            I32,
+            "",
+            "number of retransmissions of the missing segment since the last progress, including R",
+        ),
+        _c(
+            "stall_duplicate_acks",
+            I32,
+            "",
+            "number of duplicate ACKs before R since an ACK last advanced (captured copies count once)",
+        ),
+        _n("first_retransmission_frame", I64, "", "first of these retransmissions"),
+        _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),
+        _n("retransmitted_frame", I64, "", "the retransmission R"),
+        _n("retransmitted_time", I64, "ns", "time of `retransmitted_frame`"),
+        _c("retransmitted_bytes", I32, "bytes", "payload length of the retransmission R"),
+        _c(
+            "retransmitted_late",
+            BOOL,
+            "",
+            "the retransmission R is the first copy that was captured: an earlier one was lost before the capture point",
+        ),
+        # a zero or short window of the peer (0, or less than one MSS and this is a full segment)
+        _c(
+            "after_closed_window",
+            BOOL,
+            "",
+            "this is the first new data of its side after the receiver opened a window that was closed for at least 20 ms "
+            "(or a lower configured threshold)",
+        ),
+        _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
+        _n("closed_time", I64, "ns", "time of `closed_frame`"),
+        _n("closed_window", I64, "bytes", "window announced by the packet that closed it"),
+        _c("window_probes", I32, "", "number of probes of this side while the window was closed"),
+        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
+        _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
+        _n("opened_time", I64, "ns", "time of `opened_frame`"),
+        # a run of small segments of its side, each within 20 ms of the previous one, without payload of the peer in between
+        _c(
+            "small_run",
+            I32,
+            "",
+            "number of segments of the run of small segments up to this one; 0 if this segment continues no run",
+        ),
+        _c("small_run_bytes", I64, "bytes", "payload of these segments"),
+        _n("small_run_frame", I64, "", "first segment of the run"),
+        _n("small_run_time", I64, "ns", "time of `small_run_frame`"),
+        # content
+        _c(
+            "event_stream",
+            BOOL,
+            "",
+            "the packet has body bytes of a message that should arrive in parts: endless, or application/x-ndjson without a "
+            "length",
+        ),
+        _c("http", BOOL, "", "the connection has carried HTTP so far"),
+        _n("message", I64, "", "message of the first new byte; null if that byte is out of order or belongs to no message"),
+        _n("exchange", I32, "", "index of that message's exchange in its connection; null until its header section is complete"),
+        _c("in_body", BOOL, "", "the new data includes bytes after the header section of its message"),
+        _c("ends_head", BOOL, "", "the last byte of the packet is the last byte of a header section"),
+        _c("ends_message", BOOL, "", "the last byte of the packet is the last byte of a message"),
+        _n("previous_data_message", I64, "", "message of the last byte of the previous data segment"),
+        _c("previous_data_ends_head", BOOL, "", "the previous data segment ended exactly at the end of a header section"),
+        _c("previous_data_ends_message", BOOL, "", "the previous data segment ended exactly at the end of a message"),
+        _c(
+            "message_incomplete",
+            BOOL,
+            "",
+            "when this packet was sent, the rest of a message or a response of its sender was still outstanding",
+        ),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+    writer="core/segment_rows.py:SegmentRecorder.write",
+)
+
+HEARD = frozenset(
+    {
+        *("role", "endpoint", "mss", "full", "small", "small_start", "previous_data_full", "previous_data_small", "event_stream"),
+        *("http", "message", "exchange", "in_body", "ends_head", "ends_message", "message_incomplete"),
+        *("previous_data_message", "previous_data_ends_head", "previous_data_ends_message"),
+    }
+)
+"""The columns of `segments` and `pieces` that need HTTP; TCP alone determines all others."""
+
+PIECES = Table(
+    "pieces",
+    "bytes of a stream when they were first captured; in the order of their offsets they are what a side sent",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction in which the bytes were sent"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and order indicate it"),
+        _c("frame", I64, "", "number of the packet"),
+        _c("time", I64, "ns", "timestamp"),
+        _c("offset", I64, "bytes", "stream offset of the first byte"),
+        _c("length", I32, "bytes", "number of bytes"),
+        _c("captured", I32, "bytes", "number of these bytes in the capture"),
+        _c("payload", I64, "bytes", "position of the bytes, as in packets.payload"),
+    ),
+    subject="segments",
+    writer="core/segment_rows.py:write_piece",
+)

@@ -1,0 +1,172 @@
+"""What a table consists of: columns with their types, and the conversion of rows to Polars frames."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.tables.constants import NEVER, NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
+
+Array = np.ndarray[Any, Any]
+Columns = dict[str, Array]
+"""The rows of a table by column name, as arrays of equal length."""
+
+
+class Column(NamedTuple):
+    """A column: its name, type, unit (empty without one) and meaning.
+
+    In `nullable` columns, "no value" is NEVER (64 bits) or NONE (fewer bits) in `Columns`, and null in Polars.
+    """
+
+    name: str
+    dtype: pl.DataType
+    unit: str
+    meaning: str
+    nullable: bool = False
+
+    @property
+    def sentinel(self) -> int | None:
+        """The sentinel for "no value" in `Columns`; None if the column always has a value."""
+        if not self.nullable or not self.dtype.is_integer():
+            return None
+        return NEVER if self.dtype == pl.Int64 else NONE
+
+
+SMALL = 256
+"""The number of rows up to which passing values to Polars is faster than passing arrays."""
+
+
+FEW = 64
+"""The number of rows up to which passing rows to Polars is faster than passing columns, of which there may be a hundred."""
+
+
+Subject = Literal["exchanges", "segments", "connections", "captures"]
+"""The subject of a table's rows; without any, a capture gives the rules that read the table nothing to check."""
+
+
+@cache
+def _without_rows(dtype: pl.DataType) -> pl.Series:
+    """Return a column without rows."""
+    return pl.Series(dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, the meaning of a row, and its columns in order.
+
+    `at_packet`: a row is final when its packet was read; later events of its exchange do not change it. `exchange_by_time`:
+    candidates from rows without an exchange belong to the exchange that waited at that time. `writer`: the function below
+    wiredoctor/ that decides what becomes a row, or describes it: "core/stalls.py:Stalls.write_release".
+    """
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    subject: Subject = "exchanges"
+    at_packet: bool = False
+    exchange_by_time: bool = False
+    writer: str = ""
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """The Polars type of each column."""
+        return pl.Schema({c.name: c.dtype for c in self.columns})
+
+    def only(self, names: Collection[str]) -> Table:
+        """Return the table with only these columns. Raise KeyError for an unknown column."""
+        if unknown := set(names) - {c.name for c in self.columns}:
+            raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
+        return replace(self, columns=tuple(c for c in self.columns if c.name in names))
+
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
+        # three times as fast as creating it from a schema, which matters for small captures
+        return pl.DataFrame([_without_rows(dtype).alias(name) for name, dtype in self.schema.items()])
+
+    @cached_property
+    def _sentinels(self) -> tuple[int | None, ...]:
+        return tuple(c.sentinel for c in self.columns)
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame of the table without rows."""
+        return self._empty.clone()
+
+    def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
+        """Convert `Columns` (or lists) to a Polars frame with exactly the columns of this table; sentinels become null."""
+        if _is_small(columns):
+            return self._small(columns)
+        # columns without a sentinel need no conversion
+        free = {
+            c.name
+            for c, sentinel in zip(self.columns, self._sentinels, strict=True)
+            if sentinel is not None and isinstance(array := columns[c.name], np.ndarray) and not (array == sentinel).any()
+        }
+        return self.lazy(columns, free).collect()
+
+    def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
+        """Convert a few rows without a query plan and without numpy.ma, which Polars imports with the first array.
+
+        For a hundred packets both would take longer than everything else.
+        """
+        lists: list[list[Any]] = []
+        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
+            values = columns[c.name]
+            listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+            if sentinel is not None and sentinel in listed:
+                listed = [None if value == sentinel else value for value in listed]
+            lists.append(listed)
+        height = len(lists[0])
+        if not height:
+            return self.empty()
+        if height <= FEW:
+            # a number out of its column's range is an error here, and null below
+            with suppress(pl.exceptions.ComputeError):
+                return pl.DataFrame([*zip(*lists, strict=True)], self.schema, orient="row", strict=False)
+        series = [pl.Series(c.name, listed, c.dtype, strict=False) for c, listed in zip(self.columns, lists, strict=True)]
+        return pl.DataFrame(series)
+
+    def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
+        """Return a lazy frame that converts columns on demand. Columns named in `whole` contain no sentinel."""
+        series: list[pl.Series] = []
+        fix: list[pl.Expr] = []
+        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
+            s = pl.Series(c.name, columns[c.name])
+            series.append(s)
+            nullable = sentinel is not None and c.name not in whole
+            other = s.dtype != c.dtype
+            if nullable or other:
+                value = pl.col(c.name)
+                if nullable:
+                    value = pl.when(value != sentinel).then(value)
+                if other:
+                    value = value.cast(c.dtype, strict=False)
+                fix.append(value.alias(c.name))
+        return pl.DataFrame(series).lazy().with_columns(fix)
+
+
+def _is_small(columns: Mapping[str, Any]) -> bool:
+    return all(len(values) <= SMALL for values in columns.values())
+
+
+I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()
+U8, U16, U32, U64 = pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()
+BOOL, TEXT, STATUSES = pl.Boolean(), pl.String(), pl.List(pl.UInt16())
+LIST64 = pl.List(pl.Int64())
+
+
+def required(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+    return Column(name, dtype, unit, meaning)
+
+
+def nullable(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+    return Column(name, dtype, unit, meaning, nullable=True)
