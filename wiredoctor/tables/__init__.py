@@ -1,7 +1,8 @@
 """All tables and columns of wiredoctor, each with its meaning and unit. Read this first.
 
-The modules declare the tables by subject, and `all_tables` lists them. The core writes the rows of these tables; rules and reports
-read them as Polars frames. Tables are described only here; the documentation and exports are generated from these descriptions.
+The modules declare the tables by subject, and `all_tables` lists them. The core writes the rows of these tables; rules and
+reports read them as Polars frames. Tables are described only here; the documentation and exports are generated from these
+descriptions.
 
 Times are int64 nanoseconds since the first packet of the capture. The time of that packet is kept separately, in nanoseconds
 since 1970 as a Python integer, so any year fits. Frames count from 1 like Wireshark's `frame.number`. Connection ids equal

@@ -1,4 +1,4 @@
-"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then the columns in wiredoctor.tables."""
+"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then those of the table."""
 
 from __future__ import annotations
 
