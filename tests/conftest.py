@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get(BYTECODE[0]) and BYTECODE[1] not in os.environ:
         del os.environ[BYTECODE[0]]
         os.environ[BYTECODE[1]] = tempfile.mkdtemp(prefix="bytecode-")
+        os.chmod(os.environ[BYTECODE[1]], 0o755)  # also for processes of other users, which would compile all by themselves
         config.add_cleanup(_forget_bytecode)
 
 

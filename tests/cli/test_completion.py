@@ -51,7 +51,18 @@ def test_rules_are_known_without_being_loaded() -> None:
     ],
 )
 def test_what_fits_is_proposed(line: str, words: list[str]) -> None:
-    """A line each, however long its meaning is."""
+    assert proposed(line) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("wiredoctor show x.pcap --format ", ["text", "json"]),
+        ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close", "stalls,idle-cut"]),
+    ],
+)
+def test_a_process_proposes_a_line_each(line: str, words: list[str]) -> None:
+    """However long the meaning of a word is."""
     env = os.environ | ASKED | {"_TYPER_COMPLETE_ARGS": line}
     done = subprocess.run([sys.executable, "-m", "wiredoctor"], env=env, capture_output=True, text=True, check=True)
     assert [each.partition("\t")[0] for each in done.stdout.splitlines() if each] == words

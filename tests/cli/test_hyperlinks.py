@@ -17,6 +17,7 @@ import pytest
 from tests.report.examples import finding
 from tests.report.test_text import busy
 from tests.support.recordings import find_recording
+from tests.support.sweeps import sweep
 from wiredoctor.cli.hyperlinks import has_hyperlinks
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
@@ -88,12 +89,14 @@ def on_a_terminal(*words: str, **environment: str) -> str:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_only_on_a_terminal_in_color() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), sweep([("NO_COLOR", "1"), ("TERM", "dumb"), ("VTE_VERSION", "")], ("TERM", "dumb").__eq__)
+)
+def test_only_on_a_terminal_in_color(name: str, value: str) -> None:
     words = ["--no-pager", "analyze", str(find_recording("server-head-body-split.pcap"))]
     known = {"TERM": "xterm-256color", "VTE_VERSION": "7200"}
     assert PAGE in LINK.findall(on_a_terminal(*words, **known))
-    for off in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"VTE_VERSION": ""}):
-        assert not LINK.search(on_a_terminal(*words, **{**known, **off}))
+    assert not LINK.search(on_a_terminal(*words, **{**known, name: value}))
     piped = subprocess.run([sys.executable, "-m", "wiredoctor", *words, "--color", "always"], cwd=ROOT, capture_output=True,
                            text=True, check=True, env={**os.environ, **known})  # fmt: skip
     assert not LINK.search(piped.stdout)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
+from tests.support.sweeps import in_turn
 from wiredoctor import core
 
 
@@ -91,8 +92,10 @@ def test_a_filter_that_nothing_passes_says_why(run: Run, command: str, form: str
     assert text.exit_code == other.exit_code == quiet.exit_code == 0
 
 
-@pytest.mark.parametrize("sort", ["failed", "requests", "p50", "p95", "p99", "max", "lost", "name"])
-@pytest.mark.parametrize("by", ["server", "host", "path", "client"])
+@pytest.mark.parametrize(
+    ("sort", "by"),
+    in_turn(["failed", "requests", "p50", "p95", "p99", "max", "lost", "name"], ["server", "host", "path", "client"]),
+)
 def test_servers_sort_the_same_in_every_format(run: Run, by: str, sort: str) -> None:
     words = ("servers", "trace.pcap", "--by", by, "--sort", sort, "--top", "2")
     text, whole, table = (run(*words, "--format", form).stdout for form in ("text", "json", "csv"))
@@ -103,9 +106,11 @@ def test_servers_sort_the_same_in_every_format(run: Run, by: str, sort: str) -> 
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("sort", ["time", "duration", "status", "size"])
-@pytest.mark.parametrize("words", [(), ("--slow", "44ms"), ("--status", "200"), ("--host", "www.example.com")])
-def test_options_of_exchanges_combine(run: Run, sort: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("sort", "words"),
+    in_turn(["time", "duration", "status", "size"], [[], ["--slow", "44ms"], ["--status", "200"], ["--host", "www.example.com"]]),
+)
+def test_options_of_exchanges_combine(run: Run, sort: str, words: list[str]) -> None:
     """All four exchanges are alike but for their time, so they stay in that order; --top keeps the first two."""
     for top, number in (("2", 2), ("9", 4)):
         options = (*words, "--sort", sort, "--top", top)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recordings import find_recording
+from tests.support.sweeps import sweep
 
 CAPTURE = find_recording("server-head-body-split.pcap")
 
@@ -41,7 +42,9 @@ def on_a_terminal(*words: str, **more: str) -> tuple[int, str]:
     return code, out.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("words", [["rules"], ["explain", "keep-alive-race"], ["analyze", str(CAPTURE), "-q"]])
+@pytest.mark.parametrize(
+    "words", sweep([["rules"], ["explain", "keep-alive-race"], ["analyze", str(CAPTURE), "-q"]], lambda words: "-q" in words)
+)
 def test_a_terminal_gets_a_pager(words: list[str], tmp_path: Path) -> None:
     paged = tmp_path / "paged"
     with_pager = on_a_terminal(*words, PAGER=f"cat > '{paged}'")

@@ -1,4 +1,4 @@
-"""The command line with the whole analysis behind it, as a process."""
+"""The command line with the whole analysis behind it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import run_command
 from tests.support.sweeps import SLOW
 
 Validate = Callable[[dict[str, Any]], None]
 
 
-def wiredoctor(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def process(*words: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
     return subprocess.run(
         [sys.executable, "-m", "wiredoctor", *map(str, words)],
@@ -27,7 +28,6 @@ def wiredoctor(*words: str | Path, **options: Any) -> subprocess.CompletedProces
         timeout=60,
         env=environment,
         check=False,
-        **options,
     )
 
 
@@ -77,7 +77,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 def test_the_diagnosis(trace: Path) -> None:
-    done = wiredoctor("analyze", trace)
+    done = process("analyze", trace)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nagle-delayed-ack (head-body-split)" in done.stdout
     assert "Time lost: 200 ms." in done.stdout
@@ -87,7 +87,7 @@ def test_the_diagnosis(trace: Path) -> None:
 
 
 def test_json_of_the_diagnosis(trace: Path, validate_report: Validate) -> None:
-    done = wiredoctor("analyze", trace, "--format", "json", "--full")
+    done = run_command("analyze", trace, "--format", "json", "--full")
     one = json.loads(done.stdout)
     validate_report(one)
     (found,) = one["findings"]
@@ -105,7 +105,7 @@ def test_json_of_the_diagnosis(trace: Path, validate_report: Validate) -> None:
 
 
 def test_exchanges_and_connections(trace: Path) -> None:
-    exchanges, connections = wiredoctor("exchanges", trace), wiredoctor("connections", trace)
+    exchanges, connections = run_command("exchanges", trace), run_command("connections", trace)
     assert "GET /a?key=(masked)" in exchanges.stdout
     assert "10.0.0.1:50000" in connections.stdout
     assert exchanges.stderr == connections.stderr == ""
@@ -113,22 +113,22 @@ def test_exchanges_and_connections(trace: Path) -> None:
 
 def test_servers(trace: Path) -> None:
     """The table and its JSON; a filter that leaves nothing; a value of --by that does not exist."""
-    assert "10.0.0.2:80" in wiredoctor("servers", trace).stdout
-    [one] = json.loads(wiredoctor("servers", trace, "--format", "json", "--by", "client").stdout)["servers"]
+    assert "10.0.0.2:80" in run_command("servers", trace).stdout
+    [one] = json.loads(run_command("servers", trace, "--format", "json", "--by", "client").stdout)["servers"]
     assert (one["by"], one["name"], one["connections"]) == ("client", "10.0.0.1", 1)
-    assert json.loads(wiredoctor("servers", trace, "--port", "81", "--format", "json").stdout)["servers"] == []
-    assert wiredoctor("servers", trace, "--by", "color").returncode == 2
+    assert json.loads(run_command("servers", trace, "--port", "81", "--format", "json").stdout)["servers"] == []
+    assert run_command("servers", trace, "--by", "color").exit_code == 2
 
 
 @SLOW
 def test_fail_on(trace: Path) -> None:
-    assert wiredoctor("analyze", trace, "--fail-on", "warning").returncode == 1
-    assert wiredoctor("analyze", trace, "--fail-on", "warning", "--ignore", "stalls").returncode == 0
+    assert run_command("analyze", trace, "--fail-on", "warning").exit_code == 1
+    assert run_command("analyze", trace, "--fail-on", "warning", "--ignore", "stalls").exit_code == 0
 
 
 def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
     everything, shown, hidden = (
-        json.loads(wiredoctor("analyze", trace, "--format", "json", *more).stdout)
+        json.loads(run_command("analyze", trace, "--format", "json", *more).stdout)
         for more in ((), ("--host", "10.0.0.2", "--from", "0.01"), ("--port", "81"))
     )
     assert shown["findings"] == everything["findings"]
@@ -155,7 +155,7 @@ def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
 
 def test_what_was_checked_is_what_was_selected(trace: Path) -> None:
     words = ("--select", "framing,lifetime,nagle-delayed-ack", "--ignore", "premature-close")
-    summary = json.loads(wiredoctor("analyze", trace, "--format", "json", *words).stdout)["summary"]
+    summary = json.loads(run_command("analyze", trace, "--format", "json", *words).stdout)["summary"]
     assert "missing-framing" in summary["healthy"]
     assert not {"premature-close", "nagle-delayed-ack", "capture-loss"} & {*summary["healthy"]}
 
@@ -172,8 +172,8 @@ BAD = {
 def test_a_file_that_is_no_capture(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.pcap"
     path.write_bytes(content)
-    done = wiredoctor("analyze", path)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run_command("analyze", path)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("wiredoctor: ")
     assert str(path) in done.stderr
@@ -185,8 +185,8 @@ def test_bad_input_beside_good(trace: Path, tmp_path: Path, validate_report: Val
     locked.chmod(0)
     (tmp_path / "nothing").mkdir()
     bad = [tmp_path / "nosuch.pcap", tmp_path / "nothing", *([locked] if os.geteuid() else [])]
-    done = wiredoctor("analyze", bad[0], trace, *bad[1:], "--format", "json")
-    assert done.returncode == 2
+    done = run_command("analyze", bad[0], trace, *bad[1:], "--format", "json")
+    assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == len(bad)
     assert all(sum(str(path) in line for line in done.stderr.splitlines()) == 1 for path in bad)
     one = json.loads(done.stdout)
@@ -199,23 +199,23 @@ def test_bad_input_beside_good(trace: Path, tmp_path: Path, validate_report: Val
 def test_a_capture_without_packets_is_read(tmp_path: Path, validate_report: Validate) -> None:
     path = tmp_path / "empty.pcap"
     path.write_bytes(pcap())
-    done = wiredoctor("analyze", path, "--format", "json", "--full")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_command("analyze", path, "--format", "json", "--full")
+    assert (done.exit_code, done.stderr) == (0, "")
     validate_report(json.loads(done.stdout))
-    assert "Nothing to diagnose" in wiredoctor("analyze", path).stdout
+    assert "Nothing to diagnose" in run_command("analyze", path).stdout
 
 
 @SLOW
 def test_a_damaged_capture_is_read_up_to_there(tmp_path: Path, validate_report: Validate) -> None:
     path = tmp_path / "cut.pcap"
     path.write_bytes(stalled()[:-30])
-    done = wiredoctor("analyze", path, "--format", "json")
-    assert done.returncode == 0
+    done = run_command("analyze", path, "--format", "json")
+    assert done.exit_code == 0
     one = json.loads(done.stdout)
     validate_report(one)
     assert one["captures"][0]["packets"] == 9
     assert one["captures"][0]["damage"]
-    assert "damaged: " in wiredoctor("analyze", path).stdout
+    assert "damaged: " in run_command("analyze", path).stdout
 
 
 def test_a_closed_pipe_ends_quietly(trace: Path) -> None:
@@ -232,5 +232,5 @@ def test_a_closed_pipe_ends_quietly(trace: Path) -> None:
 
 @SLOW
 def test_the_same_capture_gives_the_same_report(trace: Path) -> None:
-    first, second = (wiredoctor("analyze", trace, "--format", "json", "--full").stdout for _ in range(2))
+    first, second = (run_command("analyze", trace, "--format", "json", "--full").stdout for _ in range(2))
     assert first == second

@@ -48,7 +48,7 @@ def readable_python() -> Generator[Python]:
             packages = place / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
             (packages / "project.pth").write_text(f"{ROOT}\n{sysconfig.get_paths()['purelib']}\n")
             inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-            python = Python(str(place / "bin" / "python"), {**inherited, "PYTHONDONTWRITEBYTECODE": "1"})
+            python = Python(str(place / "bin" / "python"), inherited)
             words = [python.program, "-c", _TRY]
             as_other = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", *words]
             # a Python that cannot read its own library may take that of another one
@@ -66,7 +66,7 @@ def closed_python(folder: Path) -> Python:
     """One whose package nobody but root can read."""
     folder.mkdir(mode=0o700)
     shutil.copytree(ROOT / "wiredoctor", folder / "wiredoctor", ignore=shutil.ignore_patterns("__pycache__"))
-    return Python(sys.executable, {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"})
+    return Python(sys.executable, {**os.environ, "PYTHONPATH": str(folder)})
 
 
 class Rights(NamedTuple):

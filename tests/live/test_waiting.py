@@ -128,7 +128,9 @@ CLOSED, LATE = 0.211, 1.0
         ),
         pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 1.5, 3.7, id="it fails later", marks=SLOW),
         pytest.param(REPEATED, "error", 5.0, 5.2, id="it is not answered", marks=SLOW),
-        pytest.param(REPEATED + ANSWER.format(after="5.2", status="200 OK"), "error", 4.0, 5.2, id="it is answered too late"),
+        pytest.param(
+            REPEATED + ANSWER.format(after="5.2", status="200 OK"), "error", 4.0, 5.2, id="it is answered too late", marks=SLOW
+        ),
     ],
 )
 def test_a_lost_request_waits_for_its_repetition_only(

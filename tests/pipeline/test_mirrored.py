@@ -65,7 +65,7 @@ def found(path: Path, packets: list[tuple[int, bytes, int]]) -> Counter[tuple[st
     return Counter((f.rule, f.kind, f.connection, f.exchange) for f in wiredoctor.analyze(path).findings)
 
 
-@pytest.mark.parametrize("file", sweep(FILES[::8], FILES[::24].__contains__), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sweep(FILES[::8], FILES[:1].__contains__), ids=lambda file: file.stem)
 def test_the_same_connection_through_two_encapsulations(file: Path, tmp_path: Path) -> None:
     expected = found(tmp_path / "once.pcap", records(file, bytes, 0, 0))
     once = {key: count for key, count in expected.items() if key[0] != "duplicate-packets"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from tests.compare.comparisons import all_forms
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
 from tests.report.pages import page_data
+from tests.support.command_line import run_command
 from tests.support.sweeps import examples, sweep
 from wiredoctor import limits
 from wiredoctor.findings import Report
@@ -365,10 +364,11 @@ def test_fields_that_nothing_speaks_of_are_not_kept(tmp_path: Path) -> None:
     assert not leaks(str(outputs(wiredoctor.analyze(path, show_secrets=True))))
 
 
-def test_the_command_line(places: Path) -> None:
+def test_the_command_line(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(places.parent)
+
     def run(*words: str) -> tuple[str, str]:
-        command = [sys.executable, "-m", "wiredoctor", *words, "--verbose"]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=places.parent)
+        done = run_command(*words, "--verbose")
         return done.stdout, done.stderr
 
     out, error = run("analyze", "--all", places.name, "missing.pcap")

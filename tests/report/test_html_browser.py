@@ -19,7 +19,7 @@ from tests.report.examples import MS, capture, connection, exchange, finding, re
 from tests.report.pages import page_of
 from tests.report.test_hostile_names import ORDERS, encodable
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor.findings import Evidence, Reference, Report, printable, shorten
 from wiredoctor.report.groups import group_findings
 from wiredoctor.text.durations import duration_text
@@ -217,7 +217,7 @@ LINES = [
 """WCAG 2.2, success criterion 1.4.11: what is drawn, 3 to 1."""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", sweep(["light", "dark"], {"light"}.__contains__))
 def test_contrast(chromium: Browser, page: Path, theme: str) -> None:
     other = "dark" if theme == "light" else "light"
     # by the system, and by the switch against it
@@ -307,6 +307,7 @@ def test_the_table_of_problems_unfolds_and_names_the_other_rules(chromium: Brows
         assert others.is_visible()
 
 
+@SLOW
 def test_the_table_of_problems_is_sorted_by_its_headings(chromium: Browser, crowded: Path) -> None:
     """In the order of time the last one comes first; of 21 stalls the table has 20."""
     with opened(chromium, crowded) as one:
@@ -321,6 +322,7 @@ def test_the_table_of_problems_is_sorted_by_its_headings(chromium: Browser, crow
         assert one.eval(ROWS) == [str(n) for n in range(20, 14, -1)]
 
 
+@SLOW
 def test_times_of_the_table_have_dates_if_there_are_several(chromium: Browser, crowded: Path) -> None:
     """The capture begins at 12:00 UTC and the stalls at 23:30 UTC, which in Dubai is the next day."""
     cell = ".problems tbody tr:first-child .first"
@@ -423,6 +425,7 @@ def test_times_of_day_are_those_of_the_reader(chromium: Browser, page: Path, rea
         assert one.tab.inner_text("#finding-1 time").startswith(expected)
 
 
+@SLOW
 def test_times_of_day_have_dates_if_exchanges_began_on_several_days(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -469,7 +472,7 @@ def test_labels_of_a_time_axis(chromium: Browser, begin: float, end: float, widt
     assert told == labels
 
 
-@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("width", sweep([400, 1600], {400}.__contains__))
 def test_nothing_vanishes_when_the_theme_changes(chromium: Browser, page: Path, width: int) -> None:
     inked = """() => [...document.querySelectorAll('canvas')].filter((one) => one.checkVisibility()).map((one) =>
       one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some((byte) => byte))"""
@@ -524,6 +527,7 @@ def test_without_a_script_the_diagnosis_is_there(chromium: Browser, page: Path, 
         assert not one.tab.locator(".theme").is_visible()
 
 
+@SLOW
 def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path: Path) -> None:
     frame = tmp_path / "mail.html"
     frame.write_text(f'<iframe sandbox="allow-scripts" src="{page.as_uri()}" width="1000" height="700"></iframe>', "utf-8")
@@ -534,6 +538,7 @@ def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path
         assert one.complaints == []
 
 
+@SLOW
 def test_printed_all_proofs_are_open(chromium: Browser, page: Path, real: Report) -> None:
     with opened(chromium, page) as one:
         opened_before = "[...document.querySelectorAll('details')].filter((one) => one.open).length"

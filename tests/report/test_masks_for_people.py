@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_command
 from wiredoctor.testing import capture
 
 SENT = "/token/hunter2/files/*?user=hunter2&b=*"
@@ -40,8 +39,8 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object) -> str:
-    done = subprocess.run([sys.executable, "-m", "wiredoctor", *map(str, words)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run_command(*words)
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor import Report
 from wiredoctor.capture import Interface
 from wiredoctor.capture.pcapng import metadata, write
@@ -142,7 +142,7 @@ def sections(order: str) -> bytes:
     return b"".join([*out, statistics])
 
 
-@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("order", sweep("<>", {">"}.__contains__))
 def test_blocks_of_all_kinds_stay_as_they_are(tmp_path: Path, order: str) -> None:
     path = tmp_path / "sections.pcapng"
     path.write_bytes(sections(order))
@@ -225,7 +225,9 @@ def test_what_is_not_laid_out_as_names_or_secrets_is_not_turned(wrong: bytes) ->
 
 
 @tshark
-@pytest.mark.parametrize("name", ["client-sees-head-body-split.pcapng", "behind-nginx-race.pcap"])
+@pytest.mark.parametrize(
+    "name", sweep(["client-sees-head-body-split.pcapng", "behind-nginx-race.pcap"], "behind-nginx-race.pcap".__eq__)
+)
 def test_only_what_is_concerned(tmp_path: Path, name: str) -> None:
     report = wiredoctor.analyze(find_recording(name), keep=True)
     report.findings = report.findings[:1]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
+from tests.support.sweeps import in_turn
 from wiredoctor.findings import Report
 from wiredoctor.report.filter import Filter, Moment, filter_report
 from wiredoctor.report.row_choice import Order, RowChoice, choose_rows, parse_statuses
@@ -180,7 +182,7 @@ def test_chosen_connections() -> None:
 @pytest.mark.parametrize("start", [3, 5001])
 def test_a_bar_has_all_exchanges_of_its_connection(start: int, relative: bool) -> None:
     ends = [connection(n, start=(start + n) * MS, end=(start + 1000) * MS) for n in (1, 2)]
-    rows = [timed(1, start + 7 * n, 0, 0, 0) | {"exchange": n} for n in range(60)]
+    rows = [timed(1, start + 21 * n, 0, 0, 0) | {"exchange": n} for n in range(20)]
 
     def busy(some: list[dict[str, Any]]) -> set[int]:
         lines = table(connections, report([], ends, some), 200, relative=relative)
@@ -196,10 +198,8 @@ def test_no_statuses(text: str) -> None:
         parse_statuses([text])
 
 
-@pytest.mark.parametrize("width", [80, 100, 120, 160, 200])
-@pytest.mark.parametrize("unicode", [False, True])
-@pytest.mark.parametrize("relative", [False, True])
-def test_lines_keep_to_the_width(width: int, unicode: bool, relative: bool) -> None:
+@pytest.mark.parametrize(("unicode", "relative", "width"), in_turn(product([False, True], repeat=2), [80, 100, 120, 160, 200]))
+def test_lines_keep_to_the_width(unicode: bool, relative: bool, width: int) -> None:
     rows = [exchange(i, 0, request_target=LONG, response_end=i**8 * MS, response_status=503) for i in range(1, 40)]
     rows.append(exchange(40, **without_response(), client_close_time=40**8 * MS))
     ends = [connection(i, client=IPV6, server=IPV6, end=i**8 * MS) for i in range(41)]

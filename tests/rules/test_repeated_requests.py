@@ -13,6 +13,7 @@ import pytest
 
 import wiredoctor
 from tests.rules.frames import MS, S
+from tests.support.sweeps import SLOW
 from wiredoctor import rule_engine
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES, Table
 from wiredoctor.testing import capture
@@ -113,6 +114,7 @@ def count_many(_: int) -> tuple[int, int]:
     return listed, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
 
 
+@SLOW
 def test_of_very_many_equal_requests() -> None:
     # all pairs would be 150 million rows, 3 GB; 500 requests begin later than the last of the equal ones
     with multiprocessing.get_context("spawn").Pool(1) as pool:

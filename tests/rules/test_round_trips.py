@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.ladders import check
-from tests.support.sweeps import sweep
+from tests.support.sweeps import in_turn, sweep
+from wiredoctor.testing import POINTS
 
 Line = tuple[float, int, str]
 """Seconds and round trips since the SYN, as captured at the client, and the rest of the line."""
@@ -89,9 +90,8 @@ WAITS: dict[str, tuple[tuple[Line, ...], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("at", ["client", "middle", "server"])
 @pytest.mark.parametrize("rtt", sweep([0, 0.001, 0.02, 0.12], {0.02}.__contains__))
-@pytest.mark.parametrize("name", WAITS)
+@pytest.mark.parametrize(("name", "at"), in_turn(WAITS, POINTS))
 def test_what_is_waited_for(name: str, rtt: float, at: str) -> None:
     lines, expected = WAITS[name]
     told = [f"{time + trips * rtt:.6f}  {rest}" for time, trips, rest in lines]

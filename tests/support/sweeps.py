@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +15,20 @@ DEFAULT_EXAMPLES = 100
 
 def sweep(values: Iterable[Any], is_quick: Callable[[Any], bool]) -> list[Any]:
     """Return all `values` as parameters of a test, those that are not quick marked slow; a tuple is several parameters."""
-    cases = ((value, value if isinstance(value, tuple) else (value,)) for value in values)
-    return [pytest.param(*parameters, marks=quick_if(is_quick(value))) for value, parameters in cases]
+    return [pytest.param(*_as_tuple(value), marks=quick_if(is_quick(value))) for value in values]
+
+
+def in_turn(cases: Iterable[Any], values: Sequence[Any]) -> list[Any]:
+    """Return each of the `cases` with each of the `values` as parameters: a quick run tries a case with one value, in turn."""
+    return [
+        pytest.param(*_as_tuple(case), *_as_tuple(value), marks=quick_if(number % len(values) == place))
+        for number, case in enumerate(cases)
+        for place, value in enumerate(values)
+    ]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def examples(number: int) -> int:

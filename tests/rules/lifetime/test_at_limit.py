@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.ladders import check
-from tests.support.sweeps import sweep
+from tests.support.sweeps import in_turn, sweep
 from wiredoctor.findings import Finding
 from wiredoctor.testing import EPOCHS, POINTS, findings
 
@@ -168,9 +168,11 @@ def test_the_first_request_of_a_connection_meets_no_limit(flags: str) -> None:
     check(server.text("no-response, side server", IDLE), "client")
 
 
-@pytest.mark.parametrize("flags", ["R.", "F."])
-@pytest.mark.parametrize(("younger", "speaks"), [(1.2, False), (4.4, False), (4.6, True)])
-def test_a_process_that_ends_takes_younger_connections_with_it(flags: str, younger: float, speaks: bool) -> None:
+YOUNGER = [(younger, younger == 4.6, flags) for younger in (1.2, 4.4, 4.6) for flags in ("R.", "F.")]
+
+
+@pytest.mark.parametrize(("younger", "speaks", "flags", "at"), in_turn(YOUNGER, POINTS))
+def test_a_process_that_ends_takes_younger_connections_with_it(younger: float, speaks: bool, flags: str, at: str) -> None:
     """Younger than 0.9 of the limit, less 20 ms and 1 %: 4.42 s."""
     server = sharp(0.001)
     server.met(5.0, 0.0005, flags, 100)
@@ -179,8 +181,7 @@ def test_a_process_that_ends_takes_younger_connections_with_it(flags: str, young
         text = server.text(AT_LIMIT)
     else:
         text = server.text(f"no-response, side server, kind {'unread' if flags == 'R.' else 'at-once'}", IDLE)
-    for at in POINTS:
-        check(text, at)
+    check(text, at)
 
 
 def test_a_process_that_ended_is_said() -> None:
@@ -205,16 +206,18 @@ def told(server: Server, rule: str) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize(("rest", "company", "speaks"), [(7.0, 2, True), (7.0, 1, False), (4.8, 2, False), (9.0, 2, False)])
-def test_a_coarse_limit_and_a_fin(rest: float, company: int, speaks: bool) -> None:
+COARSE = [(7.0, 2, True), (7.0, 1, False), (4.8, 2, False), (9.0, 2, False)]
+
+
+@pytest.mark.parametrize(("rest", "company", "speaks", "at"), in_turn(COARSE, POINTS))
+def test_a_coarse_limit_and_a_fin(rest: float, company: int, speaks: bool, at: str) -> None:
     """A server that looks after its connections now and then closes several at once."""
     server = coarse(0.001)
     server.met(rest, 0.0005, "F.", 100)
     for number in range(company):
         server.idle(100 + rest - 5.5 - number, 5.5 + number)
     text = server.text(f"{AT_LIMIT}, confidence high") if speaks else server.text("no-response, kind at-once", IDLE)
-    for at in POINTS:
-        check(text, at)
+    check(text, at)
 
 
 def test_a_coarse_limit_and_an_rst_need_no_company() -> None:
@@ -229,10 +232,10 @@ SINGLE = [("R.", 5.0, 0.0005, True), ("R.", 5.1, 0.05, True), ("R.", 5.1, 0.1, F
 an RST) or 20 ms (by a FIN) later."""
 
 
-@pytest.mark.parametrize(("flags", "rest", "wait", "speaks"), SINGLE)
+@pytest.mark.parametrize(("flags", "rest", "wait", "speaks", "at"), in_turn(SINGLE, POINTS))
 @pytest.mark.parametrize("announced", sweep([False, True], lambda announced: not announced))
 def test_a_limit_of_which_only_one_close_tells_or_the_server(
-    flags: str, rest: float, wait: float, speaks: bool, announced: bool
+    flags: str, rest: float, wait: float, speaks: bool, at: str, announced: bool
 ) -> None:
     server = Server(0.03, "Keep-Alive: timeout=5\\r\\n" if announced else "")
     if not announced:
@@ -240,8 +243,7 @@ def test_a_limit_of_which_only_one_close_tells_or_the_server(
     server.met(rest, wait, flags, 100)
     lost = ["no-response, side server", *([] if announced else [IDLE])]
     text = server.text(f"{AT_LIMIT}, confidence medium") if speaks else server.text(*lost)
-    for at in POINTS:
-        check(text, at)
+    check(text, at)
 
 
 def test_node_closes_a_second_after_what_it_announces() -> None:

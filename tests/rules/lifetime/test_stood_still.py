@@ -6,6 +6,7 @@ import pytest
 
 from tests.ladders import check
 from tests.rules.lifetime.test_at_limit import ROUND_TRIPS, STOP, Server, sharp
+from tests.support.sweeps import in_turn
 from wiredoctor.testing import EPOCHS, POINTS, findings
 
 FIVE = "Keep-Alive: timeout=5\\r\\n"
@@ -30,8 +31,7 @@ def answered_late(server: Server, at: float) -> None:
     server.add(at, ">  .")
 
 
-@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
-@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("round_trip", "at"), in_turn(ROUND_TRIPS, POINTS))
 def test_requests_that_lay_there(round_trip: float, at: str) -> None:
     check(frozen(Server(round_trip, FIVE)).text(f"{AWAKE}, confidence medium, x 2"), at)
 

@@ -8,11 +8,25 @@ from pathlib import Path
 import pytest
 
 from tests.core.feeding import tables
-from wiredoctor.testing import capture, check, check_everywhere, findings
+from tests.support.sweeps import SLOW
+from wiredoctor.testing import EPOCHS, POINTS, capture, check, findings
 
 MSS = 1460
 RTT = 0.1
 Line = tuple[float, str]
+Check = Callable[[str], None]
+
+
+@pytest.fixture(params=["at every capture point", pytest.param("in small batches", marks=SLOW)])
+def check_everywhere(request: pytest.FixtureRequest) -> Check:
+    """`wiredoctor.testing.check_everywhere` in two parts: hundreds of batches take long."""
+    ways = [{"at": at} for at in POINTS] if "point" in request.param else [{"epoch_packets": size} for size in EPOCHS]
+
+    def check_all(text: str) -> None:
+        for way in ways:
+            check(text, **way)
+
+    return check_all
 
 
 def ladder(lines: Iterable[Line], options: str, size: int, *, upload: bool = False, rtt: float = RTT) -> str:
@@ -60,7 +74,7 @@ def said(lines: str, expected: str) -> str:
 SLOW_START = [10, 20]
 
 
-def test_a_window_of_29_200_bytes_is_the_limit() -> None:
+def test_a_window_of_29_200_bytes_is_the_limit(check_everywhere: Check) -> None:
     flights = [*SLOW_START, *[20] * 12]
     text = ladder(rounds(flights, lambda _: 20 * MSS), f"win {20 * MSS} mss 1460 wscale 2", sum(flights) * MSS)
     check_everywhere(said(text, "limited-transfer, side client, kind receive-window, severity note, confidence high"))
@@ -72,7 +86,7 @@ def test_a_window_of_29_200_bytes_is_the_limit() -> None:
     assert "29,200 bytes / 99.9 ms = 0.29 MB/s" in finding.message
 
 
-def test_the_window_of_a_server_limits_an_upload() -> None:
+def test_the_window_of_a_server_limits_an_upload(check_everywhere: Check) -> None:
     flights = [*SLOW_START, *[20] * 12]
     lines: list[Line] = []
     for number, flight in enumerate(flights):
@@ -93,7 +107,7 @@ def test_the_window_of_a_server_limits_an_upload() -> None:
     check_everywhere(said(text, "limited-transfer, side server, kind receive-window, confidence high"))
 
 
-def test_without_window_scaling_65_535_bytes_are_the_limit() -> None:
+def test_without_window_scaling_65_535_bytes_are_the_limit(check_everywhere: Check) -> None:
     flights = [10, 20, 40, *[44] * 12]
     text = ladder(rounds(flights, lambda _: 65_535), "win 65535 mss 1460", sum(flights) * MSS)
     check_everywhere(said(text, "limited-transfer, side client, kind no-window-scaling, confidence high"))
@@ -101,13 +115,13 @@ def test_without_window_scaling_65_535_bytes_are_the_limit() -> None:
     assert finding.evidence[0].frame == 1
 
 
-def test_a_small_window_is_not_small_for_want_of_scaling() -> None:
+def test_a_small_window_is_not_small_for_want_of_scaling(check_everywhere: Check) -> None:
     flights = [4] * 14
     text = ladder(rounds(flights, lambda _: 4 * MSS), f"win {4 * MSS} mss 1460", sum(flights) * MSS)
     check_everywhere(said(text, "limited-transfer, side client, kind receive-window, confidence high"))
 
 
-def test_a_ceiling_below_the_window_looks_like_a_send_buffer() -> None:
+def test_a_ceiling_below_the_window_looks_like_a_send_buffer(check_everywhere: Check) -> None:
     flights = [10, 20, 40, *[44] * 14]
     text = ladder(rounds(flights, lambda _: 1_000_000), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)
     check_everywhere(said(text, "limited-transfer, side server, kind send-buffer, severity note, confidence low"))
@@ -115,7 +129,7 @@ def test_a_ceiling_below_the_window_looks_like_a_send_buffer() -> None:
     assert finding.measures["window"] == pytest.approx(44 * MSS, rel=0.05)
 
 
-def test_a_send_buffer_that_is_filled_again_when_a_third_of_it_is_free() -> None:
+def test_a_send_buffer_that_is_filled_again_when_a_third_of_it_is_free(check_everywhere: Check) -> None:
     """The ACKs come after a round trip, and the sender waits 30 ms more. Two of 16 flights are a little larger."""
     flights = [10, 20, 40, *[44] * 7, 50, *[44] * 4, 50, 44]
     text = ladder(rounds(flights, lambda _: 1_000_000, every=1.3 * RTT), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)

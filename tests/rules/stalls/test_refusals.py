@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import wiredoctor
 from tests.icmp import CONNECT, CONNECT6, ROUTER4, ROUTER6, Error, capture
-from tests.support.sweeps import sweep
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding
+from tests.support.sweeps import SLOW, sweep
+from wiredoctor.findings import Finding
 
 SYN = "  0.000  >  S    mss 1460\n"
 SYN6 = "connection 1, client [fd00::1]:40001, server [fd00::2]:80\n" + SYN
@@ -24,19 +22,32 @@ PROHIBITED4, PROHIBITED6 = {3, 9, 10, 13}, {1, 4, 5, 6}
 """Codes of destination unreachable by which a firewall or a route forbids it."""
 
 
-def found(folder: Path, ladder: str, *errors: Error) -> list[Finding]:
-    """What is found, the same in steps of one packet, of three, and at once."""
+Found = Callable[..., list[Finding]]
+
+
+@pytest.fixture(params=["whole", pytest.param("in steps", marks=SLOW)])
+def found(request: pytest.FixtureRequest, tmp_path: Path) -> Found:
+    """Return what is found in a ladder with errors, read at once, or in steps of one packet and of three."""
+
+    def analyze(ladder: str, *errors: Error) -> list[Finding]:
+        return same_in_steps(tmp_path, [1000] if request.param == "whole" else [1, 3], ladder, *errors)
+
+    return analyze
+
+
+def same_in_steps(folder: Path, sizes: Sequence[int], ladder: str, *errors: Error) -> list[Finding]:
+    """Return what is found, the same in steps of each size."""
     path = folder / "refused.pcap"
     path.write_bytes(capture(ladder, *errors))
-    reports = [wiredoctor.analyze(path, epoch_packets=size) for size in (1, 3, 1000)]
+    reports = [wiredoctor.analyze(path, epoch_packets=size) for size in sizes]
     texts = [[str(finding) for finding in report.findings] for report in reports]
-    assert texts[0] == texts[1] == texts[2]
+    assert all(text == texts[0] for text in texts)
     return reports[0].findings
 
 
 @pytest.mark.parametrize("code", sweep(range(16), {1, 3, 13}.__contains__))
-def test_destination_unreachable(code: int, tmp_path: Path) -> None:
-    [finding] = found(tmp_path, SYN + LATER, Error(0.02, 1, 3, code))
+def test_destination_unreachable(code: int, found: Found) -> None:
+    [finding] = found(SYN + LATER, Error(0.02, 1, 3, code))
     assert (finding.rule, finding.kind) == ("connect-failed", "prohibited" if code in PROHIBITED4 else "unreachable")
     assert (finding.severity, finding.confidence, finding.side, finding.delay) == ("error", "high", None, None)
     assert (finding.client, finding.server) == ("10.0.0.1:40001", "10.0.0.2:80")
@@ -46,8 +57,8 @@ def test_destination_unreachable(code: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", sweep(range(7), {1, 3}.__contains__))
-def test_destination_unreachable_in_ipv6(code: int, tmp_path: Path) -> None:
-    [finding] = found(tmp_path, SYN6 + LATER, Error(0.02, 1, 1, code))
+def test_destination_unreachable_in_ipv6(code: int, found: Found) -> None:
+    [finding] = found(SYN6 + LATER, Error(0.02, 1, 1, code))
     assert (finding.rule, finding.kind) == ("connect-failed", "prohibited" if code in PROHIBITED6 else "unreachable")
     assert (finding.client, finding.server) == ("[fd00::1]:40001", "[fd00::2]:80")
     assert f"{ROUTER6} answered the SYN of fd00::1 to [fd00::2]:80 with ICMPv6 " in finding.message
@@ -64,8 +75,8 @@ def test_destination_unreachable_in_ipv6(code: int, tmp_path: Path) -> None:
         (SYN6, 4, 1, "unrecognized Next Header type encountered"),
     ],
 )
-def test_other_errors(ladder: str, type: int, code: int, words: str, tmp_path: Path) -> None:
-    [finding] = found(tmp_path, ladder + LATER, Error(0.02, 1, type, code))
+def test_other_errors(ladder: str, type: int, code: int, words: str, found: Found) -> None:
+    [finding] = found(ladder + LATER, Error(0.02, 1, type, code))
     assert (finding.rule, finding.kind) == ("connect-failed", "unreachable")
     assert f'"{words}"' in finding.message
 
@@ -82,49 +93,54 @@ def test_other_errors(ladder: str, type: int, code: int, words: str, tmp_path: P
         (SYN6, 1, 4, "Connection refused"),
     ],
 )
-def test_what_programs_say(ladder: str, type: int, code: int, errno: str, tmp_path: Path) -> None:
+def test_what_programs_say(ladder: str, type: int, code: int, errno: str, found: Found) -> None:
     """Linux: net/ipv4/icmp.c, icmp_err_convert; net/ipv6/icmp.c, icmpv6_err_convert."""
-    [finding] = found(tmp_path, ladder + LATER, Error(0.02, 1, type, code))
+    [finding] = found(ladder + LATER, Error(0.02, 1, type, code))
     assert f'Programs say "{errno}"' in finding.message
 
 
-def test_eight_bytes_are_enough(tmp_path: Path) -> None:
+def test_eight_bytes_are_enough(found: Found) -> None:
     """RFC 792 requires no more of TCP than ports and sequence number."""
-    [finding] = found(tmp_path, SYN + LATER, Error(0.02, 1, 3, 13, kept=8))
+    [finding] = found(SYN + LATER, Error(0.02, 1, 3, 13, kept=8))
     assert (finding.kind, [item.frame for item in finding.evidence]) == ("prohibited", [1, 2])
 
 
-def test_the_server_itself(tmp_path: Path) -> None:
-    [finding] = found(tmp_path, SYN + LATER, Error(0.02, 1, 3, 3, router="10.0.0.2"))
+def test_the_server_itself(found: Found) -> None:
+    [finding] = found(SYN + LATER, Error(0.02, 1, 3, 3, router="10.0.0.2"))
     assert finding.message.startswith("10.0.0.2 answered the SYN of 10.0.0.1 to 10.0.0.2:80 with ")
 
 
-def test_a_client_that_tries_again(tmp_path: Path) -> None:
+def test_a_client_that_tries_again(found: Found) -> None:
     """All errors are of one attempt; the first is told."""
     errors = [Error(0.02 + at, n, 3, 1) for n, at in ((1, 0), (2, 1), (3, 3))]
-    [finding] = found(tmp_path, SYN + AGAIN + LATER, *errors)
+    [finding] = found(SYN + AGAIN + LATER, *errors)
     assert (finding.kind, [item.frame for item in finding.evidence]) == ("unreachable", [1, 2, 5])
 
 
-def test_the_capture_ends_at_once(tmp_path: Path) -> None:
+def test_the_capture_ends_at_once(found: Found) -> None:
     """A prohibition is not lifted in a second; a route may be there again when the SYN is sent once more."""
-    [finding] = found(tmp_path, SYN, Error(0.02, 1, 3, 13))
+    [finding] = found(SYN, Error(0.02, 1, 3, 13))
     assert finding.confidence == "high"
-    [finding] = found(tmp_path, SYN, Error(0.02, 1, 3, 1))
+    [finding] = found(SYN, Error(0.02, 1, 3, 1))
     assert finding.confidence == "medium"
 
 
-def test_an_rst_says_more(tmp_path: Path) -> None:
-    [finding] = found(tmp_path, SYN + "  1.000  >  S    mss 1460\n  1.020  <  R.   ack 1\n" + LATER, Error(0.02, 1, 3, 1))
+def test_an_rst_says_more(found: Found) -> None:
+    [finding] = found(SYN + "  1.000  >  S    mss 1460\n  1.020  <  R.   ack 1\n" + LATER, Error(0.02, 1, 3, 1))
     assert finding.kind == "refused"
 
 
-def test_many_are_one_finding(tmp_path: Path) -> None:
+def test_many_are_one_finding(found: Found) -> None:
     ladder = "".join(f"connection {n}, start {n}.0, server 10.0.0.2:{n}\n" + SYN for n in range(1, 32))
     errors = [Error(n + 0.02, n, 3, 13) for n in range(1, 32)]
-    [finding] = found(tmp_path, ladder, *errors)
+    [finding] = found(ladder, *errors)
     assert (finding.kind, finding.client, finding.server) == ("prohibited", "10.0.0.1", None)
     assert "31 ports of 10.0.0.2" in finding.message
+
+
+@pytest.mark.parametrize("ladder", [SYN, SYN + AGAIN, SYN + "  1.000  >  S    mss 1460\n  1.020  <  R.   ack 1\n"])
+def test_steps_do_not_matter(ladder: str, tmp_path: Path) -> None:
+    assert same_in_steps(tmp_path, [1, 3, 1000], ladder + LATER, Error(0.02, 1, 3, 1))
 
 
 REPEATED = "  1.000  >  S    mss 1460\n  1.010  <  S.   mss 1460\n  1.010  >  .\n"
@@ -144,14 +160,14 @@ SILENT = {
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_silence(name: str, tmp_path: Path) -> None:
+def test_silence(name: str, found: Found) -> None:
     ladder, error = SILENT[name]
-    assert found(tmp_path, ladder, error) == []
+    assert found(ladder, error) == []
 
 
-def test_the_repeated_syn_was_answered(tmp_path: Path) -> None:
+def test_the_repeated_syn_was_answered(found: Found) -> None:
     """A route was missing for a second: connect-retry says so."""
-    [finding] = found(tmp_path, SYN + REPEATED + LATER, Error(0.02, 1, 3, 1))
+    [finding] = found(SYN + REPEATED + LATER, Error(0.02, 1, 3, 1))
     assert finding.rule == "connect-retry"
     assert f'{ROUTER4} answered one of them with ICMP "host unreachable" (type 3, code 1) (frame 2)' in finding.message
     assert [item.frame for item in finding.evidence] == [1, 2, 3, 4]

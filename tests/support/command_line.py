@@ -1,0 +1,13 @@
+"""The command line in this process: a process of its own costs half a second more."""
+
+from __future__ import annotations
+
+from typer.testing import CliRunner, Result
+
+from wiredoctor.cli.app import application
+
+
+def run_command(*words: object, **environment: str) -> Result:
+    """Run a command line. COLUMNS and NO_COLOR are those of `environment` only."""
+    env = {"COLUMNS": None, "NO_COLOR": None, **environment}
+    return CliRunner().invoke(application(), [*map(str, words)], env=env, prog_name="wiredoctor")
