@@ -108,7 +108,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_this_process(words: list[str]) -> tuple[int, str, str]:
     """Run a command without a process: exit code, output and errors. As processes all commands are run in tests/cli."""
     with contextlib.chdir(ROOT):
-        done = CliRunner().invoke(application(), words, env=output.ENVIRONMENT)
+        done = CliRunner().invoke(application(words), words, env=output.ENVIRONMENT)
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -223,7 +223,7 @@ def test_wireshark_shows_the_proof_of_the_tutorial() -> None:
 @cache
 def options(command: str) -> set[str]:
     """The options of a command (or of the program: ""), as its help has them."""
-    done = CliRunner().invoke(application(), [*command.split(), "--help"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(application(command.split()), [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*\b", done.output))
 

@@ -74,8 +74,11 @@ def run(analysis: FakeAnalysis) -> Run:
     """Runs a command line and gives its exit code, standard output and standard error."""
     from wiredoctor.cli.app import application
 
-    app = application()
-    return lambda *words: CliRunner().invoke(app, [str(w) for w in words])
+    def run_line(*words: object) -> Result:
+        line = [str(w) for w in words]
+        return CliRunner().invoke(application(line), line)
+
+    return run_line
 
 
 @pytest.fixture(scope="module")

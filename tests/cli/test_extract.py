@@ -41,7 +41,7 @@ CASES = [
 
 
 def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(application(), ["extract", *map(str, words)], prog_name="wiredoctor")
+    return CliRunner().invoke(application(["extract"]), ["extract", *map(str, words)], prog_name="wiredoctor")
 
 
 def packets(path: Path) -> list[tuple[int, bytes, int]]:

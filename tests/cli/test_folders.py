@@ -28,7 +28,7 @@ def report() -> Report:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(application(), list(words))
+    return CliRunner().invoke(application(words), list(words))
 
 
 def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_path: Path) -> None:

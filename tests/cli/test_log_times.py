@@ -54,7 +54,8 @@ def call(*words: str | Path, zone: str = "UTC", code: int = 0) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", zone)
         time.tzset()
-        done = CliRunner().invoke(application(), [*map(str, words)], env={"COLUMNS": "80"}, prog_name="wiredoctor")
+        line = [*map(str, words)]
+        done = CliRunner().invoke(application(line), line, env={"COLUMNS": "80"}, prog_name="wiredoctor")
     time.tzset()
     use_utc(False)
     assert done.exit_code == code, done.stderr

@@ -71,8 +71,8 @@ def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable
 
 
 @PACKED
-@pytest.mark.parametrize("words", [(), ("--merge",)], ids=["rotation", "merge"])
-def test_any_number_of_files_is_read(pack: Callable[[bytes], bytes], words: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", sweep([[], ["--merge"]], ["--merge"].__eq__), ids=["rotation", "merge"])
+def test_any_number_of_files_is_read(pack: Callable[[bytes], bytes], words: list[str], tmp_path: Path) -> None:
     rotation(tmp_path, 2 * LIMIT, pack)
     assert analyze(tmp_path, *words, hard=LIMIT) == ([2 * LIMIT], "", 0)
 

@@ -222,6 +222,10 @@ def test_examples_are_command_lines_that_work() -> None:
             group.get_command(context, first).make_context(
                 first, rest, parent=context
             )  # raises for an option that does not exist
-        text = CliRunner().invoke(application(), [*([name] if name else []), "--help"], env={"COLUMNS": "100"}).stdout
+        text = (
+            CliRunner()
+            .invoke(application([name] if name else []), [*([name] if name else []), "--help"], env={"COLUMNS": "100"})
+            .stdout
+        )
         told = "".join(f"  # {meaning}\n  {line}\n" for line, meaning in examples)
         assert text.endswith(f"\nExamples:\n{told}\nDocumentation: {DOCUMENTATION}\n")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import INTERRUPTIBLE
 from tests.support.recordings import PATHS, find_recording
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import SLOW, in_turn, sweep
 
 PYTHON = [sys.executable, "-m", "wiredoctor"]
 
@@ -38,8 +38,7 @@ def test_help_is_quick(words: list[str]) -> None:
     assert "wiredoctor" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("given", [None, "7"])
-@pytest.mark.parametrize("name", ["_RJEM_MALLOC_CONF", "OPENBLAS_NUM_THREADS"])
+@pytest.mark.parametrize(("name", "given"), in_turn(["_RJEM_MALLOC_CONF", "OPENBLAS_NUM_THREADS"], [None, "7"]))
 def test_libraries_are_told_to_be_modest_unless_the_user_says_otherwise(name: str, given: str | None) -> None:
     modest = {"_RJEM_MALLOC_CONF": "narenas:1,", "OPENBLAS_NUM_THREADS": "1"}[name]
     code = f"import os\nfrom wiredoctor.cli import main\ntry:\n    main()\nfinally:\n    print(os.environ['{name}'])"
@@ -49,7 +48,7 @@ def test_libraries_are_told_to_be_modest_unless_the_user_says_otherwise(name: st
     assert told == given if given else told.startswith(modest)
 
 
-@pytest.mark.parametrize("form", ["json", "jsonl"])
+@pytest.mark.parametrize("form", sweep(["json", "jsonl"], "json".__eq__))
 def test_machines_need_no_typesetting(form: str, tmp_path: Path) -> None:
     """Rich takes longer to load than a small capture to analyse; so does a configuration that is not there."""
     capture = find_recording("unauthorized-closes.pcap")
@@ -97,12 +96,25 @@ def test_a_capture_alone_is_analyzed(tmp_path: Path) -> None:
     assert alone[0] == 1
     (tmp_path / "rules").write_bytes(capture.read_bytes())
     assert "keep-alive-race" in printed("rules")[1]  # a command stays one
-    code, output, errors = printed("analyse")
-    assert (code, output) == (2, "")
-    assert errors.endswith("Error: No such command 'analyse'. Did you mean 'analyze'?\n")
-    assert printed("trace.pcap")[2] == "wiredoctor: trace.pcap: no such file\n"
-    assert printed("no/captures", "-q")[2] == "wiredoctor: no/captures: no such file\n"
-    assert printed("zzz")[2].endswith("Error: No such command 'zzz'.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "errors"),
+    sweep(
+        [
+            (["analyse"], "Error: No such command 'analyse'. Did you mean 'analyze'?\n"),
+            (["trace.pcap"], "wiredoctor: trace.pcap: no such file\n"),
+            (["no/captures", "-q"], "wiredoctor: no/captures: no such file\n"),
+            (["zzz"], "Error: No such command 'zzz'.\n"),
+        ],
+        lambda case: case[0] == ["analyse"],
+    ),
+)
+def test_what_is_neither_a_capture_nor_a_command(words: list[str], errors: str) -> None:
+    done = subprocess.run([*PYTHON, *words], capture_output=True, text=True, env=clean_environment(), check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(errors)
+    assert done.stderr == errors or "No such command" in errors
 
 
 def test_a_command_needs_no_pydantic() -> None:
@@ -186,7 +198,7 @@ def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", sweep(["ascii", "latin-1", "utf-8"], "ascii".__eq__))
 def test_any_encoding_will_do(encoding: str) -> None:
     done = subprocess.run(
         [*PYTHON, "explain", "nagle-delayed-ack"],

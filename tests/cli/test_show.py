@@ -19,7 +19,7 @@ LOST = str(find_recording("lost-segment-fast-server.pcap"))
 
 
 def run(*words: str, **env: str) -> Result:
-    return CliRunner().invoke(application(), [*words], env={"COLUMNS": "100", **env}, prog_name="wiredoctor")
+    return CliRunner().invoke(application(words), [*words], env={"COLUMNS": "100", **env}, prog_name="wiredoctor")
 
 
 def as_json(*words: str) -> Any:

@@ -15,7 +15,7 @@ import pytest
 import wiredoctor
 from tests.report.examples import finding
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor import testing
 from wiredoctor.compare import ComparedSide, NoReport, compare, from_json, from_report
 from wiredoctor.compare.before_after.from_report import TIMES
@@ -113,7 +113,7 @@ UNSURE = "not-seen-again"
 SHUT, OPEN = [(30, ASK, MISSING)], [(30, ASK, SWITCHED)]
 
 
-@pytest.mark.parametrize("form", ["capture", "full", "json"])
+@pytest.mark.parametrize("form", sweep(["capture", "full", "json"], "full".__eq__))
 @pytest.mark.parametrize(
     ("rule", "bad", "good", "status", "hits", "reason"),
     [

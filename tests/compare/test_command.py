@@ -27,7 +27,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "pages" / "compare.md"
 
 @pytest.fixture(scope="module")
 def run() -> Callable[..., Result]:
-    app = application()
+    app = application(["compare"])
     return lambda *words: CliRunner().invoke(app, ["compare", *map(str, words)])
 
 

@@ -147,7 +147,7 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
         (*(find_recording(f"lost-response-{point}.pcap") for point in ("client", "server")), "--both-sides"),
     ):
         path = tmp_path / "compare.html"
-        result = CliRunner().invoke(application(), ["compare", *map(str, words), "-o", str(path)])
+        result = CliRunner().invoke(application(["compare"]), ["compare", *map(str, words), "-o", str(path)])
         assert result.exit_code == 0
         read = Page(path.read_text("utf-8"))
         check_requests(read)

@@ -128,7 +128,7 @@ def test_what_fails_after_the_clock_was_set_back_is_told_as_ever(name: str, tmp_
             ("behind-nginx-unreachable", "unreachable"),
             ("behind-two-gateways", "closed"),
         ],
-        lambda one: one[0] in ("behind-apache-crash", "behind-caddy-traceback", "behind-haproxy-timeout"),
+        lambda one: one[0] in ("behind-caddy-traceback", "behind-haproxy-timeout"),
     ),
 )
 def test_recordings(name: str, kind: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.live.capturing import ROOT, capturing
 from tests.recording.running import needs
+from tests.support.sweeps import SLOW
 
 MODULES = ("sitecustomize", "usercustomize", "json", "contextlib", "signal", "select", "scapy", "wiredoctor", "socket")
 
@@ -53,7 +54,7 @@ def run(trapped: tuple[Path, Path], backend: str, *words: str) -> subprocess.Com
 
 
 @capturing()
-@pytest.mark.parametrize("backend", ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))])
+@pytest.mark.parametrize("backend", ["raw", *(pytest.param(name, marks=[needs(name), SLOW]) for name in ("dumpcap", "tcpdump"))])
 def test_no_trap_is_sprung(trapped: tuple[Path, Path], backend: str) -> None:
     done = run(trapped, backend, "--filter", "tcp port 1", "--duration", "1")
     assert done.returncode == 0, done.stderr

@@ -123,7 +123,7 @@ def test_silence_of_a_stream_is_no_silence_on_the_wire(tmp_path: Path) -> None:
             (b"\xd4\xc3", "ended before a capture began"),
             (b"hello", "neither a pcap nor a pcapng"),
         ],
-        lambda case: case[0] != b"",
+        lambda case: case[0] == b"hello",
     ),
 )
 def test_what_is_no_capture_is_told(data: bytes, reason: str) -> None:

@@ -151,7 +151,7 @@ def pieces(*waits: int) -> str:
             pieces(250, 0, 250) + "  3.000  <  .    3261:3861(600)\n", [(13, "timer", 2, 6, 0, 7, 11)], id="the sender goes on"
         ),
         pytest.param(pieces(250, 0, 250), [(12, "timer", 2, 6, 0, 7, 11)], id="one that did not wait among them"),
-        pytest.param(pieces(250, *[0] * 101, 250), [(209, "timer", 1, 6, 0, 7, 7)], id="most do not wait"),
+        pytest.param(pieces(250, *[0] * 101, 250), [(209, "timer", 1, 6, 0, 7, 7)], id="most do not wait", marks=SLOW),
         pytest.param(pieces(1_021), [], id="longer than an override timer"),
         pytest.param(pieces(1_020), [(8, "timer", 1, 6, 0, 7, 7)], id="as long as one"),
         pytest.param(PIECES + "  0.282  <  .    1461:2060(599)\n", [], id="less than the window has room for"),

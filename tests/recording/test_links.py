@@ -13,6 +13,7 @@ import pytest
 
 from tests.recording.namespaces import Cable, ip
 from tests.recording.running import Recording, kinds, needs, needs_root, nobody, packets, places
+from tests.support.sweeps import SLOW
 
 pytestmark = needs_root
 
@@ -91,7 +92,13 @@ def test_an_interface_that_is_down_is_told(cable: Cable, tmp_path: Path) -> None
     assert not (tmp_path / "a.pcapng").exists()
 
 
-@pytest.mark.parametrize("backend", [None, *BACKENDS])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        *(None, pytest.param("raw", marks=SLOW)),
+        *(pytest.param(name, marks=[needs(name), SLOW]) for name in ("dumpcap", "tcpdump")),
+    ],
+)
 def test_without_permission_it_says_what_to_do(backend: str | None, everybodys: Path) -> None:
     try_it = [*nobody(), sys.executable, "-c", "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)"]
     dumpcap = shutil.which("dumpcap")

@@ -261,7 +261,7 @@ def test_a_long_capture_is_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.
 
 
 def run(*words: object) -> Result:
-    return CliRunner().invoke(application(), ["analyze", "-q", *map(str, words)])
+    return CliRunner().invoke(application(["analyze"]), ["analyze", "-q", *map(str, words)])
 
 
 def test_what_the_command_line_refuses(tmp_path: Path) -> None:

@@ -10,4 +10,5 @@ from wiredoctor.cli.app import application
 def run_command(*words: object, **environment: str) -> Result:
     """Run a command line. COLUMNS and NO_COLOR are those of `environment` only."""
     env = {"COLUMNS": None, "NO_COLOR": None, **environment}
-    return CliRunner().invoke(application(), [*map(str, words)], env=env, prog_name="wiredoctor")
+    line = [*map(str, words)]
+    return CliRunner().invoke(application(line), line, env=env, prog_name="wiredoctor")
