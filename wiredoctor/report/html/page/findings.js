@@ -36,8 +36,19 @@ function showTimes() {
     one.textContent = one.matches(".seconds") ? shown.split(".")[0] : shown;
     one.title = `${text} ${clock.name}; ${one.dateTime}`;
   }
+  for (const one of document.querySelectorAll("[data-time] > .clock")) one.textContent = timeOfDay(Date.parse(one.parentNode.dataset.time));
   const named = document.getElementById("zone");
   if (named && texts.length) named.textContent = clock.zoneAt(Date.parse(texts[0][0].dateTime));
+}
+
+// A packet of a ladder says its time of day when the pointer is on it.
+function buildLadderTips() {
+  document.addEventListener("pointerover", (event) => {
+    const step = event.target.closest(".ladder [data-time]");
+    if (!step) return;
+    showTip(`${timeOfDay(Date.parse(step.dataset.time), true)} ${clock.name}`, event.clientX, event.clientY);
+    step.addEventListener("pointerleave", hideTip, { once: true });
+  });
 }
 
 function buildZones() {
@@ -191,6 +202,7 @@ function openTarget() {
   (target.querySelector("#findings-filter") || target).scrollIntoView();
 }
 
+buildLadderTips();
 buildZones();
 showTimes();
 buildProblems();
