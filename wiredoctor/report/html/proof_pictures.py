@@ -170,7 +170,8 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
     ladders += of_findings(report, [one.finding for one in others])
     for one, ladder in zip([*on_connections, *others], ladders, strict=True):
         title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
-        versions = (svg(ladder, title, name=f"ladder-{one.place}", alone=False, narrow=narrow, clock=one.clock) for narrow in (False, True))
+        name = f"ladder-{one.place}"
+        versions = (svg(ladder, title, name=name, alone=False, narrow=narrow, clock=one.clock) for narrow in (False, True))
         one.picture = Markup("".join(versions))
         one.missing = ladder.missing
 

@@ -275,8 +275,9 @@ def _arrow(place: _Place, columns: _Columns, *, several: bool) -> str:
     label = shorten(lead + clean(step.text or step.flags), _NARROW_LABEL_SIGNS if columns.is_narrow else _LABEL_SIGNS)
     moment, clock = place.time
     time_y = y + 4 + (_LINE if columns.is_narrow else 0)
+    attributes = "".join(f' {name}="{value}"' for name, value in (("class", classes), ("data-time", moment)) if value)
     made = [
-        f"<g{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}{f' data-time={chr(34)}{moment}{chr(34)}' if moment else ''}>",
+        f"<g{attributes}>",
         _text(columns.frame, y + 4, f"{step.frame}", "number", "end"),
         _text(columns.time, time_y, f"{step.elapsed:.6f}", "dim number", "end"),
         _text(columns.time, time_y + _LINE - 1, clock, "clock", "end") if place.shows_time else "",
