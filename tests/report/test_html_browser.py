@@ -544,7 +544,7 @@ def test_a_ladder_shows_both_sides_at_once(chromium: Browser, page: Path, width:
 @pytest.mark.parametrize("width", [400, 1400])
 def test_texts_of_ladders_do_not_overlap(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, width: int) -> None:
     """These have waits of a few pixels below notes, and long endpoints."""
-    names = ("expect-unanswered.pcap", "unchunked-rtt-120-client.pcap", "gone-ipv6.pcap", "gives-up-rtt-120-client.pcap")
+    names = ("not-continued-rtt-20-middle.pcap", "gone-ipv6.pcap", "gone-middle.pcap", "gives-up-rtt-120-middle.pcap")
     path = _written(tmp_path_factory, wiredoctor.analyze(*(str(find_recording(name)) for name in names), keep=True))
     with opened(chromium, path, viewport={"width": width, "height": 900}) as one:
         assert one.eval(OVERLAPS) == []
