@@ -24,7 +24,7 @@ _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
 """The number of characters that fit on an arrow, in a line of notes, and above a side."""
 
 _NARROW_CLIENT, _NARROW_BETWEEN, _NARROW_HEAD = 84, 244, 59
-_NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 38, 30
+_NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 34, 30
 """The same for the narrow picture: where the client is, how far away the server is, and how many characters fit."""
 
 _MOST_NOTE_LINES = 6
@@ -58,8 +58,7 @@ COLOURS = {
 RULES = (
     ".ladder text{font:12px/1 system-ui,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:var(--ladder-ink)}"
     ".ladder .dim{fill:var(--ladder-dim)}.ladder .mark{fill:var(--ladder-mark)}.ladder .end{font-weight:600}"
-    ".ladder .number,.ladder .clock{font-variant-numeric:tabular-nums}.ladder .clock{fill:var(--ladder-dim);font-size:11px}"
-    ".ladder .label{font-size:11.5px}"
+    ".ladder .number{font-variant-numeric:tabular-nums}.ladder .label{font-size:11.5px}"
     ".ladder .life{stroke:var(--ladder-line);stroke-width:1.5}.ladder .cut{stroke-dasharray:2 4}"
     ".ladder .arrow{stroke:var(--ladder-line);stroke-width:1.25;fill:none}.ladder .head{fill:var(--ladder-line)}"
     ".ladder .proof .arrow{stroke:var(--ladder-ink);stroke-width:2}.ladder .proof .head{fill:var(--ladder-ink)}"
@@ -96,7 +95,7 @@ class _Columns(NamedTuple):
         return cls(frame, time, _CLIENT + more, _SERVER + more, _NOTES + more, WIDTH + more, _HEAD)
 
     @classmethod
-    def narrow(cls, ladder: Ladder) -> _Columns:
+    def for_phone(cls, ladder: Ladder) -> _Columns:
         """Return the columns of the narrow picture."""
         client = max(_NARROW_CLIENT, _APART + max(_widest(ladder)))
         server = client + _NARROW_BETWEEN
@@ -151,7 +150,7 @@ def svg(
     """
     if not ladder.steps:
         return ""
-    columns, several = _Columns.narrow(ladder) if narrow else _Columns.of(ladder), len(ladder.connections) > 1
+    columns, several = _Columns.for_phone(ladder) if narrow else _Columns.of(ladder), len(ladder.connections) > 1
     places, height = _places(ladder, columns, clock)
     width = columns.width
     body = [_sides(ladder, height, columns)]
