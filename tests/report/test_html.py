@@ -35,7 +35,8 @@ from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import counts, headline
-from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines
+from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines, tiles
+from wiredoctor.report.server_statistics import server_statistics
 from wiredoctor.report.terminal.sentences import change, example, rule_and_confidence
 from wiredoctor.report.words import clean
 from wiredoctor.text.time_of_day import use_utc
@@ -421,3 +422,25 @@ def test_bursts_of_an_endless_body_are_joined_at_the_shortest_pauses() -> None:
     assert len(fewer) == graphs.MOST_BURSTS
     assert sum(size for _, _, size in fewer) == 100
     assert 70_500 in [start for start, _, _ in fewer]
+
+
+@pytest.mark.parametrize(
+    ("times", "names"),
+    [
+        ([20], ["1 response"]),
+        ([20, 40], ["fastest", "slowest"]),
+        ([20, 40, 30], ["p50", "slowest"]),
+        ([*range(20, 40)], ["p50", "p95", "slowest"]),
+        ([*range(20, 120)], ["p50", "p95", "p99", "slowest"]),
+    ],
+)
+def test_the_page_says_only_the_percentiles_that_so_many_times_have(times: list[int], names: list[str]) -> None:
+    rows = [exchange(number, server_time=time * MS) for number, time in enumerate(times)]
+    made = report([], [connection(number) for number in range(len(times))], rows)
+    shown = tiles.find_tiles(made, [])
+    assert shown is not None
+    assert [name for name, _ in shown.times] == names
+    assert shown.times[-1][1] == f"{max(times)} ms"
+    servers = tiles.find_servers(made, server_statistics(made))
+    assert servers is not None
+    assert [name for name in servers.headings if name in tiles.FEWEST] == [name for name in names if name in tiles.FEWEST]

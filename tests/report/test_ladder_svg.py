@@ -73,6 +73,21 @@ def test_nothing_overlaps() -> None:
     assert int(picture.attrib["height"]) >= max(y for _, y in places)
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_a_short_wait_is_not_written_over_a_note(lines: int, narrow: bool) -> None:
+    """The second wait is a twentieth of the highest one. In a wide picture, notes have a column of their own."""
+    notes = tuple(f"note {number}" for number in range(lines))
+    steps = (step(1, 0.0), step(2, 1.0, lost(1.0), notes=notes), step(3, 1.05, lost(0.05, of_finding=False)))
+    picture = ElementTree.fromstring(svg(Ladder("a", "c", "s", (0,), steps), "a title", narrow=narrow))
+    texts = {text.text: (int(text.attrib["x"]), int(text.attrib["y"])) for text in picture.iter(f"{SVG}text")}
+    (x, y), (note_x, note_y) = texts["50 ms until the server sends"], texts[notes[-1]]
+    if narrow:
+        assert y - note_y >= 14
+    else:
+        assert x < int(picture.findall(f"{SVG}line")[1].attrib["x1"]) < note_x
+
+
 @pytest.mark.parametrize("frame", [9, 10_000, 1_234_567_890])
 @pytest.mark.parametrize("elapsed", [0.5, 10.0, 86_400.0, 123_456_789.5])
 def test_frame_number_and_time_never_overprint(frame: int, elapsed: float) -> None:

@@ -61,9 +61,21 @@ def test_failures_of_each_server(report: Report) -> None:
 
 @pytest.mark.parametrize(("rule", "failed"), [("keep-alive-race", "≥ 1"), ("tinygrams", "-")])
 def test_the_page_counts_no_failures_that_were_not_looked_for(rule: str, failed: str) -> None:
-    shown = tiles.find_tiles(wiredoctor.analyze(find_recording("stale-pool.pcap"), select=[rule]))
+    shown = tiles.find_tiles(wiredoctor.analyze(find_recording("stale-pool.pcap"), select=[rule]), [])
     assert shown is not None
     assert shown.failed == failed
+
+
+def test_the_page_counts_connections_that_failed_by_server() -> None:
+    """Both connections of the recording were refused."""
+    made = wiredoctor.analyze(find_recording("refused.pcap"))
+    servers = tiles.find_servers(made, server_statistics(made))
+    assert servers is not None
+    assert [row.cells[tiles.NOT_USABLE] for row in servers.rows] == ["2"]
+    healthy = wiredoctor.analyze(find_recording("nginx-curl.pcap"))
+    servers = tiles.find_servers(healthy, server_statistics(healthy))
+    assert servers is not None
+    assert tiles.NOT_USABLE not in servers.headings
 
 
 def test_each_side_of_a_gateway_counts_its_failure() -> None:

@@ -351,8 +351,8 @@ CUT = {"response_start": 2010 * MS, "response_end": 2020 * MS, "response_end_rea
         (without_response() | {"gap_before": True}, "-", "'"),
         (without_response() | {"gap_before": True, "client_close_time": 9500 * MS}, "7.5 s", ".x"),
         (without_response() | {"client_close_time": 9500 * MS, "server_rst_time": 9600 * MS}, "7.5 s", ".x"),
-        (CUT | {"server_rst_time": 8000 * MS}, "6 s", ".x"),
-        (CUT | {"response_end_reason": "capture-end"}, ">10.5 s", "."),
+        (CUT | {"server_rst_time": 8000 * MS}, "6 s", "-x"),
+        (CUT | {"response_end_reason": "capture-end"}, ">10.5 s", "-"),
         (CUT | {"response_end_reason": "capture-end", "response_endless": True}, "20 ms", "'"),
         (CUT | {"response_end_reason": "complete", "server_close_time": 8000 * MS}, "20 ms", "'"),
         (CUT | {"response_status": 100, "response_end_reason": "complete", "client_close_time": 9500 * MS}, "7.5 s", ".x"),
@@ -367,6 +367,7 @@ def test_an_exchange_without_a_complete_response_takes_as_long_as_its_client_wai
     assert line.endswith(ends)
     assert any("> = the response was not complete when the capture ended" in line for line in lines) == took.startswith(">")
     assert any("x = closed before the response was complete" in line for line in lines) == ends.endswith("x")
+    assert any("- = waited for the rest of a response that broke off" in line for line in lines) == ends.startswith("-")
 
 
 @pytest.mark.parametrize(("begin", "end", "numbers"), [("5", "6", [1]), ("0", "1", [0]), ("9.6", "11", [])])

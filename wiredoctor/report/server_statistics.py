@@ -62,8 +62,8 @@ class ServerStatistics:
     unanswered: requests without a final response, if a finding of severity error is about them, or if their connection ended and
     was captured in both directions, without a gap that may hide the response. incomplete: responses that were cut off, unless a
     finding of severity note shows that the client had all it wanted. Times are in seconds; `p50` to `longest` are of the server
-    time, from the end of the request to the beginning of its response, None if no response was captured. lost: rule -> seconds
-    that its findings cost.
+    time, from the end of the request to the beginning of its response, None if no response was captured; `timed`: the number of
+    these times. lost: rule -> seconds that its findings cost.
     """
 
     key: str
@@ -84,6 +84,7 @@ class ServerStatistics:
     """The connections that failed without a request according to the findings; only of servers."""
     unusable_connections: int = 0
     """These, and all others that were never established, such as those whose SYN nobody answered; of servers and clients."""
+    timed: int = 0
 
     @property
     def time_lost(self) -> float:
@@ -290,7 +291,7 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict
         by_name.group_by("key")
         .agg(c(counts).sum(), c("wait").explode().drop_nulls().sort(), pl.lit(None, pl.Int64()).alias("connections"))
         .with_columns(_nearest_rank(c("wait"), percent).alias(f"p{percent}") for percent in (50, 95, 99))
-        .with_columns(c("wait").list.last().alias("longest"))
+        .with_columns(c("wait").list.last().alias("longest"), c("wait").list.len().cast(pl.Int64).alias("timed"))
         .drop("wait")
     )
     if connections:
@@ -380,4 +381,5 @@ def _statistics(
         longest=seconds("longest"),
         connections=row["connections"] or 0,
         lost={rule: delay / SECOND for rule, delay in costs},
+        timed=row["timed"] or 0,
     )

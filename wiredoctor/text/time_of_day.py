@@ -115,6 +115,13 @@ class Clock(NamedTuple):
         """Return the time of day of a packet, from nanoseconds since the first one; empty if it is unknown."""
         return "" if self.first is None or elapsed is None else time_text(self.first + round(elapsed), date=self.dates)
 
+    def rfc3339(self, elapsed: float) -> str:
+        """Return the time of a packet in RFC 3339, in UTC, from nanoseconds since the first one; empty if it is unknown."""
+        if self.first is None:
+            return ""
+        moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=(self.first + round(elapsed)) // 1000)
+        return f"{moment.isoformat(timespec='microseconds')}Z"
+
     def heading(self) -> str:
         """Return the sentence at the top of a report: "Times are CET (UTC+01:00); ..."; empty if there are no times."""
         if self.first is None:

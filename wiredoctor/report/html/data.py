@@ -12,6 +12,7 @@ import polars as pl
 
 from wiredoctor.findings import printable, shorten
 from wiredoctor.report import limited
+from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _WORDS = ["request_method", "request_host", "response_reason", "response_content
 _NUMBERS = [
     *("capture", "connection", "exchange", "response_status", "request_frame", "request_last_frame", "response_frame"),
     *("response_last_frame", "request_time", "server_time", "response_time", "request_body_bytes", "response_body_bytes"),
+    *("until", "wait"),
 ]
 _OF_CONNECTIONS = [
     *("capture", "connection", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame", "start", "end"),
@@ -53,8 +55,8 @@ def unpack(text: str) -> Any:
 def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
     """Return the columns of exchanges; times in ns, `start` relative to the previous row.
 
-    `response_at` and `connect_at` (the first SYN, negative) are relative to the start of the row; `connect` lasts from there to
-    the SYN-ACK.
+    `response_at`, `until` and `connect_at` (the first SYN, negative) are relative to the start of the row; `connect` lasts from
+    there to the SYN-ACK.
     """
     rows = kept.rows
     opened = connections.select(
@@ -101,6 +103,16 @@ def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list
     known = pl.concat(tries).join(fronts, on=["capture", "front_connection", "front_exchange"]).select(*key, "front")
     joined = places.join(known, on=key, how="left", maintain_order="left").get_column("front").fill_null(-1)
     return joined.to_list() if (joined >= 0).any() else []
+
+
+def failed_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
+    """Return the rows of the exchanges that failed according to the findings."""
+    key = ["capture", "connection", "exchange"]
+    places = [(names.index(capture), *place) for capture, *place in failed_exchanges(report) if capture in names]
+    schema = {"capture": pl.Int32(), "connection": pl.Int64(), "exchange": pl.Int32()}
+    failed = pl.DataFrame(places, schema, orient="row")
+    numbered = rows.select(key).with_row_index("row")
+    return numbered.join(failed, on=key, how="semi", maintain_order="left").get_column("row").to_list()
 
 
 def connection_columns(kept: LimitedRows) -> Columns:

@@ -19,6 +19,7 @@ from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.html import data, graphs, problem_table, proof_pictures, row_limits, tiles
 from wiredoctor.report.ladder.draw_svg import RULES
 from wiredoctor.report.overview import other_problems
+from wiredoctor.report.server_statistics import server_statistics
 from wiredoctor.report.terminal import sentences
 from wiredoctor.report.words import clean, count, duration
 from wiredoctor.text.time_of_day import DAY, SECOND, is_utc, nanoseconds, time_text, zone_text
@@ -151,6 +152,7 @@ def _tables(
         "begun": [_milliseconds(next(c.first_time for c in report.captures if c.file == name)) for name in names],
         "over_time": row_limits.exchanges_over_time(report) if exchanges.rows.height < exchanges.of else None,
         "fronts": data.front_rows(report, exchanges.rows, names),
+        "failed": data.failed_rows(report, exchanges.rows, names),
         "findings": data.finding_columns(report.findings, places, numbers),
         "exchanges": data.exchange_columns(exchanges, connections.rows),
         "connections": data.connection_columns(connections),
@@ -169,17 +171,19 @@ def _milliseconds(time: str | None) -> float | None:
 
 def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> dict[str, Any]:
     far = find_coverage(report)
-    numbers = tiles.find_tiles(report)
+    statistics = server_statistics(report)
+    servers = tiles.find_servers(report, statistics)
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else "")
         or "No capture",
         "headline": headline(report, groups, far, shown),
         "counts": str(counts(report, groups)),
         "cause": _cause(report, groups, far),
-        "tiles": numbers,
-        "server_headings": tiles.HEADINGS,
-        "more_servers": f"The worst {tiles.MOST_ROWS:,} servers, {numbers.more_servers:,} more are left out"
-        if numbers and numbers.more_servers
+        "tiles": tiles.find_tiles(report, statistics),
+        "servers": servers,
+        "not_usable": tiles.NOT_USABLE,
+        "more_servers": f"The worst {tiles.MOST_ROWS:,} servers, {servers.left_out:,} more are left out"
+        if servers and servers.left_out
         else "",
         "incomplete": sentences.opening(report),
         "secrets": sentences.SECRETS if report.secrets else "",

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 from markupsafe import Markup
 
+from wiredoctor.report.capture_clocks import capture_start
 from wiredoctor.report.commands import next_commands
 from wiredoctor.report.groups import Group
 from wiredoctor.report.ladder.build import of_findings
 from wiredoctor.report.ladder.draw_svg import svg
 from wiredoctor.report.ladder.load import CONNECTION, EXCHANGE
 from wiredoctor.report.terminal.sentences import change, client_and_server, example, rule_and_confidence, times
-from wiredoctor.report.words import clean, duration
-from wiredoctor.text.time_of_day import nanoseconds
+from wiredoctor.report.words import SECOND, clean, duration
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -40,8 +40,8 @@ MOST_HELD = 50_000
 
 @dataclass
 class RenderedFinding:
-    """A finding and its picture; `missing` is the reason if there is none. `place`: index of the finding in the report, from
-    0.
+    """A finding and its picture, in a wide and a narrow version; `missing` is the reason if there is none. `place`: index of the
+    finding in the report, from 0.
     """
 
     finding: Finding
@@ -62,9 +62,12 @@ class RenderedFinding:
 
     def time_at(self, elapsed: float) -> str:
         """Return the time (RFC 3339) of a packet of the same capture, from seconds since the first one."""
-        begun = nanoseconds(self.finding.time) or 0
-        since = timedelta(microseconds=round((elapsed - self.finding.elapsed) * 1e6) + begun // 1000)
-        return f"{(datetime(1970, 1, 1) + since).isoformat(timespec='microseconds')}Z"
+        return self.clock.rfc3339(elapsed * SECOND)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the finding's capture."""
+        return Clock(capture_start(self.finding))
 
     @property
     def delay(self) -> str:
@@ -167,7 +170,9 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
     ladders += of_findings(report, [one.finding for one in others])
     for one, ladder in zip([*on_connections, *others], ladders, strict=True):
         title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
-        one.picture = Markup(svg(ladder, title, name=f"ladder-{one.place}", alone=False))
+        name = f"ladder-{one.place}"
+        versions = (svg(ladder, title, name=name, alone=False, narrow=narrow, clock=one.clock) for narrow in (False, True))
+        one.picture = Markup("".join(versions))
         one.missing = ladder.missing
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.report import limited
+from wiredoctor.report import limited, row_choice
 from wiredoctor.report.by_status import SERVER_ERROR
 from wiredoctor.report.columns import batches
 from wiredoctor.text.time_of_day import nanoseconds
@@ -45,6 +45,11 @@ CONNECTION = [
     *("start", "end", "rtt_client", "rtt_server", "protocol", "history", "closed_by", "close", "exchanges", "client_direction"),
     *("syn_time", "newest_answer_time"),
 ]
+COMPLETE, CLOSED, WAITING, UNKNOWN = range(4)
+"""How an exchange ended: with its response, with a close before the response was complete, not before the capture did, or unknown
+because it was not captured.
+"""
+
 _BADNESS = "_badness"
 
 
@@ -56,15 +61,31 @@ class LimitedRows(NamedTuple):
 
 
 def exchanges(report: Report, most: int = MOST_EXCHANGES) -> LimitedRows:
-    """Return the columns EXCHANGE of the chosen exchanges, and `start`: the time of the first byte."""
+    """Return the columns EXCHANGE of the chosen exchanges, and when they began and ended.
+
+    `start`: the time of the first byte. `until`: ns from there to the last byte, or to the end of the wait for a response that
+    never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
+    """
     told = _finding_keys(report.findings, ["connection", "exchange"])
-    length = (pl.max_horizontal("response_end", "request_end") - _start()).fill_null(0).clip(0, 1 << 60)
-    failed = ~pl.col("has_response") | _failed()
-    rows = _worst(report.scan_exchanges, EXCHANGE, told, length + pl.when(failed).then(1 << 60).otherwise(0), most)
-    return LimitedRows(
-        _order_rows(report, rows.with_columns(_start().alias("start")), ["start", "connection", "exchange"]),
-        report.exchange_count,
+    ends = row_choice.capture_ends(report)
+    wait = (
+        pl.when(row_choice.is_still_waiting(ends))
+        .then(WAITING)
+        .when(row_choice.wait_end(ends).is_not_null())
+        .then(CLOSED)
+        .when(row_choice.took_until(ends).is_null())
+        .then(UNKNOWN)
+        .otherwise(COMPLETE)
     )
+    made = [
+        row_choice.exchange_start().alias("start"),
+        (row_choice.drawn_until(ends) - row_choice.exchange_start()).alias("until"),
+        wait.cast(pl.Int8).alias("wait"),
+    ]
+    failed = ~pl.col("has_response") | _failed()
+    size = pl.col("until").clip(0, 1 << 60) + pl.when(failed).then(1 << 60).otherwise(0)
+    rows = _worst(report.scan_exchanges, EXCHANGE, told, size, most, row_choice.EXCHANGE_COLUMNS, made)
+    return LimitedRows(_order_rows(report, rows, ["start", "connection", "exchange"]), report.exchange_count)
 
 
 def connections(report: Report, most: int = MOST_CONNECTIONS) -> LimitedRows:
@@ -83,7 +104,7 @@ def exchanges_over_time(report: Report) -> dict[str, Any]:
     step = max(spans, default=0) // MOST_BARS + 1
     counts = np.zeros((2, MOST_BARS), np.int64)
     for batch in batches(report.scan_exchanges, ["request_start", "response_start", "response_status"]):
-        at = batch.select((_start() // step).clip(0, MOST_BARS - 1)).to_series().to_numpy()
+        at = batch.select((row_choice.exchange_start() // step).clip(0, MOST_BARS - 1)).to_series().to_numpy()
         failed = batch.select(_failed()).to_series().to_numpy()
         counts[0] += np.bincount(at, minlength=MOST_BARS)
         counts[1] += np.bincount(at[failed], minlength=MOST_BARS)
@@ -94,10 +115,6 @@ def _failed() -> pl.Expr:
     return (pl.col("response_status") >= SERVER_ERROR).fill_null(value=False)
 
 
-def _start() -> pl.Expr:
-    return pl.min_horizontal("request_start", "response_start").fill_null(0)
-
-
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
     """Return the capture and keys of everything that has findings."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
@@ -106,14 +123,17 @@ def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, {"capture": pl.String, **{key: types[key] for key in keys}}, orient="row")
 
 
-def _worst(scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int) -> pl.DataFrame:
-    """Return at most `most` rows: first those with findings, then the largest."""
+def _worst(
+    scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
+    needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
+) -> pl.DataFrame:  # fmt: skip
+    """Return at most `most` rows: first those with findings, then the largest. `made`: more columns, from those `needed`."""
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))
     kept: list[pl.DataFrame] = []
     held = 0
-    for batch in batches(scan, columns):
-        joined = batch.select(columns).join(told, on=keys, how="left")
+    for batch in batches(scan, [*dict.fromkeys((*columns, *needed))]):
+        joined = batch.select(*columns, *made).join(told, on=keys, how="left")
         badness = pl.when(pl.col("_told").is_not_null()).then(1 << 62).otherwise(size.fill_null(0).clip(0, 1 << 61))
         kept.append(joined.with_columns(badness.alias(_BADNESS)).drop("_told"))
         held += batch.height
@@ -124,7 +144,7 @@ def _worst(scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.E
         from wiredoctor.tables import TABLES
 
         table = TABLES["exchanges" if "exchange" in columns else "connections"]
-        return pl.DataFrame(schema={"capture": pl.String, **table.schema}).select(columns)
+        return pl.DataFrame(schema={"capture": pl.String, **table.schema}).select(*columns, *made)
     rows = pl.concat(kept)
     return (rows.top_k(most, by=_BADNESS) if rows.height > most else rows).drop(_BADNESS)
 

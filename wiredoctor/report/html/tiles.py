@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.failed_requests import knows_failures
-from wiredoctor.report.server_statistics import ServerStatistics, overall_statistics, server_statistics
-from wiredoctor.report.words import clean, duration
+from wiredoctor.report.server_statistics import ServerStatistics, overall_statistics
+from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from wiredoctor.findings import Report
 
 MOST_CAUSES, MOST_SERVERS, MOST_ROWS = 5, 4, 100
+
+FEWEST = {"p50": 3, "p95": 20, "p99": 100}
+"""The number of times from which on a percentile (by nearest rank) is not simply the longest of them."""
 
 
 class Cause(NamedTuple):
@@ -25,12 +30,21 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A line of the table of servers."""
+    """A line of the table of servers. `bad`: the headings of the cells that count failures."""
 
     name: str
     names: str
-    cells: tuple[str, ...]
-    is_failing: bool
+    cells: Mapping[str, str]
+    bad: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The table of servers. `headings`: the columns in order, those with values only."""
+
+    headings: tuple[str, ...]
+    rows: tuple[ServerRow, ...]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -46,20 +60,26 @@ class Tiles:
     causes: tuple[Cause, ...]
     errors: tuple[tuple[str, str], ...]
     more_errors: int
-    servers: tuple[ServerRow, ...]
-    more_servers: int
 
 
-HEADINGS = ("Requests", "Failed", "4xx", "5xx", "p50", "p95", "p99", "Max", "Time lost", "Connections")
-"""The headings of ServerRow.cells."""
+NOT_USABLE = "No connection"
+_ONLY_WITH_VALUES = (NOT_USABLE, "4xx", "5xx", "p50", "p95", "p99", "Max", "Time lost")
 
 
-def find_tiles(report: Report) -> Tiles | None:
+def find_servers(report: Report, servers: Sequence[ServerStatistics]) -> Servers | None:
+    """Return the table of servers; None without exchanges and failed connections."""
+    if not report.exchange_count and not any(one.unusable_connections for one in servers):
+        return None
+    rows = tuple(map(_row, servers[:MOST_ROWS]))
+    empty = {name for name in _ONLY_WITH_VALUES if all(row.cells[name] == "-" for row in rows)}
+    return Servers(tuple(name for name in rows[0].cells if name not in empty), rows, max(0, len(servers) - MOST_ROWS))
+
+
+def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | None:
     """Return the tiles; None without exchanges."""
     whole = overall_statistics(report) if report.exchange_count else None
     if whole is None:
         return None
-    servers = server_statistics(report)
     failing = [one for one in servers if one.server_errors]
     failing.sort(key=lambda one: -one.server_errors)
     return Tiles(
@@ -67,14 +87,26 @@ def find_tiles(report: Report) -> Tiles | None:
         failed=_failed(whole.failed, certain=knows_failures(report)),
         percent=_percent(whole.failed, whole.requests),
         is_failing=whole.failed > 0,
-        times=(("p50", _time(whole.p50)), ("p95", _time(whole.p95)), ("p99", _time(whole.p99))),
+        times=_times(whole),
         lost=duration(report.delay) if report.delay else "",
         causes=_causes(whole),
         errors=tuple((clean(one.key), f"{one.server_errors:,}") for one in failing[:MOST_SERVERS]),
         more_errors=max(0, len(failing) - MOST_SERVERS),
-        servers=tuple(map(_row, servers[:MOST_ROWS])),
-        more_servers=max(0, len(servers) - MOST_ROWS),
     )
+
+
+def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
+    """Return the names and values that this number of server times permits: two are the fastest and the slowest."""
+    if one.timed < 2:
+        return ((count(one.timed, "response"), _time(one.longest)),)
+    if one.timed < FEWEST["p50"]:
+        return (("fastest", _time(one.p50)), ("slowest", _time(one.longest)))
+    return (*((name, text) for name, text in _percentiles(one).items() if text != "-"), ("slowest", _time(one.longest)))
+
+
+def _percentiles(one: ServerStatistics) -> dict[str, str]:
+    times = {"p50": one.p50, "p95": one.p95, "p99": one.p99}
+    return {name: _time(time) if one.timed >= FEWEST[name] else "-" for name, time in times.items()}
 
 
 def _failed(number: int, *, certain: bool) -> str:
@@ -106,9 +138,16 @@ def _row(one: ServerStatistics) -> ServerRow:
     def number(value: int) -> str:
         return f"{value:,}" if value else "-"
 
-    cells = (
-        *(f"{one.requests:,}", number(one.failed), number(one.client_errors), number(one.server_errors)),
-        *(_time(value) for value in (one.p50, one.p95, one.p99, one.longest)),
-        *(_time(one.time_lost or None), f"{one.connections:,}"),
-    )
-    return ServerRow(one.key or "(none)", ", ".join(one.names), cells, one.failed > 0)
+    cells = {
+        "Requests": f"{one.requests:,}",
+        "Failed": number(one.failed),
+        NOT_USABLE: number(one.unusable_connections),
+        "4xx": number(one.client_errors),
+        "5xx": number(one.server_errors),
+        **_percentiles(one),
+        "Max": _time(one.longest),
+        "Time lost": _time(one.time_lost or None),
+        "Connections": f"{one.connections:,}",
+    }
+    bad = {"Failed": one.failed, NOT_USABLE: one.failed_connections, "5xx": one.server_errors}
+    return ServerRow(one.key or "(none)", ", ".join(one.names), cells, frozenset(name for name, failed in bad.items() if failed))

@@ -34,6 +34,8 @@ MARKS = {
 }
 """The mark of a step for each column of `segments`, if its value is true or nonzero."""
 
+_BROKE_OFF = ("fin", "rst")
+
 PROTOCOLS = {"tls": "TLS", "http2": "HTTP/2"}
 
 
@@ -138,7 +140,19 @@ class LadderMessages:
         frames = [exchange[f"{name}_{end}"] for name in titles for end in ("frame", "last_frame")]
         known = [frame for frame in frames if frame is not None]
         over = exchange["response_last_frame"] is not None and exchange["response_end_offset"] is not None
-        self._open.setdefault(connection, []).append((min(known, default=0), max(known) if known and over else 1 << 62))
+        end = max(known) if known and over else 1 << 62
+        if over and exchange["response_end_reason"] in _BROKE_OFF:
+            end = self._close_after(connection, end)
+        self._open.setdefault(connection, []).append((min(known, default=0), end))
+
+    def _close_after(self, connection: int, frame: int) -> int:
+        """Return the frame of the first FIN or RST after a frame: the client waited for the rest of a response until then."""
+        closes = (
+            row["frame"]
+            for row in self._rows.segments
+            if row["connection"] == connection and row["frame"] > frame and row["flags"] & (FIN | RST)
+        )
+        return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
         """Return whether an exchange was open between two frames."""

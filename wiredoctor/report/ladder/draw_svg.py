@@ -6,10 +6,12 @@ import textwrap
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.report.words import clean, count, duration, shorten
+from wiredoctor.report.ladder.draw_text import NO_CLOCK
+from wiredoctor.report.words import SECOND, clean, count, duration, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.report.ladder.build import Ladder, Step, Wait
+    from wiredoctor.text.time_of_day import Clock
 
 WIDTH = 880
 """The width in pixels; more if frame numbers or times are long."""
@@ -21,12 +23,19 @@ _HEAD, _ROW, _LINE, _FOOT = 46, 30, 15, 16
 _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
 """The number of characters that fit on an arrow, in a line of notes, and above a side."""
 
+_NARROW_CLIENT, _NARROW_BETWEEN, _NARROW_HEAD = 84, 244, 59
+_NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 34, 30
+"""The same for the narrow picture: where the client is, how far away the server is, and how many characters fit."""
+
 _MOST_NOTE_LINES = 6
 TALLEST = 150
 _TALL = 84
 """Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
 _LEAST = 7
-"""Lower waits (in pixels) are not drawn."""
+"""Lower waits (in pixels) are not drawn; a drawn one has room for a line of text."""
+
+_CLOCK_SIGNS = 12
+"""The length of a time of day without its date."""
 
 _REST = 0.01
 """Shorter idle times (in seconds) are not drawn."""
@@ -62,33 +71,54 @@ RULES = (
 
 
 class _Columns(NamedTuple):
-    """Positions in pixels: where frame numbers and times end, where both sides are, and where notes begin."""
+    """Positions in pixels: where frame numbers and times end, where both sides are, where notes begin, and where steps begin.
+
+    In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
+    """
 
     frame: int
     time: int
     client: int
     server: int
     notes: int
+    width: int
+    top: int
+    is_narrow: bool = False
 
     @classmethod
     def of(cls, ladder: Ladder) -> _Columns:
         """Return the columns, wide enough for the longest frame number and time."""
-        frame = max(_FRAME, round(_DIGIT * max(len(str(step.frame)) for step in ladder.steps)) + 4)
-        time = max(_TIME, frame + _APART + round(_DIGIT * max(len(f"{step.elapsed:.6f}") for step in ladder.steps)))
+        number, elapsed = _widest(ladder)
+        frame = max(_FRAME, number + 4)
+        time = max(_TIME, frame + _APART + elapsed)
         more = time - _TIME
-        return cls(frame, time, _CLIENT + more, _SERVER + more, _NOTES + more)
+        return cls(frame, time, _CLIENT + more, _SERVER + more, _NOTES + more, WIDTH + more, _HEAD)
+
+    @classmethod
+    def for_phone(cls, ladder: Ladder) -> _Columns:
+        """Return the columns of the narrow picture."""
+        client = max(_NARROW_CLIENT, _APART + max(_widest(ladder)))
+        server = client + _NARROW_BETWEEN
+        lead = client - _APART + 2
+        return cls(lead, lead, client, server, client + _APART, server + 8, _NARROW_HEAD, is_narrow=True)
 
     @property
     def middle(self) -> int:
         return (self.client + self.server) // 2
 
-    @property
-    def width(self) -> int:
-        return WIDTH + self.time - _TIME
+
+def _widest(ladder: Ladder) -> tuple[int, int]:
+    """Return the widths in pixels of the longest frame number and of the longest time."""
+    numbers = max(len(str(step.frame)) for step in ladder.steps)
+    times = max(len(f"{step.elapsed:.6f}") for step in ladder.steps)
+    return round(_DIGIT * numbers), round(_DIGIT * times)
 
 
 class _Place(NamedTuple):
-    """A step and its position: `top` and height (`wait`) of the preceding wait, and `y` of the arrow."""
+    """A step and its position: `top` and height (`wait`) of the preceding wait, and `y` of the arrow.
+
+    `time`: its time of day (RFC 3339) and the same as text; `shows_time`: the picture shows it.
+    """
 
     step: Step
     top: int
@@ -96,6 +126,8 @@ class _Place(NamedTuple):
     y: int
     notes: list[str]
     compressed: bool
+    time: tuple[str, str]
+    shows_time: bool
 
 
 def style() -> str:
@@ -107,27 +139,32 @@ def style() -> str:
     return f".ladder{{{light}}}{RULES}{paper}@media(prefers-color-scheme:dark){{.ladder{{{dark}}}}}"
 
 
-def svg(ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True) -> str:
+def svg(
+    ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True, narrow: bool = False, clock: Clock = NO_CLOCK
+) -> str:
     """Return the picture, or "" without steps; `title` describes it to readers who cannot see it.
 
     `name`: prefix of its ids, to tell it from other pictures of a page. `alone`: include style and background, for a separate
-    file or a page without that style.
+    file or a page without that style. `narrow`: for a phone; it is beside the picture of the same name, whose description it
+    shares. `clock`: each step has its time of day as `data-time`, and the first step and those that are evidence show it.
     """
     if not ladder.steps:
         return ""
-    places, height = _places(ladder)
-    columns, several = _Columns.of(ladder), len(ladder.connections) > 1
+    columns, several = _Columns.for_phone(ladder) if narrow else _Columns.of(ladder), len(ladder.connections) > 1
+    places, height = _places(ladder, columns, clock)
     width = columns.width
     body = [_sides(ladder, height, columns)]
     for place in places:
         body += [_gap(place, columns), _arrow(place, columns, several=several)]
     if ladder.left_out:
         body.append(_text(columns.middle, height - _FOOT, _more(ladder.left_out), "dim", "middle"))
+    kind = "ladder narrow" if narrow else "ladder" if alone else "ladder wide"
     head = (
-        f'<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'<svg class="{kind}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{_safe(title)}</title><desc id="{name}-desc">{_safe(describe(ladder))}</desc>'
     )
+    if not narrow:
+        head += f'<title id="{name}-title">{_safe(title)}</title><desc id="{name}-desc">{_safe(describe(ladder))}</desc>'
     own = f'<style>{style()}</style><rect class="paper" width="{width}" height="{height}"/>' if alone else ""
     return head + own + "".join(body) + "</svg>\n"
 
@@ -143,20 +180,25 @@ def describe(ladder: Ladder) -> str:
     return " ".join(said)
 
 
-def _places(ladder: Ladder) -> tuple[list[_Place], int]:
+def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Place], int]:
     lost = [s.before.seconds for s in ladder.steps if s.before.of_finding and s.before.seconds]
     others = [s.before.seconds for s in ladder.steps if s.before.waited_for and s.before.seconds]
     unknown = [s.before.seconds for s in ladder.steps if s.before.seconds and not s.before.idle]
     rests = [s.before.seconds for s in ladder.steps if s.before.seconds]
     longest = max(max(lost or others or unknown or rests, default=0.0), _SHORTEST)
-    y, places, tallest = _HEAD, list[_Place](), TALLEST if lost else _TALL
+    y, places, tallest = columns.top, list[_Place](), TALLEST if lost else _TALL
     for step in ladder.steps:
         wait, compressed = _height(step.before, longest, tallest)
         missing = _LINE + 4 if step.before.left_out else 0
-        notes = _notes(step)
+        notes = _notes(step, _NARROW_NOTE_SIGNS if columns.is_narrow else _NOTE_SIGNS)
         arrow = y + wait + missing + _ROW - 8
-        places.append(_Place(step, y, wait, arrow, notes, compressed))
-        y += wait + missing + max(_ROW, _LINE * (len(notes) + 1) - 2)
+        time = (clock.rfc3339(step.elapsed * SECOND), clock.at(step.elapsed * SECOND)[-_CLOCK_SIGNS:])
+        shows_time = bool(time[0]) and (step.evidence or not places)
+        places.append(_Place(step, y, wait, arrow, notes, compressed, time, shows_time))
+        if columns.is_narrow:
+            y += wait + missing + max(_ROW + _LINE * (1 + shows_time) - 6, _ROW + _LINE * len(notes) + (4 if notes else 0))
+        else:
+            y += wait + missing + max(_ROW + (4 if shows_time else 0), _LINE * (len(notes) + 1) - 2)
     return places, y + _FOOT + (_LINE if ladder.left_out else 0)
 
 
@@ -167,23 +209,31 @@ def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
     share = wait.seconds / longest * tallest
     if share > tallest:
         return tallest // 2 if not wait.of_finding else tallest, True
-    return (round(share), False) if share >= _LEAST else (0, False)
+    return (max(round(share), _LINE - 1), False) if share >= _LEAST else (0, False)
 
 
-def _notes(step: Step) -> list[str]:
+def _notes(step: Step, width: int) -> list[str]:
     said = [*(mark for mark in step.marks if mark not in step.text and mark != "window update"), *step.notes]
-    lines = [line for text in said for line in textwrap.wrap(clean(text), _NOTE_SIGNS)]
+    lines = [line for text in said for line in textwrap.wrap(clean(text), width)]
     return lines if len(lines) <= _MOST_NOTE_LINES else [*lines[: _MOST_NOTE_LINES - 1], "..."]
 
 
 def _sides(ladder: Ladder, height: int, columns: _Columns) -> str:
     made: list[str] = []
-    for x, side, end in ((columns.client, "client", ladder.client), (columns.server, "server", ladder.server)):
-        made.append(_text(x, 16, side.capitalize(), "end", "middle"))
-        made.append(_text(x, 31, shorten(clean(end), _END_SIGNS), "dim number", "middle"))
-        bottom = height - _FOOT - (_LINE if ladder.left_out else 0)
-        made.append(f'<line class="life" x1="{x}" y1="{_HEAD - 6}" x2="{x}" y2="{bottom}"/>')
-    made += [_text(columns.frame, 16, "frame", "dim", "end"), _text(columns.time, 16, "time (s)", "dim", "end")]
+    bottom = height - _FOOT - (_LINE if ladder.left_out else 0)
+    sides = ((columns.client, "client", ladder.client), (columns.server, "server", ladder.server))
+    for x, side, end in sides:
+        if columns.is_narrow:
+            first, anchor = side == "client", "start" if side == "client" else "end"
+            at = columns.client - 4 if first else columns.width
+            made.append(_text(at, 16, side.capitalize(), "end", anchor))
+            made.append(_text(at, 31 if first else 46, shorten(clean(end), _NARROW_END_SIGNS), "dim number", anchor))
+        else:
+            made.append(_text(x, 16, side.capitalize(), "end", "middle"))
+            made.append(_text(x, 31, shorten(clean(end), _END_SIGNS), "dim number", "middle"))
+        made.append(f'<line class="life" x1="{x}" y1="{columns.top - 6}" x2="{x}" y2="{bottom}"/>')
+    time_y = 31 if columns.is_narrow else 16
+    made += [_text(columns.frame, 16, "frame", "dim", "end"), _text(columns.time, time_y, "time (s)", "dim", "end")]
     return "".join(made)
 
 
@@ -198,14 +248,7 @@ def _gap(place: _Place, columns: _Columns) -> str:
             x = columns.server - 5 if wait.waited_for == "server" else columns.client + 1
             made.append(f'<rect class="bar" x="{x}" y="{place.top}" width="4" height="{place.wait}"/>')
         text = _wait_text(wait) + (" (drawn shorter)" if place.compressed else "")
-        if place.wait >= _LINE - 2:
-            made.append(
-                _text(columns.middle, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "middle")
-            )
-        else:
-            made.append(
-                _text(columns.notes, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "start")
-            )
+        made.append(_text(columns.middle, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "middle"))
     if wait.left_out:
         made.append(_text(columns.middle, place.top + place.wait + _LINE - 2, _more(wait.left_out), "dim", "middle"))
     return "".join(made)
@@ -228,18 +271,23 @@ def _arrow(place: _Place, columns: _Columns, *, several: bool) -> str:
     again = any(mark.startswith(("retransmission", "keep-alive")) for mark in step.marks)
     classes = " ".join(name for name, set_ in (("proof", step.evidence), ("again", again)) if set_)
     lead = f"{step.connection}: " if several else ""
-    label = shorten(lead + clean(step.text or step.flags), _LABEL_SIGNS)
+    label = shorten(lead + clean(step.text or step.flags), _NARROW_LABEL_SIGNS if columns.is_narrow else _LABEL_SIGNS)
+    moment, clock = place.time
+    time_y = y + 4 + (_LINE if columns.is_narrow else 0)
+    attributes = "".join(f' {name}="{value}"' for name, value in (("class", classes), ("data-time", moment)) if value)
     made = [
-        f"<g{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}>",
+        f"<g{attributes}>",
         _text(columns.frame, y + 4, f"{step.frame}", "number", "end"),
-        _text(columns.time, y + 4, f"{step.elapsed:.6f}", "dim number", "end"),
+        _text(columns.time, time_y, f"{step.elapsed:.6f}", "dim number", "end"),
+        _text(columns.time, time_y + _LINE - 1, clock, "clock", "end") if place.shows_time else "",
         f'<path class="arrow" d="M{begin - 2 * turn} {y}H{end + 3 * turn}"/>',
         f'<path class="head" d="M{end + turn} {y}l{9 * turn} -4.5v9z"/>',
         _text(columns.middle, y - 5, label, "label", "middle"),
     ]
     marks = len([line for line in place.notes if line in step.marks])
+    below = _LINE + 1 if columns.is_narrow else 4
     for number, line in enumerate(place.notes):
-        made.append(_text(columns.notes, y + 4 + number * _LINE, line, "mark" if number < marks else "note", "start"))
+        made.append(_text(columns.notes, y + below + number * _LINE, line, "mark" if number < marks else "note", "start"))
     return "".join([*made, "</g>"])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import polars as pl
 
 from wiredoctor.report import limited, row_choice
+from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
 from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 _PHASES: tuple[str, ...] = ("request", "server", "response")
-_STYLES = {"request": "blue", "server": "yellow", "response": "green"}
+_REST = "rest"
+"""After a response broke off, its client waited for the rest of it."""
+_STYLES = {"request": "blue", "server": "yellow", "response": "green", _REST: "red"}
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
     *("capture", "connection", "exchange", "request_frame", "response_frame", "request_method", "request_target"),
@@ -74,6 +77,7 @@ class _Facts(NamedTuple):
     usual: float
     is_limited: bool
     has_bad: bool
+    has_rest: bool
     has_closed: bool
     has_waiting: bool
 
@@ -127,14 +131,16 @@ def write(
     for batch in batches(report.scan_exchanges, _COLUMNS):
         _add(lines, batch, places, layout, order, ends, worst)
     lines.write(Encoded(out))
-    signs = "; ".join(_signs(facts, worst.values()))
+    signs = "; ".join(_signs(facts, layout, worst.values()))
     out.write(footer([count(report.exchange_count, "HTTP exchange"), signs, *missing], max(paper.width, _NARROWEST)))
 
 
-def _signs(facts: _Facts, severities: Iterable[str]) -> Iterator[str]:
+def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str]) -> Iterator[str]:
     yield from signs_explained(severities)
     if facts.has_bad:
         yield "! = status 4xx or 5xx"
+    if facts.has_rest:
+        yield f"{layout.signs[_REST]} = waited for the rest of a response that broke off"
     if facts.has_closed:
         yield f"{_CLOSED} = closed before the response was complete; the time ends with the close"
     if facts.has_waiting:
@@ -165,6 +171,7 @@ def _facts(report: Report) -> _Facts | None:
             usual=pl.max_horizontal(4 * duration.median(), 1.25 * duration.quantile(0.9)),
             limited=c(limited.COLUMNS[-1]).is_not_null().any(),
             bad=(bad & c("has_response")).any(),
+            rest=(waits & row_choice.is_final()).any(),
             closed=(waits & ~still).any(),
             waiting=still.any(),
         )
@@ -176,7 +183,7 @@ def _facts(report: Report) -> _Facts | None:
     names = ("request", "host", "frame", "connection", "exchange")
     texts: dict[str, int] = rows.select(pl.col(names).max().fill_null(0)).to_dicts()[0]
     ((longest, usual),) = rows.select(pl.col("longest", "usual").max().fill_null(0)).iter_rows()
-    flags = (bool(rows[name].any()) for name in ("limited", "bad", "closed", "waiting"))
+    flags = (bool(rows[name].any()) for name in ("limited", "bad", "rest", "closed", "waiting"))
     return _Facts(spans, ends, texts, _common_texts(report), longest, usual, *flags)
 
 
@@ -222,7 +229,7 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -
         axes = dict.fromkeys(facts.spans, TimeAxis.spanning(0, round(full), bar - 1))
     else:
         axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, (begin, end) in facts.spans.items()}
-    signs = dict(zip(_PHASES, "▒░█" if paper.unicode else ">.#", strict=True))
+    signs = dict(zip((*_PHASES, _REST), "▒░█╌" if paper.unicode else ">.#-", strict=True))
     left = [name for name in optional if name not in shown]
     missing = (
         [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
@@ -388,7 +395,8 @@ def _bar(row: Row, layout: _Layout) -> str:
     received = row["response_end"] if row["has_response"] and row["response_end"] is not None else end
     times = (sent, min(max(begun, sent), end), min(max(received, sent), end), end)
     offset = start if layout.relative else 0
-    phases = (*_PHASES, "server")  # after a response broke off, its client waited for the server again
+    broke_off = row["has_response"] and (row["response_status"] or 0) >= FINAL
+    phases = (*_PHASES, _REST if broke_off else "server")
     parts = [(time - offset, layout.signs[phase], _STYLES[phase]) for phase, time in zip(phases, times, strict=True)]
     drawn = axis.bar(start - offset, parts, layout.thin, color=color)
     if row["closed"]:

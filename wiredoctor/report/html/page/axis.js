@@ -43,7 +43,8 @@ class Axis {
     return (time) => (time - begin) * factor;
   }
 
-  ticks(width, apart = 90) {
+  // `zero`: what time of day the time 0 is, in ns since midnight; ticks are at round times of day.
+  ticks(width, zero = 0, apart = 90) {
     const least = ((this.end - this.begin) / width) * apart;
     const round = (unit) => {
       const power = unit * 10 ** Math.floor(Math.log10(least / unit));
@@ -51,7 +52,7 @@ class Axis {
     };
     const step = least <= 10 * SECOND ? round(1) : LONG_STEPS.find((one) => one >= least) || round(LONG_STEPS.at(-1));
     const made = [];
-    for (let time = Math.ceil(this.begin / step) * step; time <= this.end; time += step) made.push(time);
+    for (let time = Math.ceil((this.begin + zero) / step) * step - zero; time <= this.end; time += step) made.push(time);
     return { step, made };
   }
 
@@ -93,9 +94,11 @@ class Axis {
   }
 }
 
-function drawTicks(context, axis, width, height, style) {
+// `clock`: the time of day of a time, where labels are times of day and not seconds since the first packet.
+function drawTicks(context, axis, width, height, style, clock = null) {
   const x = axis.scale(width);
-  const { step, made } = axis.ticks(width);
+  const shown = clock && axis.ticks(width).step >= 1e6 ? clock : null;
+  const { step, made } = axis.ticks(width, shown ? shown.zero : 0);
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";
   for (const time of made) {
@@ -108,7 +111,7 @@ function drawTicks(context, axis, width, height, style) {
     if (style.labels === undefined) continue;
     context.fillStyle = colours.get("dim");
     context.textAlign = at > width - 60 ? "right" : "left";
-    context.fillText(axis.label(time, step), at + (at > width - 60 ? -4 : 4), style.labels);
+    context.fillText(shown ? shown.label(time, step) : axis.label(time, step), at + (at > width - 60 ? -4 : 4), style.labels);
   }
 }
 

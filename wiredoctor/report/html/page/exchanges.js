@@ -6,8 +6,32 @@ const PHASES = [
   ["server", "Server: nothing comes yet"],
   ["response", "Response"],
   ["body", "Bursts of a body"],
+  ["rest", "Waiting for the rest of a response that broke off; \u00d7 = closed"],
   ["stall", "Stall that a finding explains (below the bar)"],
 ];
+
+// How an exchange ended, as in row_limits.py.
+const [CLOSED, WAITING, UNKNOWN] = [1, 2, 3];
+
+// A wait that nothing ended: dashes, and a cross where the connection closed.
+function drawRest(context, left, wide, middle, closed) {
+  context.save();
+  context.strokeStyle = colours.get("stall");
+  context.lineWidth = 1.5;
+  context.setLineDash([4, 3]);
+  context.beginPath();
+  context.moveTo(left, middle);
+  context.lineTo(left + wide, middle);
+  context.stroke();
+  context.setLineDash([]);
+  context.beginPath();
+  if (closed) for (const turn of [-1, 1]) {
+    context.moveTo(left + wide - 4, middle - 4 * turn);
+    context.lineTo(left + wide + 4, middle + 4 * turn);
+  }
+  context.stroke();
+  context.restore();
+}
 
 function stall(context, left, top, wide, tall) {
   hatched(context, left, top, wide, tall, colours.get("stall"), 4);
@@ -26,12 +50,8 @@ class Exchanges {
     this.connection = numbers(told.connection);
     this.index = numbers(told.exchange);
     this.start = summed(told.start);
-    for (const name of ["request_at", "response_at", "connect_at", "connect", "request_time", "server_time", "response_time", "request_frame", "response_frame", "response_status", "response_body_bytes", "request_body_bytes"]) this[name] = numbers(told[name]);
-    this.total = new Float64Array(this.length);
-    for (let row = 0; row < this.length; row++) {
-      const ends = [this.request_at[row] + this.request_time[row], this.response_at[row] + this.response_time[row], this.request_at[row], this.response_at[row]];
-      this.total[row] = Math.max(0, ...ends.filter((end) => !Number.isNaN(end)));
-    }
+    for (const name of ["request_at", "response_at", "connect_at", "connect", "request_time", "server_time", "response_time", "request_frame", "response_frame", "response_status", "response_body_bytes", "request_body_bytes", "until", "wait"]) this[name] = numbers(told[name]);
+    this.failures = new Set(report.failed);
     this.places = new Map();
     for (let row = 0; row < this.length; row++) this.places.set(this.key(this.capture[row], this.connection[row], this.index[row]), row);
     this.bursts = new Map();
@@ -61,9 +81,9 @@ class Exchanges {
     for (const row of roots) place(row, 0);
   }
 
-  // A response of 500 or above, or no response where a finding is an error.
+  // Failed by the findings, as the headline counts it, or a response of 500 or above.
   failed(row) {
-    return this.response_status[row] >= 500 || (!(this.told.sides[row] & 2) && (this.findings.get(row) || []).some((finding) => finding.severity === "error"));
+    return this.response_status[row] >= 500 || this.failures.has(row);
   }
 
   // Milliseconds since 1970.
@@ -84,10 +104,42 @@ class Exchanges {
     return timeOfDay(this.first, true).split(" ")[0] !== timeOfDay(this.last, true).split(" ")[0];
   }
 
+  // The labels of an axis in times of day; null if several captures have their own.
+  get clock() {
+    const begun = this.begun.length === 1 ? this.begun[0] : NaN;
+    if (!timeOfDay(begun)) return null;
+    return {
+      zero: ((begun + clock.shift(begun)) % DAY) * 1e6,
+      label: (time, step) => {
+        const [date, text] = timeOfDay(Math.round(begun + time / 1e6), true).split(" ");
+        if (text === "00:00:00.000") return date;
+        return text.slice(0, step >= 60 * SECOND ? 5 : step >= SECOND ? 8 : 12);
+      },
+    };
+  }
+
+  // Whether the exchange was under way at a time of day, from `at` on for `lasts`, in ms since midnight.
+  at(row, at, lasts) {
+    const begun = this.begun[this.capture[row]];
+    const begin = (begun + this.begin(row) / 1e6 + clock.shift(begun)) % DAY;
+    const end = begin + (this.end(row) - this.begin(row)) / 1e6;
+    return (begin < at + lasts && end >= at) || end >= at + DAY;
+  }
+
   // " (10:42:16.123 to 10:42:17.456)"; empty if several captures have their own.
   timesOfDay(begin, end) {
     const [from, to] = [begin, end].map((time) => timeOfDay(this.begun.length === 1 ? this.begun[0] + time / 1e6 : NaN, this.spansDays()));
     return from && ` (${from} to ${to})`;
+  }
+
+  // What an exchange is called in the address: "7#2", with several captures "0:7#2".
+  name(row) {
+    return `${this.captures.length > 1 ? `${this.capture[row]}:` : ""}${this.connection[row]}#${this.index[row]}`;
+  }
+
+  named(text) {
+    const [, capture, connection, index] = text.match(/^(?:(\d+):)?(\d+)#(\d+)$/) || [];
+    return this.places.get(this.key(capture ?? 0, connection, index));
   }
 
   key(capture, connection, exchange) {
@@ -112,9 +164,24 @@ class Exchanges {
     return this.told.sides[row] & 2 ? orDash(this.response_status[row], String) : "-";
   }
 
-  // Without a response nobody knows how long it would have taken.
+  // To the last byte, or as long as the client waited for it; "-" if that was not captured.
   took(row) {
-    return this.told.sides[row] & 2 ? duration(this.total[row]) : "-";
+    return this.wait[row] === UNKNOWN ? "-" : `${this.wait[row] === WAITING ? ">" : ""}${duration(this.until[row])}`;
+  }
+
+  waits(row) {
+    return this.wait[row] === CLOSED || this.wait[row] === WAITING;
+  }
+
+  // Whether a final response began (RFC 9110 section 15).
+  answered(row) {
+    return Boolean(this.told.sides[row] & 2) && this.response_status[row] >= 200;
+  }
+
+  // When a client began to wait for a response that never came, or for the rest of one.
+  waitBegan(row) {
+    const sides = [[this.response_at, this.response_time], [this.request_at, this.request_time]].map(([at, lasts]) => at[row] + lasts[row]);
+    return sides.find((end) => !Number.isNaN(end)) ?? 0;
   }
 
   // From its first SYN, if it has one, to its last byte.
@@ -123,12 +190,13 @@ class Exchanges {
   }
 
   end(row) {
-    return this.start[row] + this.total[row];
+    return this.start[row] + this.until[row];
   }
 
   phases(row) {
     const said = [];
     for (const [name, value] of [["connect", this.connect[row]], ["request", this.request_time[row]], ["server", this.server_time[row]], ["response", this.response_time[row]]]) if (!Number.isNaN(value)) said.push(`${name} ${duration(value)}`);
+    if (this.waits(row)) said.push(`waiting for ${this.answered(row) ? "the rest" : "a response"} ${duration(this.until[row] - this.waitBegan(row))}${this.wait[row] === CLOSED ? ", then closed" : " at the end of the capture"}`);
     for (const finding of this.findings.get(row) || []) if (finding.delay) said.push(`${finding.rule} ${duration(finding.delay * SECOND)}`);
     return said;
   }
@@ -146,7 +214,7 @@ class Exchanges {
 
   describe(row) {
     const bursts = this.bursts.get(row);
-    return [this.request(row), `from ${seconds(this.start[row])} s, ${this.told.sides[row] & 2 ? `${duration(this.total[row])} in all` : "no response"}`, ...this.phases(row), ...this.limits(row).map((text) => `limited by ${text}`), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
+    return [this.request(row), `from ${seconds(this.start[row])} s, ${[this.wait[row] === UNKNOWN ? "" : `${this.took(row)} in all`, this.told.sides[row] & 2 ? "" : "no response"].filter(Boolean).join(", ")}`, ...this.phases(row), ...this.limits(row).map((text) => `limited by ${text}`), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
   }
 
   // Height and look tell the phases apart, not only their colours.
@@ -174,6 +242,15 @@ class Exchanges {
       context.strokeStyle = colours.get("server");
       context.strokeRect(left + 0.5, middle - 2.5, Math.max(wide - 1, 0.5), 5);
     }, 0);
+    if (this.waits(row)) {
+      const began = this.waitBegan(row);
+      part(began, this.until[row] - began, (left, wide) => {
+        if (this.answered(row)) return drawRest(context, left, wide, middle, this.wait[row] === CLOSED);
+        context.strokeStyle = colours.get("server");
+        context.strokeRect(left + 0.5, middle - 2.5, Math.max(wide - 1, 0.5), 5);
+        if (this.wait[row] === CLOSED) drawRest(context, left + wide, 0, middle, true);
+      }, 0);
+    }
     part(this.request_at[row], this.request_time[row], box("request", 10));
     const bursts = this.bursts.get(row);
     part(this.response_at[row], this.response_time[row], box(bursts ? "body" : "response", bursts ? 4 : 14));
@@ -183,7 +260,7 @@ class Exchanges {
         stall(context, left, height - 7, wide, 6);
       });
     }
-    if (x(zero + this.total[row]) > width + 1) {
+    if (x(zero + this.until[row]) > width + 1) {
       context.fillStyle = colours.get("ink");
       context.font = "12px system-ui, sans-serif";
       context.textBaseline = "middle";
@@ -192,12 +269,14 @@ class Exchanges {
   }
 }
 
-function legend() {
-  return element("ul", { class: "legend", "aria-label": "What the bars mean" }, ...PHASES.map(([name, text]) => {
+function legend(exchanges) {
+  const phases = PHASES.filter(([name]) => name !== "rest" || exchanges.wait.some((wait) => wait === CLOSED || wait === WAITING));
+  return element("ul", { class: "legend", "aria-label": "What the bars mean" }, ...phases.map(([name, text]) => {
     const canvas = element("canvas", { "aria-hidden": "true" });
     const draw = () => {
       const context = canvasOf(canvas, 26, 14);
       context.fillStyle = context.strokeStyle = colours.get(name === "body" ? "response" : name);
+      if (name === "rest") return drawRest(context, 0, 20, 7, true);
       if (name === "connect" || name === "stall") {
         if (name === "stall") return stall(context, 0, 4, 26, 6);
         hatched(context, 0, 2, 26, 10, colours.get(name), 4);
@@ -238,7 +317,7 @@ function countBins(exchanges, axis, width) {
 
 // Requests and failures over all of the time, and the part that is looked at.
 function overview(exchanges, axis) {
-  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Requests over time, those with 5xx or without a response in red. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
+  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Exchanges over time, those that failed in red. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
   const all = button("Show all times", "Remove the filter by time", () => axis.fit());
   const text = element("span");
   const caption = element("p", { class: "dim caption" }, text, " ", all);
@@ -253,7 +332,7 @@ function overview(exchanges, axis) {
     let most = 1;
     for (const number of sent) most = Math.max(most, number);
     const tall = (number) => (number ? Math.max(3, (number / most) * (height - 26)) : 0);
-    drawTicks(context, new Axis(axis.min, axis.max), width, 15, { from: 11, labels: 8 });
+    drawTicks(context, new Axis(axis.min, axis.max), width, 15, { from: 11, labels: 8 }, exchanges.clock);
     for (let bin = 0; bin < bins; bin++) {
       context.fillStyle = colours.get("request");
       context.fillRect(bin * BIN + 0.5, height - tall(sent[bin]), BIN - 1, tall(sent[bin]));
@@ -262,7 +341,7 @@ function overview(exchanges, axis) {
       context.fillStyle = colours.get("stall");
       context.fillRect(bin * BIN + 0.5, height - high, BIN - 1, high);
     }
-    text.textContent = `Requests over time; red, at the bottom: 5xx, or no response and an error. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "request")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s${exchanges.timesOfDay(axis.begin, axis.end)} only.`}`;
+    text.textContent = `Exchanges over time; red, at the bottom: failed, or 5xx. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "exchange")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s${exchanges.timesOfDay(axis.begin, axis.end)} only.`}`;
     all.hidden = axis.whole;
     if (!axis.whole) {
       context.fillStyle = colours.get("ink");
@@ -283,17 +362,33 @@ function overview(exchanges, axis) {
   return [canvas, caption];
 }
 
+const SYNTAX = "Words of the request, the response or the host; status:5xx, connection:3, method:post, host:example, frame:12, is:failed, or a time of day: 10:42:16";
+
+// "10:42", "10:42:16" or "10:42:16.123" as milliseconds since midnight, and how long that is.
+function momentOf(text) {
+  const [, hours, minutes, seconds, , fraction] = text.match(/^(\d\d?):(\d\d)(?::(\d\d)([.,](\d{1,3})\d*)?)?$/) || [];
+  if (hours === undefined) return null;
+  const at = (Number(hours) * 60 + Number(minutes)) * 60_000 + Number(seconds || 0) * 1000 + Number((fraction || "0").padEnd(3, "0"));
+  return { at, lasts: fraction ? 10 ** (3 - fraction.length) : seconds ? 1000 : 60_000 };
+}
+
 // "status:5xx connection:3 /path": leaves the rows in the mask that have all of them.
 function narrowByWords(mask, text, exchanges) {
   for (const one of text.toLowerCase().split(/\s+/).filter(Boolean)) {
-    const [, name, value] = one.match(/^(status|connection|method|host|frame):(.+)$/) || [];
+    const moment = momentOf(one);
+    if (moment) {
+      narrow(mask, (row) => exchanges.at(row, moment.at, moment.lasts));
+      continue;
+    }
+    const [, name, value] = one.match(/^(status|connection|method|host|frame|is):(.+)$/) || [];
     const number = Number(value ?? one);
     const { told, connection, request_frame, response_frame, response_status } = exchanges;
     if (name === "status") {
       const pattern = new RegExp(`^${value.replace(/[^0-9x]/g, "").replace(/x/g, "\\d")}`);
       const fits = Uint8Array.from({ length: 1000 }, (_, status) => pattern.test(status));
       narrow(mask, (row) => fits[response_status[row]]);
-    } else if (name === "connection") narrow(mask, (row) => connection[row] === number);
+    } else if (name === "is") narrow(mask, (row) => value === "failed" && exchanges.failed(row));
+    else if (name === "connection") narrow(mask, (row) => connection[row] === number);
     else if (name === "frame") narrow(mask, (row) => request_frame[row] === number || response_frame[row] === number);
     else {
       const columns = name ? [`request_${name}`] : ["request_method", "request_target", "request_host", "response_reason", "response_content_type"];
@@ -306,7 +401,7 @@ function narrowByWords(mask, text, exchanges) {
 function buildExchanges(report, exchanges, axis, jump) {
   const root = document.getElementById("exchanges-table");
   if (!exchanges.length) return void root.append(element("p", { class: "dim", text: "No HTTP exchange was seen." }));
-  const usual = [...exchanges.total].sort((a, b) => a - b);
+  const usual = [...exchanges.until].sort((a, b) => a - b);
   const own = new Axis(Math.min(0, ...sample(exchanges.connect_at)), usual[usual.length - 1]);
   const typical = Math.min(own.max, Math.max(4 * usual[usual.length >> 1], 1.25 * usual[Math.floor(usual.length * 0.9)], 1e6));
   // where one exchange would be less than a dot, each is drawn from its own start
@@ -323,20 +418,20 @@ function buildExchanges(report, exchanges, axis, jump) {
     details: (row) => details(row),
     columns: [
       { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
-      { title: "Time of day", wide: exchanges.spansDays() ? 1300 : 1100, width: exchanges.spansDays() ? "11.8rem" : "7.6rem", right: true, text: (row) => exchanges.timeOfDay(row), value: (row) => exchanges.moment(row) },
+      { title: "Time of day", wide: exchanges.spansDays() ? 1300 : 1100, width: exchanges.spansDays() ? "13rem" : "7.6rem", right: true, text: (row) => exchanges.timeOfDay(row), value: (row) => exchanges.moment(row) },
       ...(several ? [{ title: "Capture", width: "8rem", wide: 900, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
       { title: "Exch", wide: 1000, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
-      { title: "Host", wide: hosts ? (several ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
+      { title: "Host", wide: hosts ? (several || exchanges.spansDays() ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
       { title: "Request", text: (row) => exchanges.shown(row), value: ranked(exchanges.told.request_target) },
-      { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
+      { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 || exchanges.failed(row) },
       { title: "Size", wide: 1000, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
-      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => exchanges.total[row] },
+      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => (exchanges.wait[row] === UNKNOWN ? NaN : exchanges.until[row]) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
       { title: "Waterfall", width: several ? "26%" : "30%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
     ],
   });
   const said = element("p", { class: "said", role: "status" });
-  const search = element("input", { type: "search", "aria-label": "Filter the exchanges", placeholder: "/path  status:5xx  connection:3", spellcheck: "false" });
+  const search = element("input", { type: "search", "aria-label": "Filter the exchanges", placeholder: "/path  status:5xx  10:42:16", title: SYNTAX, spellcheck: "false" });
   const only = element("input", { type: "checkbox" });
   const align = element("input", { type: "checkbox" });
   align.checked = aligned;
@@ -357,14 +452,18 @@ function buildExchanges(report, exchanges, axis, jump) {
     const range = axis.whole ? {} : { from: (axis.begin / SECOND).toFixed(6), to: (axis.end / SECOND).toFixed(6) };
     clearTimeout(remembering);
     // browsers limit how often an address changes
-    if (document.documentElement.dataset.ready) remembering = setTimeout(() => place.write("exchanges", { q: search.value, findings: only.checked ? 1 : "", ...range }), 250);
+    const state = { q: search.value, findings: only.checked ? 1 : "", capture: chooser?.value, exchange: grid.selected < 0 ? "" : exchanges.name(grid.selected), ...range };
+    if (document.documentElement.dataset.ready) remembering = setTimeout(() => place.write("exchanges", state), 250);
   };
   const restore = (options) => {
     search.value = options.get("q") || "";
     only.checked = options.has("findings");
+    if (chooser) chooser.value = options.get("capture") || "";
     const [from, to] = ["from", "to"].map((name) => Number(options.get(name) ?? NaN) * SECOND);
     if (to > from) axis.set(from, to);
     else axis.fit();
+    const row = exchanges.named(options.get("exchange") || "");
+    if (row !== undefined) grid.reveal(row);
   };
   axis.listeners.push(apply, remember);
   own.listeners.push(() => grid.redraw());
@@ -372,8 +471,10 @@ function buildExchanges(report, exchanges, axis, jump) {
     apply();
     remember();
   });
-  for (const one of [only, chooser]) if (one) one.addEventListener("change", apply);
-  only.addEventListener("change", remember);
+  for (const one of [only, chooser]) one?.addEventListener("change", () => {
+    apply();
+    remember();
+  });
   align.addEventListener("change", () => {
     aligned = align.checked;
     grid.redraw();
@@ -381,10 +482,13 @@ function buildExchanges(report, exchanges, axis, jump) {
   const scale = { set: (a, b) => grid.axis().set(a, b) };
   const zooms = Axis.prototype.buttons.call({ pan: (by) => grid.axis().pan(by), zoom: (by) => grid.axis().zoom(by), fit: () => grid.axis().fit(), ...scale });
   const bar = element("div", { class: "bar" }, search, ...(chooser ? [chooser] : []), element("label", {}, only, "with findings"), element("label", {}, align, "each from its own start"), zooms, said);
-  grid.scroll.before(...overview(exchanges, axis), bar, legend());
+  grid.scroll.before(...overview(exchanges, axis), bar, legend(exchanges));
   const panel = element("div", { class: "details", "aria-live": "polite", hidden: true });
   grid.scroll.after(panel);
-  const details = (row) => showDetails(panel, exchanges, row, report, jump);
+  const details = (row) => {
+    showDetails(panel, exchanges, row, report, jump);
+    remember();
+  };
   redraws.push(() => panel.hidden || details(grid.selected));
   apply();
   return { grid, restore };
@@ -403,7 +507,7 @@ function showDetails(panel, exchanges, row, report, jump) {
     ...(report.captures.length > 1 ? [["Capture", report.captures[capture]]] : []),
     ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s${exchanges.timeOfDay(row) ? ` (${exchanges.timeOfDay(row)}, ${clock.name})` : ""}`],
     ["Request", told.sides[row] & 1 ? `frames ${told.request_frame[row]} to ${told.request_last_frame[row] ?? "?"}, host ${word(told.request_host, row) || "-"}, body ${bytes(exchanges.request_body_bytes[row])}` : "not captured"],
-    ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
+    ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : exchanges.waits(row) ? "none" : "not captured"],
     ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),
     ["Time", [exchanges.took(row), ...exchanges.phases(row)].join(", ")],
     ...exchanges.limits(row).map((text) => ["Response limited by", text]),

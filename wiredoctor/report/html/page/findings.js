@@ -1,5 +1,7 @@
 // The findings: times of day, the table of problems, a filter, and the address of what is open.
 
+const DAY = 86_400_000;
+
 // Times are in the reader's zone, or in UTC.
 const clock = {
   reader: Intl.DateTimeFormat().resolvedOptions().timeZone || "local time",
@@ -9,6 +11,10 @@ const clock = {
   },
   // Minutes that the reader's zone is ahead of UTC.
   offset: (milliseconds) => -new Date(milliseconds).getTimezoneOffset(),
+  // Milliseconds to add to a time for the digits of the zone that is shown.
+  shift(milliseconds) {
+    return this.utc ? 0 : this.offset(milliseconds) * 60_000;
+  },
   // "Europe/Berlin (UTC+01:00)"
   zoneAt(milliseconds) {
     if (this.utc || this.reader === "UTC") return this.name;
@@ -21,7 +27,7 @@ const clock = {
 // "13:00:01.536", with the date if `dated`.
 function timeOfDay(milliseconds, dated) {
   if (Number.isNaN(milliseconds)) return "";
-  const shifted = new Date(milliseconds + (clock.utc ? 0 : clock.offset(milliseconds)) * 60_000);
+  const shifted = new Date(milliseconds + clock.shift(milliseconds));
   if (Number.isNaN(shifted.getTime())) return "";
   const [date, time] = shifted.toISOString().slice(0, -1).split("T");
   return dated ? `${date} ${time}` : time;
@@ -36,8 +42,19 @@ function showTimes() {
     one.textContent = one.matches(".seconds") ? shown.split(".")[0] : shown;
     one.title = `${text} ${clock.name}; ${one.dateTime}`;
   }
+  for (const one of document.querySelectorAll("[data-time] > .clock")) one.textContent = timeOfDay(Date.parse(one.parentNode.dataset.time));
   const named = document.getElementById("zone");
   if (named && texts.length) named.textContent = clock.zoneAt(Date.parse(texts[0][0].dateTime));
+}
+
+// A packet of a ladder says its time of day when the pointer is on it.
+function buildLadderTips() {
+  document.addEventListener("pointerover", (event) => {
+    const step = event.target.closest(".ladder [data-time]");
+    if (!step) return;
+    showTip(`${timeOfDay(Date.parse(step.dataset.time), true)} ${clock.name}`, event.clientX, event.clientY);
+    step.addEventListener("pointerleave", hideTip, { once: true });
+  });
 }
 
 function buildZones() {
@@ -191,6 +208,7 @@ function openTarget() {
   (target.querySelector("#findings-filter") || target).scrollIntoView();
 }
 
+buildLadderTips();
 buildZones();
 showTimes();
 buildProblems();

@@ -41,6 +41,16 @@ async function start() {
       else jump(Number(link.dataset.graph));
     });
   }
+  for (const link of document.querySelectorAll("a[data-exchange]")) {
+    const { capture, connection, exchange } = report.told[Number(link.dataset.exchange)] || {};
+    const row = exchanges.places.get(exchanges.key(capture, connection, exchange));
+    if (row === undefined) {
+      link.remove();
+      continue;
+    }
+    link.href = `#exchanges?${new URLSearchParams({ exchange: exchanges.name(row) })}`;
+    link.parentElement.hidden = false;
+  }
   if (place.read().id === "exchanges") openTarget();
   document.documentElement.dataset.ready = "true";
 }
