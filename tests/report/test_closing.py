@@ -109,6 +109,7 @@ def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
 def test_without_packets() -> None:
     empty = report([], captures=[capture(packets=0, first_time=None, last_time=None, not_analysed={})], checked=CHECKED)
     assert page(empty).startswith("Nothing to diagnose: there are no packets.\n")
+    assert "healthy" not in page(empty)
     assert page(report([], checked=CHECKED)).startswith(
         "Nothing to diagnose: no TCP connection was seen in 1,234 packets: UDP (12), ARP\n(3).\n"
     )

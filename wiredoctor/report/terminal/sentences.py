@@ -316,8 +316,8 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of what was checked, which says "healthy" only if nothing raises a doubt."""
-    doubts = report.findings or unexplained(reach) or reach.snap_length is not None
+    """Return the heading of what was checked, which says "healthy" only if there was a connection and nothing raises a doubt."""
+    doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
     return "Checked" if doubts else "Checked and healthy"
 
 
