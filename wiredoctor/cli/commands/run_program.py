@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.live import Session, Started
     from wiredoctor.live.supervisor import Supervisor
+    from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
 """Seconds between two checks whether the program has ended, at first and later."""
@@ -138,9 +139,26 @@ def run(
         if not is_empty or report.incomplete:
             out: BinaryIO = sys.stderr.buffer
             write_report(report, "text", out, stderr_paper(shared.color), options)
+            if not shared.quiet:
+                _write_requests(report, out, stderr_paper(shared.color), write)
             out.flush()
         return code
     return kept[0]
+
+
+def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
+    """Write where the time of the slowest request went, and how to see all requests."""
+    from wiredoctor.report.terminal.slowest_request import slowest_request
+    from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+
+    with TextOutput(out, paper) as stream:
+        writer = TerminalWriter(stream, paper)
+        writer.blank()
+        if line := slowest_request(report):
+            writer.paragraph(line)
+        if file is None:
+            writer.paragraph("The packets were not kept. To see each request, add -w FILE.pcapng, and then:")
+        writer.unbroken(("Next: ", "bold"), f"wiredoctor exchanges {shlex.quote(file or 'FILE.pcapng')}")
 
 
 @contextlib.contextmanager
