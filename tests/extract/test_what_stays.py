@@ -94,7 +94,7 @@ def test_an_address_in_a_head_is_that_of_the_packets() -> None:
         host, new = (f"[{ip}]" if ip.version == 6 else str(ip) for ip in (one, made))
         before = (
             f"GET http://{host}:8080/ HTTP/1.1\r\nHost: {host}:8080\r\nX-Forwarded-For: {one}\r\nOrigin: https://{host}\r\n"
-            f'Location: http://{host}:81/\r\nForwarded: for="{host}:1";by={host}\r\nX-Real-IP: {one}\r\n\r\n'
+            f'Location: http://{host}:81/\r\nForwarded: for="{host}";by={host}\r\nX-Real-IP: {one}\r\n\r\n'
         )
         after = before.replace(host, new).replace(str(one), str(made))
         assert heads.head(before.encode()).decode() == after

@@ -155,7 +155,7 @@ Not judged
   1 of 2 connections: TLS, not decrypted: only stalls and connects were checked, not the HTTP inside
 
 Left out
-  2 findings (tinygrams) ignored by the configuration: known since May
-  1 finding (late-flush) with less than high confidence
+  2 occurrences (tinygrams) ignored by the configuration: known since May
+  1 occurrence (late-flush) with less than high confidence
 """
     )

@@ -112,7 +112,7 @@ def test_what_the_text_says_beside_the_findings() -> None:
         "  - damaged: ends inside packet 8",
         "- Limit reached: spool full",
         "- 5 TCP connections, 7 HTTP exchanges shown (only port 80; all was read)",
-        "- Left out: 2 findings (tinygrams) already in the baseline a&#124;b.json",
+        "- Left out: 2 occurrences (tinygrams) already in the baseline a&#124;b.json",
     ):
         assert f"{line}\n" in text
 

@@ -231,8 +231,8 @@ def test_a_row_names_the_path_and_how_many_others_and_when_it_was_first_seen() -
     ]
     text = page(busy([*paths, finding(rule="tinygrams", delay=None, number=5)]), 120)
     assert (
-        "\nseverity  rule               where                          count    lost  first         N\n"
-        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4  600 ms  12:00:27.500  4\n" in text
+        "\nseverity  rule               where                          count  time lost  first         N\n"
+        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4     600 ms  12:00:27.500  4\n" in text
     )
     assert "\nNext: wiredoctor show trace.pcap --finding N\n" in text
 

@@ -371,7 +371,7 @@ def left_out_lines(report: Report) -> list[str]:
 
 
 def _left_out_line(one: LeftOut) -> str:
-    number, rules = count(one.findings, "finding"), ", ".join(one.rules)
+    number, rules = count(one.findings, "occurrence"), ", ".join(one.rules)
     why = {
         "ignore": f"ignored by the configuration: {one.reason}",
         "baseline": f"already in the baseline {one.reason}",

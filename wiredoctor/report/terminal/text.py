@@ -186,7 +186,7 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
 
 
 def _headings(*, sign: bool) -> list[str]:
-    short = {"severity": "" if sign else "severity", "time lost": "lost", "first seen": "first", "finding": "N"}
+    short = {"severity": "" if sign else "severity", "first seen": "first", "finding": "N"}
     return [short.get(name, name) for name in HEADINGS]
 
 
