@@ -160,7 +160,13 @@ Selects = Annotated[
     ),
 ]
 Ignores = Annotated[
-    list[str] | None, typer.Option("--ignore", metavar="RULE", help="Do not run these rules or families.", autocompletion=rules)
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="RULE",
+        help="Do not report these rules or families; what they explain counts as known.",
+        autocompletion=rules,
+    ),
 ]
 MinConfidence = Annotated[
     Confidence | None,
