@@ -165,7 +165,8 @@ def _resolve(
             explains=explaining.append, tries=tries, known=known,
         )  # fmt: skip
         if rule_engine.failures(modules) == failed:
-            explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), modules)
+            explain = {name: modules[name] for name in (*rules.chosen, *rules.known)}
+            explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), explain)
             return [_add_file(finding, capture) for finding in findings] if capture.files else findings, explained, known
         # what cannot be reported cannot explain anything either
 

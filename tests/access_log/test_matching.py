@@ -104,6 +104,31 @@ def test_one_line_far_away_is_no_evidence_of_another_clock() -> None:
     assert [(one.exchange, one.outside) for one in found.matches] == [(None, True)]
 
 
+@pytest.mark.parametrize("hours", [1, -5, 5.5, 14])
+def test_one_line_is_evidence_of_another_time_zone(hours: float) -> None:
+    """Its time is read as local although it is not."""
+    exchanges = [seen(0, 10.3), seen(1, 20.0, target="/b")]
+    found = match_lines([line(1, 10 + 3600 * hours)], ExchangeIndex(exchanges), SECOND)
+    assert connections(found) == [0]
+    assert found.offset is not None
+    assert round(found.offset.middle / SECOND) == pytest.approx(3600 * hours, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("after", "starts"),
+    [
+        (3600, (10.3, 11.9)),  # the request repeats: either exchange would fit an hour
+        (3700, (10.3,)),  # no time zone
+        (15 * 3600, (10.3,)),  # no time zone either
+    ],
+)
+def test_a_line_of_another_time_is_not_taken_for_one_of_another_zone(after: int, starts: tuple[float, ...]) -> None:
+    exchanges = [seen(number, start) for number, start in enumerate(starts)]
+    found = match_lines([line(1, 10 + after)], ExchangeIndex(exchanges), SECOND)
+    assert connections(found) == [None]
+    assert found.offset is None
+
+
 def test_status_and_request_must_agree() -> None:
     exchanges = [seen(0, 10.0, status=200), seen(1, 10.0, method="POST"), seen(2, 10.0, target="/b")]
     assert connections(match_lines([line(1, 10)], ExchangeIndex(exchanges), SECOND)) == [None]

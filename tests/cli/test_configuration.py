@@ -174,7 +174,7 @@ def test_what_is_ignored_is_counted_and_does_not_fail(run: Run, analysis: FakeAn
     (tmp_path / "wiredoctor.toml").write_text(config.format("?"))
     none = run("analyze", "x")
     assert none.exit_code == 0
-    assert "  2 findings (nagle-delayed-ack) ignored by the configuration: known\n" in none.stdout
+    assert "  2 occurrences (nagle-delayed-ack) ignored by the configuration: known\n" in none.stdout
 
 
 def test_the_command_line_comes_first(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_baseline_leaves_what_is_new(run: Run, analysis: FakeAnalysis, tmp_pat
         analysis.report = report([finding(elapsed=9.0, connection=8), capture_loss()])
         same = run("analyze", "x", "--baseline", f"known.{form}", "--fail-on", "note", "--select", "capture,stalls")
         assert same.exit_code == 0
-        assert f"  2 findings (capture-loss, nagle-delayed-ack) already in the baseline known.{form}\n" in same.stdout
+        assert f"  2 occurrences (capture-loss, nagle-delayed-ack) already in the baseline known.{form}\n" in same.stdout
         analysis.report = report([finding(), finding(kind="tail", title="something new")])
         new = run("analyze", "x", "--baseline", f"known.{form}", "--fail-on", "warning")
         assert new.exit_code == 1

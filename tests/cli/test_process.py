@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from tests.cli.conftest import INTERRUPTIBLE
 from tests.support.recordings import PATHS, find_recording
 from tests.support.sweeps import SLOW, in_turn, sweep
+from wiredoctor.cli.app import HELP, OPTIONS, application, with_command
 
 PYTHON = [sys.executable, "-m", "wiredoctor"]
 
@@ -115,6 +118,63 @@ def test_what_is_neither_a_capture_nor_a_command(words: list[str], errors: str) 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith(errors)
     assert done.stderr == errors or "No such command" in errors
+
+
+def _with_command(line: str) -> str:
+    return " ".join(with_command(line.split()))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-q trace.pcap", "analyze -q trace.pcap"),
+        ("-vq trace.pcap", "analyze -vq trace.pcap"),
+        ("--format json --utc trace.pcap", "analyze --format json --utc trace.pcap"),
+        ("--format=json trace.pcap", "analyze --format=json trace.pcap"),
+        ("-f json -", "analyze -f json -"),
+        ("--host rules trace.pcap", "analyze --host rules trace.pcap"),  # a value is no command
+        ("--no-pager -q trace.pcap", "--no-pager analyze -q trace.pcap"),
+        ("-q --no-pager trace.pcap", "--no-pager analyze -q trace.pcap"),
+        ("exchanges trace.pcap --no-pager", "--no-pager exchanges trace.pcap"),
+        ("-q exchanges trace.pcap", "exchanges -q trace.pcap"),
+        ("--sort size exchanges trace.pcap", "exchanges --sort size trace.pcap"),
+        ("--quite trace.pcap", "analyze --quite trace.pcap"),
+        ("-q anaylze trace.pcap", "anaylze -q anaylze trace.pcap"),  # the first word gets the suggestion
+        ("-q", "analyze -q"),  # which misses a CAPTURE
+        ("--verison", "--verison"),
+        ("--version", "--version"),
+        ("-h", "-h"),
+        ("--install-completion", "--install-completion"),
+        ("--show-completion bash", "--show-completion bash"),
+        ("run -- git --no-pager log", "run -- git --no-pager log"),
+        ("run git --no-pager log", "run git --no-pager log"),
+    ],
+)
+def test_options_may_come_first(line: str, expected: str) -> None:
+    assert _with_command(line) == expected
+
+
+def test_the_options_of_the_program_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that OPTIONS lacks would be taken for one of `analyze`."""
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    program = typer.main.get_command(application())
+    parameters = program.get_params(typer.Context(program, help_option_names=HELP))
+    assert {name for one in parameters for name in one.opts} == OPTIONS
+
+
+def test_options_before_a_capture_give_the_same_report() -> None:
+    capture = str(find_recording("server-head-body-split.pcap"))
+    first, last = (
+        subprocess.run([*PYTHON, *words], capture_output=True, env=clean_environment(), check=True)
+        for words in (["-q", "--utc", "--format", "json", capture], [capture, "-q", "--utc", "--format", "json"])
+    )
+    assert first.stdout == last.stdout
+    assert json.loads(first.stdout)["findings"]
+    done = subprocess.run(
+        [*PYTHON, "-q", "anaylze", capture], capture_output=True, text=True, env=clean_environment(), check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("Error: No such command 'anaylze'. Did you mean 'analyze'?\n")
 
 
 def test_a_command_needs_no_pydantic() -> None:

@@ -50,12 +50,20 @@ def change(before: ComparedSide, after: ComparedSide, **how: Any) -> FindingChan
     return told
 
 
+def test_the_headline_says_how_many_exchanges_are_too_few() -> None:
+    few = compare(seen([one() for _ in range(9)]), seen([], 5), "0")
+    times = "too few exchanges to compare times (an endpoint needs 8 before and after, and none has more than 5)"
+    assert before_after.headline(few) == f"1 problem fixed; {times}."
+    two = [one("slow-response"), one("idle-close")]
+    assert before_after.headline(compare(seen([]), seen(two), "0")).startswith("2 new problems; ")
+
+
 def test_fixed_needs_as_many_chances() -> None:
     nine = [one() for _ in range(9)]
     assert change(seen(nine), seen([], 10)).status == "fixed"
     told = change(seen(nine), seen([], 1))
     assert told.status == "not-seen-again"
-    assert told.why == "after has only 1 exchange with that endpoint; the other side has 10"
+    assert told.why == "after has only 1 exchange with that endpoint, so it may be missing there by chance"
     # one in ten, and none in ten, happens in every second case
     assert change(seen([one()]), seen([], 10)).status == "not-seen-again"
     assert change(seen([one()]), seen([], 1000)).status == "fixed"

@@ -43,7 +43,7 @@ def test_before_and_after(run: Callable[..., Result], tmp_path: Path) -> None:
     told = json.loads(result.stdout)
     assert [(f["status"], f["rule"], f["before"], f["after"]) for f in told["findings"]] == [("fixed", "nagle-delayed-ack", 9, 0)]
     assert json.loads(files[0].read_text()) == told
-    assert all("1 fixed" in file.read_text() for file in files[1:])
+    assert all("1 problem fixed" in file.read_text() for file in files[1:])
     back = run(folder, NAGLE, "--any-server", "--fail-on", "new", "--quiet")
     assert back.exit_code == 1
     assert "What was compared" not in back.stdout

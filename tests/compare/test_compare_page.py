@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_says_what_was_fixed_what_is_new_and_what_got_slower() -> None:
     said = Page(page_of(changes())).text
-    assert "1 new, 1 fixed; 1 endpoint slower." in said
+    assert "1 new problem, 1 fixed; 1 endpoint slower." in said
     assert "9 in 40 exchanges" in said
     assert "20 in 40 exchanges" in said
     # the medians of what was put in, and their difference
@@ -151,4 +151,4 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
         assert result.exit_code == 0
         read = Page(path.read_text("utf-8"))
         check_requests(read)
-        assert ("1 fixed" if "--any-server" in words else "1 packet was lost between the points") in read.text
+        assert ("1 problem fixed" if "--any-server" in words else "1 packet was lost between the points") in read.text

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import string
 import struct
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import dpkt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import wiredoctor
 from tests import icmp
@@ -17,13 +21,18 @@ from tests.extract.rewriting import made_anonymous, said
 from tests.support.recordings import find_recording
 from wiredoctor.extract.anonymize import bodies, encrypted
 from wiredoctor.extract.anonymize.message_heads import Heads
-from wiredoctor.extract.anonymize.names import Tokens
+from wiredoctor.extract.anonymize.names import Addresses, Tokens
 from wiredoctor.extract.anonymize.streams import Stream
 
 
 def replaced(line: bytes) -> bytes:
     """A line of a head, in the place of that one."""
-    made = Heads(Tokens(b"tests")).head(b"GET / HTTP/1.1\r\n" + line + b"\r\n").partition(b"\n")[2].removesuffix(b"\r\n")
+    made = (
+        Heads(Tokens(b"tests"), Addresses(b"tests", ()))
+        .head(b"GET / HTTP/1.1\r\n" + line + b"\r\n")
+        .partition(b"\n")[2]
+        .removesuffix(b"\r\n")
+    )
     assert len(made) == len(line)
     return made
 
@@ -74,15 +83,44 @@ def test_what_nobody_needs_does_not(line: bytes, secret: bytes) -> None:
     assert secret not in replaced(line)
 
 
+def test_an_address_in_a_head_is_that_of_the_packets() -> None:
+    """Of the same length, so framing does not change; one that has too few characters for this is replaced like a word."""
+    hosts = [ip_address(text) for text in ("10.9.0.2", "172.16.31.7", "192.168.100.101", "fd00:9::1", "2001:db8:1::7:1")]
+    addresses = Addresses(b"tests", {one.packed for one in hosts} | {ip_address("1.1.1.1").packed})
+    heads = Heads(Tokens(b"tests"), addresses)
+    for one in hosts:
+        made = ip_address(addresses(one.packed))
+        assert made != one
+        host, new = (f"[{ip}]" if ip.version == 6 else str(ip) for ip in (one, made))
+        before = (
+            f"GET http://{host}:8080/ HTTP/1.1\r\nHost: {host}:8080\r\nX-Forwarded-For: {one}\r\nOrigin: https://{host}\r\n"
+            f'Location: http://{host}:81/\r\nForwarded: for="{host}";by={host}\r\nX-Real-IP: {one}\r\n\r\n'
+        )
+        after = before.replace(host, new).replace(str(one), str(made))
+        assert heads.head(before.encode()).decode() == after
+    short = heads.head(b"GET / HTTP/1.1\r\nHost: 1.1.1.1\r\n\r\n")
+    assert b"1.1.1.1" not in short
+    assert len(short) == len(b"GET / HTTP/1.1\r\nHost: 1.1.1.1\r\n\r\n")
+
+
+@given(st.lists(st.ip_addresses(), min_size=1, max_size=20, unique=True))
+def test_no_two_addresses_share_a_replacement(hosts: list[Any]) -> None:
+    originals = {one.packed for one in hosts if int(one)}
+    addresses = Addresses(b"tests", originals)
+    made = [addresses(one) for one in originals]
+    assert len({*made}) == len(made)
+    assert not {*made} & originals
+
+
 def test_seconds_that_are_counted_tell_no_number() -> None:
     """Whoever sees a date each second would learn what stands for 00 to 59, in dates and elsewhere."""
-    heads = Heads(Tokens(b"tests"))
+    heads = Heads(Tokens(b"tests"), Addresses(b"tests", ()))
     dates = {heads.field(b"Date: Fri, 19 Jul 2024 16:42:%02d GMT" % second, b"date") for second in range(60)}
     assert len(dates) == 1
 
 
 def test_signs_of_targets() -> None:
-    line = Heads(Tokens(b"tests")).start(b"GET /a-b/c.d?e=!$'|~\x02&f=%20 HTTP/1.1\r\n")
+    line = Heads(Tokens(b"tests"), Addresses(b"tests", ())).start(b"GET /a-b/c.d?e=!$'|~\x02&f=%20 HTTP/1.1\r\n")
     assert not set(b"!$'|~\x02") & set(line)
     assert [sign for sign in line if sign in b"/.?=&%"] == list(b"//.?=&=%/.")
 
@@ -103,7 +141,7 @@ def test_no_word_of_the_capture_stands_for_another() -> None:
 def after(data: bytes, framing: str) -> bytes:
     stream, tokens = Stream([(0, data)], len(data)), Tokens(b"tests")
     if framing == "chunked":
-        bodies.anonymize_chunked(stream, 0, len(data), Heads(tokens), tokens)
+        bodies.anonymize_chunked(stream, 0, len(data), Heads(tokens, Addresses(b"tests", ())), tokens)
     elif framing == "tls":
         encrypted.tls(stream, tokens)
     else:

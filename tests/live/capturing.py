@@ -158,8 +158,3 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
     except OSError:
         return ""
-
-
-def without_rights(said: str) -> str:
-    """What was said, without the line that is said where the user nobody cannot read this Python."""
-    return "".join(line for line in said.splitlines(keepends=True) if "runs as root without capabilities" not in line)

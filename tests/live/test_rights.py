@@ -55,7 +55,7 @@ class Run:
         self.backend, self.cable, self.folder = backend, cable, folder
         outputs = [word for name in FORMATS for word in ("-o", f"{folder}/{name}")]
         words = python.words(
-            "live", "-i", "wire1", "--filter", "udp", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs
+            "live", "-v", "-i", "wire1", "--filter", "udp", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs
         )
         self.process = subprocess.Popen(
             [*cable.inside(cable.there), *before, *words], cwd="/", env={**python.environment, "TMPDIR": str(folder)}, text=True,
@@ -233,7 +233,7 @@ CONFINED = """
 import ctypes, fcntl, os, resource, socket, subprocess, sys, tempfile
 from wiredoctor.live.rights import drop, target_user
 allowed = os.open({allowed!r}, os.O_RDONLY)
-print(drop(target_user(), allowed).note)
+print(drop(target_user(), allowed).text(verbose=True))
 inside = f"/proc/self/fd/{{allowed}}"
 here = {outside!r}
 

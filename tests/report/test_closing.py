@@ -109,6 +109,7 @@ def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
 def test_without_packets() -> None:
     empty = report([], captures=[capture(packets=0, first_time=None, last_time=None, not_analysed={})], checked=CHECKED)
     assert page(empty).startswith("Nothing to diagnose: there are no packets.\n")
+    assert "healthy" not in page(empty)
     assert page(report([], checked=CHECKED)).startswith(
         "Nothing to diagnose: no TCP connection was seen in 1,234 packets: UDP (12), ARP\n(3).\n"
     )
@@ -154,7 +155,7 @@ Not judged
   1 of 2 connections: TLS, not decrypted: only stalls and connects were checked, not the HTTP inside
 
 Left out
-  2 findings (tinygrams) ignored by the configuration: known since May
-  1 finding (late-flush) with less than high confidence
+  2 occurrences (tinygrams) ignored by the configuration: known since May
+  1 occurrence (late-flush) with less than high confidence
 """
     )

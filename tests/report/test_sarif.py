@@ -87,7 +87,7 @@ def test_damage_limits_and_what_was_not_read_are_notifications() -> None:
     assert said["not-read", "error"] == "c.pcap: no such file"
     assert said["damaged", "warning"] == "damaged: cut off at byte 5"
     assert said["limit", "warning"] == "too many heads"
-    assert said["left-out", "note"] == "2 findings (idle-close) ignored by the configuration: we know"
+    assert said["left-out", "note"] == "2 occurrences (idle-close) ignored by the configuration: we know"
     assert ("not-judged", "note") in said
 
 

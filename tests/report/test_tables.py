@@ -57,6 +57,34 @@ def test_exchanges_at_80_columns() -> None:
     assert lines[-2] == "No room for server, client, size, Host, time (s), frame, req time, server time,"
 
 
+@pytest.mark.parametrize("module", [exchanges, connections])
+@pytest.mark.parametrize("width", [80, 160])
+def test_rows_of_several_captures_are_sorted_together(module: Any, width: int) -> None:
+    """Of four rows, those of one capture take 400 and 10 ms, those of the other 900 and 20 ms."""
+    milliseconds = [("a/one.pcap", 400), ("a/one.pcap", 10), ("a/two.pcap", 900), ("a/two.pcap", 20)]
+    rows = [timed(n, 100 * n, 0, took, 0) | {"capture": file} for n, (file, took) in enumerate(milliseconds)]
+    opened = [connection(n, capture=file, start=0, end=took * MS) for n, (file, took) in enumerate(milliseconds)]
+    one = report([], opened, rows, captures=[capture(file="a/one.pcap"), capture(file="a/two.pcap")])
+    out = StringIO()
+    module.write(one, out, Terminal(width), order=Order.duration)
+    lines = out.getvalue().splitlines()
+    assert [found[0] for line in lines if (found := re.findall(r"(?:one|two)\.pcap .* (\d+ ms) ", line))] == [
+        *("900 ms", "400 ms", "20 ms", "10 ms")
+    ]
+    assert sum("time of day" in line for line in lines) == 1
+    assert max(map(len, lines)) <= width
+
+
+def test_the_first_rows_of_several_captures_are_those_of_the_earlier_capture() -> None:
+    """The exchange that begins sooner within its capture is the later one."""
+    rows = [exchange(1, capture="late.pcap", request_start=1), exchange(1, capture="early.pcap", request_start=2)]
+    days = {"late.pcap": "2026-01-31T12:00:00.000000000Z", "early.pcap": "2026-01-30T12:00:00.000000000Z"}
+    captures = [capture(file=name, first_time=day, last_time=day) for name, day in days.items()]
+    first = choose_rows(report([], [], rows, captures=captures), "exchanges", RowChoice(top=1))
+    assert first.scan_exchanges is not None
+    assert first.scan_exchanges().collect()["capture"].to_list() == ["early.pcap"]
+
+
 def bars(lines: list[str]) -> list[str]:
     """The bars with the empty places before them."""
     at = lines[1].index("|")

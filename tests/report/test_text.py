@@ -231,8 +231,8 @@ def test_a_row_names_the_path_and_how_many_others_and_when_it_was_first_seen() -
     ]
     text = page(busy([*paths, finding(rule="tinygrams", delay=None, number=5)]), 120)
     assert (
-        "\nseverity  rule               where                          count    lost  first         N\n"
-        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4  600 ms  12:00:27.500  4\n" in text
+        "\nseverity  rule               where                          count  time lost  first         N\n"
+        "warning   nagle-delayed-ack  10.0.0.2:80 /items/3 +3 paths      4     600 ms  12:00:27.500  4\n" in text
     )
     assert "\nNext: wiredoctor show trace.pcap --finding N\n" in text
 
@@ -389,7 +389,8 @@ def test_an_incomplete_report_begins_with_the_reasons() -> None:
     first, _, rest = text.partition("\n")
     assert first.startswith("This report contains secrets")
     assert rest.startswith("Only the first 1 kB of 1.gz were read. 200 ms was lost by waiting: ")
-    assert page(report([], incomplete=four[:3]), quiet=True) == "".join(f"{line}\n" for line in four[:3])
+    healthy = report([], [connection(1)], [exchange(1)])
+    assert page(replace(healthy, incomplete=four[:3]), quiet=True) == "".join(f"{line}\n" for line in four[:3])
     assert page(report([], incomplete=four), 160).startswith(
         "Only the first 1 kB of 1.gz were read. 3 more inputs could not be read completely. Nothing to diagnose"
     )
@@ -419,6 +420,14 @@ def test_several_captures_are_named() -> None:
 def test_quiet_is_the_findings_only() -> None:
     assert "What was read" not in page(busy([finding()]), quiet=True)
     assert page(busy([]), quiet=True) == ""
+
+
+def test_quiet_says_what_no_finding_explains() -> None:
+    """Otherwise it would be silent about a failed request."""
+    failed = report([], [connection(1)], [exchange(1, response_status=503)])
+    assert page(failed, quiet=True) == "No known fault, but 1 of 1 response has status 503.\n"
+    empty = report([], captures=[capture(packets=0, first_time=None, last_time=None)])
+    assert page(empty, quiet=True) == "Nothing to diagnose: there are no packets.\n"
 
 
 def test_a_narrowed_report_says_so() -> None:

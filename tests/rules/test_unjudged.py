@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
+from tests.support.recordings import find_recording
 from tests.support.sweeps import sweep
 from wiredoctor import rule_engine
 from wiredoctor.findings import UNJUDGED
@@ -327,3 +328,21 @@ def test_what_is_said_of_it(tmp_path: Path) -> None:
     assert (one.request, one.frame, one.elapsed, one.waited) == ("GET /a?key=*", 4, 0.011, 3.2)
     assert one.message == "no answer for 3.2 s when the capture ended"
     assert (one.client, one.server, one.time[11:]) == ("10.0.0.1:40001", "10.0.0.2:80", "22:13:20.011000000Z")
+
+
+@pytest.mark.parametrize(
+    ("select", "ignore", "listed"),
+    [
+        ((), (), False),
+        (("gateway-error",), (), True),
+        (("idle-close",), (), True),  # keep-alive-race runs, too, because it may explain what idle-close finds
+        (("gateway-error",), ("keep-alive-race",), False),
+        ((), ("keep-alive-race", "gateway-error"), False),
+        (("slow-response",), ("lifetime",), False),
+    ],
+)
+def test_only_rules_that_are_reported_or_ignored_explain(select: tuple[str, ...], ignore: tuple[str, ...], listed: bool) -> None:
+    """A server closed its connection to a gateway before it answered: keep-alive-race reports that."""
+    report = wiredoctor.analyze(find_recording("behind-nginx-race.pcap"), select=[*select], ignore=[*ignore])
+    assert [one.reason for one in report.not_judged] == (["closed"] if listed else [])
+    assert not {finding.rule for finding in report.findings} & {*ignore}

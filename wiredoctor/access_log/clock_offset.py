@@ -16,9 +16,12 @@ LOOSE = SECOND // 4
 """The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
 
 SAME_CLOCK = 5 * SECOND
-"""Larger offsets need ENOUGH lines as evidence instead of one, because requests repeat."""
+"""Larger offsets need ENOUGH lines as evidence instead of one, because requests repeat; those of time zones need fewer."""
 
 ENOUGH = 3
+
+_HALF_HOUR = 1800 * SECOND
+_FARTHEST_ZONE = 14 * 3600 * SECOND
 
 NEGLIGIBLE = SECOND // 20
 """The maximum offset in ns that late logging on a busy server may cause."""
@@ -64,8 +67,23 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
     if best is not None and best.lines < ENOUGH and abs(best.middle) > SAME_CLOCK:
         close = sorted_differences[near]
         nearest = int(close[np.argmin(np.abs(close))]) if len(close) else None
-        return None if nearest is None else Offset(nearest, nearest + unit, 1)
+        return _zone_offset(sorted_differences, numbers, unit) if nearest is None else Offset(nearest, nearest + unit, 1)
     return best
+
+
+def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
+    """Return the offset of a few lines if all of them, and each for one exchange only, are as far ahead or behind as a time zone.
+
+    None otherwise: requests repeat, and another time is no evidence. `differences` are sorted.
+    """
+    low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
+    if lines != len(numbers) or high - low > unit + LOOSE:
+        return None
+    least, most = sorted((high, low + unit))
+    zone = round((least + most) / 2 / _HALF_HOUR) * _HALF_HOUR
+    if not 0 < abs(zone) <= _FARTHEST_ZONE or not least - SECOND <= zone <= most + SECOND:
+        return None
+    return Offset(least, most, lines)
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:

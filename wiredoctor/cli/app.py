@@ -21,6 +21,9 @@ from wiredoctor.cli.exit_codes import Exit, exit_code, exit_on_broken_pipe, open
 
 HELP = ["-h", "--help"]
 
+OPTIONS = {*HELP, "--version", pager.OPTION, "--install-completion", "--show-completion"}
+"""The options of the program itself."""
+
 MOST_COLUMNS = 200
 """The maximum width of help texts, because longer lines are hard to read."""
 
@@ -153,12 +156,43 @@ def _write_plainly(argument: Any) -> None:
 
 
 def with_command(words: list[str]) -> list[str]:
-    """Insert the command `analyze` if the first word names an existing capture or folder, or cannot be a command."""
+    """Return the words with the command in front, and with `analyze` if they name a capture but no command.
+
+    Options may come before the command or the capture, and --no-pager anywhere; the program that `run` starts keeps its words.
+    """
+    own = words[: words.index("--")] if "--" in words else words
+    if pager.OPTION in own and "run" not in own:
+        words = [pager.OPTION, *(one for place, one in enumerate(words) if place >= len(own) or one != pager.OPTION)]
     first = int(words[:1] == [pager.OPTION])
-    name = words[first] if len(words) > first else "-"
-    # no command has a dot or a slash in its name
-    is_path = name not in COMMANDS and not name.startswith("-") and ("." in name or "/" in name or os.path.exists(name))
-    return [*words[:first], "analyze", *words[first:]] if is_path else words
+    rest = words[first:]
+    if rest and rest[0].startswith("-") and rest[0] != "-" and rest[0].partition("=")[0] not in OPTIONS:
+        rest = _options_last(rest)
+    elif rest and _is_capture(rest[0]):
+        rest = ["analyze", *rest]
+    return [*words[:first], *rest]
+
+
+def _is_capture(word: str) -> bool:
+    """Return whether a word names an existing capture or folder, or cannot be a command, whose name has no dot and no slash."""
+    return word not in COMMANDS and (word == "-" or "." in word or "/" in word or os.path.exists(word))
+
+
+def _options_last(words: list[str]) -> list[str]:
+    """Return words that begin with an option, with the command in front of it; unchanged if they contain none and no option of
+    `analyze`.
+    """
+    analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
+    context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True)
+    values, *_ = analyze.make_parser(context).parse_args([*words])
+    given = values.pop("captures", None) or ()
+    plain = [word for word in given if word == "-" or not word.startswith("-")]
+    named = next((word for word in plain if word in COMMANDS or _is_capture(word)), None)
+    if named in COMMANDS:
+        place = words.index(named)
+        return [named, *words[:place], *words[place + 1 :]]
+    if len(plain) == len(given) and plain and named != plain[0]:
+        return [plain[0], *words]  # not a command: the error names one that is similar
+    return ["analyze", *words] if values or named else words
 
 
 def run() -> NoReturn:

@@ -160,7 +160,13 @@ Selects = Annotated[
     ),
 ]
 Ignores = Annotated[
-    list[str] | None, typer.Option("--ignore", metavar="RULE", help="Do not run these rules or families.", autocompletion=rules)
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="RULE",
+        help="Do not report these rules or families; what they explain counts as known.",
+        autocompletion=rules,
+    ),
 ]
 MinConfidence = Annotated[
     Confidence | None,
@@ -189,8 +195,18 @@ Secrets = Annotated[
     bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bar, no summary at the end.")]
+ProblemsOnly = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print only what is wrong or could not be judged, and nothing if all is well; no progress bar."
+    ),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print how long the run took; show the traceback of internal errors.")
+]
+LiveVerbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say why the analysis runs as root, if it does; show the traceback of internal errors."),
 ]
 
 
@@ -308,7 +324,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The options that all commands which print one table share; `with_table_options` adds them to a command."""
+    """The options that all commands which print one table share; `with_shared_options` adds them to a command."""
 
     captures: Captures
     format: PrintedTable = TableFormat.text
@@ -332,29 +348,46 @@ class TableOptions:
         return parse_filter(self.host, self.port, self.connection, self.begin, self.end, at=self.at)
 
 
-def with_table_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Replace the first parameter of a command, a TableOptions, by one parameter for each of its fields."""
+@dataclass(frozen=True)
+class LiveOptions:
+    """The options that `live` and `run` share; `with_shared_options` adds them to a command."""
+
+    output: Outputs = None
+    select: Selects = None
+    ignore: Ignores = None
+    min_confidence: MinConfidence = None
+    fail_on: FailOn = None
+    config: Configurations = None
+    utc: Utc = False
+    show_secrets: Secrets = False
+    quiet: ProblemsOnly = False
+    verbose: LiveVerbose = False
+    color: Colors = Color.auto
+
+
+def with_shared_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace the first parameter of a command, such as a TableOptions, by one parameter for each of its fields."""
     first, *own = inspect.signature(command).parameters
-    hints = get_type_hints(TableOptions, include_extras=True)
     own_hints = get_type_hints(command, include_extras=True)
+    group = own_hints[first]
+    hints = get_type_hints(group, include_extras=True)
     shared = [
         inspect.Parameter(
             one.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name],
             default=inspect.Parameter.empty if one.default is MISSING else one.default,
         )
-        for one in fields(TableOptions)
+        for one in fields(group)
     ]  # fmt: skip
     rest = [
         inspect.signature(command).parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[name])
         for name in own
     ]
-    given, *options = shared
-    parameters = [given, *rest, *options]
+    parameters = sorted([*rest, *shared], key=lambda one: one.default is not inspect.Parameter.empty)
 
     @functools.wraps(command)
     def run(**values: Any) -> int:
-        table = TableOptions(**{one.name: values.pop(one.name) for one in shared if one.name in values})
-        return command(**{first: table}, **values)
+        options = group(**{one.name: values.pop(one.name) for one in shared if one.name in values})
+        return command(**{first: options}, **values)
 
     run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
     run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]

@@ -11,9 +11,11 @@ from wiredoctor.compare.before_after.from_report import ComparedSide, from_repor
 from wiredoctor.compare.input import collect_capture, collect_proxy_side
 from wiredoctor.compare.proxy.compare import compare_proxy
 from wiredoctor.compare.proxy.plausibility import is_significant, without_shared_connections
+from wiredoctor.compare.statistics import LEAST as LEAST_TIMES
 from wiredoctor.compare.two_points.compare import two_points
 
 __all__ = [
+    "LEAST_TIMES",
     "ComparedSide",
     "NoReport",
     "collect_capture",

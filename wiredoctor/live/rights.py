@@ -45,12 +45,18 @@ class User(NamedTuple):
 class Rights(NamedTuple):
     """The result of dropping privileges.
 
-    `user`: the new user, or None if unchanged. `note`: a sentence for the user about what could not be dropped, or why the user
-    did not change; empty if everything worked.
+    `user`: the new user, or None if unchanged. `note`: a sentence about privileges that were kept, or a confinement that is
+    missing; empty if there are none. `detail`: why the user did not change although nothing else is missing; only --verbose shows
+    it, because every capture on such a system would.
     """
 
     user: User | None
     note: str
+    detail: str = ""
+
+    def text(self, *, verbose: bool) -> str:
+        """Return what to show: the note and, if `verbose`, the detail."""
+        return "; ".join(part for part in (self.note, self.detail if verbose else "") if part)
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
@@ -98,13 +104,16 @@ def drop(user: User | None, folder: int) -> Rights:
         os.setresuid(user.uid, user.uid, user.uid)
         refused += keep_only(())  # SecureBits of systemd may have kept SETUID
     missing = _confine(None if outside else confinement)
-    reasons = [f"the analysis runs as root without capabilities, because {unchanged}"] if unchanged else []
+    stayed = f"the analysis runs as root without capabilities, because {unchanged}" if unchanged else ""
+    reasons: list[str] = []
     if outside:
         reasons.append(f"Landlock does not confine the analysis, because {outside} is outside of the installation")
         missing.remove("Landlock")
     if missing:
         reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system lacks")
-    return Rights(None if unchanged else user, _sentence(reasons, refused))
+    if not (reasons or refused):
+        return Rights(None if unchanged else user, "", stayed)
+    return Rights(None if unchanged else user, _sentence([*([stayed] if stayed else []), *reasons], refused))
 
 
 def _sentence(reasons: list[str], refused: list[str]) -> str:

@@ -217,9 +217,12 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     chosen = _filtered(scan, lambda rows: rows.filter(keep))
     if choice.top is not None:
         keys = ["capture", "connection", *(["exchange"] if table == "exchanges" else [])]
-        ranks = {"_rank": choice.order, "_start": Order.time}
-        ranked = chosen().select(*keys, *(rank(table, order, ends).alias(name) for name, order in ranks.items()))
-        best = ranked.sort("_rank", "_start", *keys).head(choice.top).select(keys).collect()
+        begins = {one.file: nanoseconds(one.first_time) or 0 for one in report.captures}
+        begin = pl.col("capture").replace_strict(begins, default=0, return_dtype=pl.Int64)
+        start = rank(table, Order.time, ends) + begin
+        by = start if choice.order is Order.time else rank(table, choice.order, ends)
+        ranked = chosen().select(*keys, by.alias("_rank"), start.alias("_start")).sort("_rank", "_start", *keys)
+        best = ranked.head(choice.top).select(keys).collect()
         chosen = _filtered(chosen, lambda rows: rows.join(best.lazy(), on=keys, how="semi", maintain_order="left"))
     assert isinstance(chosen, Filtered)
     number = chosen().select(pl.len()).collect().item()

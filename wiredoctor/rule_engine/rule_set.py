@@ -19,9 +19,11 @@ class RuleSet:
     everything: Mapping[str, RuleModule]
     """All rules, by name."""
     modules: Mapping[str, RuleModule]
-    """The rules that run, by name: those that are reported, and those that may explain their candidates."""
+    """The rules that run, by name: those that are reported, those that may explain their candidates, and those that are known."""
     chosen: list[str]
     """The names of the rules that are reported."""
+    known: list[str]
+    """The names of rules that are ignored: what they explain is known, so it is neither reported nor unexplained."""
     thresholds: Mapping[ThresholdKey, str]
     """The configured thresholds as text."""
 
@@ -39,8 +41,10 @@ def load(settings: Settings) -> RuleSet:
     """Load the rules and check them against the settings. Raise ValueError with a one-line message if a setting is wrong."""
     everything = catalogue()
     chosen = select(everything, settings.select, settings.ignore)
-    modules = {name: _unfailed(module) for name, module in with_causes(chosen, everything).items()}
-    return RuleSet(everything, modules, list(chosen), set_thresholds(everything, settings.thresholds))
+    ignored = select(everything, settings.ignore) if settings.ignore else {}
+    known = {name: module for name, module in ignored.items() if module.rule.ends}
+    modules = {name: _unfailed(module) for name, module in with_causes({**chosen, **known}, everything).items()}
+    return RuleSet(everything, modules, list(chosen), list(known), set_thresholds(everything, settings.thresholds))
 
 
 def _unfailed(module: RuleModule) -> RuleModule:

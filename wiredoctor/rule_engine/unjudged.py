@@ -70,7 +70,7 @@ class Explained(NamedTuple):
 
 
 def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return what these candidates explain; `core` has the columns of `resolve`, with the endpoints of each candidate."""
+    """Return what the candidates of these rules explain; `core` has the columns of `resolve`, with the endpoints of each one."""
     if core.is_empty():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
     those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))

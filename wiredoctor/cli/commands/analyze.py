@@ -35,7 +35,7 @@ from wiredoctor.cli.options import (
     Outputs,
     Ports,
     Printed,
-    Quiet,
+    ProblemsOnly,
     Secrets,
     Selects,
     TablesFormat,
@@ -62,6 +62,7 @@ def analyze(
     output: Outputs = None,
     format: Annotated[
         Printed,
+        ProblemsOnly,
         typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
     ] = AS_TEXT,
     full: Annotated[bool, typer.Option("--full", help="Include every connection and exchange (JSON only).")] = False,
@@ -103,7 +104,7 @@ def analyze(
     config: Configurations = None,
     jobs: Jobs = None,
     show_secrets: Secrets = False,
-    quiet: Quiet = False,
+    quiet: ProblemsOnly = False,
     verbose: Verbose = False,
     color: Colors = Color.auto,
 ) -> int:

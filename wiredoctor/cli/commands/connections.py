@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from wiredoctor.cli.exit_codes import UsageError
-from wiredoctor.cli.options import TableOptions, Top, parse_duration, with_table_options
+from wiredoctor.cli.options import TableOptions, Top, parse_duration, with_shared_options
 from wiredoctor.cli.print_table import OrderBy, Relative, Slow, TableRequest, print_table
 from wiredoctor.report.row_choice import Order, RowChoice
 
 
-@with_table_options
+@with_shared_options
 def connections(
     table: TableOptions,
     slow: Slow = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wiredoctor.cli.options import Secrets, TableOptions, Top, parse_duration, parse_status, with_table_options
+from wiredoctor.cli.options import Secrets, TableOptions, Top, parse_duration, parse_status, with_shared_options
 from wiredoctor.cli.print_table import OrderBy, Relative, Slow, TableRequest, print_table
 from wiredoctor.report.row_choice import Order, RowChoice
 
@@ -20,7 +20,7 @@ Statuses = Annotated[
 ]
 
 
-@with_table_options
+@with_shared_options
 def exchanges(
     table: TableOptions,
     status: Statuses = None,

@@ -159,6 +159,8 @@ def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path]
 
 def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: str | None) -> None:
     from wiredoctor.extract.minimize import causes_not_shown
+    from wiredoctor.report.groups import group_findings
+    from wiredoctor.report.headline import counts
     from wiredoctor.report.words import clean, count
 
     [capture] = report.captures
@@ -173,7 +175,8 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         causes = causes_not_shown(chosen_finding(report, number), found)
         lines += [f"its cause needs other packets: {', '.join(causes)}"] if causes else []
     else:
-        lines.append(f"analyzed again, it shows {count(len(shown.findings), 'finding')}")
+        shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
+        lines.append(f"analyzed again, it shows {shows.rstrip('.')}")
         lines += _gone(report, cut)
     if anonymous is not None:
         from wiredoctor.extract.anonymize.checked import left_out
@@ -202,12 +205,12 @@ def _number(value: float) -> str:
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
-    """Return a line on the findings that need packets outside the extract."""
+    """Return a line on the occurrences that need packets outside the extract."""
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 
     gone = [f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule for finding in not_shown(report, cut)]
-    return [f"{count(len(gone), 'finding')} of the whole capture needed other packets: {', '.join(gone)}"] if gone else []
+    return [f"{count(len(gone), 'occurrence')} of the whole capture needed other packets: {', '.join(gone)}"] if gone else []
 
 
 def _facts(finding: Finding) -> str:

@@ -24,24 +24,7 @@ from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError, print_message
 from wiredoctor.cli.interface_choice import choose_interface
 from wiredoctor.cli.live_source import IMAGE, find_source
-from wiredoctor.cli.options import (
-    Color,
-    Colors,
-    Confidence,
-    Configurations,
-    Failing,
-    FailOn,
-    Ignores,
-    MinConfidence,
-    OnlyFindings,
-    Outputs,
-    Quiet,
-    Secrets,
-    Selects,
-    Utc,
-    Verbose,
-    parse_filter,
-)
+from wiredoctor.cli.options import Color, Confidence, Failing, LiveOptions, OnlyFindings, parse_filter, with_shared_options
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -62,6 +45,10 @@ LOOK = 1.0
 """Seconds to wait for packets before showing that there are none."""
 
 
+_ENDS = ("stopped", "duration", "packets", "end")
+"""The reasons of a capture that ended as requested."""
+
+
 class LiveFormat(StrEnum):
     """Formats of the output during the capture and at its end."""
 
@@ -69,7 +56,9 @@ class LiveFormat(StrEnum):
     jsonl = "jsonl"
 
 
+@with_shared_options
 def live(
+    shared: LiveOptions,
     source: Annotated[
         str | None,
         typer.Argument(metavar="-", help="Read a capture from standard input while it is written.", show_default=False),
@@ -136,19 +125,8 @@ def live(
         Backend | None,
         typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
     ] = None,
-    output: Outputs = None,
     format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
-    select: Selects = None,
-    ignore: Ignores = None,
-    min_confidence: MinConfidence = None,
-    fail_on: FailOn = None,
     only_findings: OnlyFindings = False,
-    config: Configurations = None,
-    utc: Utc = False,
-    show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,  # noqa: ARG001 - read where errors are reported
-    color: Colors = Color.auto,
 ) -> int:
     """Capture, or read a capture that is being written; report problems as they happen, and everything at the end.
 
@@ -160,17 +138,17 @@ def live(
         raise UsageError("live needs Linux or macOS: capture with Wireshark, and analyze the file")
     from wiredoctor.live import start
 
-    use_utc(utc)
+    use_utc(shared.utc)
     if port and source is not None:
         raise UsageError("--port: standard input is already a capture; give a filter to the program that captures")
     filter = _with_ports(filter, port)
-    files = outputs(output, [write] if write else [])
+    files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
     local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
     order = capture_order(interface or (), filter, write, ring, duration, packets, snaplen, buffer, backend, files)
-    configuration = read_file(config)
+    configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     if source is None and not interface and ssh is None and kubectl is None:
         interface = [choose_interface()]
@@ -183,23 +161,28 @@ def live(
         name = write or "live: " + (found.name or ", ".join(found.interfaces))
         started = stack.enter_context(start(order))
         found.hand_over()
-        view = stack.enter_context(_view(name, format, color, quiet=quiet))
+        view = stack.enter_context(_view(name, format, shared.color, quiet=shared.quiet))
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
-        settings, what = Settings(show_secrets=show_secrets), parse_filter(None, None, None, None, None, sure)
-        request = combine_request(rules, read, settings, what, select, ignore, known=known)
-        if show_secrets and not quiet:
+        sure = shared.min_confidence or Confidence(read.min_confidence or Confidence.low)
+        settings, what = Settings(show_secrets=shared.show_secrets), parse_filter(None, None, None, None, None, sure)
+        request = combine_request(rules, read, settings, what, shared.select, shared.ignore, known=known)
+        if shared.show_secrets and not shared.quiet:
             print_message("the output contains secrets (--show-secrets): share it with care")
-        report, interrupted = _run(started, name, request, view, quiet=quiet)
-        least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
+        report, interrupted = _run(started, name, request, view, quiet=shared.quiet, verbose=shared.verbose)
+        least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
         selected = request.settings.select
         code = _exit(report, least, selected) or (Exit.INTERRUPTED if interrupted else Exit.OK)
         options = Options(
-            quiet=quiet, only_findings=only_findings, fail_on=least and least.value, rules=rules, selected=selected, code=code
+            quiet=shared.quiet,
+            only_findings=only_findings,
+            fail_on=least and least.value,
+            rules=rules,
+            selected=selected,
+            code=code,
         )
         access = file_access(started.recorder, files) if started.was_root else DIRECT
-        return code if _write(report, files, format, view, color, options, access) else Exit.BAD_INPUT
+        return code if _write(report, files, format, view, shared.color, options, access) else Exit.BAD_INPUT
 
 
 def _with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
@@ -226,7 +209,9 @@ def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Genera
         view.close()
 
 
-def _run(started: Started, name: str, request: Request, view: View, *, quiet: bool) -> tuple[Report, bool]:
+def _run(
+    started: Started, name: str, request: Request, view: View, *, quiet: bool, verbose: bool
+) -> tuple[Report, bool]:  # fmt: skip
     """Capture until the end; return the report, filtered as requested, and whether SIGINT ended the capture."""
     from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
@@ -235,7 +220,7 @@ def _run(started: Started, name: str, request: Request, view: View, *, quiet: bo
         with watch(
             started.recorder.order, name, request.settings, recorder=started.recorder, rows=started.rows
         ) as session, _ended_by_signals(session) as ended_by:  # fmt: skip
-            note, over = started.rights.note, False
+            note, over = started.rights.text(verbose=verbose), False
             while not over:
                 news = session.look(LOOK)
                 _show(news, request, view)
@@ -245,9 +230,11 @@ def _run(started: Started, name: str, request: Request, view: View, *, quiet: bo
                     (print_message if quiet else view.note)(note)
                     note = ""
             reason, text = session.ended
-            if text and (reason not in ("stopped", "duration", "packets", "end") or not quiet):
+            if text and (reason not in _ENDS or not quiet):
                 view.note(text)
             _drops(session, view)
+            if not session.status().captured and reason in _ENDS and started.recorder.order.stream is None:
+                view.note("no packet was captured: see --interface, --port and --filter (wiredoctor interfaces shows traffic)")
             view.close()
             return apply_filter(session.report(), request), signal.SIGINT in ended_by
     except (RecorderError, CaptureError) as error:

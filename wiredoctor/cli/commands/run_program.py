@@ -20,22 +20,7 @@ from wiredoctor.cli.capture_order import capture_order
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
-from wiredoctor.cli.options import (
-    Color,
-    Colors,
-    Confidence,
-    Configurations,
-    Failing,
-    FailOn,
-    Ignores,
-    MinConfidence,
-    Outputs,
-    Quiet,
-    Secrets,
-    Selects,
-    Verbose,
-    parse_filter,
-)
+from wiredoctor.cli.options import Confidence, Failing, LiveOptions, parse_filter, with_shared_options
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -43,12 +28,13 @@ from wiredoctor.cli.running import allow_many_files, apply_filter, combine_reque
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
 from wiredoctor.settings import Settings
-from wiredoctor.text.time_of_day import nanoseconds
+from wiredoctor.text.time_of_day import nanoseconds, use_utc
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.live import Session, Started
     from wiredoctor.live.supervisor import Supervisor
+    from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
 """Seconds between two checks whether the program has ended, at first and later."""
@@ -66,7 +52,9 @@ FILTER = "tcp or icmp or icmp6"
 """The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
 
 
+@with_shared_options
 def run(
+    shared: LiveOptions,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
     interface: Annotated[
         list[str] | None,
@@ -94,16 +82,6 @@ def run(
             "--write", "-w", metavar="FILE", help="Keep all packets, including those of other programs, in this pcapng file."
         ),
     ] = None,
-    output: Outputs = None,
-    select: Selects = None,
-    ignore: Ignores = None,
-    min_confidence: MinConfidence = None,
-    fail_on: FailOn = None,
-    config: Configurations = None,
-    show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,  # noqa: ARG001 - read where errors are reported
-    color: Colors = Color.auto,
 ) -> int:
     """Capture while a program runs, and report on the connections that it or its child processes open or accept.
 
@@ -114,18 +92,19 @@ def run(
     from wiredoctor.live import start
     from wiredoctor.live.supervisor import Supervisor
 
-    files = outputs(output, [write] if write else [])
+    use_utc(shared.utc)
+    files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and write is None:
         raise UsageError("-o: a report that copies packets needs all of them: add --write FILE")
     if isolate and interface and {*interface} != {"lo"}:
         raise UsageError("--isolate: a network namespace of its own has the interface lo only: leave out --interface")
     interfaces = ["lo"] if isolate else interface or ["any"]
     order = capture_order(interfaces, filter or FILTER, write, None, None, None, None, None, None, files)
-    configuration = read_file(config)
+    configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     allow_many_files()
     if isolate:
-        _isolate(quiet=quiet)
+        _isolate(quiet=shared.quiet)
     with (
         contextlib.closing(Supervisor(command)) as program,
         _forwarded(program),
@@ -134,12 +113,14 @@ def run(
     ):
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+        sure = shared.min_confidence or Confidence(read.min_confidence or Confidence.low)
         what = parse_filter(None, None, None, None, None, sure)
-        request = combine_request(rules, read, Settings(show_secrets=show_secrets), what, select, ignore, known=known)
+        request = combine_request(
+            rules, read, Settings(show_secrets=shared.show_secrets), what, shared.select, shared.ignore, known=known
+        )
         # arguments may be secret, such as curl's --user
-        name = write or f"run: {shlex.join(command if show_secrets else command[:1])}"
-        whole = _watch(started, program, name, request.settings, quiet=quiet)
+        name = write or f"run: {shlex.join(command if shared.show_secrets else command[:1])}"
+        whole = _watch(started, program, name, request.settings, verbose=shared.verbose, quiet=shared.quiet)
         if program.failure:
             print_message(f"{command[0]}: {program.failure[:1].lower()}{program.failure[1:]}")
             return program.ended or 0
@@ -148,19 +129,36 @@ def run(
         if is_empty:
             print_message(_no_connection(program, isolate=isolate))
         report = apply_filter(report, request)
-        least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
+        least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
         selected = request.settings.select
         code = program.ended or _exit(report, least, selected)
-        options = Options(quiet=quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
+        options = Options(quiet=shared.quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
         access = file_access(started.recorder, files) if started.was_root else DIRECT
         if not write_files(report, files, options, access):
             code = program.ended or Exit.BAD_INPUT
         if not is_empty or report.incomplete:
             out: BinaryIO = sys.stderr.buffer
-            write_report(report, "text", out, stderr_paper(color), options)
+            write_report(report, "text", out, stderr_paper(shared.color), options)
+            if not shared.quiet:
+                _write_requests(report, out, stderr_paper(shared.color), write)
             out.flush()
         return code
     return kept[0]
+
+
+def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
+    """Write where the time of the slowest request went, and how to see all requests."""
+    from wiredoctor.report.terminal.slowest_request import slowest_request
+    from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+
+    with TextOutput(out, paper) as stream:
+        writer = TerminalWriter(stream, paper)
+        writer.blank()
+        if line := slowest_request(report):
+            writer.paragraph(line)
+        if file is None:
+            writer.paragraph("The packets were not kept. To see each request, add -w FILE.pcapng, and then:")
+        writer.unbroken(("Next: ", "bold"), f"wiredoctor exchanges {shlex.quote(file or 'FILE.pcapng')}")
 
 
 @contextlib.contextmanager
@@ -208,7 +206,7 @@ def _forwarded(program: Supervisor) -> Generator[None]:
             signal.signal(one, handler)
 
 
-def _watch(started: Started, program: Supervisor, name: str, settings: Settings, *, quiet: bool) -> Report:
+def _watch(started: Started, program: Supervisor, name: str, settings: Settings, *, quiet: bool, verbose: bool) -> Report:
     """Start to capture, run the program, and stop when its connections are closed; return the report on all packets."""
     from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
@@ -218,8 +216,8 @@ def _watch(started: Started, program: Supervisor, name: str, settings: Settings,
             started.recorder.order, name, settings, recorder=started.recorder, rows=started.rows
         ) as session:  # fmt: skip
             _begin(session)
-            if started.rights.note and not quiet:
-                print_message(started.rights.note)
+            if (note := started.rights.text(verbose=verbose)) and not quiet:
+                print_message(note)
             program.begin()
             begun, end = time.monotonic(), float("inf")
             while not session.over:

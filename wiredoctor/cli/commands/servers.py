@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from wiredoctor.cli.exit_codes import Exit, print_message
-from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_table_options
+from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_shared_options
 from wiredoctor.cli.outputs import write_stdout
 from wiredoctor.cli.print_table import analyze, why_empty
 from wiredoctor.report.fields import footer
@@ -29,7 +29,7 @@ Groupings = Annotated[Grouping, typer.Option("--by", help="One line per server, 
 _SUBJECTS: Mapping[Grouping, TableName] = {Grouping.host: "exchanges", Grouping.path: "exchanges"}
 
 
-@with_table_options
+@with_shared_options
 def servers(
     table: TableOptions,
     by: Groupings = Grouping.server,

@@ -212,9 +212,8 @@ def _excuse(
     enough = elsewhere >= min(there, ENOUGH) if summary else all_on_one_side(hits, there, elsewhere) <= CHANCE
     if enough:
         return ""
-    return (
-        f"{name} has only {elsewhere:,} {place.noun}{'s' if elsewhere != 1 else ''} {place.where}; the other side has {there:,}"
-    )
+    by_chance = "it may be missing there by chance"
+    return f"{name} has only {elsewhere:,} {place.noun}{'s' if elsewhere != 1 else ''} {place.where}, so {by_chance}"
 
 
 def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]) -> Frequency:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wiredoctor.extract.anonymize.capture import Packet, anonymized_packets, read_original, replace
+from wiredoctor.extract.anonymize.capture import Packet, addresses_of, anonymized_packets, read_original, replace
 from wiredoctor.extract.anonymize.leaking import collect_words, leaks
 from wiredoctor.findings import PacketAccess
 
@@ -35,6 +35,7 @@ def anonymize(access: PacketAccess, seed: bytes) -> Anonymized:
     """
     original = read_original(access)
     said = collect_words(original)
-    heads = replace(original, seed, said)
-    packets = [*anonymized_packets(original, seed)]
+    addresses = addresses_of(original, seed)
+    heads = replace(original, seed, said, addresses)
+    packets = [*anonymized_packets(original, seed, addresses)]
     return Anonymized(packets, dict(original.left_out), leaks(original, packets, heads.words, said))

@@ -157,10 +157,16 @@ def _sequence(packet: Packet) -> int:
     return int.from_bytes(packet.data[at + 4 : at + 8], "big") + (packet.data[at + 13] >> 1 & 1)
 
 
-def replace(original: Original, seed: bytes, said: Collection[bytes]) -> Heads:
+def addresses_of(original: Original, seed: bytes) -> Addresses:
+    """Return the replacements for addresses, none of which is an address of the packets."""
+    given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
+    return Addresses(seed, given | {address[:6] for address in given})
+
+
+def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
     """Fill the streams with replacements. `said`: original words in lower case that no replacement may equal."""
     tokens = Tokens(seed, said)
-    heads = Heads(tokens)
+    heads = Heads(tokens, addresses)
     protocols = dict(original.tables["connections"].select("connection", "protocol").iter_rows())
     spoken: dict[Side, list[dict[str, Any]]] = defaultdict(list)
     for row in original.tables["messages"].filter(pl.col("offset").is_not_null()).sort("offset").iter_rows(named=True):
@@ -218,10 +224,8 @@ def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: 
         bodies.delimiters(stream, parts, tokens)
 
 
-def anonymized_packets(original: Original, seed: bytes) -> Iterator[Packet]:
+def anonymized_packets(original: Original, seed: bytes, addresses: Addresses) -> Iterator[Packet]:
     """Yield the packets with all bytes replaced."""
-    given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
-    addresses = Addresses(seed, given | {address[:6] for address in given})
     last: dict[Side, int] = {}
     for packet in original.packets:
         payload = packet.data[packet.parts.payload : packet.parts.end]

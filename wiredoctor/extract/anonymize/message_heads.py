@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 
 from wiredoctor.extract.anonymize.kept_numbers import NEAR, NUMBERS, Number
-from wiredoctor.extract.anonymize.names import Tokens
+from wiredoctor.extract.anonymize.names import Addresses, Tokens
 from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import masked_reason
@@ -39,20 +40,22 @@ If two-digit numbers were replaced individually, the seconds of successive dates
 _OF_CLIENTS = (b"x-forwarded-for", b"x-real-ip", b"forwarded")
 
 
+_ADDRESS = re.compile(rb"(?<![\w.:])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*)(?![\w.])")
+"""A text that may be an IPv4 or IPv6 address."""
+
 _NAMED = re.compile(rb"(?i)\b(?:for|by|host|proto)(?==)|([^\W_]+)")
 """A parameter name of Forwarded (RFC 7239 section 4), or any other word."""
 
 
-def _without_addresses(value: bytes) -> bytes:
-    """Remove addresses from a value: replacements would contradict the packets, and differ in length as text."""
+def _without_words(value: bytes) -> bytes:
     return _NAMED.sub(lambda found: b"x" * len(found[1]) if found[1] else found[0], value)
 
 
 class Heads:
     """Replaces header sections. `words` collects the words that were kept, in lower case."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Tokens, addresses: Addresses) -> None:
+        self._tokens, self._addresses = tokens, addresses
         self.words: set[bytes] = set()
 
     def head(self, data: bytes) -> bytes:
@@ -106,8 +109,17 @@ class Heads:
         """Replace a host but keep its port, which is also in the TCP header and which rules compare."""
         port = _PORT.search(text)
         if port is None or int(port[1]) > _LAST_PORT or b"/" in text.removeprefix(b"://"):
-            return self._tokens.text(text)
-        return self._tokens.text(text[: port.start()]) + text[port.start() :]
+            return self._with_addresses(text, self._tokens.text)
+        return self._with_addresses(text[: port.start()], self._tokens.text) + text[port.start() :]
+
+    def _with_addresses(self, text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
+        """Replace the IP addresses in a text as in the packets if the lengths allow it, and the rest with `replace`."""
+        made, at = b"", 0
+        for found in _ADDRESS.finditer(text):
+            if address := self._addresses.text(found[0]):
+                made += replace(text[at : found.start()]) + address
+                at = found.end()
+        return made + replace(text[at:])
 
     def field(self, line: bytes, name: bytes) -> bytes:
         """Replace one line, possibly folded, of the field `name` (in lower case)."""
@@ -137,7 +149,7 @@ class Heads:
         if name in KEPT:
             return self._replace_words(value, KEPT[name], NUMBERS.get(name))
         if name in _OF_CLIENTS:
-            return _without_addresses(value)
+            return self._with_addresses(value, _without_words)
         return self._replace_value(value)
 
     def _replace_words(self, value: bytes, stays: frozenset[bytes], number: Number | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import string
 from collections.abc import Collection
@@ -74,10 +75,16 @@ class Tokens:
 
 
 class Addresses:
-    """Maps IP and MAC addresses to documentation and locally administered ones, but never to one of `originals`."""
+    """Maps IP and MAC addresses to others, but never to one of `originals`.
+
+    A replacement has the same length as text as its original if possible, so header sections can name it, too. It comes from a
+    range for documentation or tests, or from a private range if the addresses of the former are too long or too short; a loopback
+    address stays one.
+    """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
         self._seed, self._originals = seed, frozenset(originals)
+        self._texts = [str(ipaddress.ip_address(one)).encode() for one in self._originals if len(one) in (4, 16)]
         self._known: dict[bytes, bytes] = {}
         self._taken: set[bytes] = set()
 
@@ -88,19 +95,86 @@ class Addresses:
         made = self._known.get(address)
         attempt = 0
         while made is None:
-            found = self._make_address(address, digest(self._seed, b"address", address, b"%d" % attempt))
+            chance = digest(self._seed, b"address", address, b"%d" % attempt, size=32)
+            found = self._make_address(address, chance, attempt)
             attempt += 1
-            if attempt > 1 << 16 or (found not in self._taken and found not in self._originals):
+            if attempt > 1 << 16 or (found not in self._taken and not self._resembles_original(found)):
                 made = self._known[address] = found
                 self._taken.add(found)
         return made
 
-    def _make_address(self, address: bytes, chance: bytes) -> bytes:
+    def text(self, written: bytes) -> bytes | None:
+        """Return the replacement for an address in text form; None if it is not an address, or its length does not allow it."""
+        try:
+            address = ipaddress.ip_address(written.decode("ascii"))
+        except (UnicodeDecodeError, ValueError):
+            return None
+        made = str(ipaddress.ip_address(self(address.packed))).encode()
+        return made if len(made) == len(written) and any(address.packed) else None
+
+    def _resembles_original(self, address: bytes) -> bool:
+        """Return whether a search for the originals would find this address, in binary or text form."""
+        if address in self._originals:
+            return True
+        if len(address) == 6:
+            return False
+        text = str(ipaddress.ip_address(address)).encode()
+        return any(one in text for one in self._texts)
+
+    def _make_address(self, address: bytes, chance: bytes, attempt: int) -> bytes:
         if len(address) == 6:
             return bytes((2 | (address[0] & 1), 0, 0)) + chance[:3]
+        text = str(ipaddress.ip_address(address)) if attempt < TRIES else ""
         if len(address) == 16:
-            return bytes.fromhex("20010db8") + chance[:12]
+            return _ipv6(len(text), chance) or bytes.fromhex("20010db8") + chance[:12]
         if address[0] == 127:
-            return bytes((127,)) + chance[:3]
+            return _ipv4((127,), len(text), chance) or bytes((127,)) + chance[:3]
         # an address of RFC 2544, because there are too few documentation addresses
-        return bytes((198, 18 | (chance[0] & 1))) + chance[1:3]
+        tests = 198, 18 | (chance[0] & 1)
+        prefixes = (tests, (10,), (192, 168))[attempt >= TRIES // 2 :]  # few addresses of a length may be left
+        made = (_ipv4(prefix, len(text), chance[1:]) for prefix in prefixes)
+        return next(filter(None, made), bytes(tests) + chance[1:3])
+
+
+def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
+    """Return an address that begins with these bytes and has this many characters; None if there is none."""
+    count = 4 - len(prefix)
+    digits = _split(length - sum(len(f"{one}.") for one in prefix) - (count - 1), count, 3, chance)
+    bounds = ((0, 9), (10, 99), (100, 255))
+    chosen = [bounds[number - 1] for number in digits]
+    rest = bytes(low + one % (high - low + 1) for (low, high), one in zip(chosen, chance[count:], strict=False))
+    return bytes(prefix) + rest if digits else None
+
+
+def _ipv6(length: int, chance: bytes) -> bytes | None:
+    """Return an address of 2001:db8::/32 or, if its length allows none, of fd00::/8, with this many characters in its shortest
+    form (RFC 5952); None if there is none.
+    """
+    if 7 <= length < 11:
+        begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])
+    elif length == 39:
+        begin, groups = [0xFD00 | chance[0]], [4] * 7
+    else:
+        begin = [0x2001, 0xDB8]
+        count = 6 if length > 29 else max(1, (length - 10 + 5) // 5)
+        groups = _split(length - (9 if count == 6 else 10) - (count - 1), count, 4, chance[1:])
+    words = [_word(digits, chance[8 + 2 * n : 10 + 2 * n]) for n, digits in enumerate(groups)]
+    whole = [*begin, *[0] * (8 - len(begin) - len(words)), *words]
+    return b"".join(word.to_bytes(2, "big") for word in whole) if groups else None
+
+
+def _word(digits: int, chance: bytes) -> int:
+    """Return a number with this many hexadecimal digits."""
+    low = 16 ** (digits - 1)
+    return low + int.from_bytes(chance, "big") % (15 * low)
+
+
+def _split(whole: int, count: int, most: int, chance: bytes) -> list[int]:
+    """Split a number into `count` numbers from 1 to `most`; return an empty list if that is impossible."""
+    if not count <= whole <= count * most:
+        return []
+    parts = [1] * count
+    for step in range(whole - count):
+        free = [place for place, one in enumerate(parts) if one < most]
+        parts[free[chance[step % len(chance)] % len(free)]] += 1
+    return parts

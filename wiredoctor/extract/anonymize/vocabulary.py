@@ -13,7 +13,7 @@ FIELD_NAMES = frozenset(name.encode() for name in redact.FIELD_NAMES) | _word_se
 access-control-allow-origin access-control-allow-headers access-control-allow-methods access-control-max-age
 access-control-request-headers access-control-request-method content-security-policy sec-fetch-dest sec-fetch-mode
 sec-fetch-site sec-fetch-user server-timing strict-transport-security upgrade-insecure-requests x-content-type-options
-x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-powered-by x-requested-with x-xss-protection
+x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-real-ip x-powered-by x-requested-with x-xss-protection
 icy-br icy-genre icy-metaint icy-name icy-pub icy-url
 """)
 """Field names that may be shown, and other ones that browsers and servers add."""

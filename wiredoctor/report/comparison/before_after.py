@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from wiredoctor.compare import LEAST_TIMES
 from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
 
@@ -37,7 +38,7 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
                 yield Line(f"{left:,} more; --all shows them.")
     yield from _endpoints(changes, everything=everything)
     if changes.rules:
-        yield Heading("By rule")
+        yield Heading("By rule: occurrences, and occurrences per 100 exchanges")
         yield Grid(RULE_HEADINGS, tuple(rule_rows(changes)))
     if not quiet:
         yield Heading("What was compared")
@@ -47,15 +48,29 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
 
 
 def headline(changes: Changes) -> str:
-    """Return a headline such as "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
+    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower"."""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
-    words = {"not-seen-again": "not seen again"}
-    found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "No problems before or after"
+    parts = [f"{n:,} {_STATUS.get(status, status)}" for status, n in numbers.items() if n]
+    if parts:
+        number, _, word = parts[0].partition(" ")
+        noun = "problem" if number == "1" else "problems"
+        parts[0] = f"{number} {word} {noun}" if word == "new" else f"{number} {noun} {word}"
+    found = ", ".join(parts) or "No problems before or after"
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}
-    quiet = "no endpoint slower or faster" if "same" in verdicts else "too few exchanges to compare times"
+    quiet = "no endpoint slower or faster" if "same" in verdicts else _too_few(changes)
     return f"{found}; {', '.join(times) or (quiet if verdicts - {'unknown'} else 'no times to compare')}."
+
+
+_STATUS = {"not-seen-again": "not seen again"}
+
+
+def _too_few(changes: Changes) -> str:
+    both = max(min(one.exchanges_before, one.exchanges_after) for one in changes.endpoints)
+    return (
+        f"too few exchanges to compare times (an endpoint needs {LEAST_TIMES} before and after, and none has more than {both:,})"
+    )
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:

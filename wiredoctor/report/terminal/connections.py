@@ -18,8 +18,10 @@ from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
     Encoded,
     add_titles,
+    capture_field,
     clock,
     common_texts,
+    names_of_captures,
     severity_sign,
     signs_explained,
     worst_severities,
@@ -40,7 +42,7 @@ _MOST_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
 
 _LEAST_BAR, _MOST_BAR = 18, 80
-_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15}
+_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15, "capture": 10}
 """The widths of columns where all others would not fit."""
 
 _COLUMNS = [
@@ -68,14 +70,19 @@ class _Layout:
     paper: Terminal
     lane: str
     busy: str
+    names: Mapping[str, str]
 
 
 def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
     order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per connection in order of ids, or in another order. `relative` draws each bar from its own start."""
-    made = _layout(report, paper, relative=relative)
+    """Write one line per connection in order of ids, or in another order, which is one for all captures.
+
+    `relative` draws each bar from its own start, which connections of several captures in one order always do.
+    """
+    names = names_of_captures(report, order)
+    made = _layout(report, paper, names, relative=relative or bool(names))
     if made is None:
         out.write("No TCP connection was seen.\n")
         return
@@ -87,7 +94,8 @@ def write(
     out.write(footer(common_texts(layout.common), room))
     out.write(_legend(layout))
     lines = Ordered(spool)
-    places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
+    headings = {name: _headings(layout, axis) for name, axis in layout.axes.items()}
+    places = add_titles(lines, report, headings, 4, paper, together=bool(names))
     busy = _busy(report, layout)
     for batch in batches(report.scan_connections, _COLUMNS):
         _add(lines, batch, places, layout, order, busy, worst)
@@ -105,7 +113,9 @@ _LEGENDS = {
 }
 
 
-def _layout(report: Report, paper: Terminal, *, relative: bool) -> tuple[_Layout, list[str]] | None:
+def _layout(
+    report: Report, paper: Terminal, names: Mapping[str, str], *, relative: bool
+) -> tuple[_Layout, list[str]] | None:  # fmt: skip
     """Return the layout, and a sentence about columns that do not fit; None if there are no connections."""
     if report.scan_connections is None:
         return None
@@ -131,6 +141,7 @@ def _layout(report: Report, paper: Terminal, *, relative: bool) -> tuple[_Layout
     has_times = has_times_of_day(report)
     base = {
         "sign": Field("", 1),
+        **capture_field(names),
         "id": Field("id", max(2, len(str(most["connection"])))),
         **({"clock": of_day} if has_times else {"time": time}),
         "server": Field("server", min(max(6, most["server"] or 0), _MOST_ENDPOINT), right=False),
@@ -166,7 +177,7 @@ def _layout(report: Report, paper: Terminal, *, relative: bool) -> tuple[_Layout
     missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
     lane, busy = ("─", "█") if paper.unicode else ("-", "#")
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, known, common, relative, latest, paper, lane, busy), missing
+    return _Layout(ordered, axes, known, common, relative, latest, paper, lane, busy, names), missing
 
 
 def _common_texts(report: Report) -> dict[str, str]:
@@ -179,7 +190,21 @@ def _common_texts(report: Report) -> dict[str, str]:
 
 
 _IN_ORDER = (
-    *("sign", "id", "clock", "time", "client", "server", "exchanges", "packets", "sent", "received", "rtt", "duration"),
+    *(
+        "sign",
+        "capture",
+        "id",
+        "clock",
+        "time",
+        "client",
+        "server",
+        "exchanges",
+        "packets",
+        "sent",
+        "received",
+        "rtt",
+        "duration",
+    ),
     *("protocol", "history", "close", "bar"),
 )
 
@@ -243,6 +268,7 @@ def _line(
     trips = [row[side] for side in ("rtt_client", "rtt_server") if row[side] is not None]
     place = row["capture"], row["connection"]
     cells = {
+        "capture": layout.names.get(row["capture"], ""),
         "sign": severity_sign(worst.get((*place, -1)), color=layout.paper.color),
         "id": str(row["connection"]),
         "time": clock(row["start"], layout.latest),

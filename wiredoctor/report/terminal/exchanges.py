@@ -18,8 +18,10 @@ from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
     Encoded,
     add_titles,
+    capture_field,
     clock,
     common_texts,
+    names_of_captures,
     severity_sign,
     signs_explained,
     worst_severities,
@@ -49,7 +51,7 @@ _LONG = 120 * SECOND
 """A duration of at least this much may be written with two units: "23 h 59 min"."""
 
 _LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MOST_BAR = 28, 16, 26, 80
-_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12}
+_SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}
 """The widths of columns where all others would not fit."""
 
 _MOST_ENDPOINT = 21
@@ -94,6 +96,7 @@ class _Layout:
     latest: int
     paper: Terminal
     signs: Mapping[str, str]
+    names: Mapping[str, str]
 
     @property
     def thin(self) -> str:
@@ -110,21 +113,26 @@ def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
     order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per exchange in order of first frames, or in another order. `relative` draws each bar from its own start."""
+    """Write one line per exchange in order of first frames, or in another order, which is one for all captures.
+
+    `relative` draws each bar from its own start, which exchanges of several captures in one order always do.
+    """
     if report.secrets:
         out.write(f"{SECRETS}\n")
     facts = _facts(report)
     if facts is None:
         out.write("No HTTP exchange was seen.\n")
         return
-    layout, missing = _layout(report, facts, paper, relative=relative)
+    names = names_of_captures(report, order)
+    layout, missing = _layout(report, facts, paper, names, relative=relative or bool(names))
     worst = worst_severities(report, "exchanges")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
     out.write(footer(common_texts(facts.common), max(paper.width, _NARROWEST)))
     out.write(_legend(layout))
     lines = Ordered(spool)
-    places = add_titles(lines, report, {name: _headings(layout, axis) for name, axis in layout.axes.items()}, 4, paper)
+    headings = {name: _headings(layout, axis) for name, axis in layout.axes.items()}
+    places = add_titles(lines, report, headings, 4, paper, together=bool(names))
     ends = None
     if {"client", "server"} & layout.fields.keys() and report.scan_connections is not None:
         ends = report.scan_connections().select(_ENDPOINTS).collect()
@@ -198,7 +206,9 @@ def _common_texts(report: Report) -> dict[str, str]:
     return {name: counted[name] or "" for name in ("client", "server", "host") if counted[f"{name}_count"] == 1}
 
 
-def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -> tuple[_Layout, list[str]]:
+def _layout(
+    report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], *, relative: bool
+) -> tuple[_Layout, list[str]]:  # fmt: skip
     """Return the layout, and a sentence about columns that do not fit."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
@@ -207,6 +217,7 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -
     clock_field = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {
         "sign": Field("", 1),
+        **capture_field(names),
         **({"clock": clock_field} if has_times_of_day(report) else {"time": optional.pop("time")}),
         "exchange": Field("exch", max(4, len(f"{facts.texts['connection']}#{facts.texts['exchange']}"))),
         "request": Field("request", least, right=False),
@@ -235,7 +246,7 @@ def _layout(report: Report, facts: _Facts, paper: Terminal, *, relative: bool) -
         [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
     )
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs), missing
+    return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs, names), missing
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
@@ -249,7 +260,7 @@ def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int
 
 
 _IN_ORDER = (
-    *("sign", "clock", "time", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
+    *("sign", "capture", "clock", "time", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
     *("request_time", "server_time", "response_time", "limited", "bar"),
 )
 _TIME_HEADINGS = ("req time", "server time", "resp time")
@@ -356,6 +367,7 @@ def _phase(name: str) -> Cell:
 
 
 _CELLS: Mapping[str, Cell] = {
+    "capture": lambda row, layout: layout.names[row["capture"]],
     "time": lambda row, layout: clock(row["start"], layout.latest),
     "clock": lambda row, layout: layout.clocks[row["capture"]].at(row["start"])[-layout.fields["clock"].width :],
     "exchange": lambda row, _: f"{row['connection']}#{row['exchange']}",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from wiredoctor.report.fields import paint
+from wiredoctor.report.fields import Field, paint
+from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
@@ -22,6 +24,8 @@ SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
 """The sign of the worst finding that a line is part of."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_MOST_NAME = 24
+
 _FINE_BELOW = 100 * SECOND
 """Times are shown in microseconds if all are shorter, otherwise in milliseconds."""
 
@@ -38,13 +42,38 @@ class Encoded:
         self._out.write(self._decoder.decode(piece))
 
 
+def names_of_captures(report: Report, order: Order) -> dict[str, str]:
+    """Return the names of captures for a column, without the folders that all have in common.
+
+    It is empty unless rows of several captures are sorted together, which is the case in any order but that of time.
+    """
+    files = [*dict.fromkeys(one.file for one in report.captures)]
+    if order is Order.time or len(files) < 2:
+        return {}
+    try:
+        common = os.path.commonpath([os.path.dirname(file) for file in files])
+    except ValueError:  # absolute and relative paths
+        common = ""
+    return {file: clean(os.path.relpath(file, common) if common else file) for file in files}
+
+
+def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
+    """Return the column for the names of captures; empty without names."""
+    return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MOST_NAME), right=False)} if names else {}
+
+
 def add_titles(
-    lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal
+    lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, with its name if there are several; return the order of captures.
+    """Add a title above the lines of each capture, with its name if there are several, or one title above all lines if they are
+    sorted `together`; return the position of each capture, which is the most significant key of its lines.
 
     A capture without headings gets no title. `keys` is the number of keys of a line, including the position of its capture.
     """
+    if together:
+        title = f"{next(iter(headings.values()))}\n"
+        lines.add((np.zeros(1, np.int64), *[np.full(1, NEVER)] * (keys - 1)), title.encode("utf-8", "backslashreplace"))
+        return dict.fromkeys((one.file for one in report.captures), 0)
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     for name, place in places.items():
         if name not in headings:

@@ -10,7 +10,7 @@ from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
-from wiredoctor.report.headline import counts, headline, missing
+from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, Row, other_problems, split_rows
 from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.evidence import proof_lines
@@ -102,14 +102,15 @@ def write_as(report: Report, out: Sink, options: Options) -> None:
 def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = False, shown: str = "") -> None:
     """Write the report in UTF-8.
 
-    `everything`: as many problems in full as fit. `quiet`: only findings and sentences about missing data. `shown`
+    `everything`: as many problems in full as fit. `quiet`: only findings, missing data and what no finding explains. `shown`
     describes the filter.
     """
     groups = group_findings(report.findings)
-    if quiet and not groups:
-        out.write("\n".join(f"**{escape_markdown(line)}**\n" for line in opening(report)).encode("utf-8", "backslashreplace"))
-        return
     far = find_coverage(report)
+    if quiet and not groups:
+        lines = doubts(report, far, shown)
+        out.write("\n".join(f"**{escape_markdown(line)}**\n" for line in lines).encode("utf-8", "backslashreplace"))
+        return
     closing = "" if quiet else "\n".join(_closing(report, far, shown))
     said = [*_first_lines(report, groups, far, shown), *_table(report, groups)]
     room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MOST_NAME

@@ -316,8 +316,8 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of what was checked, which says "healthy" only if nothing raises a doubt."""
-    doubts = report.findings or unexplained(reach) or reach.snap_length is not None
+    """Return the heading of what was checked, which says "healthy" only if there was a connection and nothing raises a doubt."""
+    doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
     return "Checked" if doubts else "Checked and healthy"
 
 
@@ -371,7 +371,7 @@ def left_out_lines(report: Report) -> list[str]:
 
 
 def _left_out_line(one: LeftOut) -> str:
-    number, rules = count(one.findings, "finding"), ", ".join(one.rules)
+    number, rules = count(one.findings, "occurrence"), ", ".join(one.rules)
     why = {
         "ignore": f"ignored by the configuration: {one.reason}",
         "baseline": f"already in the baseline {one.reason}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.report.fields import Field, footer, heading, paint, width
@@ -23,6 +24,11 @@ _LEAST_NAME = 10
 """The minimum widths of the texts: an IPv4 address with its port always fits, and a host or a path can be recognized."""
 
 _NARROWEST = 80
+
+_PAGE = 40
+"""The maximum number of lines about causes."""
+
+_TIED = "\xa0"
 
 _FAILED = "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why)"
 _TIMES = "p50 to max: from the end of the request to the response"
@@ -67,7 +73,13 @@ def write(
     out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
     if "lost to" not in fields and any(one.lost for one in shown):
         out.write("Time lost:\n")
-        out.writelines(_fitting_causes(one, room, paper) + "\n" for one in shown if one.lost)
+        causes = [_all_causes(one, room, paper) for one in shown if one.lost]
+        if sum(map(len, causes)) > _PAGE:
+            causes = [[_fitting_causes(one, room, paper)] for one in shown if one.lost]
+            out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
+            out.write(footer(["--top shows fewer lines with all their causes, --format json all."], room))
+        else:
+            out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
     there = {name for cells in lines for name, text in cells.items() if text}
     missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, *_without_values(lines), "lost to"}]
     if missing:
@@ -113,6 +125,14 @@ def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
     return [name for name in _ONLY_WITH_VALUES if all(cells[name] in ("", "-") for cells in lines)]
 
 
+def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
+    """Return the lines that name all causes, costliest first."""
+    causes = ", ".join(f"{rule} {duration(seconds)}".replace(" ", _TIED) for rule, seconds in one.lost.items())
+    start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
+    lines = textwrap.wrap(causes, room, initial_indent=start, subsequent_indent=" " * 4, break_on_hyphens=False)
+    return [line.replace(_TIED, " ") for line in lines]
+
+
 def _fitting_causes(one: ServerStatistics, room: int, paper: Terminal) -> str:
     """Name the costliest causes that fit on a line, and the number of others."""
     causes = [f"{rule} {duration(seconds)}" for rule, seconds in one.lost.items()]
@@ -131,8 +151,9 @@ def _causes(lost: Mapping[str, float]) -> str:
 def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict[str, Field]:
     """Return the columns that fit in `room`: first, some columns are dropped; then the longest texts are shortened."""
     left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
-    widths = {name: max(len(left.get(name, name)), *(len(cells[name]) for cells in lines)) for name in lines[0]}
-    fields = {name: Field(left.get(name, name), size, right=name not in left) for name, size in widths.items()}
+    headings = {**left, "lost": "time lost"}
+    widths = {name: max(len(headings.get(name, name)), *(len(cells[name]) for cells in lines)) for name in lines[0]}
+    fields = {name: Field(headings.get(name, name), size, right=name not in left) for name, size in widths.items()}
     if by not in _NAMES or not any(cells["name"] for cells in lines):
         del fields["name"]
     for name in _without_values(lines):

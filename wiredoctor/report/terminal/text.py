@@ -11,7 +11,7 @@ from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
-from wiredoctor.report.headline import counts, headline, missing
+from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
@@ -83,16 +83,16 @@ def write(
 ) -> None:
     """Write the page.
 
-    `everything`: all groups and all frames. `quiet`: only findings and sentences about missing data. `shown`: describes the
-    filter.
+    `everything`: all groups and all frames. `quiet`: only findings, missing data and what no finding explains. `shown`:
+    describes the filter.
     """
     writer = TerminalWriter(out, paper)
     groups = group_findings(report.findings)
+    far = find_coverage(report)
     if quiet and not groups:
-        for line in opening(report):
+        for line in doubts(report, far, shown):
             writer.paragraph((line, "bold"))
         return
-    far = find_coverage(report)
     if report.secrets:
         writer.paragraph((SECRETS, "bold"))
     writer.paragraph((headline(report, groups, far, shown), "bold"))
@@ -186,7 +186,7 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
 
 
 def _headings(*, sign: bool) -> list[str]:
-    short = {"severity": "" if sign else "severity", "time lost": "lost", "first seen": "first", "finding": "N"}
+    short = {"severity": "" if sign else "severity", "first seen": "first", "finding": "N"}
     return [short.get(name, name) for name in HEADINGS]
 
 
