@@ -12,7 +12,7 @@ from wiredoctor.report.capture_clocks import began
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
 from wiredoctor.report.groups import Group
-from wiredoctor.report.words import SECOND, count, duration, join_words, shorten, size
+from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
 from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
@@ -95,14 +95,12 @@ def unexplained(reach: Coverage) -> list[str]:
     ]
     failures = answers.failures
     said = [
-        f"{number:,} of {count(whole, noun)} {one if number == 1 else many}"
-        for number, whole, noun, one, many in clauses
-        if number
+        f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
     ]
     if failures:
         failed = sum(failures.values())
         which = f"status {next(iter(failures))}" if len(failures) == 1 else f"status 500 or above ({_count_by_status(failures)})"
-        said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
+        said.append(f"{part_of(failed, answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
 
 
@@ -127,7 +125,7 @@ def _failing(one: ServerAnswers) -> str:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
     verb = "has" if one.failed == 1 else "have"
-    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
+    return f"{where}: {part_of(one.failed, one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
 
 
 def _failure_counts(failed: Failures) -> str:
@@ -340,7 +338,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
     """Describe what could not be judged, line by line with examples: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
-        f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
+        f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
         for one in reach.not_judged
     ]
 
