@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.capture_clocks import overall
@@ -27,11 +28,13 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 
 @dataclass(frozen=True)
 class Row:
-    """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
-    of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
+    """A problem in the table. `rule`: also names what tells it apart from a row with the same rule, host and path. `host`: the
+    server, or the client or capture of a problem without one. `other_paths`: the number of paths besides `path`. `first_seen`:
+    the time of day, or the time since the first packet in a capture without times.
     """
 
     group: Group
+    rule: str
     host: str
     path: str
     other_paths: int
@@ -54,7 +57,7 @@ class Row:
         """The cells in the order of HEADINGS."""
         group = self.group
         return (
-            group.worst.severity, group.worst.rule, self.place, f"{group.count:,}",
+            group.worst.severity, self.rule, self.place, f"{group.count:,}",
             duration(group.delay) if group.delay else "", self.first_seen, finding_name(group.worst),
         )  # fmt: skip
 
@@ -82,7 +85,11 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
-    return [_row(group, dates=dates) for group in groups[:MOST_ROWS]], groups[MOST_ROWS:]
+    rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
+    alike = Counter((row.rule, row.host, row.path) for row in rows)
+    told_apart = [_with_kind(row) if alike[row.rule, row.host, row.path] > 1 else row for row in rows]
+    alike = Counter((row.rule, row.host, row.path) for row in told_apart)
+    return [_with_side(row) if alike[row.rule, row.host, row.path] > 1 else row for row in told_apart], groups[MOST_ROWS:]
 
 
 def other_problems(left: Sequence[Group]) -> str:
@@ -109,12 +116,25 @@ def _row(group: Group, *, dates: bool) -> Row:
     paths = dict.fromkeys(path for path in map(_path, group.findings) if path)
     path = _path(worst) or next(iter(paths), "")
     host = worst.server or worst.client or worst.capture
-    return Row(group, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
+    return Row(group, worst.rule, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
+
+
+def _with_kind(row: Row) -> Row:
+    kind = row.group.worst.kind
+    return replace(row, rule=f"{row.rule} ({kind})") if kind else row
+
+
+def _with_side(row: Row) -> Row:
+    """Name the side of a problem of a server, and the capture of others: problems differ in nothing else."""
+    worst = row.group.worst
+    if worst.server is None:
+        return replace(row, path=clean(worst.capture)) if worst.client else row
+    return replace(row, rule=f"{row.rule}, {worst.side}") if worst.side else row
 
 
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
     """Return when a problem was first seen: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16"."""
-    moments = [moment for f in group.findings if (moment := nanoseconds(f.time)) is not None]
+    moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:
         since_first_packet = duration(group.first_seen)
         return since_first_packet, since_first_packet

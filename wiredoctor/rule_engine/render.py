@@ -177,6 +177,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         ignore_target=printable(redact.identity_target(target)),
         origin=values.get("origin"),
         front=values.get("front"),
+        request_elapsed=None if values["request_start"] is None else values["request_start"] / SECOND,
     ))  # fmt: skip
 
 

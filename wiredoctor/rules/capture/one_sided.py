@@ -35,8 +35,8 @@ RULE = Rule(
     symptom="nothing (it shows what cannot be judged)",
     severity="warning",
     title="One direction was not captured on {one_sided:,} of {connections:,} connections",
-    message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: only the client's were captured on "
-    "{client_only:,}, only the server's on {server_only:,}. Without the other direction, little can be judged.",
+    message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: only the client's were "
+    "captured on {client_only:,}, only the server's on {server_only:,}. Without the other direction, little can be judged.",
     remedy="Capture at a place that both directions pass: on a SPAN port with rx and tx, on the host itself, or on both paths "
     "if routing is asymmetric. Check that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",
