@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import wiredoctor
 from tests.report.examples import finding, report
 from wiredoctor.findings import Evidence, Report
 from wiredoctor.report.filter import Filter, Moment, filter_report
-from wiredoctor.report.groups import group_findings
+from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.html.problem_table import problem_table
-from wiredoctor.report.overview import split_rows
+from wiredoctor.report.overview import Row, split_rows
 from wiredoctor.testing import capture
 
 RACE = r"""
@@ -70,15 +72,29 @@ def test_rows_with_the_same_rule_and_place_name_what_tells_them_apart() -> None:
     ]
     alone = finding(number=7, rule="slow-response")
     findings = [*kinds, *sides, *clients, alone]
-    rows = {
-        int(row.cells[-1]): (row.rule, row.place) for row in split_rows(report(findings, [], []), group_findings(findings))[0]
-    }
+    rows = {int(row.cells[-1]): row.place for row in split_rows(report(findings, [], []), group_findings(findings))[0]}
     assert rows == {
-        1: ("nagle-delayed-ack (head-body-split)", "10.0.0.9:80 /items"),
-        2: ("nagle-delayed-ack (write-write-read)", "10.0.0.9:80 /items"),
-        3: ("nagle-delayed-ack (crossed), server", "10.0.0.2:80 /items"),
-        4: ("nagle-delayed-ack (crossed), client", "10.0.0.2:80 /items"),
-        5: ("no-connection-reuse", "10.0.0.1:51234 a.pcap"),
-        6: ("no-connection-reuse", "10.0.0.1:51234 b.pcap"),
-        7: ("slow-response", "10.0.0.2:80 /items"),
+        1: "10.0.0.9:80 /items (head-body-split)",
+        2: "10.0.0.9:80 /items (write-write-read)",
+        3: "10.0.0.2:80 /items (crossed, server)",
+        4: "10.0.0.2:80 /items (crossed, client)",
+        5: "10.0.0.1:51234 /items (a.pcap)",
+        6: "10.0.0.1:51234 /items (b.pcap)",
+        7: "10.0.0.2:80 /items",
     }
+
+
+@pytest.mark.parametrize(
+    ("width", "place"),
+    [
+        (32, "10.0.0.9:80 /items (mid-message)"),
+        (31, "10.0.0.9:80 (mid-message)"),
+        (25, "10.0.0.9:80 (mid-message)"),
+        (24, "10.0.0.9:80 /items"),
+        (8, "10...:80"),
+    ],
+)
+def test_a_path_gives_way_to_what_tells_rows_apart(width: int, place: str) -> None:
+    group = Group((finding(kind="mid-message", server="10.0.0.9:80"),))
+    row = Row(group, "10.0.0.9:80", "/items", 0, "", "", "(mid-message)")
+    assert row.shortened_place(width, "...") == place

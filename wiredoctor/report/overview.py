@@ -28,18 +28,18 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 
 @dataclass(frozen=True)
 class Row:
-    """A problem in the table. `rule`: also names what tells it apart from a row with the same rule, host and path. `host`: the
-    server, or the client or capture of a problem without one. `other_paths`: the number of paths besides `path`. `first_seen`:
-    the time of day, or the time since the first packet in a capture without times.
+    """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
+    of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
+    `mark`: what tells it apart from a row with the same rule, host and path, such as "(mid-message)".
     """
 
     group: Group
-    rule: str
     host: str
     path: str
     other_paths: int
     first_seen: str
     first_seen_to_seconds: str
+    mark: str = ""
 
     @property
     def severity(self) -> str:
@@ -48,31 +48,37 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Host and path, with the number of other paths, such as "10.0.0.2:80 /items +3 paths"."""
+        """Host and path, with the number of other paths and the mark, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
         more = f"+{count(self.other_paths, 'path')}" if self.other_paths else ""
-        return " ".join(part for part in (self.host, self.path, more) if part)
+        return " ".join(part for part in (self.host, self.path, more, self.mark) if part)
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The cells in the order of HEADINGS."""
         group = self.group
         return (
-            group.worst.severity, self.rule, self.place, f"{group.count:,}",
+            group.worst.severity, group.worst.rule, self.place, f"{group.count:,}",
             duration(group.delay) if group.delay else "", self.first_seen, finding_name(group.worst),
         )  # fmt: skip
 
+    @property
+    def least_place(self) -> int:
+        """The width of host and mark, without which the row looks like another one; 0 without a mark."""
+        return len(self.host) + 1 + len(self.mark) if self.mark else 0
+
     def shortened_place(self, width: int, gap: str) -> str:
-        """Return the place in at most `width` characters: the host, the end of the path, and the number of others as "+3"."""
+        """Return the place in at most `width` characters: host, end of the path, number of others as "+3", and mark."""
         if len(self.place) <= width:
             return self.place
-        more = f" +{self.other_paths:,}" if self.other_paths else ""
+        mark = f" {self.mark}" if 0 < self.least_place <= width else ""
+        more = (f" +{self.other_paths:,}" if self.other_paths else "") + mark
         room = width - len(self.host) - len(more) - 1
         if len(self.path) > room >= LEAST_PATH + len(gap):
             end = self.path[len(gap) - room :]
             return f"{self.host} {gap}{end[max(end.find('/', 0, -1), 0) :]}{more}"
         if self.path and len(self.path) <= room:
             return f"{self.host} {self.path}{more}"
-        return shorten(self.host, width, gap)
+        return shorten(self.host, width - len(mark), gap) + mark
 
 
 def finding_name(finding: Finding) -> str:
@@ -86,10 +92,10 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
         return [], ()
     dates = overall(report).dates
     rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
-    alike = Counter((row.rule, row.host, row.path) for row in rows)
-    told_apart = [_with_kind(row) if alike[row.rule, row.host, row.path] > 1 else row for row in rows]
-    alike = Counter((row.rule, row.host, row.path) for row in told_apart)
-    return [_with_side(row) if alike[row.rule, row.host, row.path] > 1 else row for row in told_apart], groups[MOST_ROWS:]
+    for tell_apart in (_with_kind, _with_side):
+        alike = Counter(map(_look, rows))
+        rows = [tell_apart(row) if alike[_look(row)] > 1 else row for row in rows]
+    return rows, groups[MOST_ROWS:]
 
 
 def other_problems(left: Sequence[Group]) -> str:
@@ -116,20 +122,25 @@ def _row(group: Group, *, dates: bool) -> Row:
     paths = dict.fromkeys(path for path in map(_path, group.findings) if path)
     path = _path(worst) or next(iter(paths), "")
     host = worst.server or worst.client or worst.capture
-    return Row(group, worst.rule, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
+    return Row(group, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
+
+
+def _look(row: Row) -> tuple[str, ...]:
+    return row.group.worst.rule, row.host, row.path, row.mark
 
 
 def _with_kind(row: Row) -> Row:
     kind = row.group.worst.kind
-    return replace(row, rule=f"{row.rule} ({kind})") if kind else row
+    return replace(row, mark=f"({kind})") if kind else row
 
 
 def _with_side(row: Row) -> Row:
-    """Name the side of a problem of a server, and the capture of others: problems differ in nothing else."""
+    """Name the side of a problem at a server, or the capture of another one: of the same kind they differ in nothing else."""
     worst = row.group.worst
     if worst.server is None:
-        return replace(row, path=clean(worst.capture)) if worst.client else row
-    return replace(row, rule=f"{row.rule}, {worst.side}") if worst.side else row
+        return replace(row, mark=f"({clean(worst.capture)})") if worst.client else row
+    words = [word for word in (worst.kind, worst.side) if word]
+    return replace(row, mark=f"({', '.join(words)})") if words else row
 
 
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:

@@ -66,6 +66,6 @@ def _row(number: int, row: Row) -> ProblemRow:
     group, worst, delay = row.group, row.group.worst, row.group.delay or 0.0
     first = min(group.findings, key=lambda f: (f.first_seen_time, f.first_seen))
     return ProblemRow(
-        number, worst.severity, row.rule, group.title, row.place, group.count, delay, duration(delay) if delay else "",
+        number, worst.severity, worst.rule, group.title, row.place, group.count, delay, duration(delay) if delay else "",
         first.first_seen_time, first.first_seen,
     )  # fmt: skip

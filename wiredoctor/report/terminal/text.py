@@ -59,6 +59,9 @@ FEW_CAPTURES = 3
 LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
+MOST_LEAST_PLACE = 34
+"""The same if rows would look alike without their kind: an IPv4 address with its port, and most kinds."""
+
 MOST_TABLE = 140
 """The maximum width of that table."""
 
@@ -176,7 +179,8 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
-    columns = _fitting_columns(widths, width)
+    least = max(LEAST_PLACE, *(min(row.least_place, MOST_LEAST_PLACE) for row in rows))
+    columns = _fitting_columns(widths, width, least)
     for number, line in enumerate(lines):
         if number:
             line[_WHERE] = rows[number - 1].shortened_place(widths[_WHERE], gap)
@@ -199,12 +203,15 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
     return cells
 
 
-def _fitting_columns(widths: list[int], width: int) -> list[int]:
-    """Return the numbers of the columns that fit, and give the remaining width to server and path, or to the rule."""
+def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
+    """Return the numbers of the columns that fit.
+
+    Server and path get the remaining width, at least `least`, or else the rule.
+    """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
         room = width - sum(widths[c] + 2 for c in columns if c != _WHERE)
-        if room >= LEAST_PLACE or (expendable == _WHERE and room >= widths[_WHERE]):
+        if room >= least or (expendable == _WHERE and room >= widths[_WHERE]):
             widths[_WHERE] = min(widths[_WHERE], room)
             return columns
         columns.remove(expendable)
