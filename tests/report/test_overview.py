@@ -91,7 +91,7 @@ def test_rows_with_the_same_rule_and_place_name_what_tells_them_apart() -> None:
         (31, "10.0.0.9:80 (mid-message)"),
         (25, "10.0.0.9:80 (mid-message)"),
         (24, "10.0.0.9:80 /items"),
-        (8, "10...:80"),
+        (8, "10....80"),
     ],
 )
 def test_a_path_gives_way_to_what_tells_rows_apart(width: int, place: str) -> None:
