@@ -7,6 +7,7 @@ or among what was not judged. What counts as such is asked here of each row by i
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,10 @@ from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.fail_on import reaches_level
+from wiredoctor.report.formats import Options, write
+from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import headline
+from wiredoctor.report.overview import OVERLAP
 from wiredoctor.rule_engine import catalogue
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
@@ -127,6 +131,17 @@ def wrong_verdict(report: Report) -> str:
     nothing = said.startswith(("Nothing to diagnose", "Nothing could be judged")) and "; " not in said  # what failed follows it
     fine = "nothing wrong was found" in said.lower() or nothing
     return said if fine == doubtful or reaches_level(report, "any") != doubtful else ""
+
+
+@EACH
+def test_times_lost_add_up_to_the_total_or_a_note_says_why_not(path: Path) -> None:
+    report = report_of(path)
+    whole = sum(f.delay or 0.0 for f in report.findings)
+    several = len(group_findings(report.findings)) > 1
+    for name in ("text", "markdown"):
+        out = io.BytesIO()
+        write(report, name, out, Options())
+        assert (OVERLAP.encode() in out.getvalue()) == (several and whole > report.delay * 1.01 + 0.001)
 
 
 def contradictions(report: Report) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 
 import wiredoctor
 from tests.report.examples import finding, report
-from wiredoctor.findings import Evidence, Report
+from wiredoctor.findings import Evidence, Report, total_delay
 from wiredoctor.report.filter import Filter, Moment, filter_report
+from wiredoctor.report.formats import Options, write
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.html.problem_table import problem_table
-from wiredoctor.report.overview import Row, split_rows
+from wiredoctor.report.overview import OVERLAP, Row, split_rows
 from wiredoctor.testing import capture
 
 RACE = r"""
@@ -82,6 +84,16 @@ def test_rows_with_the_same_rule_and_place_name_what_tells_them_apart() -> None:
         6: "10.0.0.1:51234 /items (b.pcap)",
         7: "10.0.0.2:80 /items",
     }
+
+
+@pytest.mark.parametrize("name", ["text", "markdown"])
+def test_times_that_overlap_behind_a_gateway_are_noted(name: str) -> None:
+    """The client waits 0.2 s on connection 3, while the gateway waits 0.2 s for it on connection 9."""
+    both = [finding(number=1), finding(number=2, rule="slow-response", connection=9, front=3, server="10.0.0.3:80")]
+    for findings, noted in ((both, True), ([both[0], replace(both[1], front=None)], False)):
+        out = io.BytesIO()
+        write(report(findings, [], [], delay=total_delay(findings)), name, out, Options())
+        assert (OVERLAP.encode() in out.getvalue()) == noted
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ MOST_ROWS = 20
 LEAST_PATH = 6
 """The minimum length of a path that was shortened; a shorter one is omitted."""
 
+OVERLAP = "Some of these times overlap; the total counts them once."
+LEAST_OVERLAP = 0.001
+"""The total may miss so many seconds without a note: shown times have three digits."""
+
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 
 
@@ -96,6 +100,12 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
         alike = Counter(map(_look, rows))
         rows = [tell_apart(row) if alike[_look(row)] > 1 else row for row in rows]
     return rows, groups[MOST_ROWS:]
+
+
+def overlap_note(report: Report, groups: Sequence[Group]) -> str:
+    """Return a sentence if the times lost of the problems add up to more than the total; otherwise an empty string."""
+    column = sum(group.delay or 0.0 for group in groups)
+    return OVERLAP if column - report.delay > max(LEAST_OVERLAP, report.delay / 100) else ""
 
 
 def other_problems(left: Sequence[Group]) -> str:

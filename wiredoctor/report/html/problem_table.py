@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.html.proof_pictures import MOST_SECTIONS
-from wiredoctor.report.overview import Row, number_of_others, occurrences_by_rule, split_rows
+from wiredoctor.report.overview import Row, number_of_others, occurrences_by_rule, overlap_note, split_rows
 from wiredoctor.report.words import clean, duration
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ class RuleLink(NamedTuple):
 
 
 class ProblemTable(NamedTuple):
-    """The rows, and the number (also in words) and the rules of the problems that do not fit."""
+    """The rows, a note on their times, and the number (also in words) and the rules of the problems that do not fit."""
 
     rows: tuple[ProblemRow, ...]
+    overlap: str
     number_of_others: int
     others: str
     rules: tuple[RuleLink, ...]
@@ -56,6 +57,7 @@ def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | Non
     with_card = {group.worst.rule for group in groups[:MOST_SECTIONS]}
     return ProblemTable(
         tuple(_row(number, row) for number, row in enumerate(rows, 1)),
+        overlap_note(report, groups),
         len(left),
         number_of_others(left) if left else "",
         tuple(RuleLink(clean(rule), number, rule in with_card) for rule, number in occurrences_by_rule(left)),
