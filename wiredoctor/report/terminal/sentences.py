@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.capture_clocks import began
+from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
 from wiredoctor.report.groups import Group
@@ -49,8 +50,8 @@ def incomplete(report: Report) -> list[str]:
 
 
 def opening(report: Report) -> list[str]:
-    """Return sentences about missing parts of the report and of the captures."""
-    return [*incomplete(report), *lacking(report)]
+    """Return sentences about missing parts of the report and of the captures, and about what the captures have in common."""
+    return [*incomplete(report), *lacking(report), *shared_sentence(report)]
 
 
 def lacking(report: Report) -> list[str]:
