@@ -214,7 +214,7 @@ _ONE = re.compile(
 )
 _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 
-_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|response)s\b")
+_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|request|response)s\b")
 
 
 _NOUN = "(?:bytes?|packets|segments|connections|exchanges|requests|responses|bursts|chunks?|events|places|writes|lines|times)"

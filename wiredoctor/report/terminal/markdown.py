@@ -124,7 +124,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
         written += 1
     if rest := len(groups) - written:
         command = code(analyze_command(report, "--all"))
-        said.append(f"The other {count(rest, 'problem')} in full: {command}\n")
+        said.append(f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full: {command}\n")
     out.write("\n".join([*said, closing]).encode("utf-8", "backslashreplace"))
 
 

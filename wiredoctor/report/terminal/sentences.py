@@ -222,7 +222,9 @@ def example(group: Group, *, when: bool = True) -> str:
 
 
 _ELSEWHERE = {
-    "client": re.compile(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b"),
+    "client": re.compile(
+        r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "
+    ),
     "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
 """Parts of remedies that are not for this side alone."""

@@ -145,10 +145,11 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
     if rest := len(groups) - len(in_full):
         writer.blank()
         command = analyze_command(report, "--all")
-        if len(text := f"The other {count(rest, 'problem')} in full: {command}") <= writer.width:
+        which = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
+        if len(text := f"{which} {command}") <= writer.width:
             writer.unbroken(text)
         else:
-            writer.paragraph(f"The other {count(rest, 'problem')} in full:")
+            writer.paragraph(which)
             writer.unbroken(command, indent=2)
 
 
