@@ -7,6 +7,7 @@ or among what was not judged. What counts as such is asked here of each row by i
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,10 @@ from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.fail_on import reaches_level
+from wiredoctor.report.formats import Options, write
+from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import headline
+from wiredoctor.report.overview import OVERLAP
 from wiredoctor.rule_engine import catalogue
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
@@ -125,8 +129,45 @@ def wrong_verdict(report: Report) -> str:
     doubtful = bool(report.not_judged_counts or failures or any(capture.dropped for capture in report.captures))
     said = headline(report, [], find_coverage(report))
     nothing = said.startswith(("Nothing to diagnose", "Nothing could be judged")) and "; " not in said  # what failed follows it
-    fine = "Nothing wrong was found" in said or nothing
+    fine = "nothing wrong was found" in said.lower() or nothing
     return said if fine == doubtful or reaches_level(report, "any") != doubtful else ""
+
+
+@EACH
+def test_times_lost_add_up_to_the_total_or_a_note_says_why_not(path: Path) -> None:
+    report = report_of(path)
+    whole = sum(f.delay or 0.0 for f in report.findings)
+    several = len(group_findings(report.findings)) > 1
+    for name in ("text", "markdown"):
+        out = io.BytesIO()
+        write(report, name, out, Options())
+        assert (OVERLAP.encode() in out.getvalue()) == (several and whole > report.delay * 1.01 + 0.001)
+
+
+def contradictions(report: Report) -> list[str]:
+    """Connections under "Not judged" as carrying no data, or not closed, although an error says how they ended."""
+    ends = [f for f in report.findings if f.severity == "error" and f.rule in ("connect-failed", "unanswered", "foreign-reset")]
+    explained = {f.connection for f in ends} - {None}
+    explained |= {
+        row["connection"]
+        for row in report.connections.iter_rows(named=True)
+        for f in ends
+        if f.connection is None and f.rule == "connect-failed"
+        if f.server in (None, row["server"]) and host(f.client) in (None, row["client_host"]) and not row["connected"]
+    }
+    rows = [row for row in report.connections.iter_rows(named=True) if row["connection"] not in explained]
+    both = [row for row in rows if row["client_packets"] and row["server_packets"] and row["protocol"] == "http"]
+    most = {
+        "carried no data": sum(row["protocol"] == "none" for row in rows),
+        "still open when the capture ended: the close was not captured": sum(row["closed_by"] == "" for row in both),
+    }
+    listed = {one.reason: one.count for one in find_coverage(report).not_judged}
+    return [reason for reason, number in most.items() if listed.get(reason, 0) > number]
+
+
+@EACH
+def test_what_an_error_explains_is_not_listed_as_not_judged(path: Path) -> None:
+    assert contradictions(report_of(path)) == []
 
 
 @EACH

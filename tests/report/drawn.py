@@ -70,7 +70,7 @@ def check_drawn(chromium: Browser, page: Path, said: Parsed) -> None:
     assert shown["counts"] == counts
     assert shown["lead"].startswith(f"{said['summary']['connections']:,} TCP connections, ")
     names = _short([c["file"] for c in said["captures"]])
-    _check_findings(shown["findings"], said["findings"])
+    _check_findings(shown["findings"], said["findings"], said["exchanges"])
     _check_exchanges(shown["exchanges"], said, names)
     _check_connections(shown["connections"], said, names)
 
@@ -85,8 +85,11 @@ def _lasts(seconds: float) -> str:
     return duration_text(round(seconds * SECOND))
 
 
-def _check_findings(shown: list[Parsed], findings: list[Parsed]) -> None:
-    """Each is there once, with its rule, severity and frames; delays and counts are told of each group, and of each in it."""
+def _check_findings(shown: list[Parsed], findings: list[Parsed], exchanges: list[Parsed]) -> None:
+    """Each is there once, with its rule, severity and frames, and with when its request began; delays and counts are told of each
+    group, and of each in it."""
+    place = ("capture", "connection")
+    requested = {(*(one[name] for name in place), one["index"]): one["request"] for one in exchanges}
     by_number = {f["number"]: f for f in findings}
     seen: list[int] = []
     for group in shown:
@@ -107,7 +110,9 @@ def _check_findings(shown: list[Parsed], findings: list[Parsed]) -> None:
         for one, other in zip(here[1:], group["others"], strict=True):
             assert (one["rule"], one["kind"], one["server"]) == (first["rule"], first["kind"], first["server"])
             assert other["frames"] == _frames(one)
-            assert other["about"].startswith(f"{one['elapsed']:.6f} s finding {one['number']}")
+            request = requested.get((*(one[name] for name in place), one["exchange"]))
+            began = one["elapsed"] if request is None or request["start"] is None else request["start"]
+            assert other["about"].startswith(f"{began:.6f} s finding {one['number']}")
             assert not one["delay"] or f", {_lasts(one['delay'])}" in other["about"]
         assert {one["severity"] for one in here} == {group["severity"]}
         count, delay = len(here), sum(f["delay"] or 0 for f in here)

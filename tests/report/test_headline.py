@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -225,7 +226,7 @@ def test_a_faulty_capture_is_not_called_healthy() -> None:
 def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     one = report([finding(delay=0.4)], [connection(1)], [exchange(1, response_status=503)])
     assert said(one).startswith("400 ms was lost by waiting: Nagle")
-    assert said(one).endswith("; 1 of 1 response has status 503.")
+    assert said(one).endswith("; the only response has status 503.")
 
 
 def test_only_notes() -> None:
@@ -235,21 +236,50 @@ def test_only_notes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "number", "why"),
+    ("protocol", "number", "why", "judged"),
     [
-        ("tls", 14, "all 14 connections are encrypted (TLS, not decrypted)"),
-        ("tls", 1, "the only connection is encrypted (TLS, not decrypted)"),
-        ("http2", 2, "all 2 connections use HTTP/2, which is not parsed"),
-        ("none", 3, "none of the 3 connections carried data"),
+        (
+            *("tls", 14, "No HTTP could be read: all 14 connections are encrypted (TLS, not decrypted)"),
+            "connects and stalls were judged",
+        ),
+        (
+            "tls",
+            1,
+            "No HTTP could be read: the only connection is encrypted (TLS, not decrypted)",
+            "connects and stalls were judged",
+        ),
+        (
+            "http2",
+            2,
+            "No HTTP could be read: all 2 connections use HTTP/2, which is not parsed",
+            "connects and stalls were judged",
+        ),
     ],
 )
-def test_nothing_could_be_judged(protocol: str, number: int, why: str) -> None:
+def test_without_http_the_headline_says_what_was_judged(protocol: str, number: int, why: str, judged: str) -> None:
     rows = [connection(n, protocol=protocol) for n in range(number)]
-    assert said(report([], rows, [])) == f"Nothing could be judged: {why}."
+    assert said(report([], rows, [])) == f"{why}; {judged}, and nothing wrong was found."
     encrypted = capture_loss(rule="encrypted", severity="note", title="TLS was not decrypted")
-    assert said(report([encrypted], rows, [])) == f"Nothing could be judged: {why}."
-    assert "Nothing could be judged" not in said(report([finding(delay=0.4)], rows, []))
-    assert "Nothing could be judged" not in said(report([], [*rows, connection(99)], [exchange(99)]))
+    assert said(report([encrypted], rows, [])) == f"{why}; {judged}, and nothing wrong was found."
+    lossy = said(report([capture_loss()], rows, []))
+    assert lossy == f"The capture lacks packets. {why}; {judged}, and no known fault was found in what was captured."
+    doubtful = replace(report([], rows, []), not_judged_counts={("a.pcap", "silence"): 1})
+    assert re.fullmatch(rf"{re.escape(why)}; {judged}: .*failed for an unknown reason\.", said(doubtful))
+    assert why not in said(report([finding(delay=0.4)], rows, []))
+    assert why not in said(report([], [*rows, connection(99)], [exchange(99)]))
+
+
+def test_connections_without_data_are_judged_for_connects() -> None:
+    rows = [connection(n, protocol="none") for n in range(3)]
+    why = "none of the 3 connections carried data"
+    assert said(report([], rows, [])) == f"Nothing could be judged: {why}."
+    connects = report([], rows, [], checked={"connect-failed": Checked("stalls", "connections", ends=True)})
+    assert said(connects) == f"No HTTP was seen: {why}; connects were judged, and nothing wrong was found."
+
+
+def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
+    rows = [connection(0, protocol="tls", server_packets=0)]
+    assert said(report([], rows, [])) == "Nothing could be judged: the only connection is encrypted (TLS, not decrypted)."
 
 
 @pytest.mark.parametrize(

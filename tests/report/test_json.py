@@ -89,6 +89,7 @@ def test_top_and_captures() -> None:
         "left_out": [],
         "rules": [],
         "incomplete": ["Cut."],
+        "shared_conversations": 0,
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]
 

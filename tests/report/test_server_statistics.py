@@ -87,6 +87,24 @@ def test_each_side_of_a_gateway_counts_its_failure() -> None:
     assert whole.failed == 1
 
 
+def test_a_try_fails_with_the_request_for_which_the_gateway_sent_it() -> None:
+    """haproxy gave up the server behind it, whose only exchange has no finding of its own: one request, one response, 504."""
+    report = wiredoctor.analyze(find_recording("behind-haproxy-timeout.pcap"))
+    assert {one.key: (one.requests, one.failed) for one in server_statistics(report)} == {
+        "10.9.1.2:80": (1, 1), "10.9.0.2:8001": (1, 1),
+    }  # fmt: skip
+    whole = overall_statistics(report)
+    assert whole is not None
+    assert (whole.requests, whole.failed) == (1, 1)
+
+
+def test_a_try_that_was_answered_has_not_failed() -> None:
+    """nginx answered 200 after it had repeated the request, so no request of a client failed."""
+    report = wiredoctor.analyze(find_recording("behind-nginx-repeated.pcap"))
+    failed = {one.key: one.failed for one in server_statistics(report)}
+    assert failed["10.9.0.2:8002"] == 0
+
+
 def test_responses_that_were_not_captured_are_no_failures() -> None:
     """The label of this recording says so: the server's direction is missing."""
     [one] = server_statistics(wiredoctor.analyze(find_recording("one-sided-requests.pcap")))

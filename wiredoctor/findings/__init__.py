@@ -28,11 +28,11 @@ from wiredoctor.findings.report import (
     Report,
     RuleTotal,
     Unjudged,
-    rfc3339,
     sum_totals,
 )
 from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, ThresholdKey, by_kind, configured
 from wiredoctor.text.escape import printable, shorten
+from wiredoctor.text.time_of_day import rfc3339
 
 __all__ = [
     "CANDIDATE_COLUMNS",

@@ -10,7 +10,9 @@ from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
 from wiredoctor.findings.rule import Reference
+from wiredoctor.text.durations import SECOND
 from wiredoctor.text.redact import identity_target, masked_method
+from wiredoctor.text.time_of_day import nanoseconds, rfc3339
 
 
 class Evidence(NamedTuple):
@@ -93,6 +95,10 @@ class Finding:
     """The texts for people; None if they are equal to those for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The connection on which the client waited, if this one is behind a gateway; delays count there."""
+    request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    """When the request of its exchange began, in seconds since the first packet; None without one. Logs name this moment, while
+    the evidence may begin earlier (a FIN that the request met) or later (a stall in the response).
+    """
 
     def for_people(self) -> Finding:
         """Return the finding with (masked) where its texts have `*` for something masked."""
@@ -101,6 +107,17 @@ class Finding:
         title, message, request, remedy, notes = self.masked
         evidence = tuple(step._replace(note=note) for step, note in zip(self.evidence, notes, strict=False))
         return replace(self, title=title, message=message, request=request, remedy=remedy, evidence=evidence, masked=None)
+
+    @property
+    def first_seen(self) -> float:
+        """When it was first seen, in seconds since the first packet: when its request began, or else its first evidence."""
+        return self.elapsed if self.request_elapsed is None else self.request_elapsed
+
+    @property
+    def first_seen_time(self) -> str:
+        """The same as a timestamp (RFC 3339)."""
+        moment = None if self.request_elapsed is None else nanoseconds(self.time)
+        return self.time if moment is None else rfc3339(moment + round((self.first_seen - self.elapsed) * SECOND))
 
     @property
     def place(self) -> tuple[str, Cause]:

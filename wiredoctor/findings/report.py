@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wiredoctor.findings.finding import Finding
@@ -216,13 +215,3 @@ def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFram
     from wiredoctor.tables import TABLES, with_old_names
 
     return with_old_names(table, TABLES[table].empty() if scan is None else scan().collect())
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals, within the years that RFC 3339 allows."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    try:
-        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
-    except OverflowError:
-        moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")

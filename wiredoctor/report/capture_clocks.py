@@ -47,17 +47,17 @@ def capture_start(finding: Finding) -> int | None:
 
 
 def began(finding: Finding) -> str:
-    """Return when a finding began: "2026-01-31 10:42:16.123 CET"; empty if its packets have no time of day."""
-    moment = nanoseconds(finding.time)
+    """Return when a finding was first seen: "2026-01-31 10:42:16.123 CET"; empty if its packets have no time of day."""
+    moment = nanoseconds(finding.first_seen_time)
     return f"{time_text(moment, date=True)} {zone_name(moment)}" if moment and moment >= DAY else ""
 
 
 def began_now(finding: Finding, *, date: bool = False) -> str:
     """Return when a finding of a live capture began, with the offset of the zone: "10:42:16.123+01:00"."""
-    moment = nanoseconds(finding.time) or 0
+    moment = nanoseconds(finding.first_seen_time) or 0
     return time_text(moment, date=date) + zone_suffix(moment)
 
 
 def other_day(finding: Finding, moment: int) -> bool:
     """Return whether a finding began on another day than the given time."""
-    return local(nanoseconds(finding.time) or 0).date() != local(moment).date()
+    return local(nanoseconds(finding.first_seen_time) or 0).date() != local(moment).date()

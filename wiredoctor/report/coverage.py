@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from wiredoctor.findings import UNJUDGED
+from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status
+from wiredoctor.report.failed_requests import FAILURES, findings_with_failures
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +122,7 @@ _CONNECTIONS = {
     "tls": "TLS, not decrypted: only stalls and connects were checked, not the HTTP inside",
     "http2": "HTTP/2 is not parsed: only stalls and connects were checked",
     "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were checked",
-    "none": "carried no data",
+    "unused": "carried no data",
     "one_sided": "only one direction was captured: rules that need both did not run",
     "unseen": "bytes are missing from the capture: findings near a gap have low confidence",
     "late": "began before the capture, without a handshake: round trips are less certain, and confidence is at most medium",
@@ -289,15 +291,59 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
 def _protocol_reasons() -> list[str]:
     """Return the reasons of _CONNECTIONS, the number of connections by protocol captured in both directions, and the total."""
-    return [*_CONNECTIONS, *(f"both_{name}" for name in _CARRIED), "rows"]
+    return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
 
 def _connections(report: Report) -> dict[str, int]:
     """Return the number of connections for each of these."""
+    import polars as pl
+
     if report.scan_connections is None or not report.connection_count:
         return {}
-    counts = _counts(report.scan_connections(), _of_connections(), report.forgotten.get("connections"))
+    old = report.forgotten.get("connections")
+    old = None if old is None else old.with_columns(pl.lit(value=False).alias("explained"))
+    counts = _counts(_marked_connections(report), _of_connections(), old)
     return {**counts, "rows": report.connection_count}
+
+
+def _marked_connections(report: Report) -> pl.LazyFrame:
+    """Return the connections with the column `explained`: true if a finding about a failure says how the connection ended.
+
+    A finding about many connections explains those of its client and server that were never established, or reset at once.
+    """
+    import polars as pl
+
+    assert report.scan_connections is not None
+    c, key = pl.col, ["capture", "connection"]
+    rows = report.scan_connections()
+    told = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
+    if not told:
+        return rows.with_columns(pl.lit(value=False).alias("explained"))
+    own = {(f.capture, f.connection) for f in told if f.connection is not None}
+    marks = pl.LazyFrame([*own], {"capture": pl.String(), "connection": pl.Int64()}, orient="row")
+    never_open = (c("protocol") == "none") & (~c("connected") | (c("close") == "rst"))
+    ends = [(f.capture, host(f.client), f.server) for f in told if f.connection is None]
+    of_many: list[pl.Expr] = []
+    for names in (("client_host",), ("server",), ("client_host", "server")):
+        values = {
+            "\0".join((file, *(_one_host(name) for name in (client, server) if name is not None)))
+            for file, client, server in ends
+            if (client is not None, server is not None) == ("client_host" in names, "server" in names)
+        }
+        if values:
+            texts = [c("capture"), *(c(name).str.replace(_LOOPBACK.pattern, "localhost") for name in names)]
+            of_many.append(pl.concat_str(texts, separator="\0").is_in([*values]) & never_open)
+    explained = [c("own").fill_null(value=False), *of_many]
+    marked = rows.join(marks.with_columns(pl.lit(value=True).alias("own")), on=key, how="left")
+    return marked.with_columns(pl.any_horizontal(explained).alias("explained"))
+
+
+_LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
+"""Both addresses of the local host: a client that tries both is reported with one of them."""
+
+
+def _one_host(endpoint: str) -> str:
+    return _LOOPBACK.sub("localhost", endpoint)
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
@@ -306,7 +352,7 @@ def _each_connections(report: Report) -> dict[str, dict[str, int]]:
         return {}
     if len(report.captures) == 1:
         return {report.captures[0].file: _connections(report)}
-    return _counts_each(report.scan_connections(), _of_connections())
+    return _counts_each(_marked_connections(report), _of_connections())
 
 
 def _of_connections() -> dict[str, pl.Expr]:
@@ -321,7 +367,8 @@ def _of_connections() -> dict[str, pl.Expr]:
         "one_sided": one_sided & (c("protocol") != "none"),
         "unseen": ~one_sided & (c("client_unseen_bytes") + c("server_unseen_bytes") > 0),
         "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
-        "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http"),
+        "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http") & ~c("explained"),
+        "unused": protocols["none"] & ~c("explained"),
     }
 
 

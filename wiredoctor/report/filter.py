@@ -249,8 +249,8 @@ def _concerns(f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], ser
     if f.connection is None and f.client is None and f.server is None:
         return True
     begin, end = spans.get(f.capture, (float("-inf"), float("inf")))
-    last = max([f.elapsed, *(e.elapsed for e in f.evidence)]) if isinstance(f, Finding) else f.elapsed
-    if last * SECOND < begin or f.elapsed * SECOND > end:
+    moments = [f.elapsed, f.first_seen, *(e.elapsed for e in f.evidence)] if isinstance(f, Finding) else [f.elapsed]
+    if max(moments) * SECOND < begin or min(moments) * SECOND > end:
         return False
     if wanted.connections and f.connection not in wanted.connections and (f.connection is not None or f.server not in servers):
         return False

@@ -45,7 +45,7 @@ class Group:
     @cached_property
     def worst(self) -> Finding:
         """The most expensive finding; on a tie, the first of all captures."""
-        return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.time, f.elapsed))
+        return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
 
     @cached_property
     def title(self) -> str:
@@ -70,7 +70,7 @@ class Group:
     @cached_property
     def first_seen(self) -> float:
         """The time of the first occurrence, in seconds since the first packet of its capture."""
-        return min(f.elapsed for f in self.findings)
+        return min(f.first_seen for f in self.findings)
 
     @cached_property
     def delay(self) -> float | None:
@@ -81,7 +81,7 @@ class Group:
     def badness(self) -> tuple[int, float, int, float]:
         """Return a sort key that puts the worst first."""
         worst = self.worst
-        return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.elapsed
+        return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.first_seen
 
 
 def _matches(pattern: re.Pattern[str], part: str | int, texts: Iterable[str]) -> set[str]:

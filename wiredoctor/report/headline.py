@@ -11,7 +11,7 @@ from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.terminal.sentences import WORTH_TELLING, opening, unexplained
-from wiredoctor.report.words import count, duration, join_words
+from wiredoctor.report.words import count, duration, join_words, part_of
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -25,7 +25,10 @@ _NO_HTTP = {
     "http2": ("the only connection uses HTTP/2, which is not parsed", "all {} connections use HTTP/2, which is not parsed"),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
-"""Why nothing could be judged, by the protocol of all connections: for several connections, and for one."""
+"""Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
+
+_UNREADABLE = ("tls", "http2")
+"""Protocols whose connections may carry HTTP, and of which connects and stalls are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "all {} connections carry neither HTTP/1.x nor TLS")
 """What connections of other protocols carry, of which stalls and connects are judged; for one and for several."""
@@ -137,8 +140,8 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     judged = [group for group in groups if group.worst.family != "capture"]
     if not report.connection_count and not judged:
         return nothing_to_diagnose(report, shown)
-    if not judged and (why := _not_http(reach)):
-        return f"Nothing could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
+    if not judged and (unread := _not_http(report, groups, reach)):
+        return f"{unread}{scope}."
     dropped = any(capture.dropped for capture in report.captures)
     well_so_far = not (groups or report.left_out or unexplained(reach) or dropped) and knows_failures(report)
     if well_so_far and (why := _cut(reach) or _other_protocol(reach)):
@@ -212,12 +215,25 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
     return ", ".join(f"{number[by]:,} {word}" for by, word in _LEFT_OUT.items() if number.get(by))
 
 
-def _not_http(reach: Coverage) -> str:
-    """Return why no connection has readable HTTP; empty if one has, or if the reasons differ."""
-    if reach.exchanges or not reach.connections:
+def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
+    """Say why no connection has readable HTTP, and what was judged; empty if one has, or if the reasons differ."""
+    protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
+    if reach.exchanges or not protocol:
         return ""
-    same = (texts for protocol, texts in _NO_HTTP.items() if reach.carried.get(protocol) == reach.connections)
-    return next((texts[reach.connections > 1].format(f"{reach.connections:,}") for texts in same), "")
+    why = _NO_HTTP[protocol][reach.connections > 1].format(f"{reach.connections:,}")
+    doubts = unexplained(reach)
+    if not any(one.what == protocol for one in reach.checked):
+        return f"Nothing could be judged: {why}{_and(doubts, '; ')}"
+    lead = f"No HTTP could be read: {why}" if protocol in _UNREADABLE else f"No HTTP was seen: {why}"
+    if not knows_failures(report):
+        return f"{lead}; {_lower(_selected(report))} found nothing{_and(doubts, ', but ')}"
+    lead += f"; {'connects and stalls' if protocol in _UNREADABLE else 'connects'} were judged"
+    if doubts:
+        return f"{lead}: {join_words(doubts)}"
+    if report.left_out:
+        return f"{lead}: {_left_out(report, 'findings').replace('No', 'no', 1)}"
+    lossy = any(capture.dropped for capture in report.captures) or any(group.worst.severity != "note" for group in groups)
+    return f"{lead}, and {'no known fault was found in what was captured' if lossy else 'nothing wrong was found'}"
 
 
 def _cut(reach: Coverage) -> str:
@@ -233,7 +249,7 @@ def _unread(reach: Coverage) -> list[str]:
     """Return clauses about connections whose HTTP cannot be read: "3 of 6 connections are encrypted (TLS, not decrypted)"."""
     tls = reach.carried.get("tls", 0)
     verb = "is" if tls == 1 else "are"
-    return [f"{tls:,} of {count(reach.connections, 'connection')} {verb} encrypted (TLS, not decrypted)"] if tls else []
+    return [f"{part_of(tls, reach.connections, 'connection')} {verb} encrypted (TLS, not decrypted)"] if tls else []
 
 
 def _other_protocol(reach: Coverage) -> str:

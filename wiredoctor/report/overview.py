@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.capture_clocks import overall
@@ -22,6 +23,10 @@ MOST_ROWS = 20
 LEAST_PATH = 6
 """The minimum length of a path that was shortened; a shorter one is omitted."""
 
+OVERLAP = "Some of these times overlap; the total counts them once."
+LEAST_OVERLAP = 0.001
+"""The total may miss so many seconds without a note: shown times have three digits."""
+
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 
 
@@ -29,6 +34,7 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
     of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
+    `mark`: what tells it apart from a row with the same rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -37,6 +43,7 @@ class Row:
     other_paths: int
     first_seen: str
     first_seen_to_seconds: str
+    mark: str = ""
 
     @property
     def severity(self) -> str:
@@ -45,9 +52,9 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Host and path, with the number of other paths, such as "10.0.0.2:80 /items +3 paths"."""
+        """Host and path, with the number of other paths and the mark, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
         more = f"+{count(self.other_paths, 'path')}" if self.other_paths else ""
-        return " ".join(part for part in (self.host, self.path, more) if part)
+        return " ".join(part for part in (self.host, self.path, more, self.mark) if part)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -58,18 +65,24 @@ class Row:
             duration(group.delay) if group.delay else "", self.first_seen, finding_name(group.worst),
         )  # fmt: skip
 
+    @property
+    def least_place(self) -> int:
+        """The width of host and mark, without which the row looks like another one; 0 without a mark."""
+        return len(self.host) + 1 + len(self.mark) if self.mark else 0
+
     def shortened_place(self, width: int, gap: str) -> str:
-        """Return the place in at most `width` characters: the host, the end of the path, and the number of others as "+3"."""
+        """Return the place in at most `width` characters: host, end of the path, number of others as "+3", and mark."""
         if len(self.place) <= width:
             return self.place
-        more = f" +{self.other_paths:,}" if self.other_paths else ""
+        mark = f" {self.mark}" if 0 < self.least_place <= width else ""
+        more = (f" +{self.other_paths:,}" if self.other_paths else "") + mark
         room = width - len(self.host) - len(more) - 1
         if len(self.path) > room >= LEAST_PATH + len(gap):
             end = self.path[len(gap) - room :]
             return f"{self.host} {gap}{end[max(end.find('/', 0, -1), 0) :]}{more}"
         if self.path and len(self.path) <= room:
             return f"{self.host} {self.path}{more}"
-        return shorten(self.host, width, gap)
+        return shorten(self.host, width - len(mark), gap) + mark
 
 
 def finding_name(finding: Finding) -> str:
@@ -82,7 +95,17 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
-    return [_row(group, dates=dates) for group in groups[:MOST_ROWS]], groups[MOST_ROWS:]
+    rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
+    for tell_apart in (_with_kind, _with_side):
+        alike = Counter(map(_look, rows))
+        rows = [tell_apart(row) if alike[_look(row)] > 1 else row for row in rows]
+    return rows, groups[MOST_ROWS:]
+
+
+def overlap_note(report: Report, groups: Sequence[Group]) -> str:
+    """Return a sentence if the times lost of the problems add up to more than the total; otherwise an empty string."""
+    column = sum(group.delay or 0.0 for group in groups)
+    return OVERLAP if column - report.delay > max(LEAST_OVERLAP, report.delay / 100) else ""
 
 
 def other_problems(left: Sequence[Group]) -> str:
@@ -112,9 +135,27 @@ def _row(group: Group, *, dates: bool) -> Row:
     return Row(group, clean(host), clean(path), max(len(paths) - 1, 0), *_first_seen(group, dates=dates))
 
 
+def _look(row: Row) -> tuple[str, ...]:
+    return row.group.worst.rule, row.host, row.path, row.mark
+
+
+def _with_kind(row: Row) -> Row:
+    kind = row.group.worst.kind
+    return replace(row, mark=f"({kind})") if kind else row
+
+
+def _with_side(row: Row) -> Row:
+    """Name the side of a problem at a server, or the capture of another one: of the same kind they differ in nothing else."""
+    worst = row.group.worst
+    if worst.server is None:
+        return replace(row, mark=f"({clean(worst.capture)})") if worst.client else row
+    words = [word for word in (worst.kind, worst.side) if word]
+    return replace(row, mark=f"({', '.join(words)})") if words else row
+
+
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
     """Return when a problem was first seen: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16"."""
-    moments = [moment for f in group.findings if (moment := nanoseconds(f.time)) is not None]
+    moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:
         since_first_packet = duration(group.first_seen)
         return since_first_packet, since_first_packet

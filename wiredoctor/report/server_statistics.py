@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
-from wiredoctor.report.failed_requests import failed_connections_by_server, failed_exchanges, findings_with_failures
+from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import capture_ends
 from wiredoctor.report.words import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import polars as pl
 
@@ -58,7 +58,8 @@ class ServerOrder(StrEnum):
 class ServerStatistics:
     """The exchanges of a group. `names`: the values of Host; for connections without HTTP, the TLS server names (SNI).
 
-    failed: requests that failed according to the findings, as in the headline; a status of 500 or above alone does not count.
+    failed: requests that failed according to the findings, as in the headline, and what a gateway sent for them in vain; a status
+    of 500 or above alone does not count.
     unanswered: requests without a final response, if a finding of severity error is about them, or if their connection ended and
     was captured in both directions, without a gap that may hide the response. incomplete: responses that were cut off, unless a
     finding of severity note shows that the client had all it wanted. Times are in seconds; `p50` to `longest` are of the server
@@ -197,21 +198,43 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 def _judged(report: Report) -> pl.LazyFrame | None:
     """Return the exchanges that findings are about; None if there are none.
 
-    `is_failed`: they failed. `is_error`: an error is about them. `is_left`: the client left and lost nothing.
+    `is_failed`: they failed. `is_error`: an error is about them. `is_left`: the client left and lost nothing. `is_try`: a gateway
+    sent them for a request that failed.
     """
     import polars as pl
 
-    places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False] for place in failed_exchanges(report)}
+    failed = failed_exchanges(report)
+    places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False, False] for place in failed}
+    for place in _tries_for(failed, report):
+        places.setdefault(place, [False] * 4)[3] = True
     for one in findings_with_failures(report):
         if one.exchange is not None and (one.severity == "error" or one.rule == "client-abort"):
-            flags = places.setdefault((one.capture, one.connection, one.exchange), [False, False, False])
+            flags = places.setdefault((one.capture, one.connection, one.exchange), [False] * 4)
             flags[1] |= one.severity == "error"
             flags[2] |= one.rule == "client-abort" and one.severity == "note"
     if not places:
         return None
     schema = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int32()}
-    flags = {"is_failed": pl.Boolean(), "is_error": pl.Boolean(), "is_left": pl.Boolean()}
+    flags = {name: pl.Boolean() for name in _JUDGED}
     return pl.LazyFrame([(*place, *said) for place, said in places.items()], schema | flags, orient="row")
+
+
+_JUDGED = ("is_failed", "is_error", "is_left", "is_try")
+
+
+def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
+    """Yield the exchanges that gateways certainly sent for exchanges that failed at their front."""
+    import polars as pl
+
+    c = pl.col
+    fronts = pl.DataFrame(
+        [*failed], {"capture": pl.String(), "front_connection": pl.Int64(), "front_exchange": pl.Int32()}, orient="row"
+    )
+    for capture, known in report.gateways.items():
+        if known.tries.height and fronts.height:
+            sure = known.tries.filter(c("certain") & c("exchange").is_not_null())
+            mine = sure.join(fronts.filter(c("capture") == capture), on=["front_connection", "front_exchange"], how="semi")
+            yield from ((capture, *row) for row in mine.select("connection", "exchange").iter_rows())
 
 
 def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
@@ -225,7 +248,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
     )
     if (judged := _judged(report)) is None:
-        narrow = narrow.with_columns(pl.lit(value=False).alias(name) for name in ("is_failed", "is_error", "is_left"))
+        narrow = narrow.with_columns(pl.lit(value=False).alias(name) for name in _JUDGED)
     else:
         narrow = narrow.join(judged, on=[*_KEY, "exchange"], how="left")
     ends = connections.select(*_KEY, "server", "client_host", (c("closed_by") != "").alias("over"))
@@ -237,7 +260,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
         "exchange",
         "wait",
         *("requests", "client_errors", "server_errors"),
-        c("is_failed").fill_null(value=False).alias("failed"),
+        (c("is_failed") | (c("is_try") & (c("no_response") | c("cut")))).fill_null(value=False).alias("failed"),
         (c("no_response") & lost).alias("unanswered"),
         (c("cut") & ~c("is_left").fill_null(value=False)).alias("incomplete"),
         key.fill_null("").alias("key"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from wiredoctor.findings import shorten
 from wiredoctor.text.durations import SECOND, duration_text
 
-__all__ = ["SECOND", "clean", "count", "duration", "join_words", "scale", "shorten", "size"]
+__all__ = ["SECOND", "clean", "count", "duration", "join_words", "part_of", "scale", "shorten", "size"]
 
 """The number of ns in a second."""
 
@@ -54,6 +54,11 @@ def size(number: int, space: str = " ") -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return "1 packet", "1,234 packets"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def part_of(number: int, whole: int, noun: str) -> str:
+    """Return "3 of 5 requests", or "the only request" if there is one."""
+    return f"the only {noun}" if number == whole == 1 else f"{number:,} of {count(whole, noun)}"
 
 
 def join_words(parts: Sequence[str]) -> str:

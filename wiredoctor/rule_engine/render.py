@@ -177,6 +177,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         ignore_target=printable(redact.identity_target(target)),
         origin=values.get("origin"),
         front=values.get("front"),
+        request_elapsed=None if values["request_start"] is None else values["request_start"] / SECOND,
     ))  # fmt: skip
 
 
@@ -213,7 +214,7 @@ _ONE = re.compile(
 )
 _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 
-_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|response)s\b")
+_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|request|response)s\b")
 
 
 _NOUN = "(?:bytes?|packets|segments|connections|exchanges|requests|responses|bursts|chunks?|events|places|writes|lines|times)"

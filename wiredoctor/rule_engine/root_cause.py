@@ -20,6 +20,7 @@ from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import RULE_TABLES, SECOND
 
 _REQUEST = (
+    "request_start",
     "request_method",
     "request_target",
     "request_user_agent",

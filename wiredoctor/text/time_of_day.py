@@ -44,6 +44,16 @@ def nanoseconds(time: str | None) -> int | None:
     return (since.days * 86400 + since.seconds) * SECOND + int(fraction.ljust(9, "0")[:9] or 0)
 
 
+def rfc3339(nanoseconds: int) -> str:
+    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals, within the years that RFC 3339 allows."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    try:
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
+    except OverflowError:
+        moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
+
+
 def local(moment: int) -> datetime:
     """Return a time in the zone of the report, cut to seconds; in UTC if the system cannot convert the year."""
     # not fromtimestamp: Windows refuses times before 1970

@@ -21,7 +21,7 @@ def of(words: str) -> list[Finding]:
 def test_a_query_is_no_path_and_requests_are_counted() -> None:
     chat, news = of("twice on one path")
     assert "answered 2 of 2 requests for a WebSocket on /2/chat with 200 OK and others." in chat.message
-    assert "answered 1 of 1 requests for a WebSocket on /2/news with 400 Bad Request." in news.message
+    assert "answered the only request for a WebSocket on /2/news with 400 Bad Request." in news.message
     assert "?" not in of("the server has no WebSocket")[0].message
     assert (chat.connection, chat.exchange, chat.delay) == (None, None, None)
 

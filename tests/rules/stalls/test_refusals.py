@@ -49,7 +49,7 @@ def same_in_steps(folder: Path, sizes: Sequence[int], ladder: str, *errors: Erro
 def test_destination_unreachable(code: int, found: Found) -> None:
     [finding] = found(SYN + LATER, Error(0.02, 1, 3, code))
     assert (finding.rule, finding.kind) == ("connect-failed", "prohibited" if code in PROHIBITED4 else "unreachable")
-    assert (finding.severity, finding.confidence, finding.side, finding.delay) == ("error", "high", None, None)
+    assert (finding.severity, finding.confidence, finding.side, finding.delay) == ("error", "high", None, 0.02)
     assert (finding.client, finding.server) == ("10.0.0.1:40001", "10.0.0.2:80")
     assert [item.frame for item in finding.evidence] == [1, 2]
     assert f"{ROUTER4} answered the SYN of 10.0.0.1 to 10.0.0.2:80 with ICMP " in finding.message

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wiredoctor.findings import SEVERITIES, printable
 from wiredoctor.findings.keys import KEYS
 from wiredoctor.report.by_status import ServerAnswers
+from wiredoctor.report.capture_points import shared_conversations
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import count_problems, headline
@@ -207,6 +208,7 @@ def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
             for rule, total in sorted(report.totals.items())
         ],
         "incomplete": report.incomplete,
+        "shared_conversations": shared_conversations(report).conversations,
     }
 
 

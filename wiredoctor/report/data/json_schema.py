@@ -401,6 +401,9 @@ _SUMMARY = _object(
         _text("a sentence"),
         "reasons why this report does not cover all that was requested, for example a capture that was not read to its end",
     ),
+    shared_conversations=_integer(
+        "TCP connections that several captures contain; their requests and findings count once per capture"
+    ),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.html.proof_pictures import MOST_SECTIONS
-from wiredoctor.report.overview import number_of_others, occurrences_by_rule, split_rows
+from wiredoctor.report.overview import Row, number_of_others, occurrences_by_rule, overlap_note, split_rows
 from wiredoctor.report.words import clean, duration
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ class RuleLink(NamedTuple):
 
 
 class ProblemTable(NamedTuple):
-    """The rows, and the number (also in words) and the rules of the problems that do not fit."""
+    """The rows, a note on their times, and the number (also in words) and the rules of the problems that do not fit."""
 
     rows: tuple[ProblemRow, ...]
+    overlap: str
     number_of_others: int
     others: str
     rules: tuple[RuleLink, ...]
@@ -55,17 +56,18 @@ def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | Non
         return None
     with_card = {group.worst.rule for group in groups[:MOST_SECTIONS]}
     return ProblemTable(
-        tuple(_row(number, row.group, row.place) for number, row in enumerate(rows, 1)),
+        tuple(_row(number, row) for number, row in enumerate(rows, 1)),
+        overlap_note(report, groups),
         len(left),
         number_of_others(left) if left else "",
         tuple(RuleLink(clean(rule), number, rule in with_card) for rule, number in occurrences_by_rule(left)),
     )
 
 
-def _row(number: int, group: Group, place: str) -> ProblemRow:
-    worst, delay = group.worst, group.delay or 0.0
-    first = min(group.findings, key=lambda f: f.time)
+def _row(number: int, row: Row) -> ProblemRow:
+    group, worst, delay = row.group, row.group.worst, row.group.delay or 0.0
+    first = min(group.findings, key=lambda f: (f.first_seen_time, f.first_seen))
     return ProblemRow(
-        number, worst.severity, worst.rule, group.title, place, group.count, delay, duration(delay) if delay else "",
-        first.time, first.elapsed,
+        number, worst.severity, worst.rule, group.title, row.place, group.count, delay, duration(delay) if delay else "",
+        first.first_seen_time, first.first_seen,
     )  # fmt: skip

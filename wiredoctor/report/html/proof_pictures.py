@@ -57,8 +57,8 @@ class RenderedFinding:
 
     @property
     def elapsed(self) -> str:
-        """The time in seconds since the first packet."""
-        return f"{self.finding.elapsed:.6f}"
+        """When it was first seen, in seconds since the first packet."""
+        return f"{self.finding.first_seen:.6f}"
 
     def time_at(self, elapsed: float) -> str:
         """Return the time (RFC 3339) of a packet of the same capture, from seconds since the first one."""

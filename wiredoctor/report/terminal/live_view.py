@@ -62,7 +62,7 @@ class Running:
     @property
     def badness(self) -> tuple[int, float, int, float]:
         """A sort key that puts the worst first."""
-        return SEVERITIES.index(self.worst.severity), -(self.delay or 0.0), -self.count, self.worst.elapsed
+        return SEVERITIES.index(self.worst.severity), -(self.delay or 0.0), -self.count, self.worst.first_seen
 
 
 @dataclass

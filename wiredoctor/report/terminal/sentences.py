@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.capture_clocks import began
+from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
 from wiredoctor.report.groups import Group
-from wiredoctor.report.words import SECOND, count, duration, join_words, shorten, size
+from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
 from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
@@ -49,8 +50,8 @@ def incomplete(report: Report) -> list[str]:
 
 
 def opening(report: Report) -> list[str]:
-    """Return sentences about missing parts of the report and of the captures."""
-    return [*incomplete(report), *lacking(report)]
+    """Return sentences about missing parts of the report and of the captures, and about what the captures have in common."""
+    return [*incomplete(report), *lacking(report), *shared_sentence(report)]
 
 
 def lacking(report: Report) -> list[str]:
@@ -95,14 +96,12 @@ def unexplained(reach: Coverage) -> list[str]:
     ]
     failures = answers.failures
     said = [
-        f"{number:,} of {count(whole, noun)} {one if number == 1 else many}"
-        for number, whole, noun, one, many in clauses
-        if number
+        f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
     ]
     if failures:
         failed = sum(failures.values())
         which = f"status {next(iter(failures))}" if len(failures) == 1 else f"status 500 or above ({_count_by_status(failures)})"
-        said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
+        said.append(f"{part_of(failed, answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
 
 
@@ -127,7 +126,7 @@ def _failing(one: ServerAnswers) -> str:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
     verb = "has" if one.failed == 1 else "have"
-    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
+    return f"{where}: {part_of(one.failed, one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
 
 
 def _failure_counts(failed: Failures) -> str:
@@ -223,7 +222,9 @@ def example(group: Group, *, when: bool = True) -> str:
 
 
 _ELSEWHERE = {
-    "client": re.compile(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b"),
+    "client": re.compile(
+        r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "
+    ),
     "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
 """Parts of remedies that are not for this side alone."""
@@ -340,7 +341,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
     """Describe what could not be judged, line by line with examples: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
-        f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
+        f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
         for one in reach.not_judged
     ]
 

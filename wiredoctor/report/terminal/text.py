@@ -12,7 +12,7 @@ from wiredoctor.report.commands import analyze_command, next_commands, show_any_
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
-from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, split_rows
+from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, overlap_note, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.sentences import (
@@ -58,6 +58,9 @@ FEW_CAPTURES = 3
 
 LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
+
+MOST_LEAST_PLACE = 34
+"""The same if rows would look alike without their kind: an IPv4 address with its port, and most kinds."""
 
 MOST_TABLE = 140
 """The maximum width of that table."""
@@ -125,6 +128,8 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
     if rows:
         writer.blank()
         write_table(writer, rows)
+        if note := overlap_note(report, groups):
+            writer.paragraph(note)
         if command := show_any_command(report):
             writer.unbroken(("Next: ", "bold"), command)
     if left:
@@ -140,10 +145,11 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
     if rest := len(groups) - len(in_full):
         writer.blank()
         command = analyze_command(report, "--all")
-        if len(text := f"The other {count(rest, 'problem')} in full: {command}") <= writer.width:
+        which = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
+        if len(text := f"{which} {command}") <= writer.width:
             writer.unbroken(text)
         else:
-            writer.paragraph(f"The other {count(rest, 'problem')} in full:")
+            writer.paragraph(which)
             writer.unbroken(command, indent=2)
 
 
@@ -176,7 +182,8 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
-    columns = _fitting_columns(widths, width)
+    least = max(LEAST_PLACE, *(min(row.least_place, MOST_LEAST_PLACE) for row in rows))
+    columns = _fitting_columns(widths, width, least)
     for number, line in enumerate(lines):
         if number:
             line[_WHERE] = rows[number - 1].shortened_place(widths[_WHERE], gap)
@@ -199,12 +206,15 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
     return cells
 
 
-def _fitting_columns(widths: list[int], width: int) -> list[int]:
-    """Return the numbers of the columns that fit, and give the remaining width to server and path, or to the rule."""
+def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
+    """Return the numbers of the columns that fit.
+
+    Server and path get the remaining width, at least `least`, or else the rule.
+    """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
         room = width - sum(widths[c] + 2 for c in columns if c != _WHERE)
-        if room >= LEAST_PLACE or (expendable == _WHERE and room >= widths[_WHERE]):
+        if room >= least or (expendable == _WHERE and room >= widths[_WHERE]):
             widths[_WHERE] = min(widths[_WHERE], room)
             return columns
         columns.remove(expendable)

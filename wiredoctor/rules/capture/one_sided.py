@@ -34,9 +34,9 @@ from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 RULE = Rule(
     symptom="nothing (it shows what cannot be judged)",
     severity="warning",
-    title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
-    message="Only one side was captured of {one_sided:,} of {connections:,} connections (the client's: {client_only:,}, the "
-    "server's: {server_only:,}). The packets of the other side are missing, so little can be judged there.",
+    title="One direction was not captured on {one_sided:,} of {connections:,} connections",
+    message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: only the client's were "
+    "captured on {client_only:,}, only the server's on {server_only:,}. Without the other direction, little can be judged.",
     remedy="Capture at a place that both directions pass: on a SPAN port with rx and tx, on the host itself, or on both paths "
     "if routing is asymmetric. Check that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",

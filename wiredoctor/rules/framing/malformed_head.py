@@ -43,7 +43,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_label, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_label, quoted_excerpt, request_or_response
 
 _NO_STATUS = "no-status-line"
 
@@ -57,7 +57,7 @@ _TITLES: dict[str | None, str] = {
     _NO_STATUS: "The response to a request is not HTTP",
 }
 _WHAT: dict[str | None, str] = {
-    "bare-lf": "a line ends with LF and not with CRLF ({place}). Many readers accept that, others reject the {what}, and some do "
+    "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
     "not see the line's end at all.",
     "space-before-colon": "there is white space between the name {place} and its colon. Servers must reject such a request, "
     "proxies must remove the white space from such a response, and others take the name with the white space for another field.",
@@ -122,7 +122,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the head of the {}: {} ({})", message_label(), "fault", "excerpt")
-    begins = pl.format("the {} begins", message_label())
+    what = request_or_response()
+    begins = pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
     also = pl.lit("", pl.String).alias("also")
     told = candidates(rows, c("fault"), begins, head, c("excerpt").alias("place"), also, _answer().alias("answer"))
     answered = c("kind") == _NO_STATUS

@@ -510,7 +510,7 @@ def _tries_text(failure: Failure) -> str:
         rest = "the other" if len(others) == 1 else "the others"
         said.append(f"It was one of {len(failure.tries)} tries; {rest} went to {_list_servers(others)}")
     if failure.through:
-        said.append(f"It was forwarded by {_list_servers([one.server for one in failure.through])}")
+        said.append(f"The request was forwarded by {_list_servers([one.server for one in failure.through])}")
     if not failure.whole:
         said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
     return "".join(f" {one}." for one in said)
@@ -554,12 +554,12 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
         return
     if passed_on:
         yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))
-        yield from _end_evidence(one, f"forwarded by {one.server}:", "the gateway's")
+        yield from _end_evidence(one, f"{one.server}'s", "the gateway's")
         return
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     if _is_late(one):
         close = "RST" if v["client_close_rst"] == 1 else "FIN"
-        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}, without a response"))
+        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had got no response"))
         return
     yield from _end_evidence(one, "the server's", "the gateway's")
 

@@ -57,6 +57,11 @@ How it is proved
     If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
     finding per client and server, with the number of failures.
 
+    The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
+    client may have waited longer, which packets do not show. With tried-next it is the time to the SYN to the other address.
+    Attempts of one client that overlap in time count once. Attempts that took less than a millisecond have no time lost, nor
+    have not-up-yet and down, where a program asks again and again, nor a client that tries more than 20 addresses and ports.
+
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
     redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
@@ -203,6 +208,8 @@ MANY_TIMES = Threshold("100 connections", "if a client fails more often at one s
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
 NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited, so it is a warning")
 AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
+NOTICED = 1_000_000
+"""The time in ns from which a failed attempt has cost time: as in the engine, which makes cheaper findings notes."""
 SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
 
 
@@ -368,8 +375,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
-        "end",
-        pl.when(c("number") == _TRIED_LATE).then("waited_for").alias("delay"),
+        pl.max_horizontal("end", c("syn_time") + c("lost")).alias("end"),
+        c("lost").alias("delay"),
         "client",
         "server",
         "client_host",
@@ -381,7 +388,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
-        *first.drop("row", "end", "waited_for", "down_for").columns,
+        *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
         _evidence(),
     )
     return _with_texts(given), None
@@ -426,9 +433,9 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the first failure. `end`: the end of the last one (ns). `alone`: True if there is only one. `failures`, `servers`,
-    `server_hosts`, `clients`, `outages`: their numbers. `waited_for`, `down_for`: the longest time (ns). Texts are replaced by
-    the numbers of their hashes before sorting, which takes less memory.
+    `row`: the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null without any. `alone`: True if
+    there is only one. `failures`, `servers`, `server_hosts`, `clients`, `outages`: their numbers. `waited_for`, `down_for`: the
+    longest time (ns). Texts are replaced by the numbers of their hashes before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
@@ -436,6 +443,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
         (c("number") * 2 + c("of_gateway")).alias("group"),
         pl.coalesce("answer_time", "last_syn_time").alias("end"),
+        *("syn_time", _time_lost()),
         "then_frame",
         (c("since") - c("syn_time")).alias("waited_for"),
         (c("then_time") - c("since")).alias("down_for"),
@@ -450,23 +458,44 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     by_itself = ~(searching | wanted | often)
     one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in (*_COUNTED, "outages")}}
     sums = ("waited_for", "down_for")
-    alone = found.filter(pl.Series(by_itself)).select("row", "end", *sums, pl.lit(value=True).alias("alone"), **one)
-    groups = found.filter(pl.Series(~by_itself)).group_by(
-        "group",
+    alone = found.filter(pl.Series(by_itself)).select("row", "end", "lost", *sums, pl.lit(value=True).alias("alone"), **one)
+    key = ["group", "client_key", "server_key"]
+    of_many = found.filter(pl.Series(~by_itself)).with_columns(
         pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
         pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
-        maintain_order=True,
+        pl.when(pl.Series(~searching[~by_itself])).then("lost").alias("lost"),
     )
-    many = groups.agg(
-        c("row").first(),
-        c("end").max(),
-        *(c(name).max() for name in sums),
-        pl.lit(value=False).alias("alone"),
-        pl.len().cast(pl.Int64).alias("failures"),
-        *(c(of).n_unique().alias(name) for name, of in _COUNTED.items()),
-        c("then_frame").n_unique().alias("outages"),
+    many = (
+        _counted_once(of_many, [*key, "client"])
+        .group_by(key, maintain_order=True)
+        .agg(
+            c("row").first(),
+            c("end").max(),
+            pl.when(c("lost").count() > 0).then(c("lost").sum()).alias("lost"),
+            *(c(name).max() for name in sums),
+            pl.lit(value=False).alias("alone"),
+            pl.len().cast(pl.Int64).alias("failures"),
+            *(c(of).n_unique().alias(name) for name, of in _COUNTED.items()),
+            c("then_frame").n_unique().alias("outages"),
+        )
     )
     return pl.concat([alone, many.select(alone.columns)])
+
+
+def _time_lost() -> pl.Expr:
+    """Return the time (ns) that the client waited in vain; null if nobody can notice it, or if a program asks repeatedly."""
+    c = pl.col
+    over = pl.max_horizontal("answer_time", "last_syn_time")
+    until = pl.when(c("number").is_in([_TRIED_NEXT, _TRIED_LATE])).then("since").otherwise(over)
+    lost = until - c("syn_time")
+    return pl.when(~c("number").is_in([_NOT_UP_YET, _DOWN]) & (lost >= NOTICED)).then(lost).alias("lost")
+
+
+def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Shorten `lost` of failures with the same key, in order of time, so that no time counts twice."""
+    c = pl.col
+    until = (c("syn_time") + c("lost").fill_null(0)).cum_max().shift(1).over(key)
+    return found.with_columns((c("syn_time") + c("lost") - pl.max_horizontal("syn_time", until)).clip(0).alias("lost"))
 
 
 _COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "client"}

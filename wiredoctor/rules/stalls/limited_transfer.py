@@ -54,7 +54,7 @@ _WINDOW = (
     "{peer} may have {window:,} bytes in flight, and has to wait a round trip of {rtt} for their ACK. {window:,} bytes / "
     "{rtt} = {limit} at most, whatever the path can carry"
 )
-_NEEDED = " For 100 Mbit/s over this round trip it takes {needed:,} bytes (bandwidth x round trip)."
+_NEEDED = " 100 Mbit/s over this round trip needs {needed:,} bytes in flight (bandwidth x round trip)."
 _CHECK = " On Linux `ss -ti` at the {peer} shows it as rwnd_limited."
 
 RULE = Rule(
@@ -204,11 +204,11 @@ def _remaining_time_text() -> pl.Expr:
     """Return the text about the remaining time of the transfer."""
     c = pl.col
     parts = [
-        pl.when(c(name) * 20 >= c("took")).then(pl.format("{} {} %", pl.lit(word), c(name) * 100 // c("took")))
+        pl.when(c(name) * 20 >= c("took")).then(pl.format("{} ({} %)", pl.lit(word), c(name) * 100 // c("took")))
         for name, word in (("loss", "losses"), ("application", "waiting for an application"), ("path", "slow start and the path"))
     ]
     listed = pl.concat_str(parts, separator=", ", ignore_nulls=True)
-    return pl.when(listed != "").then(pl.format(" The rest of the time: {}.", listed)).otherwise(pl.lit(""))
+    return pl.when(listed != "").then(pl.format(" The rest of the time went to {}.", listed)).otherwise(pl.lit(""))
 
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:

@@ -40,10 +40,10 @@ RULE = Rule(
     symptom="a stream that comes late, or breaks off unnoticed",
     severity="warning",
     title="The server streams its response without Transfer-Encoding: chunked",
-    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts (pauses of the application: "
-    "{pauses:,}, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends when "
-    "the connection closes. {says_close} An intermediary cannot forward such a stream piece by piece, and a stream that broke "
-    "off looks complete.",
+    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts ({pauses:,} pauses "
+    "of the application, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends "
+    "when the connection closes. {says_close} An intermediary cannot forward such a stream piece by piece, and a stream that "
+    "broke off looks complete.",
     remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",

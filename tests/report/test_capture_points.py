@@ -1,0 +1,93 @@
+"""Conversations that were captured at several points, and given at once."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import ONE_EACH, PATHS
+from wiredoctor.findings import Report
+from wiredoctor.report.capture_points import SharedConversations, shared_conversations
+from wiredoctor.report.formats import Options, write
+from wiredoctor.testing import capture
+
+TALK = r"""
+connection 1, start {start}, client {client}, server {server}
+  0.000  >  S    win 64240 mss 1460
+  0.040  <  S.   win 64240 mss 1460
+  0.040  >  .
+  0.041  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.090  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.090  >  .
+"""
+
+
+def talk(start: float = 0.0, client: str = "10.0.0.1:40001", server: str = "10.0.0.2:80") -> str:
+    return TALK.format(start=start, client=client, server=server)
+
+
+def shared(folder: Path, *captures: bytes) -> SharedConversations:
+    return shared_conversations(report_of(folder, *captures))
+
+
+def report_of(folder: Path, *captures: bytes) -> Report:
+    paths = [folder / f"{name}.pcap" for name in "qwxyz"[: len(captures)]]
+    for path, one in zip(paths, captures, strict=True):
+        path.write_bytes(one)
+    return wiredoctor.analyze(*paths)
+
+
+def test_both_ends_and_the_middle(tmp_path: Path) -> None:
+    points = [capture(talk(), at=at) for at in ("client", "middle", "server")]
+    assert shared(tmp_path, *points) == (1, 3)
+    assert shared(tmp_path, *points[:2]) == (1, 2)
+
+
+def test_clocks_may_differ_by_seconds(tmp_path: Path) -> None:
+    assert shared(tmp_path, capture(talk()), capture(talk(start=20.0))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(talk(start=100.0), id="the ports were used again later"),
+        pytest.param(talk(client="10.0.0.1:40002"), id="another port"),
+        pytest.param(talk(server="10.0.0.3:80"), id="another server"),
+        pytest.param(talk(start=20.0).replace("/a", "/ab"), id="other bytes at another time"),
+    ],
+)
+def test_others_are_not_the_same(tmp_path: Path, other: str) -> None:
+    begun = "connection 9, start 0, client 10.0.0.8:1, server 10.0.0.9:9\n  0.0  >  S\n"
+    assert shared(tmp_path, capture(begun + talk()), capture(begun.replace(".8:", ".7:") + other)) == (0, 0)
+
+
+def test_loopback_addresses_are_those_of_each_host(tmp_path: Path) -> None:
+    ends = {"client": "127.0.0.1:40001", "server": "127.0.0.1:80"}
+    assert shared(tmp_path, capture(talk(**ends)), capture(talk(**ends).replace("/a", "/ab"))) == (0, 0)
+
+
+def test_one_capture_shares_nothing(tmp_path: Path) -> None:
+    assert shared(tmp_path, capture(talk())) == (0, 0)
+
+
+def test_every_format_for_people_and_json_say_so(tmp_path: Path) -> None:
+    report = report_of(tmp_path, capture(talk(), at="client"), capture(talk(), at="server"))
+    for name in ("text", "markdown", "html"):
+        out = io.BytesIO()
+        write(report, name, out, Options())
+        said = " ".join(out.getvalue().decode().split())
+        assert "1 conversation was captured at 2 points: its requests and problems count once per point." in said
+    out = io.BytesIO()
+    write(report, "json", out, Options())
+    assert json.loads(out.getvalue())["summary"]["shared_conversations"] == 1
+
+
+@pytest.mark.slow
+def test_recordings_of_different_conversations_share_none() -> None:
+    """Names of recordings end with their point, so that those of ONE_EACH are of different conversations."""
+    assert len(ONE_EACH) < len(PATHS)
+    assert shared_conversations(wiredoctor.analyze(*map(str, ONE_EACH))) == (0, 0)

@@ -1,0 +1,97 @@
+"""Recognize conversations that several captures of a report contain, because they were captured at several points of their path.
+
+Each capture is analyzed by itself, so requests and problems of such a conversation count once per point. Addresses that a NAT
+changed are not recognized.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from wiredoctor.report.words import SECOND, count
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wiredoctor.findings import Report
+
+CLOCK_OFFSET = 60 * SECOND
+"""The maximum difference in ns between the clocks of two points: as long, a closed connection's ports stay unused (TIME_WAIT)."""
+
+MOST_POINTS = 4
+"""The maximum number of points of one conversation that are compared: client, server, and both sides of a router."""
+
+_ENDS = ["client", "server"]
+_SIZE = ["client_bytes", "server_bytes", "exchanges"]
+
+
+class SharedConversations(NamedTuple):
+    """The number of conversations that more than one capture contains, and the maximum number of captures of one."""
+
+    conversations: int
+    points: int
+
+
+def shared_conversations(report: Report) -> SharedConversations:
+    """Return how many conversations were captured at several points.
+
+    Two connections of different captures are one conversation if their addresses and ports are equal, they sent the same number
+    of bytes in both directions in the same number of exchanges, and they began within CLOCK_OFFSET; or if the addresses and ports
+    are equal, and they existed at the same time for most of the shorter one. The second condition is for conversations that look
+    different at both points because of losses. Loopback addresses belong to each host, so only the first condition counts there.
+    """
+    if report.scan_connections is None or len(report.captures) < 2:
+        return SharedConversations(0, 0)
+    import polars as pl
+
+    c = pl.col
+    begun = {one.file: _begin(one.first_time) for one in report.captures}
+    rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", *_SIZE)
+    several = rows.group_by(_ENDS).agg(c("capture").n_unique().alias("captures")).filter(c("captures") > 1)
+    found = rows.join(several.select(_ENDS), on=_ENDS, how="semi").collect(engine="streaming")
+    if found.is_empty():
+        return SharedConversations(0, 0)
+    offset = c("capture").replace_strict(begun, return_dtype=pl.Int64)
+    found = found.with_columns(c("start") + offset, c("end") + offset).sort(*_ENDS, "start", "capture")
+    again = found.select(
+        pl.any_horizontal(_is_same(before) for before in range(1, MOST_POINTS)).fill_null(value=False)
+    ).to_series()
+    points = found.group_by((~again).cum_sum().alias("conversation")).agg(c("capture").n_unique().alias("points"))["points"]
+    several_points: list[int] = [number for number in points.to_list() if number > 1]
+    return SharedConversations(len(several_points), max(several_points, default=0))
+
+
+def _is_same(before: int) -> pl.Expr:
+    """Return whether a row is the conversation of the row so many rows before, in order of addresses and time."""
+    import polars as pl
+
+    def earlier(name: str) -> pl.Expr:
+        return pl.col(name).shift(before)
+
+    c = pl.col
+    ends = pl.all_horizontal(c(name) == earlier(name) for name in _ENDS) & (c("capture") != earlier("capture"))
+    alike = pl.all_horizontal(c(name) == earlier(name) for name in _SIZE) & (c("client_bytes") + c("server_bytes") > 0)
+    soon = c("start") - earlier("start") <= CLOCK_OFFSET
+    together = pl.min_horizontal(c("end"), earlier("end")) - c("start")
+    shorter = pl.min_horizontal(c("end") - c("start"), earlier("end") - earlier("start"))
+    local = c("server").str.contains(r"^(127\.|\[::1\])")
+    return ends & ((alike & soon) | (~local & (together > 0) & (2 * together > shorter)))
+
+
+def shared_sentence(report: Report) -> list[str]:
+    """Return a sentence if conversations were captured at several points, otherwise nothing."""
+    conversations, points = shared_conversations(report)
+    if not conversations:
+        return []
+    were, each = ("was", "its") if conversations == 1 else ("were", "their")
+    at = f"{points:,} points" if points == 2 else f"up to {points:,} points" if conversations > 1 else f"{points:,} points"
+    return [
+        f"{count(conversations, 'conversation')} {were} captured at {at}: {each} requests and problems count once per point. "
+        "Analyze the captures one by one, or compare two of them (wiredoctor compare --both-sides)."
+    ]
+
+
+def _begin(first_time: str | None) -> int:
+    from wiredoctor.text.time_of_day import nanoseconds
+
+    return nanoseconds(first_time) or 0
