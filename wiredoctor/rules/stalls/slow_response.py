@@ -45,8 +45,8 @@ RULE = Rule(
         "in-gateway": "The gateway itself took {wait} to start answering {request}",
     },
     message={
-        None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or held "
-        "back in between, so the time was probably spent in the server or behind it.",
+        None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
+        "held back in between, so the time was probably spent in the server or behind it.",
         "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
         "server behind it.",
     },

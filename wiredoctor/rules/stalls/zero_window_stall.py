@@ -132,7 +132,9 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         c("window_probes").alias("probes"),
         wait.alias("held_up"),
         *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
-        *_text_columns("did not read enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", ""),
+        *_text_columns(
+            *("did not read enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
+        ),
         _counted_text().alias("shown"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
