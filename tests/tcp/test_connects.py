@@ -83,6 +83,22 @@ def test_what_a_syn_asks_for(flags: str, extras: bool) -> None:
     assert (c["syn_ecn_or_data"], c["answered_syn_ecn_or_data"]) == (extras, False)
 
 
+@pytest.mark.parametrize(
+    ("syns", "echo", "first"),
+    [
+        pytest.param(["0.000", "1.000"], "0.000", True, id="the answer is one to the first SYN"),
+        pytest.param(["0.000", "1.000"], "1.000", False, id="the answer is one to the second SYN"),
+        pytest.param(["0.000", "1.000", "3.000"], "1.000", False, id="the answer is one to the second of three"),
+        pytest.param(["0.000", "0.0001"], "0.000", False, id="both have the same timestamp"),
+        pytest.param(["0.000"], "0.000", False, id="there is one SYN"),
+    ],
+)
+def test_which_syn_a_syn_ack_echoes(syns: list[str], echo: str, first: bool) -> None:
+    lines = [f"{time} > S 0:0 mss 1460 ts" for time in syns]
+    c = see("\n".join([*lines, f"3.010 < S. 0:0 mss 1460 ts echo {echo}", "3.011 > . ts"])).connection
+    assert c["answer_echoes_first_syn"] is first
+
+
 def test_round_trips_by_data() -> None:
     """The handshake would say 10 ms to the server, data say 700 ms."""
     c = see("""

@@ -612,6 +612,7 @@ class RepeatedSyn:
         self.last_frame: i64 = NEVER
         self.last_time: i64 = NEVER
         self.last_has_extras: bool = False
+        self.last_stamp: i64 = NEVER
         self.data_rtt_first: i64 = NEVER
         """The round trip in ns to the first side, measured from data without the handshake."""
         self.data_rtt_second: i64 = NEVER
@@ -641,6 +642,8 @@ class Handshake:
         self.syns: i64 = 0
         """The number of SYNs until the client acknowledged a SYN-ACK."""
         self.has_extras: bool = False
+        self.stamp: i64 = NEVER
+        """The TSval of the first SYN."""
         self.syn_ack_frame: i64 = NEVER
         """The frame number of the first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
@@ -654,6 +657,8 @@ class Handshake:
         """The frame number of the newest SYN before that SYN-ACK."""
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
+        self.echoes_first: bool = False
+        """The newest SYN-ACK echoes the TSval of the first SYN, and not that of the newest SYN before it."""
         self.refused_frame: i64 = NEVER
         """The frame number of the first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER

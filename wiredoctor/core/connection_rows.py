@@ -36,7 +36,8 @@ NUMBERS: Final = (
     *("one_sided", "connected", "closed_by", "close", "server_rst_offset", "server_rst_ack", "history", "more_history"),
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_ecn_or_data"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
-    *("answered_syn_frame", "answered_syn_time", "answered_syn_ecn_or_data", "refused_frame", "refused_time", "data_rtt"),
+    *("answered_syn_frame", "answered_syn_time", "answered_syn_ecn_or_data", "answer_echoes_first_syn"),
+    *("refused_frame", "refused_time", "data_rtt"),
     *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
     *("acked_unseen_count", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
@@ -220,6 +221,7 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     write_i64_le(out, handshake.answered_syn_frame)
     write_i64_le(out, handshake.answered_syn_time)
     write_i64_le(out, i64(handshake.answered_syn_has_extras))
+    write_i64_le(out, i64(handshake.echoes_first))
     write_i64_le(out, handshake.refused_frame)
     write_i64_le(out, handshake.refused_time)
     write_i64_le(out, data_rtt)

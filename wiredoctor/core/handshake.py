@@ -127,6 +127,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
     if handshake.syns == 1:
         handshake.syn_time = packet.time
         handshake.has_extras = has_extras
+        handshake.stamp = clocks.stamp_of(packet)
         return
     repeated = handshake.repeated
     if repeated is None:
@@ -138,6 +139,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
     repeated.last_frame = packet.frame
     repeated.last_time = packet.time
     repeated.last_has_extras = has_extras
+    repeated.last_stamp = clocks.stamp_of(packet)
 
 
 def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:
@@ -158,6 +160,9 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
         handshake.answered_syn_frame = repeated.last_frame
         handshake.answered_syn_time = repeated.last_time
         handshake.answered_syn_has_extras = repeated.last_has_extras
+        # a host with the request in its queue repeats its answer to the first SYN, with the timestamp of that
+        stamp, echo = handshake.stamp, clocks.echo_of(packet)
+        handshake.echoes_first = echo != NEVER and echo == stamp and stamp != repeated.last_stamp
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:

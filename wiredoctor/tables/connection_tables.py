@@ -64,6 +64,12 @@ CONNECTIONS = Table(
         _n("answered_syn_frame", I64, "", "last SYN before that SYN-ACK"),
         _n("answered_syn_time", I64, "ns", "time of `answered_syn_frame`"),
         _c("answered_syn_ecn_or_data", BOOL, "", "`answered_syn_frame` requested ECN or had data"),
+        _c(
+            "answer_echoes_first_syn",
+            BOOL,
+            "",
+            "the last SYN-ACK echoes the timestamp (RFC 7323) of the first SYN, and not that of `answered_syn_frame`",
+        ),
         _c("connected", BOOL, "", "the client acknowledged a packet from the server"),
         _n("refused_frame", I64, "", "the first RST in reply to a SYN, before any SYN-ACK"),
         _n("refused_time", I64, "ns", "time of `refused_frame`"),
@@ -178,7 +184,8 @@ FOREIGN_CLOSES = Table(
             "goes_on",
             BOOL,
             "",
-            "the side continues with data at or above the sequence number of the FIN or RST, or with a SYN-ACK",
+            "the side continues with data at or above the sequence number of the FIN or RST, with a SYN-ACK, or a second after "
+            "its RST with any data or a FIN",
         ),
         _n("later_frame", I64, "", "first such packet after an RST"),
         _n("later_time", I64, "ns", "time of `later_frame`"),

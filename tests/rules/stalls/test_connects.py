@@ -148,6 +148,16 @@ def retried(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def test_the_first_syn_had_arrived() -> None:
+    [retry] = found("connect-retry", rows("connections", retried(answer_echoes_first_syn=True)))
+    assert retry["why"] == "the answer to its SYN was lost or late"
+    assert "had reached the server" in retry["cause"]
+    assert "listen queue is not the cause" in retry["check"]
+    [retry] = found("connect-retry", rows("connections", retried()))
+    assert retry["why"] == "its SYN had to be retransmitted"
+    assert "ListenOverflows" in retry["check"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

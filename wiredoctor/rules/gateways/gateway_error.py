@@ -191,10 +191,12 @@ def find(
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _remembering(seen, tries, closes, connections)
-    loose = _unassigned_attempts(tries, connections)
-    return pl.concat([seen, loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
-        pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
-    )
+    vain = _failed_connections(tries, connections)
+    likely = _likely_fronts(told, vain)
+    loose = _unassigned_attempts(tries, connections, vain, likely)
+    return pl.concat(
+        [seen, likely.drop("client_host"), loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal"
+    ).with_columns(pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame"))
 
 
 def _remembering(
@@ -243,10 +245,27 @@ def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame
     )
 
 
-def _unassigned_attempts(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each failed connection of a gateway during which several requests waited.
+def _likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the exchanges with a gateway's status at servers that are unknown as gateways, but whose host failed to connect."""
+    c = pl.col
+    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
+    unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((*_UNSEEN, 503)))
+    return unknown.with_columns(host.alias("client_host"), likely=pl.lit(value=True)).join(vain, on="client_host", how="semi")
 
-    It is then unknown for which of them the connection was opened.
+
+def _failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    c = pl.col
+    failed = (c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null())
+    return connections.filter(*failed).join(tries, on="connection", how="anti")
+
+
+def _unassigned_attempts(
+    tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Return a row for each failed connection (`vain`) of a gateway during which several requests waited.
+
+    It is then unknown for which of them the connection was opened. `likely`: exchanges with servers that are gateways by their
+    responses alone.
     """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
@@ -255,11 +274,8 @@ def _unassigned_attempts(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.L
         .join(sides.select("connection", "client_host"), on="connection")
         .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
         .select("client_host", "loose_of")
-        .unique()
     )
-    vain = connections.filter(
-        c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null()
-    ).join(tries, on="connection", how="anti")
+    hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
     named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
     return (
         vain.join(hosts, on="client_host")
@@ -318,7 +334,10 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             told.append(_of_endpoint(row))
     routes = {key: _route(some[0]["request_target"]) for key, some in by_front.items()}
     fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes)
+    # only a failed connection shows that their server is a gateway
+    fronts = {key: front for key, front in fronts.items() if front.tries or not by_front[key][0]["likely"]}
     found = failures(fronts)
+    told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None

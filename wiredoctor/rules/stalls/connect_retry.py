@@ -10,8 +10,9 @@ Why it hurts
 
 How it is proved
     The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later one was answered by a
-    SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, the answer was lost. If an ICMP error quotes an
-    earlier SYN, a router had no route at that time.
+    SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, the answer was lost. If the SYN-ACK echoes the
+    timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had arrived, and its answer was lost or
+    late. If an ICMP error quotes an earlier SYN, a router had no route at that time.
 
 What it is not
     A SYN with another sequence number is a new connection. A mirror port may copy a SYN. If the round trip is longer than the
@@ -37,16 +38,13 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 RULE = Rule(
     symptom="a request that takes one, three or seven seconds more",
     severity="warning",
-    title="A connection took {delay} longer because its SYN had to be retransmitted",
+    title="A connection took {delay} longer because {why}",
     message=(
         "The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
         "{lost_time} after the first, when the client's timer expired (1 s on common systems, doubled with each "
         "try).{plainer}"
     ),
-    remedy="Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
-    "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
-    "own backlog, accept faster). A firewall with a full connection table drops SYNs, too (nf_conntrack: table full in its "
-    "log). If these counters do not rise, packets are lost between client and server: captures from both ends show where.",
+    remedy="{check}",
     display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
     references=(
         Reference("RFC 6298 section 2, the retransmission timer", "https://www.rfc-editor.org/rfc/rfc6298.html#section-2"),
@@ -54,6 +52,17 @@ RULE = Rule(
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
     ),
     absence=True,
+)
+
+_SYN_LOST = (
+    "Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
+    "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
+    "own backlog, accept faster). A firewall with a full connection table drops SYNs, too (nf_conntrack: table full in its "
+    "log). If these counters do not rise, packets are lost between client and server: captures from both ends show where."
+)
+_ANSWER_LOST = (
+    "The server had received the SYN, so its listen queue is not the cause. Look for lost or delayed packets on the way from the "
+    "server to the client: captures from both ends show where."
 )
 
 MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Windows after a refusal 500 ms); copies come sooner")
@@ -92,7 +101,9 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             delay.alias("delay"),
             delay.cast(DURATION).alias("lost_time"),
             "syns",
+            _why().alias("why"),
             _cause().alias("cause"),
+            pl.when(_answer_lost()).then(pl.lit(_ANSWER_LOST)).otherwise(pl.lit(_SYN_LOST)).alias("check"),
             _plainer().alias("plainer"),
             evidence(
                 ("syn_frame", "syn_time", "the first SYN"),
@@ -110,9 +121,23 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _answer_lost() -> pl.Expr:
+    """Return whether the server had received the first SYN, as the timestamp that it echoes shows."""
+    return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
+
+
+def _why() -> pl.Expr:
+    lost = pl.lit("the answer to its SYN was lost or late")
+    return pl.when(_answer_lost()).then(lost).otherwise(pl.lit("its SYN had to be retransmitted"))
+
+
 def _cause() -> pl.Expr:
     """Return the text about what the capture shows of the first SYN."""
     answered = pl.format("the server's answer to it (frame {}) was lost on its way to the client", "first_answer_frame")
+    echoed = pl.lit(
+        "the first SYN had reached the server, whose answer echoes the timestamp of that SYN and not of the repeated one; an "
+        "earlier answer was lost, or this one was late"
+    )
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
     return (
         pl.when(pl.col("refused_frame").is_not_null())
@@ -121,6 +146,8 @@ def _cause() -> pl.Expr:
         .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
+        .when(_answer_lost())
+        .then(echoed)
         .otherwise(pl.lit("the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"))
     )
 

@@ -19,7 +19,8 @@ How it is proved
 What it is not
     If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response. Nor
     is a response that is slow after it has begun, such as an event stream, or a server that reports every half second that it
-    is still working. An exchange is ignored if its pairing is only assumed, because messages were not captured.
+    is still working. An exchange is ignored if its pairing is only assumed, because messages were not captured. If the first
+    copy of a response was lost before the capture point, nothing shows that loss.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
@@ -44,8 +45,8 @@ RULE = Rule(
         "in-gateway": "The gateway itself took {wait} to start answering {request}",
     },
     message={
-        None: "{since}. The response ({status}) began {wait} later{uncounted}. No segment was lost or held back in between: the "
-        "time was spent in the server or behind it.",
+        None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
+        "held back in between, so the time was probably spent in the server or behind it.",
         "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
         "server behind it.",
     },

@@ -36,7 +36,8 @@ How it is proved
 What it is not
     A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
     data in flight is emptied within a round trip. Keep-alive probes do not count. A segment may be lost while the window is
-    open.
+    open. A client that limits its rate shows no pace in its first pauses: Linux opens a full receive buffer only after the
+    application has read much of it.
 
 What to do
     Find out what the receiving process does in that time. A larger receive buffer helps only against short interruptions, or if
@@ -71,7 +72,8 @@ RULE = Rule(
     remedy={
         None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
         "garbage collection, a full thread pool). Let it read ahead, or drop data that it cannot process. Larger receive buffers "
-        "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}.",
+        "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
+        "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
         "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
         "with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
@@ -130,7 +132,9 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         c("window_probes").alias("probes"),
         wait.alias("held_up"),
         *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
-        *_text_columns("did not read", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", ""),
+        *_text_columns(
+            *("did not read enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
+        ),
         _counted_text().alias("shown"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
@@ -217,7 +221,7 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
     ]
 
 
-_READS_NOT = "its application did not read in that time"
+_READS_NOT = "its application read nothing in that time, or too little"
 
 
 def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
