@@ -238,6 +238,31 @@ def test_attempts_of_nobody_belong_to_those_whose_route_leads_to_that_server() -
     assert owners("/gone", "/refused", "/new", "/new", "/new") == [3]
 
 
+@pytest.mark.parametrize("words", ["whose path led to that server", "whose host led to that server"])
+def test_what_a_route_led_to_is_learned_from_requests_that_succeeded(words: str) -> None:
+    """The other request was answered first, so only the route shows whose attempt was refused."""
+    [text] = [text for title, text in LADDERS.items() if words in title]
+    found = {f.kind: f.message for f in findings(text) if f.rule == "gateway-error"}
+    told = {kind: (text.split()[1].rpartition("/")[2], text.rpartition("probably ")[2]) for kind, text in found.items()}
+    assert told == {"refused": ("b", "of this request."), "not-passed-on": ("a", "of other requests.")}
+
+
+def test_who_owns_an_attempt_that_several_requests_may_own_is_told_as_a_guess() -> None:
+    fronts = {(n, 0): Front(answered(503, (5 + n) * MS, connection=n)) for n in (1, 2)}
+    routes = {(1, 0): "/refused", (2, 0): "/up"}
+    attempts = {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}
+    up = {("10.0.0.2:80", "/up"): {"10.0.0.4:8001"}}
+    found = failures(shared_out(fronts, attempts, routes, up))
+    assert {key: (one.kind, one.guessed) for key, one in found.items()} == {
+        (1, 0): ("refused", True),
+        (2, 0): ("not-passed-on", True),
+    }
+    [alone] = failures(shared_out({(1, 0): fronts[1, 0]}, attempts, routes, up)).values()
+    assert (alone.kind, alone.guessed) == ("refused", False)
+    lead = {("10.0.0.2:80", "/up"): {"10.0.0.3:8001"}, ("10.0.0.2:80", "/refused"): {"10.0.0.4:8001"}}
+    assert failures(shared_out(fronts, attempts, routes, lead))[2, 0].kind == "refused"
+
+
 def test_a_chain_is_followed_to_its_end() -> None:
     rows = [(0, 0, 1, 0, True, 1), (1, 0, 2, 0, True, 2), (5, 0, 6, None, False, 3)]
     behind = CertainTries(pl.DataFrame(rows, schema=TRIES.schema, orient="row"))

@@ -53,6 +53,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Failure,
     Front,
     Key,
+    Route,
     failures,
     shared_out,
 )
@@ -173,7 +174,7 @@ def find(
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
-    said = exchanges.select("connection", "exchange", "response_reason", "response_server", "request_target")
+    said = exchanges.select("connection", "exchange", "response_reason", "response_server", _route().alias("route"))
     at_front = (
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
@@ -192,8 +193,40 @@ def find(
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _remembering(seen, tries, closes, connections)
     loose = _unassigned_attempts(tries, connections)
-    return pl.concat([seen, loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
+    known = _known_routes(tries, exchanges, connections).join(
+        at_front.select("server", "route"), on=["server", "route"], how="semi"
+    )
+    unseen = _unseen(exchanges, connections, tries, fronts)
+    return pl.concat([seen, loose, known, unseen], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
+    )
+
+
+_AUTHORITY = r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)"
+
+
+def _route() -> pl.Expr:
+    """Return the part of a request by which gateways usually choose a server.
+
+    That is the host of an absolute target, which is sent to a proxy; otherwise the Host field and the first segment of the path.
+    """
+    target = pl.col("request_target").fill_null("")
+    first = target.str.extract(r"^([^?]?[^/?]*)").fill_null("")
+    return pl.coalesce(target.str.extract(_AUTHORITY), pl.concat_str(pl.col("request_host").fill_null(""), first))
+
+
+def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server to which a route of a gateway led."""
+    asked = exchanges.select("connection", "exchange", "request_target", "request_host")
+    at = connections.select("connection", "server")
+    return (
+        tries.filter("certain")
+        .select("connection", "front_connection", "front_exchange")
+        .join(asked, left_on=["front_connection", "front_exchange"], right_on=["connection", "exchange"])
+        .join(at.rename({"server": "leads_to"}), on="connection")
+        .join(at, left_on="front_connection", right_on="connection")
+        .select("server", _route().alias("route"), "leads_to")
+        .unique()
     )
 
 
@@ -309,15 +342,18 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
+    known: dict[Route, set[str]] = {}
     for row in rows.sort("frame", maintain_order=True).iter_rows(named=True):
         if row["loose_of"] is not None:
             loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
+        elif row["leads_to"] is not None:
+            known.setdefault((row["server"], row["route"]), set()).add(row["leads_to"])
         elif row["code"] is None:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    routes = {key: _route(some[0]["request_target"]) for key, some in by_front.items()}
-    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes)
+    routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
     found = failures(fronts)
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
@@ -346,11 +382,6 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
-
-
-def _route(target: str | None) -> str:
-    """Return the first segment of the path, by which gateways usually choose a server."""
-    return "/".join((target or "").partition("?")[0].split("/")[:2])
 
 
 def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -511,7 +542,10 @@ def _tries_text(failure: Failure) -> str:
         said.append(f"It was one of {len(failure.tries)} tries; {rest} went to {_list_servers(others)}")
     if failure.through:
         said.append(f"It was forwarded by {_list_servers([one.server for one in failure.through])}")
-    if not failure.whole:
+    if failure.guessed:
+        whose = "of other requests" if failure.last is None else "of this request"
+        said.append(f"Several requests waited at that time, and the tries that failed were probably {whose}")
+    elif not failure.whole:
         said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
     return "".join(f" {one}." for one in said)
 
