@@ -272,5 +272,16 @@ def test_a_chain_is_followed_to_its_end() -> None:
     assert behind.with_fronts(core)["front"].to_list() == [0, None]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("hung inside its response", "had sent only a part of its response, and nothing for 7 s."),
+        ("the client left first, and the gateway ended its try", "had not answered in 3 s."),
+    ],
+)
+def test_a_client_that_left_a_waiting_gateway_says_for_whom_that_waited(words: str, said: str) -> None:
+    assert of(words, "client-abort").message.endswith(f"The gateway was waiting for 10.0.0.3:8001, which {said}")
+
+
 def test_a_gateway_that_gave_up_is_called_so_where_only_its_back_was_captured() -> None:
     assert of("only the back", "client-abort").title.startswith("The gateway gave up 2 s after its request")

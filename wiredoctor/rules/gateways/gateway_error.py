@@ -25,7 +25,8 @@ How it is proved
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
     If a request arrived as the gateway itself closed an idle connection, and was never forwarded, it is keep-alive-race. If a try
-    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
+    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning. A request
+    whose head or body never came completely is not forwarded either.
 
 What to do
     The finding names its cause, a finding on the connection behind the gateway. Follow that one.
