@@ -1372,7 +1372,8 @@ FOREIGN_CLOSES = Table(
             "goes_on",
             BOOL,
             "",
-            "the side continues with data at or above the sequence number of the FIN or RST, or with a SYN-ACK",
+            "the side continues with data at or above the sequence number of the FIN or RST, with a SYN-ACK, or a second after "
+            "its RST with any data or a FIN",
         ),
         _n("later_frame", I64, "", "first such packet after an RST"),
         _n("later_time", I64, "ns", "time of `later_frame`"),
