@@ -272,6 +272,38 @@ def test_a_chain_is_followed_to_its_end() -> None:
     assert behind.with_fronts(core)["front"].to_list() == [0, None]
 
 
+ATTEMPT = """
+  connection 2, start {start}, client 10.9.0.2:50002, server 10.9.0.3:8001
+  0.0000  >  S    mss 1460
+  0.0004  <  R.   ack 1
+"""
+TLS = r"""
+  connection 2, start 0.1, client 10.9.0.2:50002, server 10.9.0.3:8443
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"
+  0.0020  <  P.   "\x16\x03\x03\x00\x05\x02\x00\x00\x01\x03"
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", ""),
+        (ATTEMPT.format(start=0.1), " (but connection attempts failed meanwhile: 10.9.0.3:8001)"),
+        (ATTEMPT.format(start=0.6), ""),
+        (TLS, " (but there is TLS with 10.9.0.3:8443)"),
+        (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
+    ],
+)
+def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, said: str) -> None:
+    """It belongs to another host than the client, whose request waits from 1 to 500 ms."""
+    [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
+    [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
+    assert f"The capture has no such server that can be read{said}, so" in found.message
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -20,7 +20,8 @@ How it is proved
     first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
     response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
     unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
-    is one finding per server and status.
+    is one finding per server and status. It names what may be behind: servers to which other hosts than its clients speak TLS, or
+    could not connect while a response was due.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
@@ -84,7 +85,7 @@ RULE = Rule(
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was {wait}.{looks}"
         "{limit} With this status a gateway reports the failure of a server behind it. The capture has no such "
-        "server, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
+        "server that can be read{behind}, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
     },
     remedy={
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
@@ -306,7 +307,7 @@ def _unassigned_attempts(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.L
 
 
 MOST_LOOSE = 10_000
-"""The maximum number of connections without a known request that are examined."""
+"""The maximum number of connections that are examined because a gateway may have opened them."""
 
 
 def _unseen(
@@ -335,7 +336,33 @@ def _unseen(
         .first(),
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
-    return many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+    unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+    return unseen.join(_hidden(some, connections), on=["server", "code"], how="left")
+
+
+def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the servers, for each server and status, with which other hosts than its clients had dealings that tell nothing.
+
+    `failed`: connection attempts that failed began while such a response was due. `encrypted`: there are TLS connections.
+    """
+    c = pl.col
+    key = ["server", c("response_status").cast(pl.Int64).alias("code")]
+    asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
+    others = connections.join(asking, on="client_host", how="anti")
+    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MOST_LOOSE)
+    during = (
+        vain.select(c("server").alias("failed"), "syn_time")
+        .sort("syn_time")
+        .join_asof(
+            some.drop_nulls("request_end").sort("request_end"), left_on="syn_time", right_on="request_end", check_sortedness=False
+        )
+        .filter(c("syn_time") <= c("response_start"))
+        .group_by(key)
+        .agg(c("failed").unique())
+    )
+    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted")).unique().head(MOST_LOOSE)
+    encrypted = some.select(key).unique().join(tls, how="cross").group_by("server", "code").agg("encrypted")
+    return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
@@ -361,7 +388,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
-_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "filter")
+_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "behind", "filter")
 _SCHEMA = pl.Schema({
     **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
     "exchange": pl.Int32(),
@@ -424,7 +451,7 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "evidence": sorted(_evidence(front, failure, lost), key=lambda e: e["frame"]),
         "outcome": outcome, "reason": reason, "got": got, "wait": wait, "waited": waited, "why": f": {why}",
         "more": _tries_text(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
-        "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
+        "behind": "", "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
     }  # fmt: skip
 
 
@@ -648,6 +675,16 @@ def _software(row: Mapping[str, Any]) -> str:
     return "haproxy" if not server and reason == "Gateway Time-out" else ""
 
 
+def _hidden_text(row: Mapping[str, Any]) -> str:
+    """Return the text about connections of other hosts that may be those of the gateway to the servers behind it."""
+    said = [
+        f"but {text} {_list_servers(sorted(row[name]))}"
+        for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))
+        if row[name]
+    ]
+    return "".join(f" ({one})" for one in said)
+
+
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
     """Create a candidate from a row about a server; no server behind it was captured."""
     software = _software(row)
@@ -663,6 +700,7 @@ def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(_TEXTS, ""), "server": row["server"],
         "looks": f" The response looks like one of {software}." if software else "",
         "limit": limit if row["code"] == 504 and round_number else "",
+        "behind": _hidden_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": median, "waited": median, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
     }  # fmt: skip
