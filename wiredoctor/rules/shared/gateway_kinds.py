@@ -31,7 +31,15 @@ Route = tuple[str, str]
 
 COLUMNS = (
     *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_offset"),
-    *("request_ack", "request_end_reason", "has_response", "upgraded", "previous_end", "previous_end_offset"),
+    *(
+        "request_end_offset",
+        "request_ack",
+        "request_end_reason",
+        "has_response",
+        "upgraded",
+        "previous_end",
+        "previous_end_offset",
+    ),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
     "response_endless",
@@ -80,6 +88,13 @@ class Exchange:
     def begun(self) -> bool:
         """True if a final response began."""
         return self.began < LATE
+
+    @property
+    def arrived(self) -> bool:
+        """True if the request is complete, and the server's close does not show that a part of it came later."""
+        v = self.values
+        taken, end = v["server_close_ack"], v["request_end_offset"]
+        return v["request_end_reason"] == "complete" and (taken is None or end is None or taken >= end)
 
     @property
     def kept(self) -> bool:
@@ -229,8 +244,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     elif front.left < front.began:
         return None
     if last is None:
-        # a gateway does not forward a request whose head or body never came
-        return "not-passed-on" if front.begun or front.values["request_end_reason"] == "complete" else None
+        return "not-passed-on" if front.begun or front.arrived else None
     if isinstance(last, Attempt):
         if front.met_a_close and not any(isinstance(one, Exchange) for one in tries):
             return None
