@@ -118,6 +118,16 @@ LISTED = {
         "  0.000  >  S  win 64240 mss 1460\n  1.020  >  S  win 64240 mss 1460", ("no-connection", None), opened=False
     ),
     "a SYN without an answer": case("  0.000  >  S  win 64240 mss 1460" + LATER, ("no-connection", None), opened=False),
+    "a window of 0 behind the handshake that is probed and never opens": Case(
+        """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 0 mss 1460
+  0.010  >  .
+  0.260  >  .    0:0(0)
+  0.760  >  .    0:0(0)
+""",
+        (("probes-unanswered", None),),
+    ),
     "closed as soon as it was open": case("  0.020  <  F.\n  0.020  >  F." + LATER, ("closed-unused", None)),
     # its sequence number shows a banner; without one it is connect-failed, closed-at-once
     "reset at once, behind data that was not captured": case("  0.020  <  R.  16:16(0) ack 1" + LATER, ("closed-unused", None)),
@@ -161,6 +171,12 @@ LISTED = {
 }
 
 NORMAL = {
+    "an unused connection whose probes are answered": case(
+        "  2.000  >  .  0:0(0)\n  2.010  <  .\n  4.000  >  .  0:0(0)\n  4.010  <  .\n  6.000  >  .  0:0(0)\n  6.010  <  ."
+    ),
+    "a SYN-ACK that is repeated, and acknowledged again": case(
+        "  1.010  <  S.  win 64240 mss 1460\n  1.010  >  .\n  3.010  <  S.  win 64240 mss 1460\n  3.010  >  ."
+    ),
     "all is well": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  F.\n  0.040  <  F.\n  0.040  >  ."),
     "it rests when the capture ends": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.023  >  ." + LATER),
     "a client that has all and resets": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  R."),

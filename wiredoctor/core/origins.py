@@ -17,7 +17,7 @@ from mypy_extensions import i64
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Connection, Flight, Path, Side, Signs
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, Segment
+from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, Segment
 from wiredoctor.tables import NONE
 
 TTL: Final = 1
@@ -47,7 +47,7 @@ SHORTEST_RTT: Final = 2 * MILLISECOND
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
-"""The maximum age in ns of a packet to which an RST responds; a longer round trip allows up to four round trips."""
+"""The maximum age in ns of a packet to which an RST responds, or that it overtakes; a longer round trip allows up to four."""
 BURST: Final = 20 * MILLISECOND
 """The time in ns within which a device that injects an RST often sends several."""
 
@@ -217,6 +217,8 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     is_over = closing is not None and closing.rst_frame != NEVER
     if closing is not None and is_over:
         has_more = packet.length > 0 and segment.offset + packet.length > closing.rst_offset
+        # a host that has reset a connection repeats nothing and ends nothing: only an overtaken packet may come, and soon
+        has_more = has_more or (packet.time - closing.rst_time >= REST and (packet.length > 0 or packet.flags & FIN != 0))
         if has_more or acknowledges_more(closing, packet, segment):
             note_later(closing, packet)
     closing = peer.close

@@ -52,6 +52,7 @@ UNJUDGED: dict[str, Ending] = {
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
+    "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
     "head-unfinished": Ending("exchanges", "a request head that never ended, so it is not a request"),
     "after-close-announced": Ending(

@@ -110,9 +110,10 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     for number, row in enumerate(rows.iter_rows(named=True)):
         if row["connection"] in clients and not row.get("title"):
             after = duration_text(row["end"] - row["start"])
+            said = "This client is a gateway, which sends requests for others."
             changes[number] = {
                 "title": f"The gateway gave up {after} after its request, before it had the response",
-                "addition": "This client is a gateway, which sends requests for others.",
+                "addition": f"{row['addition']} {said}" if row.get("addition") else said,
             }
     whole["client-abort"] = _with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
     return whole
@@ -164,7 +165,8 @@ class _Try(NamedTuple):
     """A request that a gateway sent to a server.
 
     It has its exchange at the front, its own exchange at the back (none for an attempt), its server, and its start and end (ns).
-    `over`: the time (ns) at which the response ended, or the connection if the response never did.
+    `over`: the time (ns) at which the response ended, or the connection if the response never did. `last`: the time (ns) of the
+    last byte of the response; None if there is none.
     """
 
     front: tuple[int, int]
@@ -176,6 +178,7 @@ class _Try(NamedTuple):
     whole: bool
     head: bool
     over: int | None
+    last: int | None
 
 
 class _FrontExchange(NamedTuple):
@@ -242,12 +245,13 @@ def _front_exchange(row: Mapping[str, Any]) -> _FrontExchange:
 
 def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
-    whole = row["response_end_reason"] == "complete"
+    whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
     end = (row["refused_time"] or row["end"]) if attempt else row["response_start"] or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
         end if attempt else row["response_end"] if whole else row["closed"],
+        row["response_end"],
     )  # fmt: skip
 
 
@@ -312,9 +316,15 @@ def _took(one: _Try, last: _Try) -> int:
 
 
 def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Change the text of client aborts by a gateway that gave up a try and then sent the request to another server."""
+    """Change the text of client aborts at a gateway.
+
+    Either its client left while the gateway waited for a server, or the gateway gave up a try and sent the request to another
+    server.
+    """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
+        if tries := known.tries.get((row["connection"], row["exchange"])):
+            changes[number] = {"addition": _waited_for(tries[-1], row["end"])}
         one = known.at(row)
         later = None if one is None else known.later(one)
         if one is not None and later is not None:
@@ -328,6 +338,18 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 f"the request on {last.server} and answered {front.status}.",
             }  # fmt: skip
     return _with_changes(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
+
+
+def _waited_for(last: _Try, left: int) -> str | None:
+    """Return the text about the server for which a gateway still waited when its client left; None if it did not wait."""
+    if last.whole or (last.over is not None and last.over < left):
+        return None
+    waiting = f"The gateway was waiting for {last.server}, which"
+    if last.place[1] is None:
+        return f"{waiting} had not answered its SYN in {duration_text(left - last.start)}."
+    if last.last is None or last.last > left:
+        return f"{waiting} had not answered in {duration_text(left - last.start)}."
+    return f"{waiting} had sent only a part of its response, and nothing for {duration_text(left - last.last)}."
 
 
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:

@@ -48,6 +48,9 @@ It begins at the end of the connection's last response, or at the request if tha
 new one.
 """
 
+PROBES = 2
+"""The minimum number of unanswered probes of a connection without data: a single one, or its answer, may be lost."""
+
 HELD = 20_000
 """The maximum number of exchanges or connections held in memory, which saves scans; if there are more, queries scan all rows."""
 
@@ -201,11 +204,15 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
     refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
     unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
+    # each of the client's packets after its SYNs answers one of the server's; the others probe it, as a closed window is probed
+    probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
         .when((c("syns") > 0) & nothing & (unanswered | (never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
         .then(pl.lit("no-connection"))
+        .when(nothing & c("handshake") & (c("close") == "") & probed)
+        .then(pl.lit("probes-unanswered"))
         .when(nothing)
         .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
         .when(~both)
@@ -420,6 +427,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     ),
     "refused": "an RST answered the SYN",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
+    "probes-unanswered": "the client sent nothing but probes, which the server did not answer. It may have opened the connection "
+    "with a window of 0: then a device answers in its place (a SYN proxy, a balancer) and does not reach it",
     "closed-unused": "the server closed it less than a second after its SYN-ACK, and nothing was sent",
     "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent after the previous response had announced the close, so the client has to repeat it",

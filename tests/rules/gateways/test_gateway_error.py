@@ -238,6 +238,31 @@ def test_attempts_of_nobody_belong_to_those_whose_route_leads_to_that_server() -
     assert owners("/gone", "/refused", "/new", "/new", "/new") == [3]
 
 
+@pytest.mark.parametrize("words", ["whose path led to that server", "whose host led to that server"])
+def test_what_a_route_led_to_is_learned_from_requests_that_succeeded(words: str) -> None:
+    """The other request was answered first, so only the route shows whose attempt was refused."""
+    [text] = [text for title, text in LADDERS.items() if words in title]
+    found = {f.kind: f.message for f in findings(text) if f.rule == "gateway-error"}
+    told = {kind: (text.split()[1].rpartition("/")[2], text.rpartition("probably ")[2]) for kind, text in found.items()}
+    assert told == {"refused": ("b", "of this request."), "not-passed-on": ("a", "of other requests.")}
+
+
+def test_who_owns_an_attempt_that_several_requests_may_own_is_told_as_a_guess() -> None:
+    fronts = {(n, 0): Front(answered(503, (5 + n) * MS, connection=n)) for n in (1, 2)}
+    routes = {(1, 0): "/refused", (2, 0): "/up"}
+    attempts = {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}
+    up = {("10.0.0.2:80", "/up"): {"10.0.0.4:8001"}}
+    found = failures(shared_out(fronts, attempts, routes, up))
+    assert {key: (one.kind, one.guessed) for key, one in found.items()} == {
+        (1, 0): ("refused", True),
+        (2, 0): ("not-passed-on", True),
+    }
+    [alone] = failures(shared_out({(1, 0): fronts[1, 0]}, attempts, routes, up)).values()
+    assert (alone.kind, alone.guessed) == ("refused", False)
+    lead = {("10.0.0.2:80", "/up"): {"10.0.0.3:8001"}, ("10.0.0.2:80", "/refused"): {"10.0.0.4:8001"}}
+    assert failures(shared_out(fronts, attempts, routes, lead))[2, 0].kind == "refused"
+
+
 def test_a_chain_is_followed_to_its_end() -> None:
     rows = [(0, 0, 1, 0, True, 1), (1, 0, 2, 0, True, 2), (5, 0, 6, None, False, 3)]
     behind = CertainTries(pl.DataFrame(rows, schema=TRIES.schema, orient="row"))
@@ -245,6 +270,49 @@ def test_a_chain_is_followed_to_its_end() -> None:
     assert sorted(places) == [(0, 1), (0, 2), (1, 2)]
     core = pl.DataFrame({"id": [7, 8], "connection": [2, 9], "exchange": [0, 0]}, schema_overrides={"exchange": pl.Int32})
     assert behind.with_fronts(core)["front"].to_list() == [0, None]
+
+
+ATTEMPT = """
+  connection 2, start {start}, client 10.9.0.2:50002, server 10.9.0.3:8001
+  0.0000  >  S    mss 1460
+  0.0004  <  R.   ack 1
+"""
+TLS = r"""
+  connection 2, start 0.1, client 10.9.0.2:50002, server 10.9.0.3:8443
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"
+  0.0020  <  P.   "\x16\x03\x03\x00\x05\x02\x00\x00\x01\x03"
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", ""),
+        (ATTEMPT.format(start=0.1), " (but connection attempts failed meanwhile: 10.9.0.3:8001)"),
+        (ATTEMPT.format(start=0.6), ""),
+        (TLS, " (but there is TLS with 10.9.0.3:8443)"),
+        (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
+    ],
+)
+def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, said: str) -> None:
+    """It belongs to another host than the client, whose request waits from 1 to 500 ms."""
+    [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
+    [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
+    assert f"The capture has no such server that can be read{said}, so" in found.message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("hung inside its response", "had sent only a part of its response, and nothing for 7 s."),
+        ("the client left first, and the gateway ended its try", "had not answered in 3 s."),
+    ],
+)
+def test_a_client_that_left_a_waiting_gateway_says_for_whom_that_waited(words: str, said: str) -> None:
+    assert of(words, "client-abort").message.endswith(f"The gateway was waiting for 10.0.0.3:8001, which {said}")
 
 
 def test_a_gateway_that_gave_up_is_called_so_where_only_its_back_was_captured() -> None:

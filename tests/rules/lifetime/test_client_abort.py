@@ -58,6 +58,13 @@ def test_rst_in_the_middle_of_the_response() -> None:
     assert not aborts(PART, closes(500 * MS, rst=True, ack=None))
 
 
+@pytest.mark.parametrize(("at", "said"), [(900 * MS, "body)"), (3_030 * MS, "and nothing had come for 3 s")])
+def test_a_server_that_stopped_in_the_middle_of_its_response_is_told(at: int, said: str) -> None:
+    """The last byte came at 30 ms."""
+    [abort] = aborts(PART, closes(at, rst=True, ack=42))
+    assert abort["had"].endswith(said)
+
+
 @pytest.mark.parametrize(("ack", "speaks"), [(41, True), (42, False), (None, False), (-1, False)])
 def test_rst_after_a_response_that_was_captured_whole(ack: int | None, speaks: bool) -> None:
     """Its ACK number says whether the client had it; without one, or with a senseless one, the response counts as taken."""

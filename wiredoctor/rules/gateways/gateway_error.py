@@ -20,12 +20,14 @@ How it is proved
     first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
     response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
     unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
-    is one finding per server and status.
+    is one finding per server and status. It names what may be behind: servers to which other hosts than its clients speak TLS, or
+    could not connect while a response was due.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
     If a request arrived as the gateway itself closed an idle connection, and was never forwarded, it is keep-alive-race. If a try
-    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
+    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning. A request
+    whose head or body never came completely is not forwarded either.
 
 What to do
     The finding names its cause, a finding on the connection behind the gateway. Follow that one.
@@ -53,6 +55,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Failure,
     Front,
     Key,
+    Route,
     failures,
     shared_out,
 )
@@ -82,7 +85,7 @@ RULE = Rule(
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was {wait}.{looks}"
         "{limit} With this status a gateway reports the failure of a server behind it. The capture has no such "
-        "server, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
+        "server that can be read{behind}, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
     },
     remedy={
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
@@ -173,7 +176,7 @@ def find(
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
-    said = exchanges.select("connection", "exchange", "response_reason", "response_server", "request_target")
+    said = exchanges.select("connection", "exchange", "response_reason", "response_server", _route().alias("route"))
     at_front = (
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
@@ -194,9 +197,41 @@ def find(
     vain = _failed_connections(tries, connections)
     likely = _likely_fronts(told, vain)
     loose = _unassigned_attempts(tries, connections, vain, likely)
-    return pl.concat(
-        [seen, likely.drop("client_host"), loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal"
-    ).with_columns(pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame"))
+    known = _known_routes(tries, exchanges, connections).join(
+        at_front.select("server", "route"), on=["server", "route"], how="semi"
+    )
+    unseen = _unseen(exchanges, connections, tries, fronts)
+    return pl.concat([seen, likely.drop("client_host"), loose, known, unseen], how="diagonal").with_columns(
+        pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
+    )
+
+
+_AUTHORITY = r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)"
+
+
+def _route() -> pl.Expr:
+    """Return the part of a request by which gateways usually choose a server.
+
+    That is the host of an absolute target, which is sent to a proxy; otherwise the Host field and the first segment of the path.
+    """
+    target = pl.col("request_target").fill_null("")
+    first = target.str.extract(r"^([^?]?[^/?]*)").fill_null("")
+    return pl.coalesce(target.str.extract(_AUTHORITY), pl.concat_str(pl.col("request_host").fill_null(""), first))
+
+
+def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server to which a route of a gateway led."""
+    asked = exchanges.select("connection", "exchange", "request_target", "request_host")
+    at = connections.select("connection", "server")
+    return (
+        tries.filter("certain")
+        .select("connection", "front_connection", "front_exchange")
+        .join(asked, left_on=["front_connection", "front_exchange"], right_on=["connection", "exchange"])
+        .join(at.rename({"server": "leads_to"}), on="connection")
+        .join(at, left_on="front_connection", right_on="connection")
+        .select("server", _route().alias("route"), "leads_to")
+        .unique()
+    )
 
 
 def _remembering(
@@ -288,7 +323,7 @@ def _unassigned_attempts(
 
 
 MOST_LOOSE = 10_000
-"""The maximum number of connections without a known request that are examined."""
+"""The maximum number of connections that are examined because a gateway may have opened them."""
 
 
 def _unseen(
@@ -317,7 +352,33 @@ def _unseen(
         .first(),
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
-    return many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+    unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+    return unseen.join(_hidden(some, connections), on=["server", "code"], how="left")
+
+
+def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the servers, for each server and status, with which other hosts than its clients had dealings that tell nothing.
+
+    `failed`: connection attempts that failed began while such a response was due. `encrypted`: there are TLS connections.
+    """
+    c = pl.col
+    key = ["server", c("response_status").cast(pl.Int64).alias("code")]
+    asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
+    others = connections.join(asking, on="client_host", how="anti")
+    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MOST_LOOSE)
+    during = (
+        vain.select(c("server").alias("failed"), "syn_time")
+        .sort("syn_time")
+        .join_asof(
+            some.drop_nulls("request_end").sort("request_end"), left_on="syn_time", right_on="request_end", check_sortedness=False
+        )
+        .filter(c("syn_time") <= c("response_start"))
+        .group_by(key)
+        .agg(c("failed").unique())
+    )
+    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted")).unique().head(MOST_LOOSE)
+    encrypted = some.select(key).unique().join(tls, how="cross").group_by("server", "code").agg("encrypted")
+    return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
@@ -325,15 +386,18 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
+    known: dict[Route, set[str]] = {}
     for row in rows.sort("frame", maintain_order=True).iter_rows(named=True):
         if row["loose_of"] is not None:
             loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
+        elif row["leads_to"] is not None:
+            known.setdefault((row["server"], row["route"]), set()).add(row["leads_to"])
         elif row["code"] is None:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    routes = {key: _route(some[0]["request_target"]) for key, some in by_front.items()}
-    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes)
+    routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
     # only a failed connection shows that their server is a gateway
     fronts = {key: front for key, front in fronts.items() if front.tries or not by_front[key][0]["likely"]}
     found = failures(fronts)
@@ -343,7 +407,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
-_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "filter")
+_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "behind", "filter")
 _SCHEMA = pl.Schema({
     **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
     "exchange": pl.Int32(),
@@ -365,11 +429,6 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
-
-
-def _route(target: str | None) -> str:
-    """Return the first segment of the path, by which gateways usually choose a server."""
-    return "/".join((target or "").partition("?")[0].split("/")[:2])
 
 
 def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -411,7 +470,7 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "evidence": sorted(_evidence(front, failure, lost), key=lambda e: e["frame"]),
         "outcome": outcome, "reason": reason, "got": got, "wait": wait, "waited": waited, "why": f": {why}",
         "more": _tries_text(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
-        "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
+        "behind": "", "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
     }  # fmt: skip
 
 
@@ -530,7 +589,10 @@ def _tries_text(failure: Failure) -> str:
         said.append(f"It was one of {len(failure.tries)} tries; {rest} went to {_list_servers(others)}")
     if failure.through:
         said.append(f"The request was forwarded by {_list_servers([one.server for one in failure.through])}")
-    if not failure.whole:
+    if failure.guessed:
+        whose = "of other requests" if failure.last is None else "of this request"
+        said.append(f"Several requests waited at that time, and the tries that failed were probably {whose}")
+    elif not failure.whole:
         said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
     return "".join(f" {one}." for one in said)
 
@@ -632,6 +694,16 @@ def _software(row: Mapping[str, Any]) -> str:
     return "haproxy" if not server and reason == "Gateway Time-out" else ""
 
 
+def _hidden_text(row: Mapping[str, Any]) -> str:
+    """Return the text about connections of other hosts that may be those of the gateway to the servers behind it."""
+    said = [
+        f"but {text} {_list_servers(sorted(row[name]))}"
+        for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))
+        if row[name]
+    ]
+    return "".join(f" ({one})" for one in said)
+
+
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
     """Create a candidate from a row about a server; no server behind it was captured."""
     software = _software(row)
@@ -647,6 +719,7 @@ def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(_TEXTS, ""), "server": row["server"],
         "looks": f" The response looks like one of {software}." if software else "",
         "limit": limit if row["code"] == 504 and round_number else "",
+        "behind": _hidden_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": median, "waited": median, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
     }  # fmt: skip

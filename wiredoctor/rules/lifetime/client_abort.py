@@ -56,7 +56,7 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, shorten
+from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
 from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, evidence, fin_or_rst
 from wiredoctor.rules.shared.left_early import (
@@ -179,6 +179,9 @@ RULE = Rule(
     absence=True,
     ends=True,
 )
+
+
+QUIET = Threshold("1 s", "the minimum time without data that is worth telling: the server stopped in the middle of its response")
 
 
 def screen() -> pl.Expr:
@@ -334,8 +337,12 @@ def _received_nothing() -> pl.Expr:
 
 def _received_text() -> pl.Expr:
     """Return the text that describes the part of the response that the client had received when it closed."""
+    quiet = pl.col("client_close_time") - pl.col("response_end")
     part = pl.format(
-        "it had only a part of the {} (the capture has {} bytes of the body)", "response_status", "response_body_bytes"
+        "it had only a part of the {} (the capture has {} bytes of the body){}",
+        "response_status",
+        "response_body_bytes",
+        pl.when(quiet >= QUIET.value).then(pl.format(", and nothing had come for {}", duration(quiet))).otherwise(pl.lit("")),
     )
     return (
         pl.when(_received_nothing())

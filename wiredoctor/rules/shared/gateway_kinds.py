@@ -5,7 +5,7 @@ The result is a kind of `gateway-error`. With one clock, order is causal: a gate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.connection_close import ENDLESS
@@ -26,9 +26,20 @@ LATE = 1 << 62
 
 Key = tuple[int, int]
 
+Route = tuple[str, str]
+"""A gateway (its address and port), and the part of its requests by which it chooses a server."""
+
 COLUMNS = (
     *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_offset"),
-    *("request_ack", "request_end_reason", "has_response", "upgraded", "previous_end", "previous_end_offset"),
+    *(
+        "request_end_offset",
+        "request_ack",
+        "request_end_reason",
+        "has_response",
+        "upgraded",
+        "previous_end",
+        "previous_end_offset",
+    ),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
     "response_endless",
@@ -79,6 +90,13 @@ class Exchange:
         return self.began < LATE
 
     @property
+    def arrived(self) -> bool:
+        """True if the request is complete, and the server's close does not show that a part of it came later."""
+        v = self.values
+        taken, end = v["server_close_ack"], v["request_end_offset"]
+        return v["request_end_reason"] == "complete" and (taken is None or end is None or taken >= end)
+
+    @property
     def kept(self) -> bool:
         """True if the server behind the gateway announced a closed window and did not receive the complete request."""
         v = self.values
@@ -110,19 +128,21 @@ Try = Exchange | Attempt
 class Front(NamedTuple):
     """An exchange at the front with its tries.
 
-    `certain`: these are its tries, in order; otherwise only one of them is its try.
+    `certain`: these are its tries, in order; otherwise only one of them is its try. `guessed`: more requests waited than there
+    were attempts, so route and time had to decide for which of them each attempt was made.
     """
 
     exchange: Exchange
     tries: tuple[Try, ...] = ()
     certain: bool = True
+    guessed: bool = False
 
 
 class Failure(NamedTuple):
     """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
 
     `through` starts at the outermost gateway. `whole`: all of these exchanges were captured completely, and their pairing is
-    certain.
+    certain. `guessed`: as in Front.
     """
 
     kind: str
@@ -130,6 +150,7 @@ class Failure(NamedTuple):
     tries: tuple[Try, ...] = ()
     through: tuple[Exchange, ...] = ()
     whole: bool = True
+    guessed: bool = False
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
@@ -157,7 +178,7 @@ def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Callable[[Key], Fa
         return _common_failure(front)
     last = last_of(front.tries)
     kind = kind_of(front.exchange, front.tries)
-    own = None if kind is None else Failure(kind, last, front.tries)
+    own = None if kind is None else Failure(kind, last, front.tries, guessed=front.guessed)
     if not isinstance(last, Exchange) or last.key not in fronts:
         return own
     inner = inner_of(last.key)
@@ -183,7 +204,7 @@ def _common_failure(front: Front) -> Failure | None:
     tries = tuple(one for one in front.tries if _may_belong(front.exchange, one))
     kinds = {kind_of(front.exchange, [one]) for one in tries}  # if empty, it is unknown whether there was a try
     [kind, *others] = kinds or {None}
-    return None if kind is None or others else Failure(kind, tries[0], tries, whole=False)
+    return None if kind is None or others else Failure(kind, tries[0], tries, whole=False, guessed=front.guessed)
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
@@ -223,7 +244,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     elif front.left < front.began:
         return None
     if last is None:
-        return "not-passed-on"
+        return "not-passed-on" if front.begun or front.arrived else None
     if isinstance(last, Attempt):
         if front.met_a_close and not any(isinstance(one, Exchange) for one in tries):
             return None
@@ -297,13 +318,14 @@ The longest measured time is 21 ms.
 
 
 def shared_out(
-    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str]
-) -> dict[Key, Front]:
+    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
+    known: Mapping[Route, Set[str]] | None = None,
+) -> dict[Key, Front]:  # fmt: skip
     """Return `fronts` with each attempt of unknown owner added to all exchanges at that gateway that may own it.
 
     If there were fewer attempts than exchanges that may own one, the gateway sent some exchanges to no server, or remembered the
     failure. Then each attempt belongs to an exchange whose route (`routes`) leads to that server: to the one with the next
-    response or, if the attempt was never refused, to the newest one.
+    response or, if the attempt was never refused, to the newest one. `known` has the servers to which routes lead.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
@@ -314,29 +336,35 @@ def shared_out(
             owners.setdefault(one.values["connection"], []).append(key)
             attempts[one.values["connection"]] = one
     taken: set[Key] = set()
-    servers = _servers_of_routes(fronts, routes, some)
+    servers = _servers_of_routes(fronts, routes, some, known or {})
     for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
         if free := [key for key in owners[number] if key not in taken]:
             taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
     made = {**fronts}
     for key, maybe in some.items():
         rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
-        if maybe and (len(maybe) >= len(rivals) or key in taken):
-            made[key] = Front(fronts[key].exchange, maybe, certain=False)
-        elif not maybe and _tried_later(fronts[key].exchange, loose.get(fronts[key].exchange.server, ())):
+        few = len(maybe) < len(rivals)
+        if maybe and (not few or key in taken):
+            made[key] = Front(fronts[key].exchange, maybe, certain=False, guessed=few)
+        elif maybe:
+            made[key] = fronts[key]._replace(guessed=True)
+        elif _tried_later(fronts[key].exchange, loose.get(fronts[key].exchange.server, ())):
             made[key] = Front(fronts[key].exchange, (), certain=False)
     return made
 
 
-def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> tuple[str, str]:
+def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> Route:
     return fronts[key].exchange.server, routes.get(key, "")
 
 
 def _servers_of_routes(
-    fronts: Mapping[Key, Front], routes: Mapping[Key, str], maybe: Mapping[Key, Sequence[Attempt]]
-) -> dict[tuple[str, str], set[str]]:
+    fronts: Mapping[Key, Front],
+    routes: Mapping[Key, str],
+    maybe: Mapping[Key, Sequence[Attempt]],
+    known: Mapping[Route, Set[str]],
+) -> dict[Route, set[str]]:
     """Return the servers to which each route of each gateway is known to lead; none if the gateway itself answered there."""
-    servers: dict[tuple[str, str], set[str]] = {}
+    servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
         if front.certain and not maybe.get(key):
             servers.setdefault(_route(fronts, routes, key), set()).update(one.server for one in front.tries)
