@@ -81,7 +81,7 @@ def test_gateways_between_are_evidence() -> None:
     told = of("two gateways in a row")
     assert told.message.endswith("without a response. It was forwarded by 10.0.0.5:8081.")
     assert "the server behind it, 10.0.0.3:8001," in told.message
-    assert "forwarded by 10.0.0.5:8081: response: 502" in [step.note for step in told.evidence]
+    assert "10.0.0.5:8081's response: 502" in [step.note for step in told.evidence]
 
 
 def test_what_the_client_never_saw_says_so() -> None:

@@ -554,7 +554,7 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
         return
     if passed_on:
         yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))
-        yield from _end_evidence(one, f"forwarded by {one.server}:", "the gateway's")
+        yield from _end_evidence(one, f"{one.server}'s", "the gateway's")
         return
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     if _is_late(one):
