@@ -14,8 +14,8 @@ How it is proved
     all other packets of that host on the connection. The packet has the ACK flag and IP identification 0, although that
     host increments it with every packet. Or its IP identification is not near those of its own host, although that host
     increments it and sent a packet less than a second before, or it is that of the other side's last packet, or the next one.
-    The host goes on sending: data at or above the sequence number of the RST, ACKs that advance, or a SYN-ACK although its SYN was
-    refused. The packet came less than half a round trip after the packet that it answers. A FIN lacks the timestamp option
+    The host goes on sending: data at or above the sequence number of the RST, ACKs that advance, or a SYN-ACK although its SYN
+    was refused. The packet came less than half a round trip after the packet that it answers. A FIN lacks the timestamp option
     that all other packets carry. The sequence number lies above the next byte and inside the window.
 
     A host whose RST shows one of these signs may still send the response, up to a minute later.
