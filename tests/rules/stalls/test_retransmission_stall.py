@@ -96,6 +96,6 @@ def test_confidence(changes: dict[str, Any], confidence: str) -> None:
 
 def test_what_was_lost() -> None:
     assert stalls()[0]["lost"] == "a segment of the response, or its acknowledgment, was lost"
-    assert stalls(role=1)[0]["lost"] == "the request or its answer was lost"
+    assert stalls(role=1)[0]["lost"] == "a segment of the request, or its acknowledgment, was lost"
     assert stalls(http=False)[0]["lost"].startswith("a segment of the data")
     assert "lost before the capture point" in stalls(retransmitted_late=True)[0]["lost"]

@@ -1,4 +1,4 @@
-"""Match findings by fingerprint and times by endpoint, and determine what changed."""
+"""Match the findings of two captures by fingerprint, and their times by endpoint, and determine what changed."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _generalize(request: str | None) -> str | None:
 
 
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
-    """Return title and request of the findings for people; findings of a JSON report do not say what is masked."""
+    """Return the title and the request of the findings, with (masked) for what is masked (a JSON report does not tell)."""
     title = findings[0].masked.title if findings[0].masked else ""
     if not findings[0].request:
         return title, ""
@@ -135,12 +135,12 @@ Of = Literal["exchanges", "connections", "captures"]
 
 
 def _hits(findings: Iterable[Finding]) -> int:
-    """Return how often the findings occurred."""
+    """Return the number of occurrences; for the rules in FAILURES, the number of failures."""
     return sum(int(f.measures.get(FAILURES.get(f.rule, ""), f.count)) for f in findings)
 
 
 class _Place(NamedTuple):
-    """What is counted, in words: "exchange" and "with that endpoint"."""
+    """The words for what is counted, such as "exchange" and "with that endpoint"."""
 
     noun: str
     where: str
@@ -185,7 +185,7 @@ def _status(
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """Return the status of a finding and, if it is uncertain, the reason."""
+    """Return the status of a finding, and the reason if the status is uncertain (else an empty text)."""
     if all(counts):
         return "stayed", ""
     gone = counts[0] > 0
@@ -200,7 +200,7 @@ def _status(
 def _excuse(
     rule: str, hits: int, there: int, elsewhere: int, place: _Place, other: ComparedSide, name: str, *, summary: bool
 ) -> str:  # fmt: skip
-    """Return why the finding may be missing on the other side although nothing changed; empty without such a reason."""
+    """Return why the finding may be missing on the other side although nothing changed, or an empty text."""
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"
     if rule not in other.judged:

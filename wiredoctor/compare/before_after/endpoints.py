@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The times of one side by endpoint, and its number of requests, and of upgrades, by server."""
+    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades to each server."""
 
     endpoints: dict[Place, Pair]
     servers: dict[str | None, int]
@@ -100,7 +100,7 @@ def request_for_people(method: str | None, target: str | None, shown: str | None
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints of either side, those with the greatest change first, and how many were omitted."""
+    """Return the endpoints that either side has, those with the greatest change first, and the number of omitted ones."""
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
@@ -126,7 +126,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
 
 
 def _weight(one: EndpointChange) -> tuple[int, float]:
-    """Return a sort key: slower endpoints first, by the time they cost, then faster ones, then the others."""
+    """Return a sort key: endpoints that became slower (by the time that this cost), then those that became faster, others."""
     verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
     rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
     return rank, -abs(one.total.difference or 0.0) * one.exchanges_after if rank < 2 else -float(one.exchanges_after)

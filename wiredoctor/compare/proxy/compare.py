@@ -118,7 +118,7 @@ class _Sides:
         return Side(self.recorded[number].name, "back" if number else "front", len(ids), rows.height, list(servers)[:20])
 
     def answers(self) -> Iterator[OwnAnswer]:
-        """Yield responses at the front that did not come from the server: errors, and those that differ from the server's."""
+        """Yield the proxy's own responses: errors, and responses at the front that differ from the server's."""
         owner = self.found.front
         order = np.argsort(owner, kind="stable")
         starts = np.searchsorted(owner[order], np.arange(self.front.height))
@@ -138,7 +138,7 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the server's response differs from the one at the front, or None if it does not."""
+        """Return how the response at the front differs from the server's, as a Fate and its text; None if they are equal."""
         if not last["has_response"] or last["response_status"] is None:
             return "no-answer", f"the server did not answer{_close_text(last)}"
         status = last["response_status"]

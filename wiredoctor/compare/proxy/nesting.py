@@ -1,4 +1,4 @@
-"""Match exchanges in front of a proxy with those behind it, by method and target; the latter lie within the former in time."""
+"""Match exchanges in front of a proxy with those behind it, by method, target and time."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, las
 
 
 def _present(frames: Array, wanted: Iterable[int]) -> set[int]:
-    """Return the frames of `wanted` that exist."""
+    """Return the frame numbers of `wanted` that are in `frames`."""
     numbers = np.fromiter(wanted, np.int64)
     return set(numbers[np.isin(numbers, frames)].tolist())
 
@@ -130,7 +130,7 @@ def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Column
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
     """Return the TCP options of the header before this payload; None for a fragment or a truncated header.
 
-    The length of the header is unknown; the right one is that whose header has these sequence numbers.
+    The start of the header is not known: it is where a header with these sequence numbers ends at the payload.
     """
     numbers = struct.pack("!II", seq, ack)
     before = read(max(payload - 60, 0), min(payload, 60))

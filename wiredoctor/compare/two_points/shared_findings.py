@@ -96,7 +96,7 @@ class Shared:
         return [frame for time, frame in self.lost.get(pair, ()) if begin - self.near <= time <= end]
 
     def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
-        """Return on which parts of the path the time between the first and the last packet of the evidence was spent.
+        """Return how much of the time from the first to the last packet of the evidence was spent on each part of the path.
 
         Time between two packets of one sender belongs to the sender's side. Between packets of different senders, the first
         packet was in transit, and then the other side took its time to send. The last packet was in transit to the capture that

@@ -65,7 +65,7 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
     """Return which pieces of either side have a match on the other side.
 
-    If the first side has more copies of a piece, those expected nearest to the arrivals match.
+    If a piece was sent more often than it arrived, the copies whose expected arrivals are nearest to the actual ones match.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))

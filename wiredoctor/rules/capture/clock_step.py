@@ -13,10 +13,10 @@ Why it hurts
 
 How it is proved
     A timestamp goes back by more than 1 ms within one interface, and later times continue from there. Out-of-order: it goes
-    back by 50 ms at most. Connections with packets on both sides show that the timestamps are right and the order is wrong (a
-    segment is acknowledged before it comes, or acknowledgment numbers go back). If no connection shows either, the times must
-    return to where they were within 10 ms or five packets after the step. Between interfaces the limit is 500
-    ms, and only connections count.
+    back by 50 ms at most. Connections with packets before and after the step show that the timestamps are right and the order
+    is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go back. If no connection shows this, the
+    timestamps must be back at their earlier value at most 10 ms or five packets after the step. Between two interfaces the
+    limit is 500 ms instead of 50 ms, and only the evidence of connections is accepted.
 
 What it is not
     Several queues or processors may write packets less than 1 ms out of order. The clocks of several interfaces may differ. A

@@ -1,4 +1,4 @@
-"""A response has a body although its status or method forbids one.
+"""A response has a body although its status, or the method of the request, forbids one.
 
 What it means
     204 No Content, 304 Not Modified, the interim responses (1xx) and every response to HEAD end with their head, whatever their

@@ -361,9 +361,9 @@ def _timeout_texts() -> list[pl.Expr]:
     sure = pl.when(timeout.is_not_null() & _received_nothing())
     return [
         sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        sure.then(pl.format(" That is close to {} s{}: a timeout of the client expired.", timeout, "since"))
+        sure.then(pl.format(" A client timeout of {} s{} expired.", timeout, "since"))
         .when(timeout.is_not_null())
-        .then(pl.format(" That is close to {} s{}: a timeout may have expired.", timeout, "since"))
+        .then(pl.format(" A client timeout of {} s{} may have expired.", timeout, "since"))
         .otherwise(nothing)
         .alias("timeout_means"),
         known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),

@@ -12,12 +12,12 @@ Why it hurts
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of
     all other packets of that host on the connection. The packet has the ACK flag and IP identification 0, although that
-    host counts its packets. Or its IP identification is not near those of its own host, although that host counts its
-    packets and sent one less than a second before, or it is that of the other side's last packet, or the next one. The host
-    goes on sending: data at or above the sequence number of the RST, any data or a FIN a second later, ACKs that advance, or
-    a SYN-ACK although its SYN was refused. The packet came less than half a round trip after the packet that it answers. A
-    FIN lacks the timestamp option that all other packets carry. The sequence number lies above the next byte and inside the
-    window.
+    host increments it with every packet. Or its IP identification is not near those of its own host, although that host
+    increments it and sent a packet less than a second before, or it is that of the other side's last packet, or the next one.
+    The host goes on sending: data at or above the sequence number of the RST, any data or a FIN a second later, ACKs that
+    advance, or a SYN-ACK although its SYN was refused. The packet came less than half a round trip after the packet that it
+    answers. A FIN lacks the timestamp option that all other packets carry. The sequence number lies above the next byte and
+    inside the window.
 
     A host whose RST shows one of these signs may still send the response, up to a minute later.
 
@@ -193,7 +193,7 @@ def _signs() -> list[pl.Expr]:
         .then(pl.format("{}", "lowest_ttl"))
         .otherwise(pl.format("{} to {}", "lowest_ttl", "highest_ttl"))
     )
-    zero = pl.format("IP identification 0, although the {} counts its packets (the last one: {})", "sender", "last_ip_id")
+    zero = pl.format("IP identification 0, although the {} increments it with every packet (last: {})", "sender", "last_ip_id")
     copied = pl.format(
         "IP identification {}, next to the {}'s ({}) and not to the {}'s own ({})",
         *("ip_id", peer, "peer_ip_id", "sender", "last_ip_id"),

@@ -74,7 +74,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
-_IDLE = "The connection had been idle for {idle}{idle_unknown}." + _CLOSED
+_IDLE = "Before the request, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
     "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -101,7 +101,7 @@ RULE = Rule(
         "timeout is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
         "kernel had acknowledged the request, but {taken}{unread}."
-        "{behind} The connection had been idle for {idle}." + _CLOSED,
+        "{behind} Before the request, the connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,

@@ -9,7 +9,7 @@ What it means
     mid-request: the server closed in the middle of an upload, when a part of the request had arrived. Kind unread: the server
     sent an RST which shows that no process had read the request. Kind at-once: the server closed within milliseconds of the
     request. Kind later: the server closed after it had had the request for a while. Kind half-closed: the client had closed its
-    sending side after the request, and the server took that for the end of the client.
+    sending side after the request, and the server took this to mean that the client had left.
 
 Why it hurts
     A browser shows an empty page ("ERR_EMPTY_RESPONSE"), curl reports "Empty reply from server" or "Connection reset by peer",
@@ -17,9 +17,10 @@ Why it hurts
     cannot safely repeat a request that is not idempotent.
 
 How it is proved
-    The server's FIN or RST acknowledges the last byte of the request, the server sent no other data since the request, and the
-    client had not closed before. A system sends an RST instead of a FIN if a process closes, or ends, with unread data (RFC
-    1122): then the request was not read. An RST without ACK flag comes from a host that does not know the connection.
+    The server sent no data after the request, and the client had not closed before. In all kinds but on-arrival and mid-request,
+    the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if a process
+    closes, or ends, with unread data (RFC 1122): then the request was not read. An RST without the ACK flag comes from a host
+    that does not know the connection.
 
     on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. mid-request:
     the close acknowledges the beginning of the request. The body was not complete at that time, whatever the client sent
@@ -163,7 +164,8 @@ RULE = Rule(
 )
 
 PAUSE = Threshold(
-    "1 s", "the time after which the client or the path must have stopped; a client that is still sending continues sooner"
+    "1 s",
+    "the longest pause in a body that is still being sent; after a longer one, the client or the path has stopped",
 )
 
 _KINDS = {

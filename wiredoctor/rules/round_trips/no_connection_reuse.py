@@ -48,9 +48,9 @@ RULE = Rule(
     symptom="a handshake before every request; a client that runs out of ports",
     severity={None: "warning", "asked": "note", "cheap": "note"},
     title={
-        None: "The client opens a connection for every request: {exchanges:,} for {exchanges:,}",
+        None: "The client opens a new connection for each of {exchanges:,} requests",
         "asked": "The client closes the connection after each request: {exchanges:,} say Connection: close",
-        "cheap": "The client opens a connection for every request, at little cost here: {exchanges:,} for {exchanges:,}",
+        "cheap": "The client opens a new connection for each of {exchanges:,} requests, at little cost here",
     },
     message={
         None: _EACH

@@ -154,7 +154,7 @@ def ack_note() -> pl.Expr:
     delay = pl.col("ack_delay")
     way = pl.col("previous_ack_time") - pl.col("start") - delay
     note = pl.format("its ACK, delayed by {}", duration(delay))
-    far = pl.format(", and {} for the way to the receiver and back", duration(way))
+    far = pl.format(", plus a round trip of {}", duration(way))
     return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
 
 

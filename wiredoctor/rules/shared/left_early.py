@@ -133,8 +133,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
     """Return the text with the event from which the matching timeout counts, if it is not the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
-    opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(" from its SYN on"))
-    return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(" from the last byte on")))
+    opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
+    return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
 
 
 def _half_closed() -> pl.Expr:

@@ -396,7 +396,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 def _evidence() -> pl.Expr:
     c = pl.col
-    quoting = pl.format("{} of {}, which quotes the SYN", "said", "router")
+    quoting = pl.format("{} sends {}, and quotes the SYN", "router", "said")
     answer = (
         pl.when(c("failed_as") == _CLOSED_AT_ONCE)
         .then(pl.lit("the server's RST, without any data of it"))

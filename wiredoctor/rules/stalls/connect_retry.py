@@ -111,7 +111,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                 (
                     "syn_error_frame",
                     "syn_error_time",
-                    pl.format("{} of {}, which quotes the SYN", _icmp_text(), "syn_error_router"),
+                    pl.format("{} sends {}, and quotes the SYN", "syn_error_router", _icmp_text()),
                 ),
                 ("earlier_frame", "first_answer_time", "a SYN-ACK that did not reach the client"),
                 ("helpful_frame", "answered_syn_time", _again_note(by_syn)),

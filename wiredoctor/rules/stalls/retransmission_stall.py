@@ -171,7 +171,7 @@ def _lost_text() -> pl.Expr:
         pl.when(pl.col("retransmitted_late"))
         .then(pl.format("a segment of the {} was lost before the capture point", what))
         .when(pl.col("http") & (pl.col("role") == SERVER))
-        .then(pl.lit("the request or its answer was lost"))
+        .then(pl.lit("a segment of the request, or its acknowledgment, was lost"))
         .otherwise(pl.format("a segment of the {}, or its acknowledgment, was lost", what))
     )
 

@@ -531,12 +531,12 @@ def _evidence() -> pl.Expr:
     own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     return evidence(
-        ("before_frame", "heard_time", pl.format("the last packet of the {} before", "receiver")),
+        ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
         ("again_frame", "second_time", again),
         ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
-        ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes the segment", "report", "router")),
+        ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),
         ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
         ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),

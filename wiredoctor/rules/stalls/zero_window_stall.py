@@ -263,7 +263,7 @@ def _stall_texts() -> list[pl.Expr]:
         .then(pl.lit("the connection or the capture ended"))
         .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
-    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} of them into the closed window)", "copies")).otherwise(pl.lit(""))
+    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} copies into the closed window)", "copies")).otherwise(pl.lit(""))
     backed_off = pl.format(
         ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
