@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -97,8 +96,10 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     dates = overall(report).dates
     rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
     for tell_apart in (_with_kind, _with_side):
-        alike = Counter(map(_look, rows))
-        rows = [tell_apart(row) if alike[_look(row)] > 1 else row for row in rows]
+        different: dict[tuple[str, ...], set[str]] = {}
+        for row in rows:
+            different.setdefault(_look(row), set()).add(tell_apart(row).mark)
+        rows = [tell_apart(row) if len(different[_look(row)]) > 1 else row for row in rows]
     return rows, groups[MOST_ROWS:]
 
 
@@ -136,7 +137,8 @@ def _row(group: Group, *, dates: bool) -> Row:
 
 
 def _look(row: Row) -> tuple[str, ...]:
-    return row.group.worst.rule, row.host, row.path, row.mark
+    worst = row.group.worst
+    return worst.severity, worst.rule, row.host, row.path, row.mark
 
 
 def _with_kind(row: Row) -> Row:
