@@ -34,7 +34,7 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
     of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
-    `mark`: what tells it apart from a row with the same rule, host and path, such as "(mid-message)".
+    `mark`: what tells it apart from a row with the same severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -136,7 +136,7 @@ def _row(group: Group, *, dates: bool) -> Row:
 
 
 def _look(row: Row) -> tuple[str, ...]:
-    return row.group.worst.rule, row.host, row.path, row.mark
+    return row.severity, row.group.worst.rule, row.host, row.path, row.mark
 
 
 def _with_kind(row: Row) -> Row:
