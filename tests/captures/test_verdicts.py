@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import EACH
 from tests.captures.reports import report_of
+from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
 from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
@@ -131,6 +133,43 @@ def wrong_verdict(report: Report) -> str:
     nothing = said.startswith(("Nothing to diagnose", "Nothing could be judged")) and "; " not in said  # what failed follows it
     fine = "nothing wrong was found" in said.lower() or nothing
     return said if fine == doubtful or reaches_level(report, "any") != doubtful else ""
+
+
+HEALTHY = re.compile(r"nothing wrong was found|^No errors or warnings|^No request failed|No known fault was found", re.IGNORECASE)
+
+
+def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
+    """Failures that a headline denies: requests without a whole response, broken connections and statuses of 500 or above.
+
+    A doubt in the headline ("..., but 1 of 2 requests ...") names them, and "only 1 note" counts a note that is about them.
+    """
+    if not HEALTHY.search(said) or ", but " in said.removeprefix("No request failed, but "):
+        return []
+    backs = {(a, b) for known in report.gateways.values() for a, b in known.tries.select("connection", "exchange").iter_rows()}
+    notes = {(f.connection, f.exchange) for f in report.findings if f.rule in ENDS and f.severity != "error"}
+    latest = max(report.connections["end"], default=0)
+    bad: list[tuple[str, int, int | None]] = [
+        ("exchange", row["connection"], row["exchange"])
+        for row in report.exchanges.iter_rows(named=True)
+        if failed(row) or (row["response_status"] or 0) >= 500
+    ]
+    bad += [("connection", row["connection"], None) for row in report.connections.iter_rows(named=True) if broken(row, latest)]
+    summed = [f for f in report.findings if f.rule in ENDS and f.connection is None and f.severity != "error"]
+    return [(what, *place) for what, *place in bad if tuple(place) not in notes | backs and not summed]
+
+
+@EACH
+def test_no_headline_denies_a_failure(path: Path) -> None:
+    report = report_of(path)
+    assert denied(report, headline(report, group_findings(report.findings), find_coverage(report))) == []
+
+
+def test_a_headline_that_denied_failures_would_be_noticed() -> None:
+    """A connection was refused, a request was not answered, and a gateway answered 504."""
+    for name in ("refused.pcap", "not-answered-rtt-20-client.pcap", "behind-haproxy-timeout.pcap"):
+        report = report_of(find_recording(name))
+        for said in ("Nothing wrong was found.", "No errors or warnings, only 1 note."):
+            assert denied(report, said) != []
 
 
 @EACH

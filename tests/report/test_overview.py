@@ -73,7 +73,8 @@ def test_rows_with_the_same_rule_and_place_name_what_tells_them_apart() -> None:
         for n, name in ((5, "a.pcap"), (6, "b.pcap"))
     ]
     alone = finding(number=7, rule="slow-response")
-    findings = [*kinds, *sides, *clients, alone]
+    worse = finding(number=8, rule="slow-response", kind="other", severity="error")
+    findings = [*kinds, *sides, *clients, alone, worse]
     rows = {int(row.cells[-1]): row.place for row in split_rows(report(findings, [], []), group_findings(findings))[0]}
     assert rows == {
         1: "10.0.0.9:80 /items (head-body-split)",
@@ -83,6 +84,7 @@ def test_rows_with_the_same_rule_and_place_name_what_tells_them_apart() -> None:
         5: "10.0.0.1:51234 /items (a.pcap)",
         6: "10.0.0.1:51234 /items (b.pcap)",
         7: "10.0.0.2:80 /items",
+        8: "10.0.0.2:80 /items",
     }
 
 

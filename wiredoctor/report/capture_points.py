@@ -84,11 +84,9 @@ def shared_sentence(report: Report) -> list[str]:
     if not conversations:
         return []
     were, each = ("was", "its") if conversations == 1 else ("were", "their")
-    at = f"{points:,} points" if points == 2 else f"up to {points:,} points" if conversations > 1 else f"{points:,} points"
-    return [
-        f"{count(conversations, 'conversation')} {were} captured at {at}: {each} requests and problems count once per point. "
-        "Analyze the captures one by one, or compare two of them (wiredoctor compare --both-sides)."
-    ]
+    at = f"{'up to ' if points > 2 and conversations > 1 else ''}{points:,} points"
+    many = f"{count(conversations, 'conversation')} {were} captured at {at}: {each} requests and problems count once per point."
+    return [f"{many} Compare the two captures: wiredoctor compare --both-sides." if len(report.captures) == 2 else many]
 
 
 def _begin(first_time: str | None) -> int:

@@ -33,7 +33,7 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
     of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
-    `mark`: what tells it apart from a row with the same rule, host and path, such as "(mid-message)".
+    `mark`: what tells it apart from a row with the same severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -96,10 +96,10 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     dates = overall(report).dates
     rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
     for tell_apart in (_with_kind, _with_side):
-        different: dict[tuple[str, ...], set[str]] = {}
+        marks: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
-            different.setdefault(_look(row), set()).add(tell_apart(row).mark)
-        rows = [tell_apart(row) if len(different[_look(row)]) > 1 else row for row in rows]
+            marks.setdefault(_look(row), set()).add(tell_apart(row).mark)
+        rows = [tell_apart(row) if len(marks[_look(row)]) > 1 else row for row in rows]
     return rows, groups[MOST_ROWS:]
 
 
@@ -137,8 +137,7 @@ def _row(group: Group, *, dates: bool) -> Row:
 
 
 def _look(row: Row) -> tuple[str, ...]:
-    worst = row.group.worst
-    return worst.severity, worst.rule, row.host, row.path, row.mark
+    return row.severity, row.group.worst.rule, row.host, row.path, row.mark
 
 
 def _with_kind(row: Row) -> Row:
