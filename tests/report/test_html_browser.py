@@ -582,6 +582,28 @@ def test_the_rest_of_a_response_is_waited_for_until_the_close(
         assert one.eval(CELLS, "Status") == ["200"]
 
 
+LABELS = """() => {
+  const [made, before] = [[], CanvasRenderingContext2D.prototype.fillText];
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, ...rest) {
+    if (this.canvas.matches('.overview')) made.push([x, x + this.measureText(text).width, this.canvas.clientWidth]);
+    return before.call(this, text, x, ...rest);
+  };
+  document.querySelector('[data-theme-choice=dark]').click();
+  CanvasRenderingContext2D.prototype.fillText = before;
+  return made;
+}"""
+
+
+@pytest.mark.parametrize("width", [400, 700, 1000, 1400])
+def test_labels_of_the_time_axis_do_not_overlap(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, width: int) -> None:
+    path = _written(tmp_path_factory, wiredoctor.analyze(str(find_recording("truncated-chunks.pcap")), keep=True))
+    with opened(chromium, path, viewport={"width": width, "height": 900}) as one:
+        labels = one.eval(LABELS)
+        assert len(labels) > 1
+        assert all(left >= 0 and right <= wide for left, right, wide in labels)
+        assert all(before[1] < after[0] for before, after in pairwise(labels))
+
+
 def test_a_time_of_day_finds_the_exchanges_that_were_under_way(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

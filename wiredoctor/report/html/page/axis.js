@@ -101,6 +101,8 @@ function drawTicks(context, axis, width, height, style, clock = null) {
   const { step, made } = axis.ticks(width, shown ? shown.zero : 0);
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";
+  context.textAlign = "left";
+  let free = -Infinity;
   for (const time of made) {
     const at = Math.round(x(time)) + 0.5;
     context.strokeStyle = colours.get("rule");
@@ -110,8 +112,12 @@ function drawTicks(context, axis, width, height, style, clock = null) {
     context.stroke();
     if (style.labels === undefined) continue;
     context.fillStyle = colours.get("dim");
-    context.textAlign = at > width - 60 ? "right" : "left";
-    context.fillText(shown ? shown.label(time, step) : axis.label(time, step), at + (at > width - 60 ? -4 : 4), style.labels);
+    const text = shown ? shown.label(time, step) : axis.label(time, step);
+    const wide = context.measureText(text).width;
+    const left = at + 4 + wide > width ? at - 4 - wide : at + 4;
+    if (left < free) continue;
+    free = left + wide + 6;
+    context.fillText(text, left, style.labels);
   }
 }
 
