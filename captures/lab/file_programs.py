@@ -138,6 +138,17 @@ FILE_SERVERS = (
         may=ALONE,
     ),
     Program(
+        "load-test-among-others",
+        "webfsd; siege ends in the middle of its downloads, while curl goes on",
+        command(f"webfsd -F -p {PORT} -r {{folder}}/site"),
+        (
+            ("siege", "-q", "-b", "-c", "3", "-t", "3S", f"{URL}/huge"),
+            shell(f"for n in 1 2 3 4 5 6 7 8 9; do curl -s -o /dev/null {URL}/small; sleep 0.7; done"),
+        ),
+        ("webfsd", "siege"),
+        may=ALONE | {"zero-window-stall": "siege reads more slowly than the server sends"},
+    ),
+    Program(
         "civetweb",
         "CivetWeb and libcurl",
         command(

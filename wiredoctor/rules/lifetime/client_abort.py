@@ -21,16 +21,16 @@ How it is proved
     count.
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
-    connections to one server are enough if no wait matches a common timeout and the client requested nothing more from it.
+    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it.
     unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
     moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
     client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
     which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts; there
     must be no Content-Length, and no common timeout that matches the wait. Or it plays audio or video (media type, User-Agent),
-    and data was coming. seek: within five seconds the client requested another range of the same resource. stream: there is no
-    Content-Length, and the application paused, or the media type is one that streams. timeout: the time since the request,
-    since the SYN, or since the last byte is a common timeout. If the SYN had to be repeated, any whole number of seconds since
-    the first one is.
+    and data was coming. seek: within five seconds the client requested another range of the same resource, or all of it instead
+    of a range. stream: there is no Content-Length, and the application paused, or the media type is one that streams. timeout:
+    the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be repeated, any
+    whole number of seconds since the first one is.
 
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server

@@ -404,6 +404,6 @@ def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Reque
     """Return the request for another part of the same resource; None if there is none."""
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):
-        if other.asks_the_same(own) and other.range_start is not None and other.range_start != own.range_start:
+        if other.asks_the_same(own) and other.range_start != own.range_start:
             return other
     return None

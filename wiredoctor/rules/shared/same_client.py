@@ -81,14 +81,15 @@ class Clients:
         self._server: dict[int, str] = {}
         self._repeated_syn: dict[int, int] = {}
         self._by_place: dict[tuple[int, int], tuple[Who, Request]] = {}
-        self._sent: dict[tuple[str, str], list[int]] = {}
+        self._agent: dict[int, str] = {}
+        self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._longest: dict[bool, dict[tuple[Who, str, str, str], list[tuple[int, int]]]] = {}
         for connection, host, server, start, syns in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
             if syns > 1:
                 self._repeated_syn[connection] = start
-            self._sent.setdefault((host, server), []).append(start)
+            self._sent.setdefault((host, server), []).append((start, connection))
         for agent, forwarded, via_gateway, *row in requests.iter_rows():
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
         for times in self._sent.values():
@@ -102,9 +103,11 @@ class Clients:
         host = self._who.get(request.connection)
         if host is None:
             return
-        self._sent.setdefault((host, self._server[request.connection]), []).append(request.start)
+        self._sent.setdefault((host, self._server[request.connection]), []).append((request.start, request.connection))
         who = (host, agent, forwarded)
         self._by_place[request.connection, request.exchange] = who, request
+        if not many:
+            self._agent[request.connection] = agent
         if not many or forwarded:
             self._asked.setdefault(who, []).append(request)
 
@@ -151,9 +154,14 @@ class Clients:
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the client's host opened a connection to the same server in that time (ns), or sent a request there."""
-        times = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
-        return bisect_left(times, since) < bisect_right(times, until)
+        """Return whether the client opened a connection to the same server in that time (ns), or sent a request there.
+
+        A connection whose User-Agent is unknown may be the client's.
+        """
+        sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
+        some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
+        own = self._agent.get(connection)
+        return any(own is None or self._agent.get(other, own) == own for _, other in some)
 
 
 def nobody() -> Clients:

@@ -11,9 +11,10 @@ Why it hurts
 
 How it is proved
     The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
-    bursts with a pause of the application of 50 ms or more. During the pause all earlier data was acknowledged, the receiver's
-    window was open, and nothing was lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too:
-    at least half of it, less a round trip, lies between the segments before and after it.
+    bursts with a pause of the application of 50 ms or more (of 200 ms if it is the only one in a body of 64 kB or more). During
+    the pause all earlier data was acknowledged, the receiver's window was open, and nothing was lost. If segments carry
+    timestamps (RFC 7323), the server's clock must show the pause, too: at least half of it, less a round trip, lies between the
+    segments before and after it.
 
 What it is not
     A slow reader, a lost packet or a stall in the middle of a body are not pauses of the application. Neither are a path that
@@ -72,6 +73,11 @@ MIN_BURSTS = Threshold("2 bursts", "one burst is an ordinary body, two are a str
 MIN_PAUSE = Threshold(
     "50 ms", "the minimum pause of the application: longer than a scheduling delay, shorter than a person notices"
 )
+LONE_PAUSE = Threshold(
+    "200 ms", "the minimum pause if it is the only one in a large body: a busy server pauses once in the middle of a file, too"
+)
+LARGE_BODY = 64_000
+"""The number of bytes from which a body with a single pause may be a file: several times what programs write at once."""
 
 
 def cutoffs() -> dict[str, int]:
@@ -99,7 +105,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("response_pause_times").list.gather_every(2, 1).alias("pause_end"),
     ).explode("before", "after", "pause_start", "pause_end")
     pause = c("pause_end") - c("pause_start")
-    return pauses.filter(pause >= MIN_PAUSE.value).select(
+    lone = (c("response_application_pauses") == 1) & (c("response_body_bytes") >= LARGE_BODY)
+    return pauses.filter((pause >= MIN_PAUSE.value) & (~lone | (pause >= LONE_PAUSE.value))).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
