@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from tests.ladders import check, ladders_in
 from tests.rules import test_every_rule as every_rule
 from tests.support.sweeps import SLOW
-from wiredoctor.cli.app import application
+from wiredoctor.cli.app import application, with_command
 from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.core.records import BLOCK
 from wiredoctor.rule_engine import RuleModule, catalogue
@@ -244,8 +244,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 def wrong_words(words: list[str]) -> list[str]:
     """What of a call does not exist: the command, an option, or a capture of the project."""
-    if words[0].endswith(".pcap"):  # a capture alone is analyzed
-        words = ["analyze", *words]
+    words = with_command(words)
     command = words[0] if words[0] in COMMANDS else ""
     known = options(command)
     wrong = [] if command or words[0] in ("COMMAND", *known) else [words[0]]

@@ -44,6 +44,11 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(application(["extract"]), ["extract", *map(str, words)], prog_name="wiredoctor")
 
 
+def unwrapped(text: str) -> str:
+    """The text with each sentence on one line."""
+    return text.replace("\n  ", " ")
+
+
 def packets(path: Path) -> list[tuple[int, bytes, int]]:
     """Time since 1970 (ns), bytes and length of each packet, as our reader has them."""
     with Opened(path) as capture:
@@ -101,7 +106,7 @@ def test_a_summary_says_what_it_counts_less(name: str, smaller: set[str], tmp_pa
     whole = wiredoctor.analyze(find_recording(name)).findings[0]
     [cut] = [f for f in wiredoctor.analyze(small).findings if key(f) == key(whole)]
     assert {one for one in smaller if cut.measures[one] < whole.measures[one]} == smaller
-    [line] = [line for line in said.splitlines() if " instead of " in line]
+    [line] = [line for line in unwrapped(said).splitlines() if " instead of " in line]
     for one in smaller:
         assert f"{one.replace('_', ' ')} {number(cut.measures[one])} instead of {number(whole.measures[one])}" in line
     assert line.count(" instead of ") == sum(number(cut.measures[n]) != number(whole.measures[n]) for n in whole.measures)
@@ -110,7 +115,9 @@ def test_a_summary_says_what_it_counts_less(name: str, smaller: set[str], tmp_pa
 
 @pytest.mark.parametrize("path", sweep([SPLIT, find_recording("events-cut.pcap")], SPLIT.__eq__))
 def test_a_finding_that_is_whole_is_as_it_was(path: Path, tmp_path: Path) -> None:
-    said = run(path, "--finding", "1", "-o", tmp_path / "small.pcapng").output
+    wrapped = run(path, "--finding", "1", "-o", tmp_path / "small.pcapng").output
+    assert max(len(line) for line in wrapped.splitlines() if "small.pcapng" not in line) <= 100
+    said = unwrapped(wrapped)
     assert "shows finding 1 of the capture unchanged: " in said
     assert "instead of" not in said
 

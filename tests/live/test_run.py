@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,6 +93,15 @@ def test_arguments_of_the_program_may_be_secret(options: list[str], is_shown: bo
         done = run(*options, *outputs, "--", sys.executable, "-c", CLIENT, str(port), "1", "user:hunter2")
     for text in (done.stderr, *(path.read_text("utf-8") for path in paths)):
         assert ("user:hunter2" in text) == is_shown
+    assert re.search(
+        r"\n1 request; .*\. The packets were not kept\..* Next: wiredoctor exchanges FILE\.pcapng\n", _joined(done.stderr)
+    )
+
+
+def _joined(text: str) -> str:
+    """The text without its line breaks, but for the first and the last of the last part."""
+    part = text.rpartition("\n\n")[2].strip("\n")
+    return "\n" + " ".join(part.split()) + "\n"
 
 
 @REAL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError, reason
 from wiredoctor.cli.options import (
     Captures,
+    Color,
     Configurations,
     Ignores,
     MaxSpool,
@@ -29,7 +31,7 @@ from wiredoctor.cli.options import (
     parse_filter,
     parse_size,
 )
-from wiredoctor.cli.outputs import writable
+from wiredoctor.cli.outputs import stdout_paper, writable
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.replacement import replacing
@@ -161,6 +163,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     from wiredoctor.extract.minimize import causes_not_shown
     from wiredoctor.report.groups import group_findings
     from wiredoctor.report.headline import counts
+    from wiredoctor.report.terminal.terminal import TerminalWriter
     from wiredoctor.report.words import clean, count
 
     [capture] = report.captures
@@ -187,7 +190,11 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     name = clean(shlex.quote(output))
     by_number = "" if found is None else f"wiredoctor show {name} --finding {found.number}"
     lines.append(f"next: {by_number or f'wiredoctor analyze {name}'}")
-    typer.echo("\n".join(lines))
+    paper = stdout_paper(Color.never)
+    writer = TerminalWriter(sys.stdout, paper)
+    for line in lines[:-1]:
+        writer.paragraph(line, hang=2)
+    writer.unbroken(lines[-1])
 
 
 def _changed_numbers(whole: Finding, cut: Finding) -> str:

@@ -233,8 +233,8 @@ def _run(
             if text and (reason not in _ENDS or not quiet):
                 view.note(text)
             _drops(session, view)
-            if not session.status().captured and reason in _ENDS and started.recorder.order.stream is None:
-                view.note("no packet was captured: see --interface, --port and --filter (wiredoctor interfaces shows traffic)")
+            if not session.status().captured and reason in _ENDS:
+                view.note("no packet was captured: see --interface, --port and --filter")
             view.close()
             return apply_filter(session.report(), request), signal.SIGINT in ended_by
     except (RecorderError, CaptureError) as error:

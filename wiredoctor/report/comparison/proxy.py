@@ -50,14 +50,14 @@ def headline(result: Proxied) -> str:
     wrong = [one for one in result.answers if (one.status or 500) >= 500]
     parts = [f"{count(result.matched, 'exchange')} went through the proxy"]
     if wrong:
-        parts.append(f"{count(len(wrong), 'error')} from the proxy itself")
+        parts.append(f"the proxy itself answered {len(wrong):,} of them with an error")
     held = result.responses_collected
     if held:
         parts.append(f"{count(held, 'response')} {'was' if held == 1 else 'were'} buffered until the last byte arrived")
     if result.in_proxy:
         few = " (median)" if result.in_proxy.count > 1 else ""
         parts.append(f"it delays responses by {duration(result.in_proxy.median)}{few}")
-    return ", ".join(parts) + "."
+    return "; ".join(parts) + "."
 
 
 def _times(result: Proxied) -> Iterator[Part]:
