@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
+from cases import Cases
 from flood_wire import ACK, CLIENT, FIN, PSH, RST, SERVER, SYN, Array, Capture, Numbers, answers, packets, parts
 
 HALF_HEAD = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nX-a: b\r\n"
 US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
 
-
-class Case(NamedTuple):
-    """A hostile capture: what there are `n` of, its smallest size, and what writes it."""
-
-    name: str
-    what: str
-    size: int
-    write: Callable[[Capture, int], None]
-
-
-CASES: list[Case] = []
-
-
-def case(what: str, size: int) -> Callable[[Callable[[Capture, int], None]], Callable[[Capture, int], None]]:
-    """Registers a case of this smallest size under the name of its function."""
-
-    def register(write: Callable[[Capture, int], None]) -> Callable[[Capture, int], None]:
-        CASES.append(Case(write.__name__.replace("_", "-"), what, size, write))
-        return write
-
-    return register
+CASES = Cases()
+case = CASES.add
 
 
 def _clients(k: Array) -> dict[str, Numbers]:

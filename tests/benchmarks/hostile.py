@@ -19,7 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import reference
-from hostile_cases import CASES, Case
+from cases import Case
+from hostile_cases import CASES
 from hostile_wire import Capture
 
 DATA = Path(__file__).parent / "data"

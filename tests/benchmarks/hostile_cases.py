@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple
 
+from cases import Cases
 from hostile_wire import ACK, CLIENT, FULL, PSH, SERVER, SUPER, Capture, Connection
 
 MB = 1_000_000
@@ -14,27 +14,8 @@ GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-
-class Case(NamedTuple):
-    """A hostile capture: what it is, its smallest size, and what writes it."""
-
-    name: str
-    what: str
-    size: int
-    write: Callable[[Capture, int], None]
-
-
-CASES: list[Case] = []
-
-
-def case(what: str, size: int) -> Callable[[Callable[[Capture, int], None]], Callable[[Capture, int], None]]:
-    """Registers a case of this smallest size under the name of its function."""
-
-    def register(write: Callable[[Capture, int], None]) -> Callable[[Capture, int], None]:
-        CASES.append(Case(write.__name__.replace("_", "-"), what, size, write))
-        return write
-
-    return register
+CASES = Cases()
+case = CASES.add
 
 
 def _asked(capture: Capture, request: bytes = GET) -> Connection:

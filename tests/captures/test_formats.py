@@ -140,7 +140,7 @@ def test_text_keeps_to_the_width(path: Path) -> None:
             assert wide == []
 
 
-@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[3::8].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE[3::24].__contains__), ids=lambda path: path.stem)
 def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
     """Of exchanges, connections, servers and findings, with secrets and without, which are longer.
 

@@ -223,12 +223,12 @@ def test_a_wheel_holds_compiled_modules_and_sources(fresh: Path, tmp_path: Path)
     ("changed", "reason"),
     [
         ({"CC": "/nowhere/cc"}, "CC=/nowhere/cc does not work"),
-        ({"CC": "false"}, "CC=false does not work"),
-        ({"WIREDOCTOR_CORE": "python"}, "WIREDOCTOR_CORE was python when it was installed"),
+        pytest.param({"CC": "false"}, "CC=false does not work", marks=SLOW),
+        pytest.param({"WIREDOCTOR_CORE": "python"}, "WIREDOCTOR_CORE was python when it was installed", marks=SLOW),
         pytest.param(
             {"PATH": "/nowhere"},
             "no C compiler",
-            marks=pytest.mark.skipif(find_spec("ziglang") is not None, reason="there is zig"),
+            marks=[SLOW, pytest.mark.skipif(find_spec("ziglang") is not None, reason="there is zig")],
         ),
     ],
 )

@@ -22,7 +22,8 @@ from wiredoctor.core.segment import Piece
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from flood_cases import CASES, Case
+from cases import Case
+from flood_cases import CASES
 from flood_wire import Capture
 
 SAMPLE = random.Random(31).sample(PATHS, 24)

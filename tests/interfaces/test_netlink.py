@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.interfaces.namespaces import call, ip, namespace
 from wiredoctor.capture.link_types import _NAMES as CAPTURED  # pyright: ignore[reportPrivateUsage]
 from wiredoctor.interfaces import ANY, interfaces
-from wiredoctor.interfaces.hardware import COOKED, link_type
+from wiredoctor.interfaces.listing import COOKED, link_type
 from wiredoctor.interfaces.netlink import attributes, messages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")

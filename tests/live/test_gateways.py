@@ -216,7 +216,7 @@ def test_a_failure_at_another_port_of_a_gateway_is_left_to_the_report(tmp_path: 
     assert found.told == []
 
 
-SLOW = """
+SLOW_SERVER = """
   connection 1
   0.0000  >  S    mss 1460
   0.0004  <  S.   mss 1460
@@ -238,7 +238,7 @@ SLOW = """
 def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed(close: str, tmp_path: Path) -> None:
     """The server answers after seven seconds more. If its connection is open until then, the gateway may still take that."""
     response = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"\n  9.0001 > R'
-    found = played(SLOW.format(close + response), tmp_path)
+    found = played(SLOW_SERVER.format(close + response), tmp_path)
     told = [
         (one.kind, now - found.begun < 4 * SECOND)
         for now, (_, one) in zip(found.times, found.told, strict=True)
@@ -247,6 +247,7 @@ def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed
     assert told == ([("timed-out", True)] if "F." in close else [])
 
 
+@SLOW
 @pytest.mark.parametrize(
     "name",
     sweep(

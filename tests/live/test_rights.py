@@ -183,6 +183,7 @@ def test_a_container_with_one_capability(readable: Python, backend: str, cable: 
     assert "could not drop the bounding set of capabilities" in said_once[0]
 
 
+@SLOW
 @REAL
 @needs("setpriv")
 @pytest.mark.parametrize(

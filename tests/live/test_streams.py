@@ -90,6 +90,7 @@ def test_standard_input_is_read_while_it_grows(path: Path) -> None:
     assert told(first + output) == analyzed(path)  # type: ignore[operator]
 
 
+@SLOW
 @POSIX
 def test_silence_of_a_stream_is_no_silence_on_the_wire(tmp_path: Path) -> None:
     """A request, and no response in the next 5 s because the stream has stalled: the rest comes, and nothing was wrong."""

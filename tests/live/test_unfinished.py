@@ -190,6 +190,7 @@ def test_a_file_that_somebody_cuts_off(tmp_path: Path) -> None:
     assert sentence.startswith("The capture was read only in part: ")
 
 
+@SLOW
 @REAL
 @pytest.mark.parametrize("first", sweep(["analysis", "recorder"], {"recorder"}.__contains__))
 def test_when_both_are_killed_no_packet_stays_and_the_next_start_removes_the_rest(tmp_path: Path, first: str) -> None:

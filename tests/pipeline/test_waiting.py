@@ -16,6 +16,7 @@ from tests.capture import files
 from tests.capture.files import Packet
 from tests.pipeline.processes import report, reports
 from tests.support.recordings import find_recording
+from tests.support.sweeps import SLOW
 from wiredoctor import limits
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
@@ -127,6 +128,7 @@ def stalls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 def test_a_report_of_too_many_candidates_does_not_depend_on_processes(stalls: Path) -> None:
     [[once]] = reports([stalls], [1], before=FEW)

@@ -84,7 +84,7 @@ def check(words: str, rules: tuple[str, ...]) -> None:
     assert {id(row) for *size, row in said if tuple(size) == best} == {id(told)}, "two rows of one length"
 
 
-@pytest.mark.parametrize(("said", "rules"), PASTED)
+@pytest.mark.parametrize(("said", "rules"), sweep(PASTED, PASTED[::3].__contains__))
 def test_alone(said: str, rules: tuple[str, ...]) -> None:
     for seed in range(3):
         check(filled(said, seed), rules)

@@ -6,10 +6,16 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from wiredoctor import limits
 from wiredoctor.capture import damage as words
 from wiredoctor.capture.link_types import is_known
 from wiredoctor.capture.model import CaptureError, Interface
-from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
+
+_PLAIN, _NOKIA, _MODIFIED_HEADER, _OLDER_MODIFIED = 16, 20, 24, 28
+"""The sizes of record headers in bytes. Modified ones add interface, protocol and packet type; Nokia's adds one word."""
+
+_TRIED = 3
+_MAX_LENGTH = 128 * 1024 * 1024
 
 _STANDARD, _NANOSECOND, _MODIFIED, _IXIA_NS, _IXIA_US = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
 
@@ -20,8 +26,8 @@ _VARIANTS = {  # magic number -> (bytes between the file header and the first re
     _IXIA_NS: (4, 1),
     _IXIA_US: (4, 1_000),
 }
-_HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MODIFIED)}
-"""The possible record headers for each ambiguous magic number, the more likely one first; all others have PLAIN."""
+_HEADERS = {_STANDARD: (_PLAIN, _MODIFIED_HEADER, _NOKIA), _MODIFIED: (_MODIFIED_HEADER, _OLDER_MODIFIED)}
+"""The possible record headers for each ambiguous magic number, the more likely one first; all others have _PLAIN."""
 
 _FILE_HEADER = 24
 _RESERVED, _FCS = 0x03FF0000, 0xFC000000
@@ -96,9 +102,9 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
     if major < 2:
         raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
     more, tick = _VARIANTS[magic]
-    size = PLAIN
+    size = _PLAIN
     if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
-        size = record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
+        size = _record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
     # before version 2.3 the two lengths were in reverse order; in 2.3 it depended on the program
     exchanged = (major, minor) < (2, 3) or major == 543
     damage = None
@@ -118,3 +124,33 @@ def describe_snoop(head: bytes, name: str) -> Interface:
     if datalink not in _SNOOP_LINK_TYPES:
         raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
     return Interface(_SNOOP_LINK_TYPES[datalink])
+
+
+def _record_header(
+    read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, candidates: tuple[int, ...]
+) -> int:
+    """Return the size of record header, among the candidates, that best fits the records at `position`.
+
+    Some systems of 1999 wrote longer record headers with the standard magic number, others with the modified one. As in Wireshark
+    4.0, the first three headers are parsed in each way, and the way with the fewest absurd values is used.
+    """
+    return min(candidates, key=lambda size: _absurdities(read, position, order, snaplen, size))
+
+
+def _absurdities(read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, size: int) -> int:
+    for _ in range(_TRIED):
+        header = read(position, size)
+        if not header:
+            return 0
+        if len(header) < size:
+            return 1
+        _, fraction, captured, length = struct.unpack_from(order + "IIII", header)
+        found = sum(
+            (fraction >= 1_000_000, captured > limits.PACKET.value, captured > snaplen, length > _MAX_LENGTH, captured > length)
+        )
+        if found:
+            return found
+        position += size + captured
+        if captured and not read(position - 1, 1):
+            return 1
+    return 0
