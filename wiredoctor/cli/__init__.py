@@ -22,7 +22,7 @@ would spin while waiting for work that never comes.
 
 
 def main() -> None:
-    """Run the console entry point; always ends with SystemExit."""
+    """Run a command; always ends with SystemExit."""
     try:
         from wiredoctor.cli import signals
 

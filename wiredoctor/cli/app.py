@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -174,7 +173,4 @@ def run() -> NoReturn:
         without_pydantic(command, HELP)(None if VARIABLE in os.environ else asked, prog_name="wiredoctor")
         return Exit.OK
 
-    try:
-        sys.exit(exit_code(parse))
-    finally:
-        gc.freeze()  # otherwise the interpreter would scan all objects once more before it exits
+    sys.exit(exit_code(parse))
