@@ -193,10 +193,12 @@ def _masked_pair(pair: str) -> str:
 
 
 def _masked_path(path: str) -> str:
-    path = _HOOK.sub(r"\1*", _KEYS.sub("*", _identity_path(path)))
+    path = _KEYS.sub("*", _identity_path(path))
+    if path.count("/") > 1:
+        path = _HOOK.sub(r"\1*", path)
     parts = path.split("/")
     for number, part in enumerate(parts[:-1]):
-        if not _LINK.fullmatch(part):
+        if not part or not _LINK.fullmatch(part):
             continue
         # some links have the user before the token
         first, second = parts[number + 1], "/".join(parts[number + 2 : number + 3])
@@ -212,11 +214,16 @@ def _is_plain(part: str) -> bool:
 
 
 def _identity_path(path: str) -> str:
-    path = _PARAMETER.sub(r"\1*", path)
+    # compiling expressions that cannot match takes longer than a small capture
+    if "=" in path or "%" in path:
+        path = _PARAMETER.sub(r"\1*", path)
     if "@" in path:
         path = _USERS.sub("*@", path)
-    path = _FORMS.sub("*", path)
-    return _SEGMENT.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", path)
+    if "." in path or ":" in path:
+        path = _FORMS.sub("*", path)
+    if path.count("/") > 1:
+        path = _SEGMENT.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", path)
+    return path
 
 
 def without_tokens(text: str) -> str:
