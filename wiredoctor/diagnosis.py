@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from wiredoctor.findings import (
     sum_totals,
     total_delay,
 )
-from wiredoctor.rule_engine import RuleModule, RuleSet
+from wiredoctor.rule_engine import RuleSet
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.spill import BatchSpill, Folder, Spill, SpillWindow
@@ -142,9 +142,8 @@ def _resolve(
     if steps:
         parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
     for some, tables in parts:
-        for asked in _one_by_one(some) if many else [some]:
-            batch = judge(rule_engine.find_summaries(asked, tables, few=rows <= SMALL, many=many))
-            batch = rule_engine.unsure_across(batch, modules, shuffled)
+        for summaries in rule_engine.find_summaries(some, tables, few=rows <= SMALL, many=many):
+            batch = rule_engine.unsure_across(judge(summaries), modules, shuffled)
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
@@ -191,10 +190,6 @@ def _add_file(finding: Finding, capture: Captured) -> Finding:
     steps = zip(finding.evidence, places, strict=True)
     evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)
     return replace(finding, evidence=evidence)
-
-
-def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]]:
-    return [{name: module} for name, module in modules.items() if module.rule.summary]
 
 
 def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:

@@ -386,7 +386,8 @@ class AtGateways:
             "tries": tries_of(known).lazy(), "fronts": fronts_of(known).lazy(),
         }  # fmt: skip
         modules = {RULE: self._module}
-        found = rule_engine.judge(modules, rule_engine.find_summaries(modules, scans, few=True), {}, live=True)
+        [summaries] = rule_engine.find_summaries(modules, scans, few=True)
+        found = rule_engine.judge(modules, summaries, {}, live=True)
         found = rule_engine.unsure_across(found, modules, sorted(self._analysis.shuffled.frames))
         if steps := sorted(self._analysis.steps.frames):
             found = rule_engine.drop_across_clock_steps(found, modules, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -64,14 +64,17 @@ def are_few(tables: Tables) -> bool:
 
 def find_summaries(
     modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
-) -> dict[str, pl.DataFrame]:
-    """Return the candidates of the summary rules over the complete, lazily read tables; a missing table counts as empty.
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """Yield the candidates of the summary rules over the complete, lazily read tables; a missing table counts as empty.
 
-    `few`: see `are_few`. `many`: stream the rows where their order does not matter.
+    `few`: see `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before
+    the next one runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _find(_promising(running, lazy, lazy, few=few, many=many), lazy, few=few, many=many)
+    promising = _promising(running, lazy, lazy, few=few, many=many)
+    for some in [[m] for m in promising] if many else [promising]:
+        yield _find(some, lazy, few=few, many=many)
 
 
 def judge(
