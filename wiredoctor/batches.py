@@ -119,7 +119,7 @@ class Batch:
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
-        """Return for each row the one of `values` whose index, plus `first`, is in a cell."""
+        """Return for each row the element of `values` to which the cell `cell` refers: number n is element n - `first`."""
         numbers = self.cells[cell]
         if len(numbers) == 1:
             return values.new_from_index(numbers.item() - first, self.height)

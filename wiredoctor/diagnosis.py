@@ -249,7 +249,7 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the time in seconds that candidates cost which a limit kept out of the findings."""
+    """Return the time in seconds that is lost by problems which a limit kept out of the findings."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):

@@ -97,7 +97,10 @@ def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
 
 
 def accepted_size(connection: Connection, receiver: Side) -> i64:
-    """Return the segment size in bytes that a side accepts: as announced in its SYN, otherwise Ethernet's."""
+    """Return the segment size in bytes that a side accepts, as announced in its SYN.
+
+    Return Ethernet's if no SYN was captured, and the default of TCP if the SYN does not announce a size.
+    """
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:
         return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS

@@ -1,4 +1,4 @@
-"""Parse ICMP and ICMPv6 errors that quote a TCP header, and find the connections to which these belong."""
+"""Parse ICMP and ICMPv6 errors that quote a TCP header, and find the connections to which the quoted packets belong."""
 
 from __future__ import annotations
 

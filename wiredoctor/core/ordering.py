@@ -239,9 +239,9 @@ class Ordering:
             self.sort_held()
 
     def sort_held(self) -> None:
-        """Move the collected packets to the places of their times.
+        """Insert the collected packets into the queue, each before the packets with later times.
 
-        If the clock was set back, put them after the others instead.
+        If the clock was set back, append them to the queue instead.
         """
         late = self.late
         self.late = []

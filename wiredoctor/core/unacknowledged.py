@@ -363,7 +363,10 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
 
 
 def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
-    """Return for how many ns neither side had sent new data before the peer's close or, without one, the side's last packet."""
+    """Return for how many ns neither side had sent new data when the peer closed.
+
+    If the peer has not closed, the time ends with the side's last packet.
+    """
     end = missing.last_time
     if peer.close is not None:
         end = peer.close.rst_time if peer.close.fin_time == NEVER else peer.close.fin_time

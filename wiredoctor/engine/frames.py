@@ -159,9 +159,9 @@ def _persistent(batch: Batch) -> Array:
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a function that computes the time in ns between two cells, and at least `least`; null if a head is missing.
+    """Return a function that computes the time in ns from cell `first` to cell `second`, for each row.
 
-    `needed`: the cells of the heads that must be present.
+    The result is at least `least`, if given. It is null if a head is missing; `needed` are the cells of these heads.
     """
 
     def make(batch: Batch) -> Array:

@@ -59,9 +59,9 @@ def unread_since(connection: Connection) -> int:
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return the time (ns) from which on a zero or short window may still become a row; FOREVER if there is none.
+    """Return the start (ns) of the earliest zero or short window that may still become a row; FOREVER if there is none.
 
-    The time of data counts too if it is not known yet whether a later segment waited for the ACK of that data.
+    Data counts as well, with its time, if it is not known yet whether a later segment waited for its ACK.
     """
     since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []

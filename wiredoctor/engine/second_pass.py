@@ -53,7 +53,7 @@ class End(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The requested tables with their columns. Only rows of `connections` and `frames` are requested; None means all."""
+    """The requested tables with their columns, and the connections and frames of which rows are requested (None: all)."""
 
     tables: dict[str, Table]
     connections: frozenset[int] | None
@@ -93,7 +93,7 @@ def _needs_http(table: Table) -> bool:
 
 
 class SecondPass:
-    """Reads a capture that stays open for a second time; implements findings.PacketAccess.
+    """Reads a capture again that was kept open; implements findings.PacketAccess.
 
     `connections` returns the rows of tables.CONNECTIONS, so reading can stop after the last packet of the requested connections.
     `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced by marks that

@@ -72,9 +72,9 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add to `buffered-stream` candidates at a front when the gateway received the first body byte from the server.
+    """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
 
-    That is the first body byte of the exchange's last try. Its frame and time are in the columns `earlier_frame` and
+    It is that of the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
     `earlier_time`. `exchanges` is the capture's table.
     """
     whole = {**found}
@@ -155,9 +155,9 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
 
 def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
-    """Drop candidates about a gateway that broke a promise of the server behind it, whose Keep-Alive field it forwarded.
+    """Drop candidates about a broken Keep-Alive promise that a gateway only forwarded from the server behind it.
 
-    haproxy and node's http-proxy forward that field, although it does not apply to the connections at the front.
+    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections at the front.
     """
     said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
     front = rows.select(KEY).unique().lazy().join(said, on=KEY)

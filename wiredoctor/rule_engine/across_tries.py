@@ -27,9 +27,9 @@ class CertainTries:
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates in `mine`, at the back, that a candidate in `causes` explains, at the front of the same gateway.
+        """Return those of the candidates `mine`, at the back of a gateway, that candidates in `causes` at its front explain.
 
-        A candidate of the same rule only explains them if it ended first.
+        A candidate of the same rule only explains others that ended later.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}

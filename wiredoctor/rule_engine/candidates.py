@@ -177,7 +177,7 @@ class StoredCandidates:
                     yield rows.slice(first, height)
 
     def __getitem__(self, rows: pl.Series) -> pl.DataFrame:
-        """Return the rows with these numbers, in their order."""
+        """Return the rows with these numbers, in the order of the numbers given."""
         wanted = rows.to_numpy()
         order = np.argsort(wanted, kind="stable")
         ordered, first = wanted[order], 0

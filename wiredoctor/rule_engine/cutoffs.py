@@ -80,7 +80,7 @@ class Cutoffs:
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return these cutoffs, widened to all rows from which columns of `segments` are computed, whichever rules run."""
+        """Return these cutoffs, widened so that the columns of `segments` have all their events, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 

@@ -181,7 +181,10 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 
 
 def separate_masks(finding: Finding) -> Finding:
-    """Replace MASK in the texts of a finding by `*`. Store the texts with masks for people in `masked`."""
+    """Return the finding with `*` in place of MASK in its texts.
+
+    Its field `masked` contains the same texts with marks that people cannot confuse with sent text.
+    """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):
         return finding

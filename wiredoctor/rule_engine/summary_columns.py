@@ -48,7 +48,7 @@ class Rows(Protocol):
         ...
 
     def __getitem__(self, rows: pl.Series, /) -> pl.DataFrame:
-        """Return the rows with these numbers, in their order."""
+        """Return the rows with these numbers, in the order of the numbers given."""
         ...
 
 

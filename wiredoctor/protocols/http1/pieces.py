@@ -163,10 +163,10 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Do not count the gap before the newest packet, because the sender waited for the receiver. Return whether it is
-        ignored.
+        """Do not count the gap before the newest packet, because the sender waited for the receiver.
 
-        `gap`: its length in ns. `if_quick`: ignore it only if the previous packets were sent together.
+        Return whether the gap is ignored. `gap`: its length in ns. `if_quick`: ignore it only if the previous packets were sent
+        together.
         """
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
@@ -246,11 +246,10 @@ class Pieces:
             flight.pause, flight.emptied = before, emptied
 
     def count_lumps(self, least: int, tick: int = 0, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more after long pauses. `tick`: the tick of the sender's clock in ns, 0 if
-        unknown.
+        """Count the lumps of `least` events or more after long pauses.
 
-        The pauses before all flights must be known. The newest flight is only counted if the body is `over`, because it may get
-        more events.
+        `tick`: the length of a tick of the sender's clock in ns, 0 if unknown. The pauses before all flights must be known. The
+        newest flight is only counted if the body is `over`, because it may get more events.
         """
         self.tick = tick
         first = self.first
