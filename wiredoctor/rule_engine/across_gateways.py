@@ -301,8 +301,8 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
                 "severity": "warning" if severity == "error" else severity,
                 "delay": _took(one, last),
                 "end": max(one.start + _took(one, last), row["end"] or 0),
-                "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
-                f"{front.status}.",
+                "addition": "The gateway's own client noticed nothing: the gateway repeated the request on "
+                f"{last.server} and answered {front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
             whole = "The gateway made it look complete: its client cannot know that something is missing."
@@ -361,7 +361,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 rest = duration_text(behind - own)
                 changes[number] = {
                     "delay": behind,
-                    "addition": f"Of that the gateway waited {rest} for the rest of a response of {servers}, which had begun.",
+                    "addition": f"Of that, the gateway waited {rest} for the rest of a response from {servers} that had begun.",
                 }
             else:
                 changes[number] = {

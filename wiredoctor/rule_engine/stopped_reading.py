@@ -64,6 +64,6 @@ def _frame(rows: Rows) -> pl.DataFrame:
 
 def _addition(stalled: int) -> str:
     return (
-        f"The client had not read for {duration_text(stalled)} before that: the server may have given it up (nginx: send_timeout"
-        ", haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
+        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
     )
