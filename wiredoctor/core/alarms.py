@@ -52,7 +52,7 @@ class Alarms:
         self.count: i64 = 0
 
     def add(self, time: i64, connection: HttpConnection) -> None:
-        """Wake a connection at `time` (ns)."""
+        """Set an alarm that wakes a connection at `time` (ns)."""
         if self.pending() >= self.most:
             self.forget()
         self.count += 1

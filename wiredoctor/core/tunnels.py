@@ -1,4 +1,4 @@
-"""Parse tunnels (IP inside IP), and call the function for any header number.
+"""Parse tunnels (IP inside IP), and find the function that reads a header, given the header's number (`step`).
 
 Each function reads one header and returns the number of the next (layers.py).
 """

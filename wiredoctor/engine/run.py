@@ -187,7 +187,7 @@ class Analysis:
 
     @property
     def earliest(self) -> int:
-        """The time of the earliest packet, in ns since the first packet."""
+        """The time of the earliest packet, in ns since the first packet of the file; negative if that is not the earliest."""
         return self.records.times.earliest
 
     @property

@@ -291,7 +291,7 @@ _ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Return addresses, with or without ports, as a list in a text. Names and tokens become "unknown"."""
+    """Return addresses, with or without ports, separated by commas. Names and tokens become "unknown"."""
     texts = (item.strip().lower() for item in items)
     return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
 
