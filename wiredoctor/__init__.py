@@ -21,7 +21,10 @@ __all__ = ["Finding", "Report", "__version__", "analyze"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the analysis only when it is requested: `wiredoctor --help` needs no Polars."""
+    """Return an attribute of the package.
+
+    The analysis is only loaded when it is requested: `wiredoctor --help` needs no Polars.
+    """
     if name == "analyze":
         from wiredoctor.pipeline import analyze
 

@@ -1,4 +1,4 @@
-"""Keep rows written by the core as cells; columns are only created when they are read.
+"""Keep the rows that the core writes as cells, and create columns only when they are read.
 
 The core writes a number into each cell. Rules and reports read only some of the hundred columns of a table, so cells are stored
 instead of columns. A cell with the same value in all rows is stored once, other cells in as few bytes as they need.
@@ -23,7 +23,7 @@ Cells = dict[str, Array]
 
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
-    """Take the rows of a table from the core, and return their cells."""
+    """Take the rows of a table from the core, and return their cells by name."""
     count = int(rows.count)
     columns = np.empty((len(names), count), dtype=np.int64)
     first = 0
@@ -49,13 +49,13 @@ def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
 
 
 def series(values: Array) -> pl.Series:
-    """Return an array as a series. Short arrays are converted without numpy.ma, which Polars imports for the first array."""
+    """Return an array as a series. Short ones are converted without numpy.ma, which Polars imports for the first array."""
     return pl.Series(values.tolist() if len(values) <= SMALL else values)
 
 
 @lru_cache(maxsize=1024)
 def _one_value(dtype: pl.DataType, value: int | None) -> pl.Series:
-    """Return a series of one value. The same few values fill hundreds of columns of a small capture."""
+    """Return a series of one value; it is cached, because the same few values fill hundreds of columns of a small capture."""
     return pl.Series([value], dtype=dtype, strict=False)
 
 
@@ -63,7 +63,7 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """Instructions for converting cells to the columns of a table."""
+    """How the cells of a table are converted to its columns."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
@@ -73,7 +73,7 @@ class Kind(NamedTuple):
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
-        """Return the kind of a table, and register it for rows that are read from a file."""
+        """Return the Kind of a table, and register it in KINDS."""
         kind = KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
         return kind
 
@@ -82,9 +82,10 @@ KINDS: dict[str, Kind] = {}
 
 
 class Batch:
-    """The rows of a table.
+    """Rows of one table, stored as cells.
 
-    `texts` has one value per row. `parts` has values that several rows share; its first row stands for "no value".
+    `kind` is the name of the table. `texts` has one value per row. `parts` has values that several rows share; its first row
+    stands for "no value".
     """
 
     def __init__(self, kind: str, height: int, cells: Cells, texts: dict[str, pl.Series], parts: dict[str, pl.DataFrame]) -> None:
@@ -95,11 +96,11 @@ class Batch:
         self.parts = parts
 
     def cell(self, name: str) -> Array:
-        """Return the values of a cell column, one per row."""
+        """Return the values of a cell in all rows."""
         return np.broadcast_to(self.cells[name].astype(np.int64), self.height)
 
     def column(self, name: str) -> pl.Series:
-        """Return a column; sentinels become null. The column is not cached, because columns take more memory than all cells."""
+        """Return a column, with null for sentinels. It is not cached, because columns take more memory than all cells."""
         kind = KINDS[self.kind]
         values = kind.makers[name](self) if name in kind.makers else self.cells[name]
         return values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
@@ -118,41 +119,41 @@ class Batch:
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
-        """Return for each row the value whose number is in a cell, counted from `first`."""
+        """Return for each row the element of `values` to which the cell `cell` refers: number n is element n - `first`."""
         numbers = self.cells[cell]
         if len(numbers) == 1:
             return values.new_from_index(numbers.item() - first, self.height)
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return for each row the value in the part row to which a cell refers."""
+        """Return for each row the value of column `name` in the row of a part to which the cell refers."""
         return self.gather(self.parts[part][name], cell, -1)
 
     def estimated_size(self) -> int:
-        """Return the memory of the batch in bytes."""
+        """Return the memory that the batch takes, in bytes."""
         texts = sum(int(text.estimated_size()) for text in self.texts.values())
         frames = sum(int(part.estimated_size()) for part in self.parts.values())
         return sum(one.nbytes for one in self.cells.values()) + texts + frames
 
     def load(self) -> Batch:
-        """Return the batch itself: its rows are in memory."""
+        """Return the batch itself, because its rows are in memory."""
         return self
 
     def slice(self, first: int, height: int) -> Batch:
-        """Return a slice of the rows."""
+        """Return the `height` rows from row `first` on."""
         cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
         texts = _Unread(lambda name: self.texts[name].slice(first, height))
         return Batch(self.kind, height, cells, texts, self.parts)
 
     def pick(self, rows: pl.Series) -> Batch:
-        """Return the rows at the given indexes."""
+        """Return the rows with these indexes."""
         places = rows.to_numpy()
         cells = {name: values[places] if len(values) > 1 else values for name, values in self.cells.items()}
         texts = _Unread(lambda name: self.texts[name].gather(rows))
         return Batch(self.kind, len(rows), cells, texts, self.parts)
 
     def store(self, path: Path) -> StoredBatch:
-        """Write the rows to a file: cells column by column, texts and parts as Arrow files."""
+        """Write the rows to files: the cells to `path`, texts and parts to Arrow files next to it. Return the stored rows."""
         places: dict[str, tuple[int, str, int]] = {}
         with path.open("wb") as file:
             for name, values in self.cells.items():
@@ -170,7 +171,7 @@ Value = TypeVar("Value")
 
 
 class _Unread(dict[str, Value]):
-    """Values by name, each of which is read at its first access."""
+    """A dictionary that reads each value when it is first requested."""
 
     def __init__(self, read: Callable[[str], Value]) -> None:
         super().__init__()
@@ -182,7 +183,10 @@ class _Unread(dict[str, Value]):
 
 
 class StoredBatch(NamedTuple):
-    """Rows in files. `places`: the offset, type and number of each cell's values."""
+    """Rows of one table that are stored in files.
+
+    `places`: for each cell, the offset, the type and the number of its values.
+    """
 
     path: Path
     kind: str
@@ -190,7 +194,7 @@ class StoredBatch(NamedTuple):
     places: dict[str, tuple[int, str, int]]
 
     def load(self) -> Batch:
-        """Return the rows; values are read on demand."""
+        """Return the rows as a Batch, whose values are read on demand."""
         mapped = np.memmap(self.path, mode="r")
         cells = {name: np.frombuffer(mapped, dtype, count, at) for name, (at, dtype, count) in self.places.items()}
         return Batch(self.kind, self.height, cells, _Unread(self._text), _Unread(self._part))
@@ -203,14 +207,17 @@ class StoredBatch(NamedTuple):
 
 
 class Renumbered(NamedTuple):
-    """The rows of a share of a capture, with the connection ids of the complete capture."""
+    """Rows of a share of a capture, with the ids that their connections have in the complete capture.
+
+    `ids`: these ids, by the connection ids of the share.
+    """
 
     batch: Part
     ids: pl.Series
     height: int
 
     def load(self) -> Batch:
-        """Return the rows."""
+        """Return the rows as a Batch."""
         batch, ids = self.batch.load(), self.ids.to_numpy()
         cells = {**batch.cells, "connection": ids[batch.cells["connection"]]}
         for name in ("request_message", "response_message"):
@@ -231,19 +238,19 @@ Part = Batch | StoredBatch | Renumbered
 
 
 class _BatchSlice(NamedTuple):
-    """A slice of a batch, from row `first` on."""
+    """The `height` rows of a batch from row `first` on."""
 
     batch: Part
     first: int
     height: int
 
     def load(self) -> Batch:
-        """Return the rows."""
+        """Return these rows as a Batch."""
         return self.batch.load().slice(self.first, self.height)
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return the concatenated rows of batches of one kind."""
+    """Return the rows of several batches of one table as one batch."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -271,9 +278,9 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 
 class View:
-    """The rows of batches as a table, with the methods of a data frame that rules use.
+    """The rows of batches as a table, with those methods of a data frame that rules use.
 
-    `names`: the column of the batches for each column of the table.
+    `names`: for each column of the table, the name of the column in the batches.
     """
 
     def __init__(self, batches: Sequence[Part | _BatchSlice], table: Table, names: Mapping[str, str] | None = None) -> None:
@@ -285,7 +292,7 @@ class View:
         """The columns that were created so far; kept only for few rows, where creating a column takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
-        """Return the columns with these names."""
+        """Return a data frame with these columns."""
         if self.height > SMALL:
             return pl.concat([self._of_batch(batch, names) for batch in self.batches])
         if missing := [name for name in names if name not in self._made]:
@@ -294,11 +301,11 @@ class View:
         return pl.DataFrame([self._made[name] for name in names])
 
     def all_columns(self) -> pl.DataFrame:
-        """Return all columns."""
+        """Return a data frame with all columns."""
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
-        """Return a slice of the rows; columns are only created for these rows."""
+        """Return the `height` rows from row `first` on. Columns are only created for these rows."""
         cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
@@ -316,7 +323,10 @@ class View:
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
 
     def _filter(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
-        """Return the rows for which the predicate is true. If they are few, the other columns are created only for them."""
+        """Return the rows for which the predicate is true, with the columns `names`.
+
+        If they are few, columns that the predicate does not need are only created for them.
+        """
         asked = [*dict.fromkeys(predicate.meta.root_names())] or [*self.names][:1]
         tested = self._columns(loaded, asked)
         kept = tested.with_columns(predicate.alias(_KEPT))[_KEPT]  # a predicate may be a constant
@@ -327,7 +337,7 @@ class View:
         return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all columns as a lazy frame. Unless there are few rows, only the columns that are used are created."""
+        """Return all rows as a lazy frame. Unless there are few rows, it only creates the columns that a query uses."""
         if self.height <= SMALL:
             return self.all_columns().lazy()
         everything = [*self.names]

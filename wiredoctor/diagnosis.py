@@ -1,4 +1,4 @@
-"""Turn candidates and finished rows into a report: resolve and sort findings, and add the inputs and reached limits."""
+"""Turn candidates and finished rows into a report: resolve and sort findings, and add the facts about captures and limits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class Done:
-    """The results for an analyzed capture."""
+    """The results of the analysis of one capture."""
 
     summary: CaptureSummary
     findings: list[Finding]
@@ -67,7 +67,10 @@ class Done:
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """Suspend the garbage collector, which would repeatedly scan the open connections; no lasting cycles are created."""
+    """Suspend the garbage collector in the block, because it would scan the open connections again and again.
+
+    No reference cycles that last are created.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -88,10 +91,10 @@ def diagnose(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], *, live: bool = False,
 ) -> Done:  # fmt: skip
-    """Finish a capture that was read to its end.
+    """Return the results for a capture that was read to its end.
 
-    `judge` is called with the candidates of the summary rules. `live`: findings were already reported when they became final, and
-    do not change.
+    `found` contains the candidates of the event rules. `judge` is called with those of the summary rules. `live`: findings were
+    already reported when they became final, and do not change.
     """
     totals: dict[str, RuleTotal] = {}
     findings, explained, known = _resolve(capture, analysis, rules, found, connections, exchanges, judge, totals, live=live)
@@ -118,9 +121,9 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways]:  # fmt: skip
-    """Return one finding per cause, the explanations of all candidates, and the gateways.
+    """Return the findings (one per cause), what all candidates explain, and the gateways.
 
-    Summary rules run now, over the complete capture or over the end of a long one.
+    Summary rules run here, over the complete capture or over the end of a long one. `totals` receives what each rule found.
     """
     modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
@@ -175,7 +178,7 @@ def _are_many(connections: Spill, exchanges: Spill) -> bool:
 
 
 def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
-    """Return the columns of exchanges that rules read."""
+    """Return the tables of exchanges that rules read, by name, as lazy frames."""
     if isinstance(rows, BatchSpill):
         return {
             "exchanges": rows.scan_as(FINISHED_EXCHANGES, FINISHED_OF_STORED),
@@ -186,7 +189,7 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
 
 
 def _add_file(finding: Finding, capture: Captured) -> Finding:
-    """Add the file name to each packet of the evidence."""
+    """Return the finding with the name of the file that contains each packet of its evidence."""
     places = [capture.locate(step.frame) for step in finding.evidence]
     steps = zip(finding.evidence, places, strict=True)
     evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)
@@ -194,7 +197,7 @@ def _add_file(finding: Finding, capture: Captured) -> Finding:
 
 
 def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
-    """Build the report on all captures."""
+    """Return the report on all captures. Without `secrets`, tables in it are masked."""
     failed = rule_engine.failures(rules.modules)
     every = {
         name: Checked(module.family, module.tables[0], module.rule.ends)
@@ -242,7 +245,7 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the time in seconds that unreported findings cost, if there were too many findings to report."""
+    """Return the time in seconds that is lost by problems which a limit kept out of the findings."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):
@@ -251,9 +254,9 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of a table of all captures, read on demand. Without `secrets`, values that may be secret are masked.
+    """The rows of one table of all captures, which are read on demand. Without `secrets`, values that may be secret are masked.
 
-    `people`: masked so that people can tell masks from what was sent.
+    `people`: use masks that people cannot confuse with sent text.
     """
 
     parts: Sequence[tuple[str, Spill]]
@@ -266,11 +269,11 @@ class Scan(NamedTuple):
         return self._replace(people=True)
 
     def __call__(self) -> pl.LazyFrame:
-        """Return all rows."""
+        """Return all rows as a lazy frame."""
         return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return a slice of the rows. Reading all slices in order takes no longer than reading all rows."""
+        """Return `count` rows from row `first` on. Reading all slices in order takes no longer than reading all rows."""
         some: list[pl.LazyFrame] = []
         for file, rows in self.parts:
             height = _height(rows)

@@ -1,7 +1,8 @@
 """All limits of wiredoctor, which bound memory and work for any capture, each with its reason.
 
-A stage reads `limits.HEAD.value` when it works, never earlier, and records in a LimitsReached object what it cut off; the report
-has a sentence about it. Thresholds of rules are different: they decide what becomes a finding, and users may change them.
+A stage reads `limits.HEAD.value` when it works, never earlier. It counts in a LimitsReached object what it left out or cut off,
+and the report has a sentence about it. Thresholds of rules are different: they decide what becomes a finding, and users may
+change them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _HOUR = 3_600 * SECOND
 class Limit:
     """A limit. `value` counts `unit`; times (unit "ns") are in nanoseconds.
 
-    stage: where it applies. sentence: the text for the report when the limit was reached, with {limit} and {count}, written as
-    `{count:head was|heads were}` for one and for several. It is "" if nothing is lost, or if the result itself shows what was cut
-    off.
+    stage: where the limit applies. sentence: the text for the report when the limit was reached, with {limit} and {count},
+    written as `{count:head was|heads were}` for one and for several. It is "" if nothing is lost, or if the result itself shows
+    what was cut off.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Limit:
         return f"{self.value:,} {self.unit}"
 
     def describe(self, count: int) -> str:
-        """Return the sentence for a limit that was reached `count` times."""
+        """Return the sentence for the report if the limit was reached `count` times."""
         return self.sentence.format(limit=self.text, count=_Count(count))
 
 
@@ -58,12 +59,12 @@ class _Count(int):
 
 @dataclass(eq=False, repr=False)
 class LimitsReached:
-    """The limits that were reached, and how often, by name. All stages of an analysis share this object."""
+    """The limits that were reached: name -> how often. All stages of an analysis share this object."""
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, limit: Limit, count: int = 1) -> None:
-        """Count what a limit cut off."""
+        """Count `count` things that a limit left out or cut off."""
         if count:
             self.counts[limit.name] = self.counts.get(limit.name, 0) + count
 
@@ -74,14 +75,14 @@ class LimitsReached:
                 self.counts[name] = self.counts.get(name, 0) + count
 
     def messages(self) -> list[str]:
-        """Return the sentences for the report, in the order of this file."""
+        """Return the sentences for the report, in the order of all_limits."""
         return [
             limit.describe(self.counts[name]) for name, limit in all_limits().items() if limit.sentence and name in self.counts
         ]
 
 
 def all_limits() -> dict[str, Limit]:
-    """Return all limits by name, in the order of this file."""
+    """Return all limits by name, in the order of limits.py."""
     return {limit.name: limit for limit in globals().values() if isinstance(limit, Limit)}
 
 

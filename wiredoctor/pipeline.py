@@ -102,7 +102,7 @@ def run(
     on_error: Callable[[str], None] | None = None,
     is_stopped: Stopping = never,
 ) -> Report:
-    """Analyze captures like `analyze`. `budget`: disk space shared with other runs, instead of `max_spool`.
+    """Analyze captures like `analyze`. `budget`: disk space shared with other runs; it replaces `max_spool`.
 
     `is_stopped` is called often while packets are read. When it returns True, the report covers what was read until then.
     """
@@ -163,7 +163,10 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 
 
 def _shareable_bytes(capture: CaptureFiles) -> int:
-    """Return the number of bytes that every process would read; 0 if each would have to decompress several files."""
+    """Return the number of bytes that each of several processes would read.
+
+    Return 0 if each process would have to decompress several files, so one process is faster.
+    """
     if len(capture.members) == 1:
         return capture.members[0].open().size
     return 0 if any(one.compression for one in capture.members) else capture.size

@@ -1,7 +1,7 @@
-"""Replace a file completely or not at all: write a new file next to it, then rename that.
+"""Replace a file completely or not at all: write a new file next to it, then rename the new one.
 
 A command may run as root while others own the folder that it writes to. Therefore a path is resolved once, one component at a
-time, and only along symbolic links of the effective user or of root; everything after that is relative to the open folder.
+time, and only along symbolic links of the effective user or of root. Everything after that is relative to the open folder.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ACL = "system.posix_acl_access"
 class Target(NamedTuple):
     """A file that may not exist yet: its name in a folder that stays open until `close`.
 
-    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1), which only
-    the kernel can follow. Without a `folder` (on Windows) the name is a path.
+    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1), a link that
+    only the kernel can follow. Without a `folder` (on Windows) the name is a path.
     """
 
     folder: int | None
@@ -99,7 +99,7 @@ class Target(NamedTuple):
 
 
 def resolve(path: str | os.PathLike[str]) -> Target:
-    """Open the folder of a file, following only symbolic links of the effective user and of root.
+    """Return the target for a path. Only symbolic links of the effective user and of root are followed.
 
     Raise OSError with `path` as its file name: PermissionError for a link of another user, FileNotFoundError for a missing
     folder. A link to a missing file is followed.
@@ -159,20 +159,20 @@ def _walk(path: str) -> Target:
 
 
 def _names(path: str) -> list[str]:
-    """Return the components of a path, last one first; "." as the last one if the path can only be a folder."""
+    """Return the components of a path, the last one first. It is "." if the path ends with a slash."""
     *folders, last = path.split("/")
     return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
 
 
 def _descend(folder: int, name: str, flags: int) -> int:
-    """Open a folder inside another one, and close the latter."""
+    """Return the open folder `name` inside `folder`, and close `folder`."""
     inner = os.open(name, flags, dir_fd=folder)
     os.close(folder)
     return inner
 
 
 def _read_link(folder: int, name: str) -> tuple[int, str]:
-    """Return the owner and the text of a symbolic link, both of the same link."""
+    """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced in between."""
     if _PATH:
         link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
         try:
@@ -197,7 +197,7 @@ def _proc() -> int | None:
 class Replacement:
     """The future content of a target: write to `file`, then call `commit` or `discard`.
 
-    Until then the old file stays as it is; afterwards, the new one has its mode and owner. Pipes and devices, which cannot be
+    Until then the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot be
     replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single file
     that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old file.
     """
@@ -237,7 +237,7 @@ class Replacement:
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was written, unless it was committed."""
+        """Remove the new content if it was not committed, and close all files."""
         if self._is_done:
             return
         self._is_done = True
@@ -255,7 +255,7 @@ class Replacement:
         return file
 
     def _open_existing(self) -> int:
-        """Open the file that is to be replaced. A file that may not be written is not replaced either."""
+        """Return the open file that is to be replaced. Raise OSError if it may not be written: then it is not replaced either."""
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):
@@ -309,7 +309,7 @@ class Replacement:
             self._overwrite()
 
     def _overwrite(self) -> None:
-        """Copy the complete content over the old one."""
+        """Copy the complete new content over the old file."""
         content, existing = self._content, self._existing
         assert content is not None
         assert existing is not None
@@ -329,7 +329,7 @@ class Replacement:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Replace a file by what is written in the block; if the block raises an exception, the old file stays."""
+    """Yield a file whose content replaces the file at `path` after the block. If the block raises, the old file stays."""
     with resolve(path) as target:
         replacement = Replacement(target)
         try:
@@ -352,7 +352,10 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _inherit(existing: int, file: int) -> None:
-    """Give a new file the owner, access list and mode of the old one; if that is impossible, grant less access, never more."""
+    """Give a new file the owner, access list and mode of the old one.
+
+    If that is impossible, it grants less access, never more.
+    """
     old, new = os.fstat(existing), os.fstat(file)
     mode = stat.S_IMODE(old.st_mode) & 0o777
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -384,7 +387,7 @@ def _access_list(file: int) -> bytes | None:
 
 
 class _NamedFile(io.FileIO):
-    """A file whose exceptions have the path under which the user knows the file."""
+    """A file whose exceptions contain the path that the user gave."""
 
     def __init__(self, file: int, path: str) -> None:
         super().__init__(file, "wb")
@@ -397,7 +400,7 @@ class _NamedFile(io.FileIO):
 
 @contextmanager
 def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
-    """Report a full disk in the block as a full disk of temporary files in `folder`, whatever exception Polars raises."""
+    """If the disk is full in the block, raise the exception of `no_room` instead of the one that Polars raises."""
     try:
         yield
     except Exception as error:
@@ -415,7 +418,7 @@ def is_full(error: Exception) -> bool:
 
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:
-    """Return the exception for a temporary folder on a full disk."""
+    """Return an OSError that says that there is no room for temporary files in `folder`."""
     return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", os.fspath(folder))
 
 

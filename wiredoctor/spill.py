@@ -1,7 +1,7 @@
-"""Store finished rows of a long capture: a few in memory, many in temporary Arrow files.
+"""Store the finished rows of a long capture: a few in memory, many in temporary Arrow files.
 
-The files are compressed: most columns of ordinary traffic are null or nearly constant, and writing a seventh of the bytes is
-faster.
+The files are compressed. Most columns of ordinary traffic are null or nearly constant, so they shrink to a seventh and are
+written faster.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ in a long one.
 
 @dataclass(eq=False, repr=False)
 class Folder:
-    """A temporary folder that is created on first use and removed with the last reference. `inside`: its parent folder."""
+    """A temporary folder that is created on first use and removed with the last reference to this object.
+
+    `inside`: its parent folder; None for the system's temporary folder.
+    """
 
     inside: str | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _count: int = 0
 
     def make(self) -> None:
-        """Create the folder now, so processes forked later share it."""
+        """Create the folder now, so processes that are forked later share it."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", dir=self.inside, ignore_cleanup_errors=True)
 
@@ -74,7 +77,7 @@ class Spill:
     """The number of rows that were dropped; `rows` includes them."""
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Add finished rows."""
+        """Add finished rows. If many rows are in memory, write them to a file."""
         if not rows.height:
             return
         frame = rows if isinstance(rows, pl.DataFrame) else View([rows], self.table).all_columns()
@@ -118,7 +121,7 @@ class Spill:
         return pl.concat(found[::-1]).tail(count) if found else self.table.empty()
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows, read lazily."""
+        """Return all rows as a lazy frame."""
         # one scan reads the files one after the other; joined scans would read all of them at the same time
         parts = [pl.scan_ipc(self.files)] if self.files else []
         parts += [frame.lazy() for frame in self._held]
@@ -127,7 +130,7 @@ class Spill:
 
 @dataclass(eq=False, repr=False)
 class BatchSpill(Spill):
-    """Rows of the core whose columns are computed on demand."""
+    """The rows of one table as written by the core; their columns are computed on demand."""
 
     renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
     """The rows of several shares of the capture."""
@@ -142,7 +145,7 @@ class BatchSpill(Spill):
         return [*self.renumbered, *self.stored, *self._batches]
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Add finished rows."""
+        """Add finished rows. If the rows in memory are large, write them to a file."""
         assert isinstance(rows, Batch)
         if not rows.height:
             return
@@ -165,15 +168,15 @@ class BatchSpill(Spill):
         self._batches, self._held_bytes, self._loose = [], 0, 0
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows, read lazily."""
+        """Return all rows as a lazy frame."""
         return self.scan_as(self.table)
 
     def scan_as(
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
-        """Return all rows, or `count` from `first` on, as rows of a table.
+        """Return all rows, or `count` rows from row `first` on, as rows of another table.
 
-        `names` maps columns of the table to columns of the rows with another name.
+        `names`: for each column of that table, the name of the column in the rows.
         """
         if self.rows <= SMALL:
             return self._small_table(table, names).slice(first, count).lazy()
@@ -183,7 +186,10 @@ class BatchSpill(Spill):
         return view.lazy()
 
     def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
-        """Return all columns of few rows. They are made once: a hundred columns take milliseconds, and are read a dozen times."""
+        """Return all columns of a table with few rows.
+
+        They are computed once, because a hundred columns take milliseconds and are read a dozen times.
+        """
         if self._whole is None or self._whole.height != self.rows:
             self._whole = View(self.batches, self.table).all_columns()
         shown = View([], table, names).names
@@ -194,10 +200,10 @@ class BatchSpill(Spill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The rows of a growing capture, without the old ones.
+    """The newer rows of a growing capture; old ones are dropped.
 
-    `time`: an expression for the time of a row (ns). `kinds`: the columns of dropped rows that `tally` keeps; its column `rows`
-    has the number of equal rows.
+    `time`: an expression for the time of a row (ns). `kinds`: the columns by which dropped rows are counted in `tally`; its
+    column `rows` has the number of equal rows.
     """
 
     time: pl.Expr = field(default_factory=lambda: pl.lit(0))
@@ -214,9 +220,9 @@ class SpillWindow(Spill):
         self._stored[path] = (0 if latest is None else int(latest), rows.height)
 
     def forget(self, before: int, most: int, needed: Collection[int]) -> None:
-        """Drop files whose rows are all older than `before`, or are followed by `most` rows.
+        """Drop files if all of their rows are older than `before` (ns), or if `most` newer rows exist.
 
-        Rows of the `needed` connections are kept.
+        Rows of the connections in `needed` (ids) are kept.
         """
         behind = self._held_rows + sum(rows for _, rows in self._stored.values())
         for path, (latest, rows) in list(self._stored.items()):
@@ -245,12 +251,15 @@ class SpillWindow(Spill):
         self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows that were kept."""
+        """Return all rows that were kept as a lazy frame."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
 
 def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Return rows of a share with the ids of the complete capture, in `connection` and in the ids of messages."""
+    """Return rows of a share with the ids of the complete capture: those of connections and those of messages.
+
+    `number`: the new ids, by the connection ids of the share. `names`: the columns of the rows.
+    """
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):

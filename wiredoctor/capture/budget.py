@@ -18,9 +18,9 @@ SHARE_OF_FREE_SPACE = 0.9
 
 
 class Room(NamedTuple):
-    """The number of bytes that may be unpacked.
+    """The number of bytes that may be unpacked, with texts for the case that more are needed.
 
-    `over`, `why` and `remedy` describe the limit and what to do if more are needed.
+    `over` and `why` name the limit, and `remedy` says how to raise it.
     """
 
     bytes: int
@@ -29,23 +29,23 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return the first sentence of a report if only `read` bytes of the input could be unpacked."""
+        """Return the first sentence of a report if only `read` bytes of the input `name` could be unpacked."""
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"
 
 
 def disk(bytes: int, why: str = "there is no more space") -> Room:
-    """Return the limit for a disk with `bytes` bytes of free space."""
+    """Return the limit that a disk with `bytes` bytes of free space sets."""
     where = f"{why} in {tempfile.gettempdir()}"
     return Room(bytes, f"{where} (TMPDIR names another folder)", where, "TMPDIR names another folder.")
 
 
 class Budget:
-    """The disk space that the captures of one run may use for unpacking, each and together.
+    """The disk space that all captures of one run together may use for unpacking.
 
-    `most`: the requested limit; None for limits.UNPACKED or half of the free space, whichever is less. A capture from a pipe
-    cannot be a decompression bomb, so only a requested limit applies to it.
+    `most`: the requested limit in bytes; None for limits.UNPACKED or half of the free space, whichever is less. A capture from a
+    pipe cannot be a decompression bomb, so only a requested limit applies to it.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -58,11 +58,11 @@ class Budget:
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:
-        """Return whether the limit applies to an input."""
+        """Return whether the limit applies to a compressed input or, if `compressed` is false, to one from a pipe."""
         return compressed or self.most is not None
 
     def room(self, *, compressed: bool) -> Room:
-        """Return how many bytes the next input may use."""
+        """Return how many bytes the next input may use, with the texts about the limit."""
         free = shutil.disk_usage(tempfile.gettempdir()).free
         most = disk(int(free * SHARE_OF_FREE_SPACE))
         if not self.counts(compressed=compressed):
@@ -78,7 +78,7 @@ class Budget:
         return min(bounded, most, key=lambda room: room.bytes)
 
     def hold(self, file: BinaryIO, size: int) -> None:
-        """Count `size` bytes until `file` is garbage-collected, because a mapped capture uses disk space after it is closed."""
+        """Count `size` bytes as used until `file` is garbage-collected; a mapped file uses disk space even after it is closed."""
         self.held += size
         weakref.finalize(file, self._give_back, size)
 

@@ -13,7 +13,7 @@ MOST = 1 << 16
 
 
 class Step(NamedTuple):
-    """A packet with an earlier timestamp than the previous packet on its interface."""
+    """A packet with an earlier timestamp than the previous packet on its interface, and that packet's frame and time."""
 
     frame: int
     time: int
@@ -23,9 +23,10 @@ class Step(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class ClockSteps:
-    """The steps of the clock so far: their number, the largest (ns), the first ones, and at most MOST of their frame numbers.
+    """The steps at which the clock went back so far: their number, the largest (ns), and the first SHOWN of them.
 
-    `highest`: the latest time (ns) from which the clock was set back, last in `highest_frame`.
+    `frames`: the numbers of the frames at which it went back, at most MOST. `highest`: the latest time (ns) from which it went
+    back; `highest_frame`: the frame at which this happened last.
     """
 
     count: int = 0
@@ -36,7 +37,7 @@ class ClockSteps:
     frames: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, step: Step) -> None:
-        """Count the next step, in frame order."""
+        """Count the next step. Steps are added in frame order."""
         self.count += 1
         self.worst = max(self.worst, step.time_before - step.time)
         if not self.highest_frame or step.time_before >= self.highest:

@@ -41,7 +41,7 @@ def snoop_short_record(number: int, offset: int, record: int) -> str:
 
 
 def impossible_block(offset: int, length: int) -> str:
-    """Return the sentence for a pcapng block that is shorter or longer than any block."""
+    """Return the sentence for a pcapng block that is shorter or longer than a block can be."""
     return f"a block with an impossible length of {length:,} bytes (offset {offset})"
 
 

@@ -1,4 +1,4 @@
-"""Count the packets that were dropped during capturing, and determine when.
+"""Count the packets that were dropped during capturing, and determine when this happened.
 
 A pcapng file has these counts in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). They are running totals of
 the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting restarted.
@@ -26,10 +26,10 @@ _LARGEST = 1 << 48
 
 
 class Count(NamedTuple):
-    """A running total of an interface; `until` is the time of the newest packet when the total was read.
+    """A running total of packets dropped on an interface.
 
-    `since`: the time of the previous total; None for the first. Times are ns since the first packet. `received`: the number of
-    captured packets; 0 if unknown.
+    `until`: the time of the newest packet when the total was read. `since`: the time of the previous total; None for the first.
+    Times are ns since the first packet. `received`: the number of captured packets; 0 if unknown.
     """
 
     interface: int
@@ -40,7 +40,10 @@ class Count(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """The number of packets dropped on an interface between two times; `since` is None if counting began with the capture."""
+    """The number of packets dropped on an interface between `since` and `until` (ns since the first packet).
+
+    `since` is None if counting began with the capture.
+    """
 
     interface: int
     since: int | None
@@ -62,7 +65,7 @@ class Statistics(NamedTuple):
 
 
 class Drops:
-    """The drop counts of a capture, in file order."""
+    """The totals of dropped packets of a capture, in file order."""
 
     def __init__(self) -> None:
         self.counts: list[Count] = []
@@ -74,7 +77,7 @@ class Drops:
         """The number of captured packets in each interface's newest count."""
 
     def add(self, count: Count) -> None:
-        """Add a count; an unchanged total means that nothing was dropped since the previous one."""
+        """Add a total. If it is the same as the previous one of its interface, nothing was dropped in between."""
         interface = count.interface
         at = self._newest.get(interface)
         since = self._checked.get(interface) if count.since is None else count.since
@@ -92,16 +95,16 @@ class Drops:
         return None if dropped is None else sum(one.packets for one in dropped)
 
     def packets_with_drops(self, packets: int) -> int:
-        """Return the number of packets that there would be without drops; `packets` is the number in the file.
+        """Return how many packets there would be without drops. `packets`: the number of packets in the file.
 
         A file may contain only some of the captured packets, because programs that export packets copy the statistics of the
-        file.
+        original file. Then the number of captured packets in the statistics is used.
         """
         received, dropped = sum(self._received.values()), self.total() or 0
         return dropped + (received if received > packets + dropped else packets)
 
     def dropped(self) -> list[Dropped] | None:
-        """Return the drops with their times; None if the capture has no counts."""
+        """Return the drops with their times; None if the capture has no totals."""
         if not self.counts:
             return None
         found: list[Dropped] = []
@@ -116,7 +119,7 @@ class Drops:
 
 
 def read_statistics(block: bytes, order: str) -> Statistics | None:
-    """Return the drop counts in an Interface Statistics Block; None if it has none."""
+    """Return the totals in an Interface Statistics Block; None if it has none."""
     if len(block) < _FIXED + 4:
         return None
     (interface,) = struct.unpack_from(order + "I", block, 8)
@@ -135,7 +138,10 @@ def read_statistics(block: bytes, order: str) -> Statistics | None:
 
 
 def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:
-    """Return the time spans with drops as (since, until), in order and without overlaps."""
+    """Return the time spans with drops as (since, until) in ns, in order and without overlaps.
+
+    `since` is None for drops whose beginning is unknown.
+    """
     found: list[tuple[int | None, int]] = []
     for since, until in sorted(((one.since, one.until) for one in dropped), key=lambda span: (span[0] is not None, span)):
         if found and (since is None or since <= found[-1][1]):

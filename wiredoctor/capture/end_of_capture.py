@@ -1,7 +1,7 @@
-"""Read the time at which capturing ended from the last block, so the time after the last packet counts as silence.
+"""Read from the last block when capturing ended, so the time after the last packet is known to be silence.
 
-The recorder of a live capture ends its file with an Interface Statistics Block that carries a comment of the recorder. Times
-from other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason, the
+The recorder of a live capture ends its file with an Interface Statistics Block that carries a comment of the recorder. Times from
+other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason, the
 comment contains the number of packets and is only valid for a capture with that many packets.
 """
 
@@ -21,14 +21,17 @@ _SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packet
 
 
 class Ending(NamedTuple):
-    """The time at which capturing ended (ns since 1970), and the total number of captured packets."""
+    """The time at which capturing ended (ns since 1970), and how many packets had been captured by then."""
 
     time: int
     packets: int
 
 
 def ending(tail: bytes) -> Ending | None:
-    """Parse the last block of a pcapng file; `tail` has the last LONGEST bytes of the file. Return None for another block."""
+    """Return when capturing ended, according to the last block of a pcapng file; None if another program wrote the block.
+
+    `tail`: the last LONGEST bytes of the file.
+    """
     if len(tail) < _FIXED:
         return None
     for order in "<>":

@@ -33,7 +33,7 @@ _KEPT = 64 << 20
 
 
 class FileState(NamedTuple):
-    """The device, inode and size of a file, by which it is recognized when it is reopened."""
+    """The device, inode and size in bytes of a file, to check that a reopened file is the same one."""
 
     device: int
     number: int
@@ -47,7 +47,7 @@ class FileState(NamedTuple):
 
 
 class OpenFiles:
-    """The open files of all captures."""
+    """The files that are open, for all captures together; the least recently used ones are closed."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -55,7 +55,7 @@ class OpenFiles:
         self._spools: OrderedDict[object, Spooled] = OrderedDict()
 
     def plain(self, one: CaptureFile) -> BinaryIO:
-        """Open a file without unpacking it. Raise OSError if that fails or the file was replaced."""
+        """Return an open file without unpacking it. Raise OSError if it cannot be opened or was replaced."""
         found = self._plain.get(one.key)
         if found is None:
             found = one.reopen()
@@ -66,7 +66,10 @@ class OpenFiles:
         return found
 
     def spool(self, one: CaptureFile) -> Spooled:
-        """Return the temporary file with the unpacked content of a compressed file; it exists while it is referenced."""
+        """Return a temporary file with the unpacked content of a compressed file.
+
+        It is deleted when it is no longer referenced.
+        """
         found = self._spools.get(one.key)
         if found is None:
             found = self._make_spool(one)
@@ -100,8 +103,8 @@ class OpenFiles:
 class CaptureFile:
     """A capture file.
 
-    `size`: its size in bytes, compressed if it is. `lost`: what could not be read, and why. `cut`: the first sentence of the
-    report if a limit or a full disk is the reason.
+    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why. `cut`:
+    the first sentence of the report if a limit or a full disk is the reason for that.
     """
 
     def __init__(self, name: str, opened: OpenFiles) -> None:
@@ -149,20 +152,20 @@ class CaptureFile:
         return os.pread(self.plain().fileno(), size, offset)
 
     def plain(self) -> BinaryIO:
-        """Return the open file without unpacking it. Raise OSError if that fails or the file was replaced."""
+        """Return the open file without unpacking it. Raise OSError if it cannot be opened or was replaced."""
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` bytes of the content, or fewer, and a description of the damage or None."""
+        """Return the first `size` unpacked bytes, and None. If there are fewer because of damage, describe it instead of None."""
         with self.reopen() as file:
             return decompressed_head(file, size)
 
     def keep(self, file: BinaryIO, size: int) -> None:
-        """Use the open file `file` from now on, instead of opening the file by its name."""
+        """Use `file`, which is open and has `size` bytes, from now on, instead of opening the file by its name."""
         self._content = Content(self, size, file)
 
     def spool_now(self, source: BinaryIO) -> None:
-        """Copy a pipe to a temporary file that is kept.
+        """Copy `source`, a pipe, to a temporary file that is kept.
 
         Raise CaptureError if it is not a capture, and NoRoom if there is not enough space.
         """
@@ -187,7 +190,7 @@ class Content:
         self._file = file
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes at `offset`; fewer at the end, or after a read error, which is recorded in the file object."""
+        """Return `size` bytes at `offset`; fewer at the end, or after a read error, which is recorded in the CaptureFile."""
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
@@ -200,14 +203,14 @@ class Content:
             return b""
 
     def ending(self) -> Ending | None:
-        """Return the record of the end of capturing; None if the file does not contain it."""
+        """Return when capturing ended; None if the file does not contain it."""
         if detect_format(self.read(0, HEAD)) != "pcapng":
             return None
         return ending(self.read(max(self.size - LONGEST, 0), LONGEST))
 
 
 def find_file(name: str, opened: OpenFiles) -> CaptureFile:
-    """Return the file with this name ("-" is standard input). Raise CaptureError if it is not a readable capture."""
+    """Return the capture file with this name; "-" is standard input. Raise CaptureError if it is not a readable capture."""
     found = CaptureFile(name, opened)
     try:
         if name == STANDARD_INPUT:
@@ -236,9 +239,9 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
 
 
 def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFile:
-    """Return the uncompressed capture file with this descriptor, which is duplicated.
+    """Return the capture file with this descriptor, which is duplicated. The file is not compressed.
 
-    Raise CaptureError if it is not a capture.
+    Raise CaptureError if it cannot be read.
     """
     found = CaptureFile(name, opened)
     try:
@@ -251,7 +254,7 @@ def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFil
 
 
 def reason(error: OSError) -> str:
-    """Return the reason why a file cannot be read, as text for reports."""
+    """Return why a file cannot be read, as text for reports."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -262,7 +265,7 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left. The system always assigns the lowest free number, here `newest`."""
+    """Raise TooManyFiles if few descriptors are left. The system assigns the lowest free number, which is `newest` here."""
     try:
         import resource
     except ImportError:  # this system has no such limit

@@ -1,4 +1,4 @@
-"""Find the captures that the user named: files, files in folders, and sets of rotated files."""
+"""Find the captures that the user named: single files, the files in folders, and sets of rotated files."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ name: eth0, run2.
 
 
 class Input(NamedTuple):
-    """A capture to read: its name in reports, and its files.
+    """A capture to read: its name in reports, and the names of its files.
 
-    `rotation`: one program wrote the files one after the other; otherwise they are separate captures that are merged.
+    `rotation`: one program wrote the files one after the other. Otherwise several files are separate captures to be merged.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Input(NamedTuple):
 
 
 def find_inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], *, merge: bool = False) -> list[Input]:
-    """Return the captures named by these paths, in order.
+    """Return the captures that these paths name, in order.
 
     A folder stands for the captures in it, without subfolders. Files whose names differ only in the number, date or time of a
     rotation by tcpdump or dumpcap are one capture; with `merge`, all files are one. `on_error` is called with one line for each
@@ -65,7 +65,7 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str
 
 
 class _Name(NamedTuple):
-    """The name of a file, split into the part that all files of its rotation share and the part that differs."""
+    """The name of a file, split into what all files of its rotation share (`template`) and what differs."""
 
     template: tuple[str, ...]
     times: tuple[str, ...]
@@ -91,10 +91,10 @@ def _split(name: str) -> _Name:
 
 
 def _is_rotation(members: Sequence[str]) -> bool:
-    """Return whether files whose names have a common template are one capture.
+    """Return whether files whose names have the same template are one capture.
 
-    They are not if a file is named twice or together with its compressed copy. Names with numbers of five digits and no time must
-    be numbered without a gap.
+    They are not if a file is named twice or together with its compressed copy. If names have a counter of five digits or more and
+    no time, the counters must follow each other without a gap.
     """
     names = [_split(os.path.basename(file)) for file in members]
     if len({(one.times, one.counters, one.number) for one in names}) < len(names):
@@ -113,7 +113,7 @@ def _together(files: list[str]) -> Input:
 
 
 def _order(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], int, str]:
-    """Return a sort key: by template, then by time and counter, so trace.pcap9 comes before trace.pcap10."""
+    """Return a key to sort files by template, then by time and counter, so trace.pcap9 comes before trace.pcap10."""
     one = _split(name)
     return one.template, one.times, one.counters, int(one.number or 0), name
 
@@ -136,7 +136,7 @@ def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
 
 
 def _may_be_capture(path: str) -> bool:
-    """Return whether a file of a folder begins like a capture, compressed or not. Other files are silently skipped."""
+    """Return whether a file begins like a capture, compressed or not. Other files of a folder are silently skipped."""
     from wiredoctor.capture.formats import is_capture
     from wiredoctor.capture.spool import decompressed_head
 

@@ -77,9 +77,9 @@ def section_order(block: bytes) -> str | None:
 class FileHeader(NamedTuple):
     """The header of a pcap file.
 
-    order: the byte order. tick: the nanoseconds per tick of the fraction of a second. record_header: the size of a record header
-    in bytes. first_record: the offset of the first record. exchanged, perhaps_exchanged: the two lengths of a record are, or may
-    be, in reverse order.
+    order: the byte order, "<" or ">". tick: the number of nanoseconds per tick of the fraction of a second. record_header: the
+    size of a record header in bytes. first_record: the offset of the first record. exchanged, perhaps_exchanged: the two lengths
+    of a record are, or may be, in reverse order.
     """
 
     order: str
@@ -93,7 +93,7 @@ class FileHeader(NamedTuple):
 
 
 def describe_pcap(read: Read, name: str) -> FileHeader:
-    """Parse the header of a pcap file, which errors call `name`. Raise CaptureError if the header is invalid."""
+    """Parse the header of a pcap file. Raise CaptureError if it is invalid; the error contains `name`."""
     head = read(0, _FILE_HEADER)
     order = byte_order(head) or "<"
     if len(head) < _FILE_HEADER:
@@ -115,7 +115,7 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
 
 
 def describe_snoop(head: bytes, name: str) -> Interface:
-    """Return the interface of a snoop file with these first bytes. Raise CaptureError if the header is invalid."""
+    """Return the interface of a snoop file with these first bytes. Raise CaptureError if its header is invalid."""
     if len(head) < SNOOP_HEADER:
         raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {SNOOP_HEADER})")
     version, datalink = struct.unpack_from(">8x2I", head)

@@ -80,10 +80,10 @@ _KNOWN = (
 
 
 def link_type_name(link_type: int) -> str:
-    """Return the name of a link type without LINKTYPE_, or its number if it has no name here."""
+    """Return the name of a link type without LINKTYPE_; its number as text if it has no name here."""
     return _NAMES.get(link_type, str(link_type))
 
 
 def is_known(link_type: int) -> bool:
-    """Return whether Wireshark 4.0 reads classic pcap files with this link type; in other files it counts no packets."""
+    """Return whether Wireshark 4.0 knows this link type. In pcap files with other link types it counts no packets."""
     return any(first <= link_type <= last for first, last in _KNOWN)

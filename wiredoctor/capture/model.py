@@ -1,4 +1,4 @@
-"""The capture as the analysis uses it, its interfaces, and the exceptions for unreadable files."""
+"""A capture as the analysis sees it, its interfaces, and the exceptions for unreadable files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NO_PACKET = -1
 
 
 class CaptureError(Exception):
-    """The input cannot be read as a capture. The text is one line with the reason and the position."""
+    """The input cannot be read as a capture. The text is one line with the reason and, if known, the position."""
 
 
 class NoRoom(CaptureError):
-    """There is no space to unpack any of the input. `sentences` describe that in a report on other inputs."""
+    """There is no disk space to unpack any of the input. `sentences` are those for a report on other inputs."""
 
     def __init__(self, text: str, sentences: Sequence[str]) -> None:
         super().__init__(text)
@@ -38,7 +38,7 @@ class TooManyFiles(CaptureError):
 
 
 class Captured(Protocol):
-    """The facts about a capture that the analysis needs besides its packets."""
+    """The facts about a capture that the analysis needs in addition to its packets."""
 
     @property
     def file(self) -> str:
@@ -52,17 +52,17 @@ class Captured(Protocol):
 
     @property
     def size(self) -> int:
-        """The total size of all files in bytes."""
+        """The total size of all files in bytes; of compressed files, the compressed size."""
         ...
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until such a packet was read."""
         ...
 
     @property
     def ending(self) -> Ending | None:
-        """The record of the end of capturing; None if the last file does not contain it."""
+        """When capturing ended, according to the last block; None if the last file does not contain it."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Captured(Protocol):
 
     @property
     def is_shuffled(self) -> bool:
-        """True if the records may be out of order and are sorted."""
+        """True if the records may be out of order, so they are sorted."""
         ...
 
     @property
@@ -81,7 +81,10 @@ class Captured(Protocol):
         ...
 
     def locate(self, frame: int) -> tuple[str, int] | None:
-        """Return the name of a frame's file, as in `files`, and the frame number in that file; None if there is only one file."""
+        """Return the name of the file that contains a frame, and the frame number in that file; None if there is only one file.
+
+        The name is as in `files`.
+        """
         ...
 
 
@@ -89,14 +92,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def readable(name: str) -> str:
-    r"""Return a file name as text that can be encoded: bytes that are not UTF-8 (lone surrogates in Python) become \xNN."""
+    r"""Return a file name as text that can be encoded. Bytes that are not UTF-8, lone surrogates in Python, become \xNN."""
     return _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
 
 
 class Interface(NamedTuple):
     """An interface on which packets were captured.
 
-    `ticks` (per second) and `seconds` (to add) define the meaning of the timestamps in the file.
+    A timestamp in the file counts `ticks` per second; `seconds` are to be added to it.
     """
 
     link_type: int

@@ -1,4 +1,4 @@
-"""Copy compressed captures, pipes and standard input to an unlinked temporary file, so every capture is a regular file."""
+"""Copy compressed captures, pipes and standard input to a temporary file without a name, so every capture is a regular file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Source(Protocol):
 
 
 class _Pushback:
-    """A source whose first bytes were already read in order to recognize its format."""
+    """A source whose first bytes were read before to recognize its format; `read` returns these bytes first."""
 
     def __init__(self, head: bytes, source: Source) -> None:
         self._head = head
@@ -84,7 +84,7 @@ class _Pushback:
 
 
 class _Slowly:
-    """A source that returns its last bytes one by one."""
+    """A source that returns its last bytes one by one, so a decompressor returns everything before damage at the end."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -101,7 +101,7 @@ class _Slowly:
         return piece
 
     def begin(self, held: bytes) -> bytes:
-        """Return `held` and as many bytes after it as are needed to recognize a compressed stream."""
+        """Return `held` and as many further bytes as are needed to recognize a compressed stream."""
         while len(held) < _LONGEST_MAGIC and (more := self.read(_INPUT)):
             held += more
         return held
@@ -115,14 +115,17 @@ def compression(head: bytes) -> str | None:
 
 
 def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first `size` bytes of the unpacked content, or fewer, and a description of the damage or None."""
+    """Return the first `size` bytes of the unpacked content, or a few more, and None.
+
+    If there are fewer because of damage, return a description of it instead of None.
+    """
     head = source.read(size) or b""
     method = compression(head)
     return (head, None) if method is None else _first(_chunks(method, _Pushback(head, source), size), method, size)
 
 
 class Spooled(NamedTuple):
-    """A temporary file; `lost` and `cut` are as in files.CaptureFile."""
+    """A temporary file and its size in bytes; `lost` and `cut` are as in files.CaptureFile."""
 
     file: BinaryIO
     size: int
@@ -131,7 +134,7 @@ class Spooled(NamedTuple):
 
 
 def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget: Budget) -> Spooled:
-    """Copy `source` to a temporary file, decompressed. Return that file with what was lost and why.
+    """Copy `source` to a temporary file and decompress it. Return that file, with what was lost and why.
 
     Raise CaptureError, before anything is written, if the first bytes are not those of a capture.
     """
@@ -155,7 +158,7 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
-    """Return the error message for a file with these first bytes."""
+    """Return the error message for a file that begins with `head` and is not a capture. `method`: its compression."""
     inside = f" inside {method}" if method else ""
     if method and (again := compression(head)):
         return f"{name}: {again}{inside}: only one layer of compression is supported, so decompress it first"
@@ -168,7 +171,7 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return at least `size` first bytes (a chunk may be a single byte), and the error if there are fewer."""
+    """Return the first bytes, at least `size`, and None. If there are fewer, return the error instead of None."""
     head = b""
     try:
         for chunk in chunks:
@@ -183,7 +186,7 @@ def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tu
 def _write(
     file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: Room
 ) -> tuple[str | None, Room | None]:
-    """Write as much as fits. Return a description of what was lost, and the limit that was reached."""
+    """Write as much as fits. Return a description of what was lost, or None, and the limit that was reached, or None."""
     written = 0
     chunk: bytes | None = first
     while chunk is not None:
@@ -214,7 +217,7 @@ def _loss_text(method: str | None, after: int, error: Exception) -> str:
 
 
 def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[bytes]:
-    """Yield the content in pieces, of at most `most` bytes if the library supports that.
+    """Yield the unpacked content in pieces of at most `most` bytes, if the library can limit them.
 
     Raise the exceptions of the libraries, and EOFError for truncated data.
     """
@@ -265,7 +268,7 @@ def _lz4() -> Any:
 
 
 def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[bytes]:
-    """Decompress concatenated streams with any library that has the interface of bz2.BZ2Decompressor."""
+    """Yield the content of concatenated compressed streams. `make` returns an object like bz2.BZ2Decompressor."""
     held = source.begin(b"")
     magic = held[:3]
     while held.startswith(magic) and magic:
@@ -284,7 +287,7 @@ def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[by
 
 
 def _zstandard(source: _Slowly) -> Iterator[bytes]:
-    """Decompress concatenated frames. The input is passed on in small pieces, because nothing else limits the output."""
+    """Yield the content of concatenated zstandard frames. The input is decompressed in small pieces, to limit the output."""
     import zstandard
 
     held, rest = source.begin(b""), b""

@@ -1,4 +1,4 @@
-"""Determine what an ACK acknowledges: the data, the round trips and delays that follow from it, and the announced window."""
+"""Determine from each ACK which data it acknowledges, its round trip, how long it was delayed, and which window it announces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ LONGEST: Final = 1 << 60
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
-    """Set which bytes a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent."""
+    """Set the number of bytes that a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent.
+
+    If the ACK acknowledges captured segments, also set when the newest of them was sent and how long the ACK was delayed. At most
+    `most` of them are examined.
+    """
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
     segment.acked_bytes = 0
@@ -38,10 +42,10 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 
 
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
-    """Find the newest segment that an ACK newly acknowledges; the previous ACK acknowledged up to offset `before`.
+    """Set the capture time of the newest segment that an ACK newly acknowledges, and the delay of the ACK (ns).
 
-    The ACK was delayed by the time since that segment was captured, minus the round trip between the capture point and the
-    receiver.
+    The previous ACK acknowledged up to offset `before`. The delay is the time since that segment was captured, minus the round
+    trip between the capture point and the receiver. At most the last `most` segments are examined.
     """
     segments = flight.segments
     end: i64 = len(segments)
@@ -57,7 +61,10 @@ def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment,
 
 
 def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, is_first: bool) -> None:
-    """Keep the smallest round trip between the capture point and a side. Its first ACK is measured from the peer's SYN."""
+    """Update the smallest round trip between the capture point and the sender of an ACK.
+
+    The first ACK of a side is measured from the peer's SYN, later ones from the newest segment that they acknowledge.
+    """
     sent = segment.answered_time
     syn = peer.syn
     if is_first and syn is not None and segment.ack >= 0:
@@ -89,14 +96,14 @@ def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
 
 
 def whole_round_trip(segment: Segment) -> i64:
-    """Return the round trip between both ends of the connection in ns; 0 while one of the two parts is unknown."""
+    """Return the round trip between both ends of the connection in ns; 0 if that to either end is still unknown."""
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
     return add_round_trips(segment.rtt_own, segment.rtt_peer)
 
 
 def add_round_trips(first: i64, second: i64) -> i64:
-    """Return the sum of two round trips in ns; an unknown one is negative and counts as 0."""
+    """Return the sum of two round trips in ns. An unknown round trip is negative and counts as 0."""
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 

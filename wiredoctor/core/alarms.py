@@ -1,4 +1,4 @@
-"""Wake connections at deadlines. A decision that is due by time is made before the next packet is processed."""
+"""Wake connections at deadlines, so decisions that are due are made before the next packet is processed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USUAL_DELAY: Final = 1_000_000_001
 
 @mypyc_attr(acyclic=True)
 class Alarm:
-    """The time at which a connection is woken up. If two times are equal, the alarm that was set first is processed first."""
+    """The time at which a connection is woken up. Of alarms with the same time, the one that was set first is processed first."""
 
     def __init__(self, time: i64, number: i64, connection: HttpConnection) -> None:
         self.time: i64 = time
@@ -52,7 +52,7 @@ class Alarms:
         self.count: i64 = 0
 
     def add(self, time: i64, connection: HttpConnection) -> None:
-        """Wake a connection at `time` (ns)."""
+        """Set an alarm that wakes a connection at `time` (ns)."""
         if self.pending() >= self.most:
             self.forget()
         self.count += 1

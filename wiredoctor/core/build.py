@@ -46,9 +46,9 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 
 def library(folder: Path = FOLDER) -> str:
-    """Return the name of the module with all compiled code.
+    """Return the name of the module that contains all compiled code.
 
-    The name contains a digest of the sources, so stale code is not found.
+    The name contains a digest of the sources, so a library compiled from older sources is not found.
     """
     from hashlib import blake2b
 
@@ -60,7 +60,7 @@ def library(folder: Path = FOLDER) -> str:
 
 
 def check_platform() -> None:
-    """Raise BuildError if the core cannot be compiled on this platform, where mypy may be missing too."""
+    """Raise BuildError if the core cannot be compiled on this platform; mypy may be missing there."""
     import platform
     import sysconfig
 
@@ -84,7 +84,10 @@ def include_folders() -> list[str]:
 
 
 def find_compiler() -> list[str]:
-    """Return the command of a working C compiler, or an empty list. The environment variable CC overrides the search."""
+    """Return the command of a C compiler that works, or an empty list.
+
+    The environment variable CC, if set, names the compiler.
+    """
     import shlex
     import sysconfig
     import tempfile
@@ -244,7 +247,10 @@ def get_build_hook() -> type[Any]:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
     class CoreHook(BuildHookInterface):
-        """Add the compiled core, man pages and completion to a wheel; compile the core in place for an editable install."""
+        """Adds the compiled core, man pages and shell completion to a wheel.
+
+        Compiles the core in place for an editable install.
+        """
 
         built: Path | None = None
         shared: Path | None = None
@@ -270,7 +276,7 @@ def get_build_hook() -> type[Any]:
                 self.share(build_data)
 
         def share(self, build_data: dict[str, Any]) -> None:
-            """Add the files that are installed below share/; a wheel can do without them."""
+            """Add the man pages and completion that are installed below share/. Only warn if they cannot be made."""
             self.shared = Path(tempfile.mkdtemp())
             try:
                 run(

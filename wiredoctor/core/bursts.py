@@ -1,4 +1,7 @@
-"""Track the bursts of a message body, and what explains the pause before each burst."""
+"""Track the bursts of a message body, and the evidence why the sender paused before each burst.
+
+A burst is a series of packets of one body without a long pause between them (Cutoffs.burst_gap).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ COLUMNS: Final = (
 
 
 class Burst:
-    """A burst of body packets that the next packet may continue."""
+    """The newest burst of a message body; the next packet may continue it."""
 
     def __init__(self, message: i64, exchange: i64, index: i64, packet: Packet) -> None:
         self.message: i64 = message
@@ -68,7 +71,7 @@ class Burst:
 def describe_body(
     http: Http, reader: Reader, segment: Segment, previous: Previous | None, own: Side, peer: Side, packet: Packet
 ) -> None:
-    """Record the body bytes of a packet from the side `own`, and the pause before it."""
+    """Record the body bytes of a packet sent by the side `own`, and the pause before the packet."""
     part = segment.part
     number = part.message
     message = reader.first
@@ -98,7 +101,10 @@ def describe_body(
 def join_flights(
     message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Add the time before a packet to the current flight, or exclude that time if the sender waited for the receiver."""
+    """Record how far the sender's clock advanced before a packet, unless the sender waited for its receiver.
+
+    `pieces` ignores the time before the packet if the sender waited in it for an ACK or for room in the window.
+    """
     releases, syn = message.releases, own.syn
     if releases is None:
         message.releases = Releases(peer.acknowledged, peer.window_edge)
@@ -117,13 +123,13 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet overtook an earlier part of the body. Such a packet still ends a pause."""
+    """Return whether a body packet overtook an earlier part of the body. Even such a packet ends a pause."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time in ns since the previous data, or NEVER if it is shorter than `shortest`."""
+    """Return the time in ns since the side's previous data. Return NEVER if it is less than `shortest` or two round trips."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
@@ -133,7 +139,7 @@ def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i
 
 
 def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, peer: Side, packet: Packet) -> i64:
-    """Return the evidence that the application paused, as bits."""
+    """Return the evidence that the application paused for `pause` ns, as bits (ACKNOWLEDGED to WAITED)."""
     mss = judge_size(own, packet, segment)[0]
     reasons: i64 = 0
     flying = segment.in_flight_before
@@ -154,7 +160,10 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
 def note_pause(
     message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
-    """Add a pause to the pauses of its response."""
+    """Count a burst of a response, and record the pause before it if all evidence shows that the application paused.
+
+    `pause` and `rtt` are in ns; `reasons` is the result of `explain_pause`.
+    """
     pauses = message.pauses
     if pauses is None:
         pauses = message.pauses = Pauses()
@@ -171,7 +180,7 @@ def note_pause(
 
 
 def settle_pauses(pauses: Pauses, own: Side) -> None:
-    """Count the undecided pauses, except those in which packets were delayed in transit."""
+    """Count the undecided pauses, except those that the sender's clock shows to be delays in transit."""
     for pause in pauses.open:
         length = pause.end - pause.time
         if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
@@ -214,7 +223,7 @@ def continue_burst(
 
 
 def write_last(http: Http, reader: Reader) -> None:
-    """Write the row of the last burst of a direction."""
+    """Write the row of a direction's last burst if it has not ended with its message."""
     if reader.burst is not None:
         connection = reader.talk().connection
         write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)

@@ -28,7 +28,7 @@ BLOCKS: Final = 1 << 24
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Files:
-    """Provides access to the files of a chain by number."""
+    """Opens and closes the files of a chain, which are identified by their position in it."""
 
     def open(self, number: i64) -> Records | None:
         """Return the records of a file; None if the file can no longer be read."""
@@ -37,7 +37,7 @@ class Files:
     def close(self, number: i64, records: Records | None) -> str | None:
         """Close a file after reading its records.
 
-        Return a message with the file name and the loss, or None if nothing was lost.
+        Return a message that names the file and what was lost, or None if nothing was lost.
         """
         raise NotImplementedError(number, records)
 
@@ -47,7 +47,10 @@ class Files:
 
 
 class FrameRuns:
-    """Maps frame numbers to files by runs of consecutive frames: one run per rotated file, more if files overlap in time."""
+    """Finds the file of each frame number. A run is a series of consecutive frames of one file.
+
+    A rotated capture has one run per file, files that overlap in time have more.
+    """
 
     def __init__(self) -> None:
         self.first_frames: list[int] = []
@@ -58,7 +61,7 @@ class FrameRuns:
         """The first frame number that belongs to no run, because there are too many runs; 0 if every frame belongs to one."""
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
-        """Begin a run at frame number `frame`, which is frame `own_frame` of `file`."""
+        """Begin a run: frame `frame` of the chain is frame `own_frame` of `file`."""
         if self.end:
             return
         if len(self.files) >= self.most:
@@ -69,7 +72,7 @@ class FrameRuns:
         self.first_own_frames.append(own_frame)
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of a frame's file and the frame number in that file; None if there were too many runs."""
+        """Return the number of the file with this frame, and the frame number in that file; None if there were too many runs."""
         if not self.files or frame < 1 or 0 < self.end <= frame:
             return None
         run = bisect_right(self.first_frames, frame) - 1
@@ -77,7 +80,7 @@ class FrameRuns:
 
 
 class ChainFile:
-    """An open file, and its next packet while earlier packets of other files are processed."""
+    """An open file of a chain. Its next packet is kept while other files have earlier packets."""
 
     def __init__(self, number: i64, records: Records) -> None:
         self.number: i64 = number
@@ -99,9 +102,10 @@ class ChainFile:
 
 
 class ChainRecords(Records):
-    """The packet records of several files. `first_times`: ns since 1970 of each file's first packet, or None.
+    """The packet records of several files.
 
-    If `one_interface` is true, interfaces of different files with equal numbers and descriptions count as one interface.
+    `first_times`: the time of each file's first packet in ns since 1970, or None. If `one_interface` is true, interfaces of
+    different files with equal numbers and descriptions count as one interface.
     """
 
     format: str = "pcap"
@@ -133,7 +137,7 @@ class ChainRecords(Records):
 
     @property
     def position(self) -> int:
-        """Return the number of bytes read so far, in compressed form for compressed files."""
+        """The number of bytes read so far; for compressed files, the number of compressed bytes."""
         position = int(self.done)
         for file in self.waiting.values():
             position += min(file.records.position, self.files.size(file.number))
@@ -141,7 +145,7 @@ class ChainRecords(Records):
         return position if active is None else position + min(active.records.position, self.files.size(active.number))
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the earliest record. Return False if all files were read."""
+        """Fill the packet from the record with the earliest time. Return False if all files were read."""
         while True:
             file = self.active
             if file is None:
@@ -167,10 +171,10 @@ class ChainRecords(Records):
                 return True
 
     def end(self) -> None:
-        """Do nothing: the loss of a file is recorded after its last packet."""
+        """Do nothing: `finish` reports what a file lost when its last packet was read."""
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of a frame's file, and the frame number in that file; None if unknown."""
+        """Return the number of the file with this frame, and the frame number in that file; None if they are unknown."""
         return self.runs.locate(frame) if frame <= self.frame else None
 
     def activate(self) -> ChainFile | None:
@@ -184,14 +188,14 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Store the time at which another file has the earliest packet."""
+        """Store the time of the earliest packet in the other files, and the rank of its file."""
         if self.due:
             self.due_time, self.due_rank = self.due[0]
         else:
             self.due_time, self.due_rank = LATEST, 1
 
     def open(self, number: i64) -> ChainFile | None:
-        """Open a file; return None and record the loss if it cannot be read."""
+        """Open a file of the chain. If it cannot be read, record that and return None."""
         records = self.files.open(number)
         if records is None:
             self.note_damage(number, self.files.close(number, None))
@@ -203,7 +207,7 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Compute how much later than the chain a file begins; unknown before its first packet with a timestamp."""
+        """Compute the time from the chain's first packet to the file's, once a packet of the file has a timestamp."""
         own = file.records.times.first
         if own is None:
             return
@@ -214,7 +218,7 @@ class ChainRecords(Records):
         file.is_shifted = True
 
     def hold(self, packet: Packet, file: ChainFile) -> None:
-        """Keep a packet until no other file has an earlier one."""
+        """Keep a packet of the active file until no other file has an earlier one."""
         if file.kept is None:
             file.kept = Packet()
         copy_record(packet, file.kept)
@@ -224,7 +228,7 @@ class ChainRecords(Records):
         self.active = None
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set the packet's frame number, time and interface number, as in the chain."""
+        """Set the frame number, time and interface number that the packet has in the chain."""
         self.frame += 1
         packet.frame = self.frame
         records = file.records
@@ -242,7 +246,7 @@ class ChainRecords(Records):
             self.snap_length = records.snap_length
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the chain's number of a file's interface."""
+        """Return the number in the chain of an interface that has number `own` in its file."""
         found = file.numbers.get(own)
         if found is not None:
             return found
@@ -258,7 +262,7 @@ class ChainRecords(Records):
         return number
 
     def finish(self, file: ChainFile) -> None:
-        """Close the active file, after its last packet."""
+        """Close the active file after its last packet, and record its dropped packets and its damage."""
         file.records.end()
         for count in file.records.drops.counts:
             self.drops.add(self.place(count, file))
@@ -267,13 +271,13 @@ class ChainRecords(Records):
         self.active = None
 
     def place(self, count: Count, file: ChainFile) -> Count:
-        """Convert the interface number and times of a drop count from the file to the chain."""
+        """Return a drop count of a file with the interface number and times that it has in the chain."""
         since = None if count.since is None else clip(count.since + int(file.shift))
         until = clip(count.until + int(file.shift))
         return Count(int(self.number_of(file, count.interface)), since, until, count.total, count.received)
 
     def note_damage(self, number: i64, damage: str | None) -> None:
-        """Record the damage found in a file."""
+        """Record the damage of a file, if any, and name the damaged files in `damage`."""
         if damage is not None:
             self.damages[number] = damage
             named = [self.damages[one] for one in sorted(self.damages)]
@@ -283,12 +287,12 @@ class ChainRecords(Records):
 
 
 def clip(time: int) -> int:
-    """Limit a time difference to LATEST."""
+    """Return a time difference (ns), limited to -LATEST to LATEST."""
     return min(max(time, -LATEST), LATEST)
 
 
 def copy_record(packet: Packet, to: Packet) -> None:
-    """Copy the record of a packet, except its frame number."""
+    """Copy the packet's record into another packet, except its frame number."""
     to.time, to.interface, to.link_type = packet.time, packet.interface, packet.link_type
     to.block, to.block_place = packet.block, packet.block_place
     to.at, to.end, to.wire_length = packet.at, packet.end, packet.wire_length

@@ -57,7 +57,7 @@ def read_chunk_line(reader: Reader, found: Range) -> None:
 
 
 def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> None:
-    """Abandon an incomplete line if it is too long, or cannot become a chunk size line."""
+    """End the message if an incomplete line is too long or cannot become a chunk size line."""
     if reader.mode == CHUNK_SIZE and not reader.in_trailer and partial.start.partition(b";")[0].strip(DIGITS + b" \t\r"):
         break_framing(reader, found, partial.start, partial.offset)
     elif partial.size > limits.CHUNK_LINE.value:
@@ -67,7 +67,7 @@ def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> Non
 
 
 def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
-    """Return whether a chunk is followed by CRLF or LF. If neither follows, parsing cannot continue."""
+    """Return whether a chunk is followed by CRLF or LF. If it is not, end the message, because parsing cannot continue."""
     partial = reader.partial
     known = b"" if partial is None else partial.start
     end = (known + found.block[at : min(stop, at + 2)])[:2]
@@ -87,7 +87,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
 
 
 def break_framing(reader: Reader, found: Range, line: bytes, offset: i64) -> None:
-    """End the message before bytes that violate its framing."""
+    """Report bytes that violate the framing of a message, and end the message before them."""
     faults.check_chunk(reader, line, found.frame, found.time, offset)
     reader.finish(ERROR)
     reader.lose()
@@ -126,7 +126,7 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
 
 
 def chunk_size(line: bytes) -> i64:
-    """Return the number at the beginning of a chunk size line; -1 if there is no number."""
+    """Return the hexadecimal number at the beginning of a chunk size line; -1 if there is none."""
     digits = line.partition(b";")[0].strip(b" \t")
     if not digits or len(digits.lstrip(b"0")) > MOST_SIZE_DIGITS or digits.strip(DIGITS):
         return -1

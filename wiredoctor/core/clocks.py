@@ -1,10 +1,10 @@
-"""Learn the clock of a sender from the TCP timestamps of its segments (RFC 7323), which show when each segment was sent.
+"""Learn the clock of a sender from its TCP timestamps (RFC 7323), which show when each segment was sent.
 
-A timestamp (TSval) counts ticks of a length that the sender chooses, from a start value that differs per connection. The length
-of a tick is learned from pairs of segments captured at least 20 ms apart: the time between the segments, divided by the
-difference of their TSvals. If the path delayed one of the segments, the result usually is not a common tick length; a wrong one
-is soon disproved as too long. Therefore two rough matches or one close match are needed, and the majority decides. If the tick
-length of a direction stays unknown (no timestamps, or timestamps that a middlebox writes), its clock is not used.
+A timestamp (TSval) counts ticks. The sender chooses the length of a tick, and for each connection the first value. The length of
+a tick is learned from pairs of segments captured at least 20 ms apart: the time between the segments, divided by the difference
+of their TSvals. If the path delayed one of the segments, the result usually is not a common tick length, or it is soon disproved
+because it is too long. Therefore two rough matches or one close match are needed, and the majority decides. If the tick length of
+a direction stays unknown, its clock is not used. That is the case without timestamps, or if a middlebox writes them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WORD: Final = 0xFFFFFFFF
 
 
 def stamp_of(packet: Packet) -> i64:
-    """Return the TSval of a packet; NEVER without a timestamps option."""
+    """Return the TSval of a packet; NEVER if it has no timestamps option."""
     if not packet.has_timestamps:
         return NEVER
     at = packet.tcp + HEADER
@@ -54,18 +54,18 @@ def stamp_of(packet: Packet) -> i64:
 
 
 def echo_of(packet: Packet) -> i64:
-    """Return the TSecr of a packet, which echoes a TSval of the peer; NEVER without a timestamps option."""
+    """Return the TSecr of a packet, which echoes a TSval of the peer; NEVER if it has no timestamps option."""
     at: i64 = find_option(packet, KIND, LENGTH) if packet.has_timestamps else -1
     return i64(NEVER) if at < 0 else u32(packet.block, at + 6)
 
 
 def stamp_before(options: bytes) -> i64:
-    """Return the TSval from the 12 bytes before a payload; NEVER if they contain another option."""
+    """Return the TSval from the option bytes of a header; NEVER unless they are 12 bytes with only a timestamps option."""
     return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 
 def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
-    """Return the position of an option with this kind and length (0: any) in the packet; -1 if it was not captured."""
+    """Return the index in `packet.block` of an option with this kind and length (0: any); -1 if it was not captured."""
     block, at, end = packet.block, packet.tcp + HEADER, min(packet.payload, packet.end)
     while at + LENGTH <= end and block[at] != 0:
         size: i64 = block[at + 1]
@@ -80,12 +80,12 @@ def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
 
 
 def ticks(since: i64, until: i64) -> i64:
-    """Return how many ticks TSval `until` is after TSval `since`; negative if it is earlier."""
+    """Return how many ticks TSval `until` is later than TSval `since`; negative if it is earlier."""
     return (until - since + HALF & WORD) - HALF
 
 
 def learn(own: Side, time: i64, stamp: i64) -> None:
-    """Learn from the TSval of a segment with new data, captured at `time` (ns)."""
+    """Update what is known of a side's clock from the TSval `stamp` of a segment with new data, captured at `time` (ns)."""
     data, syn = own.previous, own.syn
     if data is None:
         own.previous = data = Previous()
@@ -113,13 +113,13 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
 
 
 def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
-    """Return whether a tick length is too long: by that clock, segments would arrive before they are sent."""
+    """Return whether a tick length of `unit` ns is too long: then a segment would have arrived before it was sent."""
     passed = time - clock.first_time
     return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit
 
 
 def find_unit(passed: i64, count: i64) -> i64:
-    """Return the common tick length for which `count` ticks take `passed` ns, within 25 %; 0 if none fits."""
+    """Return the common tick length (ns) for which `count` ticks take `passed` ns, within 25 %; 0 if none fits."""
     i: i64 = 0
     while i < len(UNITS):
         if fits(passed, count * UNITS[i], 4):
@@ -129,12 +129,15 @@ def find_unit(passed: i64, count: i64) -> i64:
 
 
 def fits(passed: i64, told: i64, part: i64) -> bool:
-    """Return whether a captured time difference agrees with the sender's clock; `part` is the tolerance as a fraction."""
+    """Return whether two times in ns differ by at most `passed` divided by `part`.
+
+    `passed`: the time between two packets in the capture. `told`: the same time by the sender's clock.
+    """
     return -(passed // part) <= told - passed <= passed // part
 
 
 def vote(clock: Clock, unit: i64, votes: i64) -> None:
-    """Add votes for a tick length. The majority of all votes wins (Boyer and Moore: MJRTY, 1981)."""
+    """Add votes for a tick length of `unit` ns. The majority of all votes wins (Boyer and Moore: MJRTY, 1981)."""
     if unit == clock.unit:
         clock.votes = min(clock.votes + votes, MOST)
     elif clock.votes >= votes:
@@ -145,14 +148,14 @@ def vote(clock: Clock, unit: i64, votes: i64) -> None:
 
 
 def unit_of(own: Side) -> i64:
-    """Return the tick length of a side's clock in ns; 0 while unknown."""
+    """Return the tick length of a side's clock in ns; 0 while it is unknown."""
     data = own.previous
     clock = None if data is None else data.clock
     return 0 if clock is None or clock.votes < SURE else clock.unit
 
 
 def elapsed(own: Side, since: i64, until: i64) -> i64:
-    """Return the time in ns, to one tick, between two TSvals of a side; NEVER if the side's clock is unknown."""
+    """Return the time in ns between two TSvals of a side, accurate to one tick; NEVER if the side's clock is unknown."""
     unit = unit_of(own)
     if unit == 0 or since == NEVER or until == NEVER:
         return NEVER
@@ -160,7 +163,7 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than the previous data (or the SYN) of its side, to one tick.
+    """Return how many ns longer a data packet was in transit than its side's previous data or SYN, accurate to one tick.
 
     Return NEVER if the side's clock is unknown.
     """
@@ -175,14 +178,19 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether a data packet was sent after at least half of the pause (less a round trip) had passed.
+    """Return whether a data packet was sent after at least half of the pause before it.
 
-    If not, the packet was delayed in transit. Return True if the clock of its side is unknown.
+    The pause is `pause` minus the round trip `rtt`, both in ns. If the result is False, the packet was sent earlier and delayed
+    in transit. Return True if the clock of its side is unknown.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
 def agrees(own: Side, told: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether the pause by the sender's clock is at least half of the captured pause minus a round trip, to one tick."""
+    """Return whether a pause of `told` ns by the sender's clock is at least half as long as in the capture.
+
+    The captured pause is `pause` minus the round trip `rtt` (ns); a difference of one tick is accepted. Return True if `told` is
+    NEVER.
+    """
     return told == NEVER or 2 * (told + unit_of(own)) >= pause - rtt

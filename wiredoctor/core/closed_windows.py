@@ -1,6 +1,7 @@
-"""Track closed receive windows, until the sender continues with new data after they reopen.
+"""Track closed receive windows from the announcement until the sender sends new data into the reopened window.
 
-A window is closed while its receiver announces 0 bytes or less than one MSS; the latter counts if a full segment follows.
+A window is closed while its receiver announces 0 bytes or less than one MSS. The second kind only counts if a full segment
+follows.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the closed window after an announcement; None if the window is open.
+    """Return the state of a closed window after an announcement; None if the window is open and delayed no data.
 
-    A window is dropped if it was closed for less than `least` ns, or if it closes again before the sender continued. It is kept
-    if it refused data, because the sender's retransmission timer then determines when the data is sent again.
+    A window is dropped if it was closed for less than `least` ns. If it closes again before the sender continued, the new closed
+    window replaces it. Either way it is kept if it refused data, because the sender's retransmission timer then determines when
+    the data is sent again.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
@@ -56,7 +58,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Close a window again that opened without accepting any of the data that it had refused."""
+    """Close a window again that had opened but accepted none of the data that it had refused."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:
@@ -84,7 +86,7 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
 
 
 def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
-    """Remove and return the peer's closed window if this segment is the first new data after it."""
+    """Remove and return the peer's closed window if this segment is the first new data after it reopened; otherwise None."""
     if segment.new_bytes <= 0 or packet.length <= 1:
         return None
     found: ClosedWindow | None = None
@@ -103,6 +105,6 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 
 
 def has_waited(own: Side, window: ClosedWindow) -> bool:
-    """Return whether a side has sent only probes since a window was closed."""
+    """Return whether a side has sent nothing but window probes since a window was closed."""
     data = own.previous
     return data is None or data.frame < window.closed_frame or data.length <= 1

@@ -1,4 +1,4 @@
-"""Track who closed a connection and how, by the first FIN and the first RST of each side."""
+"""Record who closed a connection and how: the first FIN and the first RST of each side."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 
 
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Keep the first FIN and the first RST of a side. Two FINs, or one RST, close the connection.
+    """Record a FIN or RST if it is the first one of its side. Two FINs, or one RST, close the connection.
 
-    An RST has no data, acknowledges nothing, and does not advance sequence numbers (delivery.py, acks.py, numbers.py). An RST
-    that refuses a SYN is reverted if a later SYN is answered (handshake.py). The message readers decide how an RST affects an
-    open message.
+    An RST has no data, acknowledges nothing, and does not advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST
+    refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how an RST affects an open
+    message.
     """
     closing = own.close
     if closing is None:
@@ -61,9 +61,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return whether a packet is the first RST of its side, or a duplicate sent at the same time.
+    """Return whether a packet is the first RST of its side, or another RST of the same sender within a short time.
 
-    Kernels and firewalls may send later RSTs with the address of either host.
+    Later RSTs do not count, because kernels and firewalls may send them with the address of either host.
     """
     if closing.rst_frame == NEVER:
         return True
@@ -72,7 +72,7 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
 
 
 def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
-    """Set the time since which the connection has been idle, for the side that closes it.
+    """Record the newest payload of either side if the connection has been idle since then, when the side `own` closes it.
 
     The connection is not idle while data is unacknowledged or does not fit in the receive window.
     """
@@ -111,7 +111,7 @@ def has_fin(side: Side) -> bool:
 
 
 def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
-    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and whether with a FIN or an RST (BY_FIN or BY_RST).
+    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and how (BY_FIN, BY_RST, or NOBODY if nobody closed).
 
     ACK numbers decide the order, not capture times: a side that acknowledges the peer's close closed later; if two FINs cross,
     both sides closed. An RST counts as a close if its side sent no FIN.
@@ -133,22 +133,22 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
 
 
 def is_over(closing: Close) -> bool:
-    """Return whether a side has sent a FIN or an RST. An RST that refused a SYN may have been reverted."""
+    """Return whether a side has sent a FIN, or an RST that still counts: handshake.py may have dropped one that refused a SYN."""
     return closing.fin_frame != NEVER or closing.rst_frame != NEVER
 
 
 def fin_or_rst(closing: Close) -> i64:
-    """Return whether a side closed with a FIN or an RST (BY_FIN or BY_RST)."""
+    """Return how a side closed: BY_FIN, or BY_RST if it sent no FIN."""
     return BY_FIN if closing.fin_frame != NEVER else BY_RST
 
 
 def closing_frame(closing: Close) -> i64:
-    """Return the frame number of the packet with which a side closed."""
+    """Return the frame number of a side's FIN, or of its RST if it sent no FIN."""
     return closing.fin_frame if closing.fin_frame != NEVER else closing.rst_frame
 
 
 def knew(one: Close, other: Close) -> bool:
-    """Return whether a side had received the other side's close when it closed."""
+    """Return whether the side of `one` had received the close of `other`, its peer, when it closed."""
     if other.fin_frame != NEVER:
         ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
         return ack != NEVER and ack > other.fin_offset

@@ -1,8 +1,8 @@
 """Detect bytes of a stream that were sent twice with different content.
 
-Causes are evasion, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the first copies among
-the last limits.FIRST_COPIES frames. A difference counts if the checksums of both packets are correct: data that was damaged in
-transit, or captured before the network card completed it, differs for harmless reasons.
+Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the
+first copies among the last limits.FIRST_COPIES frames. A difference only counts if the checksums of both packets are correct.
+Data that was damaged in transit, or captured before the network card filled in the checksum, differs for harmless reasons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_HEADER: Final = 60
 
 
 def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
-    """Count a segment whose bytes differ from their first copies."""
+    """Count a segment as abnormal if its bytes differ from their first copies."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
     key = connection.key if segment.direction == 0 else reverse(connection.key)
@@ -46,7 +46,10 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return the first copy whose bytes differ from those of a packet; None if there is none."""
+    """Return the first copy in `sent` with bytes that differ from those of a packet; None if there is none.
+
+    `key` contains the addresses and ports in the direction of the packet.
+    """
     end = segment.offset + packet.captured
     i = max(find_sent(sent, segment.offset) - 1, 0)
     last = min(i + limits.COMPARED.value, len(sent))
@@ -58,7 +61,7 @@ def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Se
 
 
 def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
-    """Return whether a packet differs from a first copy although the checksums of both are correct."""
+    """Return whether a packet has other bytes than a first copy although the checksums of both are correct."""
     start = max(segment.offset, first.start)
     end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
     is_recent = packet.frame - first.frame < limits.FIRST_COPIES.value and first.place != NEVER
@@ -73,9 +76,10 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
 
 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
-    """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1). `place`: position of its payload.
+    """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
-    The function finds the header by searching backwards for the ports and a data offset that leads to the payload.
+    `place` and `length` are those of its payload in the capture. The header is searched backwards from there: it contains the
+    ports of `key`, and a data offset that leads to the payload. Return False if it is not found.
     """
     size: i64 = (len(key) - 4) // 2
     ports = key[2 * size : 2 * size + 4]

@@ -38,10 +38,10 @@ class Clock:
 
 @mypyc_attr(acyclic=True)
 class Previous:
-    """The newest segment with new data of a side, its newest pure ACK, and its longest segments.
+    """The newest segment with new data of a side, its newest pure ACK, and the longest segments that it sent.
 
-    The ACK is one that acknowledges new data and does not widen a short window. The longest segments count as full if the path
-    carries no longer ones.
+    Only an ACK that acknowledges new data and does not widen a short window is kept. The longest segments count as full if the
+    path carries no longer ones.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side, and the frame of the first SYN."""
+    """The newest SYN of a side; its `frame` is that of the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -110,9 +110,9 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """A gap: bytes [start, end) that were not captured, although later bytes were captured or the gap was acknowledged.
+    """Bytes [start, end) of a stream that were not captured although later bytes were captured, or these bytes were acknowledged.
 
-    `most`: the maximum number of bytes that can have been sent in the time of the gap.
+    `most`: the maximum number of bytes that can have been sent during the time in which the gap arose.
     """
 
     def __init__(self, start: i64, end: i64, acknowledged: bool, most: i64) -> None:
@@ -124,9 +124,9 @@ class Gap:
 
 @mypyc_attr(acyclic=True)
 class FirstCopy:
-    """A segment with the first copy of the bytes [start, end).
+    """A segment that was the first to contain the bytes [start, end).
 
-    `reached` is the highest offset of its side after the segment, including a FIN.
+    `reached` is the highest offset that its side had sent after the segment, including a FIN.
     """
 
     def __init__(self, frame: i64, time: i64, start: i64, end: i64, reached: i64) -> None:
@@ -144,7 +144,7 @@ class FirstCopy:
 
 @mypyc_attr(acyclic=True)
 class Flight:
-    """The segments with the first copies of a side's newest bytes, in stream order."""
+    """The newest segments of a side that contain bytes for the first time, in stream order."""
 
     def __init__(self, side: Side) -> None:
         self.side: Side | None = side
@@ -157,7 +157,7 @@ class Flight:
         """The segments that filled gaps."""
 
     def clear(self) -> None:
-        """Drop all copies when the connection has ended."""
+        """Drop all segments, because the connection has ended."""
         self.segments.clear()
         self.late = None
         self.side = None
@@ -207,9 +207,11 @@ class Signs:
 class Close:
     """The first FIN and the first RST of a side.
 
-    Each has frame, time, acknowledged offset (`*_ack`), stream offset, time to live and IP identification (`*_ip`, as in
-    Side.ip), and evidence against its sender. `rest_frame` and `rest_time`: the newest payload of either side before the earlier
-    of the two, if that payload had arrived and the connection was idle afterwards; `rest_is_own`: this side sent it.
+    Both have a frame number, a time, the offset that they acknowledge (`*_ack`), a stream offset, and the evidence that another
+    host sent them (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
+
+    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if it had arrived and
+    the connection was idle since. `rest_is_own`: this side sent that payload.
     """
 
     def __init__(self) -> None:
@@ -249,10 +251,10 @@ class Run:
 
 @mypyc_attr(acyclic=True)
 class Claim:
-    """A small segment that was sent at `time` after unacknowledged small data up to offset `end`.
+    """A small segment that was sent at `time` although small data up to offset `end` was unacknowledged.
 
-    Such a segment proves that Nagle's algorithm is off, unless the ACK of that data was only captured late. `next_end`: the end
-    of the segment.
+    Such a segment proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset
+    at which the segment ends.
     """
 
     def __init__(self, time: i64, end: i64, next_end: i64) -> None:
@@ -282,7 +284,7 @@ class Nagle:
 
 @mypyc_attr(acyclic=True)
 class HeldRelease:
-    """A row of `releases` that is kept until it is known whether its program writes at regular times (pace.py)."""
+    """A row of `releases` that is kept until it is known whether the sending program writes at regular times (pace.py)."""
 
     def __init__(self, cells: bytes, start: i64, gap: i64, due: i64) -> None:
         self.cells: bytes = cells
@@ -307,7 +309,7 @@ class HeldRelease:
 
 @mypyc_attr(acyclic=True)
 class Watch:
-    """A watch for a response on another connection of the same two hosts, after one of them delayed an ACK."""
+    """A watch for a response on another connection of the same two hosts, after one of the hosts delayed an ACK."""
 
     def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
         self.addresses: i64 = addresses
@@ -320,7 +322,10 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The newest gaps before segments that were not held back, and rows that wait for more gaps."""
+    """The newest gaps before segments of a side that did not wait for an ACK, and rows that need more of these gaps.
+
+    A gap is the time between two segments with new data (pace.py).
+    """
 
     def __init__(self) -> None:
         self.gaps: list[int] = []
@@ -364,7 +369,7 @@ class Stall:
 
 @mypyc_attr(acyclic=True)
 class ClosedWindow:
-    """A receive window that its receiver closed."""
+    """A receive window that its receiver closed, and what the sender sent until it continued."""
 
     def __init__(self) -> None:
         self.is_closed: bool = False
@@ -429,7 +434,7 @@ class WindowStall:
 
 @mypyc_attr(acyclic=True)
 class DataError:
-    """An ICMP error that quotes data of a side: the stream offset of that data, and the fields of core.icmp.Message."""
+    """An ICMP error that quotes data of a side: the stream offset of that data, and the fields of icmp.Message."""
 
     def __init__(self, frame: i64, time: i64, offset: i64) -> None:
         self.frame: i64 = frame
@@ -445,9 +450,9 @@ class DataError:
 
 @mypyc_attr(acyclic=True)
 class Repetition:
-    """Data or a FIN that a side sends repeatedly: the lowest unacknowledged bytes, or bytes that were already acknowledged.
+    """Data or a FIN that a side sends repeatedly: its lowest unacknowledged bytes, or bytes that were acknowledged before.
 
-    `peer_*`: packets of the peer since the first copy.
+    Fields `peer_*` describe packets of the peer since the first copy.
     """
 
     def __init__(self, start: i64, was_acknowledged: bool) -> None:
@@ -493,7 +498,7 @@ class Repetition:
 
 @mypyc_attr(acyclic=True)
 class Waits:
-    """State that only a few sides need.
+    """The state that only few sides need.
 
     It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
     closed.
@@ -533,7 +538,7 @@ class Waits:
 
 @mypyc_attr(acyclic=True)
 class Side:
-    """One direction of a connection."""
+    """One direction of a connection: what its host has sent and acknowledged."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
         # fields that are used for the row and freed together lie close together: by then the connection is in no cache
@@ -603,7 +608,7 @@ def waits_of(own: Side) -> Waits:
 
 @mypyc_attr(acyclic=True)
 class RepeatedSyn:
-    """SYNs of the client after its first one."""
+    """The SYNs that the client sent after its first one."""
 
     def __init__(self) -> None:
         self.second_frame: i64 = NEVER
@@ -667,7 +672,7 @@ class Handshake:
 
 @mypyc_attr(acyclic=True)
 class Former:
-    """The previous connection on the same ports: the next sequence number of each side, modulo 2**32."""
+    """The previous connection on the same ports: the sequence number after each side's last byte, modulo 2**32."""
 
     def __init__(self, first: i64, second: i64, is_turned: bool) -> None:
         self.first: i64 = first
@@ -678,7 +683,11 @@ class Former:
 
 @mypyc_attr(acyclic=True)
 class Oddities:
-    """Abnormal observations: ACKs of bytes that were not captured, super-segments, different copies, reused ports."""
+    """Counts and first frames of abnormal observations.
+
+    These are ACKs of bytes that were not captured, super-segments, bytes that were sent twice with different content, and reused
+    ports.
+    """
 
     def __init__(self) -> None:
         self.unseen_places: i64 = 0
@@ -703,7 +712,7 @@ class Oddities:
 
 @mypyc_attr(acyclic=True)
 class SecondCopies:
-    """Packets of a connection that were captured twice: their number, and the first of them."""
+    """The packets of a connection that were captured twice: their number, and the facts about the first one."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -773,7 +782,7 @@ class Connection:
         self.http: object | None = None
 
     def strip(self) -> None:
-        """Drop what only further packets need. Tables, alarms and queues may still refer to an ended connection."""
+        """Drop what only further packets need, because tables, alarms and queues may still refer to an ended connection."""
         if self.first.flight is not None:
             self.first.flight.clear()
         if self.second.flight is not None:

@@ -60,16 +60,16 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 
 
 class ConnectionRows:
-    """Writes the table `connections`. `hellos` contains the parsed TLS hellos."""
+    """Writes the table `connections`. `hellos` contains the parsed TLS hellos of the rows that have one."""
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
         self.hellos: list[Told] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
-        """Write the row of a connection.
+        """Write the row of a connection, final at the watermark `clock`.
 
-        `speaker` is the direction of the HTTP client, or -1; it is used if no SYN was captured.
+        `speaker` is the direction of the HTTP client, or -1. It only decides who the client is if no SYN was captured.
         """
         direction = client_direction(connection, speaker)
         client, server = connection.first, connection.second
@@ -117,7 +117,7 @@ class ConnectionRows:
         self.write_content(content)
 
     def write_content(self, content: HttpConnection | None) -> None:
-        """Write the cells that describe the content of a connection."""
+        """Write the cells about the content of a connection: protocol, number of exchanges, packets cut off, and TLS hellos."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
@@ -136,7 +136,10 @@ class ConnectionRows:
 
 
 def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
-    """Write the addresses and ports of both ends. The client, which sends in `direction`, comes first."""
+    """Write the length of an address, then the address and port of the client and of the server.
+
+    `direction`: the direction in which the client sends.
+    """
     size = i64(len(key) - 4) // 2
     write_i64_le(out, size)
     write_end(out, key, size, direction)
@@ -144,7 +147,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write the address (`size` bytes) and the port of one end."""
+    """Write the address (`size` bytes) in two halves, and the port, of end 0 (the source in `key`) or 1."""
     at = end * size
     if size == 4:
         write_i64_le(out, 0)
@@ -156,7 +159,10 @@ def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:
-    """Return the direction of the client: by SYN or SYN-ACK, by what it sends, by the higher port, or by the first packet."""
+    """Return the direction of the client (0 or 1).
+
+    The first of these decides: a SYN or SYN-ACK, the direction `speaker` of the HTTP client if it is not -1, the higher port.
+    """
     if connection.client_certainty > 0:
         return connection.client
     if speaker >= 0:
@@ -165,17 +171,17 @@ def client_direction(connection: Connection, speaker: i64) -> i64:
 
 
 def port_of(key: bytes, is_source: bool) -> i64:
-    """Return the port of one end of a connection."""
+    """Return the source port or the destination port in the key of a connection."""
     return u16(key, len(key) - 4 if is_source else len(key) - 2)
 
 
 def is_server_second(connection: Connection) -> i64:
-    """Return the direction of the server, which is assumed to have the lower port."""
+    """Return 1 if the second end has the lower port or both are equal, and is thus assumed to be the server; otherwise 0."""
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
-    """Return a hash of the address and port of one end; equal for all its connections and in all processes."""
+    """Return a hash of the source or destination in `key`: equal for all connections of an endpoint, and in all processes."""
     size: i64 = (len(key) - 4) // 2
     at: i64 = 0 if is_source else size
     port = u16(key, 2 * size if is_source else 2 * size + 2)
@@ -252,7 +258,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
-    """Write the number of packets that were captured twice, and the frame number of the first one."""
+    """Write the number of packets that were captured twice, and the frames, time and difference of the first pair of copies."""
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
     write_i64_le(out, copies.time)
@@ -263,8 +269,8 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 def is_one_sided(connection: Connection) -> bool:
     """Return whether only one side was captured, although its packets show that the other side replied.
 
-    Its ACKs advance, or acknowledge the reply to its SYN. In a connection whose beginning was not captured, it sends new data
-    without ever retransmitting.
+    The ACKs of the captured side advance, or acknowledge the reply to its SYN. If the beginning of the connection was not
+    captured, it suffices that the side sends new data and never retransmits.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:
@@ -279,7 +285,10 @@ def is_one_sided(connection: Connection) -> bool:
 
 
 def count_unacknowledged(sender: Side, receiver: Side) -> i64:
-    """Return how many payload bytes of a side were not acknowledged by the peer or its RST; 0 if the side sent no packet."""
+    """Return how many payload bytes of `sender` the receiver has not acknowledged; 0 if the receiver sent no packet.
+
+    An RST of the receiver acknowledges bytes too.
+    """
     if receiver.packets == 0 or sender.bytes == 0:
         return 0
     end = sender.reached
@@ -292,14 +301,14 @@ def count_unacknowledged(sender: Side, receiver: Side) -> i64:
 
 
 def cells_of_oddities() -> bytes:
-    """Return the cells of a connection without abnormal observations."""
+    """Return the cells for a connection without abnormal observations."""
     out = BytesWriter()
     write_oddities(out, Oddities())
     return out.getvalue()
 
 
 def cells_of_copies() -> bytes:
-    """Return the cells of a connection without duplicate copies."""
+    """Return the cells for a connection without packets that were captured twice."""
     out = BytesWriter()
     write_copies(out, SecondCopies())
     return out.getvalue()

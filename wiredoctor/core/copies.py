@@ -1,13 +1,13 @@
 """Recognize packets that were captured twice. The second copy keeps its frame number and is not analyzed further.
 
 A mirror port for both directions of a switch, or two interfaces, record a packet twice; the rule `duplicate-packets` defines
-which packets are equal. A packet is not a copy if it has data, or an acknowledgment, beyond those that its side sent within the
-last 100 ms. Two comparisons decide this for almost every packet. For the others the packets of the side are searched, newest
-first, and compared completely if their numbers are equal.
+which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its side sent within the last 100
+ms. Two comparisons decide this for almost every packet. Otherwise the earlier packets of the side are searched, newest first, and
+compared completely if their numbers are equal.
 
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
-connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Identification and
-timestamps must then be equal, because a retransmission has different ones.
+connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Their IP identification
+and timestamps must then be equal, because a retransmission has different ones.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ HALF: Final = 1 << 31
 
 
 class Copies:
-    """Finds duplicate copies. `places` reads bytes of earlier packets."""
+    """Finds second copies of packets. `places` reads bytes of earlier packets."""
 
     def __init__(self, places: Places) -> None:
         self.places: Places = places
@@ -61,7 +61,10 @@ class Copies:
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether the packet is a duplicate copy of an earlier one. Count it if it is, and keep the packet."""
+        """Return whether the packet is the second copy of an earlier one, and count it if it is.
+
+        Keep the packet for comparisons.
+        """
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         self.forget(packet)
         newest = side.recent_packet
@@ -90,7 +93,7 @@ class Copies:
             self.oldest += 1
 
     def first_place(self) -> i64:
-        """Return the position in the capture of the first byte that may be compared; SCRATCH if there is none."""
+        """Return the lowest position in the capture of bytes that may still be compared; SCRATCH if there are none."""
         at = self.oldest
         while at < self.next:
             recent = self.ring[at & self.mask]
@@ -100,7 +103,7 @@ class Copies:
         return SCRATCH
 
     def next_recent(self) -> RecentPacket:
-        """Return an entry of the ring buffer for the newest packet."""
+        """Return the entry of the ring buffer in which the newest packet is to be stored."""
         if self.next - self.oldest > self.mask:
             self.grow()
         self.next += 1
@@ -119,7 +122,11 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the newest packet of the side, from `newest` backwards, with the same numbers and options as `wanted`."""
+        """Return the newest earlier packet of the side with the same numbers and options as `wanted`; None if there is none.
+
+        The search goes backwards from packet number `newest` of the ring buffer. `packet` is the current packet, which `wanted`
+        describes.
+        """
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:
             recent = self.ring[newest & self.mask]
@@ -139,19 +146,19 @@ class Copies:
         return None
 
     def options(self, recent: RecentPacket, packet: Packet) -> bytes:
-        """Return the option bytes of an earlier packet that were captured."""
+        """Return the captured TCP option bytes of an earlier packet."""
         record, at = recent.place - recent.payload(), recent.tcp() + 20
         return self.read(record + at, max(min(recent.payload(), recent.size()) - at, i64(0)), packet)
 
     def read(self, place: i64, size: i64, packet: Packet) -> bytes:
-        """Return bytes of the capture, from the current block if it contains them."""
+        """Return `size` bytes of the capture at position `place`, from the current block if it contains them."""
         at = place - packet.block_place
         if at >= 0 and at + size <= len(packet.block):
             return packet.block[at : at + size]
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a duplicate copy of `first`, a packet with equal numbers. Count it if it is."""
+        """Return whether a packet is a second copy of `first`, a packet with equal numbers. Count it if it is."""
         apart = packet.time - first.time
         copies = connection.copies
         if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
@@ -169,7 +176,10 @@ class Copies:
         return True
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
-        """Count a duplicate copy; `first_frame` is the frame number of the first copy."""
+        """Count a second copy; `first_frame` is the frame number of the first copy.
+
+        `difference` is as in SecondCopies. `is_routed`: the copies have different times to live.
+        """
         copies = connection.copies
         if copies is None:
             copies = connection.copies = SecondCopies()
@@ -183,7 +193,10 @@ class Copies:
             copies.has_data = True
 
     def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN is a copy of its side's newest SYN after a queue. Count it if it is. `ip` is as in Side.ip."""
+        """Return whether a SYN is a copy of its side's newest SYN that waited in a router's queue, and count it if it is.
+
+        `ip` is as in Side.ip.
+        """
         if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
             return False
         if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or stamp_of(packet) != syn.stamp:
@@ -192,7 +205,7 @@ class Copies:
         return True
 
     def difference(self, first: RecentPacket, packet: Packet) -> i64:
-        """Return the difference between two copies, as in SecondCopies."""
+        """Return in what two copies differ, as a number of SecondCopies.difference; 0 if in nothing."""
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)
@@ -216,9 +229,9 @@ class Copies:
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a copy may arrive this late, because its connection already had copies from both sides of a router.
+    """Return whether a copy may be late: the connection already had copies from both sides of a router, which has a queue.
 
-    Both packets must have an identification, and their timestamps must be equal.
+    The packet must have an IP identification and timestamps; `first` has equal ones.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False
@@ -226,7 +239,10 @@ def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Pack
 
 
 def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
-    """Return whether a packet has data or an acknowledgment that its side had not sent before, so it is a first copy."""
+    """Return whether a packet has data or an acknowledgment beyond what its side had sent, so it cannot be a second copy.
+
+    `reached` and `claimed`: the highest sequence and acknowledgment numbers before it.
+    """
     if packet.flags & RST:
         return False
     if is_after(end_of(packet), reached):
@@ -249,7 +265,7 @@ def raise_highest(side: Side, packet: Packet) -> bool:
 
 
 def end_of(packet: Packet) -> i64:
-    """Return the sequence number after the packet's payload."""
+    """Return the sequence number after the packet's payload and SYN, modulo 2**32."""
     end = packet.sequence + packet.length
     if packet.flags & SYN:
         end += 1
@@ -262,7 +278,7 @@ def is_after(first: i64, second: i64) -> bool:
 
 
 def answers_another_syn(connection: Connection, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a SYN came between two SYN-ACKs.
+    """Return whether the client sent another SYN between two SYN-ACKs, so the second SYN-ACK is not a copy of the first.
 
     Kernels repeat a SYN-ACK on a timer, and also in reply to a repeated SYN.
     """
@@ -271,5 +287,8 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 
 
 def may_be_repeated(packet: Packet) -> bool:
-    """Return whether the packet is an RST without IP identification; a closed host sends identical ones for each later packet."""
+    """Return whether the packet is an RST without IP identification.
+
+    A closed host answers several packets with identical ones.
+    """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -1,6 +1,6 @@
-"""The least demanding thresholds of the enabled rules: the core writes no event row beyond them.
+"""The least strict thresholds of the enabled rules: the core writes no event row beyond them.
 
-The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs; tables.SEGMENTS describes their values.
+The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs; the values for all rows follow from tables.SEGMENTS.
 """
 
 from __future__ import annotations
@@ -62,5 +62,5 @@ class Cutoffs:
         """The minimum duration of a body whose limiting factors are determined."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause between two bursts in ns; two round trips are used if they are longer."""
+        """Return the shortest pause in ns between two bursts. Callers use two round trips instead if they are longer."""
         return min(BURST_GAP, self.min_pause)

@@ -35,7 +35,10 @@ class Datagrams:
         """The reason why a datagram could not be reassembled."""
 
     def is_of_tunnel(self, datagram: int, is_first: bool) -> bool:
-        """Return whether a fragment of this UDP datagram belongs to a tunnel. `is_first`: the fragment contains the port."""
+        """Return whether a fragment of this UDP datagram belongs to a tunnel.
+
+        `datagram`: a hash of addresses and identification. `is_first`: the fragment contains the port, which is that of a tunnel.
+        """
         if is_first:
             self.tunnels[datagram] = None
             if len(self.tunnels) > limits.TUNNELS.value:
@@ -43,7 +46,10 @@ class Datagrams:
         return datagram in self.tunnels
 
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
-        """Add a fragment. If its datagram is complete, return the addresses followed by the datagram, otherwise None."""
+        """Add a fragment that begins with byte `first` of its datagram; `more`: it is not the last one.
+
+        If the datagram is complete, return the addresses followed by the datagram; otherwise None, and `reason` says why.
+        """
         if self.fragments is None:
             from wiredoctor.protocols.ip.fragments import FragmentStore
 

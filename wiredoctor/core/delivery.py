@@ -1,7 +1,7 @@
-"""Determine which bytes are new, missing or retransmitted.
+"""Determine which bytes of a stream are new, missing or retransmitted.
 
-A gap in this module concerns sequence numbers only: late bytes may fill it at any time. How long HTTP waits for missing bytes is
-decided in stream.py.
+A gap in this module concerns sequence numbers only: late bytes may fill it at any time. stream.py decides how long HTTP waits for
+missing bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_GAP: Final = 1 << 32
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Set the new bytes of a segment. If the segment begins after the highest byte of its side, all its bytes are new."""
+    """Set which bytes of a segment are new. If it begins at or after the end of its side's highest byte, all of them are new."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0
@@ -51,13 +51,13 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
 
 
 def open_gap(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Open a gap before a segment whose preceding bytes have not been captured."""
+    """Open a gap between the highest byte of a side and a segment that begins later."""
     segment.opens_gap = True
     add_gap(own, Gap(own.highest, segment.offset, False, most_since(connection, own, packet)), met)
 
 
 def most_since(connection: Connection, sender: Side, packet: Packet) -> i64:
-    """Return the maximum number of bytes that a side can have sent since its newest captured data, at 1.25 GB/s."""
+    """Return the maximum number of bytes that a side can have sent at 1.25 GB/s since its newest captured data."""
     data = sender.previous
     since = connection.start if data is None or data.time == NEVER else data.time
     time = min(max(packet.time - since, 0), LONGEST_GAP)
@@ -74,7 +74,7 @@ def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
 
 
 def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
-    """Drop the first gaps of a side if there are too many."""
+    """Drop the first gaps of a side if it has more than the limit."""
     excess: i64 = len(gaps) - limits.HOLES.value
     if excess > 0:
         del gaps[:excess]
@@ -82,9 +82,10 @@ def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
 
 
 def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: LimitsReached) -> None:
-    """Close the gaps that a segment below the highest byte fills, and count its new bytes; its other bytes are retransmitted.
+    """Remove the bytes of a segment from the gaps that they fill, and set which of its bytes are new.
 
-    There is no deadline. If HTTP has already skipped the gap (stream.py), it ignores the late bytes.
+    The other bytes are retransmitted. There is no deadline: if HTTP has already skipped the gap (stream.py), it ignores the late
+    bytes.
     """
     pieces: list[Piece] = []
     if own.gaps is not None:
@@ -108,7 +109,7 @@ def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Limi
 
 
 def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end: i64, pieces: list[Piece]) -> None:
-    """Remove the bytes [start, end) from the gaps, and add their part of the payload to `pieces`."""
+    """Remove the bytes [start, end) from the gaps of a side. Add those below `payload_end` that were in a gap to `pieces`."""
     first = max(count_gaps_from(gaps, start) - 1, 0)
     last = first
     left: list[Gap] = []
@@ -131,7 +132,7 @@ def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end
 
 
 def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
-    """Return how many gaps begin at or before `start`."""
+    """Return how many gaps begin at or before `start`; the gaps are in stream order."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:
@@ -165,9 +166,9 @@ def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> Non
 
 
 def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Count the peer's bytes that a packet acknowledges but that were not captured.
+    """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
-    An ACK beyond the highest byte shows that the peer has sent more. A valid ACK is never a complete window ahead.
+    An ACK beyond the peer's highest byte shows that it has sent more. An ACK that is ahead by more than any window is ignored.
     """
     segment.acked_unseen = 0
     ack = segment.ack
@@ -208,7 +209,7 @@ def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached)
 
 
 def count_acknowledged(gaps: list[Gap]) -> i64:
-    """Return how many gaps are acknowledged."""
+    """Return how many gaps are acknowledged; these are the first ones."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:
@@ -221,7 +222,7 @@ def count_acknowledged(gaps: list[Gap]) -> i64:
 
 
 def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: LimitsReached) -> None:
-    """Record that the bytes up to an ACK were sent but not captured."""
+    """Record that the peer's bytes up to offset `ack` were sent but not captured; they can be at most `most` bytes."""
     segment.acked_unseen += min(ack - peer.highest, most)
     gaps = peer.gaps
     if gaps is not None and gaps[len(gaps) - 1].end == peer.highest and gaps[len(gaps) - 1].acknowledged:
@@ -232,7 +233,7 @@ def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: LimitsRea
 
 
 def note_unseen(connection: Connection, packet: Packet) -> None:
-    """Count an ACK of bytes that were not captured."""
+    """Count an ACK of bytes that were not captured as an abnormal observation."""
     oddities = connection.oddities
     if oddities is None:
         connection.oddities = oddities = Oddities()

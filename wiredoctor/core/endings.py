@@ -1,4 +1,7 @@
-"""End open messages: some time after a close, when no more packets come, or at the end of the capture."""
+"""End the open messages of a connection.
+
+They end a grace period after a close, when no more packets come, or at the end of the capture.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
 
 
 def wake(talk: HttpConnection, clock: i64) -> None:
-    """Process everything that is due before a packet arrives: skip gaps, read waiting bytes, end messages after a close."""
+    """Process everything that is due at `clock`, before the next packet.
+
+    That is: skip gaps, read waiting bytes, and end messages after a close.
+    """
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
         pass
@@ -45,7 +51,7 @@ def wake(talk: HttpConnection, clock: i64) -> None:
 
 
 def decide_next(talk: HttpConnection, clock: i64) -> bool:
-    """Process the earliest due event as of its due time; return False if nothing is due."""
+    """Process the earliest due event with its own time as the current time. Return False if nothing is due at `clock`."""
     answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
@@ -71,13 +77,13 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
 
 
 def answers_at(talk: HttpConnection) -> i64:
-    """Return the time at which a response is read even if its request is still missing; FOREVER if no response waits."""
+    """Return the time at which a waiting response is read even if its request is still missing; FOREVER if no response waits."""
     server = talk.reader_of(1 - max(talk.client, 0))
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows that became final by time, with the round trips known at that time."""
+    """Write the rows of exchanges that are final now, with the current round trips of the connection."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     talk.write_final(rtt_client, rtt_server)
@@ -85,7 +91,7 @@ def write_known(talk: HttpConnection) -> None:
 
 
 def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
-    """Return the reason why a direction ended: its FIN, or an RST of either side; -1 if it has not ended by the deadline."""
+    """Return how a direction ended by the deadline: BY_FIN, or BY_RST after an RST of either side; -1 if it has not ended."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN
@@ -96,9 +102,9 @@ def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
 
 
 def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
-    """End the messages that were open when the server closed.
+    """End the open messages if the server had closed before the deadline.
 
-    After a half-close of the client the response stays open (RFC 9112 section 9.6).
+    If only the client has closed its direction, the response stays open (RFC 9112 section 9.6).
     """
     deadline = talk.deadline
     talk.deadline = NEVER
@@ -119,7 +125,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
-    If the deadline is FOREVER, an open direction ends too, with `last_reason`.
+    If the deadline is FOREVER, every direction ends; one that was not closed ends for `last_reason`.
     """
     talk.clock = clock
     if is_settled(talk):
@@ -138,7 +144,7 @@ def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> No
 
 
 def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadline: i64) -> None:
-    """End the open message of one direction."""
+    """End the open message of one direction if the direction was closed by the deadline, or if the deadline is FOREVER."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
         reassembly.skip_tail(talk, direction)
@@ -167,7 +173,7 @@ def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
 
 
 def forget_ended(talk: HttpConnection) -> None:
-    """Remove ended exchanges from those that wait for a response."""
+    """Remove the exchanges that have ended from the list of those that wait for a response."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
     talk.unanswered = 0
@@ -180,7 +186,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all waiting bytes, including incomplete header sections."""
+    """Read all waiting bytes of a connection now, including incomplete header sections, to free memory."""
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
@@ -216,10 +222,10 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 
 
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
-    """Return whether the response to a request may have been missed by the capture.
+    """Return whether a request may have had a response that was not captured.
 
-    That is the case if messages, or bytes that the client acknowledged, are missing, and the server sent something after what the
-    client had received when it sent the request.
+    For this, responses or acknowledged bytes of the server must be missing from the capture. The server must also have sent more
+    than the client had received when it sent the request.
     """
     if request is None:
         return False
@@ -232,7 +238,7 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether the request had ended by the deadline, so only a response can be missing."""
+    """Return whether the request of an exchange had ended by the deadline, so only its response can be missing."""
     if not exchange.request_done or exchange.began > deadline:
         return False
     request = exchange.request

@@ -1,4 +1,4 @@
-"""The events that the current segment ends or proves. There is one object, which is reused for each packet."""
+"""The events that the current segment ends or proves, such as a stall. One object is reused for all packets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wiredoctor.core.connection import ClosedWindow, Run, Stall
 
 
 class Events:
-    """The events of a segment; None or 0 for an event that did not occur."""
+    """The events of a segment. A field is None or 0 if its event did not occur."""
 
     def __init__(self) -> None:
         self.nagle_off: bool = False

@@ -1,7 +1,8 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
-A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once later events are known, and begins
-with the same cells. Cells contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
+A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
+continued, and begins with the same cells. Cells contain no text: a head is an index into a list of distinct heads, and targets
+are in a separate list.
 """
 
 from __future__ import annotations
@@ -71,14 +72,14 @@ NOBODY_CLOSED: Final = pack_cells(
 
 
 class HeadCodes:
-    """The distinct heads that rows refer to by index."""
+    """The distinct heads of the rows being written; rows refer to a head by its index."""
 
     def __init__(self) -> None:
         self.heads: list[Head] = []
         self.batch: i64 = 0
 
     def code(self, head: Head) -> i64:
-        """Return the index of a head."""
+        """Return the index of a head in the list; add it if it is not in the list yet."""
         if head.batch != self.batch:
             head.batch = self.batch
             head.code = len(self.heads)
@@ -86,7 +87,7 @@ class HeadCodes:
         return head.code
 
     def take(self) -> list[Head]:
-        """Return the list of heads, and begin a new list."""
+        """Return the list of distinct heads, and begin a new list for the next rows."""
         heads = self.heads
         self.heads = []
         self.batch += 1
@@ -95,7 +96,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """The rare parts of an exchange: interim responses, pauses and events of the response, what limited a long body."""
+    """The parts that most exchanges lack: interim responses, pauses and events of the response, and what limited a long body."""
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
@@ -107,7 +108,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes a table whose rows begin with the cells of EXCHANGE."""
+    """Writes a table whose rows begin with the cells of EXCHANGE: the base of the tables `exchanges` and `closes`."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         self.codes: HeadCodes = codes
@@ -117,7 +118,7 @@ class ExchangeRows:
         self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
-        """Write the cells of an exchange."""
+        """Begin a row, and write the cells of EXCHANGE."""
         out = self.rows.begin()
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
@@ -148,7 +149,7 @@ class ExchangeRows:
         write_i64_le(out, exchange.final_at)
 
     def write_request_id(self, out: BytesWriter, request: Message | None, response: Message | None) -> None:
-        """Write the index of the request id: that of the request or, without one, of the response."""
+        """Write the index of the request's id, or of the response's id if the request has none; -1 if neither has one."""
         request_id = b"" if request is None else request.request_id
         if len(request_id) == 0 and response is not None:
             request_id = response.request_id
@@ -159,14 +160,14 @@ class ExchangeRows:
             self.request_ids.append(request_id)
 
     def take_texts(self) -> tuple[list[bytes], list[Extra], list[bytes]]:
-        """Return the targets, the rare parts and the request ids of the rows, and begin new lists."""
+        """Return the targets, the extras and the request ids to which the rows refer by index, and begin new lists."""
         targets, extras, request_ids = self.targets, self.extras, self.request_ids
         self.targets, self.extras, self.request_ids = [], [], []
         return targets, extras, request_ids
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the cells of MESSAGE; `message` is None if it was not captured."""
+    """Write the cells of MESSAGE. `message` is None if the message was not captured."""
     if message is None:
         out.write(NO_MESSAGE)
         return
@@ -190,7 +191,7 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write the times of the head and the first body byte of a request that has a body."""
+    """Write the frames and times of the head and of the first body byte, and the longest early pause; NEVER without a body."""
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
         write_i64_le(out, request.head_time)
@@ -206,7 +207,7 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what was known about a connection: the bits from find_known, and both round trips."""
+    """Write what was known about a connection: the bits from `find_known`, and the round trips to both sides (ns)."""
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
     write_i64_le(out, i64(known & HAS_GAP != 0))
@@ -215,7 +216,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return what was known about a connection up to a frame and a time, as bits."""
+    """Return as bits what was known about a connection: HANDSHAKE and BOTH_DIRECTIONS up to a frame, HAS_GAP up to a time."""
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
     if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
@@ -233,7 +234,7 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 class SideClose:
     """The first close and the first RST of a side.
 
-    The close is a FIN, or an RST if there is no FIN or if the RST was injected before the FIN.
+    The close is a FIN. It is an RST if there is no FIN, or if a device on the path sent the RST before the FIN.
     """
 
     def __init__(self, side: Side, peer: Side) -> None:
@@ -257,7 +258,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore a close that came with the next exchange or later, or after the deadline."""
+        """Ignore the close and the RST if they came with the next exchange (at `frame`) or later, or after the deadline."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -266,7 +267,7 @@ class SideClose:
             self.has_rst = False
 
     def write(self, out: BytesWriter) -> None:
-        """Write the cells of a close, except its stream offset."""
+        """Write the frame, time, acknowledged offset and kind of the close: 0 FIN, 1 RST, -1 none."""
         write_i64_le(out, self.frame)
         write_i64_le(out, self.time)
         write_i64_le(out, self.ack)
@@ -279,7 +280,7 @@ class SideClose:
 
 
 class CloseRows(ExchangeRows):
-    """Writes the table `closes`. Closes sent by a device on the path are written to `foreign` too."""
+    """Writes the table `closes`. Closes sent by a device on the path also get a row of `foreign_closes`."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         super().__init__(codes, width)
@@ -289,9 +290,9 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`: the state of the connection when only the next exchange could follow.
+        """Write a row of `closes`: how the connection stood when nothing but the next exchange, `following`, could follow.
 
-        `decided` is the deadline after a close at which this state became final, or NEVER if there was another reason.
+        `decided` is the deadline after a close at which this became final, or NEVER if it became final for another reason.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
@@ -350,7 +351,7 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the cells of CLOSE for a connection that was not closed."""
+        """Write the cells of CLOSE for a connection that neither side has closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
@@ -364,13 +365,13 @@ class CloseRows(ExchangeRows):
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether a server took the unread rest of a request for another request, and responded to it."""
+    """Return whether a server took the unread rest of a request for a new request and responded to it."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
-    """Write the newest payload before the first close, and whether the close was announced."""
+    """Write the frame, time and sender of the newest payload before the first close, and whether a Close frame preceded it."""
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server
     rest = first.rst
@@ -386,7 +387,7 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 
 
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
-    """Return the time as of which a row of `closes` holds.
+    """Return the time up to which a row of `closes` describes the connection.
 
     That is the end of the capture, the beginning of the next exchange, the deadline after a close, or the connection's last
     packet.
@@ -401,13 +402,13 @@ def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: 
 
 
 class FaultRows:
-    """Writes the table `faults`: few rows, as tuples in column order."""
+    """Writes the table `faults`. Faults are few, so each row is a tuple in column order."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write(self, talk: HttpConnection, fault: Fault) -> None:
-        """Write a row of `faults`, with what is known about the connection now."""
+        """Write a row of `faults`, with what is known about the connection at this time."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, talk.connection
         oddities = connection.oddities
@@ -424,7 +425,7 @@ class FaultRows:
         self.rows.append(row)
 
     def take(self) -> list[tuple[object, ...]]:
-        """Return the rows, and begin a new table."""
+        """Return the rows written so far, and begin a new table."""
         rows = self.rows
         self.rows = []
         return rows
@@ -450,7 +451,7 @@ class MessageRows:
         write_message(out, self.codes, message)
 
     def take_targets(self) -> list[bytes]:
-        """Return the targets, and begin a new list."""
+        """Return the targets of the rows, and begin a new list."""
         targets = self.targets
         self.targets = []
         return targets

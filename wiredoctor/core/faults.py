@@ -23,7 +23,7 @@ ANNOUNCED: Final = 1 << 16
 
 
 class Fault:
-    """A fault of a message. `frame`, `time`, `offset` and `excerpt` describe the bytes with the fault."""
+    """A fault of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
 
     def __init__(
         self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
@@ -41,10 +41,10 @@ class Fault:
 
 
 class Answer:
-    """Bytes other than HTTP that arrive while a request is outstanding.
+    """Bytes other than HTTP that a server sends while a request is outstanding.
 
-    `fault` is reported for that request. If a header section follows after all, `excess` of the previous response is reported
-    instead.
+    If no header section follows, `fault` of the response to that request is reported, otherwise `excess` of the previous
+    response.
     """
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
@@ -53,7 +53,10 @@ class Answer:
 
 
 def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
-    """Report a fault in the framing of a new message, or, if there is none, a fault in its grammar."""
+    """Report a fault in the framing of a new message. If there is none, report each kind of grammar fault once per direction.
+
+    `how`: the framing of the message. `data`: the bytes of its header section.
+    """
     if reader.has_fault or reader.is_unsure:
         return
     name = find_contradiction(reader, message, exchange, how)
@@ -74,7 +77,7 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
 
 
 def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
-    """Report a 1xx or 204 that announces a body, once per side: these responses never have a body.
+    """Report a 1xx or 204 response whose fields announce a body, once per direction; these responses never have a body.
 
     The same fields are allowed in a response to HEAD and in a 304 (RFC 9110 section 8.6, RFC 9112 section 6.1).
     """
@@ -87,7 +90,7 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
-    """Return the kind of fault in a message's framing fields. Those of a response without a body have no effect."""
+    """Return the kind of fault in a message's framing fields; "" if there is none, or if they have no effect in a response."""
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
     method = "" if request is None else request.head.method
@@ -104,9 +107,10 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
-    """Report a line that is not a chunk size, or bytes after a chunk that are not CRLF.
+    """Report a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
 
-    If the response may be one to a HEAD whose request was not captured, its framing fields describe a body that does not exist.
+    Report nothing if the request is uncertain. It may be a HEAD, and then the framing fields of the response describe a body that
+    does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
@@ -119,7 +123,7 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 
 
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
-    """Report bytes that are not the beginning of a message, if they are excess bytes of the message before them.
+    """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
     While a request is outstanding, the bytes count as its response unless a header section follows them.
     """
@@ -143,7 +147,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
-    """Return the fault of the message that ended at an offset if the bytes after it are excess; otherwise None."""
+    """Return the fault of the message that ended at `offset` if the bytes after it are excess bytes; otherwise None."""
     exchange = reader.previous
     if exchange is None or reader.previous_end != offset:
         return None
@@ -165,11 +169,11 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
 
 
 def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64) -> bool:
-    """Return whether bytes that are not the beginning of a message are the response to an outstanding request.
+    """Return whether bytes that do not begin a message may be the response to an outstanding request.
 
-    The server must have seen the header section of the request, which must be HTTP, and nothing before it may be missing. Bytes
-    in the packet in which the previous response ended do not count. If there was no response before, a request of HTTP/1.1 must
-    have the required Host field.
+    The request must be valid HTTP, and the server must have acknowledged its header section. All earlier messages must have been
+    captured. If there was no earlier response, the server's SYN must have been captured, and a request with HTTP/1.1 must have a
+    Host field. Bytes in the last packet of an earlier exchange do not count.
     """
     if reader.kind != RESPONSE or ack == NEVER or ack < request.offset + request.head_bytes or exchange.upgraded:
         return False
@@ -187,18 +191,19 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
 
 
 def resembles_response(data: bytes) -> bool:
-    """Return whether bytes may be intended as a header section, or be the rest of a body before one.
+    """Return whether bytes are an invalid header section, or the rest of a body that a header section follows.
 
-    Examples are an invalid status line, a Shoutcast status line, or bytes followed by a header section.
+    Examples are an invalid status line, a Shoutcast status line, or bytes that contain "HTTP/1.".
     """
     start = data.lstrip()[:4].upper()
     return start in (b"", b"HTTP", b"ICY ") or b"HTTP/1." in data
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes without a header section: as the response to a request, or as excess of the previous response.
+    """Report bytes other than HTTP, now that it is known whether they are the response to a request (`is_answer`).
 
-    Report neither if both sides sent data that is not HTTP and there was no valid response: then the request only resembles HTTP.
+    If they are not, they are excess bytes of the previous response. Report nothing if the connection may carry another protocol:
+    both sides sent data that is not HTTP, and there was no valid response.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
@@ -212,7 +217,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the fault of a response that is followed by excess bytes; "" if they may have another reason."""
+    """Return the name of the fault of a response that excess bytes follow; "" if the bytes may have another reason."""
     response = exchange.response
     if response is None or response.reason != COMPLETE:
         return ""
@@ -224,7 +229,10 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the fault of a request followed by excess bytes, in a packet that acknowledges `ack`; "" if there is none."""
+    """Return the name of the fault of a request that excess bytes follow; "" if there is none.
+
+    `ack`: the offset that the packet with these bytes acknowledges.
+    """
     if request is None or request.reason != COMPLETE:
         return ""
     if request.framing == NO_BODY:
@@ -234,26 +242,26 @@ def find_request_excess(request: Message | None, ack: i64) -> str:
 
 
 def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
-    """Return whether a response certainly belongs to the request of its exchange: all earlier messages were read."""
+    """Return whether a response certainly belongs to the request of its exchange, because all earlier messages were captured."""
     request = exchange.request
     peer = reader.talk().peer_of(reader)
     return request is not None and request.begin <= peer.strayed and reader.strayed == NO_END
 
 
 def begins_message(reader: Reader, data: bytes) -> bool:
-    """Return whether bytes look like the beginning of a message after all, of another version or truncated."""
+    """Return whether bytes look like the beginning of a message that cannot be parsed: truncated, or of another HTTP version."""
     if reader.kind == RESPONSE:
         return data[:5] == b"HTTP/"[: len(data)]
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
 def has_none(reader: Reader) -> bool:
-    """Return whether no message of a direction has been read yet."""
+    """Return whether no message of this direction has been read yet."""
     return reader.count == reader.abandoned
 
 
 def report(reader: Reader, fault: Fault) -> None:
-    """Report a fault. A fault in a request is held until a response shows that this is HTTP."""
+    """Report a fault. Hold a fault of a request until a response shows that the connection carries HTTP."""
     talk = reader.talk()
     if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
         if talk.doubted is None:

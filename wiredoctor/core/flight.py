@@ -1,4 +1,4 @@
-"""Keep the first copies of bytes: unacknowledged ones, and the newest ones for comparison with retransmissions."""
+"""Keep the segments that contain bytes for the first time: unacknowledged ones, and the newest ones for later comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wiredoctor.core.segment import SYN, Segment
 
 
 def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
-    """Keep the first copy of a segment's new bytes. A new flight is added to `new_flights`."""
+    """Keep a segment with new bytes as their first copy. If the side has no flight, create one and add it to `new_flights`."""
     flight = own.flight
     if flight is None:
         own.flight = flight = Flight(own)
@@ -35,7 +35,7 @@ def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list
 
 
 def find_sent(sent: list[FirstCopy], start: i64) -> i64:
-    """Return the index of the first segment that begins after `start`. The segments are in stream order."""
+    """Return the index of the first segment in `sent` that begins after `start`; `sent` is in stream order."""
     low: i64 = 0
     high: i64 = len(sent)
     while low < high:
@@ -48,7 +48,10 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Drop old first copies that no ACK can match. Return the flights that still have first copies."""
+    """Drop first copies that are older than limits.FIRST_COPIES frames and that no ACK can match.
+
+    Return the flights that still have first copies.
+    """
     oldest = frame - limits.FIRST_COPIES.value
     most: i64 = limits.UNACKNOWLEDGED.value
     left: list[Flight] = []
@@ -77,7 +80,7 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
 
 
 def note_longest(data: Previous, segments: list[FirstCopy], count: i64) -> None:
-    """Store the length of the longest of the first `count` segments, which were acknowledged and will be dropped."""
+    """Record the length of the longest of the first `count` segments, which were acknowledged and will be dropped."""
     at: i64 = 0
     while at < count:
         if segments[at].length > data.longest_forgotten:

@@ -1,8 +1,8 @@
 """Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
-A connection is a pair of endpoints. A SYN opens a new connection if its initial sequence number differs from the known one of
-that side (tshark 4.0, packet-tcp.c). So does a packet long after the last one of a closed connection, or a packet whose numbers
-show that a SYN was not captured (reuse.py).
+Packets between the same two endpoints belong to one connection until a packet opens another one. A SYN does that if its initial
+sequence number differs from the known one of its side (tshark 4.0, packet-tcp.c). So does a packet long after the last one of a
+closed connection, or a packet whose numbers show that a SYN was not captured (reuse.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes analyzes: every `count`th bucket."""
+    """The connections that one of several processes analyzes: those of every `count`th bucket."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
@@ -52,7 +52,7 @@ class Share:
 
 
 class Flows:
-    """The tracked connections. `retired` collects those that are over; the loop empties it."""
+    """The tracked connections. `retired` collects those that are over, until the caller ends them and empties the list."""
 
     def __init__(self, met: LimitsReached, share: Share | None = None) -> None:
         self.share: Share | None = share
@@ -95,7 +95,7 @@ class Flows:
         """The maximum number of connections in a bucket."""
 
     def find(self, packet: Packet) -> Connection:
-        """Return the connection of a packet; open it if the packet is its first."""
+        """Return the connection of a packet; a new one if the packet is the first of its connection."""
         connection = self.look_up(packet)
         if connection is None:
             return self.open(packet)
@@ -121,7 +121,7 @@ class Flows:
         return connection
 
     def hash(self, addresses: i64, ports: i64) -> i64:
-        """Return the index of a connection's chain. Multiplication with secret factors distributes any input evenly.
+        """Return the index in `chains` for a connection. Multiplication with secret factors distributes any input evenly.
 
         Source: Dietzfelbinger, Universal hashing and k-wise independent random variables via integer arithmetic, 1996.
         """
@@ -129,7 +129,7 @@ class Flows:
         return (((addresses >> 32) * high + (addresses & WORD) * low + ports * last) & MASK) >> self.shift
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet shows that the ports of a connection are used by another one."""
+        """Return whether a packet shows that a later connection uses the ports of this one."""
         if packet.flags & (SYN | ACK) != SYN:
             return is_another(connection, packet)
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
@@ -163,7 +163,7 @@ class Flows:
         return self.next_id - 1
 
     def promise(self, packet: Packet) -> None:
-        """Reserve an id for the connection that this packet will open on ports that another one still uses."""
+        """Reserve the next id for the connection that this packet will open, although another one still uses its ports."""
         if self.promises >= limits.PROMISED.value:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
@@ -171,7 +171,7 @@ class Flows:
         self.promised.setdefault(key_of(packet), []).append(self.number(packet))
 
     def promised_id(self, key: bytes) -> i64:
-        """Return the first id reserved for these endpoints."""
+        """Remove and return the first id that was reserved for these endpoints."""
         ids = self.promised[key]
         number: i64 = ids.pop(0)
         self.promises -= 1
@@ -180,7 +180,7 @@ class Flows:
         return number
 
     def insert(self, connection: Connection) -> None:
-        """Add a connection to its chain."""
+        """Add a connection to the chain of its hash."""
         chain = self.hash(connection.addresses, connection.ports)
         connection.next = self.chains[chain]
         self.chains[chain] = connection
@@ -194,7 +194,7 @@ class Flows:
             self.insert(connection)
 
     def retire(self, connection: Connection) -> None:
-        """Stop tracking a connection; its next packet opens a new one."""
+        """Stop tracking a connection; a later packet between its endpoints opens a new one."""
         self.count -= 1
         if connection.closed:
             self.closed -= 1
@@ -227,7 +227,7 @@ class Flows:
         return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
-        """Keep a connection that has just closed for late packets, until its retention time is over."""
+        """Track a connection that has just closed until its retention time is over, because packets may still follow."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
         if len(self.closing) >= self.most_closing:
@@ -237,13 +237,19 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Remove closed connections that were retired early because their ports were used again."""
+        """Remove retired connections from the queue of closed ones.
+
+        They were retired early, because their ports were used again.
+        """
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Retire connections after a record: those whose retention time is over, and the longest idle ones of too many."""
+        """Retire connections after a record.
+
+        These are closed ones after their retention time, and the longest idle ones of full buckets.
+        """
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:
@@ -252,7 +258,10 @@ class Flows:
                 self.make_room()
 
     def expire(self, frame: i64, clock: i64) -> None:
-        """Retire closed connections at the end of their retention time. That record does not depend on other connections."""
+        """Retire the closed connections whose retention time is over.
+
+        The record at which a connection is retired does not depend on other connections.
+        """
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE
         while at < len(closing):
@@ -273,14 +282,14 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether the retention time of a closed connection with this last packet is over; if not, update `due`."""
+        """Return whether the retention time since the last packet of a closed connection is over. If it is not, update `due`."""
         if clock - last_clock >= self.retention and frame - last_frame >= self.retained_packets:
             return True
         self.due = min(self.due, max(last_clock + self.retention, clock))
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection if its last packet is still `last_frame`."""
+        """Retire a closed connection, unless it has had packets since frame `last_frame`; then queue it again."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:
@@ -289,7 +298,7 @@ class Flows:
             self.retire(connection)
 
     def make_room(self) -> None:
-        """Retire the longest idle connections in buckets with too many of them, closed ones first."""
+        """Retire connections in buckets with too many of them: first closed ones, then those idle for longest."""
         crowded: dict[int, list[Connection]] = {}
         for number, held in enumerate(self.held):
             if held > self.most:
@@ -312,7 +321,7 @@ class Flows:
 
 
 def connection_id(connection: Connection) -> int:
-    """Return the id of a connection; a sort key."""
+    """Return the id of a connection, to sort by it."""
     return connection.id
 
 
@@ -325,20 +334,20 @@ def eviction_rank(connection: Connection) -> int:
 
 
 def is_of(packet: Packet, connection: Connection) -> bool:
-    """Return whether an IPv6 packet has the addresses and ports of a connection with the same hash."""
+    """Return whether an IPv6 packet has the addresses and ports of a connection, given that their hashes are equal."""
     key = key_of(packet)
     return connection.key == (key if packet.is_turned == connection.is_turned else reverse(key))
 
 
 def secret_factor() -> i64:
-    """Return an odd number that cannot be guessed."""
+    """Return a random odd number of 62 bits that an attacker cannot guess."""
     return int.from_bytes(os.urandom(8), "little") & MASK | 1
 
 
 def bucket(key: bytes) -> i64:
     """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
 
-    It consists of bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    It is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)
@@ -362,7 +371,7 @@ def bucket_of(packet: Packet) -> i64:
 
 
 def spread(mixed: i64) -> i64:
-    """Return the bucket for the mixed bits of addresses and ports."""
+    """Return the bucket for a number that combines the addresses and ports."""
     low, high = mixed & BITS_23, mixed >> 23 & BITS_23
     cross = (low * FACTOR_HIGH + high * FACTOR_LOW) & BITS_23
     return (low * FACTOR_LOW + (cross << 23)) >> 40 & (BUCKETS - 1)

@@ -19,7 +19,10 @@ RAW_STREAMS: Final = ("application/vnd.docker.raw-stream", "application/vnd.dock
 
 
 def response_framing(head: Head, length: i64, method: str) -> i64:
-    """Return the framing of a response by RFC 9112 section 6.3. `method` is empty if the request was not captured."""
+    """Return the framing of a response by RFC 9112 section 6.3.
+
+    `length`: the value of Content-Length, NO_LENGTH or BAD_LENGTH. `method` is empty if the request was not captured.
+    """
     # 1. HEAD, 1xx, 204, 304: no body, whatever the fields are
     status = head.status
     if method == "HEAD" or 100 <= status < 200 or status == 204 or status == 304:
@@ -45,7 +48,10 @@ def response_framing(head: Head, length: i64, method: str) -> i64:
 
 
 def request_framing(head: Head, length: i64) -> i64:
-    """Return the framing of a request, by the same steps of RFC 9112 section 6.3."""
+    """Return the framing of a request, by the same steps of RFC 9112 section 6.3.
+
+    `length`: the value of Content-Length, NO_LENGTH or BAD_LENGTH.
+    """
     # 3. and 4. chunked must be the final coding: otherwise the server cannot determine the end
     if head.coding == CHUNKED_LAST:
         return CHUNKED

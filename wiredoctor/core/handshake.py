@@ -1,4 +1,7 @@
-"""Read what SYNs negotiate: the client, segment sizes and window scales. Record the replies to the client's SYN."""
+"""Read what the SYNs negotiate (segment sizes, window scales) and which side is the client.
+
+Record replies to the client's SYN.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ LONGEST_SYN: Final = 1 << 16
 
 
 def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Record a SYN, or an RST that may refuse one."""
+    """Record what a SYN negotiates, and the replies to the client's SYN: a SYN-ACK, or an RST that refuses it."""
     if packet.flags & SYN:
         read_syn(own, packet)
         agree(connection)
@@ -51,7 +54,7 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def read_syn(own: Side, packet: Packet) -> None:
-    """Keep the options of a side's SYN."""
+    """Store the options of a side's newest SYN."""
     syn = own.syn
     if syn is None:
         own.syn = syn = Syn(packet.frame)
@@ -65,7 +68,7 @@ def read_syn(own: Side, packet: Packet) -> None:
 
 
 def agree(connection: Connection) -> None:
-    """Set the MSS and window scale of both sides from the SYNs captured so far."""
+    """Set the MSS of both sides from the SYNs captured so far, and their window scale once both SYNs were captured."""
     first, second = connection.first, connection.second
     announce_mss(connection, first, second)
     announce_mss(connection, second, first)
@@ -83,9 +86,9 @@ def agree(connection: Connection) -> None:
 
 
 def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
-    """Set the maximum segment size of a sender.
+    """Set the maximum segment size of a sender: what the receiver accepts, or what the sender itself announces if that is less.
 
-    It rarely exceeds the one that the host itself announces: both follow from its MTU.
+    A host rarely sends more than it announces, because both sizes follow from its MTU.
     """
     own = sender.syn
     sender.mss = accepted_size(connection, receiver)
@@ -94,7 +97,10 @@ def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
 
 
 def accepted_size(connection: Connection, receiver: Side) -> i64:
-    """Return the segment size in bytes that a side accepts: as announced in its SYN, otherwise Ethernet's."""
+    """Return the segment size in bytes that a side accepts, as announced in its SYN.
+
+    Return Ethernet's if no SYN was captured, and the default of TCP if the SYN does not announce a size.
+    """
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:
         return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS
@@ -104,7 +110,7 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Set the client: the sender of the first SYN or, until that is captured, the receiver of the first SYN-ACK."""
+    """Set the client to the sender of the first SYN. Until a SYN is captured, it is the receiver of the first SYN-ACK."""
     handshake = connection.handshake
     if handshake is None:
         connection.handshake = handshake = Handshake()
@@ -121,7 +127,10 @@ def find_client(connection: Connection, packet: Packet, segment: Segment) -> Non
 
 
 def count_syn(handshake: Handshake, packet: Packet) -> None:
-    """Count a SYN of the client. Middleboxes may drop SYNs with extras (ECN, RFC 3168 section 6.1.1; data, RFC 7413)."""
+    """Count a SYN of the client. Record whether it has extras, because middleboxes may drop such SYNs.
+
+    Extras are ECN (RFC 3168 section 6.1.1) and data (RFC 7413).
+    """
     has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
     handshake.syns += 1
     if handshake.syns == 1:
@@ -143,7 +152,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
 
 
 def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Record a SYN-ACK, and the SYN before it."""
+    """Record a SYN-ACK, and the client's last SYN before it."""
     if handshake.first_answer_frame == NEVER:
         handshake.first_answer_frame = packet.frame
         handshake.first_answer_time = packet.time
@@ -166,7 +175,10 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
-    """Record the first RST that acknowledges only a SYN. An RST that acknowledges more belongs to an earlier connection."""
+    """Record the first RST that acknowledges nothing but a SYN.
+
+    An RST that acknowledges more belongs to an earlier connection.
+    """
     if handshake.syn_ack_frame != NEVER:
         return
     repeated = handshake.repeated
@@ -179,9 +191,9 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop RSTs that refused a SYN if the SYN is answered now: they closed nothing (Windows retries with the same SYN).
+    """Drop RSTs that refused a SYN, because the SYN is answered now and they closed nothing (Windows sends the same SYN again).
 
-    Without another SYN since then, a device on the path may have refused it.
+    If the client sent no other SYN in between, a device on the path may have sent the RST; then it is kept as evidence.
     """
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated
@@ -195,7 +207,10 @@ def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None
 
 
 def segment_size(size: i64, connection: Connection, packet: Packet) -> i64:
-    """Return a segment size minus the 12 bytes of the timestamps option, if each segment has it (RFC 7323 appendix A)."""
+    """Return a segment size in bytes, without the 12 bytes of the timestamps option if each segment has that option.
+
+    RFC 7323 appendix A gives the size of this option.
+    """
     if connection.timestamps > 0 or (connection.timestamps < 0 and packet.has_timestamps):
         size -= 12
     return max(size, 1)

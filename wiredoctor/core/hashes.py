@@ -1,4 +1,4 @@
-"""Compute a fast hash of 64-bit words, equal in every run. It is only used for packets that may be duplicate copies."""
+"""Compute a fast hash of 64-bit words that is the same in every run, to compare packets that may be duplicate copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECOND: Final = 0x94D049BB133111EB
 
 
 def mix(state: int, word: int) -> int:
-    """Return the hash `state` of a sequence, extended by `word`."""
+    """Return the hash of a sequence and one more `word`; `state` is the hash of the sequence."""
     x = ((state ^ word) + STEP) & WORD
     x = ((x ^ (x >> 30)) * FIRST) & WORD
     x = ((x ^ (x >> 27)) * SECOND) & WORD

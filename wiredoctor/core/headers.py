@@ -82,7 +82,7 @@ HALF: Final = 1 << 31
 class Headers:
     """Reads the headers of packets.
 
-    Without `datagrams`, fragments are not reassembled, and as much as possible of first fragments is read.
+    Without `datagrams`, fragments are not reassembled; as many headers as possible are read from first fragments.
     """
 
     def __init__(self, datagrams: Datagrams | None) -> None:
@@ -121,7 +121,10 @@ class Headers:
         return header
 
     def read_again(self, packet: Packet) -> i64:
-        """Read a packet again if its TCP segment may be in another buffer, because its headers can only be hashed now."""
+        """Read a packet again from its first header, because its TCP segment may be in another buffer.
+
+        The outer headers are hashed in this pass; they cannot be read later.
+        """
         layers = self.layers
         layers.hashing = True
         layers.begin(packet)
@@ -136,7 +139,7 @@ class Headers:
         return header
 
     def follow(self, packet: Packet, header: i64) -> i64:
-        """Read the header with this number and all headers after it."""
+        """Read the header with this number and all headers after it. Return SEGMENT, QUOTE, NOT_TCP, AGAIN or MOVED."""
         layers, block = self.layers, packet.block
         count: i64 = 0
         while header > MOVED:
@@ -207,7 +210,7 @@ class Headers:
         return self.inside_ip(packet, block)
 
     def inside_ip(self, packet: Packet, block: bytes) -> i64:
-        """Read what follows an IP header: the protocol, in IPv6 possibly after extension headers."""
+        """Read the header that the protocol number of an IP header announces; in IPv6, extension headers may come before it."""
         layers, protocol = self.layers, self.inside
         if layers.ip_version == 6:
             while protocol in (HOP_OPTIONS, ROUTING_HEADER, FRAGMENT_HEADER, DESTINATION_OPTIONS):
@@ -224,7 +227,10 @@ class Headers:
         return self.protocol(block, protocol)
 
     def enter(self, block: bytes, addresses: i64, version: i64) -> None:
-        """Store the addresses of an IP header. If the packet already had one, that outer header counts as an encapsulation."""
+        """Store the addresses of an IP header.
+
+        If the packet already had an IP header, that outer one counts as an encapsulation.
+        """
         layers = self.layers
         if layers.hashing and layers.ip_headers and not layers.is_quoted:
             layers.hash_outer(block, self.addresses)
@@ -233,7 +239,7 @@ class Headers:
         self.addresses = addresses
 
     def protocol(self, block: bytes, protocol: i64) -> i64:
-        """Return the number of the header that follows an IP header with this protocol."""
+        """Return the number of the header that follows an IP header with protocol number `protocol`."""
         layers = self.layers
         if protocol == TCP_PROTOCOL:
             return TCP
@@ -258,7 +264,7 @@ class Headers:
         return layers.refuse(protocol)
 
     def icmp(self, block: bytes, protocol: i64) -> i64:
-        """Read an ICMP message (RFC 792, RFC 4443): an error quotes the packet that it reports."""
+        """Read an ICMP message (RFC 792, RFC 4443). An error quotes the packet that caused it."""
         layers = self.layers
         if not layers.has(8) or not is_error(protocol, i64(block[layers.at])):
             return layers.refuse(protocol)
@@ -269,7 +275,7 @@ class Headers:
         return IPV4 if protocol == ICMP else IPV6
 
     def authentication(self, block: bytes) -> i64:
-        """Read an authentication header (RFC 4302), which leaves the following headers readable."""
+        """Skip an authentication header (RFC 4302). The headers after it are not encrypted."""
         layers = self.layers
         layers.names |= NAMED_AH
         if not layers.has(12):
@@ -281,16 +287,17 @@ class Headers:
         return self.protocol(block, protocol)
 
     def destination(self, block: bytes) -> i64:
-        """Return the position of the destination address of an IPv4 header.
+        """Return the index in the block of an IPv4 packet's final destination address.
 
-        A source route ends with the final destination; the header then only contains the next hop (RFC 791 section 3.1).
+        If there is a source route, the header contains only the next hop, and the route ends with the destination (RFC 791
+        section 3.1).
         """
         at = self.addresses - ADDRESSES
         route = source_route(block, at + 20, min(at + (i64(block[at]) & 15) * 4, self.layers.stop))
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Continue in a copy of the packet in which the destination address is where key_of expects it."""
+        """Continue in a copy of the packet in which the final destination is in the header, where `key_of` expects it."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN
@@ -299,12 +306,12 @@ class Headers:
         return self.move(packet, self.endpoints(block) + block[at : layers.end], place, limit)
 
     def endpoints(self, block: bytes) -> bytes:
-        """Return the source and destination addresses of an IPv4 header."""
+        """Return the source address and the final destination address of an IPv4 header."""
         destination = self.destination(block)
         return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
 
     def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
-        """Read an IPv4 fragment that ends at block[:whole] on the network, unless it certainly contains no TCP."""
+        """Read an IPv4 fragment, unless it certainly contains no TCP. On the network it ended at index `whole` of the block."""
         layers, datagrams = self.layers, self.datagrams
         at = self.addresses - ADDRESSES
         field, protocol = u16(block, at + 6), i64(block[at + 9])
@@ -337,7 +344,7 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment to its datagram. The fragment begins with byte `first` of the datagram, and ends at block[:whole].
+        """Add a fragment to its datagram. It begins with byte `first` of the datagram, and ended at index `whole` of the block.
 
         A fragment that was not captured completely cannot be reassembled, but the first fragment contains the TCP header.
         """
@@ -356,7 +363,7 @@ class Headers:
     def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
         """Continue in `content`, which begins with the addresses of the current IP header.
 
-        `place`: its position in the capture.
+        `place`: the position of `content` in the capture. `limit`: its length on the network.
         """
         layers = self.layers
         packet.block, packet.block_place = content, place
@@ -417,7 +424,7 @@ class Headers:
         return QUOTE
 
     def note_offset(self, packet: Packet, size: i64, segment: i64) -> None:
-        """Record an invalid data offset, unless the segment is quoted: quotes are short."""
+        """Record an invalid data offset of a TCP header. A segment quoted by ICMP is ignored, because quotes are short."""
         if self.layers.is_quoted or self.noted >= limits.ODDITIES.value:
             return
         self.noted += 1
@@ -425,7 +432,7 @@ class Headers:
         self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
-        """Read the TCP options at block[at:end], up to the first invalid one."""
+        """Read the TCP options in block[at:end], up to the first invalid one."""
         if end - at == 12 and u32(block, at) == PLAIN_TIMESTAMPS:
             packet.has_timestamps = True
             return
@@ -452,7 +459,7 @@ class Headers:
 
 
 def source_route(block: bytes, at: i64, end: i64) -> i64:
-    """Return the position of a source route's last address among the IPv4 options in block[at:end]; -1 without a source route."""
+    """Return the index of the last address of a source route in the IPv4 options block[at:end]; -1 if there is none."""
     while at + 1 < end and block[at] != 0:
         if block[at] == 1:
             at += 1
@@ -474,14 +481,14 @@ def may_have_tcp(protocol: i64) -> bool:
 
 
 def is_error(protocol: i64, kind: i64) -> bool:
-    """Return whether this type of ICMP or ICMPv6 message quotes the packet that it reports (RFC 792, RFC 4443)."""
+    """Return whether ICMP or ICMPv6 messages of this type quote the packet that caused them (RFC 792, RFC 4443)."""
     if protocol == ICMP:
         return kind in (3, 4, 11, 12)
     return 1 <= kind <= 4
 
 
 def without_all_options(packet: Packet, size: i64) -> None:
-    """Mark the options that a header of this size may have had before the snap length cut it off.
+    """Mark the options that the snap length may have cut off from a TCP header of `size` bytes.
 
     Data packets with such a long header have timestamps: no other option of that size occurs with data.
     """
@@ -494,7 +501,7 @@ def without_all_options(packet: Packet, size: i64) -> None:
 
 
 def is_duplicate(block: bytes, at: i64, size: i64, acknowledgment: i64) -> bool:
-    """Return whether the first of the SACK blocks at `at` reports a duplicate (D-SACK, RFC 2883 section 4)."""
+    """Return whether the first SACK block, at index `at`, reports data that arrived twice (D-SACK, RFC 2883 section 4)."""
     left, right = u32(block, at), u32(block, at + 4)
     if is_not_after(right, acknowledgment):
         return True

@@ -1,9 +1,9 @@
 """Parse header sections: the start line and the relevant fields (RFC 9112 sections 2 to 5).
 
-Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines, at whose end is the Head
-shared by all equal header sections. The line that followed last time is tried first. For any other line, the length of its name
-and two of the letters show if it may be relevant; only then a bytes object is created. A header section with unusual syntax is
-parsed by wiredoctor.protocols.http1.head.
+Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines. At the end of the path is
+the Head object that all equal header sections share. At each node, the line that followed last time is tried first. For any other
+line, the length of its name and two of its letters show whether it may be relevant; only then a bytes object is created. A header
+section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ assert (MOST_LINES, LONGEST) == (grammar.MOST_LINES, grammar.LONGEST)
 
 
 class Head:
-    """The start line and relevant fields of a header section, except target and length, which differ most often."""
+    """The start line and relevant fields of a header section.
+
+    The target, the length and the request id are not part of it, because these differ most often.
+    """
 
     def __init__(self, line: RequestLine | StatusLine, fields: Fields) -> None:
         self.fields: Fields = fields
@@ -107,8 +110,8 @@ class Head:
 class Lines:
     """A node in the tree of cached lines: a sequence of relevant lines that begins with a start line.
 
-    `text` is the last of these lines with its CRLF; it ends with the colon if its value differs between heads, and a request line
-    begins after its target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
+    `text` is the last of these lines with its CRLF, or only its name and colon if the value differs between heads. Of a request
+    line, it is the part after the target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
     """
 
     def __init__(self, text: bytes, value: i64) -> None:
@@ -123,8 +126,8 @@ class Lines:
 class HeadReader:
     """Parses header sections.
 
-    `size` (bytes, including the empty line), `length`, `target` and `request_id` describe the newest header section besides its
-    Head.
+    `size` (bytes, including the empty line), `length`, `target` and `request_id` belong to the newest header section; its Head
+    does not contain them.
     """
 
     def __init__(self) -> None:
@@ -145,7 +148,7 @@ class HeadReader:
         self.interesting: bytes = interesting_names()
 
     def read_request(self, block: bytes, at: i64, stop: i64) -> Head | None:
-        """Read the request head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
+        """Return the request head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
         method_end = find_byte(block, at, stop, AFTER_SPACE, DELETE)
         space = find_byte(block, method_end + 1, stop, AFTER_SPACE, DELETE)
         if space <= method_end + 1 or space - at > LONGEST:
@@ -162,7 +165,7 @@ class HeadReader:
         return self.read_fields(lines, block, at, space + len(lines.text), stop)
 
     def read_response(self, block: bytes, at: i64, stop: i64) -> Head | None:
-        """Read the response head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
+        """Return the response head at block[at]; None if its syntax is unusual, or if it does not end before `stop`."""
         lines = self.responses.newest
         if lines is None or not begins(block, at, stop, lines.text):
             end = skip_text(block, at, stop)
@@ -173,9 +176,9 @@ class HeadReader:
         return self.read_fields(lines, block, at, at + len(lines.text), stop)
 
     def read_fields(self, lines: Lines, block: bytes, begin: i64, at: i64, stop: i64) -> Head | None:
-        """Read field lines from block[at] to the empty line, for a head that begins at block[begin].
+        """Read field lines from block[at] to the empty line, and return the head that begins at block[begin].
 
-        Return None if a line has unusual syntax, or if the empty line is missing.
+        `lines`: the node of the start line. Return None if a line has unusual syntax, or if the empty line is missing.
         """
         self.length = NO_LENGTH
         self.request_id = b""
@@ -214,8 +217,10 @@ class HeadReader:
         return None
 
     def read_value(self, kind: i64, block: bytes, at: i64, stop: i64) -> i64:
-        """Set the length or the request id from the value at block[at]; return the index after its line, or NO_LENGTH if the line
-        is not plain."""
+        """Set the length or the request id (`kind`) from the value at block[at].
+
+        Return the index after its line, or NO_LENGTH if the line has unusual syntax.
+        """
         if kind == LENGTH:
             return self.read_length(block, at, stop)
         end = skip_text(block, at, stop)
@@ -246,7 +251,10 @@ class HeadReader:
         return at + 2
 
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
-        """Return the node for a line after `lines`, and try that node first next time."""
+        """Return the node for a line after the node `lines`, which then tries that node first; create the node if it is missing.
+
+        `name` is the key of the line. `text` and `value` are those of the node.
+        """
         found = lines.following.get(name)
         if found is None:
             self.count()
@@ -255,7 +263,7 @@ class HeadReader:
         return found
 
     def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
-        """Return the node for a field line after `lines`; `size` is the length of its name.
+        """Return the node for a field line after the node `lines`. `size` is the length of the field name.
 
         Return `lines` itself if the field is not relevant.
         """
@@ -273,21 +281,24 @@ class HeadReader:
         return self.follow(lines, text, text, value)
 
     def remember(self, lines: Lines, head: bytes) -> Head | None:
-        """Cache the lines of a head, which usually repeats except for the target, the length and the request id."""
+        """Parse a complete head, store the result at the node of its last line, and return it.
+
+        The values that differ between equal heads (target, length, request id) are kept as they are.
+        """
         target, length, request_id = self.target, self.length, self.request_id
         lines.head = self.parse(head, head[:5] == b"HTTP/")
         self.target, self.length, self.request_id = target, length, request_id
         return lines.head
 
     def count(self) -> None:
-        """Count a cached line, and clear the cache if it has too many."""
+        """Count a cached line. Clear the cache if it has too many lines."""
         self.remembered += 1
         if self.remembered > self.most:
             self.requests, self.responses = Lines(b"", FIXED), Lines(b"", FIXED)
             self.remembered = 1
 
     def parse(self, head: bytes, response: bool) -> Head | None:
-        """Parse any head, whatever its syntax; return None if its first line is not a start line."""
+        """Return the parsed head, whatever its syntax; None if its first line is not a start line."""
         self.size = len(head)
         self.request_id = find_request_id(head)
         if response:
@@ -305,7 +316,7 @@ class HeadReader:
 
 
 def find_request_id(head: bytes) -> bytes:
-    """Return the value of the preferred request id in any head; empty without one."""
+    """Return the value of the preferred request id in a head of any syntax; empty if it has none."""
     found = b""
     best: i64 = FIXED
     line = ID_LINE.search(head)
@@ -383,9 +394,9 @@ def is_line_end(block: bytes, at: i64, stop: i64) -> bool:
 
 
 def interesting_names() -> bytes:
-    """Return a table of 0 and 1, indexed by the length of a field name combined with its first and last letters.
+    """Return a table of bytes 0 and 1, indexed by the length of a field name combined with its first and last letters.
 
-    The entry is 1 for relevant field names in either case; few other common names have an entry of 1.
+    The entry is 1 for relevant field names, in upper or lower case; few other common names have an entry of 1.
     """
     table = bytearray(SLOTS * SLOTS)
     for name in (*READERS, *REQUEST_IDS):
@@ -394,7 +405,7 @@ def interesting_names() -> bytes:
 
 
 def length_of(fields: Fields) -> i64:
-    """Return the value of Content-Length, NO_LENGTH or BAD_LENGTH."""
+    """Return the value of Content-Length, or NO_LENGTH without the field, or BAD_LENGTH if it is invalid."""
     if fields.content_length is not None:
         return fields.content_length
     return BAD_LENGTH if fields.bad_content_length else NO_LENGTH

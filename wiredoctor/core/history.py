@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet, and record the letters that occur for the first time."""
+    """Count a packet, and record its kinds (letters) that occur for the first time in its direction."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags
@@ -59,7 +59,7 @@ def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
-    """Append new letters to the history of a connection; those of one packet in the order of LETTERS."""
+    """Append the new letters of a packet to the history of its connection, in the order of LETTERS."""
     letter: i64 = 1
     while fresh:
         if fresh & 1:
@@ -73,7 +73,10 @@ def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
 
 
 def in_letters(first: i64, more: i64, client: i64) -> str:
-    """Return the letters of Connection.history and more_history as text; the client's letters are in upper case."""
+    """Return the letters in Connection.history (`first`) and more_history (`more`) as text.
+
+    The letters of the client are in upper case. `client`: the client's direction.
+    """
     text = ""
     for word in (more, first):
         left = word
@@ -85,7 +88,7 @@ def in_letters(first: i64, more: i64, client: i64) -> str:
 
 
 def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> None:
-    """Count a segment longer than the MSS that its receiver announced. No network carries such a segment."""
+    """Count a segment that is longer than its receiver's MSS. Only an offloading network card makes it; no network carries it."""
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return

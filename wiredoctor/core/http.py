@@ -1,7 +1,7 @@
-"""Read HTTP of all connections: packets go in; rows of exchanges, closes and faults come out.
+"""Read the HTTP of all connections: take packets, and write rows of exchanges, closes and faults.
 
-`Http.read` finds the HttpConnection of the packet's connection (pairing.py). That passes new bytes in order (reassembly.py) to
-the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py.
+`Http.read` finds the HttpConnection of the packet's connection (pairing.py). The HttpConnection passes new bytes in order
+(reassembly.py) to the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wiredoctor.limits import LimitsReached
 
 
 class Http:
-    """Reads the HTTP messages of all connections. `messages` and `bursts` are only written on request."""
+    """Reads the HTTP messages of all connections. The tables `messages` and `bursts` are only written on request."""
 
     def __init__(self, cutoffs: Cutoffs, met: LimitsReached, with_messages: bool, with_bursts: bool) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -46,7 +46,7 @@ class Http:
         self.alarms: Alarms = Alarms()
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
-        """Read a packet after its TCP analysis, and describe its message in segment.part."""
+        """Read a packet after its TCP analysis, and describe in `segment.part` the message to which it belongs."""
         talk = connection.http
         if talk is None:
             if segment.new_bytes == 0:
@@ -61,7 +61,7 @@ class Http:
             endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
-        """Process what is due at the watermark `clock`: before a packet is read, or when no packet comes."""
+        """Process what is due at the watermark `clock`, before a packet is read or while no packet comes."""
         talk = self.alarms.take(clock)
         while talk is not None:
             if not talk.is_over:
@@ -77,7 +77,7 @@ class Http:
         self.end(connection, AT_CAPTURE_END, clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
-        """End the open messages of a connection for `reason`, and free its state."""
+        """End the open messages of a connection for `reason` (why they ended), and free its HTTP state."""
         talk = connection.http
         if talk is None:
             return

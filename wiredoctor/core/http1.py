@@ -1,8 +1,8 @@
-"""Read HTTP/1.x in one direction: ranges of its stream become messages (RFC 9112).
+"""Read HTTP/1.x in one direction: turn ranges of its stream into messages (RFC 9112).
 
-Header sections are parsed, bodies are skipped, and the lines between chunks are read. A message begins in `begin_message`. The
-framing in its header section determines the end of its body (`frame_body`). `finish` ends the message for whatever reason. After
-a gap in a header section or in chunk framing, `seek` checks whether a packet begins with a header section.
+Header sections are parsed, bodies are skipped, and the lines between chunks are read. `begin_message` creates a message from its
+header section, whose framing determines where the body ends (`frame_body`). `finish` ends the message, complete or not. After a
+gap in a header section or in chunk framing, `seek` checks whether a packet begins with a header section.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ MESSAGE_BITS: Final = 26
 
 @mypyc_attr(acyclic=True)
 class Reader(Stream):
-    """The reader of one direction. `kind`: REQUEST or RESPONSE, or -1 until a head was read.
+    """The reader of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos` is the offset up to which it has read. `waits`: it continues only after the peer has, for example with a response whose
-    request is missing, or with the bytes after a request for another protocol.
+    `pos` is the offset up to which it has read. While `waits` is true, it only continues after the other direction. Examples are
+    a response whose request is missing, or the bytes after a request for another protocol.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -123,7 +123,7 @@ class Reader(Stream):
         """The id of the message of the newest packet with body bytes."""
 
     def talk(self) -> HttpConnection:
-        """Return the HTTP state of the connection, with both readers."""
+        """Return the HTTP state of the connection, which contains the readers of both directions."""
         connection = self.connection
         assert connection is not None
         return connection
@@ -148,7 +148,7 @@ class Reader(Stream):
                 self.pos = found.end
 
     def read_head(self, found: Range) -> None:
-        """Read a head, or as much of it as is available."""
+        """Read a head from a range, as far as the range contains it."""
         if found.at < 0:
             self.skip_gap_in_head(found)
             return
@@ -169,7 +169,7 @@ class Reader(Stream):
             self.read_unusual_head(found, at, stop)
 
     def continue_head(self, partial: Partial, found: Range) -> None:
-        """Read more of an incomplete head."""
+        """Read more bytes of an incomplete head. Parse the head if they complete it, or reject it if it cannot become one."""
         at = found.place(self.pos)
         data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
         end: i64 = find_head_end(partial.tail + data)
@@ -192,13 +192,16 @@ class Reader(Stream):
         self.pos = found.end
 
     def keep(self, partial: Partial, data: bytes) -> None:
-        """Store more bytes of an incomplete head."""
+        """Store more bytes of an incomplete head, and count them as waiting bytes."""
         partial.add(data)
         talk = self.talk()
         talk.http.keeping.add(talk, len(data))
 
     def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
-        """Read a head that is incomplete, follows empty lines, or has line ends without CR; or reject it."""
+        """Read a head that is incomplete, that follows empty lines, or that has line ends without CR.
+
+        Reject the bytes if they cannot be a head.
+        """
         data = found.block[at : min(stop, at + limits.HEAD.value)]
         begin = self.pos
         if self.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
@@ -232,7 +235,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def may_begin_head(self, data: bytes) -> bool:
-        """Return whether bytes can be the beginning of a head that fits this direction."""
+        """Return whether bytes can be the beginning of a head in this direction, or of a TLS handshake while no head was read."""
         if self.kind == REQUEST:
             return may_become_request(data)
         if self.kind == RESPONSE:
@@ -240,7 +243,7 @@ class Reader(Stream):
         return may_begin_tls(data) or may_become_request(data) or may_become_response(data)
 
     def parse_head(self, found: Range, data: bytes, begin: i64) -> None:
-        """Parse a complete head that has unusual syntax or is split over packets."""
+        """Parse a complete head that has unusual syntax or is split over packets; begin its message, or reject it."""
         is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
         head = self.talk().http.heads.parse(data, is_response)
         if head is None:
@@ -256,7 +259,7 @@ class Reader(Stream):
         self.begin_message(found, head, begin, data)
 
     def begin_message(self, found: Range, head: Head, begin: i64, data: bytes) -> None:
-        """Begin the message of a complete head. `data` has its bytes, unless they are contiguous in the range."""
+        """Begin the message of a complete head. `data` contains the head, or is empty if the head is contiguous in the range."""
         talk = self.talk()
         heads = talk.http.heads
         size = heads.size
@@ -316,9 +319,9 @@ class Reader(Stream):
             talk.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
-        """Return whether a response must wait because its request may still arrive.
+        """Return whether a response with this ACK and time must wait because its request may still arrive.
 
-        Reading continues when the request arrives, or after a grace period.
+        If so, schedule the end of the grace period; reading continues then, or earlier when the request arrives.
         """
         talk = self.talk()
         if talk.may_answer(ack, time):
@@ -329,25 +332,25 @@ class Reader(Stream):
         return True
 
     def note_message(self, message: Message) -> None:
-        """Record that the current packet has a part of this message."""
+        """Record that the current packet contains a part of this message."""
         if message.begin < self.packet_end:
             self.newest = message
             if self.first is None:
                 self.first = message
 
     def is_reading(self, message: Message) -> bool:
-        """Return whether this message is still being read."""
+        """Return whether the reader has not finished this message yet."""
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether a first request may be the end of a line whose beginning was not captured."""
+        """Return whether the first request of a direction may be the end of a line whose beginning was not captured."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
         return True
 
     def frame_body(self, message: Message, how: i64) -> None:
-        """Prepare to read the data after a head, according to its framing."""
+        """Set how the bytes after a head are read, according to the framing `how`. Finish the message if it has no body."""
         message.framing = how
         if how == BROKEN:
             message.framing = NO_BODY
@@ -369,7 +372,10 @@ class Reader(Stream):
             self.lose()
 
     def reject_head(self, found: Range, data: bytes, read_to: i64) -> None:
-        """Handle bytes that are not the beginning of a message: keep searching, or stop reading the connection."""
+        """Handle bytes that do not begin a message.
+
+        If they belong to another protocol, stop reading; otherwise search for the next message.
+        """
         was_partial = self.partial is not None
         self.abandon_head()
         if self.kind < 0 and not self.is_seeking:
@@ -383,7 +389,7 @@ class Reader(Stream):
         self.pos = found.start if was_partial else found.end
 
     def abandon_head(self) -> None:
-        """Drop the bytes that looked like the beginning of a head."""
+        """Drop bytes that looked like the beginning of a head but are none."""
         self.announced = None
         if self.partial is not None:
             self.count += 1
@@ -392,7 +398,7 @@ class Reader(Stream):
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
-        """Continue after a gap inside a head, or where a head was expected."""
+        """Continue after a gap inside a head, or at a place where a head may begin."""
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
@@ -404,7 +410,10 @@ class Reader(Stream):
         self.pos = found.end
 
     def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
-        """Record that a head or chunk framing was lost in a gap, or cut off by the snap length."""
+        """Record that a head or chunk framing is in a gap, or was cut off by the snap length.
+
+        `is_expected`: these bytes must contain framing.
+        """
         talk = self.talk()
         talk.note_gap(found.time)
         partial = self.partial
@@ -413,7 +422,7 @@ class Reader(Stream):
             protocols.note_cut(talk, found.frame, found.time)
 
     def announce(self, ack: i64) -> None:
-        """Begin the exchange of a request with an incomplete head when the server responds to it, for example with 408."""
+        """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408."""
         partial = self.partial
         if partial is None or not partial.has_line or self.announced is not None or partial.wire_offset >= ack:
             return
@@ -426,7 +435,7 @@ class Reader(Stream):
         self.announced = talk.add_request(self, message, partial.rtt_own, partial.rtt_peer)
 
     def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
-        """Return a message of whose head only the beginning was captured."""
+        """Return a message for a head of which only the beginning, `partial`, was captured. `number`: the id of the message."""
         heads = self.talk().http.heads
         message = Message(number, head, target, heads.length)
         message.request_id = heads.request_id
@@ -436,7 +445,7 @@ class Reader(Stream):
         return message
 
     def cut_head(self, reason: i64) -> None:
-        """End an incomplete head. It becomes a message if its first line is a start line."""
+        """End an incomplete head for `reason`. It becomes a message if its first line is a start line."""
         partial = self.partial
         if partial is None:
             return
@@ -462,20 +471,20 @@ class Reader(Stream):
         self.abandon_head()
 
     def give_up_head(self) -> None:
-        """Read the captured part of an incomplete head."""
+        """End an incomplete head as if the rest of it were missing, to free memory."""
         if self.mode == HEAD and self.partial is not None:
             self.talk().note_gap(self.partial.time)
             self.cut_head(IN_GAP)
             self.lose()
 
     def take_id(self) -> i64:
-        """Return the id of the next message, and increment the count."""
+        """Return the id of the next message of this direction, and count the message."""
         number = message_id(self.talk().number, self.count, self.direction)
         self.count += 1
         return number
 
     def jumps_to(self, offset: i64) -> bool:
-        """Return whether all bytes up to an offset belong to a body and are skipped."""
+        """Return whether all bytes up to an offset belong to the current body and are skipped without being examined."""
         message = self.message
         if message is None or message.pieces is not None:
             return False
@@ -505,7 +514,7 @@ class Reader(Stream):
             self.end_length(found, message)
 
     def end_length(self, found: Range, message: Message) -> None:
-        """Continue after the last byte of a body with a length, or of a chunk."""
+        """Continue after the last byte of a chunk, or of a body with Content-Length."""
         goes_on_in_gap = found.at == GAP or found.at == CUT
         goes_on_in_gap = goes_on_in_gap and found.end > self.until
         if message.framing != CHUNKED:
@@ -523,7 +532,7 @@ class Reader(Stream):
             self.lose_in_gap(found)
 
     def watch_pieces(self, found: Range, stop: i64) -> None:
-        """Record when content arrived; count its events if requested."""
+        """Record when the content up to `stop` arrived, and count its events if the response is an event stream."""
         message = self.message
         pieces = None if message is None else message.pieces
         if pieces is None:
@@ -536,7 +545,7 @@ class Reader(Stream):
             pieces.content(found.block[found.place(self.pos) : found.place(stop)])
 
     def touch(self, found: Range) -> None:
-        """Record that the current packet has framing bytes of the message."""
+        """Record that the current packet contains chunk framing of the message."""
         message = self.message
         if message is not None:
             message.reaches(found.frame, found.time)
@@ -545,7 +554,7 @@ class Reader(Stream):
                 pieces.comes(found.frame, found.time)
 
     def finish(self, reason: i64) -> None:
-        """Finish the message, whether it is complete or not. This is called for every response."""
+        """End the message for `reason`, whether it is complete or not. This is called for every message."""
         message = self.message
         exchange = self.exchange
         if message is None or exchange is None:
@@ -563,7 +572,7 @@ class Reader(Stream):
         self.talk().end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
-        """Finish everything open because no more bytes will come."""
+        """End the open message or head for `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
             faults.settle_answer(self, self.talk().waiting, True)
         if self.mode == HEAD and self.partial is not None:
@@ -578,7 +587,7 @@ class Reader(Stream):
             self.mode = HEAD
 
     def began(self) -> i64:
-        """Return the time at which the open message began; NEVER if there is none."""
+        """Return the time at which the open message or head began; NEVER if none is open."""
         message = self.message
         if message is not None:
             return message.start
@@ -588,7 +597,7 @@ class Reader(Stream):
         return NEVER
 
     def lose(self) -> None:
-        """Record that the start of the next message is unknown."""
+        """Record that it is unknown where the next message begins, and search for it from now on."""
         if self.mode == OFF:
             return
         self.mode = SEEK
@@ -599,16 +608,16 @@ class Reader(Stream):
         self.strayed = min(self.strayed, self.pos)
 
     def lose_in_gap(self, found: Range) -> None:
-        """Record that the next message's start is unknown because of bytes that were not captured, which may contain requests.
+        """Record that it is unknown where the next message begins, because bytes were not captured.
 
-        Bytes that the snap length cut off count as the rest of one request.
+        These bytes may contain requests. Bytes that the snap length cut off, however, count as the rest of one request.
         """
         self.lose()
         if found.at == GAP:
             self.is_lost = True
 
     def seek(self, found: Range) -> None:
-        """Check whether a packet begins with a head."""
+        """If the range begins like a head, read it as a head; otherwise skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
             # its beginning was read, and the rest of it comes after bytes that are not a message
@@ -629,7 +638,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def switch_off(self) -> None:
-        """Stop reading HTTP in this direction."""
+        """Stop reading HTTP in this direction for good."""
         self.mode = OFF
         self.waits = False
         self.partial = None
@@ -648,7 +657,7 @@ def message_id(connection: i64, index: i64, direction: i64) -> i64:
 
 
 def note_early_pause(message: Message, pause: i64) -> None:
-    """Record a pause in the body of a request if it is one of the first pauses."""
+    """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses."""
     if pause < BURST_GAP:
         return
     pauses = message.pauses

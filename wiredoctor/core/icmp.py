@@ -1,4 +1,4 @@
-"""Parse ICMP and ICMPv6 errors that quote TCP, and find the connections that they concern."""
+"""Parse ICMP and ICMPv6 errors that quote a TCP header, and find the connections to which the quoted packets belong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKET_TOO_BIG: Final = 2
 
 
 class Message:
-    """The contents of the current ICMP error."""
+    """The fields of the current ICMP error."""
 
     def __init__(self) -> None:
         self.type: i64 = 0
@@ -47,7 +47,7 @@ class Message:
         """The low 64 bits of the address of the error's sender. The field before has the high 64 bits."""
 
     def read(self, block: bytes, at: i64, addresses: i64, ip_version: i64) -> None:
-        """Read 8 bytes of the message at block[at:], and the address of its sender."""
+        """Read the type, code and MTU from the 8 bytes at block[at:], and the sender's address at block[addresses:]."""
         self.type, self.code, self.mtu = i64(block[at]), i64(block[at + 1]), NEVER
         mtu: i64 = 0
         if ip_version == 6:
@@ -65,7 +65,7 @@ class Message:
 
 
 class IcmpErrors:
-    """Writes the table `icmp_errors`. The rows of a connection are written when it ends."""
+    """Writes the table `icmp_errors`. The rows about a connection are written when the connection ends."""
 
     def __init__(self, met: LimitsReached) -> None:
         self.rows: Rows = Rows(len(ICMP_ERRORS))
@@ -77,7 +77,10 @@ class IcmpErrors:
         """The number of errors that quote no captured connection."""
 
     def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
-        """Add an error that quotes the TCP header in `packet`, of which the second half, with the flags, may be missing."""
+        """Add an error that quotes the TCP header in `packet`. If `flags_known` is false, only the first half was quoted.
+
+        `connection` is None if no connection has the quoted addresses and ports.
+        """
         direction: i64 = -1
         offset: i64 = NEVER
         syn = False
@@ -109,7 +112,7 @@ class IcmpErrors:
             waiting.append(cells)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of an ended connection."""
+        """Write the rows about an ended connection."""
         waiting = self.waiting.pop(connection.id, [])
         if connection.first_frame == NEVER:
             self.unknown += len(waiting)
@@ -118,7 +121,7 @@ class IcmpErrors:
 
 
 def is_syn(own: Side, packet: Packet, flags_known: bool) -> bool:
-    """Return whether a quoted header is a side's SYN; if the flags are not quoted, its sequence number decides."""
+    """Return whether a quoted TCP header is a side's SYN. If the flags are not quoted, the sequence number decides."""
     if own.syn is None or packet.sequence != own.base:
         return False
     return packet.flags & SYN != 0 or not flags_known
@@ -135,7 +138,10 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
 
 
 def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, message: Message) -> None:
-    """Keep the first ICMP error about unacknowledged data of a side, or the first one with an MTU."""
+    """Keep an ICMP error about unacknowledged data of a side if it is the first one, or the first one with an MTU.
+
+    `offset`: the stream offset of that data. `acknowledged`: the offset up to which the peer has acknowledged.
+    """
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
     waits = waits_of(own)

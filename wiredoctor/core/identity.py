@@ -1,6 +1,6 @@
-"""Compute the properties in which two copies of a packet may differ besides IP and TCP headers.
+"""Compute how two copies of a packet may differ outside their innermost IP and TCP headers.
 
-These are MAC addresses, encapsulation, and option bytes.
+They may differ in MAC addresses, encapsulation, and TCP option bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LONG: Final = 1 << 40
 
 
 class Identity:
-    """Reads the headers of a packet a second time, and hashes the outer ones."""
+    """Reads the headers of a packet again, to hash the headers around the innermost IP header."""
 
     def __init__(self) -> None:
         self.headers: Headers = Headers(None)
@@ -25,13 +25,13 @@ class Identity:
         self.packet: Packet = Packet()
 
     def of_packet(self, packet: Packet) -> tuple[int, int]:
-        """Return link_hash and encapsulation, as in tables.PACKETS."""
+        """Return `link_hash` and `encapsulation` of a packet, as in tables.PACKETS."""
         if packet.outer is not None:
             return packet.outer.link_hash, packet.outer.encapsulation
         return self.of_record(packet.block, packet.at, packet.end, packet.link_type)
 
     def of_record(self, block: bytes, at: i64, end: i64, link_type: i64) -> tuple[int, int]:
-        """Return link_hash and encapsulation of the record at block[at:end], which is known to contain a segment."""
+        """Return `link_hash` and `encapsulation` of the record at block[at:end], which must contain a TCP segment."""
         again = self.packet
         again.block, again.at, again.end = block, at, end
         again.wire_length, again.link_type = LONG, link_type
@@ -40,6 +40,6 @@ class Identity:
         return layers.link_hash, layers.encapsulation
 
     def options(self, packet: Packet) -> bytes:
-        """Return the captured option bytes of the packet."""
+        """Return the captured TCP option bytes of the packet."""
         end = min(packet.payload, packet.end)
         return packet.block[min(packet.tcp + 20, end) : end]

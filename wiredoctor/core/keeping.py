@@ -1,8 +1,8 @@
 """Limit the total size of waiting bytes, over all connections.
 
-Bytes wait for missing bytes, for the other direction, or for the end of a head. They are copies and take memory. They are counted
-per bucket of flows.py, so the result does not depend on which process has which bucket. Bytes that were read in the meantime are
-only subtracted when a bucket seems full: then its bytes are counted again.
+Bytes wait for missing bytes, for the other direction, or for the end of a head. They are copies, so they take memory. They are
+counted per bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that were read in the
+meantime are only subtracted when a bucket seems full: then its bytes are counted again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LISTED: Final = 2_000
 
 
 class Keeping:
-    """Counts the waiting bytes. `is_full`: some bucket may have too many, so `relieve` must be called."""
+    """Counts the waiting bytes. If `is_full` is true, some bucket may have too many, and `relieve` must be called."""
 
     def __init__(self, met: LimitsReached) -> None:
         self.met: LimitsReached = met
@@ -40,7 +40,7 @@ class Keeping:
         self.is_full: bool = False
 
     def add(self, talk: HttpConnection, size: i64) -> None:
-        """Count bytes that a connection starts to store."""
+        """Count `size` bytes that a connection begins to store."""
         part = bucket(talk.connection.key)
         keeping = self.connections[part]
         if talk.number not in keeping:
@@ -53,12 +53,15 @@ class Keeping:
             self.is_full = True
 
     def forget(self, talk: HttpConnection) -> None:
-        """Drop an ended connection."""
+        """Remove an ended connection from those with waiting bytes."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count the bytes of full buckets again. Then let the longest waiting connections read until a quarter is free."""
+        """Count the bytes of full buckets again.
+
+        Then read the bytes of the longest waiting connections until a quarter is free.
+        """
         self.is_full = False
         for part in range(BUCKETS):
             if self.bytes[part] > self.most:
@@ -89,7 +92,7 @@ class Keeping:
 
 
 def count_kept(talk: HttpConnection) -> i64:
-    """Return the number of waiting bytes of a connection."""
+    """Return the memory in bytes that the waiting bytes of a connection take."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:
@@ -102,7 +105,7 @@ def count_kept(talk: HttpConnection) -> i64:
 
 
 def count_pieces(pieces: list[Piece]) -> i64:
-    """Return the memory of a list of ranges in bytes."""
+    """Return the memory in bytes that a list of stored ranges takes."""
     total: i64 = 0
     for piece in pieces:
         total += len(piece.data) + PIECE

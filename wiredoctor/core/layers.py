@@ -115,7 +115,7 @@ UDP_PROTOCOL: Final = 17
 
 
 class Layers:
-    """The position up to which the headers of the current packet were read."""
+    """The state while the headers of a packet are read: how far they were read, and what the headers announced."""
 
     def __init__(self) -> None:
         self.at: i64 = 0
@@ -150,7 +150,7 @@ class Layers:
         self.encapsulation: int = 0
 
     def begin(self, packet: Packet) -> None:
-        """Begin at the first header of a packet."""
+        """Begin again at the first header of a packet."""
         self.at = packet.at
         self.end = packet.end
         self.limit = packet.at + packet.wire_length
@@ -164,30 +164,33 @@ class Layers:
             self.link_hash = self.encapsulation = 0
 
     def has(self, size: i64) -> bool:
-        """Return whether the next `size` bytes are captured and within the packet."""
+        """Return whether the next `size` bytes were captured and belong to the packet."""
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of this size, and return the number of the next header."""
+        """Skip a link header of `size` bytes. Return `header`, the number of the next header, or NOT_TCP if it was cut off."""
         if not self.has(size):
             return self.refuse(CUT_LINK)
         self.at += size
         return header
 
     def refuse(self, reason: i64) -> i64:
-        """Stop reading a packet without readable TCP header, for this reason."""
+        """Record why the packet contains no readable TCP header, and return NOT_TCP."""
         self.reason = reason
         return NOT_TCP
 
     def restrict(self, size: i64) -> None:
-        """Limit the packet to the next `size` bytes, as given by a header, unless it ends earlier."""
+        """Limit the packet to the next `size` bytes, as announced by a header, unless it ends earlier anyway."""
         if self.at + size < self.limit:
             self.limit = self.at + size
             if self.limit < self.stop:
                 self.stop = self.limit
 
     def measure(self, size: i64) -> None:
-        """Set the end of the packet to `size` bytes from here, as given by the IP header; a mirrored packet may be truncated."""
+        """Set the end of the packet to `size` bytes from here, as announced by the IP header.
+
+        The captured part may be shorter: a mirror port may have truncated the packet.
+        """
         if self.is_mirrored and self.at + size > self.limit:
             self.end = self.stop
             self.limit = self.at + size
@@ -196,18 +199,18 @@ class Layers:
         self.restrict(size)
 
     def add_to_hash(self, word: i64) -> None:
-        """Add a number of an outer header to the hash, if hashes are requested."""
+        """Add a field of an outer header to the hash `encapsulation`, if hashes are requested."""
         if self.hashing:
             self.encapsulation = mix(self.encapsulation, word)
 
     def hash_outer(self, block: bytes, at: i64) -> None:
-        """Add the addresses of the outer IP header at `at` to the hash."""
+        """Add the addresses of the outer IP header at block[at:] to the hash `encapsulation`."""
         size: i64 = 4 if self.ip_version == 4 else 16
         low: i64 = 4 if self.ip_version == 4 else 8
         for end in (at + size, at + 2 * size):
             self.encapsulation = mix(self.encapsulation, int.from_bytes(block[end - low : end], "big"))
 
     def hash_addresses(self, block: bytes, at: i64) -> None:
-        """Hash the 12 bytes of MAC addresses at `at` into link_hash, unless an outer header has already set it."""
+        """Hash the 12 bytes of MAC addresses at block[at:] into `link_hash`, unless an outer header has already set it."""
         if self.link_hash == 0:
             self.link_hash = mix(int.from_bytes(block[at : at + 8], "little"), int.from_bytes(block[at + 8 : at + 12], "little"))

@@ -1,4 +1,7 @@
-"""Parse link layers and headers between Ethernet and IP, with one small function per header that returns the next header."""
+"""Parse link layers and the headers between Ethernet and IP.
+
+Each function reads one header and returns the number of the next (layers.py).
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,7 @@ WHOLE: Final = 0xC0
 
 
 def first_header(layers: Layers, link_type: i64) -> i64:
-    """Return the number of the first header in packets of this link type."""
+    """Return the number (in layers.py) of the header with which packets of this link type begin."""
     header: i64 = LINKS.get(link_type, NOT_TCP)
     if header == NOT_TCP:
         return layers.refuse(OF_LINK + link_type)
@@ -85,7 +88,7 @@ def first_header(layers: Layers, link_type: i64) -> i64:
 
 
 def ether_type(layers: Layers) -> i64:
-    """Return the number of the header that the current EtherType announces."""
+    """Return the number (in layers.py) of the header that the current EtherType announces."""
     kind = layers.type
     if kind == 0x0800:
         return IPV4
@@ -107,7 +110,7 @@ def ether_type(layers: Layers) -> i64:
 
 
 def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Skip a header of this size, and continue with the header that its last field, an EtherType, announces."""
+    """Skip a header of `size` bytes that ends with an EtherType. Return the number of the header that this announces."""
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size
@@ -160,7 +163,7 @@ def llc(layers: Layers, block: bytes) -> i64:
 
 
 def mpls(layers: Layers, block: bytes) -> i64:
-    """Read MPLS labels (RFC 3032). The first half byte after the last label identifies the payload, as in Wireshark."""
+    """Read MPLS labels (RFC 3032). As in Wireshark, the first half byte after the last label identifies the payload."""
     layers.names |= NAMED_MPLS
     is_last = False
     while not is_last:
@@ -201,7 +204,7 @@ def pppoe(layers: Layers, block: bytes) -> i64:
 def ppp(layers: Layers, block: bytes) -> i64:
     """Read a PPP header (RFC 1661), or one in Cisco's framing.
 
-    The bytes of RFC 1662 may come before a PPP header, and the protocol number may be compressed.
+    Address and control bytes (RFC 1662) may come before a PPP header, and the protocol number may be compressed to one byte.
     """
     layers.names |= NAMED_PPP
     if layers.has(1) and (block[layers.at] == 0x0F or block[layers.at] == 0x8F):
@@ -239,7 +242,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """Read IP of the version in the first half byte."""
+    """Return the number of the IP header whose version is in the first half byte."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4
@@ -272,7 +275,7 @@ def cooked_2(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_type(layers: Layers, kind: i64) -> i64:
-    """Return the header for a protocol number of Linux: numbers below FIRST_TYPE are not EtherTypes; 4 is LLC."""
+    """Return the number of the header for a protocol number of Linux. Below FIRST_TYPE it is not an EtherType; 4 is LLC."""
     if kind < FIRST_TYPE:
         return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
     layers.type = kind
@@ -280,7 +283,7 @@ def cooked_type(layers: Layers, kind: i64) -> i64:
 
 
 def loopback(layers: Layers, block: bytes) -> i64:
-    """Read a LINKTYPE_NULL or LINKTYPE_LOOP header: an address family in either byte order."""
+    """Read a LINKTYPE_NULL or LINKTYPE_LOOP header, which is an address family in either byte order."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
     family = u32(block, layers.at)
@@ -291,7 +294,7 @@ def loopback(layers: Layers, block: bytes) -> i64:
 
 
 def by_family(layers: Layers, family: i64) -> i64:
-    """Return the header for an address family: IP, or an EtherType."""
+    """Return the number of the header for an address family. Numbers from FIRST_TYPE on are EtherTypes."""
     if family == 2:
         return IPV4
     if family in (10, 24, 28, 30):
@@ -301,7 +304,7 @@ def by_family(layers: Layers, family: i64) -> i64:
 
 
 def pflog(layers: Layers, block: bytes) -> i64:
-    """Read a header of OpenBSD's packet filter log; the first byte has its length, which is padded to 4 bytes."""
+    """Read a header of OpenBSD's packet filter log. Its first byte is its length, which is rounded up to a multiple of 4."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     size = (i64(block[layers.at]) + 3) & ~3
@@ -312,7 +315,7 @@ def pflog(layers: Layers, block: bytes) -> i64:
 
 
 def nflog(layers: Layers, block: bytes) -> i64:
-    """Read a message of the Linux netfilter log: one of its attributes is the packet."""
+    """Read a message of the Linux netfilter log, which contains the packet as one of its attributes."""
     if not layers.has(4):
         return layers.refuse(CUT_LINK)
     family = i64(block[layers.at])
@@ -330,6 +333,6 @@ def nflog(layers: Layers, block: bytes) -> i64:
 
 
 def is_frame(block: bytes, at: i64) -> bool:
-    """Return whether the EtherType at `at` identifies a frame without any header that announces it."""
+    """Return whether the EtherType at block[at:] is plausible for an Ethernet frame that no header announces."""
     kind = u16(block, at)
     return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

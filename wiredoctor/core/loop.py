@@ -27,8 +27,8 @@ from wiredoctor.limits import LimitsReached
 class Core:
     """The state of a capture's analysis.
 
-    Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections of the share are analyzed; None
-    means all.
+    Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections of `share` are analyzed; None
+    means all connections.
     """
 
     def __init__(
@@ -88,16 +88,15 @@ class Core:
         return count
 
     def put_in_order(self, is_growing: bool) -> None:
-        """Hold back records until earlier ones have been read.
+        """Sort records by time: from now on, hold each back until no earlier one can follow.
 
-        For a growing capture, which cannot be read again, this begins with the first record out of order, otherwise with the
-        first record.
+        A growing capture cannot be read again, so there this begins with the first record that is out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
 
     def step(self, packet: Packet) -> i64:
-        """Analyze a segment; return the id of its connection."""
+        """Analyze a segment, or an ICMP error that quotes a complete TCP header; return the id of its connection."""
         connection = self.flows.find(packet)
         if self.flows.retired:
             self.retire(packet.clock)
@@ -122,20 +121,20 @@ class Core:
         return connection.id
 
     def read_quote(self, packet: Packet) -> i64:
-        """Record an ICMP error whose quote is too short for a TCP header; return the connection's id."""
+        """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id; NEVER if it is unknown."""
         connection = self.flows.look_up(packet)
         self.icmp.add(self.headers.message, packet, connection, False)
         return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
-        """End the connections that have no more packets."""
+        """End the connections that get no more packets."""
         for connection in self.flows.retired:
             self.http.retire(connection, clock)
             self.end(connection, clock)
         self.flows.retired = []
 
     def finish(self, connections: list[Connection], clock: i64) -> None:
-        """End the connections that are open at the end of the capture."""
+        """End the connections in `connections`, which are open at the end of the capture."""
         self.http.pass_time(clock)
         for connection in connections:
             self.http.finish(connection, clock)
@@ -143,7 +142,7 @@ class Core:
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the rows of an ended connection. A connection that was only quoted in ICMP errors has no other rows."""
+        """Write the rows of an ended connection. If only ICMP errors quoted it, it has no rows except for these errors."""
         if self.icmp.waiting:
             self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):

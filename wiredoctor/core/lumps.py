@@ -1,6 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-As in transfers.py, times are those at the sender: an ACK counts after the round trip between capture point and sender.
+As in transfers.py, times are those at the sender: an ACK counts one round trip between capture point and sender after its
+capture.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ delayed the segment.
 
 @mypyc_attr(acyclic=True)
 class Releases:
-    """The receiver's ACKs that the sender may have waited for. `ack`, `edge`: the receiver's state before the first of them."""
+    """The receiver's ACKs for which the sender may have waited.
+
+    `ack` and `edge`: up to where the receiver had acknowledged and permitted data before the first of them.
+    """
 
     def __init__(self, ack: i64, edge: i64) -> None:
         self.ack: i64 = ack
@@ -41,7 +45,7 @@ class Releases:
         self.acks: list[Ack] = []
 
     def passes(self, own: Side, packet: Packet) -> None:
-        """Record a packet of the receiver, whose side is `own`."""
+        """Record a packet of the receiver; `own` is the receiver's side."""
         last = self.acks[len(self.acks) - 1] if self.acks else None
         if last is not None and last.ack == own.acknowledged and last.edge == own.window_edge:
             return
@@ -51,9 +55,9 @@ class Releases:
         self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))
 
     def has_waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
-        """Return whether a segment with new data waited for a recent ACK, or was paced by congestion control.
+        """Return whether a segment with new data waited for a recent ACK: WAITED, MAY_HAVE_WAITED or DID_NOT_WAIT.
 
-        A full previous segment shows that more data was ready, but that alone is not enough: a proxy that sends with MSG_MORE
+        A full previous segment shows that more data was ready, but that alone is not enough. A proxy that sends with MSG_MORE
         fills its segments only as fast as the program writes.
         """
         gap = packet.time - previous.time

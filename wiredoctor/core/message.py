@@ -54,7 +54,7 @@ NO_END: Final = 1 << 61
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause of a body: the packets around it with their times and TSvals, and the round trip known then."""
+    """A pause of a body: the frames, times and TSvals of the packets before and after it, and the round trip known then (ns)."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -70,8 +70,9 @@ class Pause:
 class Pauses:
     """The pauses of one body.
 
-    It counts bursts and the pauses that the application caused, with the sum of the latter, and stores frames and times around
-    the first three of them. `open`: pauses that count unless the sender's clock, once known, shows a delay in transit.
+    `bursts` counts the bursts. `application` counts the pauses that the application caused; `total` is their sum in ns. `frames`
+    and `times` are those of the packets around the first three of them. `open` contains pauses that count unless the sender's
+    clock, once known, shows a delay in transit.
     """
 
     def __init__(self) -> None:
@@ -90,8 +91,8 @@ class Pauses:
 class Message:
     """The captured part of a message.
 
-    `begin`, `head_end` and `end` are offsets in the bytes given to the parser of messages; `offset` and `end_offset` are offsets
-    in the TCP stream, like those in ACKs. Over plain TCP, the two are the same.
+    `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the TCP
+    stream, like those in ACKs. Over plain TCP, the two are the same.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:
@@ -134,7 +135,10 @@ class Message:
         """Measures what limits the body, if the body is long."""
 
     def reaches(self, frame: i64, time: i64) -> None:
-        """Record that a packet contains a part of the message. The last missing byte may arrive before the first byte."""
+        """Record that a packet contains a part of the message. The message lasts until the newest of these packets.
+
+        That packet need not contain the last byte: packets may come out of order.
+        """
         if frame > self.last_frame:
             self.last_frame = frame
             self.end_time = time
@@ -142,7 +146,7 @@ class Message:
 
 @mypyc_attr(acyclic=True)
 class Interim:
-    """The 1xx responses of an exchange: the status and time of each, and the newest one as a message."""
+    """The 1xx responses of an exchange: the status and time of the first ones, and the newest one as a message."""
 
     def __init__(self, newest: Message) -> None:
         self.statuses: list[int] = []
@@ -152,7 +156,7 @@ class Interim:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Exchange:
-    """A request and its responses."""
+    """A request and its responses. One of the two may not have been captured."""
 
     def __init__(self, index: i64) -> None:
         self.index: i64 = index
@@ -209,17 +213,20 @@ class Exchange:
         return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
-        """Return whether the server had received the request when it acknowledged `ack`; True if the ACK is unknown."""
+        """Return whether the server had received the beginning of the request when it acknowledged `ack` (NEVER: true)."""
         request = self.request
         return ack == NEVER or request is None or request.offset < ack
 
     def is_asked_by(self, offset: i64) -> bool:
-        """Return whether a response at this offset can answer the request: the client had not received that byte before."""
+        """Return whether a response at this stream offset can answer the request.
+
+        It cannot if the client had received the byte at this offset before it sent the request.
+        """
         request = self.request
         return request is None or request.ack <= offset
 
     def last_frame(self) -> i64:
-        """Return the frame number of the newest packet of either message."""
+        """Return the highest frame number of the request, the response, and the packet that showed that the exchange is final."""
         last = self.final_frame
         request, response = self.request, self.response
         if request is not None and request.last_frame > last:
@@ -229,7 +236,7 @@ class Exchange:
         return last
 
     def last_time(self) -> i64:
-        """Return the time at which both messages had ended."""
+        """Return the time at which both messages had ended; NEVER if none was captured."""
         last: i64 = NEVER
         request, response = self.request, self.response
         if request is not None:
@@ -247,7 +254,7 @@ class Exchange:
             interim.times.pop()
 
     def leave_unanswered(self) -> None:
-        """Drop a response that was not read."""
+        """Drop the response of an exchange, because reading of the connection stopped before it was complete."""
         self.response = None
         self.interim = None
         self.upgraded = True

@@ -1,6 +1,6 @@
 """Prove that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and find its tail loss probes.
 
-A side that sends a small segment while an earlier small one is unacknowledged has disabled the algorithm: no ACK had passed the
+A side that sends a small segment while an earlier small one is unacknowledged has disabled the algorithm. No ACK had passed the
 capture point by then, so none had reached the side. But a capture may swap packets that are close together. Therefore the proof
 only counts if no ACK follows within a millisecond, or if the ACK also acknowledges the later segment and so was sent after it.
 """
@@ -35,7 +35,7 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim that is proved, and drop the claims whose ACK came within a millisecond.
+    """Accept the first claim that Nagle is off if it is proved. Drop the claims whose ACK came within a millisecond.
 
     A claim is proved when its millisecond has passed, or when one ACK covers both of its segments. `clock` is the watermark,
     which never decreases.
@@ -51,7 +51,7 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the claims whose data is acknowledged, and move the first remaining one to the front."""
+    """Drop the claims whose data was acknowledged, and make the first remaining claim the current one."""
     nagle.claim_time = NEVER
     later = nagle.later_claims
     if later is None:
@@ -70,7 +70,7 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
 
 
 def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clock: i64) -> None:
-    """Claim that Nagle is off if a small segment follows an unacknowledged small one and no timer can have sent it."""
+    """Add a claim that Nagle is off if a small segment follows an unacknowledged small one and no timer can have sent it."""
     data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
@@ -106,10 +106,10 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 
 
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
-    """Store a small segment that may be the sender's tail loss probe.
+    """Store a small segment if it may be a tail loss probe of its sender.
 
-    It follows a small segment that is alone in flight, after `least` to `longest` ns plus two round trips (RFC 8985 section 7.2;
-    tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
+    A probe follows a small segment that is alone in flight, `least` to `longest` ns plus one round trip later (RFC 8985 section
+    7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
     """
     data = own.previous
     if data is None or not data.small or data.end <= peer.acknowledged or segment.retransmission:
@@ -126,9 +126,9 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 
 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
-    """Return the frame number of the probe that a receiver's packet acknowledges together with the data before it.
+    """Return the frame number of the probe if a packet of the receiver acknowledges it together with the data before it.
 
-    Return 0 if there is none. A retransmission of either segment, or an ACK of the data alone, shows that it was not a probe.
+    Otherwise return 0. A retransmission of either segment, or an ACK of the data alone, shows that it was not a probe.
     """
     if nagle.probe_frame == NEVER:
         return 0

@@ -15,7 +15,10 @@ JUMP: Final = 1 << 30
 
 
 def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the stream offsets of a segment. An RST does not advance its side, because its sender may have lost the state."""
+    """Set the stream offset of a segment and the offset that it acknowledges.
+
+    An RST does not change the newest numbers of its side, because its sender may have lost the state of the connection.
+    """
     syn: i64 = 0
     if packet.flags & SYN:
         syn = 1
@@ -34,9 +37,11 @@ def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
 
 
 def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple[i64, i64, i64]:
-    """Return the offset of a 32-bit number nearest to the newest offset, and the next values of `newest` and `jump`.
+    """Return the stream offset of a sequence or acknowledgment number, and the next values of `newest` and `jump`.
 
-    Numbers are modulo 2**32 (RFC 9293 section 3.4). A distant number becomes the newest only if a second number agrees with it.
+    Numbers are modulo 2**32 (RFC 9293 section 3.4); the offset nearest to `newest` is returned. A distant number is first kept as
+    `jump`, and becomes the newest one if the next number is near it. `base`: the number before offset 0. `leads`: the packet may
+    change `newest`.
     """
     step = wrap(number - base - 1 - newest)
     offset = newest + step
@@ -55,5 +60,5 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
 
 
 def wrap(difference: i64) -> i64:
-    """Return a difference of two 32-bit numbers, from -2**31 to 2**31 - 1."""
+    """Return the difference of two 32-bit numbers as a signed one, from -2**31 to 2**31 - 1."""
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -9,7 +9,7 @@ from typing import Literal
 
 
 class BytesWriter:
-    """A growing byte buffer."""
+    """A byte buffer that grows as bytes are appended."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -27,7 +27,7 @@ class BytesWriter:
         return bytes(self.content)
 
     def truncate(self, size: int) -> None:
-        """Remove the bytes from `size` on."""
+        """Keep only the first `size` bytes."""
         if not 0 <= size <= len(self.content):
             raise ValueError("size out of range")
         del self.content[size:]

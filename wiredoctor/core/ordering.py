@@ -1,9 +1,9 @@
-"""Sort records that are out of order: the threads or processors of a capture may write packets late.
+"""Sort records that are out of order: capturing programs with several threads or processors may write packets late.
 
 Packets are held for 50 ms of capture time, those of several interfaces for 500 ms. A packet with an earlier timestamp than a
-previous packet is moved to its time, unless the clock was set back: then the order of the file is right. Connections with packets
-from both sides show which of the two happened, because an ACK comes after the segment that it acknowledges, whatever the time
-stamps are.
+previous packet is moved to the place of its timestamp. If, however, the clock was set back, the order of the file is right.
+Connections with packets before and after that place show which of the two happened: an ACK comes after the segment that it
+acknowledges, whatever the timestamps are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMPARED: Final = 256
 
 
 class HeldPacket:
-    """A packet that is held until others are read, and its TCP numbers once they are needed."""
+    """A packet that is held until others have been read, and its TCP numbers if its headers were read."""
 
     def __init__(self) -> None:
         self.packet: Packet = Packet()
@@ -57,7 +57,7 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: more records may come, so nothing is held before the first packet that is out of order.
+    `is_growing`: more records may be written, so nothing is held before the first packet that is out of order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
@@ -121,7 +121,10 @@ class Ordering:
                 return False
 
     def wake(self, packet: Packet, step: Step) -> bool:
-        """Start holding packets at the current one, at which the clock went back. Return False if it was set back too far."""
+        """Start holding packets, because the clock went back at this one.
+
+        Return False if it went back too far for mere disorder.
+        """
         times = self.records.times
         times.newest_step = None
         if step.time_before - step.time > SHUFFLED:
@@ -143,7 +146,10 @@ class Ordering:
         return True
 
     def compare_past(self, held: HeldPacket, newest: i64, is_turned: bool) -> None:
-        """Compare a packet with the packets of its connection that were passed on within the last 100 ms."""
+        """Compare a held packet with packets of its connection that were returned within the last 100 ms (see `weigh`).
+
+        `newest`: the number in copies.py of one side's newest packet. `is_turned`: the direction of that side.
+        """
         copies = self.copies
         while newest >= copies.oldest:
             recent = copies.ring[newest & copies.mask]
@@ -158,7 +164,7 @@ class Ordering:
             newest = recent.before
 
     def may_go(self) -> bool:
-        """Return whether no other packet can come before the first one in the queue."""
+        """Return whether the first packet in the queue can be returned, because no other packet can come before it."""
         if self.due > 0:
             return True
         if self.late:
@@ -167,7 +173,7 @@ class Ordering:
         return waited >= self.longest() or len(self.queue) - self.gone >= self.most
 
     def hand_out(self, packet: Packet) -> None:
-        """Fill the packet with the first one in the queue."""
+        """Fill the packet with the first one in the queue, and remove that from the queue."""
         first = self.queue[self.gone]
         self.gone += 1
         if self.due > 0:
@@ -183,7 +189,7 @@ class Ordering:
             self.gone = 0
 
     def take(self) -> bool:
-        """Read a record into the queue; return False if there is none."""
+        """Read a record and put it into the queue or among the late ones. Return False if there is no record."""
         held = self.free.pop() if self.free else HeldPacket()
         packet, times = held.packet, self.records.times
         if not self.records.next(packet):
@@ -214,7 +220,7 @@ class Ordering:
         return True
 
     def begin(self, held: HeldPacket) -> None:
-        """Start collecting packets with earlier times; this is the first one."""
+        """Start collecting packets with earlier times than those before them; `held` is the first one."""
         if not self.sorts:
             self.sorts = True
             for one in self.queue[self.gone :]:
@@ -225,7 +231,7 @@ class Ordering:
         self.add_late(held)
 
     def add_late(self, held: HeldPacket) -> None:
-        """Add a packet with an earlier time, and determine the reason as soon as possible."""
+        """Collect a packet with an earlier time. As soon as it is known why the times are earlier, sort the collected packets."""
         self.late.append(held)
         self.compare(held)
         goes_on = held.packet.time - self.late[0].packet.time >= LONG or len(self.late) >= FEW
@@ -233,7 +239,10 @@ class Ordering:
             self.sort_held()
 
     def sort_held(self) -> None:
-        """Move the packets with earlier times to their places, or after the others if the clock was set back."""
+        """Insert the collected packets into the queue, each before the packets with later times.
+
+        If the clock was set back, append them to the queue instead.
+        """
         late = self.late
         self.late = []
         goes_on = len(late) >= FEW or late[len(late) - 1].packet.time - late[0].packet.time >= LONG
@@ -259,7 +268,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Continue after a clock was set back, on the packet's own interface or on another one."""
+        """Add a packet before which a clock was set back: that of its own interface, or that of another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)
@@ -271,7 +280,7 @@ class Ordering:
         self.queue.append(held)
 
     def raise_highest(self, packet: Packet) -> None:
-        """Update the latest time since the clock was set back."""
+        """Store the time of a packet as the latest one since the clock was set back."""
         self.highest, self.highest_frame, self.highest_interface = packet.time, packet.frame, packet.interface
 
     def insert(self, held: HeldPacket) -> None:
@@ -284,14 +293,14 @@ class Ordering:
         queue.insert(at, held)
 
     def sort(self) -> None:
-        """Sort the held packets; some were left in file order because no reason was known."""
+        """Sort the held packets by time. Some were left in file order, because it was not known why their times were earlier."""
         first = self.gone + self.due
         rest = self.queue[first:]
         rest.sort(key=time_of)
         self.queue[first:] = rest
 
     def read(self, held: HeldPacket) -> None:
-        """Read the headers of a packet. If it may begin a connection, reserve the connection's id in file order."""
+        """Read the headers of a packet. If it may begin a connection, reserve an id now, so ids follow the file order."""
         scratch = self.scratch
         copy_record(held.packet, scratch)
         scratch.frame, scratch.clock = held.packet.frame, held.packet.clock
@@ -314,9 +323,9 @@ class Ordering:
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN opens a later connection on the same ports: it is compared with its side's newest SYN.
+        """Return whether a SYN opens a later connection on the same ports: its side's newest SYN has another sequence number.
 
-        The newest SYN may be among the held packets.
+        That SYN may be among the held packets.
         """
         base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
         frame: i64 = -1
@@ -329,7 +338,7 @@ class Ordering:
         return base != NO_BASE and base != packet.sequence
 
     def compare(self, held: HeldPacket) -> None:
-        """Compare a packet with earlier ones that have later timestamps: count which order their numbers confirm."""
+        """Compare a packet with earlier ones of its connection that have later timestamps (see `weigh`)."""
         at: i64 = len(self.queue)
         least = max(self.gone + self.due, at - COMPARED)
         while at > least:
@@ -339,7 +348,10 @@ class Ordering:
                 self.weigh(other, held)
 
     def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
-        """Count whether two packets of a connection confirm the timestamps or the file order."""
+        """Count which order the sequence and ACK numbers of two packets confirm: that of the file, or that of the timestamps.
+
+        `first` comes first in the file, and `second` has the earlier timestamp.
+        """
         order = order_of(first, second)
         if order > 0:
             self.for_clock += 1
@@ -347,17 +359,17 @@ class Ordering:
             self.for_order += 1
 
     def due_at(self) -> i64:
-        """Return the time at which the first packet in the queue is returned if no more come; LATEST if the queue is empty."""
+        """Return the time at which the first packet in the queue is returned if no more packets come; LATEST if none is held."""
         if self.gone == len(self.queue) and not self.late:
             return LATEST
         return self.highest + self.longest()
 
     def longest(self) -> i64:
-        """Return the time in ns for which packets are held."""
+        """Return how long packets are held, in ns of capture time."""
         return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:
-        """Return the position in the capture of the first held byte; LATEST if no packet is held."""
+        """Return the lowest position in the capture of a held record; LATEST if no packet is held."""
         place: i64 = LATEST
         at = self.gone
         while at < len(self.queue):
@@ -369,7 +381,7 @@ class Ordering:
         return place
 
     def first_frame(self) -> i64:
-        """Return the lowest frame number not yet returned: the number of the next record if no packet is held."""
+        """Return the lowest frame number that was not returned yet. If no packet is held, it is the number of the next record."""
         frame: i64 = self.records.frame + 1
         at = self.gone
         while at < len(self.queue):
@@ -381,12 +393,12 @@ class Ordering:
 
 
 def time_of(held: HeldPacket) -> int:
-    """Return the time of a held packet; a sort key."""
+    """Return the time of a held packet, to sort by it."""
     return held.packet.time
 
 
 def order_of(first: HeldPacket, second: HeldPacket) -> i64:
-    """Return the order of two packets of a connection by their numbers: 1 if the second is later, -1 if earlier, 0 if unknown."""
+    """Return 1 if the numbers of two packets of a connection show that `second` is later, -1 if earlier, 0 if unknown."""
     if first.addresses == 0:
         return 0
     if first.is_turned == second.is_turned:

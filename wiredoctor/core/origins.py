@@ -1,11 +1,12 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. Evidence for this:
-its time to live or IP identification is not that of the host; the host continues to send; it came too early for a reply of the
-host; a FIN lacks the timestamps option; its sequence number is ahead. Two of these are required, because each may occur by
-itself.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. These signs show
+it: the time to live or IP identification is not that of the host; the host continues to send; the packet came too early for a
+reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Two of the signs are
+required, because each may occur by itself.
 
-The common IP properties of a side's packets are in `Side.ip`, which takes one comparison per packet; changes are in `Side.path`.
+The usual IP properties of a side's packets are in `Side.ip`, so that checking a packet takes one comparison; changes are in
+`Side.path`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def pack_ip(packet: Packet) -> i64:
 
 
 def note_change(own: Side, packet: Packet, ip: i64) -> None:
-    """Record a change of a side's time to live, or an IP identification that does not follow the previous one."""
+    """Record that a side's time to live changed, or that its IP identification does not follow the previous one."""
     before = own.ip
     if before == NEVER:
         own.ip = ip
@@ -87,7 +88,7 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
 
 
 def note_rest(own: Side, time: i64, rest: i64) -> None:
-    """Record that a side sends the first packet after an idle time (`rest`, in ns) of its connection."""
+    """Record that a side sends the first packet after the connection was idle for `rest` ns."""
     if own.ip == NEVER:
         return
     path = own.path
@@ -98,7 +99,10 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 
 
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
-    """Return the evidence against the sender of a FIN or RST; `known` is the evidence from packets sent with it."""
+    """Return the signs that a FIN or RST was not sent by the host in its source address; None if there are none.
+
+    `known`: the signs of packets that were sent with it; new ones are added.
+    """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
     trigger = find_trigger(own, peer, packet, segment)
@@ -124,16 +128,17 @@ def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segmen
 
 
 def id_of(side: Side) -> i64:
-    """Return the newest IP identification of a side; -1 if there is none."""
+    """Return the newest IP identification of a side; -1 if it is unknown."""
     return i64(-1) if side.ip == NEVER else (side.ip & ID_MASK) - 1
 
 
 def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
-    """Return IP_ID if the IP identification of a packet does not fit its sender.
+    """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
-    It does not fit if it is 0 although the sender counts, or if it is not near the sender's own, although the sender counts or it
-    is that of the peer's newest packet (or the next one). If packets before it were not captured (`is_ahead`), the sender may
-    have counted on. A host that counts for all its connections together is far ahead after an idle time.
+    It does not fit if it is 0 although the sender counts its packets in it. Nor does it fit if it is far from the sender's own,
+    and the sender counts or the number is that of the peer's newest packet (or the next one). If packets before it were not
+    captured (`is_ahead`), the sender may have counted on. A host that counts for all its connections together is far ahead after
+    an idle time.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -161,9 +166,9 @@ def newest_time(own: Side) -> i64:
 
 
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
-    """Return the capture time of the packet to which a FIN or RST responds too early; NEVER if the host may have sent it.
+    """Return the time of the packet to which a FIN or RST responds too early; NEVER if the host may have sent the FIN or RST.
 
-    Too early means less than half of the round trip to its host later.
+    Too early means: captured less than half of the round trip to the host after that packet.
     """
     rtt = segment.rtt_own
     if rtt < SHORTEST_RTT:
@@ -176,7 +181,7 @@ def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64
 
 
 def first_sent(flight: Flight, ack: i64) -> i64:
-    """Return the time at which the last byte covered by an ACK number was first captured; NEVER if it was not captured."""
+    """Return the capture time of the first segment with the last byte that an ACK covers; NEVER if it was not captured."""
     at: i64 = len(flight.segments) - 1
     while at >= 0:
         sent = flight.segments[at]
@@ -189,9 +194,10 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 
 
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
-    """Return the time since which all packets of the peer have acknowledged `offset`, ignoring those before an idle time.
+    """Return the time since which all packets of the peer have acknowledged `offset`; NEVER if it is unknown.
 
-    Return NEVER if it is unknown. An RST without the ACK flag responds to one of these packets (RFC 9293 section 3.5.2).
+    Packets before an idle time are ignored. An RST without the ACK flag responds to one of the other packets (RFC 9293 section
+    3.5.2).
     """
     if peer.acknowledged != offset:
         return NEVER
@@ -207,9 +213,9 @@ def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
 
 
 def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Record that a side continues after its own RST.
+    """Record that a side continues after its own RST, which is a sign that another device sent the RST.
 
-    If the peer acknowledges that, drop the RST: the peer did not receive it.
+    If the peer acknowledges what the side sent later, drop the RST: the peer did not receive it.
     """
     flags, closing = packet.flags, own.close
     if flags & RST:
@@ -236,7 +242,10 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 
 
 def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
-    """Return whether a side acknowledges more after its own RST. An RST without the ACK flag may have overtaken the packet."""
+    """Return whether a packet acknowledges more than the RST that its side sent before.
+
+    An RST without the ACK flag may have overtaken the packet, so the packet must come some time later.
+    """
     if segment.ack == NEVER or segment.acked_bytes <= 0:
         return False
     if closing.rst_ack != NEVER:
@@ -245,7 +254,7 @@ def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
 
 
 def note_later(closing: Close, packet: Packet) -> None:
-    """Keep the first packet with which a side continues after its RST."""
+    """Store the first packet with which a side continues after its RST."""
     signs = closing.rst_signs
     if signs is None:
         closing.rst_signs = signs = Signs()
@@ -270,7 +279,7 @@ def is_closed(connection: Connection) -> bool:
 
 
 def ttl_range(own: Side) -> tuple[i64, i64]:
-    """Return the smallest and largest time to live of a side's packets, without FIN and RST."""
+    """Return the lowest and highest time to live of a side's packets other than its FIN and RST."""
     path = own.path
     if path is not None:
         return path.lowest_ttl, path.highest_ttl
@@ -278,7 +287,7 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return the evidence against the sender of a side's FIN or RST, as bits; `ip` is as in Side.ip."""
+    """Return all signs that a FIN or RST of a side is not from its host, as bits; `ip` is that of the packet, as in Side.ip."""
     found: i64 = 0 if signs is None else signs.found
     if own.ip != NEVER:
         lowest, highest = ttl_range(own)
@@ -289,7 +298,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or RST of a side: ENDPOINT or BETWEEN, or UNKNOWN if the evidence is not sufficient."""
+    """Return who sent a FIN or RST of a side: ENDPOINT or BETWEEN, or UNKNOWN if there is only one sign."""
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
@@ -297,7 +306,7 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side.
+    """Return who sent the first FIN of a side: ENDPOINT, BETWEEN or UNKNOWN.
 
     Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
     nothing.
@@ -313,19 +322,19 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
 
 
 def has_signs(own: Side, closing: Close) -> bool:
-    """Return whether there may be evidence other than the time to live against the sender of a FIN or an RST."""
+    """Return whether there may be signs other than the time to live that a side's FIN or RST is not from its host."""
     if closing.rst_signs is not None or closing.fin_signs is not None:
         return True
     return closing.fin_frame != NEVER and own.reached > closing.fin_offset + 1
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side."""
+    """Return who sent the first RST of a side: ENDPOINT, BETWEEN or UNKNOWN."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 
 def is_doubtful(own: Side) -> bool:
-    """Return whether there is evidence against the sender of a side's first RST, but not enough yet."""
+    """Return whether one sign, but not a second, shows that a side's first RST is not from its host."""
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:
         return False
@@ -333,13 +342,16 @@ def is_doubtful(own: Side) -> bool:
 
 
 class ForeignCloses:
-    """Writes the table `foreign_closes`: few rows, as tuples in column order."""
+    """Writes the table `foreign_closes`. Such closes are few, so each row is a tuple in column order."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write the foreign closes of an ended connection that did not end an exchange. `client` is as in `write`."""
+        """Write the foreign closes of an ended connection that have no row yet because they ended no exchange.
+
+        `client`: the direction of the client.
+        """
         direction: i64 = 0
         while direction < 2:
             own, peer = connection.first, connection.second
@@ -357,12 +369,18 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write the foreign close of a direction unless it already has a row."""
+        """Write a foreign close that ended no exchange, unless it already has a row.
+
+        `signs` is None if the close is not foreign.
+        """
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)
 
     def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
-        """Write the close of a direction and the exchange that it ended (or NONE). `client` is the direction of the client."""
+        """Write the row for a direction's FIN (`is_fin`) or RST. `exchange`: the exchange that it ended, or NONE.
+
+        `client`: the direction of the client.
+        """
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -398,5 +416,5 @@ class ForeignCloses:
 
 
 def if_found(found: i64, sign: i64, value: i64) -> i64:
-    """Return a value that belongs to a bit of evidence, or NONE if the bit is not set."""
+    """Return `value` if the bit `sign` is set in `found`; otherwise NONE, because the value is only evidence for that sign."""
     return value if found & sign else i64(NONE)

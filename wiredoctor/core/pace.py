@@ -1,4 +1,4 @@
-"""Decide whether a program writes at regular times, so a segment sent when a delayed ACK arrives need not have waited.
+"""Decide whether a program writes at regular times, so a segment sent when a delayed ACK arrives need not have waited for it.
 
 A gap is the time between two segments with new data of one side. If a pure ACK acknowledged the first one promptly, nothing held
 the second one back, so the program chose the length of the gap. A segment that may have waited for an ACK comes after a gap, too.
@@ -80,9 +80,10 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Record a segment sent `gap` ns after the previous one, which was acknowledged promptly, and `after_ack` ns after that ACK.
+    """Record the gap before a segment whose previous segment was acknowledged promptly.
 
-    Either the ACK let the segment go, or the program chose the gap.
+    `gap`: the time since the previous segment, `after_ack`: the time since its ACK, both in ns. The ACK let the segment go if it
+    came just before; otherwise the program chose the gap.
     """
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:
@@ -107,7 +108,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return the number of recent gaps chosen by the program that are as long as this one."""
+    """Return how many recent gaps that the program chose are as long as `gap` (ns)."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -117,18 +118,18 @@ def count_alike(own: Side, gap: i64) -> i64:
 
 
 def uses_nagle(pace: Pace) -> bool:
-    """Return whether prompt ACKs repeatedly triggered segments of this side."""
+    """Return whether a side seems to use Nagle's algorithm: prompt ACKs often triggered its segments."""
     return pace.released >= RELEASED and SHARE * pace.released >= pace.count
 
 
 def is_nagle_seen(own: Side) -> bool:
-    """Return whether a side seems to use Nagle's algorithm, and no segment that may contradict is missing."""
+    """Return whether a side seems to use Nagle's algorithm, and no bytes are missing that might contradict it."""
     pace = own.waits.pace if own.waits is not None else None
     return pace is not None and uses_nagle(pace) and not pace.is_torn
 
 
 def note_loss(own: Side) -> None:
-    """Record that bytes of a side's stream are missing."""
+    """Record that bytes of a side's stream were not captured, so held rows are less certain."""
     pace = pace_of(own)
     pace.is_torn = True
     for held in pace.held:
@@ -136,28 +137,29 @@ def note_loss(own: Side) -> None:
 
 
 def note_end(own: Side) -> None:
-    """Record that a side has no more captured packets although its connection was not closed."""
+    """Record that no more packets of a side were captured although its connection was not closed."""
     if own.waits is not None and own.waits.pace is not None:
         for held in own.waits.pace.held:
             held.is_sure = held.is_sure and held.is_message
 
 
 def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
-    """Return whether the kernel sent a segment, `after_ack` ns after an ACK, because of that ACK."""
+    """Return whether an ACK probably triggered a segment that was captured `after_ack` ns after it."""
     return -MILLISECOND <= after_ack <= min(AT_ONCE + segment.rtt_own // 10, MOST_LATE)
 
 
 def leaves_as_usual(pace: Pace, after_ack: i64, segment: Segment) -> bool:
-    """Return whether a segment, `after_ack` ns after an ACK, left about as quickly as those that prompt ACKs triggered."""
+    """Return whether a segment came `after_ack` ns after an ACK, about as quickly as segments that prompt ACKs triggered."""
     usual = QUICKEST + 2 * pace.release_time // pace.released
     return leaves_at_once(after_ack, segment) and after_ack <= usual + segment.rtt_own // 10
 
 
 def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
-    """Return whether a segment may have been sent by chance `after_ack` ns after a delayed ACK.
+    """Return whether it may be chance that a segment was sent just then, `after_ack` ns after a delayed ACK.
 
-    If a side uses Nagle's algorithm, its kernel sends held-back data at once. If a side often wrote without waiting and no prompt
-    ACK triggered a segment, the first few such segments are chance; this function counts them.
+    If a side uses Nagle's algorithm, its kernel sends held-back data at once; a segment that comes later is chance. If a side
+    often wrote without waiting and no prompt ACK triggered a segment, the first few such segments are chance; this function
+    counts them.
     """
     pace = pace_of(own)
     if uses_nagle(pace):
@@ -169,30 +171,33 @@ def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
 
 
 def are_alike(gap: i64, other: i64) -> bool:
-    """Return whether two gaps are equally long."""
+    """Return whether two gaps (ns) are about equally long."""
     tolerance = gap // 10 + TOLERANCE
     return -tolerance <= gap - other <= tolerance
 
 
 def is_decided(held: HeldRelease) -> bool:
-    """Return whether more gaps cannot change the decision about a row."""
+    """Return whether further gaps cannot change whether a held row is written."""
     return held.alike >= ALIKE or held.later >= AFTER
 
 
 def is_paced(held: HeldRelease) -> bool:
-    """Return whether the known gaps show that a program sent a segment at its regular time."""
+    """Return whether the gaps known so far show that the program sent the segment of a held row at its regular time."""
     return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 
 def watch(sender: Side, packet: Packet) -> Watch:
-    """Watch for an answer on another connection after a delayed ACK of data of `sender`."""
+    """Begin to watch for an answer on another connection, after the delayed ACK `packet` of data of `sender`."""
     pace = pace_of(sender)
     pace.watch = made = Watch(packet.addresses, packet.ports, packet.is_turned, packet.time + ANSWERED_WITHIN)
     return made
 
 
 def is_answer(watch: Watch, packet: Packet) -> bool:
-    """Return whether a packet with payload goes from the watched host to the other one, on another connection."""
+    """Return whether a packet with payload is the watched answer.
+
+    It is if it goes from the sender of the ACK to the receiver of the ACK, on another connection.
+    """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False
     # if both addresses are equal, only the ports show the direction
@@ -201,7 +206,7 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of this side's newest data answered on another connection when it sent the ACK."""
+    """Return whether the receiver of this side's newest data answered on another connection just after its ACK."""
     return (
         sender.waits is not None
         and sender.waits.pace is not None

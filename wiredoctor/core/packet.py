@@ -1,4 +1,4 @@
-"""The current packet: data from the capture file and from its headers. One object is reused for each packet."""
+"""The current packet: what the capture file and the packet's headers contain. One object is reused for all packets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMED: Final = (1 << 62) - 1
 
 
 class OuterHeaders:
-    """Properties of headers that are not in `block`: hashes as in tables.PACKETS."""
+    """Hashes of the outer headers, as in tables.PACKETS, because `Packet.block` no longer contains these headers."""
 
     def __init__(self, link_hash: int, encapsulation: int) -> None:
         self.link_hash: int = link_hash
@@ -38,9 +38,10 @@ class Packet:
     """A packet record and, once its headers were parsed, its TCP segment.
 
     `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
-    the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram, between `at` and
-    `end`. `place` is the position of the payload in the capture (an offset in the file, or from SCRATCH on in the buffer of
-    reassembled datagrams), `block_place` that of the block. Times are nanoseconds since the first packet, lengths are bytes.
+    the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram instead, between
+    `at` and `end`. `place` is the position of the payload in the capture, `block_place` that of the block. A position is an
+    offset in the file, or from SCRATCH on an offset in the buffer of reassembled datagrams. Times are nanoseconds since the first
+    packet, lengths are bytes.
     """
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ WORD: Final = 0xFFFFFFFF
 
 
 def name_ipv4(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
-    """Set the numbers that identify a packet's IPv4 connection, from the addresses and ports at these positions of the block."""
+    """Set the numbers that identify a packet's IPv4 connection, from block[addresses:] and block[ports:]."""
     source, destination = i64(read_i32_be(block, addresses)), i64(read_i32_be(block, addresses + 4))
     source_port, destination_port = u16(block, ports), u16(block, ports + 2)
     packet.key_at = addresses
@@ -110,7 +111,7 @@ def name_ipv4(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 
 
 def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
-    """Set the numbers that identify a packet's IPv6 connection, from the addresses and ports at these positions of the block."""
+    """Set the numbers that identify a packet's IPv6 connection, from block[addresses:] and block[ports:]."""
     high, low = read_i64_be(block, addresses), read_i64_be(block, addresses + 8)
     peer_high, peer_low = read_i64_be(block, addresses + 16), read_i64_be(block, addresses + 24)
     source_port, destination_port = u16(block, ports), u16(block, ports + 2)
@@ -129,7 +130,10 @@ def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 
 
 def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
-    """Return the hash NH of 16 bytes (RFC 4418 section 5.2.2) with the secret's words at `secret`; only 62 bits are used."""
+    """Return the hash NH of the 16 bytes at block[at:] (RFC 4418 section 5.2.2), of which only 62 bits are used.
+
+    `secret`: the index in SECRET of the words to use.
+    """
     total: i64 = 0
     end = at + 16
     while at < end:
@@ -142,7 +146,7 @@ def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
 
 
 def key_of(packet: Packet) -> bytes:
-    """Return the source and destination address and ports as in the headers: 12 bytes for IPv4, 36 for IPv6."""
+    """Return the addresses and ports of a packet, source before destination: 12 bytes for IPv4, 36 for IPv6."""
     size: i64 = 32 if packet.ports & IPV6 else 8
     at, tcp = packet.key_at, packet.tcp
     if at + size == tcp:
@@ -151,7 +155,7 @@ def key_of(packet: Packet) -> bytes:
 
 
 def reverse(key: bytes) -> bytes:
-    """Return the key of the opposite direction."""
+    """Return the key of the opposite direction, with source and destination exchanged."""
     if len(key) == 12:
         return key[4:8] + key[:4] + key[10:] + key[8:10]
     return key[16:32] + key[:16] + key[34:] + key[32:34]

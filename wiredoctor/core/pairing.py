@@ -1,8 +1,9 @@
 """Pair the requests and responses of a connection, and decide when an exchange is final.
 
 A response answers the oldest unanswered request that the server had received when it sent the response (`begin_response`). If
-messages may be missing, the ACK numbers of both decide, or the pair is marked as assumed (`find_request`). An exchange is final
-when both its messages have ended. Its row of `closes` follows when the next exchange begins, or some time after a close.
+messages may be missing, the ACK numbers of request and response decide, or the pair is marked as assumed (`find_request`). An
+exchange is final when both its messages have ended. Its row of `closes` follows when the next exchange begins, or some time after
+a close.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ CLOSE_FRAME: Final = 0x88
 
 @mypyc_attr(acyclic=True)
 class HttpConnection:
-    """The HTTP state of one connection. `client` is the direction of the requests, -1 until a head was read.
+    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head was read.
 
     `take_apart` breaks the reference cycles.
     """
@@ -135,7 +136,7 @@ class HttpConnection:
     # packets
 
     def read(self, packet: Packet, segment: Segment) -> None:
-        """Read the new bytes of a packet, and describe their message in `segment.part`."""
+        """Read the new bytes of a packet, and describe in `segment.part` the message to which they belong."""
         self.clock = packet.clock
         if segment.direction == 0:
             reader, own, peer = self.first, self.connection.first, self.connection.second
@@ -187,9 +188,10 @@ class HttpConnection:
             reassembly.wake_for_gap(self, awaited)
 
     def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
-        """Record whether a segment of an upgraded connection is a WebSocket close frame (RFC 6455 section 5.5.1).
+        """Record whether the newest segment of an upgraded connection is a WebSocket Close frame (RFC 6455 section 5.5.1).
 
-        The first octet shows that, and the length in the second octet must fit; its high bit adds a key of four bytes.
+        The first octet must be that of a Close frame, and the length in the second octet must fit the segment. The high bit of
+        the second octet adds a masking key of four bytes.
         """
         at, captured = packet.payload, packet.captured
         is_goodbye = captured > 1 and i64(packet.block[at]) == CLOSE_FRAME
@@ -204,7 +206,7 @@ class HttpConnection:
     # segments
 
     def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Describe the messages of the first and the last byte of a packet."""
+        """Set in `part` to which messages the first and the last byte of a packet belong."""
         start = segment.new_start
         end = reader.packet_end
         partial = reader.partial if reader.mode == HEAD and not reader.waits else None
@@ -234,7 +236,10 @@ class HttpConnection:
     # protocol
 
     def take_kind(self, reader: Reader, kind: i64) -> bool:
-        """Let the first head decide which direction is the client's. Return False if that contradicts the peer."""
+        """Let the first head of a connection decide which direction is the client's.
+
+        Return False if this head contradicts an earlier one of the other direction.
+        """
         client = reader.direction if kind == REQUEST else 1 - reader.direction
         if self.client >= 0:
             return self.client == client
@@ -249,11 +254,11 @@ class HttpConnection:
         return True
 
     def tls_facts(self) -> Told:
-        """Return the parsed TLS hellos of the connection."""
+        """Return the parsed TLS hellos of the connection; empty ones if there was no handshake."""
         return SILENT if self.tls is None else self.tls.result()
 
     def note_gap(self, time: i64) -> None:
-        """Record that a head or chunk framing is missing from the capture."""
+        """Record the time from which on it is known that a head or chunk framing is missing from the capture."""
         self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
 
     def add_fault(self, fault: Fault) -> None:
@@ -261,7 +266,7 @@ class HttpConnection:
         self.http.faults.write(self, fault)
 
     def believe_faults(self) -> None:
-        """Report the held faults of requests, because this can no longer turn out not to be HTTP."""
+        """Report the held faults of requests, because it is certain now that the connection carries HTTP."""
         doubted = self.doubted
         if doubted is not None:
             for fault in doubted:
@@ -271,7 +276,10 @@ class HttpConnection:
     # requests and responses
 
     def add_exchange(self, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
-        """Create an exchange with its first message."""
+        """Return a new exchange that begins with this message, a request or a response.
+
+        `rtt_own`, `rtt_peer`: the round trips (ns) to the message's sender and receiver.
+        """
         exchange = Exchange(self.next_index)
         self.next_index += 1
         exchange.began_frame, exchange.began = message.frame, message.start
@@ -291,7 +299,7 @@ class HttpConnection:
         return exchange
 
     def append_waiting(self, exchange: Exchange) -> None:
-        """Add an exchange at the end of those that wait for a response."""
+        """Add an exchange at the end of the list of those that wait for a response."""
         last = self.last_waiting
         if last is None:
             self.waiting = exchange
@@ -301,7 +309,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def prepend_waiting(self, exchange: Exchange) -> None:
-        """Add an exchange at the start of those that wait for a response."""
+        """Add an exchange at the start of the list of those that wait for a response."""
         exchange.next_waiting = self.waiting
         self.waiting = exchange
         if self.last_waiting is None:
@@ -309,7 +317,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def take_waiting(self) -> None:
-        """Remove the first exchange from those that wait for a response."""
+        """Remove the first exchange from the list of those that wait for a response."""
         exchange = self.waiting
         if exchange is not None:
             self.waiting = exchange.next_waiting
@@ -323,7 +331,7 @@ class HttpConnection:
         return self.unanswered > self.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
-        """Return the exchange of a request that begins."""
+        """Return the exchange of a request that begins. It exists already if the server responded to the incomplete head."""
         announced = reader.announced
         if announced is not None:
             announced.request = message
@@ -348,7 +356,7 @@ class HttpConnection:
         return exchange
 
     def begin_response(self, message: Message) -> Exchange:
-        """Return the exchange of a response that begins; a new one if its request was not captured."""
+        """Return the exchange of a response that begins; a new exchange if its request was not captured."""
         ack = message.ack
         client, server = self.reader_of(self.client), self.reader_of(1 - self.client)
         self.believe_faults()
@@ -379,9 +387,9 @@ class HttpConnection:
         """Return the exchange of a response if messages may be missing, and make it the first waiting one.
 
         Return None if its request is missing. A response can answer a request that the server had received (`message.ack`) if the
-        client had not received the response when it sent the request (`request.ack`). It certainly answers the newest request
-        that followed all earlier responses (`is_fresh`) if it begins at the ACK number of that request: then no response between
-        them is missing.
+        client had not received the response when it sent the request (`request.ack`). The answered request is certain if it was
+        sent when all earlier requests had their responses (`is_fresh`), and if the response begins at the ACK number of that
+        request. Then no response between them is missing.
         """
         ack, offset = message.ack, message.offset
         newest: Exchange | None = None
@@ -411,10 +419,11 @@ class HttpConnection:
         return found
 
     def is_fresh(self, exchange: Exchange, server: Reader) -> bool:
-        """Return whether all earlier requests had their responses when this one was sent.
+        """Return whether all earlier requests had their responses when the request of this exchange was sent.
 
-        Unless a client is known to do otherwise, it sends a request or a pipeline when it has received all responses. After a gap
-        in its own stream, a response in between shows that the request does not belong to a pipeline that began in the gap.
+        Unless a client is known to do otherwise, it sends a request or a pipeline only after it has received all responses. After
+        a gap in the client's stream, an earlier response must show it: the server sent it after receiving the gap, and the client
+        had received it.
         """
         request = exchange.request
         if request is None or self.is_sliding:
@@ -425,7 +434,10 @@ class HttpConnection:
         return before is not None and before.ack >= request.offset and before.offset < request.ack
 
     def pass_over(self, until: Exchange | None, frame: i64) -> None:
-        """Skip the waiting requests before an exchange: their responses were probably not captured."""
+        """Mark the waiting exchanges before `until` as done, because their responses were probably not captured.
+
+        `frame`: the packet that shows it.
+        """
         exchange = self.waiting
         while exchange is not None and exchange is not until:
             self.take_waiting()
@@ -438,10 +450,10 @@ class HttpConnection:
             exchange = self.waiting
 
     def may_answer(self, ack: i64, time: i64) -> bool:
-        """Return whether a response with this ACK number can be read now.
+        """Return whether a response with this ACK number, captured at `time`, can be read now.
 
-        It can if all acknowledged bytes were read, or were skipped after the grace period: its request may have been captured
-        late.
+        It can if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its request may
+        still be captured late.
         """
         if self.is_forced or ack == NEVER:
             return True
@@ -490,7 +502,7 @@ class HttpConnection:
             self.end_response(exchange, message)
 
     def end_response(self, exchange: Exchange, message: Message) -> None:
-        """Handle the end of a final response: the protocol may change, or a request that waited for it may continue."""
+        """Handle the end of a final response. The connection may change its protocol, or a waiting client may continue."""
         asking = self.reader_of(self.client)
         request = exchange.request
         if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
@@ -506,7 +518,7 @@ class HttpConnection:
             asking.waits = False
 
     def stop(self, upgraded: Exchange | None) -> None:
-        """Stop reading: the connection no longer carries HTTP/1.x.
+        """Stop reading both directions, because the connection no longer carries HTTP/1.x.
 
         Only the end of the upgrade request is still read (RFC 9110 section 7.8).
         """
@@ -535,7 +547,7 @@ class HttpConnection:
     # rows
 
     def write_finished(self, segment: Segment) -> None:
-        """Write rows of final exchanges, and rows of `closes` that the next exchange decides."""
+        """Write the rows of exchanges that this segment made final, and rows of `closes` of exchanges that have a next one."""
         oldest, exchange = self.oldest, self.unwritten
         is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
@@ -547,7 +559,7 @@ class HttpConnection:
         self.write_closes(rtt_client, rtt_server, False)
 
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
-        """Write the rows of final exchanges, in their order."""
+        """Write the rows of `exchanges` for final exchanges, in their order. The round trips are in ns."""
         exchange = self.unwritten
         while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
@@ -555,7 +567,10 @@ class HttpConnection:
         self.unwritten = exchange
 
     def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
-        """Write the rows of `closes` of final exchanges that have a next exchange; `with_last` includes the last one."""
+        """Write the rows of `closes` for written exchanges that have a next exchange.
+
+        `with_last`: write that of the last exchange too. The round trips are in ns.
+        """
         exchange = self.oldest
         while exchange is not None and exchange is not self.unwritten:
             following = exchange.next
@@ -570,7 +585,10 @@ class HttpConnection:
             exchange = following
 
     def write_exchange(self, exchange: Exchange, frame: i64, rtt_client: i64, rtt_server: i64) -> None:
-        """Write a row of `exchanges`, and keep what the next row needs. `frame`: the frame in which the exchange ended."""
+        """Write a row of `exchanges`, and keep the facts that the next row refers to.
+
+        `frame`: the frame that ended the exchange.
+        """
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
         exchange.previous_close = self.previous_close
@@ -593,7 +611,7 @@ class HttpConnection:
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
-        """Forget the oldest exchange after both of its rows were written."""
+        """Remove the oldest exchange, whose rows were both written."""
         self.oldest = exchange.next
         exchange.next = None
         if self.oldest is None:
@@ -602,7 +620,7 @@ class HttpConnection:
     # time
 
     def wake_at(self, time: i64) -> None:
-        """Schedule a call of `wake` at `time`."""
+        """Schedule a call of `wake` at `time` (ns)."""
         if self.wakes_at == NEVER or time < self.wakes_at:
             self.wakes_at = time
             self.http.alarms.add(time, self)
@@ -616,9 +634,9 @@ class HttpConnection:
 
 
 def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
-    """Return whether a response answers a request that was not captured, after the newest captured one.
+    """Return whether a response answers a request that was not captured and that followed the newest captured one.
 
-    The response acknowledges more bytes than the captured requests, and some of these bytes were not captured.
+    The response must acknowledge more bytes than that captured request, and some of these bytes must be missing.
     """
     request, following = newest.request, newest.next_waiting
     if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:
@@ -627,7 +645,7 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
 
 
 def clear(part: MessagePart) -> None:
-    """Describe a packet without new bytes of a message."""
+    """Set the fields for a packet that contains no new bytes of a message."""
     part.message = NEVER
     part.last_message = NEVER
     part.exchange = -1
@@ -641,7 +659,7 @@ def clear(part: MessagePart) -> None:
 
 
 def clear_unread(part: MessagePart) -> None:
-    """Describe a packet of a connection whose payload has not been read."""
+    """Set the fields for a packet of a connection whose payload is not read."""
     clear(part)
     part.http = False
     part.is_incomplete = True

@@ -14,7 +14,7 @@ KEPT: Final = 64
 
 @mypyc_attr(acyclic=True)
 class Partial:
-    """The beginning of a head or of a line of chunk framing. No part of it is searched twice."""
+    """The bytes so far of an incomplete head or line of chunk framing. No byte is searched twice for the end."""
 
     def __init__(self, found: Range, offset: i64) -> None:
         self.parts: list[bytes] = []
@@ -34,7 +34,7 @@ class Partial:
         self.rtt_peer: i64 = found.rtt_peer
 
     def add(self, data: bytes) -> None:
-        """Add more bytes."""
+        """Append more bytes of the head or line."""
         self.parts.append(data)
         self.size += len(data)
         if len(self.start) < KEPT:
@@ -43,9 +43,9 @@ class Partial:
         self.has_line = self.has_line or b"\n" in data
 
     def holds(self, offset: i64) -> bool:
-        """Return whether it contains the byte at this offset."""
+        """Return whether the byte at this offset belongs to the incomplete head or line."""
         return self.offset <= offset < self.offset + self.size
 
     def join(self) -> bytes:
-        """Return all bytes as one object."""
+        """Return all bytes so far as one object."""
         return b"".join(self.parts)

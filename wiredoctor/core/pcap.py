@@ -1,6 +1,7 @@
 """Read the records of classic pcap files and of snoop files.
 
-Pcap files have micro- or nanoseconds, either byte order, and some have longer record headers.
+Timestamps of pcap files have microseconds or nanoseconds. Numbers have either byte order, and some files have longer record
+headers.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class PcapRecords(Records):
         """The offset of the first nonzero byte after an empty record; -1 before the first such record."""
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if the record is missing or incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
         if self.damage is not None or not self.has(self.header):
             return False
         at, block = self.at, self.block
@@ -77,7 +78,7 @@ class PcapRecords(Records):
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Return whether all bytes from `at` on are zero: reserved space that was never written, as after a power failure."""
+        """Return whether the file contains only zeros from `at` on: space that was never written, as after a power failure."""
         offset = self.begin + self.at
         if offset < self.not_zero:
             return False
@@ -128,7 +129,7 @@ class SnoopRecords(Records):
         self.first_time: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if the record is missing or incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
         if self.damage is not None or not self.has(SNOOP_HEADER):
             return False
         captured, record = self.u32(self.at + 4), self.u32(self.at + 8)

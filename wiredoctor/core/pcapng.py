@@ -38,7 +38,7 @@ UNSIGNED: Final = 1 << 31
 
 
 class InterfaceClock:
-    """Converts the timestamps of an interface."""
+    """Converts the timestamps of an interface to ns since the first packet."""
 
     def __init__(self, interface: Interface, first: int) -> None:
         self.link_type: i64 = interface.link_type
@@ -51,7 +51,7 @@ class InterfaceClock:
         self.rest: i64 = first % SECOND
 
     def time(self, high: i64, low: i64) -> i64:
-        """Return the time in ns since the first packet, for a timestamp in two halves of 32 bits."""
+        """Return the time in ns since the first packet for a timestamp, given as its upper and lower 32 bits."""
         seconds: i64 = 0
         fraction: i64 = 0
         if high < UNSIGNED and self.small > 0:
@@ -63,13 +63,13 @@ class InterfaceClock:
         return min(max(seconds - self.base, -FAR), FAR) * SECOND + fraction - self.rest
 
     def split(self, ticks: int) -> tuple[int, int]:
-        """Return seconds and nanoseconds for a timestamp that may need more than 63 bits."""
+        """Return the whole seconds and the remaining nanoseconds of a timestamp, which may have more than 63 bits."""
         seconds, fraction = divmod(ticks, self.ticks)
         return min(seconds, LATEST), fraction * SECOND // self.ticks
 
 
 class PcapngRecords(Records):
-    """The packets of a pcapng file, and the other blocks that Wireshark counts as frames."""
+    """The packets of a pcapng file, and its other blocks that Wireshark counts as frames."""
 
     format: str = "pcapng"
 
@@ -91,7 +91,7 @@ class PcapngRecords(Records):
         self.clock_of: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next block that counts as a frame. Return False if none is left, or if it is incomplete."""
+        """Fill the packet from the next block that counts as a frame. Return False if there is none, or if it is incomplete."""
         while self.damage is None and self.has(SMALLEST):
             at = self.at
             kind, length = self.u32(at), self.u32(at + 4)
@@ -109,7 +109,7 @@ class PcapngRecords(Records):
         return False
 
     def is_whole(self, length: i64) -> bool:
-        """Return whether the block at `at` is complete and consistent; if not, report it as damage."""
+        """Return whether the block at `at` is complete and its lengths are valid; if they are not, report it as damage."""
         if length < SMALLEST or length > self.longest_block:
             self.damage = words.impossible_block(self.position, length)
             return False
@@ -123,7 +123,7 @@ class PcapngRecords(Records):
         return True
 
     def is_frame(self, kind: i64, length: i64) -> bool:
-        """Return whether the block at `at` is complete and long enough for its type."""
+        """Return whether the block at `at` counts as a frame, is complete, and is long enough for its type."""
         if self.is_whole(length):
             least: i64 = ENHANCED_FIXED
             if kind != ENHANCED:
@@ -174,7 +174,10 @@ class PcapngRecords(Records):
         return True
 
     def simple(self, packet: Packet, size: i64) -> bool:
-        """Fill the packet from a Simple Packet Block, which gets the first interface and the time of the previous packet."""
+        """Fill the packet from a Simple Packet Block.
+
+        It belongs to the first interface and gets the time of the previous packet.
+        """
         length = self.u32(self.at + 8)
         captured = length
         if self.base < self.known:
@@ -190,7 +193,10 @@ class PcapngRecords(Records):
         return True
 
     def is_sound(self, interface: i64, captured: i64, room: i64) -> bool:
-        """Return whether the packet of a block is valid; if not, report it as damage."""
+        """Return whether the lengths and interface number of a packet in a block are valid; if not, report that as damage.
+
+        `room`: the number of bytes that the block has for the packet.
+        """
         if self.base + interface < self.known and captured <= self.longest and captured <= room:
             return True
         if self.base + interface >= self.known:
@@ -203,7 +209,7 @@ class PcapngRecords(Records):
         return False
 
     def change_clock(self, interface: i64, high: i64, low: i64) -> None:
-        """Set `clock` to the clock of the interface that captured a packet; `high` and `low` are its timestamp."""
+        """Set `clock` to the clock of an interface. `high` and `low`: the timestamp of a packet in two halves of 32 bits."""
         described = self.interfaces[interface]
         if self.times.first is None:
             self.times.first = blocks.nanoseconds(int(high) << 32 | int(low), described)
@@ -213,7 +219,7 @@ class PcapngRecords(Records):
         self.clock, self.clock_of = clock, interface
 
     def describe(self, kind: i64, length: i64) -> bool:
-        """Read a section header or an interface description; return whether reading can continue."""
+        """Read a section header or an interface description. Return False if reading cannot continue after it."""
         at = self.at
         if kind == SECTION:
             magic = self.block[at + 8 : at + 12]
@@ -245,7 +251,7 @@ class PcapngRecords(Records):
         return True
 
     def add_interface(self, interface: Interface) -> None:
-        """Add an interface to the section. If it continues an interface of the previous section, it keeps that number."""
+        """Add an interface to the section. It keeps its number if it continues an interface of the previous section."""
         if self.known < len(self.interfaces):
             if self.interfaces[self.known] == interface:
                 self.known += 1
@@ -266,7 +272,7 @@ class PcapngRecords(Records):
         self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total, said.received))
 
     def section_damage(self, block: bytes) -> str | None:
-        """Return a description of what is wrong with a section header, or None."""
+        """Return a sentence about what is wrong with a section header, or None."""
         if len(block) < SECTION_FIXED:
             return words.short_section(self.position, len(block))
         major, minor = struct.unpack_from(self.order + "HH", block, 12)

@@ -23,7 +23,10 @@ HTTP2: Final = 3
 
 
 class Cuts:
-    """Packets cut off by the snap length inside heads or chunk framing: their number, and the first one's frame and time."""
+    """The packets that the snap length cut off inside heads or chunk framing.
+
+    They are counted; `frame` and `time` are those of the first one.
+    """
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -32,7 +35,7 @@ class Cuts:
 
 
 def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Recognize a protocol other than HTTP/1 by the first payload of a direction."""
+    """Recognize a protocol other than HTTP/1 by the first payload of a direction, and stop reading HTTP in that direction."""
     if talk.client >= 0:
         return
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):
@@ -59,7 +62,7 @@ def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
 
 
 def continue_tls(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Parse more bytes of a TLS handshake; `data` is empty if they were not captured."""
+    """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
     if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 

@@ -1,4 +1,4 @@
-"""Parse rare link layers."""
+"""Parse rare link layers. Each function reads one header and returns the number of the next (layers.py)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PKTAP: Final = 258
 
 
 def rare_link(layers: Layers, block: bytes) -> i64:
-    """Read the header of the current link type; return the next header."""
+    """Read the header of the current link type; return the number of the next header."""
     kind = layers.type
     if kind == TOKEN_RING:
         return token_ring(layers, block)
@@ -84,7 +84,7 @@ def rare_link(layers: Layers, block: bytes) -> i64:
 
 
 def skip_fixed(layers: Layers, kind: i64) -> i64:
-    """Skip a header that has no relevant fields."""
+    """Skip a header of fixed size that has no relevant fields; return the number of the next header."""
     if kind == ENC:  # OpenBSD: family (in host byte order), SPI and flags
         return layers.past(12, RAW)
     if kind == IP_OVER_FC:
@@ -99,9 +99,9 @@ def skip_fixed(layers: Layers, kind: i64) -> i64:
 
 
 def token_ring(layers: Layers, block: bytes) -> i64:
-    """Read a Token Ring header (IEEE 802.5): access and frame control, addresses.
+    """Read a Token Ring header (IEEE 802.5): access control, frame control, and addresses.
 
-    If the first bit of the source address is set, a route follows.
+    If the first bit of the source address is set, routing information follows.
     """
     if not layers.has(15):
         return layers.refuse(CUT_LINK)
@@ -120,7 +120,10 @@ def fddi(layers: Layers, block: bytes) -> i64:
 
 
 def old_pflog(layers: Layers, block: bytes) -> i64:
-    """Read a header of OpenBSD's packet filter log before 3.4: family, interface, rule, reason, action, direction."""
+    """Read a header of OpenBSD's packet filter log from before version 3.4.
+
+    Its fields are family, interface, rule, reason, action and direction.
+    """
     if not layers.has(28):
         return layers.refuse(CUT_LINK)
     family = u32(block, layers.at)
@@ -129,7 +132,7 @@ def old_pflog(layers: Layers, block: bytes) -> i64:
 
 
 def frame_relay(layers: Layers, block: bytes) -> i64:
-    """Read a Frame Relay header (RFC 2427, with NLPID), or Cisco's, in which the EtherType follows the address."""
+    """Read a Frame Relay header with an NLPID (RFC 2427), or Cisco's, in which the EtherType follows the address."""
     if not layers.has(5):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -150,7 +153,7 @@ def frame_relay(layers: Layers, block: bytes) -> i64:
 
 
 def prism(layers: Layers, block: bytes) -> i64:
-    """Read a Prism or AVS header (LINKTYPE_IEEE802_11_PRISM, _AVS); the second word is its length, in either byte order."""
+    """Read a Prism or AVS header (LINKTYPE_IEEE802_11_PRISM, _AVS). Its second word is its length, in either byte order."""
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
     size = min(u32(block, layers.at + 4), u32_little(block, layers.at + 4))
@@ -160,7 +163,7 @@ def prism(layers: Layers, block: bytes) -> i64:
 def arcnet_linux(layers: Layers, block: bytes) -> i64:
     """Read a LINKTYPE_ARCNET_LINUX header: addresses, offset, protocol number.
 
-    For RFC 1201, a flag and a fragment number follow; Linux delivers reassembled packets whatever the flag is.
+    For protocols of RFC 1201, a flag and a fragment number follow; they are skipped, because Linux delivers reassembled packets.
     """
     if not layers.has(5):
         return layers.refuse(CUT_LINK)
@@ -191,9 +194,9 @@ def juniper_ethernet(layers: Layers, block: bytes) -> i64:
 
 
 def read_linked(layers: Layers, block: bytes, kind: i64) -> i64:
-    """Read a Per-Packet Information header or Apple's PKTAP header: a length and the inner link type.
+    """Read a Per-Packet Information header or Apple's PKTAP header, which contain their length and the inner link type.
 
-    PKTAP is used for captures of all interfaces.
+    PKTAP is used for captures on all interfaces.
     """
     least: i64 = 8 if kind == PPI else 12
     if not layers.has(least):

@@ -1,4 +1,7 @@
-"""Parse rare tunnels in UDP and GRE. If the header of a tunnel is invalid, the packet counts as plain UDP."""
+"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the number of the next (layers.py).
+
+If the header of a tunnel is invalid, the packet counts as plain UDP.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ def is_rare_tunnel(port: i64) -> bool:
 
 
 def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read the header of the tunnel on this port; return the next header."""
+    """Read the header of the tunnel that uses this port; return the number of the next header."""
     if port == TEREDO:
         following = teredo(layers, block)
     elif port == LISP:
@@ -73,7 +76,7 @@ def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
 
 
 def teredo(layers: Layers, block: bytes) -> i64:
-    """Read a Teredo header (RFC 4380 section 5.1.1): authentication and origin may come before the IPv6 header."""
+    """Read a Teredo header (RFC 4380 section 5.1.1): authentication and origin indications may come before the IPv6 header."""
     layers.names |= NAMED_TEREDO
     at = layers.at
     if layers.has(4) and u16(block, at) == 1:
@@ -86,7 +89,7 @@ def teredo(layers: Layers, block: bytes) -> i64:
 
 
 def lisp(layers: Layers, block: bytes) -> i64:
-    """Read a LISP header (RFC 9300 section 5): flags, nonce and instance, followed by IP."""
+    """Read a LISP header (RFC 9300 section 5): flags, nonce and instance. IP follows."""
     layers.names |= NAMED_LISP
     if not layers.has(9):
         return NOT_TCP
@@ -98,7 +101,7 @@ def lisp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan_gpe(layers: Layers, block: bytes) -> i64:
-    """Read a VXLAN-GPE header (draft-ietf-nvo3-vxlan-gpe): VXLAN with a protocol number."""
+    """Read a VXLAN-GPE header (draft-ietf-nvo3-vxlan-gpe), which is a VXLAN header with a protocol number."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not layers.has(8) or block[at] & 0x0C != 0x0C:
@@ -113,7 +116,10 @@ def vxlan_gpe(layers: Layers, block: bytes) -> i64:
 
 
 def ayiya(layers: Layers, block: bytes) -> i64:
-    """Read an AYIYA header (draft-massar-v6ops-ayiya-02): the first bytes contain the lengths of identity and signature."""
+    """Read an AYIYA header (draft-massar-v6ops-ayiya-02).
+
+    Its first bytes contain the lengths of the identity and the signature.
+    """
     layers.names |= NAMED_AYIYA
     at = layers.at
     if not layers.has(8) or block[at + 2] & 0x0F != 1:  # the operation must be "forward"
@@ -127,9 +133,9 @@ def ayiya(layers: Layers, block: bytes) -> i64:
 
 
 def tzsp(layers: Layers, block: bytes) -> i64:
-    """Read a TaZmen Sniffer Protocol header: version, type, link type of the packet, and fields.
+    """Read a TaZmen Sniffer Protocol header: version, type, link type of the packet, and tagged fields.
 
-    Field 1 is the last one; field 0 is padding.
+    The field with tag 1 is the last one; tag 0 is padding.
     """
     layers.names |= NAMED_TZSP
     at = layers.at
@@ -166,7 +172,7 @@ def capwap(layers: Layers, block: bytes) -> i64:
 
 
 def skip_routes(layers: Layers, block: bytes) -> bool:
-    """Skip the source routes of a GRE header (RFC 1701). An empty one marks the end; return whether it was found."""
+    """Skip the source routes of a GRE header (RFC 1701). Return whether the empty route that marks their end was found."""
     while layers.has(4):
         family, size = u16(block, layers.at), i64(block[layers.at + 3])
         layers.at += 4 + size
@@ -176,5 +182,5 @@ def skip_routes(layers: Layers, block: bytes) -> bool:
 
 
 def is_aruba(kind: i64) -> bool:
-    """Return whether this GRE protocol type belongs to Aruba's access points, which use one type per queue for 802.11 frames."""
+    """Return whether this GRE protocol type is one of Aruba's access points, which use one type per queue for 802.11 frames."""
     return kind == 0x9000 or (0x8200 <= kind < 0x8380 and not kind & 0x0F)

@@ -1,4 +1,4 @@
-"""Count packets that are not analyzed by reason: an IP protocol, EtherType or link type, or a reason of layers.py."""
+"""Count the packets that are not analyzed, by reason: their IP protocol, EtherType or link type, or a reason of layers.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WORDS: Final = {
 
 
 class Tally:
-    """Counts how often each number occurs; fast if consecutive numbers are equal."""
+    """Counts how often each number occurs. This is fast if the same number often occurs several times in a row."""
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
@@ -61,7 +61,7 @@ class Tally:
         self.run += 1
 
     def flush(self) -> dict[int, int]:
-        """Return the count of each number."""
+        """Return how often each number occurred."""
         if self.run > 0:
             self.counts[self.newest] = self.counts.get(self.newest, 0) + self.run
             self.run = 0
@@ -69,7 +69,7 @@ class Tally:
 
 
 def describe_reasons(reasons: Tally) -> dict[str, int]:
-    """Return the number of packets for each reason, by the reason's text in reports."""
+    """Return the number of packets for each reason. The keys are the reasons as text for reports."""
     found: dict[str, int] = {}
     for reason, packets in reasons.flush().items():
         words = reason_words(reason)
@@ -89,7 +89,10 @@ def reason_words(reason: int) -> str:
 
 
 def count_encapsulations(names: Tally) -> dict[str, int]:
-    """Return the number of packets in each encapsulation, by its name; `names` counts combinations as bits."""
+    """Return the number of packets in each encapsulation.
+
+    The keys are their names; `names` counts combinations of them as bits.
+    """
     from wiredoctor.protocols.ip.encapsulations import names_of
 
     found: dict[str, int] = {}

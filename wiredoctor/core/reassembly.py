@@ -1,8 +1,8 @@
 """Put HTTP's bytes in order: new bytes go to their reader, or wait for missing bytes or for the other direction.
 
-Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped: after a grace period (`Stream.gap_ends_at`), at a
-limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in `Stream.held` while their reader
-`waits`: a response for its request, or data after an upgrade for the response.
+Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. It is skipped after a grace period
+(`Stream.gap_ends_at`), at a limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in
+`Stream.held` while their reader `waits`: a response for its request, or data after an upgrade request for the response.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_PIECES: Final[list[Piece]] = []
 
 
 def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
-    """Pass the new bytes of a packet to their reader, in order; return whether everything before them was available."""
+    """Pass the new bytes of a packet to their reader in stream order. Return whether all bytes before them were available."""
     begin = segment.new_start
     if reader.reached == NEVER:
         reader.reached = begin
@@ -41,7 +41,10 @@ def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Pack
 
 
 def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
-    """Add new bytes of a packet to the stream, captured or not. Return whether everything before them was available."""
+    """Add the new bytes [start, end) of a packet to its stream; the snap length may have cut off some.
+
+    Return whether all bytes before them were available.
+    """
     there = segment.offset + packet.captured
     in_order = True
     if start < there < end:
@@ -53,7 +56,10 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
 def add_range(
     talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Add new bytes, all or none of which were captured: read them if they are in order, otherwise store them."""
+    """Add the new bytes [start, end) of a packet, all or none of which were captured. Store them if earlier bytes are missing.
+
+    Return whether all bytes before them were available.
+    """
     found = talk.http.range
     if start < reader.reached:
         start = reader.reached
@@ -104,20 +110,20 @@ def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
 
 
 def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
-    """Store a range from `start` on until its reader continues."""
+    """Store a range, from offset `start` on, until its reader continues."""
     reader.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 
 
 def drain(talk: HttpConnection, reader: Reader) -> None:
-    """Read the stored bytes that are in order now."""
+    """Read the stored bytes that are in order now, because a gap before them was filled or skipped."""
     found = talk.http.range
     while reader.waiting is not None and reader.next_piece(found):
         hand_on(talk, reader, found)
 
 
 def skip_gap(talk: HttpConnection, reader: Reader) -> None:
-    """Skip the first gap of a direction."""
+    """Skip the first gap of a direction, and read the bytes after it."""
     found = talk.http.range
     reader.skip_gap(found)
     hand_on(talk, reader, found)
@@ -125,13 +131,13 @@ def skip_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
-    """Skip the gaps of a direction that are followed by bytes before an offset."""
+    """Skip the gaps of a direction after which there are stored bytes below `offset`."""
     while reader.has_before(offset):
         skip_gap(talk, reader)
 
 
 def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
-    """Schedule the time at which an unfilled gap is skipped."""
+    """Schedule the time at which the first gap is skipped if it is not filled before."""
     waiting = reader.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()
@@ -140,7 +146,7 @@ def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def resume(talk: HttpConnection) -> None:
-    """Let waiting readers continue as far as possible, the client's first."""
+    """Let readers that wait continue as far as possible, that of the client first."""
     client = talk.reader_of(max(talk.client, 0))
     server = talk.peer_of(client)
     goes_on = True
@@ -151,7 +157,7 @@ def resume(talk: HttpConnection) -> None:
 
 
 def may_go_on(talk: HttpConnection, server: Reader) -> bool:
-    """Return whether the waiting response may be read now."""
+    """Return whether the waiting response can be read now. Force reading if the stored bytes exceed a limit."""
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
         skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
@@ -187,7 +193,7 @@ def read_held(talk: HttpConnection, reader: Reader) -> bool:
 
 
 def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
-    """Let a reader continue with a stored range."""
+    """Let a reader continue with a stored range, from the offset up to which it has read."""
     found = talk.http.range
     piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
     reader.read(found)
@@ -209,7 +215,7 @@ def flush(talk: HttpConnection) -> None:
 
 
 def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
-    """Remove and return everything that a reader has not read, gaps included, in stream order."""
+    """Remove and return all ranges that a reader has not read, including gaps, in stream order."""
     reader.waits = True
     while reader.waiting is not None:
         skip_gap(talk, reader)
@@ -221,9 +227,9 @@ def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
 
 
 def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
-    """Return whether the bytes of direction 0 are read before those of direction 1.
+    """Return whether the range of direction 0 is to be read before the range of direction 1.
 
-    Bytes are read in capture order, except that the bytes acknowledged by a response come before the response.
+    Ranges are read in capture order, except that the bytes that a response acknowledges come before the response.
     """
     if talk.client == 0:
         return first.frame < second.frame or second.ack == NEVER or first.start < second.ack

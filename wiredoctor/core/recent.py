@@ -1,4 +1,4 @@
-"""The properties of a packet that are stored for a while, to find duplicate copies of the packet."""
+"""The properties of a packet that are kept for a while, to find second copies of the packet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH: Final = (1 << 19) - 1
 
 @mypyc_attr(acyclic=True)
 class RecentPacket:
-    """A packet of the last 100 ms or 10 s (copies.py). The objects are reused in turn."""
+    """A packet of the last 100 ms or 10 s, as copies.py needs it. The objects of a ring buffer are reused in turn."""
 
     def __init__(self) -> None:
         self.before: i64 = -1
@@ -46,7 +46,7 @@ class RecentPacket:
         self.outer: OuterHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:
-        """Copy the properties of the current packet."""
+        """Copy the properties of the current packet. `shape`: its flags, window and payload length, packed."""
         self.frame = packet.frame
         self.time = packet.time
         self.clock = packet.clock
@@ -73,11 +73,11 @@ class RecentPacket:
         return self.layout & LENGTH
 
     def tcp(self) -> i64:
-        """Return the position of the TCP header in the record."""
+        """Return the offset of the TCP header in the packet's record."""
         return self.layout >> 19 & LENGTH
 
     def payload(self) -> i64:
-        """Return the position of the payload in the record, which may be after the record's end."""
+        """Return the offset of the payload in the packet's record; it may be beyond the captured bytes."""
         return self.layout >> 38
 
     def captured_length(self) -> i64:
@@ -86,7 +86,7 @@ class RecentPacket:
 
 
 def checksum(packet: Packet) -> i64:
-    """Return a checksum of the captured option bytes; comparing it first avoids most comparisons."""
+    """Return a checksum of the captured TCP option bytes. It is compared first, which avoids most comparisons of the bytes."""
     return checksum_of(packet.block, packet.tcp + 20, min(packet.payload, packet.end))
 
 

@@ -1,4 +1,4 @@
-"""Record packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
+"""Record all packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_OPTIONS: Final = 40
 
 
 class Extras:
-    """Writes the cells that exist only if `columns` need them, because reading headers again doubles the time for a row."""
+    """Writes the optional cells of a packet, if `columns` need them; reading the headers again doubles the time for a row."""
 
     def __init__(self, columns: list[str]) -> None:
         self.options: bool = "options_hash" in columns
@@ -61,22 +61,22 @@ class Extras:
 
 
 class Selection:
-    """The connections (by id) and single frames whose rows are written."""
+    """The connections (by id) and the single frames of which rows are written."""
 
     def __init__(self, connections: set[int], frames: set[int]) -> None:
         self.connections: set[int] = connections
         self.frames: set[int] = frames
 
     def has(self, connection: i64, frame: i64) -> bool:
-        """Return whether the rows of this packet are written."""
+        """Return whether the rows of this packet are selected."""
         return connection in self.connections or frame in self.frames
 
 
 class PacketRecorder:
-    """Writes rows of packets: of all packets if there is no `selection`.
+    """Writes rows for all packets, or only for those in `selection`.
 
     `columns` are the requested columns of `packets`; `names` are the names of the cells that are written for them. `records` and
-    `packets` are None if they were not requested.
+    `packets` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, with_records: bool, columns: list[str]) -> None:
@@ -94,7 +94,7 @@ class PacketRecorder:
         self.captured = packet.end - packet.at
 
     def write(self, packet: Packet, connection: i64, is_segment: bool = True) -> None:
-        """Write the rows of a packet; `connection` is NEVER if the packet belongs to none."""
+        """Write the rows of a packet. `connection` is the id of its connection, or NEVER if it belongs to none."""
         if self.selection is not None and not self.selection.has(connection, packet.frame):
             return
         if self.records is not None:
@@ -142,7 +142,7 @@ class PacketRecorder:
 
 
 def put_addresses(rows: Rows, key: bytes) -> None:
-    """Write both addresses, in halves of 64 bits, and both ports."""
+    """Write the source and destination address, each in two halves of 64 bits, and both ports."""
     if len(key) == 12:
         rows.put(0)
         rows.put(u32(key, 0))

@@ -36,9 +36,9 @@ ACROSS: Final = 500_000_000
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
-    """A capture file that is read in blocks through a file descriptor.
+    """A capture file that is read through a file descriptor.
 
-    `place`: the position of its first byte among the bytes of all files.
+    `place`: the position of its first byte among the bytes of all files of the capture.
     """
 
     def __init__(self, descriptor: int, place: i64) -> None:
@@ -57,7 +57,7 @@ class Source:
 
 
 class Newest:
-    """The newest packet with a timestamp of one interface."""
+    """The frame number and time of an interface's newest packet with a timestamp."""
 
     def __init__(self) -> None:
         self.frame: i64 = 0
@@ -65,7 +65,7 @@ class Newest:
 
 
 class Times:
-    """The times of the records read so far, and the steps of their clock."""
+    """The times of the records read so far, and the steps at which their clock went back."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -106,9 +106,9 @@ class Times:
         self.is_stamped = False
 
     def is_confirmed(self, frame: i64, time: i64) -> bool:
-        """Return whether a time far ahead is right: it is the first one, or the packet before was at a similar time.
+        """Return whether a time far ahead of all others is right: it is the first time, or the previous packet's time is near it.
 
-        The same time proves nothing: a packet without a time stamp gets that of the packet before.
+        An equal time does not confirm it: a packet without a timestamp gets the time of the previous packet.
         """
         apart = time - self.ahead
         is_similar = frame == self.ahead_frame + 1 and apart != 0 and -AHEAD <= apart <= AHEAD
@@ -116,7 +116,7 @@ class Times:
         return is_similar or self.earliest == LATEST
 
     def watch(self, packet: Packet) -> None:
-        """Count a step if the clock of the packet's interface was set back."""
+        """Record a step if the clock of the packet's interface went back at this packet."""
         if packet.interface != self.interface:
             self.change_interface(packet)
         self.is_stamped = True
@@ -127,7 +127,7 @@ class Times:
         newest.time = packet.time
 
     def add_step(self, step: Step) -> None:
-        """Count a step, or pass it to ordering.py."""
+        """Count a step; if records are being sorted, keep it for ordering.py instead."""
         if self.is_ordered:
             self.newest_step = step
             return
@@ -136,7 +136,7 @@ class Times:
             self.is_shuffled = True
 
     def change_interface(self, packet: Packet) -> None:
-        """Set `of_interface` for a packet of another interface than the previous one's."""
+        """Set `of_interface` to the interface of a packet, which differs from that of the previous packet."""
         interface = packet.interface
         behind = self.latest - packet.time
         if behind > LEAST and behind <= ACROSS and not self.is_ordered:
@@ -150,8 +150,8 @@ class Times:
 class Records:
     """The packet records of a file.
 
-    `next` returns False at the end of the available data, and may be called again after the file has grown. `end` is called when
-    the file no longer grows, and reports an incomplete record.
+    `next` returns False at the end of the available data, and may be called again after the file has grown. When the file no
+    longer grows, `end` is called and reports an incomplete record.
     """
 
     format: str = ""
@@ -180,11 +180,11 @@ class Records:
 
     @property
     def position(self) -> int:
-        """Return the number of bytes read from the file."""
+        """The number of bytes read from the file."""
         return self.begin + self.at
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if it is missing or incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -192,17 +192,17 @@ class Records:
         raise NotImplementedError
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of a frame's file, and the frame number in that file; None if there is only one file."""
+        """Return the number of the file with this frame, and the frame number in that file; None if there is only one file."""
         del frame
         return None
 
     def go_on_at(self, offset: i64) -> None:
-        """Continue at another offset of the file."""
+        """Continue with the record at another offset of the file."""
         self.begin, self.at = offset, 0
         self.block, self.size = b"", 0
 
     def has(self, size: i64) -> bool:
-        """Return whether the file has `size` bytes from `at` on; read them into the block."""
+        """Return whether the file has `size` bytes from `at` on. If the block ends before, read the next one."""
         return self.at + size <= self.size or self.read_on(size)
 
     def read_on(self, size: i64) -> bool:
@@ -221,7 +221,10 @@ class Records:
         return u32(self.block, at) if self.big else u32_little(self.block, at)
 
     def fill(self, packet: Packet, header: i64, captured: i64, length: i64) -> None:
-        """Fill the packet from the record at `at`, which has a header of this size and `captured` bytes."""
+        """Fill the packet from the record at `at`.
+
+        `header`: the size of the record header. `captured`: the number of captured bytes, `length`: that on the network.
+        """
         self.frame += 1
         packet.frame = self.frame
         packet.block = self.block

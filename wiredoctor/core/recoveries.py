@@ -1,8 +1,8 @@
-"""Find times without progress that a retransmission ended; they are known at the first ACK after it.
+"""Find times without progress that a retransmission ended; they are known at the first ACK after the retransmission.
 
-Progress is new data, a FIN, or an ACK that advances. A retransmission of the bytes for which the peer's ACK waits may end a time
-without progress; the next ACK that advances confirms it. A first copy that comes late counts like a retransmission if an ACK
-waits for it: the first transmission was lost before the capture point.
+Progress is new data, a FIN, or an ACK of more bytes. A retransmission of the bytes for which the peer's ACKs wait may end a time
+without progress. The next ACK of more bytes confirms it. A first copy that comes late counts like a retransmission if ACKs wait
+for it: the first transmission was lost before the capture point.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ WORD: Final = 0xFFFFFFFF
 
 
 def take_recovery(waits: Waits) -> Stall | None:
-    """Remove and return the peer's stall that an advancing ACK ends."""
+    """Remove and return the stall that ends because new bytes are acknowledged; None if there is none.
+
+    `waits`: the state of the side whose bytes are acknowledged.
+    """
     stall = waits.stall
     waits.stall = None
     return stall
@@ -38,9 +41,9 @@ def take_recovery(waits: Waits) -> Stall | None:
 def try_again(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
 ) -> None:  # fmt: skip
-    """Record a retransmission, or late first copy, of the byte for which the peer's ACK waits.
+    """Record a retransmission, or late first copy, of the byte for which the peer's ACKs wait.
 
-    It counts if it comes `least` ns or more after the last progress.
+    It counts if it comes at least `least` ns after the last progress.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -79,9 +82,9 @@ def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
 
 
 def is_spurious(stall: Stall, packet: Packet) -> bool:
-    """Return whether an ACK that ends a stall acknowledges the first copy rather than a retransmission.
+    """Return whether an ACK that ends a stall acknowledges the first copy of the data rather than a retransmission.
 
-    Then it echoes an earlier timestamp (RFC 3522 section 3.2): nothing was lost, only delayed.
+    Such an ACK echoes the timestamp of an earlier segment (RFC 3522 section 3.2): nothing was lost, only delayed.
     """
     echo = clocks.echo_of(packet)
     if echo == NEVER or stall.original_stamp == NEVER:
@@ -92,8 +95,8 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
     """Record the SACK blocks of a pure ACK. Count a duplicate ACK, unless it is a copy made by a mirror port.
 
-    Such a copy equals the previous packet and has the same time. An ACK with SACK blocks may change the window: Linux widens it
-    while it has data after a gap (RFC 6675 section 2).
+    Such a copy equals the previous packet and has the same time. An ACK with SACK blocks counts even if it changes the window:
+    Linux enlarges the window while the receiver holds data after a gap (RFC 6675 section 2).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
@@ -117,7 +120,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
-    """Record the first SACK block: the newest data that its sender has received after a gap (RFC 2018 section 4)."""
+    """Record the first SACK block of a packet: the newest data that its sender has received after a gap (RFC 2018 section 4)."""
     at = clocks.find_option(packet, SACK)
     if at < 0:
         return
@@ -127,14 +130,14 @@ def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Record that a packet makes progress."""
+    """Record the frame and time of a packet if it makes progress."""
     if segment.new_bytes > 0 or segment.acked_bytes > 0 or (packet.flags & FIN and not segment.retransmission):
         connection.progress_frame = packet.frame
         connection.progress_time = packet.time
 
 
 def sign_options(packet: Packet) -> i64:
-    """Return a hash of the option bytes, by which copies of a pure ACK are recognized."""
+    """Return a hash of the TCP option bytes, by which copies of a pure ACK are recognized."""
     signature: i64 = 0
     block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
     while i + 4 <= end:

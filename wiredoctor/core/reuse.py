@@ -1,7 +1,8 @@
-"""Recognize ports reused by a connection whose SYN was not captured, from its sequence and acknowledgment numbers.
+"""Recognize a later connection on the same ports whose SYN was not captured, by its sequence and acknowledgment numbers.
 
-TCP chooses the initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). Therefore the first captured
-packet of the later connection seems to jump in both directions. The bytes in between are not a gap: they were never sent.
+TCP chooses the initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). Therefore the numbers of the
+first captured packet of the later connection seem to jump in both directions. The bytes in between are not a gap: they were never
+sent.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PART: Final = 8
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet's sequence number is near its side's newest; its acknowledgment number is ignored."""
+    """Return whether a packet's sequence number is near the highest one of its side; its acknowledgment number is ignored."""
     own = connection.first if packet.is_turned == connection.is_turned else connection.second
     return (packet.sequence - 1 - own.base - own.highest + NEAR) & 0xFFFFFFFF < 2 * NEAR
 
@@ -38,8 +39,8 @@ def is_near(connection: Connection, packet: Packet) -> bool:
 def is_another(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet other than a client's SYN belongs to a later connection on the same ports.
 
-    Both of its numbers must show that. Those of an RST prove nothing, and packets captured out of order repeat old numbers. There
-    must also be time for a handshake.
+    Both of its numbers must have jumped. An RST shows nothing, because its numbers may be arbitrary, nor does a packet captured
+    out of order, because it repeats old numbers. Since the previous packet there must have been time for a handshake.
     """
     if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
         if packet.flags & (ACK | RST) == ACK:
@@ -66,9 +67,10 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how far the sequence and acknowledgment number of a packet are behind the newest bytes; 0 if unknown.
+    """Return how many bytes the sequence number of a packet is ahead of its side's newest byte, and its ACK of the peer's.
 
-    The distance from the newest numbers is used if it is shorter, because a damaged packet may have moved them.
+    Each is negative if the number is behind, and 0 if unknown. The distance from the newest numbers is used if it is shorter,
+    because a damaged packet may have moved the newest byte.
     """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0
@@ -82,7 +84,7 @@ def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
 
 
 def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i64:
-    """Return the distance of a number from the nearest of three others."""
+    """Return the signed distance of a number from the nearest of the three offsets."""
     first, second, third = wrap(number - highest), wrap(number - sequence), wrap(number - acknowledgment)
     if max(second, -second) < max(first, -first):
         first = second
@@ -90,21 +92,24 @@ def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i6
 
 
 def newest(side: Side, other: Side) -> i64:
-    """Return the offset up to which a side has sent, or which the other side acknowledged if no packet of it was captured."""
+    """Return the offset up to which a side has sent.
+
+    If no packet of the side was captured, it is the offset up to which `other` has acknowledged.
+    """
     return other.acknowledged if side.highest == NEVER else side.highest
 
 
 def window_of(receiver: Side, sender: Side) -> i64:
-    """Return a distance in bytes that no valid sender goes back: at least the receiver's window."""
+    """Return a number of bytes by which no valid sequence number goes back: at least the receiver's window."""
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR
     return max(FAR, receiver.window_edge - receiver.acknowledged, sender.highest - receiver.acknowledged)
 
 
 def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
-    """Return how far behind its newest byte a side of a closed connection may still send.
+    """Return how many bytes beyond its newest byte a side of a closed connection may still send.
 
-    After a FIN it may not send again; after an RST, bytes in transit may still arrive.
+    After a FIN of both sides it may send nothing more; after an RST, bytes in transit may still arrive.
     """
     if own is not None and own.fin_frame != NEVER and peer is not None and peer.fin_frame != NEVER:
         return 0
@@ -112,12 +117,12 @@ def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
 
 
 def follows_time_wait(distance: i64) -> bool:
-    """Return whether a distance between numbers fits Linux's next connection after TIME_WAIT."""
+    """Return whether sequence numbers this far apart fit the connection that Linux opens after TIME_WAIT."""
     return distance == NEAR or distance == NEAR + 1
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet continues the previous connection on the ports; if it does, keep its numbers.
+    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as those of that one.
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """
@@ -139,7 +144,7 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet is a copy of its side's newest packet with other numbers; keep the numbers of the first copy.
+    """Return whether a packet is a copy of its side's newest packet with other numbers. If so, store the numbers of both sides.
 
     Such a connection was captured on both sides of a firewall that changes the numbers, and packets continue from both.
     """
@@ -159,7 +164,10 @@ def note_changed_copy(connection: Connection, packet: Packet) -> bool:
 
 
 def note_former(connection: Connection, former: Connection, packet: Packet) -> None:
-    """Keep the numbers of the previous connection on the ports. Record a missing handshake if a packet without SYN shows it."""
+    """Store the numbers of the previous connection on the ports.
+
+    If the packet that shows the reuse is not a SYN of the client, record that the handshake is missing.
+    """
     oddities = Oddities()
     connection.oddities = oddities
     first, second = former.first, former.second

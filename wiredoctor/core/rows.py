@@ -1,4 +1,4 @@
-"""Write event tables: a row is a series of 64-bit integers."""
+"""Write event tables, in which a row is a series of 64-bit integers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOGETHER: Final = 256
 
 
 class Rows:
-    """A table that is being written. Each row has `width` cells, which `put` fills in order."""
+    """A table that is being written. Each row has `width` cells, which are written in order."""
 
     def __init__(self, width: i64) -> None:
         self.width: i64 = width
@@ -25,7 +25,7 @@ class Rows:
         """Earlier rows, in parts of TOGETHER rows."""
 
     def begin(self) -> BytesWriter:
-        """Begin a row; return the writer for its cells."""
+        """Begin a row, and return the buffer to which its cells are written."""
         if self.count & (TOGETHER - 1) == 0 and self.count > 0:
             self.parts.append(self.cells.getvalue())
             self.cells = BytesWriter()
@@ -33,11 +33,11 @@ class Rows:
         return self.cells
 
     def put(self, value: i64) -> None:
-        """Write the next cell of the row."""
+        """Write the next cell of the newest row."""
         write_i64_le(self.cells, value)
 
     def take(self) -> list[bytes]:
-        """Return the cells of all rows as little-endian 64-bit integers, in several parts, and begin a new table."""
+        """Return the cells of all rows as little-endian 64-bit integers, in one or more parts. Begin a new table."""
         parts = [*self.parts, self.cells.getvalue()]
         self.cells = BytesWriter()
         self.parts = []
@@ -46,5 +46,5 @@ class Rows:
 
 
 def pack_cells(cells: list[int]) -> bytes:
-    """Return cells as they are stored in a table."""
+    """Return cells as little-endian 64-bit integers, as they are stored in a table."""
     return struct.pack(f"<{len(cells)}q", *cells)

@@ -10,9 +10,10 @@ from wiredoctor.core.segment import Segment
 
 
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
-    """Return the run that a segment continues within `longest` ns, including this segment; None if it continues none.
+    """Return the run that a segment continues, including this segment; None if it continues none.
 
-    Segments `flush_gap` ns or more after the previous one are counted: the application flushed the previous one on purpose.
+    The segment must come at most `longest` ns after the previous one. If it comes at least `flush_gap` ns after it, the
+    application flushed the previous one on purpose; such segments are counted in `flushes`.
     """
     data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:

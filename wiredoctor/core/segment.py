@@ -23,7 +23,7 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """Describes the message to which the new bytes of a segment belong."""
+    """The message to which the new bytes of a segment belong, and which part of it they are."""
 
     def __init__(self) -> None:
         self.http: bool = False
@@ -48,7 +48,7 @@ class MessagePart:
 
 
 class Piece:
-    """New bytes [start, end) of a stream."""
+    """New bytes of a stream, from offset `start` to before `end`."""
 
     def __init__(self, start: i64, end: i64) -> None:
         self.start: i64 = start
@@ -56,7 +56,7 @@ class Piece:
 
 
 class Segment:
-    """A TCP segment and facts about its connection. Offsets are unwrapped sequence numbers, as in tables.SEGMENTS."""
+    """A TCP segment as part of its connection. Offsets are unwrapped sequence numbers, as in tables.SEGMENTS."""
 
     def __init__(self) -> None:
         self.direction: i64 = 0

@@ -59,10 +59,10 @@ MOST_ENDPOINTS: Final = 65_536
 
 
 class SegmentRecorder:
-    """Writes rows of segments: of all segments if there is no `selection`.
+    """Writes rows for all segments, or only for those in `selection`.
 
     `columns` are the requested columns of `segments`; `names` are the names of the cells that are written for them. `rows` and
-    `pieces` are None if they were not requested.
+    `pieces` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, columns: list[str], with_pieces: bool) -> None:
@@ -113,7 +113,7 @@ class SegmentRecorder:
         self.extras.write(out, packet)
 
     def write_pieces(self, rows: Rows, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
-        """Write the new bytes of a segment: several rows if they fill several gaps."""
+        """Write the rows of `pieces` for the new bytes of a segment. There are several if the segment fills several gaps."""
         if segment.pieces is None:
             write_piece(rows, connection, role, packet, segment, segment.new_start, segment.new_start + segment.new_bytes)
             return
@@ -142,7 +142,7 @@ class SegmentRecorder:
         write_i64_le(out, i64(packet.dsack))
 
     def endpoint(self, connection: Connection, role: i64, segment: Segment) -> i64:
-        """Return the hash of the server's address and port."""
+        """Return a hash of the server's address and port."""
         server = segment.direction
         if role == 0:
             server = 1 - server
@@ -157,7 +157,7 @@ class SegmentRecorder:
 
 
 def write_kind(out: BytesWriter, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
-    """Write the cells with the kind of the segment."""
+    """Write the cells that say what kind of segment this is."""
     is_zero = packet.window == 0 and packet.flags & (SYN | RST) == 0
     write_i64_le(out, segment.new_bytes)
     write_i64_le(out, i64(segment.retransmission))
@@ -197,7 +197,7 @@ def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment
 
 
 def write_data(out: BytesWriter, own: Side) -> None:
-    """Write the cells with the previous data segment of this side."""
+    """Write the cells that describe this side's previous segment with new data."""
     data = own.previous or NOTHING
     length: i64 = data.length if data.frame != NEVER else -1
     write_i64_le(out, data.frame)
@@ -215,7 +215,7 @@ def write_data(out: BytesWriter, own: Side) -> None:
 
 
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
-    """Write the cells with the peer's pure ACK since that data, and other events since then."""
+    """Write the cells that describe the peer's pure ACK since that data, and other events since then."""
     since = (own.previous or NOTHING).frame
     ack = peer.previous or NOTHING
     if since == NEVER or ack.ack_frame <= since:
@@ -234,7 +234,7 @@ def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
 
 
 def write_events(out: BytesWriter, events: Events) -> None:
-    """Write the cells with the events that the segment ends."""
+    """Write the cells that describe the events that the segment ends."""
     stall, closure, run = events.stall, events.closure, events.run
     write_i64_le(out, i64(stall is not None))
     if stall is None:
@@ -270,7 +270,7 @@ def write_events(out: BytesWriter, events: Events) -> None:
 
 
 def write_part(out: BytesWriter, segment: Segment) -> None:
-    """Write the cells with the message of the segment."""
+    """Write the cells that describe the message to which the segment belongs."""
     part = segment.part
     write_i64_le(out, i64(part.event_stream))
     write_i64_le(out, i64(part.http))

@@ -2,9 +2,9 @@
 
 A segment smaller than the MSS may be full, because the path carries no longer one. Its size counts as full after it occurred
 three times, if each time more data of the same message followed immediately, it did not end a head, and its side had sent no
-longer segment. A program that writes blocks looks the same. Therefore nothing is learned on loopback, where no path is narrow,
-from jumbo frames on, or from multiples of 256, which are typical sizes of buffers rather than of paths. A longer segment that no
-such path carries reverts the decision.
+longer segment. Segments of a program that writes blocks look the same. Therefore nothing is learned on loopback, where no path is
+narrow, from jumbo frames on, or from multiples of 256, which are typical sizes of buffers rather than of paths. A longer segment
+that no such path carries reverts the decision.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ BLOCK: Final = 256
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the bytes in flight at the capture point, the room in the peer's newest window, and this packet's scaled window."""
+    """Set the bytes in flight before a packet, the room in the peer's newest window, and the packet's own window (scaled).
+
+    All are those at the capture point.
+    """
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
     segment.window_room = NEVER
@@ -48,7 +51,7 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
 
 
 def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is full, small or a pure ACK. A segment that fills the receiver's window is not small."""
+    """Set whether a segment is full, small or a pure ACK. A segment that fills the receiver's window does not count as small."""
     length = packet.length
     mss = segment_size(own.mss, connection, packet)
     segment.mss = mss
@@ -72,7 +75,10 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 
 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count how often the longest segment of a side seems to be limited by its path. Its message must be known by now."""
+    """Count how often the path seems to limit a side's longest segment, to learn the largest segment that the path carries.
+
+    The message of the segment must be known by now.
+    """
     # every host accepts segments of the default MSS, so no path needs smaller ones
     least: i64 = DEFAULT_MSS
     if len(connection.key) > 12:
@@ -100,14 +106,17 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether the path between the ends of a connection may carry less than they accept."""
+    """Return whether the path of a connection may carry less than its ends accept; not on loopback or with jumbo frames."""
     key = connection.key
     is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]
     return not is_loopback and segment.mss <= LARGEST_PATH
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
-    """Return the MSS for a segment, and whether it is full, small, or small at its start, given what is known of the path."""
+    """Return the MSS for a segment, and whether it is full, small, or small at its start.
+
+    If the path carries less than the MSS, the size that the path carries is used instead.
+    """
     if own.previous is None or not own.previous.path_mss:
         return segment.mss, segment.full, segment.small, segment.small_start
     size, length = own.previous.path_mss, packet.length
@@ -116,7 +125,7 @@ def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, 
 
 
 def is_full_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was full, given what is known of the path."""
+    """Return whether the previous data of a side was a full segment, of the size that the path carries if it is known."""
     size = data.path_mss
     if not size:
         return data.full
@@ -124,6 +133,6 @@ def is_full_data(data: Previous) -> bool:
 
 
 def is_small_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was small, given what is known of the path."""
+    """Return whether the previous data of a side was a small segment, by the size that the path carries if it is known."""
     size = data.path_mss
     return data.small and (not size or data.length < size or data.length % size != 0)

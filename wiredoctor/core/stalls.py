@@ -1,7 +1,7 @@
 """Write the rows of `releases`, `recoveries`, `closures` and `runs`, and decide which segments may have waited.
 
-Most events are detected elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py) and only written here if they are within
-the cutoffs. `find_release` decides whether a segment may have waited for an ACK or for a probe timer. Rules decide the rest.
+Most events are detected elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py); they are only written here, if they are
+within the cutoffs. `find_release` decides whether a segment may have waited for an ACK or for a timer. Rules decide the rest.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ NOTHING: Final = Previous()
 
 
 class Stalls:
-    """Writes the event tables of TCP."""
+    """Writes the tables `releases`, `recoveries`, `closures` and `runs`."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -83,7 +83,7 @@ class Stalls:
         """The watermark at which the first held row is written even without further gaps."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows that a segment completes, before the segment changes the state of its side."""
+        """Write the rows of the events that a segment ends, before the segment changes the state of its side."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -106,7 +106,7 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return whether a segment may have waited: for an ACK (WAITED, PROMPT), for a probe timer (PROBE), or not (0).
+        """Return how a segment may have waited: for an ACK (WAITED, PROMPT), for a timer (PROBE, CORKED), or not at all (0).
 
         PROMPT means that the ACK of the previous data came at once. The result is 0 if the peer sent data, something was
         retransmitted, or the sender had nothing left to send.
@@ -144,7 +144,7 @@ class Stalls:
         return 0
 
     def may_be_probe(self, own: Side, data: Previous, packet: Packet, segment: Segment, events: Events) -> bool:
-        """Return whether a small segment after an unacknowledged small one may be a tail loss probe."""
+        """Return whether a small segment that follows an unacknowledged small one may be a tail loss probe."""
         if packet.time - data.time < self.cutoffs.min_probe_wait or events.nagle_off:
             return False
         if not sizes.is_small_data(data) or not sizes.judge_size(own, packet, segment)[3]:
@@ -154,7 +154,7 @@ class Stalls:
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
-        """Return whether a TCP timer may have sent the small end of a message, long after the ACK of its full segments.
+        """Return whether a TCP timer may have sent the small end of a message, long after its full segments were acknowledged.
 
         Corked data is sent one retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux).
         """
@@ -167,7 +167,7 @@ class Stalls:
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
-        """Return whether a segment shows how late such segments are sent without a delayed ACK.
+        """Return whether a segment after a prompt ACK shows how late the program writes when no delayed ACK is involved.
 
         After full data only a late segment counts, because every download has prompt ones.
         """
@@ -181,9 +181,9 @@ class Stalls:
     def hold_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Hold the row of a segment that may have waited after a small write, until its program's pace is known.
+        """Hold the row of a segment that may have waited after a small write, until it is known when its program writes.
 
-        There is no row if the program is known to write at regular times, or if it was answered on another connection.
+        Write no row if the program is known to write at regular times, or if the receiver answered on another connection.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
@@ -206,7 +206,7 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """Watch for a response on another connection after a delayed ACK of a small write."""
+        """Begin to watch for an answer on another connection, after a delayed ACK of a small write of `sender`."""
         data = sender.previous
         if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
@@ -214,7 +214,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Record the watched ACKs that a packet with payload follows, on any connection; drop expired watches."""
+        """Record which watches a packet with payload answers, and drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
@@ -224,7 +224,7 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side that are decided, or all of them if no more gaps will come."""
+        """Write the held rows of a side that are decided. If `is_over` is true, write all, because no more gaps will come."""
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
         left: list[HeldRelease] = []
@@ -236,7 +236,7 @@ class Stalls:
         own.waits.pace.held = left
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
-        """Write a held row, as of frame `frame`, unless its program writes at regular times."""
+        """Write a held row unless its program writes at regular times. `frame`: the frame up to which this is known."""
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
@@ -244,7 +244,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the held rows that are due, and drop expired watches."""
+        """Write the held rows that are due at the watermark `clock`. `frame`: the number of the current frame."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
@@ -256,7 +256,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write the held rows of an ended connection, or of one without further captured packets."""
+        """Write the held rows of a connection that has ended or of which no more packets were captured."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)
@@ -267,7 +267,7 @@ class Stalls:
         self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
         sort: i64,
     ) -> None:  # fmt: skip
-        """Write a row of `releases`, except its last two cells."""
+        """Write a row of `releases`, except its last two cells: the frame that decided it, and whether it is sure."""
         part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
@@ -418,7 +418,7 @@ class Stalls:
 
 
 def may_be_paced(data: Previous, segment: Segment) -> bool:
-    """Return whether a segment after a small write may have been sent at a regular time.
+    """Return whether a segment after a small write may have been sent because its program writes at regular times.
 
     After a head this is only possible for the first part of a longer body, because a complete body was ready with its head.
     """
@@ -427,11 +427,11 @@ def may_be_paced(data: Previous, segment: Segment) -> bool:
 
 
 def is_http(segment: Segment) -> bool:
-    """Return whether a segment belongs to a connection with HTTP messages."""
+    """Return whether a segment belongs to a connection whose HTTP messages are read."""
     part = segment.part
     return part.http and not part.unread and not part.upgraded
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:
-    """Return whether the snap length cut off the bytes that show a segment's message and its end."""
+    """Return whether the snap length cut off the bytes that show to which message a segment belongs and where that ends."""
     return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

@@ -1,7 +1,7 @@
 """Analyze a packet within its connection, in a fixed order of steps.
 
-`follow` sets the facts about a packet that depend on its connection. Then HTTP reads the new bytes and sets their message.
-`settle` writes the events that the packet completes, and stores what later packets need.
+`follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and sets to which message
+they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FORGET_EVERY: Final = 1 << 16
 
 
 class Story:
-    """Analyzes packets within their connections. `segment` and `events` describe the current packet."""
+    """Analyzes packets within their connections. `segment` and `events` belong to the current packet."""
 
     def __init__(self, cutoffs: Cutoffs, met: LimitsReached) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -115,14 +115,14 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Drop old first copies at each multiple of FORGET_EVERY frames, independently of which connections are analyzed."""
+        """Drop old first copies as of a multiple of FORGET_EVERY frames, so every process drops them at the same frame."""
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
         self.flights = flight.forget_old(self.flights, newest) + self.new_flights
         self.new_flights = []
         self.next_forgetting = newest + FORGET_EVERY
 
     def write_events(self, connection: Connection, packet: Packet) -> None:
-        """Write the events that a packet completes, and store what later packets need.
+        """Write the events that a packet ends, and store what later packets need.
 
         prove: Nagle off, tail loss probe. find_stalls: end of a stall, closed window, run of small segments. count: packets,
         bytes, history. compare_copies: retransmissions with different bytes. learn_path_mss: length of full segments.
@@ -148,7 +148,7 @@ class Story:
         self.remember(own, peer, packet)
 
     def prove(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Set what a packet proves about Nagle's algorithm and tail loss probes, for its own side and for the peer."""
+        """Set what a packet proves about Nagle's algorithm and tail loss probes, on its own side and on the peer's."""
         segment, events, cutoffs, clock = self.segment, self.events, self.cutoffs, packet.clock
         events.nagle_off = False
         events.probe_frame = 0
@@ -167,7 +167,7 @@ class Story:
             events.nagle_off = nagle.is_off(own.waits.nagle, clock)
 
     def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the stalls that a packet ends."""
+        """Set the stall, the closed window and the run of small segments that a packet ends or continues."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
         events.stall = None
         if peer.waits is not None:
@@ -226,7 +226,7 @@ class Story:
             stalls.close(connection, packet)
 
     def end(self, connection: Connection, frame: i64, clock: i64) -> None:
-        """Write the held segments of an ended connection."""
+        """Write the rows of an ended connection that were held back: releases, repeated data and window stalls."""
         if connection.first.waits is None and connection.second.waits is None:
             return
         self.stalls.end(connection, frame)
@@ -257,7 +257,7 @@ class Story:
             self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
-        """Store a segment with new data: the next segment of its side may have waited for its ACK."""
+        """Store the facts about a segment with new data, because the next segment of its side may wait for its ACK."""
         segment, part = self.segment, self.segment.part
         data = own.previous
         if data is None:
@@ -283,7 +283,7 @@ class Story:
             data.advance_time = packet.time
 
     def remember_ack(self, own: Side, packet: Packet) -> None:
-        """Store a pure ACK: a segment of the peer may have waited for it."""
+        """Store the facts about a pure ACK, because a segment of the peer may have waited for it."""
         segment = self.segment
         ack = own.previous
         if ack is None:

@@ -4,7 +4,7 @@ A range has two kinds of offsets. `start` and `end` count the reader's content; 
 like ACK numbers. Over plain TCP they are equal.
 
 A gap in this module is missing data for which HTTP waits. It ends when its bytes arrive, or at a deadline, after which HTTP
-continues without them. The bytes that TCP counts as new do not depend on that (delivery.py).
+continues without them. Which bytes TCP counts as new does not depend on that (delivery.py).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ request that it acknowledges (`HttpConnection.may_answer`).
 
 
 class Range:
-    """The bytes [start, end) of a direction for its reader: block[at:], unless `at` is GAP, CUT or BODY_ONLY.
+    """The bytes [start, end) of a direction, for its reader. They begin at block[at], unless `at` is GAP, CUT or BODY_ONLY.
 
-    The object is reused.
+    One object is reused for all ranges.
     """
 
     def __init__(self) -> None:
@@ -53,17 +53,17 @@ class Range:
         """The round trip in ns to the peer, measured before the packet."""
 
     def wire(self, offset: i64) -> i64:
-        """Return the TCP stream offset of the content at `offset`."""
+        """Return the TCP stream offset of the byte at offset `offset` of the content."""
         return self.wire_end if offset == self.end else self.wire_start + offset - self.start
 
     def place(self, offset: i64) -> i64:
-        """Return the index in `block` of the content at `offset`."""
+        """Return the index in `block` of the byte at offset `offset` of the content."""
         return self.at + offset - self.start
 
 
 @mypyc_attr(acyclic=True)
 class Piece:
-    """A waiting range, with a copy of its bytes."""
+    """A range that waits, with a copy of its bytes."""
 
     def __init__(self, found: Range, start: i64, end: i64, keeps: bool) -> None:
         self.data: bytes = b""
@@ -83,7 +83,7 @@ class Piece:
         self.rtt_peer: i64 = found.rtt_peer
 
     def fill(self, found: Range, start: i64) -> None:
-        """Set a range to the bytes of this piece from `start` on."""
+        """Set `found` to the bytes of this piece from offset `start` on."""
         found.block = self.data
         found.at = self.at if self.at < 0 else start - self.start
         found.start = start
@@ -99,7 +99,7 @@ class Piece:
 
 @mypyc_attr(acyclic=True)
 class Waiting:
-    """The pieces after a gap in ascending order, and what the receiver has acknowledged since the gap opened."""
+    """The pieces after the first gap in ascending order, and what the receiver has acknowledged since that gap opened."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -119,7 +119,7 @@ class Waiting:
         return low
 
     def acknowledge(self, ack: i64, clock: i64) -> None:
-        """Record the time at which the receiver had acknowledged everything before `ack`."""
+        """Record that at `clock` the receiver had acknowledged everything before offset `ack`."""
         count: i64 = len(self.acks)
         if ack == NEVER or (count > 0 and (ack <= self.acks[count - 1] or count >= limits.BEHIND.value)):
             return
@@ -127,7 +127,7 @@ class Waiting:
         self.times.append(clock)
 
     def acknowledged_at(self) -> i64:
-        """Return the time at which the first gap was both acknowledged and followed by captured bytes; NEVER before that."""
+        """Return the time since when the first gap is both acknowledged and followed by captured bytes; NEVER if it is not."""
         first = self.pieces[0]
         low: i64 = 0
         high: i64 = len(self.acks)
@@ -145,7 +145,7 @@ class Waiting:
 
 @mypyc_attr(acyclic=True)
 class Stream:
-    """The bytes of one direction. Everything before `reached` was passed to its reader or skipped."""
+    """The bytes of one direction. Everything before the offset `reached` was passed to the reader or skipped."""
 
     def __init__(self) -> None:
         self.reached: i64 = NEVER
@@ -155,7 +155,7 @@ class Stream:
         self.held_bytes: i64 = 0
 
     def hold(self, found: Range, start: i64) -> None:
-        """Store a range from `start` on until the reader continues."""
+        """Store a range, from offset `start` on, until the reader continues."""
         held = self.held
         if held is None:
             held = self.held = []
@@ -171,7 +171,7 @@ class Stream:
         waiting.pieces.insert(waiting.index(piece.start), piece)
 
     def limit_of_gap(self) -> limits.Limit | None:
-        """Return the limit that the pieces after a gap exceed, or None."""
+        """Return the limit that the bytes waiting after a gap exceed, or None."""
         waiting = self.waiting
         if waiting is None:
             return None
@@ -192,12 +192,12 @@ class Stream:
         return FOREVER if since == NEVER else since + GRACE_PERIOD
 
     def has_before(self, offset: i64) -> bool:
-        """Return whether bytes before an offset wait after a gap."""
+        """Return whether bytes below `offset` wait after a gap."""
         waiting = self.waiting
         return waiting is not None and waiting.pieces[0].start < offset
 
     def skip_gap(self, found: Range) -> None:
-        """Skip the first gap: set a range to it, with the time of the packet after it."""
+        """Skip the first gap: set `found` to the gap, with the frame and time of the packet after it."""
         waiting = self.waiting
         if waiting is None:
             return
@@ -209,7 +209,7 @@ class Stream:
         self.reached = first.start
 
     def next_piece(self, found: Range) -> bool:
-        """Set a range to the next piece that is in order; return False if there is none."""
+        """Remove the next waiting piece that is in order, and set `found` to it. Return False if there is none."""
         waiting = self.waiting
         while waiting is not None:
             first = waiting.pieces[0]

@@ -1,4 +1,4 @@
-"""Parse rare headers between Ethernet and IP."""
+"""Parse rare headers between Ethernet and IP. Each function reads one header and returns the number of the next (layers.py)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MACSEC_UNREADABLE: Final = 0x0C
 
 
 def tag(layers: Layers, block: bytes) -> i64:
-    """Read the header that the current EtherType (one of links.TAGS) announces; return the next header."""
+    """Read the header that the current EtherType (one of links.TAGS) announces; return the number of the next header."""
     kind = layers.type
     if kind == VN_TAG:
         layers.names |= NAMED_VN_TAG
@@ -74,7 +74,7 @@ def tag(layers: Layers, block: bytes) -> i64:
 
 
 def e_tag(layers: Layers, block: bytes) -> i64:
-    """Read the tag of a port extender (IEEE 802.1BR)."""
+    """Read the E-tag of a bridge port extender (IEEE 802.1BR)."""
     layers.names |= NAMED_802_1BR
     if layers.has(8):
         layers.add_to_hash(u32(block, layers.at) << 16 | u16(block, layers.at + 4))
@@ -90,7 +90,7 @@ def backbone(layers: Layers, block: bytes) -> i64:
 
 
 def trill(layers: Layers, block: bytes) -> i64:
-    """Read a TRILL header (RFC 6325 section 3): options, counted in words of 4 bytes, then the frame."""
+    """Read a TRILL header (RFC 6325 section 3) and its options, counted in words of 4 bytes. The Ethernet frame follows."""
     layers.names |= NAMED_TRILL
     if not layers.has(6):
         return layers.refuse(CUT_LINK)
@@ -99,7 +99,10 @@ def trill(layers: Layers, block: bytes) -> i64:
 
 
 def macsec(layers: Layers, block: bytes) -> i64:
-    """Read a MACsec header (IEEE 802.1AE). Unencrypted frames are readable; their check value follows the IP packet."""
+    """Read a MACsec header (IEEE 802.1AE).
+
+    Frames that are not encrypted are readable; their check value follows the IP packet.
+    """
     layers.names |= NAMED_MACSEC
     if not layers.has(6):
         return layers.refuse(CUT_LINK)
@@ -110,7 +113,7 @@ def macsec(layers: Layers, block: bytes) -> i64:
 
 
 def service_header(layers: Layers, block: bytes) -> i64:
-    """Read a network service header (RFC 8300): length in words of 4 bytes, next protocol, service path."""
+    """Read a network service header (RFC 8300), which contains its length in words of 4 bytes and the next protocol."""
     layers.names |= NAMED_NSH
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
@@ -125,7 +128,7 @@ def service_header(layers: Layers, block: bytes) -> i64:
 
 
 def service_protocol(layers: Layers, protocol: i64) -> i64:
-    """Return the next header for a protocol number of NSH or VXLAN-GPE; NOT_TCP if it is not supported."""
+    """Return the number of the header for a protocol number of NSH or VXLAN-GPE; NOT_TCP if it is not supported."""
     if protocol == 1:
         return IPV4
     if protocol == 2:

@@ -1,10 +1,10 @@
 """Determine what limited the throughput of a long message body.
 
-The time of the body is divided by round trips among the receiver's window, the sender's buffer, loss, the applications and the
-path. These are the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). Times are
-those at the sender, wherever the capture was made: an ACK counts after the round trip between capture point and sender. A round
-trip begins with a segment and ends with the first one that the sender could send after its ACK. Each round trip counts completely
-for one class.
+The time of the body is divided among the receiver's window, the sender's buffer, loss, the applications and the path. These are
+the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
+trip: it begins with a segment and ends with the first segment that the sender could send after its ACK. Each round trip counts
+completely for one class. Times are those at the sender, wherever the capture was made: an ACK counts one round trip between
+capture point and sender after its capture.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TRANSFERS: Final = (
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """The contents of an ACK; `time` is that of the first one if several count as one."""
+    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is that of the first."""
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame
@@ -70,7 +70,7 @@ class Ack:
 
 @mypyc_attr(acyclic=True)
 class KnownWindow:
-    """The state of a receiver as its sender knows it: the newest ACK that has reached the sender, and those in transit."""
+    """What a sender knows about its receiver: the newest ACK that has reached the sender, and the ACKs in transit."""
 
     def __init__(self) -> None:
         self.ack: i64 = NEVER
@@ -87,7 +87,7 @@ class KnownWindow:
         """The last ACK in transit."""
 
     def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
-        """Record an ACK; `way` is the round trip in ns from the capture point to the sender."""
+        """Record an ACK captured at `time`. `way`: the round trip in ns from the capture point to the sender."""
         last = self.last
         if last is not None and time - last.time < way // FINENESS:
             last.frame = frame
@@ -104,7 +104,7 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Deliver to the sender the ACKs that have had enough time to arrive."""
+        """Count the ACKs as known that have reached the sender at time `now`."""
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].time + way <= now:
@@ -112,7 +112,7 @@ class KnownWindow:
         self.take(i, way)
 
     def take(self, count: i64, way: i64) -> None:
-        """Deliver to the sender the ACKs before index `count`."""
+        """Count the ACKs before index `count` as known to the sender."""
         if count == self.first:
             return
         coming = self.coming
@@ -132,7 +132,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Deliver the first ACK that permits the sender to send up to `end`. Return its travel time in ns, or NEVER."""
+        """Count the ACKs as known up to the first one that permits the sender to send up to offset `end`.
+
+        Return the time in ns since that ACK was captured, or NEVER if no ACK permits it.
+        """
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].edge < end:
@@ -144,7 +147,7 @@ class KnownWindow:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK reached the sender just before the sender sent the current packet."""
+        """Return whether an ACK reached the sender just before `now`, when it sent the current packet."""
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:
             return True
@@ -153,7 +156,7 @@ class KnownWindow:
 
 @mypyc_attr(acyclic=True)
 class Round:
-    """The current round trip of a body."""
+    """The current round trip of a body, and what may have limited the sender in it."""
 
     def __init__(self) -> None:
         self.start: i64 = NEVER
@@ -184,7 +187,7 @@ class Round:
         """The longest time in ns without a segment."""
 
     def begin(self, start: i64, mark: i64) -> None:
-        """Begin the next round trip."""
+        """Begin the next round trip at time `start`; it ends with the ACK of offset `mark`."""
         self.start = start
         self.mark = mark
         self.acked = NEVER
@@ -196,7 +199,7 @@ class Round:
 
 @mypyc_attr(acyclic=True)
 class Transfer:
-    """A tracked body: the time in ns of its round trips by class. `close` adds `send_buffer` and `path`."""
+    """A long body, and how many ns of its round trips each class limited. `close` sets `send_buffer` and `path`."""
 
     def __init__(self) -> None:
         self.known: KnownWindow = KnownWindow()
@@ -249,14 +252,14 @@ class Transfer:
         self.filled_time: i64 = NEVER
 
     def acknowledges(self, own: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet of the receiver."""
+        """Record a packet of the receiver; `own` is the receiver's side."""
         if segment.acked_bytes > 0 and self.round.acked == NEVER and own.acknowledged >= self.round.mark:
             self.round.acked = packet.time + self.way
         if segment.acked_bytes > 0 or own.window_edge != self.known.edge:
             self.known.passes(packet.frame, packet.time, own.acknowledged, own.window_edge, self.way)
 
     def sends(self, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet with payload of the sender."""
+        """Record a packet with payload of the sender; `own` is the sender's side."""
         known, now, previous = self.known, self.round, own.previous
         if known.last is not None:
             known.wait(packet.time, self.way)
@@ -283,13 +286,13 @@ class Transfer:
             self.fill(packet, segment, end)
 
     def measure(self, segment: Segment) -> None:
-        """Record a round trip that is shorter than the known ones."""
+        """Set the round trips of the connection to those known now."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
     def wait(self, previous: Previous, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record why a segment came later than the previous one: it waited for an ACK, or there was nothing to send."""
+        """Record why a segment came some time after the previous one: it waited for an ACK, or the application paused."""
         known, now = self.known, self.round
         now.bursts += 1
         gap = packet.time - previous.time
@@ -311,7 +314,7 @@ class Transfer:
                 now.has_pause = True
 
     def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
-        """Record the bytes in flight after a segment that ends at `end`, and the room left in the window."""
+        """Record the bytes in flight after a segment that ends at offset `end`, and whether they fill the receiver's window."""
         known, now = self.known, self.round
         if known.edge != NEVER and end > known.edge:
             way = known.allow(end, packet.time)
@@ -348,12 +351,12 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return the uncertainty of a window in bytes: the travel time of its ACK to the sender varies."""
+        """Return how uncertain the use of a window is, in bytes, because the travel times of its ACKs vary."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Count a finished round trip for the class that limited it."""
+        """Add the time of the round trip that ends at `end` (ns) to the class that limited it."""
         now = self.round
         time = max(end - now.start, 0)
         # while queues are full, a larger window or buffer would only make them longer
@@ -382,15 +385,15 @@ class Transfer:
             self.keep_flight(now.flight)
 
     def has_rest(self, now: Round) -> bool:
-        """Return whether no segment passed for a part of a round trip.
+        """Return whether no segment passed for a considerable part of a round trip.
 
-        After a queue that is never empty, segments follow each other continuously, and the capture may not show that the queue
+        If a queue on the path is never empty, segments follow each other continuously. The capture may not show that such a queue
         grows.
         """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
-        """Store the bytes in flight in a round trip."""
+        """Store the bytes in flight in a round trip; of many round trips, only every second, fourth, ... one is stored."""
         self.skipped += 1
         if self.skipped < self.stride:
             return
@@ -401,7 +404,7 @@ class Transfer:
             self.stride *= 2
 
     def close(self, end: i64, whole: i64) -> bool:
-        """Finish a body that took `whole` ns. Return False if its limits are unknown: no round trips, or time went back."""
+        """Finish a body that ended at `end` and took `whole` ns. Return False if it is uncertain what limited it."""
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
         self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))
@@ -409,7 +412,10 @@ class Transfer:
         return self.path >= 0 and not self.has_doubt
 
     def time_at_ceiling(self, whole: i64) -> i64:
-        """Return the time in ns during which a send buffer seems to limit the bytes in flight to less than the window."""
+        """Return the time in ns during which a send buffer seems to have limited the bytes in flight; 0 if none did.
+
+        `whole`: the time of the body in ns.
+        """
         flights = self.flights
         count = len(flights)
         # after losses, the congestion window is the ceiling
@@ -436,14 +442,14 @@ class Transfer:
         return self.steady // count * kept
 
     def is_clocked(self, count: i64) -> bool:
-        """Return whether ACKs triggered the data, rather than regular writes of the application."""
+        """Return whether ACKs triggered the data. If not, the application may have written it at regular times."""
         return self.bursts >= count and self.released * 5 >= self.bursts * 4
 
     def is_capped(self, middle: i64) -> bool:
-        """Return whether the bytes in flight grew to their ceiling and seldom exceeded it.
+        """Return whether the bytes in flight grew to their median, `middle`, and seldom exceeded it.
 
-        An application that writes at regular times exceeds it: it falls behind while the congestion window is small, and catches
-        up then.
+        If an application writes at regular times, they exceed it: the application falls behind while the congestion window is
+        small, and catches up later.
         """
         above = 0
         for flight in self.flights:
@@ -454,7 +460,7 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body that is not small and has lasted for a fraction of `least` ns, if round trips are known."""
+    """Begin to track a body if it has many segments and has lasted for a fraction of `least` ns, and if round trips are known."""
     if message.body_bytes < BEGINS * segment.mss:
         return
     if peer.acknowledged == NEVER or packet.time - message.body_time < least // BEGINS:
@@ -478,7 +484,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
-    """Write a row of `transfers` for a body that has ended, if it was long; otherwise drop its state."""
+    """Write a row of `transfers` for a body that has ended if it lasted at least `least` ns; otherwise drop its state."""
     transfer = message.transfer
     if transfer is None:
         return
@@ -514,7 +520,7 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
 
 
 def write_sizes(rows: Rows, transfer: Transfer) -> None:
-    """Write the bytes in flight, the window, and the frame numbers of the packets that show both."""
+    """Write the round trip, the bytes in flight, the window, and the frames and times of the packets that show them."""
     rows.put(transfer.rtt)
     rows.put(transfer.ceiling if transfer.send_buffer > 0 else i64(NEVER))
     rows.put(transfer.flight)
@@ -529,6 +535,6 @@ def write_sizes(rows: Rows, transfer: Transfer) -> None:
 
 
 def write_scaling(rows: Rows, own: Syn | None, peer: Syn | None) -> None:
-    """Write whether the SYNs of sender and receiver offered window scaling (RFC 7323); -1 if unknown."""
+    """Write whether the sender's and the receiver's SYN offered window scaling (RFC 7323): 1 or 0 each, -1 if unknown."""
     rows.put(i64(-1) if own is None or own.window_shift == NOT_CAPTURED else i64(1) if own.window_shift >= 0 else i64(0))
     rows.put(i64(-1) if peer is None or peer.window_shift == NOT_CAPTURED else i64(1) if peer.window_shift >= 0 else i64(0))

@@ -1,4 +1,7 @@
-"""Parse tunnels (IP inside IP), and dispatch from any header to the next one."""
+"""Parse tunnels (IP inside IP), and find the function that reads a header, given the header's number (`step`).
+
+Each function reads one header and returns the number of the next (layers.py).
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ L2TP_VERSION: Final = 0x000F
 
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read the header with this number; return the next header."""
+    """Read the header with this number; return the number of the next header."""
     if header == ETHERNET:
         return ethernet(layers, block)
     if header == VLAN:
@@ -102,7 +105,7 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a header of the kinds that usually come first in the packets of a capture file."""
+    """Read a header with which the packets of a capture usually begin; return the number of the next header."""
     if header == COOKED:
         return read_cooked(layers, block)
     if header == COOKED_2:
@@ -144,7 +147,7 @@ def gre(layers: Layers, block: bytes) -> i64:
 
 
 def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
-    """Return the next header for a GRE header's protocol type."""
+    """Return the number of the header that a GRE header announces by its protocol type `kind`."""
     if kind in (0x0800, 0x86DD):
         return IPV4 if kind == 0x0800 else IPV6
     if kind in (0x88BE, 0x22EB):
@@ -178,7 +181,7 @@ def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
 
 
 def udp(layers: Layers, block: bytes) -> i64:
-    """Read a UDP header (RFC 768). Tunnels are recognized by port, the lower port first, as in Wireshark."""
+    """Read a UDP header (RFC 768). Tunnels are recognized by their port, the lower port first, as in Wireshark."""
     if not layers.has(8):
         return layers.refuse(UDP_PROTOCOL)
     at = layers.at
@@ -206,7 +209,7 @@ def udp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read a VXLAN header (RFC 7348); on a nonstandard port every byte must match the standard."""
+    """Read a VXLAN header (RFC 7348). On a nonstandard port, every byte must match the standard."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not block[at] & 0x08:
@@ -235,7 +238,7 @@ def geneve(layers: Layers, block: bytes) -> i64:
 
 
 def gtp(layers: Layers, block: bytes) -> i64:
-    """Read a GTP-U header (3GPP TS 29.281 section 5). Only user packets are read, not the tunnel's own messages."""
+    """Read a GTP-U header (3GPP TS 29.281 section 5). Only user packets are read, not the messages of the tunnel itself."""
     layers.names |= NAMED_GTP_U
     at = layers.at
     flags = i64(block[at])
@@ -295,7 +298,7 @@ def l2tp(layers: Layers, block: bytes) -> i64:
 
 
 def is_tunnel(port: i64) -> bool:
-    """Return whether UDP to or from this port may be a tunnel."""
+    """Return whether UDP to or from this port may be a tunnel that can be read."""
     if port < LEAST_TUNNEL:
         return False
     return port in (VXLAN_PORT, GENEVE_PORT, GTP_PORT, LINUX_VXLAN_PORT, L2TP_PORT) or is_rare_tunnel(port)

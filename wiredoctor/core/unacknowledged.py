@@ -1,8 +1,8 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
-A row is written if the lowest unacknowledged data was sent often enough: when it is acknowledged after all, or when the
-connection or the capture ends. State is created at the first retransmission of that data; earlier facts come from state that is
-stored anyway.
+A row is written if the lowest unacknowledged data was sent often enough. This happens when the data is acknowledged after all, or
+when the connection or the capture ends. State is created at the first retransmission of that data; earlier facts come from state
+that is stored anyway.
 
 Data may also be lost before the capture point every time it is sent. Then the capture has no copy, but the sequence numbers of
 other packets show that the data was sent. Its row has 0 copies.
@@ -45,7 +45,10 @@ NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
 
 class Repetitions:
-    """Tracks the repeated data of all connections. If `is_early`, a row is also written some time after the fourth copy."""
+    """Tracks the repeated data of all connections.
+
+    If `is_early` is true, a row is also written some time after the fourth copy.
+    """
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -74,7 +77,7 @@ class Repetitions:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
 
     def note_missing(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet that shows that its side sent data that is not in the capture."""
+        """Record a packet that shows that its side had sent data which the capture does not contain."""
         waits = waits_of(own)
         missing = waits.missing
         start, end = find_missing(own)
@@ -94,7 +97,10 @@ class Repetitions:
                 self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, missing, segment.direction))
 
     def hear(self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment) -> None:
-        """Record a packet of the peer of a side that repeats data. Drop the repetition if the packet acknowledges the data."""
+        """Record a packet of the peer of a side that repeats data.
+
+        If it acknowledges the data, write the row and drop the state.
+        """
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
         if packet.length == 0 and repetition.copies_before_ack == 0:
             repetition.copies_before_ack = repetition.copies
@@ -105,7 +111,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Write the early rows of a connection that was reset; they need not wait any longer."""
+        """Schedule the early rows of a connection that was reset for now, because they need not wait any longer."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
@@ -114,7 +120,7 @@ class Repetitions:
                 self.pending.insert(0, Pending(clock, connection, side.waits.missing, direction))
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the rows of an ended connection for data that was never acknowledged."""
+        """Write the rows of an ended connection for data that was not acknowledged."""
         self.write(connection, 0, NEVER, clock)
         self.write(connection, 1, NEVER, clock)
         self.write_missing(connection, 0, clock)
@@ -125,7 +131,7 @@ class Repetitions:
         return self.pending[0].time if self.pending else FOREVER
 
     def pass_time(self, clock: i64) -> None:
-        """Write the early rows that are due."""
+        """Write the early rows that are due at the watermark `clock`."""
         while self.pending and self.pending[0].time <= clock:
             pending = self.pending.pop(0)
             connection = pending.connection
@@ -136,9 +142,9 @@ class Repetitions:
                 self.write_missing(connection, pending.direction, pending.time)
 
     def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
-        """Write the row of a direction if it repeats data often enough.
+        """Write the row of a direction if it has repeated data often enough.
 
-        `frame`: the packet with the ACK that ends the repetition.
+        `frame`: the packet with the ACK that ends the repetition, or NEVER.
         """
         own, peer = connection.first, connection.second
         if direction == 1:
@@ -153,7 +159,7 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, repetition, frame, clock)
 
     def write_missing(self, connection: Connection, direction: i64, clock: i64) -> None:
-        """Write the row for data of a direction that is not in the capture and that the peer never acknowledged."""
+        """Write the row for data of a direction that is not in the capture and that the peer has not acknowledged."""
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -170,9 +176,9 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, missing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
-        """Withdraw an early row of missing data that came or was acknowledged after all, by writing a row with an ACK.
+        """Write a row with an ACK, which withdraws an early row of missing data that arrived or was acknowledged after all.
 
-        `frame`: the packet that shows that the data arrived, or else the last packet before.
+        `frame`: the packet that shows that the data arrived; if none does, the last packet that showed that it is missing.
         """
         if not missing.is_told:
             return
@@ -185,7 +191,7 @@ class Repetitions:
     def put_row(
         self, connection: Connection, direction: i64, own: Side, peer: Side, repetition: Repetition, frame: i64, clock: i64
     ) -> None:  # fmt: skip
-        """Write a row. `frame`: the packet with the ACK that ends the repetition."""
+        """Write a row. `frame`: the packet with the ACK that ends the repetition, or NEVER. `clock`: the watermark."""
         put = self.rows
         put.begin()
         put.put(connection.id)
@@ -226,7 +232,7 @@ class Repetitions:
         put.put(repetition.last_time)
 
     def put_sizes(self, own: Side, peer: Side, repetition: Repetition) -> None:
-        """Write the lengths of acknowledged and unacknowledged segments, and what the peer has reported by SACK."""
+        """Write the lengths of the shortest unacknowledged and the longest acknowledged segment, and the peer's newest SACK."""
         put, waits = self.rows, peer.waits
         sack_frame: i64 = NEVER
         sack_time: i64 = NEVER
@@ -244,7 +250,7 @@ class Repetitions:
         put.put(sack_time)
 
     def put_peer(self, peer: Side, repetition: Repetition) -> None:
-        """Write the cells with the captured packets of the peer."""
+        """Write the cells about the packets of the peer that were captured."""
         put = self.rows
         put.put(repetition.heard_frame)
         put.put(repetition.heard_time)
@@ -256,7 +262,7 @@ class Repetitions:
         put.put(i64(peer.window == 0))
 
     def put_close(self, close: Close | None) -> None:
-        """Write the first FIN of a side, or its first RST if it sent no FIN."""
+        """Write the frame, the time and the kind of a side's first FIN, or of its first RST if it sent no FIN."""
         put = self.rows
         if close is None:
             close = NOT_CLOSED
@@ -266,7 +272,7 @@ class Repetitions:
         put.put(i64(is_rst))
 
     def put_error(self, error: DataError) -> None:
-        """Write the cells with an ICMP error."""
+        """Write the cells about the ICMP error that quotes the data."""
         put = self.rows
         put.put(error.frame)
         put.put(error.time)
@@ -279,7 +285,7 @@ class Repetitions:
 
 
 class Pending:
-    """An early row that is due at `time` unless the data is acknowledged before."""
+    """An early row that is written at `time` unless the data is acknowledged before."""
 
     def __init__(self, time: i64, connection: Connection, repetition: Repetition, direction: i64) -> None:
         self.time: i64 = time
@@ -291,7 +297,10 @@ class Pending:
 def begin(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
 ) -> Repetition:  # fmt: skip
-    """Create the state of repeated data at its second copy."""
+    """Return the state of repeated data, created at the second copy.
+
+    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before.
+    """
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
     repetition.mss = segment.mss
@@ -319,9 +328,9 @@ def begin(
 
 
 def find_missing(own: Side) -> tuple[i64, i64]:
-    """Return the start and end of a side's first bytes that were neither captured nor acknowledged; NEVER if there are none.
+    """Return the start and end offset of a side's first bytes that were neither captured nor acknowledged.
 
-    Other packets of the side show that these bytes were sent.
+    Later packets of the side show that these bytes were sent. Return NEVER twice if there are none.
     """
     gaps = own.gaps
     if gaps is not None:
@@ -334,7 +343,7 @@ def find_missing(own: Side) -> tuple[i64, i64]:
 
 
 def begin_missing(connection: Connection, packet: Packet, segment: Segment, start: i64) -> Repetition:
-    """Create the state of missing data at the first packet that shows that the data was sent."""
+    """Return the state of missing data, created at the first packet that shows that the data was sent."""
     missing = Repetition(start, False)
     missing.copies = 0
     missing.mss = segment.mss
@@ -354,7 +363,10 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
 
 
 def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
-    """Return the time in ns without new data of either side before the peer's close or the side's last packet."""
+    """Return for how many ns neither side had sent new data when the peer closed.
+
+    If the peer has not closed, the time ends with the side's last packet.
+    """
     end = missing.last_time
     if peer.close is not None:
         end = peer.close.rst_time if peer.close.fin_time == NEVER else peer.close.fin_time
@@ -372,7 +384,7 @@ def longest_of(own: Side) -> i64:
 
 
 def find_first(flight: Flight, start: i64) -> FirstCopy | None:
-    """Return the first copy of the byte at an offset; None if it was dropped."""
+    """Return the first copy of the byte at offset `start`; None if it was dropped or not captured."""
     at = find_sent(flight.segments, start) - 1
     if at >= 0 and start < flight.segments[at].end:
         return flight.segments[at]
@@ -384,7 +396,7 @@ def find_first(flight: Flight, start: i64) -> FirstCopy | None:
 
 
 def hear_before(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
-    """Set the time of the peer's last packet before the second copy, if known."""
+    """Set the frame and time of the peer's newest known packet before the second copy."""
     data = peer.previous
     if data is not None:
         repetition.heard_frame, repetition.heard_time = data.frame, data.time
@@ -399,7 +411,10 @@ def hear_before(connection: Connection, peer: Side, repetition: Repetition, segm
 
 
 def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
-    """Return the packet with the first unacknowledged data; later bytes may have overtaken the repeated ones."""
+    """Return the frame number of the first unacknowledged segment.
+
+    It may precede the repeated data, which later bytes overtook.
+    """
     first = repetition.first_frame
     if flight is None or repetition.was_acknowledged or flight.unacknowledged >= len(flight.segments):
         return first
@@ -407,7 +422,7 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 
 
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
-    """Return the time in ns without payload before packet `first`, or before the peer's message that it responds to."""
+    """Return for how many ns no payload was sent before packet `first`, or before the peer's message to which it responds."""
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:
         own_end = repetition.first_time
@@ -422,7 +437,10 @@ def find_rest(connection: Connection, own: Previous, peer: Previous | None, repe
 
 
 def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
-    """Set the exchange of repeated data and whether that had begun; for a FIN, the unfinished exchange."""
+    """Set the exchange to which repeated data belongs, and whether earlier data of its message had been acknowledged.
+
+    For a FIN, set the exchange that the peer had not finished.
+    """
     repetition.is_http = content.client >= 0
     exchange = content.oldest
     while exchange is not None:
@@ -443,9 +461,10 @@ def describe(content: HttpConnection, repetition: Repetition, direction: i64) ->
 
 
 def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: i64) -> tuple[i64, i64]:
-    """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 if none.
+    """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 if there is none.
 
-    An offload super-segment counts as several full segments and a remainder.
+    Data between `sack_start` and `sack_end` counts as acknowledged. An offload super-segment counts as several full segments and
+    a remainder.
     """
     smallest: i64 = 0
     largest: i64 = 0
@@ -470,7 +489,10 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
 
 
 def misses_acks(repetition: Repetition) -> bool:
-    """Return whether a side that repeats acknowledged data gets no small ACKs either: those without data, if there are any."""
+    """Return whether a side that repeats acknowledged data seems to miss even small ACKs.
+
+    It does if it repeated the data after the peer had sent an ACK without data.
+    """
     least = repetition.copies_before_ack if repetition.copies_before_ack else REPEATS
     return repetition.was_acknowledged and repetition.copies >= REPEATS and repetition.copies > least
 
@@ -478,7 +500,7 @@ def misses_acks(repetition: Repetition) -> bool:
 def has_gone_on(own: Side, repetition: Repetition) -> bool:
     """Return whether packets of the peer have reached a side since it began to repeat data.
 
-    They have if the side sent new data, or acknowledged some.
+    They have if the side has sent new data since then, or has acknowledged more data of the peer.
     """
     data = own.previous
     has_sent = data is not None and data.frame > repetition.second_frame
@@ -486,16 +508,16 @@ def has_gone_on(own: Side, repetition: Repetition) -> bool:
 
 
 def role_of(connection: Connection, direction: i64) -> i64:
-    """Return the role of a direction: 0 client, 1 server, -1 if only ports and packet order indicate it."""
+    """Return the role of the sender in a direction: 0 client, 1 server, -1 if only ports and packet order indicate it."""
     if connection.client_certainty <= 0:
         return -1
     return 0 if connection.client == direction else 1
 
 
 def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
-    """Return whether the peer replied to a copy with the RST for an unknown connection.
+    """Return whether the peer replied to a copy with an RST like that for an unknown connection.
 
-    That RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
+    Such an RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
     """
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
         return False

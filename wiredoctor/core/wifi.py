@@ -1,4 +1,7 @@
-"""Parse unencrypted IEEE 802.11 data frames, with or without radiotap."""
+"""Parse unencrypted IEEE 802.11 data frames, with or without a radiotap header.
+
+Functions return the number of the next header.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ AGGREGATES: Final = "Only the first of several frames in a Wi-Fi aggregate (A-MS
 
 
 def radiotap(layers: Layers, block: bytes) -> i64:
-    """Read a radiotap header (radiotap.org): little-endian fields; a bit mask shows which are present."""
+    """Read a radiotap header (radiotap.org). Its fields are little-endian; a bit mask shows which ones are present."""
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -46,7 +49,7 @@ def radiotap(layers: Layers, block: bytes) -> i64:
 
 
 def swapped_wifi(layers: Layers, block: bytes) -> i64:
-    """Read an 802.11 header from an access point that may swap the first two bytes, like Cisco's."""
+    """Read an 802.11 header from an access point that may swap its first two bytes, as Cisco's do."""
     at = layers.at
     return wifi(layers, block, False, layers.has(2) and block[at] & 0x0F != DATA and block[at + 1] & 0x0F == DATA)
 
@@ -83,9 +86,9 @@ def wifi(layers: Layers, block: bytes, is_padded: bool, is_swapped: bool) -> i64
 
 
 def aggregate(layers: Layers, block: bytes) -> i64:
-    """Read an aggregate of frames (IEEE 802.11-2020 section 9.3.2.2.2).
+    """Read the first frame of an aggregate (IEEE 802.11-2020 section 9.3.2.2.2).
 
-    Only the first frame is read, because a record has one segment.
+    The other frames are not read, because a record has only one segment.
     """
     if not layers.has(14):
         return layers.refuse(CUT_LINK)
@@ -98,7 +101,7 @@ def aggregate(layers: Layers, block: bytes) -> i64:
 
 
 def unreadable(kind: i64, flags: i64) -> i64:
-    """Return why an 802.11 frame is unreadable, by its first two bytes."""
+    """Return the reason why an 802.11 frame is unreadable, given the type and the flags in its first two bytes."""
     version_and_type = kind & 0x0F
     if version_and_type == 0:
         return MANAGEMENT

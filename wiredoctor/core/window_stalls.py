@@ -1,7 +1,7 @@
-"""Find window stalls: times in which a small or closed window delayed its sender longer than it was closed.
+"""Find window stalls: times in which a receiver's small or closed window delayed the sender for longer than it was closed.
 
-The delay is caused by the sender's timer, or the window never opens. SORTS lists the kinds. Consecutive stalls of one kind are
-one row, which is written when the sender continues without a stall, when the message ends, or when the connection or the capture
+The sender's timer causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of one kind
+are one row. It is written when the sender continues without a stall, when the message ends, or when the connection or the capture
 ends.
 """
 
@@ -52,16 +52,16 @@ NO_WINDOW: Final = ClosedWindow()
 
 
 class WindowStalls:
-    """Tracks the windows of all connections that are closed or have no room for a full segment."""
+    """Tracks the receive windows of all connections that are closed or have no room for a full segment."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
         self.rows: Rows = Rows(len(WINDOW_STALLS))
 
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
-        """Return whether a retransmitted segment does not show a loss, because a window caused the wait.
+        """Return whether a window, and not a loss, is the reason for a retransmission.
 
-        The peer's window (`waits`) is 0; or it was 0 when this data was first sent, and has room now.
+        It is if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
         """
         window = waits.zero_window
         if window is not None and window.is_closed:
@@ -84,7 +84,10 @@ class WindowStalls:
         return True
 
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Record new data that does not fit in the peer's window (`waits`), or that the sender's timer sent to fill it."""
+        """Record new data that does not fit in the peer's window, or that the sender's timer sent to fill that window.
+
+        `waits`: the state of the peer, whose window it is.
+        """
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
         short, data = waits.short_window, own.previous
@@ -102,9 +105,10 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the wait before a segment that fills a window smaller than a full segment.
+        """Add the time that a segment waited before it filled a window with less room than a full segment.
 
-        The sender had more to send all the time if the previous data had filled the window too, and nothing was in flight.
+        It counts only if the sender had more to send all the time: the previous data had filled the window too, and nothing was
+        in flight.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
@@ -126,7 +130,7 @@ class WindowStalls:
         add(stall, waited, 0, packet.frame, packet.time)
 
     def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
-        """Record a window of 0 announced while data is unacknowledged: the receiver discarded that data, or will."""
+        """Record that a side announces a window of 0 while data is unacknowledged; it discards that data."""
         waits = own.waits
         if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
             return
@@ -137,7 +141,7 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Add the time in which a side (`waits`) refused data, at the packet that acknowledges some of it."""
+        """Add the time for which a side refused data, when it acknowledges some of that data. `waits`: the state of that side."""
         if segment.ack >= waits.refused_end:
             waits.refused_end = waits.resumed_end = NEVER
         window = waits.zero_window
@@ -167,7 +171,10 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row for a stall that began at `start`. If the stall does not continue the previous row, write that first."""
+        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if that one is over.
+
+        `sort`: the kind of stall. `receiver`: the direction whose window it is.
+        """
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
             self.write(connection, receiver, frame)
@@ -177,12 +184,12 @@ class WindowStalls:
         return stall
 
     def close(self, connection: Connection, packet: Packet) -> None:
-        """Write the stalls that a FIN or RST ends."""
+        """Write the rows of both directions, because a FIN or RST ends their stalls."""
         self.write(connection, 0, packet.frame)
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write the remaining stalls of an ended connection, and the windows that are still closed."""
+        """Write the rows of an ended connection: the current ones, and one for each window that is still closed."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
@@ -200,7 +207,10 @@ class WindowStalls:
             self.write(connection, receiver, connection.last_frame, window)
 
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
-        """Write how the windows of a side delayed the peer, and drop the row. `window`: the window closed at the end."""
+        """Write the row about the windows of direction `receiver`, if there is one, and drop it.
+
+        `window`: the window if it is still closed at the end of the connection.
+        """
         peer, own = connection.first, connection.second
         if receiver == 1:
             peer, own = own, peer
@@ -238,7 +248,7 @@ class WindowStalls:
         self.put_close(own.close, stall)
 
     def put_close(self, close: Close | None, stall: WindowStall) -> None:
-        """Write the sender's first FIN or RST since the stall began."""
+        """Write the frame, time and kind of the sender's first FIN or RST since the stall began."""
         put = self.rows
         if close is None:
             close = NOT_CLOSED
@@ -252,7 +262,10 @@ class WindowStalls:
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
-    """Add a stall that ends with a packet to the row."""
+    """Add a stall that ends at a packet to its row.
+
+    `waited`: its length in ns. `shut`: for how many ns of it the window was 0.
+    """
     stall.count += 1
     stall.waited += waited
     stall.shut += shut
@@ -260,6 +273,6 @@ def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> No
 
 
 def is_http(connection: Connection) -> bool:
-    """Return whether a connection has carried HTTP."""
+    """Return whether a connection has carried HTTP messages."""
     content = connection.http
     return isinstance(content, HttpConnection) and content.client >= 0

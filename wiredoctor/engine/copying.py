@@ -1,8 +1,8 @@
 """Copy a capture, or some of its packets, as pcapng with comments on packets.
 
 A pcapng file is copied block by block in its own byte order, including name resolution, decryption secrets, statistics and custom
-blocks. For other formats, interfaces become interface blocks with timestamps in nanoseconds. The same applies to merged pcapng
-files with interleaved packets; their names and secrets are kept.
+blocks. For other formats, interface blocks are written with timestamps in nanoseconds. The same applies to merged pcapng files
+with interleaved packets; their names and secrets are kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Comments = Iterable[tuple[int, Sequence[str]]]
 
 
 class _Notes:
-    """Returns the comments of frames, which must be requested in frame order."""
+    """The comments of frames, which must be requested in frame order."""
 
     def __init__(self, comments: Comments) -> None:
         self._rest = iter(comments)
@@ -55,7 +55,7 @@ class _Notes:
         return self._next[0] if self._next is not None else 1 << 62
 
     def of(self, frame: int) -> Sequence[str]:
-        """Return the comments of a frame."""
+        """Return the comments of a frame, and drop those of earlier frames."""
         texts: list[str] = []
         while self._next is not None and self._next[0] <= frame:
             if self._next[0] == frame:
@@ -65,7 +65,7 @@ class _Notes:
 
 
 class _Selection:
-    """Decides which frames are copied, if asked in ascending order; all of them if `only` is None."""
+    """The frames that are copied, by ascending number; None means all."""
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
@@ -86,10 +86,10 @@ class _Selection:
 def copy(
     capture: CaptureFiles, frames: int, out: BinaryIO, about: str, comments: Comments, only: Array | None, program: str
 ) -> None:
-    """Write the first `frames` packets of a capture, or as many as can be read.
+    """Write the first `frames` packets of a capture, or as many as can be read, to `out`.
 
-    `about` is a comment on the file; none if it is empty. `only` has the ascending numbers of the frames to copy; None copies all
-    of them, so frame numbers stay the same.
+    `about` is a comment on the file; none is written if it is empty. `comments` are those on frames. `only` has the ascending
+    numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program` is named as the writer.
     """
     notes, selection = _Notes(comments), _Selection(only)
     contents = [member.open() for member in capture.members]
@@ -117,7 +117,10 @@ def copy(
 
 
 def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence[Interface]]:
-    """Return the number of packets in each file (None if the files interleave) and the interfaces of all files."""
+    """Return the number of packets in each file, and the interfaces of all files.
+
+    The numbers are None if the packets of the files interleave.
+    """
     records, packet = open_capture_records(capture), Packet()
     while records.next(packet):
         pass
@@ -132,7 +135,7 @@ def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence
 
 
 class _BlockCopy:
-    """Copies the blocks of a pcapng file. `first` is its first frame number, `frames` the last one to copy."""
+    """Copies `frames` packets of a pcapng file block by block. `first` is the frame number of its first packet."""
 
     def __init__(self, content: Content, first: int, frames: int, notes: _Notes, selection: _Selection) -> None:
         self._content = content
@@ -154,7 +157,10 @@ class _BlockCopy:
             out.write(self._content.read(at, min(PIECE, end - at)))
 
     def _changed_blocks(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the start and end of each changed block, and its replacement."""
+        """Yield the start and end offset of each block to be changed, and the block that replaces it (empty: none).
+
+        `about`: the comments on the file.
+        """
         blocks = self._blocks
         while blocks.next():
             at, end, kind = blocks.at, blocks.end, blocks.kind
@@ -184,7 +190,11 @@ def _copy_packets(
     capture: CaptureFiles, out: BinaryIO, notes: _Notes, selection: _Selection, seconds: int, fcs: int | None, *,
     own_options: bool,
 ) -> None:  # fmt: skip
-    """Write the interfaces and packets as new blocks."""
+    """Write the interfaces and packets of a capture as new blocks.
+
+    `seconds`: added to the timestamps by each interface. `fcs`: the length in bits of the frame check sequences, if known.
+    `own_options`: the packets come from pcapng blocks, whose options are copied.
+    """
     records, packet = open_capture_records(capture), Packet()
     described = 0
     blocks: list[bytes] = []
@@ -206,12 +216,12 @@ def _copy_packets(
 
 
 def _with_packets(one: Interface) -> Interface:
-    """Use LINKTYPE_USER0 for an interface without a link type, because no program can read its packets."""
+    """Return the interface with LINKTYPE_USER0 if it has no link type, because no program could read its packets otherwise."""
     return one._replace(link_type=147) if one.link_type == NO_PACKET else one
 
 
 def _own_options(packet: Packet) -> bytes:
-    """Return the options of a packet's block in a little-endian pcapng file."""
+    """Return the encoded options of the pcapng block that contains a packet; empty if there are none."""
     block, at = packet.block, packet.at
     head = block[max(at - 28, 0) : max(at - 20, 0)]
     if len(head) < 8:
@@ -223,12 +233,12 @@ def _own_options(packet: Packet) -> bytes:
 
 
 def _join_options(options: bytes, more: bytes) -> bytes:
-    """Append more options to encoded options."""
+    """Return encoded options followed by more encoded options."""
     return options[:-4] + more if options.endswith(bytes(4)) else options + more
 
 
 def _fcs_bits(content: Content) -> int | None:
-    """Return the length in bits of the frame check sequences, if the header of a pcap file states it."""
+    """Return the length in bits of the frame check sequences if the header of a pcap file contains it; otherwise None."""
     head = content.read(0, 24)
     if detect_format(head) != "pcap":
         return None

@@ -1,4 +1,4 @@
-"""Convert the core's rows of HTTP to the columns of wiredoctor.tables, batch by batch."""
+"""Convert the core's rows about HTTP, batch by batch, to the columns of wiredoctor.tables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ Columns = dict[str, Any]
 
 
 def head_part(heads: Sequence[Head]) -> pl.DataFrame:
-    """Return the columns of messages that header sections determine; the first row is for messages without a header section."""
+    """Return a frame with one row per header section, and the columns of messages that depend only on it.
+
+    The first row is for messages without a header section.
+    """
     return _make_head_part(heads) if heads else _no_heads()
 
 
@@ -97,7 +100,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return one of these columns, with the value for "none" in the first row."""
+    """Return a column of such a frame; its first row has the value for "none"."""
     sentinel, dtype = column.sentinel, column.dtype
     none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
@@ -105,7 +108,7 @@ def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
 
 
 def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `exchanges` or `closes`, with the columns of STORED_EXCHANGES that can be written."""
+    """Take the rows of `exchanges` or `closes` from the core. Return them with the columns of STORED_EXCHANGES that they have."""
     cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
     targets, extras, request_ids = rows.take_texts()
     parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
@@ -113,7 +116,7 @@ def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
 
 
 def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:
-    """Return the request ids as they were sent; the first row is for exchanges without one."""
+    """Return a frame with the request ids as they were sent. The first row is for exchanges without one."""
     return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _no_request_ids()
 
 
@@ -123,22 +126,23 @@ def _no_request_ids() -> pl.DataFrame:
 
 
 def _request_id(batch: Batch) -> pl.Series:
-    """Return the request ids, empty where they are not well-formed. The check takes time, and few readers need the column."""
+    """Return the request id of each exchange; empty if it is not well-formed. The check takes time, and few readers need it."""
     texts = batch.parts["request_ids"]["request_id"].str.strip_chars(" \t")
     return batch.gather(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id", -1)
 
 
 def _texts(values: Sequence[bytes]) -> pl.Series:
-    """Decode bytes as Latin-1."""
+    """Return a column of text, decoded as Latin-1."""
     if b"".join(values).isascii():
         return pl.Series(values, dtype=pl.Binary).cast(pl.String)
     return pl.Series([value.decode("latin-1") for value in values], dtype=pl.String)
 
 
 def _persistent(batch: Batch) -> Array:
-    """Return whether both messages leave the connection open (RFC 9112 section 9.3).
+    """Return for each exchange whether both messages leave the connection open (RFC 9112 section 9.3).
 
-    A truncated header section may hide a close. A request that was not captured is assumed not to announce one.
+    If a header section was truncated, the result is False, because the missing part may announce a close. A request that was not
+    captured is assumed not to announce one.
     """
     heads = batch.parts["heads"]
     closes, keeps = heads["connection_close"].to_numpy(), heads["connection_keep_alive"].to_numpy()
@@ -155,7 +159,10 @@ def _persistent(batch: Batch) -> Array:
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a function that computes the time between two cells, at least `least` ns; null if a head in `needed` is missing."""
+    """Return a function that computes the time in ns from cell `first` to cell `second`, for each row.
+
+    The result is at least `least`, if given. It is null if a head is missing; `needed` are the cells of these heads.
+    """
 
     def make(batch: Batch) -> Array:
         values = batch.cell(second) - batch.cell(first)
@@ -169,7 +176,7 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
 
 
 def _bursts(batch: Batch) -> Array:
-    """Return the number of bursts of each body: one if no pause was recorded."""
+    """Return the number of bursts of each response body: one if no pause was recorded, 0 without a body."""
     if len(batch.parts["extras"]) == 1:
         return batch.cell("response_body_bytes") > 0
     noted = batch.of_part("extras", "response_bursts", "extra").to_numpy()
@@ -181,7 +188,7 @@ def _has(head: str) -> Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of STORED_EXCHANGES that are not cells, by column name."""
+    """Return functions that compute the columns of STORED_EXCHANGES that are not cells. The keys are the columns' names."""
     makers: dict[str, Maker] = {
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
@@ -214,7 +221,7 @@ _EXTRAS = (
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
-    """Return the columns of interim responses, pauses and events of streamed responses.
+    """Return a frame with one row per Extra: interim responses, pauses, streamed events, and what limited a long body.
 
     The first row is for exchanges without any of these.
     """
@@ -252,7 +259,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
 
 
 def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
-    """Return the values of the columns _PIECES."""
+    """Return the values of the columns _PIECES for an exchange."""
     pieces = extra.pieces
     if pieces is None:
         return _NO_PIECES
@@ -269,14 +276,14 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
 
 
 def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
-    """Return the values of the columns about bursts of held-back events."""
+    """Return the values of the columns about events that arrived together because a buffer held them back."""
     first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events
     return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)
 
 
 def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `messages`; requests come before responses."""
+    """Take the rows of `messages` from the core, and return them with the requests before the responses."""
     targets = _texts(table.take_targets())
     height = len(targets)
     cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, MESSAGE_ROW).items()}
@@ -288,7 +295,7 @@ def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
 
 
 def burst_batch(rows: Rows) -> Batch:
-    """Take the rows of `bursts`."""
+    """Take the rows of `bursts` from the core, and return them."""
     return Batch("bursts", int(rows.count), take_cells(rows, BURST), {}, {})
 
 
@@ -314,7 +321,7 @@ def _by_application(batch: Batch) -> Array:
 
 
 def _message_makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of MESSAGES that are not cells, by column name."""
+    """Return functions that compute the columns of MESSAGES that are not cells. The keys are the columns' names."""
     makers: dict[str, Maker] = {"target": lambda batch: batch.texts["target"]}
     for cell, names in (("head", _OF_HEADS), ("request_head", _OF_REQUESTS), ("response_head", _OF_RESPONSES)):
         for name in names:

@@ -15,14 +15,14 @@ from wiredoctor.core.records import Source
 
 @dataclass
 class _Part:
-    """A file of the stream: its start offset in the stream, and its descriptor."""
+    """A file of the stream: its descriptor, and its start offset in the stream."""
 
     begin: int
     file: int
 
 
 class Stream(Source):
-    """Reads consecutive files as one stream, up to the last written byte.
+    """Reads consecutive files as one stream, up to the end of what was written.
 
     The files are never mapped into memory, because truncating a mapped file would kill the process.
     """
@@ -37,7 +37,7 @@ class Stream(Source):
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on, fewer only at the end. Bytes of removed files are zeros.
+        """Return `size` bytes from `offset` on, or fewer at the end of the stream. Bytes of removed files are zeros.
 
         Raise CaptureError if a file became shorter; the stream then ends there.
         """
@@ -50,7 +50,10 @@ class Stream(Source):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, offset: int, end: int) -> bytes:
-        """Return bytes of one file, or zeros, up to `end` or the start of the next file."""
+        """Return the bytes from `offset` to `end`, or only to the start of the next file.
+
+        Bytes that no open file contains are zeros.
+        """
         i = bisect_right(self.parts, offset, key=lambda part: part.begin)
         stop = min(end, self.parts[i].begin) if i < len(self.parts) else end
         if i == 0:
@@ -64,9 +67,9 @@ class Stream(Source):
 
 
 class GrowingCapture:
-    """The packet records that were written so far, and those that follow later.
+    """A capture that is still being written: the packet records so far, and those that will follow.
 
-    `name` is the name in reports. The owner calls `add` and `extend` when files are created or grow.
+    `name` is its name in reports. The owner calls `add` when a file is created, and `extend` when it grows.
     """
 
     lost = None
@@ -82,7 +85,7 @@ class GrowingCapture:
         self.records = PcapngRecords(self._stream, is_continued=True)
 
     def add(self, descriptor: int, begin: int) -> None:
-        """Append an open file to the stream, at offset `begin`. `close` closes it."""
+        """Append an open file, which begins at offset `begin` of the stream. `close` will close it."""
         self._stream.parts.append(_Part(begin, descriptor))
 
     def rename(self, name: str) -> None:
@@ -91,32 +94,32 @@ class GrowingCapture:
 
     @property
     def first_descriptor(self) -> int | None:
-        """The descriptor of the oldest file of the stream that is still open."""
+        """The descriptor of the oldest file of the stream that is still open; None if no file is open."""
         return self._stream.parts[0].file if self._stream.parts else None
 
     def extend(self, end: int) -> None:
-        """Set the end of the written part of the stream, which is the end of a block."""
+        """Set the offset up to which the stream was written; it must be the end of a block."""
         if not self._stream.is_cut:
             self._stream.end = max(self._stream.end, end)
 
     @property
     def size(self) -> int:
-        """The number of bytes in the stream."""
+        """The number of bytes in the stream so far."""
         return self._stream.end
 
     @property
     def unread_bytes(self) -> int:
-        """The number of bytes that are written but not yet read; 0 after damage, because reading stops there."""
+        """The number of bytes that were written but not read yet; 0 after damage, because reading stops there."""
         return self.size - self.records.position if self.records.damage is None else 0
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until such a packet was read."""
         return self.records.times.first
 
     @property
     def ending(self) -> Ending | None:
-        """The record of the end of capturing; None if it was not written."""
+        """When capturing ended, according to the last block; None if the recorder has not written it."""
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
         except CaptureError:  # the bytes no longer exist
@@ -127,14 +130,14 @@ class GrowingCapture:
         """Return None: all frames belong to a single capture."""
 
     def close_before(self, end: int, needed: int) -> None:
-        """Close the files before offset `end`, except those with unread bytes or with bytes from offset `needed` on."""
+        """Close files that end before offset `end`, unless they have unread bytes or bytes from offset `needed` on."""
         parts = self._stream.parts
         last = min(end, needed, self.records.position)
         while len(parts) > 1 and parts[1].begin <= last:
             os.close(parts.pop(0).file)
 
     def skip(self, least: int) -> int:
-        """Continue with the first file that begins at offset `least` or later; return the number of bytes skipped."""
+        """Continue with the first file that begins at offset `least` or later. Return the number of bytes skipped."""
         begin = min((part.begin for part in self._stream.parts if part.begin >= least), default=0)
         skipped = max(begin - self.records.position, 0)
         if skipped:

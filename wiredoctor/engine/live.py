@@ -38,7 +38,10 @@ _OF_EXCHANGES = (
 
 
 class LiveAnalysis(Analysis):
-    """Analyzes the packets written so far. `listener` is called with each batch of finished exchanges and connections."""
+    """Analyzes the packets written so far, again and again while a capture grows.
+
+    `listener` is called with each batch of finished exchanges and connections.
+    """
 
     def __init__(
         self, capture: GrowingCapture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs
@@ -77,7 +80,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which something becomes final without another packet; None if nothing does."""
+        """The time (ns since the first packet) at which something becomes final even without a packet; None if nothing waits."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
@@ -85,13 +88,13 @@ class LiveAnalysis(Analysis):
 
     @property
     def clock(self) -> int:
-        """The time of the latest analyzed packet."""
+        """The time of the latest analyzed packet, in ns since the first packet."""
         ordering = self.core.ordering
         return self.latest if ordering is None or ordering.sleeps else ordering.clock
 
     @property
     def analyzed_until(self) -> int:
-        """The time up to which all packets were analyzed: `clock`, or the newest packet's time if the clock was set back."""
+        """The time (ns) up to which all packets were analyzed: `clock`, or the newest packet's time if the clock was set back."""
         if not self.steps.count:
             return self.clock
         ordering = self.core.ordering
@@ -99,7 +102,7 @@ class LiveAnalysis(Analysis):
         return min(self.clock, self.records.times.last - held)
 
     def needed_from(self) -> int:
-        """Return the lowest offset in the capture from which bytes may be read again."""
+        """Return the lowest offset in the stream from which bytes may be read again."""
         ordering = self.core.ordering
         held = LATEST if ordering is None else ordering.first_place()
         return min(self.core.copies.first_place(), held)
@@ -136,7 +139,7 @@ class LiveAnalysis(Analysis):
                 self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Keep the names of servers by the hashes used in exchanges, because the rows of connections may be dropped earlier."""
+        """Keep the address of each server by its hash in `exchanges`, because the rows of connections may be dropped earlier."""
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
             if len(names) < limits.SUSPECTS.value:
@@ -157,6 +160,9 @@ class LiveAnalysis(Analysis):
             self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows that may have failed, including rows that were dropped from `exchanges` and `connections`."""
+        """Return the rows of exchanges and connections that may have failed.
+
+        They include rows that were dropped from `exchanges` and `connections`.
+        """
         del exchanges, connections
         return self._suspects[0].scan(), self._suspects[1].scan()

@@ -1,4 +1,4 @@
-"""Find the parts of a connection that may still change, and answered exchanges without a row of `closes`."""
+"""Examine open connections: which of their parts may still change, and which exchanges have no row of `closes` yet."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def http_of(connection: Connection) -> HttpConnection | None:
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return the start of the oldest exchange that is not final, and of the oldest one that is not answered.
+    """Return the start of the oldest exchange that is not final, and of the oldest one that is not answered, in ns.
 
-    Findings on exchanges before these times cannot change. FOREVER if all are final, or answered. Bytes that cannot be parsed yet
-    count as an exchange: an incomplete header section, or bytes after a gap.
+    Findings on exchanges before these times cannot change. Each is FOREVER if there is no such exchange. Bytes that cannot be
+    parsed yet count as an exchange: an incomplete header section, or bytes after a gap.
     """
     http = http_of(connection)
     if http is None:
@@ -53,15 +53,15 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 
 
 def unread_since(connection: Connection) -> int:
-    """Return the time of the oldest bytes that cannot be read yet; -FOREVER if it is unknown, FOREVER without such bytes."""
+    """Return the time (ns) of the oldest bytes that cannot be read yet; -FOREVER if unknown, FOREVER if there are none."""
     http = http_of(connection)
     return FOREVER if http is None else min((time for reader in _readers(http) for time in _lacking(reader)), default=FOREVER)
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return the start of the earliest zero or short window that may still become a row; FOREVER if there is none.
+    """Return the start (ns) of the earliest zero or short window that may still become a row; FOREVER if there is none.
 
-    Data is included if it is not yet known whether a later segment waited for its ACK.
+    Data counts as well, with its time, if it is not known yet whether a later segment waited for its ACK.
     """
     since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []
@@ -74,7 +74,7 @@ def window_closed_since(connection: Connection) -> int:
 
 
 def stalled_since(connection: Connection) -> int:
-    """Return the start of the earliest stall that a later ACK may confirm.
+    """Return the start (ns) of the earliest stall that a later ACK may confirm.
 
     Return FOREVER if there is none, and NEVER if its start is unknown. The ACK confirms that a retransmission ended the stall, or
     that the held-back segment was a tail loss probe.
@@ -91,12 +91,12 @@ def client_is_known(connection: Connection) -> bool:
 
 
 def has_begun(connection: Connection) -> bool:
-    """Return whether the SYN of the connection was captured."""
+    """Return whether the SYN of a connection was captured, from either side."""
     return connection.first.syn is not None or connection.second.syn is not None
 
 
 def is_not_http(connection: Connection) -> bool:
-    """Return whether no HTTP exchange can follow: a connection that does not begin with HTTP rarely carries it later."""
+    """Return whether a connection will probably carry no HTTP: it began with something else, or HTTP is no longer read."""
     http = http_of(connection)
     if http is None or http.next_index:
         return False
@@ -105,7 +105,7 @@ def is_not_http(connection: Connection) -> bool:
 
 
 def is_over(connection: Connection) -> bool:
-    """Return whether a connection is closed and without open exchanges, and its grace period is over."""
+    """Return whether a connection is closed, has no open exchanges, and its grace period is over."""
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
@@ -113,13 +113,13 @@ def is_over(connection: Connection) -> bool:
 
 
 def has_rows(connection: Connection) -> bool:
-    """Return whether any exchange of a connection has a row of `closes`."""
+    """Return whether any exchange of a connection already has a row of `closes`."""
     http = http_of(connection)
     return http is not None and http.next_index > sum(1 for _ in _open(http))
 
 
 def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the answered exchanges without a row of `closes` on these connections, with the columns ANSWERED."""
+    """Return the answered exchanges of these connections that have no row of `closes` yet, with the columns ANSWERED."""
     rows = [
         _row(http, exchange)
         for connection in connections
@@ -131,7 +131,7 @@ def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the requests without a row of `closes` whose header section is known, with the columns ASKED."""
+    """Return the requests of these connections that have no row of `closes` yet, with the columns ASKED."""
     rows = [
         _request_row(http, exchange)
         for connection in connections
@@ -143,9 +143,9 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether a server other than that of `of` received a request or a failed connection attempt in that time.
+    """Return whether another server than that of `of` received a request, or a failed connection attempt, in a time.
 
-    Only the last request on each connection is considered.
+    The time is from `start` to `end` (ns). Only exchanges without a row of `closes` are examined.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:
@@ -161,7 +161,7 @@ def asked_between(connections: Iterable[Connection], start: int, end: int, of: C
 
 
 def _was_attempted(connection: Connection, start: int, end: int) -> bool:
-    """Return whether a connection attempt began in that time and has not succeeded."""
+    """Return whether a connection attempt began between `start` and `end` (ns) and has not succeeded."""
     handshake = connection.handshake
     if handshake is None or not start <= handshake.syn_time <= end:
         return False
@@ -169,7 +169,7 @@ def _was_attempted(connection: Connection, start: int, end: int) -> bool:
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
-    """Return the rows of tables.CONNECTIONS that open connections would have if they ended at `clock`."""
+    """Return the rows of tables.CONNECTIONS for open connections as if they ended at `clock`."""
     rows = ConnectionRows()
     for connection in connections:
         http = http_of(connection)
@@ -230,7 +230,7 @@ def _open(http: HttpConnection) -> Iterator[Exchange]:
 
 
 def _lacking(reader: Reader) -> Iterator[int]:
-    """Yield the times of bytes that a reader cannot parse yet; -FOREVER if the reader waits and the time is unknown."""
+    """Yield the times of bytes that a reader cannot parse yet; -FOREVER if the reader waits although it has no such bytes."""
     if reader.partial is not None:
         yield reader.partial.time
     if reader.waiting is not None:
@@ -242,9 +242,9 @@ def _lacking(reader: Reader) -> Iterator[int]:
 
 
 def _is_answered(exchange: Exchange) -> bool:
-    """Return whether the request is complete and its response has begun.
+    """Return whether an exchange is final, or its request is complete and its response has begun.
 
-    After Expect: 100-continue, return whether the exchange is final.
+    After Expect: 100-continue only a final exchange is answered.
     """
     if exchange.is_final():
         return True

@@ -30,9 +30,10 @@ _PAGE = 1 << 12
 
 
 class CaptureFiles:
-    """An open capture: one file, or several that are read as one. Equal interfaces of a `rotation` are merged.
+    """An open capture: one file, or several that are read as one.
 
-    `name` is the name in reports. Use the object as a context manager; its records can be read while it is open.
+    `name` is its name in reports. Equal interfaces of a `rotation` count as one. Use the object as a context manager; its records
+    can be read until that ends.
     """
 
     def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:
@@ -61,17 +62,17 @@ class CaptureFiles:
 
     @property
     def size(self) -> int:
-        """The total size of all files in bytes, compressed where they are."""
+        """The total size of all files in bytes; of compressed files, the compressed size."""
         return sum(one.size for one in self.members)
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None before it was read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until the first pass has read it."""
         return None if self.first_pass is None else self.first_pass.times.first
 
     @property
     def lost(self) -> str | None:
-        """A description of what was lost from a single file before its packets were read, or None."""
+        """A description of what was lost from a single file before its packets were read; None if nothing was lost."""
         return self.members[0].lost if len(self.members) == 1 else None
 
     @property
@@ -81,14 +82,17 @@ class CaptureFiles:
 
     @property
     def ending(self) -> Ending | None:
-        """The record of the end of capturing; None if the last file does not contain it."""
+        """When capturing ended, according to the last block; None if the last file does not contain it."""
         try:
             return self.members[-1].open().ending()
         except CaptureError:  # the file was removed in the meantime
             return None
 
     def locate(self, frame: int) -> tuple[str, int] | None:
-        """Return the name of a frame's file, as in `files`, and the frame number in that file; None if there is only one file."""
+        """Return the name of the file that contains a frame, and the frame number in that file; None if there is only one file.
+
+        The name is as in `files`.
+        """
         found = None if self.first_pass is None else self.first_pass.locate(frame)
         return None if found is None else (readable(self.members[found[0]].name), found[1])
 
@@ -116,9 +120,9 @@ def open_capture_records(capture: CaptureFiles) -> Records:
 
 
 def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str], None]) -> CaptureFiles:
-    """Open a capture of one or several files.
+    """Return an open capture of one or several files.
 
-    `on_error` is called with one line for each of several files that is left out because it cannot be read. Raise CaptureError if
+    If one of several files cannot be read, it is left out, and `on_error` is called with one line about it. Raise CaptureError if
     no file remains, and NoRoom if there is no space to unpack any.
     """
     if len(what.files) == 1:
@@ -144,7 +148,10 @@ def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str],
 
 
 def open_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFiles:
-    """Open an uncompressed capture file by its descriptor, which is duplicated. Raise CaptureError if the format is unknown."""
+    """Return an open capture of an uncompressed file with this descriptor, which is duplicated.
+
+    Raise CaptureError if the format is unknown.
+    """
     return _one_file(find_descriptor(descriptor, name, opened), opened)
 
 
@@ -157,7 +164,10 @@ def _one_file(file: CaptureFile, opened: OpenFiles) -> CaptureFiles:
 
 
 def _first_time(file: CaptureFile) -> int | None:
-    """Return the time of a file's first packet, or None. Raise CaptureError if the file is damaged before that packet."""
+    """Return the time of a file's first packet in ns since 1970, or None without a timestamp.
+
+    Raise CaptureError if the file is damaged before that packet.
+    """
     if file.compression is None:
         first = open_records(ContentSource(file.open(), 0), file.name)
         _check_first(first, file, file.lost)
@@ -170,7 +180,7 @@ def _first_time(file: CaptureFile) -> int | None:
 
 
 def _unpacked_records(file: CaptureFile, size: int) -> tuple[Records, str | None]:
-    """Return the records in the first bytes of a compressed file, and a description of the damage or None.
+    """Return the records in the first `size` unpacked bytes of a compressed file, and a description of the damage or None.
 
     Raise CaptureError if the format is unknown.
     """
@@ -199,7 +209,10 @@ def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
 
 
 class ContentSource(Source):
-    """Reads the content of a capture file. `place`: the position of its first byte among the bytes of all files."""
+    """Reads the content of a capture file.
+
+    `place`: the position of its first byte among the bytes of all files of the capture.
+    """
 
     def __init__(self, content: Content, place: int) -> None:
         super().__init__(-1, place)
@@ -222,7 +235,7 @@ class _Memory(Source):
 
 
 class ChainSource(Source):
-    """Reads bytes of all files of a capture by position, including files that were already read to their end."""
+    """Reads bytes of all files of a capture by position, including files that were already read completely."""
 
     def __init__(self, capture: CaptureFiles) -> None:
         super().__init__(-1, 0)
@@ -240,7 +253,7 @@ class ChainSource(Source):
         return place
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return bytes at a position; fewer at the end of the file, or if the file can no longer be read."""
+        """Return `size` bytes at position `offset`; fewer at the end of the file, or if the file can no longer be read."""
         i = bisect_right(self._places, offset) - 1
         if i < 0:
             return b""
@@ -260,7 +273,7 @@ class _Members(Files):
         self._name = capture.file
 
     def open(self, number: int) -> Records | None:
-        """Return the records of a file; None if it can no longer be read. Raise CaptureError if too many files must be open."""
+        """Return the records of a file; None if it can no longer be read. Raise CaptureError if too many files would be open."""
         member = self._members[number]
         try:
             content = member.open()
@@ -277,11 +290,11 @@ class _Members(Files):
             return None
 
     def close(self, number: int, records: Records | None) -> str | None:
-        """Return a sentence with the file name and what was lost from the file after reading it, or None."""
+        """Return a sentence that names a file and what was lost while reading it; None if nothing was lost."""
         member = self._members[number]
         damage = member.lost or (None if records is None else records.damage)
         return None if damage is None else f"{member.name}: {damage}"
 
     def size(self, number: int) -> int:
-        """Return the size of a file in bytes, compressed if it is."""
+        """Return the size of a file in bytes; of a compressed file, the compressed size."""
         return self._members[number].size

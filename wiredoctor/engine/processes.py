@@ -1,6 +1,6 @@
 """Analyze one capture in several processes, each with a share of the connections, and join the results.
 
-Each process reads all records and headers, so no data passes between processes, and each finds what a single process would find
+Each process reads all records and headers, so no packets pass between processes, and each finds what a single process would find
 for its connections. Processes are forked before Polars is used, because its threads do not survive a fork. They write their rows
 to a shared temporary folder.
 """
@@ -39,7 +39,10 @@ FAILED = 1
 
 @dataclass
 class Result:
-    """The result of a process for its share: the files with its rows and their number, and the candidates of each batch."""
+    """The result of a process for its share: its candidates batch by batch, the files with its rows, and its counts.
+
+    `opened`: the frame number at which each of its connections began.
+    """
 
     opened: bytes
     found: CandidateStore
@@ -53,16 +56,17 @@ class Result:
 
 @dataclass
 class Worker:
-    """A process that analyzes a share, and the path of the file for its Result or traceback."""
+    """A process that analyzes a share, and the path of the file to which it writes its Result or a traceback."""
 
     process: int
     outcome: Path
     status: int | None = None
 
     def poll(self, options: int = os.WNOHANG) -> None:
-        """Check a process without waiting. Raise OSError if the disk was full, and RuntimeError for any other failure.
+        """Check the process, by default without waiting for its end.
 
-        The RuntimeError contains the process's traceback if there is one.
+        Raise OSError if the disk was full, and RuntimeError after any other failure. The RuntimeError contains the process's
+        traceback if there is one.
         """
         if self.status is None:
             process, status = os.waitpid(self.process, options)
@@ -75,13 +79,13 @@ class Worker:
             raise _with_note(traceback or "a worker process ended before its result was written")
 
     def result(self) -> Result:
-        """Wait for the process and return its result. Raise what `poll` raises."""
+        """Wait for the process and return its result. Raise the same errors as `poll`."""
         self.poll(0)
         found: Any = pickle.loads(self.outcome.read_bytes())  # this process's own file in its own folder
         return found
 
     def stop(self) -> None:
-        """Kill the process."""
+        """Kill the process if it is still running."""
         if self.status is None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self.process, signal.SIGKILL)
@@ -89,25 +93,25 @@ class Worker:
 
 
 class CommonEnd:
-    """Lets all processes stop reading before the same batch, through shared memory. Batches are numbered from 1."""
+    """Makes all processes stop reading before the same batch, through shared memory. Batches are numbered from 1."""
 
     def __init__(self, processes: int) -> None:
         self._batches = memoryview(mmap.mmap(-1, 8 * processes)).cast("q")
         self._end = memoryview(mmap.mmap(-1, 8)).cast("q")
 
     def is_before(self, process: int, batch: int) -> bool:
-        """Return whether this batch must not be read; if it may be, note that this process is about to read it."""
+        """Return whether processes must stop before this batch. Record that this process has come to the batch."""
         self._batches[process] = batch
         return 0 < self._end[0] <= batch
 
     def set(self) -> None:
-        """Stop all processes before a batch that none of them can begin without seeing the stop."""
+        """Set the end: the first batch that no process can begin without seeing that the end was set."""
         if not self._end[0]:
             self._end[0] = max(self._batches) + 2
 
 
 def _with_note(reason: str) -> RuntimeError:
-    """Return an error whose traceback shows the reason; the reason contains no bytes of the capture."""
+    """Return a RuntimeError that prints the reason in its traceback. The reason contains no bytes of the capture."""
     error = RuntimeError(reason)
     error.add_note(reason)
     return error
@@ -177,7 +181,7 @@ def _unjudged(found: Candidates) -> Candidates:
 
 
 def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
-    """Fork a process that calls `work` and writes its outcome to a file."""
+    """Fork a process that calls `work` and writes its result, or a traceback, to a file. Return the process."""
     folder.make()
     outcome = folder.new_file(f"share-{number}")
     # block signals during the fork: an exception in Python code around a fork would be printed and ignored
@@ -224,7 +228,7 @@ def _write(path: Path, outcome: Result | str) -> None:
 def _join(
     analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
 ) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:
-    """Join the results of the other processes with the analysis of this one."""
+    """Join the results of the other processes with the analysis of this one. Return the same values as `analyze`."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
     for result in results:
@@ -241,7 +245,10 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return the ids in the complete capture of each share's connections, in the order of their first frames."""
+    """Return for each share the ids that its connections have in the complete capture, where ids follow the first frames.
+
+    `opened`: for each share, the frame numbers at which its connections began.
+    """
     shares = [np.frombuffer(frames, dtype="<i8") for frames in opened]
     order = np.argsort(np.concatenate(shares), kind="stable")
     ids = np.empty(len(order), dtype=np.int64)
@@ -252,7 +259,7 @@ def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
 def _join_batches(
     modules: Mapping[str, RuleModule], shares: Sequence[Iterable[Candidates]], ids: Sequence[pl.Series]
 ) -> Iterator[Candidates]:
-    """Yield the candidates of all shares batch by batch; batches correspond because all processes read the same records."""
+    """Yield the candidates of all shares batch by batch. All processes end their batches at the same packets."""
     for batches in zip(*shares, strict=True):
         parts = zip(batches, ids, strict=True)
         yield merge_candidates(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])

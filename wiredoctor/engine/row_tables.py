@@ -56,7 +56,7 @@ _PROTOCOLS = ("unknown", "http", "tls", "http2")
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
-    """Take all new rows of the core: the tables for rules, and the rows of exchanges and connections to keep."""
+    """Take all new rows from the core. Return the tables for rules, and the rows of exchanges and connections to keep."""
     http = core.http
     heads = head_part(http.codes.take())
     exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
@@ -79,7 +79,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
 
 
 def count_rows(core: Core) -> int:
-    """Return the number of new rows of all tables but `segments`."""
+    """Return the number of new rows in all tables except `segments`."""
     http = core.http
     tables = [http.closes.rows, http.exchanges.rows, core.connections.rows, *(rows for _, rows, _ in _event_rows(core))]
     if http.bursts is not None:
@@ -90,7 +90,7 @@ def count_rows(core: Core) -> int:
 
 
 def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
-    """Return the event tables, each with the rows that the core has for it and the names of their cells."""
+    """Return for each event table its description, the rows that the core has for it, and the names of their cells."""
     story = core.story
     return (
         (RELEASES, story.stalls.releases, RELEASE_CELLS),
@@ -105,12 +105,12 @@ def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
 
 
 def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | View:
-    """Take the rows of an event table."""
+    """Take the rows of an event table from the core. `names`: the names of the cells."""
     return View([Batch(table.name, int(rows.count), take_cells(rows, names), {}, {})], table) if rows.count else table.empty()
 
 
 def connection_batch(rows: ConnectionRows) -> Batch:
-    """Take the rows of finished connections."""
+    """Take the rows of finished connections from the core."""
     hellos, rows.hellos = rows.hellos, []
     parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
     return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
@@ -123,7 +123,7 @@ _SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 
 
 def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> pl.Series:
-    """Return the result of `make` for some cells of each row; it is called once for equal cells."""
+    """Return for each row the result of `make` for the cells `names`. It is called only once for equal cells."""
     if all(len(batch.cells[name]) == 1 for name in names):
         return pl.Series([make(*(batch.cells[name].item() for name in names))]).new_from_index(0, batch.height)
     numbers = np.zeros(batch.height, np.int64)
@@ -139,12 +139,12 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
-    """Return the names of the three cells of a side's address."""
+    """Return the names of the three cells with a side's address: its length and its two halves."""
     return "address_bytes", f"{side}_high", f"{side}_low"
 
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
-    """Return the addresses of a side as text (IPv6 as in RFC 5952)."""
+    """Return for each row the address of a side as text (IPv6 as in RFC 5952)."""
     return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
 
 
@@ -158,7 +158,7 @@ _WORD = (1 << 64) - 1
 
 
 def _syn_error_router(batch: Batch) -> pl.Series:
-    """Return the address of the sender of the ICMP error about the SYN; null without such an error."""
+    """Return for each row the sender's address of the ICMP error about the SYN; null if there was no such error."""
     frame = batch.cells["syn_error_frame"]
     if len(frame) == 1 and frame.item() == NEVER:
         return pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
@@ -167,7 +167,7 @@ def _syn_error_router(batch: Batch) -> pl.Series:
 
 
 def _endpoint(batch: Batch, side: str) -> pl.Series:
-    """Return the addresses and ports of a side as text."""
+    """Return for each row the address and port of a side as text."""
     names = (*_address_cells(side), f"{side}_port")
     if batch.height <= SMALL or all(len(batch.cells[name]) == 1 for name in names):
         return _of_cells(batch, names, _address_and_port)
@@ -185,7 +185,7 @@ def _history(batch: Batch) -> pl.Series:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of CONNECTIONS that are not cells, by column name."""
+    """Return functions that compute the columns of CONNECTIONS that are not cells. The keys are the columns' names."""
     makers: dict[str, Maker] = {
         "client_host": lambda batch: _host(batch, "client", in_brackets=False),
         "syn_error_router": _syn_error_router,
@@ -201,7 +201,7 @@ def _makers() -> dict[str, Maker]:
 
 
 def _name_maker(cell: str, names: Sequence[str]) -> Maker:
-    """Return a function that converts the numbers in a cell to these names."""
+    """Return a function that replaces the numbers in a cell by the names with these indexes."""
     values = pl.Series(names)
     return lambda batch: batch.gather(values, cell)
 

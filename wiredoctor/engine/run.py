@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """Raised if the records of a capture are out of order, so it must be read again from its beginning."""
+    """The records of a capture are out of order, so it must be read again from its beginning to sort them."""
 
 
 class Analysis:
@@ -99,8 +99,8 @@ class Analysis:
     ) -> None:
         """Analyze the capture in batches of `batch_packets` packets. `judge` is called with the candidates of each batch.
 
-        If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder if the records must be
-        sorted.
+        `progress` is called with the fraction that was read. If `is_stopped` returns True, the analysis ends as if the capture
+        ended there. Raise OutOfOrder if the records must be sorted.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -120,9 +120,9 @@ class Analysis:
         self.finish(judge, parts)
 
     def _read(self, most: int, is_stopped: Stopping) -> tuple[int, list[Candidates]]:
-        """Read at most `most` packets. Return their number, and candidates of rows that could not wait for the batch to end.
+        """Read at most `most` packets. Return how many were read, and candidates that were found before the end of the batch.
 
-        One packet may end dozens of exchanges.
+        Rules run before the end of the batch if many rows wait, because one packet may end dozens of exchanges.
         """
         parts: list[Candidates] = []
         read, count = 0, 1
@@ -139,7 +139,10 @@ class Analysis:
         return read, parts
 
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
-        """Analyze what becomes final at the end of the capture. `parts`: other candidates to judge together with the new ones."""
+        """Analyze what becomes final at the end of the capture.
+
+        `judge` is called with the new candidates and those in `parts`.
+        """
         if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
             self.release(LATEST)
             self.records.end()
@@ -150,14 +153,17 @@ class Analysis:
         self.found.append(judge(merge_candidates(self.modules, last)))
 
     def release(self, clock: int) -> None:
-        """Analyze the packets up to `clock` (ns since the first packet) that were held back for sorting."""
+        """Analyze the packets that were held back for sorting, up to time `clock` (ns since the first packet)."""
         if self.core.ordering is not None:
             self.core.ordering.silent_until = clock
             while self.core.run(STEP):
                 pass
 
     def _find(self) -> Candidates:
-        """Return the candidates of all rules in the core's new rows."""
+        """Return the candidates that the rules find in the core's new rows.
+
+        Keep the rows of finished exchanges and connections.
+        """
         tables, exchanges, connections = take_tables(self.core)
         self._keep(exchanges, connections)
         self._see(tables["exchanges"])
@@ -173,25 +179,28 @@ class Analysis:
         self.connections.add(connections)
 
     def _see(self, exchanges: pl.DataFrame | View) -> None:
-        """Record the ended exchanges for which it is still unknown what follows them."""
+        """Do nothing. A live analysis records here which of the ended exchanges failed."""
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows of exchanges and connections that may have failed; other rows may be included."""
+        """Return the rows of exchanges and connections that may have failed; here, all rows."""
         return exchanges.scan(), connections.scan()
 
     @property
     def earliest(self) -> int:
-        """The time of the earliest packet."""
+        """The time of the earliest packet, in ns since the first packet of the file; negative if that is not the earliest."""
         return self.records.times.earliest
 
     @property
     def back(self) -> rule_engine.SetBack | None:
-        """The first frame after the clock was set back, and the time of the last packet; None if it never was."""
+        """The frame at which the clock was set back, and the time (ns) of the last packet; None if it never was.
+
+        If the clock was set back several times, it is the frame after the latest time.
+        """
         return rule_engine.SetBack(self.steps.highest_frame, self.records.times.last) if self.steps.count else None
 
     @property
     def latest(self) -> int:
-        """The time of the latest packet."""
+        """The time of the latest packet, in ns since the first packet."""
         return self.records.times.latest
 
     @property
@@ -213,7 +222,7 @@ class Analysis:
         return [*said, *met.messages()]
 
     def capture_table(self) -> pl.DataFrame:
-        """Return the row of the capture in tables.CAPTURES."""
+        """Return a frame with the one row of this capture in tables.CAPTURES."""
         records, steps, shuffled = self.records, self.steps, self.shuffled
         cut = max(records.snap_length, mirrored if (mirrored := self.core.headers.layers.longest_cut) >= 0 else NEVER)
         return CAPTURES.frame({
@@ -228,7 +237,7 @@ class Analysis:
         })  # fmt: skip
 
     def _drops(self) -> dict[str, list[Any]]:
-        """Return the columns of tables.CAPTURES that describe dropped packets."""
+        """Return the values of the columns of tables.CAPTURES that describe dropped packets."""
         drops = self.records.drops
         dropped, total = drops.dropped() or [], drops.total()
         times = spans(dropped)
@@ -244,7 +253,7 @@ class Analysis:
         }
 
     def losses(self) -> list[tuple[int | None, int]]:
-        """Return the time spans in which packets were dropped, as returned by capture.drops.spans."""
+        """Return the time spans (ns) in which packets were dropped, as returned by capture.drops.spans."""
         return spans(self.records.drops.dropped() or [])
 
     def _damage(self) -> str | None:
@@ -265,13 +274,13 @@ class Analysis:
         )  # fmt: skip
 
     def _not_analyzed(self) -> dict[str, int]:
-        """Return the number of packets that were not analyzed, by reason."""
+        """Return the number of packets that were not analyzed for each reason."""
         unknown = int(self.core.icmp.unknown)
         return describe_reasons(self.core.headers.not_analyzed) | ({UNKNOWN: unknown} if unknown else {})
 
 
 def merge_candidates(modules: Mapping[str, RuleModule], parts: Sequence[Candidates]) -> Candidates:
-    """Combine the candidates of several parts."""
+    """Return the candidates of several parts of a capture together, by rule name."""
     frames: dict[str, list[pl.DataFrame]] = {}
     for part in parts:
         for name, rows in part.items():
@@ -299,7 +308,7 @@ def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
 
 
 def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
-    """Convert the rule engine's cutoffs to those of the core."""
+    """Return the rule engine's cutoffs as an object of the core."""
     made = CoreCutoffs()
     for one in fields(cutoffs):
         setattr(made, one.name, getattr(cutoffs, one.name))

@@ -1,4 +1,4 @@
-"""Read a capture a second time for outputs that draw, export or copy packets, whose rows the report does not keep.
+"""Read a capture a second time for outputs that draw, export or copy packets, because the report does not keep their rows.
 
 No rule runs. Ids, frame numbers and rows equal those of the first pass.
 """
@@ -43,14 +43,17 @@ _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 
 
 class End(NamedTuple):
-    """The last requested packet: its frame number, and its time (ns since the first packet; NEVER if copies do not matter)."""
+    """The last requested packet: its frame number and its time.
+
+    The time is in ns since the first packet, or NEVER if second copies of the packet do not matter.
+    """
 
     frame: int
     time: int
 
 
 class Request(NamedTuple):
-    """The requested tables with their columns. `connections` and `frames` restrict the rows unless they are None."""
+    """The requested tables with their columns, and the connections and frames of which rows are requested (None: all)."""
 
     tables: dict[str, Table]
     connections: frozenset[int] | None
@@ -60,7 +63,7 @@ class Request(NamedTuple):
     def of(
         cls, tables: Mapping[str, Table], connections: Collection[int] | None, frames: Collection[int] | None
     ) -> Request:  # fmt: skip
-        """Return a request. Raise ValueError if columns that need complete connections are requested by frame."""
+        """Return a request. Raise ValueError if rows are requested by frame and have columns that need complete connections."""
         if frames is None:
             return cls(dict(tables), None if connections is None else frozenset(connections), None)
         if any(name in tables and _needs_http(tables[name]) for name in _OF_PACKETS):
@@ -81,7 +84,7 @@ class Request(NamedTuple):
 
     @property
     def selection(self) -> Selection | None:
-        """The packets whose rows are recorded; None means all."""
+        """The connections and frames whose rows are recorded; None means all."""
         return None if self.connections is None else Selection({*self.connections}, {*(self.frames or ())})
 
 
@@ -90,10 +93,11 @@ def _needs_http(table: Table) -> bool:
 
 
 class SecondPass:
-    """Reads a capture that stays open a second time; implements findings.PacketAccess.
+    """Reads a capture again that was kept open; implements findings.PacketAccess.
 
     `connections` returns the rows of tables.CONNECTIONS, so reading can stop after the last packet of the requested connections.
-    `cutoffs` are those of the first pass. With `secrets`, nothing is redacted; `people`: redacted for people.
+    `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced by marks that
+    people cannot confuse with sent text.
     """
 
     def __init__(
@@ -104,13 +108,13 @@ class SecondPass:
         self._secrets, self._people = secrets, people
 
     def for_people(self) -> SecondPass:
-        """Return access to the same packets, redacted for people."""
+        """Return an object that reads the same packets and redacts them for people."""
         return SecondPass(self._capture, self._connections, self._cutoffs, secrets=self._secrets, people=True)
 
     def tables(
         self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
     ) -> dict[str, pl.DataFrame]:
-        """Return the requested rows of these tables."""
+        """Return the requested tables by name, with all their rows for these connections and frames (None: all)."""
         parts: dict[str, list[pl.DataFrame]] = {name: [table.empty()] for name, table in _tables(names).items()}
         for portion in self.portions(names, connections, frames):
             for name, rows in portion.tables.items():
@@ -121,7 +125,7 @@ class SecondPass:
     def portions(
         self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
     ) -> Iterator[Portion]:
-        """Yield rows of these tables in portions, for some connections and frames or for all.
+        """Yield rows of the requested tables in portions, for these connections and frames (None: all).
 
         Rows without a connection (oddities) are always included. Raise KeyError for an unknown table or column, and ValueError if
         columns that need HTTP are requested by frame.
@@ -149,14 +153,17 @@ class SecondPass:
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Write the capture as pcapng with comments on frames: all packets, or only the frames in `only`."""
+        """Write the first `packets` packets to `out` as pcapng with comments on frames, or only the frames in `only`.
+
+        `about` is a comment on the file.
+        """
         from wiredoctor.engine.copying import copy
 
         frames = None if only is None else np.asarray(only, np.int64)
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
-        """Return the last packet of these connections and frames; None if a connection has no row."""
+        """Return the last packet of these connections and frames; None if it is unknown because a connection has no row."""
         last = max(frames or (), default=0)
         if not connections:
             return End(last, NEVER)
@@ -165,14 +172,14 @@ class SecondPass:
         return End(max(row[1], last), row[2]) if row[0] == len(set(connections)) else None
 
     def _redact(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the requested columns, redacted as in the report."""
+        """Return the requested columns of the rows, redacted as in the report."""
         if not self._secrets and table.name in ("messages", "exchanges"):
             rows = redact_table(table.name, rows.lazy(), people=self._people).collect()
         return rows.select(table.schema.names())
 
 
 class Reading:
-    """One pass over a capture for a request."""
+    """One pass over a capture, which reads the tables of a request."""
 
     def __init__(self, capture: CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
         tables, selection = request.tables, request.selection
@@ -189,7 +196,7 @@ class Reading:
             core.story.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
 
     def steps(self, end: End | None) -> Iterator[dict[str, pl.DataFrame]]:
-        """Yield the rows in portions, up to the packet `end`."""
+        """Yield new rows by table name, until the packet `end` and all its copies were read (None: to the capture's end)."""
         core, times = self.core, self.core.records.times
         while core.run(STEP):
             yield self.take()
@@ -201,12 +208,12 @@ class Reading:
             yield self.take()
 
     def read(self, place: int, length: int) -> bytes:
-        """Return `length` bytes of the capture at a position, as in Portion."""
+        """Return `length` bytes of the capture at a position (see Portion)."""
         places = self.core.story.places
         return b"" if places is None or place < 0 else places.read(place, length)
 
     def take(self) -> dict[str, pl.DataFrame]:
-        """Take the new rows of the requested tables."""
+        """Return the new rows of the requested tables."""
         made, exchanges, _ = take_tables(self.core)
         made["exchanges"] = View([exchanges], STORED_EXCHANGES)
         requested, connections = self._request.tables, self._request.connections

@@ -1,7 +1,7 @@
 """Run the rules: tables become candidates, and candidates become findings.
 
-`load` finds and selects the rules and configures their thresholds. `find_candidates` runs them batch by batch, `find_summaries`
-once at the end. `judge` keeps the candidates that prove a problem, and `resolve` turns these into findings, one per cause.
+`load` finds and selects the rules and sets their thresholds. `find_candidates` runs them batch by batch, `find_summaries` once at
+the end. `judge` keeps the candidates that prove a problem, and `resolve` turns these into findings, one per cause.
 """
 
 from __future__ import annotations

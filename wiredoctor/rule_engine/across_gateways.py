@@ -1,6 +1,8 @@
 """Change candidates because of what happened on the other side of a gateway.
 
-The client may never have seen a failure behind the gateway, and lost time must not be counted on both sides.
+A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request, or an attempt to
+connect, that the gateway made at the back for an exchange at the front. The client may never have seen a failure at the back, and
+lost time must not be counted on both sides.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Return the candidates, changed by what gateways did.
+    """Return the candidates of all rules, changed by what gateways did.
 
     `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
     """
@@ -72,8 +74,8 @@ def through_gateways(
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
     """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
 
-    That byte belongs to the last try behind the gateway. It sets the columns `earlier_frame` and `earlier_time`. `exchanges` is
-    the capture's table.
+    It is that of the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
+    `earlier_time`. `exchanges` is the capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -98,7 +100,8 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
     """Change the text of candidates in which a client gave up, if this client is a gateway.
 
-    `clients` are the connections whose client is a gateway: the other side of the gateway was captured, or its requests name it.
+    `clients` are the connections whose client is a gateway. It is known as one because its other side was captured, or because
+    its requests contain fields that only gateways add.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
@@ -120,7 +123,10 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
 
 
 def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """Make own-pace candidates of gateways ordinary stalls: the gateway's own client waits for the unread data."""
+    """Change `own-pace` candidates whose client is a gateway to ordinary stalls.
+
+    The gateway's own client waits for the data that the gateway does not read.
+    """
     of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
     return rows.with_columns(
         pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
@@ -133,9 +139,9 @@ def _frame(rows: Rows) -> pl.DataFrame:
 
 
 def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.DataFrame:
-    """Drop `not-passed-on` candidates of requests that the gateway never processed.
+    """Drop `not-passed-on` candidates for requests that the gateway never processed.
 
-    Either the gateway's close crossed the request, or its process never read the request.
+    Either the gateway's close crossed the request, or the gateway's process never read the request.
     """
     c = pl.col
     never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
@@ -150,9 +156,9 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
 
 def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
-    """Drop broken promises of a gateway that forwarded the Keep-Alive field of the server behind it.
+    """Drop candidates about a broken Keep-Alive promise that a gateway only forwarded from the server behind it.
 
-    haproxy and node's http-proxy do that; the field does not apply to the connections at the front.
+    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections at the front.
     """
     said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
     front = rows.select(KEY).unique().lazy().join(said, on=KEY)
@@ -162,11 +168,11 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
 
 
 class _Try(NamedTuple):
-    """A request that a gateway sent to a server.
+    """A try of a gateway: a request to a server, or an attempt to connect to it.
 
-    It has its exchange at the front, its own exchange at the back (none for an attempt), its server, and its start and end (ns).
-    `over`: the time (ns) at which the response ended, or the connection if the response never did. `last`: the time (ns) of the
-    last byte of the response; None if there is none.
+    `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start` and
+    `end`: ns; it ended when the response began, or without one at the close. `over`: the time (ns) at which the response ended,
+    or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or None.
     """
 
     front: tuple[int, int]
@@ -182,7 +188,7 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange at the front of a gateway: its client, its times, and its response."""
+    """An exchange at the front of a gateway: its client, when it was asked and answered (ns), and its response."""
 
     client: str
     asked: int | None
@@ -192,7 +198,7 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries of some connections, by exchange at the front and by exchange at the back."""
+    """The tries that concern some connections, by exchange at the front and by exchange at the back."""
 
     def __init__(
         self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
@@ -223,11 +229,14 @@ class _Tries:
             self.by_place[one.place] = one
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
-        """Return the try to which a candidate belongs."""
+        """Return the try to which a candidate at the back belongs; None if it belongs to none."""
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
-        """Return the later try that gave the client its response, and the exchange at the front; None if the client got none."""
+        """Return the later try that gave the client its response, and the exchange at the front.
+
+        Return None if the client got no response, or got it from this try.
+        """
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
             return None
@@ -258,7 +267,7 @@ def _try(row: Mapping[str, Any]) -> _Try:
 def _with_changes(
     rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
-    """Set values in some columns of `rows`; `changes` maps row number -> column -> value. Missing columns are added."""
+    """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
     if not changes:
         return rows
     made = rows
@@ -280,7 +289,7 @@ _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), 
 def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     """Reduce the severity of failed tries whose client got the response of a later try.
 
-    Mark truncated responses that the gateway completed.
+    If a response was truncated at the back but looks complete at the front, add a sentence about that.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -295,8 +304,8 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
                 "severity": "warning" if severity == "error" else severity,
                 "delay": _took(one, last),
                 "end": max(one.start + _took(one, last), row["end"] or 0),
-                "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
-                f"{front.status}.",
+                "addition": "The gateway's own client noticed nothing: the gateway repeated the request on "
+                f"{last.server} and answered {front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
             whole = "The gateway made it look complete: its client cannot know that something is missing."
@@ -353,7 +362,11 @@ def _waited_for(last: _Try, left: int) -> str | None:
 
 
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Subtract the time of the tries from waits at a front; add the client's and gateway's time to waits at the back."""
+    """Count the time of waits only once, although they may be seen at the front and at the back of a gateway.
+
+    Subtract the time of the tries from a wait at the front. Mention the waits of the client and of the gateway in the text of one
+    at the back.
+    """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -369,7 +382,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 rest = duration_text(behind - own)
                 changes[number] = {
                     "delay": behind,
-                    "addition": f"Of that the gateway waited {rest} for the rest of a response of {servers}, which had begun.",
+                    "addition": f"Of that, the gateway waited {rest} for the rest of a response from {servers} that had begun.",
                 }
             else:
                 changes[number] = {
@@ -388,9 +401,9 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
-    """Return how long (ns) at least one of the tries was open between `start` and `end`.
+    """Return for how many ns between `start` and `end` at least one of the tries was open.
 
-    `whole`: until its response ended, because a gateway may wait for the rest before it begins its own.
+    A try is open until its response began; if `whole` is true, until it ended, because a gateway may wait for that.
     """
     covered, until = 0, start
     for number, one in enumerate(tries):

@@ -1,4 +1,7 @@
-"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back."""
+"""Relate the candidates of an exchange at the front of a gateway to those of its tries at the back.
+
+The words are explained in across_gateways.py.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _CHAIN = 8
 class CertainTries:
     """The tries whose exchange at the front is certain.
 
-    An attempt (a try without a request) has no exchange, so it matches every candidate of its connection.
+    An attempt to connect has no exchange at the back, so it matches every candidate of its connection.
     """
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
@@ -24,9 +27,9 @@ class CertainTries:
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates at the back whose exchange at the front has a candidate in `causes`.
+        """Return those of the candidates `mine`, at the back of a gateway, that candidates in `causes` at its front explain.
 
-        A cause of the same rule only counts if it ended first.
+        A candidate of the same rule only explains others that ended later.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
@@ -36,7 +39,10 @@ class CertainTries:
         return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
 
     def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
-        """Return (candidate id, start of the try, id of the cause) with the first candidate in `cause` of each try."""
+        """Return (candidate id, start of a try, id of the cause) for candidates in `mine`, which are at a front.
+
+        The cause is the first candidate in `cause` that belongs to the try.
+        """
         if self.tries.is_empty():
             return set()
         behind = self._with_front(cause, self.whole_chain()).sort("frame").unique(["started", *_FRONT], keep="first")
@@ -45,7 +51,7 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """Return the tries with the first front of their chain, including tries behind several gateways."""
+        """Return all tries with the exchange at their front; behind several gateways, with one at the front of each gateway."""
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):
             last = (
@@ -59,7 +65,7 @@ class CertainTries:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Add the column `front`: the connection of the first client that waited, for candidates behind a gateway."""
+        """Add the column `front` to candidates: the connection of the first client that waited, if they are behind a gateway."""
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))
         chain = self.whole_chain()
@@ -69,7 +75,7 @@ class CertainTries:
 
     @staticmethod
     def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates that belong to one of `tries`, with its front."""
+        """Return the candidates that belong to one of `tries`, with the columns of its front and its start."""
         place = ["connection", "exchange"]
         wanted = tries.select(*place, *_FRONT, "started")
         carried = core.join(wanted.drop_nulls("exchange"), on=place)
@@ -78,7 +84,10 @@ class CertainTries:
 
 
 def tries_of(known: Gateways) -> pl.DataFrame:
-    """Return the known tries as rows of tables.TRIES: the certain ones, and every possible pair of the doubtful ones."""
+    """Return the known tries as rows of tables.TRIES.
+
+    These are the certain tries, and for the doubtful ones each possible pair of an exchange at the front and one at the back.
+    """
     if known.tries.is_empty() and not known.doubtful:
         return TRIES.empty()
     sure = known.tries.filter("certain").select(*TRIES.schema)
@@ -90,6 +99,6 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
 
 def fronts_of(known: Gateways) -> pl.DataFrame:
-    """Return the known fronts as rows of tables.FRONTS."""
+    """Return the known fronts of gateways and the servers behind them as rows of tables.FRONTS."""
     rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
     return pl.DataFrame(rows, schema=FRONTS.schema, orient="row") if rows else FRONTS.empty()

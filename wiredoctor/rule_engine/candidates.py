@@ -19,21 +19,21 @@ Candidates = dict[str, pl.DataFrame]
 
 
 class Slice(NamedTuple):
-    """Candidates of one rule in a file."""
+    """Candidates of one rule that are stored in a file: `height` rows from row `first` on."""
 
     path: Path
     first: int
     height: int
 
     def load(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the rows, with all columns or only those in `columns`."""
+        """Return these rows, with all columns or only those in `columns`."""
         rows = pl.scan_ipc(self.path).slice(self.first, self.height)
         return (rows if columns is None else rows.select(columns)).collect()
 
 
 @dataclass(eq=False, repr=False)
 class CandidateStore:
-    """The candidates of all batches, in order. The batches are joined unless `apart` is true."""
+    """The candidates of all batches, in order. Unless `apart` is true, batches are joined to save memory."""
 
     folder: Folder
     apart: bool = True
@@ -53,7 +53,7 @@ class CandidateStore:
             self._join()
 
     def _join(self) -> None:
-        """Join the last batches, rule by rule, because a live capture adds only a few rows at a time."""
+        """Join the newest batches, rule by rule, because a live capture adds only a few rows at a time."""
         loose, joined = self._batches[self._joined :], Candidates()
         for name in dict.fromkeys(name for batch in loose for name in batch):
             having = [batch for batch in loose if name in batch]
@@ -66,7 +66,7 @@ class CandidateStore:
         self._joined = len(self._batches)
 
     def _write(self) -> None:
-        """Write the candidates in memory to files, one per rule."""
+        """Write the candidates that are in memory to files, one per rule."""
         held, self._held = self._batches[self._written :], 0
         joined: dict[str, pl.DataFrame | Slice] = {}
         for name in dict.fromkeys(name for batch in held for name in batch):
@@ -91,7 +91,7 @@ class CandidateStore:
         self._written = self._joined = len(self._batches)
 
     def forget(self, most: int) -> None:
-        """Delete the oldest candidates in files if more than `most` are stored."""
+        """Delete the files with the oldest candidates if more than `most` candidates are in files."""
         stored = [rows for batch in self._batches for rows in batch.values() if isinstance(rows, Slice)]
         excess = sum(rows.height for rows in stored) - most
         for rows in stored:
@@ -111,12 +111,12 @@ class CandidateStore:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Candidates]:
-        """Yield the candidates batch by batch; each batch is only read when it is needed."""
+        """Yield the candidates batch by batch; a batch is only read from files when it is due."""
         for batch in self._batches:
             yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in batch.items()}
 
     def of_rules(self) -> dict[str, list[pl.DataFrame | Slice]]:
-        """Return the candidates of all batches by rule name."""
+        """Return for each rule name its candidates of all batches, in order."""
         parts: dict[str, list[pl.DataFrame | Slice]] = {}
         for batch in self._batches:
             for name, rows in batch.items():
@@ -125,19 +125,19 @@ class CandidateStore:
 
 
 def _alike(frames: list[pl.DataFrame]) -> bool:
-    """Return whether these frames have equal columns and can be written to one file."""
+    """Return whether these frames have equal columns, of types that can be written to a file."""
     schema = frames[0].schema
     return not any(dtype == pl.Object for dtype in schema.dtypes()) and all(rows.schema == schema for rows in frames)
 
 
 def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | StoredCandidates:
-    """Return all candidates of a rule. Raise an error of Polars if their columns differ."""
+    """Return all candidates of a rule, which are stored in `parts`. Raise an error of Polars if their columns differ."""
     frames = [rows for rows in parts if isinstance(rows, pl.DataFrame)]
     return pl.concat(frames) if len(frames) == len(parts) else StoredCandidates(_join_neighbors(parts))
 
 
 def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
-    """Merge adjacent slices of a file, which are then read together."""
+    """Return the parts with adjacent slices of a file merged, because these are then read together."""
     whole: list[pl.DataFrame | Slice] = []
     for rows in parts:
         last = whole[-1] if whole else None
@@ -177,7 +177,7 @@ class StoredCandidates:
                     yield rows.slice(first, height)
 
     def __getitem__(self, rows: pl.Series) -> pl.DataFrame:
-        """Return the rows with these numbers, in their order."""
+        """Return the rows with these numbers, in the order of the numbers given."""
         wanted = rows.to_numpy()
         order = np.argsort(wanted, kind="stable")
         ordered, first = wanted[order], 0

@@ -52,11 +52,11 @@ ABOUT_CAPTURE = "capture"
 
 
 class RuleError(ValueError):
-    """A rule file is incomplete. The one-line text names the file and what is missing."""
+    """A rule file is incomplete or invalid. The one-line text names the file and the reason."""
 
 
 class RuleModule(NamedTuple):
-    """A rule. Its name and family come from the path of its file, everything else from the file."""
+    """A rule with its functions. Its name and family come from the path of its file, everything else from the file."""
 
     name: str
     family: str
@@ -76,18 +76,18 @@ class RuleModule(NamedTuple):
 
     @property
     def is_about_capture(self) -> bool:
-        """Whether the rule is about the capture itself, and not about the traffic in it."""
+        """True if the rule is about the capture itself, and not about the traffic in it."""
         return self.family == ABOUT_CAPTURE
 
     @property
     def source(self) -> str:
-        """The package that contains the rule."""
+        """The name of the package that contains the rule."""
         return self.plugin.package if self.plugin else "wiredoctor"
 
 
 @cache
 def catalogue() -> dict[str, RuleModule]:
-    """Return all rules by name: wiredoctor's own in the order of families and names, then those of other packages.
+    """Return all rules by name: wiredoctor's own, ordered by family and name, then those of other packages.
 
     A rule of another package that cannot be used is omitted and reported in the log `wiredoctor`.
     """
@@ -199,9 +199,9 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 
 
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
-    """Return the least demanding of the cutoffs that these rules declare, given their configured thresholds.
+    """Return the least strict of the cutoffs that these rules declare with their configured thresholds.
 
-    A rule that reads `segments` receives all rows that the descriptions of its columns mention.
+    A rule that reads `segments` gets all rows that the descriptions of its columns mention.
     """
     found = least_demanding([run_guarded(m, partial(_declared_cutoffs, m)) or {} for m in enabled(modules.values()) if m.cutoffs])
     return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found
@@ -220,9 +220,9 @@ def threshold_name(constant: str) -> str:
 
 
 def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:
-    """Add the rules that may explain candidates of `modules`.
+    """Return these rules and those in `everything` that may explain their candidates.
 
-    They must run too, because a selection of rules must not change what the selected rules report.
+    The latter must run too, because a selection of rules must not change what the selected rules report.
     """
     needed = dict(modules)
     waiting = list(modules.values())

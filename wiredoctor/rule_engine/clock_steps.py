@@ -1,4 +1,4 @@
-"""Drop or weaken findings if the capture's clock was set back, or if its packets were out of order.
+"""Drop or weaken candidates if the capture's clock was set back, or if its packets were out of order.
 
 A connection with packets before and after a clock step gets no findings that depend on times between them. If packets were
 sorted, their order is only as reliable as their timestamps: findings that depend on times then have at most medium confidence.
@@ -18,7 +18,7 @@ from wiredoctor.tables import Array
 def drop_across_clock_steps(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Drop candidates (rule name -> rows) about connections with packets on both sides of a clock step.
+    """Return the candidates (rule name -> rows) without those that have packets before and after a clock step.
 
     `steps`: the numbers of the frames with an earlier time than the frame before, ascending. Candidates that packet order alone
     proves are kept.
@@ -33,9 +33,9 @@ def drop_across_clock_steps(
 
 
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
-    """Set low confidence if a step lies between `since_frame` and the candidate's first packet.
+    """Set low confidence for candidates if a step lies between `since_frame` and their first packet.
 
-    The smallest round trip was measured from `since_frame` on, so it may be wrong.
+    Their smallest round trip was measured from `since_frame` on, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows
@@ -46,7 +46,7 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Limit candidates to medium confidence if they depend on times of packets that were out of order.
+    """Return the candidates, with at most medium confidence if they depend on times of packets that were out of order.
 
     `shuffled`: the numbers of the frames that were sorted, ascending.
     """
@@ -78,9 +78,10 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Split the summary rules into two parts, each with its tables: rules about the capture get all rows.
+    """Return the rules in two parts, each with the tables for its summaries.
 
-    The other rules count and compare times of many packets, so they get no connection that continued across a step.
+    Rules about the capture get all rows. The other rules count and compare times of many packets, so they get no connection that
+    continued across a step. `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
@@ -95,24 +96,24 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether the rule only builds its final candidates later, also from connections without a step."""
+    """Return whether a rule makes its final candidates only later, from the idle times of all connections."""
     return module.rule.summary and module.by_limits is not None
 
 
 def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
-    """Return for each candidate whether its packets are on both sides of a step."""
+    """Return for each candidate whether it has packets before and after a step."""
     first, newest = _ends(rows)
     return _steps_between(first, newest, steps)
 
 
 def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
-    """Return for each candidate whether one of the frames lies within its packets."""
+    """Return for each candidate whether one of the frames lies between its first and its last packet."""
     first, newest = _ends(rows)
     return _steps_between(first - 1, newest, frames)
 
 
 def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Return the first and the last frame number of each candidate."""
+    """Return two series: the first and the last frame number of each candidate."""
     frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
@@ -121,7 +122,7 @@ def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
 
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:
-    """Return for each pair of frame numbers whether a step comes after `first` but not after `last`."""
+    """Return for each pair of frame numbers whether a step comes after the frame `first` and not after the frame `last`."""
     ends = (pl.coalesce(pl.col("f"), pl.lit(0)), pl.coalesce(pl.col("l"), pl.lit(0)))
     known = pl.DataFrame({"f": first, "l": last}).select(ends[0], ends[1].alias("l"))
     passed = [np.searchsorted(steps, known[name].to_numpy(), side="right") for name in ("f", "l")]

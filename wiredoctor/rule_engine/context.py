@@ -8,10 +8,10 @@ from wiredoctor.tables import NEVER
 
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Assign the waiting exchange to candidates without an exchange for which `timed` is true.
+    """Assign an exchange to the candidates for which `timed` is true and that have none: the exchange that waited at that time.
 
-    This is the exchange whose request was first captured during the candidate's time, because the original request was lost
-    before the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If neither
+    It is the exchange whose request was first captured during the candidate's time, because the original request was lost before
+    the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If neither
     exists, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
@@ -37,9 +37,9 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
 
 
 def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """Return the exchanges on these connections: `connection`, `index`, `begin` and `over` (ns).
+    """Return the exchanges on the connections of `asked`: `connection`, `index`, `begin` and `over` (ns).
 
-    `over` is the greatest possible time until the response has come.
+    `over` is the latest time at which the exchange, or an earlier one, may have ended; FOREVER if its response is not complete.
     """
     c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)

@@ -19,7 +19,7 @@ _BURST_GAP = 10 * MILLISECOND
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """The limits of event rows. Minimums are named min_..., maximums max_...; times are in nanoseconds."""
+    """The limits beyond which no event row is written. Minimums are named min_..., maximums max_...; times are in nanoseconds."""
 
     min_ack_delay: int = UNREACHABLE
     """`releases`: the minimum delay of the ACK for which a segment waited."""
@@ -68,11 +68,11 @@ class Cutoffs:
 
     @property
     def min_burst_gap(self) -> int:
-        """The shortest pause in ns between two bursts; two round trips are used if they are longer."""
+        """The shortest pause in ns between two bursts. The core uses two round trips instead if they are longer."""
         return min(_BURST_GAP, self.min_pause)
 
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
-        """Return cutoffs that include every row that these cutoffs or any of `others` (field -> value) include."""
+        """Return cutoffs within which are all rows that are within these cutoffs, or within any of `others` (field -> value)."""
         wide = {field.name: getattr(self, field.name) for field in fields(self)}
         for other in others:
             for name, value in other.items():
@@ -80,7 +80,7 @@ class Cutoffs:
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return these cutoffs widened to every row that the columns of `segments` describe, whichever rules run."""
+        """Return these cutoffs, widened so that the columns of `segments` have all their events, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 
@@ -100,6 +100,6 @@ _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
 
 
 def least_demanding(declared: Sequence[Mapping[str, int]]) -> Cutoffs:
-    """Return cutoffs that include every row that one of these declarations (field -> value) needs."""
+    """Return cutoffs within which are all rows that any of these declarations (field -> value) needs."""
     own = {name: UNREACHABLE for name in _OF_ONE_RULE if any(name in one for one in declared)}
     return replace(Cutoffs(), **own).widened(declared)

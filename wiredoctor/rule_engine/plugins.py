@@ -1,4 +1,4 @@
-"""Load and run the rules of other packages, found by entry point. An error in one of them disables only that rule.
+"""Load and run the rules of other packages, which are found by entry point. An error in a rule disables only that rule.
 
 Their queries run together with wiredoctor's own, because that is faster. Only if that fails does each query run alone.
 """
@@ -37,19 +37,19 @@ T = TypeVar("T")
 
 @dataclass(eq=False, repr=False)
 class Plugin:
-    """The package of a rule, and the reason why the rule was disabled; an empty text if it still runs."""
+    """The package of a rule, and the reason why the rule was disabled; the reason is empty while the rule runs."""
 
     package: str
     failed: str = ""
 
     def fail(self, rule: str, error: Exception | str) -> None:
-        """Disable the rule, and report that in one line in the log `wiredoctor`."""
+        """Disable the rule, and report the reason in one line in the log `wiredoctor`."""
         self.failed = f"{type(error).__name__}: {_line(error)}" if isinstance(error, Exception) else error
         log.error("rule %s of %s is left out: %s", rule, self.package, self.failed)
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of an error; Polars appends the whole query."""
+    """Return the first line of an error's text, without control characters; Polars appends the whole query."""
     return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 
@@ -81,7 +81,10 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
 
 
 def _entries() -> list[tuple[str, EntryPoint]]:
-    """Return pairs of package name and entry point. Packages without this group are skipped before parsing: most have none."""
+    """Return pairs of package name and entry point.
+
+    Most packages have no entry points of this group. They are skipped before their entry points are parsed.
+    """
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
     found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
     return list(found.values())
@@ -97,19 +100,19 @@ def enabled(modules: Iterable[RuleModule]) -> list[RuleModule]:
 
 
 def failures(modules: Mapping[str, RuleModule]) -> dict[str, str]:
-    """Return the reasons why rules were disabled, by rule name."""
+    """Return the rules that were disabled: rule name -> reason."""
     return {name: m.plugin.failed for name, m in modules.items() if m.plugin is not None and m.plugin.failed}
 
 
 def disable(modules: Mapping[str, RuleModule], failed: Mapping[str, str]) -> None:
-    """Disable rules that failed in another process, which has already reported them."""
+    """Disable the rules in `failed` (rule name -> reason). They failed in another process, which has already reported them."""
     for name, why in failed.items():
         if (plugin := modules[name].plugin) is not None:
             plugin.failed = why
 
 
 def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
-    """Return the result of `work`, or None if it fails and the rule is from another package."""
+    """Return the result of `work`. If it fails and the rule is from another package, disable the rule and return None."""
     if module.plugin is None:
         return work()
     try:
@@ -122,9 +125,9 @@ def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
 def collect_guarded(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
 ) -> list[pl.DataFrame | None]:
-    """Run several queries together; each belongs to a rule, or to wiredoctor itself (None).
+    """Return the results of several queries, which run together; each belongs to a rule, or to wiredoctor itself (None).
 
-    The result of a query that fails is None if its rule is from another package; otherwise the error is raised.
+    If a query of a rule from another package fails, its result is None. If one of wiredoctor fails, the error is raised.
     """
     queries = [query for _, query in asked]
     try:
@@ -152,7 +155,7 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """Cast judged candidates to the required column types. Raise ValueError or an error of Polars if that is impossible."""
+    """Return judged candidates with the required column types. Raise ValueError or an error of Polars if that is impossible."""
     if lacking := [name for name in CANDIDATE_COLUMNS if name not in rows.columns]:
         raise ValueError(f"its candidates have no column {', '.join(lacking)}")
     fitting = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in _TYPES.items())

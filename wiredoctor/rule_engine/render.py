@@ -55,12 +55,12 @@ MOST_SOFTWARE = 120
 
 
 def names_in(template: str) -> set[str]:
-    """Return the names in a str.format template."""
+    """Return the names of the fields in a str.format template."""
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 class _Texts(NamedTuple):
-    """The templates of a rule for one kind, and the names used in them."""
+    """The templates of a rule for candidates of one kind, and the names of the fields in them."""
 
     title: str
     message: str
@@ -80,10 +80,10 @@ def build_findings(
     parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
     before: Collection[int] = (),
 ) -> list[Finding]:  # fmt: skip
-    """Return the findings of all rules, worst first, with causes before their effects.
+    """Return the findings of all rules, worst first, but each cause before its effects.
 
-    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs of candidate ids, a candidate and its
-    cause. `before`: ids of candidates that were reported earlier and are only present as causes.
+    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs of the ids of a candidate and of its
+    cause. `before`: the ids of candidates that were reported earlier and are only present as causes.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
@@ -109,7 +109,7 @@ NOTICED = SECOND // 1000
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """Return the findings of a rule. If all findings of one problem cost next to nothing together, they become notes."""
+    """Return the findings of a rule. The findings of one problem become notes if they all together cost next to nothing."""
     told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:
@@ -123,7 +123,7 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Yield each finding with its delay (ns) before overlaps were removed; None if there is no delay."""
+    """Yield each finding with its delay (ns) before overlaps with other findings were removed; None if it has no delay."""
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast, because a Duration would lose its nanoseconds as a Python value
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -182,7 +182,10 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 
 
 def separate_masks(finding: Finding) -> Finding:
-    """Replace MASK in the texts of a finding by `*`, and keep those for people beside."""
+    """Return the finding with `*` in place of MASK in its texts.
+
+    Its field `masked` contains the same texts with marks that people cannot confuse with sent text.
+    """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):
         return finding
@@ -200,7 +203,7 @@ def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any
 
 
 def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
-    """Yield each packet once, in order, with all of its notes."""
+    """Yield each packet of the evidence once, in frame order, with all of its notes."""
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
         yield Evidence(
@@ -226,12 +229,12 @@ _LARGE = re.compile(
 
 
 def _format_counts(text: str) -> str:
-    """Put commas into numbers: "1448 bytes" becomes "1,448 bytes"; use the singular after 1."""
+    """Return a text with commas in its counts and the singular after 1: "1448 bytes" becomes "1,448 bytes"."""
     return _agree_in_number(_LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text))
 
 
 def _agree_in_number(text: str) -> str:
-    """Use the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
+    """Return a text with the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
 
     "1 of 1 connections" becomes "the only connection". A verb after "3 of 5 connections" would stay plural, but no template has
     one there.
@@ -243,19 +246,19 @@ def _agree_in_number(text: str) -> str:
 
 
 def _close_gaps(text: str) -> str:
-    """Remove the double spaces that empty values leave."""
+    """Return a text without the double spaces that empty values leave."""
     return " ".join(text.split()) if "  " in text else text.strip()
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side in the candidate; if it has none, the role of its direction."""
+    """Return the side that a candidate names; if it names none, the role of the candidate's direction, or None if it has none."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"
 
 
 def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
-    """Return the values for those GIVEN_NAMES that are not columns of the candidate."""
+    """Return the values of those names in GIVEN_NAMES that are not columns of the candidate."""
     return {
         "side": side or "sender",
         "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
@@ -270,12 +273,12 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
 
 
 def _software(text: str | None) -> str | None:
-    """Return a Server or User-Agent field, escaped and shortened; None if it is empty."""
+    """Return the value of a Server or User-Agent field, escaped and shortened; None if it is empty."""
     return shorten(printable(text), MOST_SOFTWARE) if text else None
 
 
 def _format_value(value: Any, is_time: bool) -> Any:
-    """Return a value as templates show it: durations with a unit, text without terminal control characters."""
+    """Return a value as texts show it: a duration (ns) with a unit, text without terminal control characters, "" for None."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -292,7 +295,7 @@ def _numbers_in_message(values: Mapping[str, Any], names: Sequence[str], times: 
 
 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
-    """Return the advice for the software of the side that has to change something, each sentence after a space."""
+    """Return the advice for the software of the side that has to change something, with a space before each sentence."""
     fitting = tuple(a for a in advice if not a.where or values[a.where])
     if side == "client" and values.get("client_is_gateway"):
         return _matching_advice(fitting, "gateway", values["gateway_software"])
@@ -303,9 +306,10 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
 
 @lru_cache(maxsize=1024)
 def _matching_advice(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
-    """Return the advice for this side and software.
+    """Return the advice for this side and software; "" if there is none.
 
-    `software` is "" if the HTTP messages do not name it, and None without HTTP: advice for an HTTP server would mislead then.
+    `software` is "" if the HTTP messages do not name it. It is None on connections without HTTP, where advice for an HTTP server
+    would mislead.
     """
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text

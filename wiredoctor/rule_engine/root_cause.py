@@ -53,10 +53,10 @@ def resolve(
     explain. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read. `met` counts the
     candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now and those that were
     reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times in which packets were
-    dropped, from capture.drops.spans; a candidate that relies on an absence then has at most medium confidence, or is dropped.
-    `explains` is called with all candidates, their exchanges and endpoints. `tries`: rows of tables.TRIES. `known`: all known
-    gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not complete. `file` is the capture's name,
-    `first_time` the time of its first packet in ns since 1970.
+    dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium confidence, or is
+    dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of tables.TRIES. `known`:
+    all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not complete. `file` is the
+    capture's name, `first_time` the time of its first packet in ns since 1970.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -95,13 +95,16 @@ def resolve(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression `in_loss`: true if what is absent for a candidate may have been dropped."""
+    """Return an expression `in_loss`: true if a candidate relies on the absence of packets that may only have been dropped."""
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
 
 def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression that is true if packets were dropped during a candidate; without times, every loss counts."""
+    """Return an expression that is true if packets were dropped during a candidate.
+
+    For a candidate without times, every loss counts.
+    """
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
         for since, until in losses[:_MOST_LOSSES]
@@ -116,13 +119,16 @@ _MOST_LOSSES = 100
 
 
 def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
-    """Return the number of candidates of each rule, and the time in seconds that they cost."""
+    """Return for each rule the number of its candidates and the time in seconds that they cost."""
     sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
     return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
 
 
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Add the connection's `client`, `server` and `client_direction`, unless the candidate has its own client and server."""
+    """Add the columns `client`, `server` and `client_direction` from the connections.
+
+    A candidate's own client and server stay.
+    """
     needed = core.select("connection").drop_nulls().unique()
     known = (
         connections.select("connection", "client", "server", "client_direction")
@@ -138,7 +144,7 @@ def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFra
 
 
 def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add the method, target, status and the software of both sides."""
+    """Add the columns _REQUEST of the candidates' exchanges: method, target, status, and the software of both sides."""
     key = ["connection", "exchange"]
     needed = core.select(key).drop_nulls().unique()
     known = (
@@ -154,7 +160,7 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
-    """Return the ids of the candidates that another candidate explains, even if that one is explained too."""
+    """Return the ids of the candidates that other candidates explain, even if those are themselves explained."""
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, every in by_rule.items():
@@ -173,10 +179,10 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 
 
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
-    """Return pairs of candidate ids, a candidate and its cause, for candidates that are reported with their cause.
+    """Return pairs (candidate id, id of its cause) for candidates that are reported together with their cause.
 
-    The cause is the first candidate of each rule in the same scope; in the scope "tries", the first one of each try, in their
-    order.
+    The cause is the first candidate of each rule in the same scope. In the scope "tries" it is the first one of each try, ordered
+    by the starts of the tries.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()
@@ -203,7 +209,7 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
 
 def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """Return (id, id of the cause) for responses that the server cut off while the client did not read."""
+    """Return (candidate id, id of its cause) for responses that the server cut off while the client did not read."""
     c, key = pl.col, _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over", "end"))
@@ -213,7 +219,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates in `told` that are causes of a candidate in `core`."""
+    """Return the candidates in `told`, reported earlier, that are causes of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)
@@ -226,12 +232,15 @@ _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "
 
 
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """Return a function that selects the candidates equal to a cause in these columns; null equals nothing."""
+    """Return a function (candidates, causes) that selects the candidates whose values in these columns equal those of a cause.
+
+    Null equals nothing.
+    """
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 
 
 def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates of the exchange after a cause's exchange."""
+    """Return the candidates whose exchange directly follows the exchange of a cause."""
     return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
 
 
@@ -265,7 +274,10 @@ _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
 
 
 def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
-    """Shorten delays so that no time of a connection counts twice: where two candidates overlap, the first counts."""
+    """Shorten delays so that no time of a connection counts twice.
+
+    Where two candidates overlap, the time counts for the one that began first.
+    """
     costly = (
         core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())
         .sort("start", "frame", "id")

@@ -14,7 +14,7 @@ from wiredoctor.settings import Settings
 
 @dataclass(frozen=True)
 class RuleSet:
-    """The rules of an analysis. A rule of another package that fails is left out of this analysis only."""
+    """The selected rules of an analysis. A rule of another package that fails is disabled only for this analysis."""
 
     everything: Mapping[str, RuleModule]
     """All rules, by name."""
@@ -28,11 +28,11 @@ class RuleSet:
     """The configured thresholds as text."""
 
     def configured(self) -> AbstractContextManager[None]:
-        """Apply the configured thresholds in this thread."""
+        """Return a context manager that applies the configured thresholds in this thread."""
         return configured(self.thresholds)
 
     def cutoffs(self) -> Cutoffs:
-        """Return the least demanding cutoffs of the rules that run."""
+        """Return the least strict of the cutoffs that the rules need."""
         with self.configured():
             return cutoffs(self.modules)
 

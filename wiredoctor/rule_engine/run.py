@@ -19,7 +19,7 @@ from wiredoctor.text.redact_tables import all_masked
 
 
 class Table(Protocol):
-    """The rows of a table: a data frame, or an object that creates columns on demand."""
+    """The rows of a table: a data frame, or an object that creates its columns on demand."""
 
     @property
     def height(self) -> int:
@@ -31,7 +31,7 @@ class Table(Protocol):
         ...
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all columns as a lazy frame, which reads them when needed."""
+        """Return all columns as a lazy frame, which creates them when they are needed."""
         ...
 
 
@@ -41,8 +41,8 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
     """Return the unjudged candidates of the event rules in one batch, by rule name. Rules without candidates are omitted.
 
-    `tables`: the batch's event tables and its finished bursts, messages, exchanges and connections. A missing table counts as
-    empty, and a lazy frame as having rows. A rule runs if its first table has rows.
+    `tables`: the batch's event tables and its finished bursts, messages, exchanges and connections. A rule runs only if its first
+    table has rows. A missing table counts as empty; a lazy frame always counts as having rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
@@ -52,20 +52,23 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
-    """Return whether a rule's first table has rows; if it is an event table, whether any of the rule's event tables has."""
+    """Return whether a rule has to run: its first table has rows, or that is an event table and another of its event tables has.
+
+    `present`: the names of the tables with rows.
+    """
     first, *others = module.tables
     return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
 
 
 def are_few(tables: Tables) -> bool:
-    """Return whether there are so few rows that reading them takes less time than optimizing the query."""
+    """Return whether the tables have so few rows that reading them takes less time than optimizing the query."""
     return all(not isinstance(frame, pl.LazyFrame) and frame.height <= SMALL for frame in tables.values())
 
 
 def find_summaries(
     modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
 ) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the candidates of the summary rules over the complete, lazily read tables; a missing table counts as empty.
+    """Yield the candidates of the summary rules in the complete tables, which are read lazily; a missing table counts as empty.
 
     `few`: see `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before
     the next one runs.
@@ -82,8 +85,8 @@ def judge(
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
     """Judge the candidates of a batch in the order of their frame numbers; return those that remain.
 
-    `state` is the memory of the rules between batches, changed in place: rule name -> what its `judge` returned. Candidates of
-    rules with `judge_all` are returned unchanged until the end, unless `live`.
+    `state` is the memory of the rules between batches, changed in place: rule name -> the state that its `judge` returned.
+    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end, unless `live`.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
@@ -107,7 +110,10 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
 
 
 def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
-    """Return the candidates of all batches by rule name, from the functions in `all_of`; omit rules that have failed."""
+    """Return the candidates of all batches by rule name. Rules that have failed are omitted.
+
+    `all_of`: for each rule name, a function that returns its candidates of all batches.
+    """
     whole: dict[str, Rows] = {}
     for name, give in all_of.items():
         rows = run_guarded(modules[name], give) if enabled([modules[name]]) else None
@@ -120,9 +126,9 @@ def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates of rules about idle timeouts by how their servers closed and refused connections.
+    """Judge the candidates of rules about idle timeouts, given how their servers closed and refused connections.
 
-    With `live`, only facts that are known soon after each close are used.
+    Return the candidates of all rules. With `live`, only facts that are known soon after each close are used.
     """
     asking = {
         name: rows
@@ -149,7 +155,10 @@ def beside_others(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
     connections: pl.LazyFrame, clients: Collection[int],
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by what their clients did on other connections. `clients`: as in `conclude_all`."""
+    """Judge candidates by what their clients did on other connections. Return the candidates of all rules.
+
+    `clients`: as in `conclude_all`.
+    """
     asking = {
         name: pl.concat([*rows.iter_slices(rows.height)])
         for name, rows in found.items()
@@ -178,9 +187,9 @@ def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of each rule together (unless `live`), and compare them with all known connections and exchanges.
+    """Judge candidates by all known connections and exchanges, and (unless `live`) all candidates of a rule together.
 
-    `clients`: the connections whose client is a gateway.
+    Return the remaining candidates by rule name. `clients`: the connections whose client is a gateway.
     """
     whole = {**found}
     if closes is not None:
@@ -212,7 +221,7 @@ def _conclude_rule(module: RuleModule, connections: pl.LazyFrame, exchanges: pl.
 
 
 class _LazyTables(dict[str, pl.LazyFrame]):
-    """Tables by name for queries. A table's columns are made when the first rule requests it; most batches interest no rule."""
+    """Tables by name for queries. A table's columns are only made when a rule requests them, because few batches need them."""
 
     def __init__(self, tables: Tables) -> None:
         super().__init__()
@@ -227,7 +236,10 @@ class _LazyTables(dict[str, pl.LazyFrame]):
 def _promising(
     running: list[RuleModule], tables: Tables, lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
 ) -> list[RuleModule]:
-    """Return the rules that may have a candidate. One query per table decides, because planning one per rule takes longer."""
+    """Return the rules that may have a candidate, according to their screening expressions.
+
+    All expressions of a table are evaluated in one query, because planning a query for each rule takes longer.
+    """
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
     for m in running:
@@ -255,7 +267,7 @@ def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.E
 
 
 def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
-    """Return the screening expressions of a rule, by table."""
+    """Return the screening expressions of a rule, by table name."""
     assert module.screen is not None
     screen = module.screen()
     return {module.tables[0]: screen} if isinstance(screen, pl.Expr) else screen
@@ -267,12 +279,15 @@ def _screen_queries(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> lis
 
 
 def _tables_of(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
-    """Return the tables for a rule."""
+    """Return the tables that a rule reads, by name."""
     return lazy if module.plugin is None else _for_other_packages({name: lazy[name] for name in module.tables})
 
 
 def _for_other_packages(tables: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
-    """Add the earlier names of columns, and redact the tables, because rules of other packages may print what they read."""
+    """Return the tables, redacted and with the earlier names of columns, for rules of other packages.
+
+    They are redacted because such a rule may print what it reads.
+    """
     named = {name: with_old_names(name, rows) for name, rows in tables.items()}
     return named if secrets_are_shown() else all_masked(named)
 

@@ -26,12 +26,13 @@ def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Add the columns of FIELDS, `client_is_gateway`, and `gateway_software`, known from the gateway's own requests.
+    """Add the columns of FIELDS to candidates, and `client_is_gateway` and `gateway_software`.
 
-    If the candidate's own exchange has the message, its field is used. Otherwise (a lost request has no response), the last
-    exchange of the connection with the field is used. For a candidate about an endpoint, it is the last exchange of that server,
-    and that client's last exchange with it. A message without the field counts as unknown software. `known`: the gateways of the
-    capture. `passed`: the result of `passed_on`, if `exchanges` is not complete.
+    The field in the message of the candidate's own exchange is used. If that message is missing (a lost request has no response),
+    the last exchange of the connection with the field is used. For a candidate about an endpoint, it is the last exchange of that
+    server, and that client's last exchange with it. A message without the field counts as unknown software. `gateway_software` is
+    known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of `passed_on`, if
+    `exchanges` is not complete.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
     for name in FIELDS:
@@ -52,7 +53,7 @@ def with_software(
 def _with_gateways(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
 ) -> pl.DataFrame:  # fmt: skip
-    """Mark candidates whose client is a gateway, and remove the User-Agent that the gateway forwarded."""
+    """Mark candidates whose client is a gateway, and remove the User-Agent field that the gateway forwarded."""
     c = pl.col
     if not known.clients:
         return core.with_columns(pl.lit(value=False).alias("client_is_gateway"), pl.lit("").alias("gateway_software"))
@@ -78,7 +79,7 @@ def passed_on(
 ) -> pl.DataFrame:  # fmt: skip
     """Return the fronts of gateways (`server`) with each Server field that they forwarded (`server_software`).
 
-    `some` restricts the result to these fields.
+    If `some` is given, only these values of the field are examined.
     """
     c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
@@ -96,14 +97,17 @@ def passed_on(
 
 
 def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
-    """Remove a forwarded Server field from candidates at the front of a gateway."""
+    """Remove the Server field from candidates at the front of a gateway if the gateway forwarded it.
+
+    `passed`: the result of `passed_on`.
+    """
     pair = pl.struct("server", "server_software")
     is_passed = pair.is_in(passed.select(pair).to_series().implode())
     return core.with_columns(pl.when(~is_passed).then("server_software").alias("server_software"))
 
 
 def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Fill in unknown values from the last exchange with the same keys that has the field."""
+    """Fill in unknown values of the column `name` from the last exchange with the same `keys` that has the field."""
     field, there = FIELDS[name]
     missing = pl.col(field).is_null() | (pl.col(there).cast(pl.String).fill_null("") == "")
     unknown = missing & (pl.col(name).fill_null("") == "")

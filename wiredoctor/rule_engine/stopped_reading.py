@@ -1,4 +1,4 @@
-"""Find responses that a server cut off after its client had stopped reading: it may have timed out waiting."""
+"""Find responses that a server cut off after its client had stopped reading: the server may have timed out waiting."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ DRAINED = 5 * SECOND
 
 
 def until_close(start: str, end: str, close: str) -> pl.Expr:
-    """Return an expression that is true if a stall may be why the server closed. The arguments name columns (ns)."""
+    """Return an expression that is true if a stall may be the reason why the server closed.
+
+    `start` and `end` name the columns with the times of the stall, `close` that with the time of the close (ns).
+    """
     c = pl.col
     lasted = c(end) - c(start) >= LEAST
     return (lasted & (c(start) < c(close)) & (c(end) >= c(close) - DRAINED)).fill_null(value=False)
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Mark candidates of `truncated-response` that a `zero-window-stall` of the client may have caused.
+    """Return the candidates, with changed `truncated-response` ones if a `zero-window-stall` of the client may be their cause.
 
-    Their text names it as a possible cause, and their confidence becomes medium.
+    Their text names the stall as a possible cause, and their confidence becomes medium.
     """
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found
@@ -61,6 +64,6 @@ def _frame(rows: Rows) -> pl.DataFrame:
 
 def _addition(stalled: int) -> str:
     return (
-        f"The client had not read for {duration_text(stalled)} before that: the server may have given it up (nginx: send_timeout"
-        ", haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
+        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
     )

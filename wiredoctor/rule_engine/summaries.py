@@ -1,4 +1,7 @@
-"""Restrict rules that compare connections to the end of a long capture, so their memory is bounded."""
+"""Restrict summary rules, which compare connections, to the end of a long capture, so their memory is bounded.
+
+This end of the capture is called the window; it has nothing to do with TCP's windows.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _OF_EXCHANGES = {"exchanges", "closes"}
 
 
 class SetBack(NamedTuple):
-    """The first frame with an earlier time after the clock was set back, and the time of the last packet (ns)."""
+    """The first frame after the clock was set back from its latest time, and the time (ns) of the last packet."""
 
     frame: int
     last: int
@@ -27,7 +30,7 @@ class SetBack(NamedTuple):
 class SummaryWindow(NamedTuple):
     """The time (ns since the first packet) from which on connections are compared, and the limit that requires this.
 
-    `back`: from its frame on, time counts from its last packet.
+    If the clock was set back (`back`), the time of later frames is compared with that of the last packet instead.
     """
 
     since: int
@@ -35,7 +38,7 @@ class SummaryWindow(NamedTuple):
     back: SetBack | None = None
 
     def has(self, time: str, frame: str) -> pl.Expr:
-        """Return whether a packet time of a connection is within the window."""
+        """Return an expression that is true if a packet lies within the window; `time` and `frame` name its columns."""
         within = pl.col(time) >= self.since
         if self.back is None:
             return within
@@ -45,9 +48,10 @@ class SummaryWindow(NamedTuple):
 def window(
     exchanges: pl.LazyFrame, count: int, earliest: int, latest: int, back: SetBack | None = None
 ) -> SummaryWindow | None:  # fmt: skip
-    """Return the window for summary rules; None if they can use the whole capture.
+    """Return the window that summary rules may use; None if they can use the whole capture.
 
-    `exchanges`: its finished rows, `count` in number. All packets are between `earliest` and `latest`.
+    `exchanges`: the finished rows of the capture, `count` of them. The times of all packets are between `earliest` and `latest`
+    (ns). `back`: see SummaryWindow.
     """
     since = latest - limits.COMPARED_TIME.value
     if count > limits.COMPARED_EXCHANGES.value:
@@ -58,7 +62,7 @@ def window(
 
 
 def _start_of_last(exchanges: pl.LazyFrame, count: int, since: int) -> int | None:
-    """Return the start of the `count`-th last exchange to begin; None if fewer began at or after `since`.
+    """Return the start (ns) of the exchange that begins the last `count` ones; None if fewer began at or after `since`.
 
     Exchanges are counted per second, because there are few seconds; only the exchanges of one second are sorted.
     """
@@ -80,7 +84,7 @@ def restrict_to_window(
     met: LimitsReached,
     forgotten: int = 0,
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Split the rules into two parts, each with the tables for its summaries.
+    """Return the rules in two parts, each with the tables for its summaries, restricted to the window `of`.
 
     Rules about the capture get every connection with a packet in the window. The others get the connections that began in it with
     all of their exchanges, because a connection looks different without its first exchanges. `met` counts the omitted
@@ -102,7 +106,7 @@ def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:
 
 
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
-    """Restrict tables to some connections; tables of exchanges only if `names` includes them."""
+    """Return the tables with only the connections that match `which`; tables of exchanges are restricted if `names` has them."""
     connections = tables["connections"].filter(which)
     if not names & _OF_EXCHANGES:
         return {**tables, "connections": connections}
@@ -120,7 +124,7 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
 
 
 def _filter_by(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
-    """Filter rows by an expression that calls Python.
+    """Return the rows for which an expression that calls Python is true.
 
     It is computed as a column first: Polars would pickle such a filter for the source of `View.lazy`, which needs cloudpickle.
     """

@@ -31,11 +31,11 @@ _CORE = {
 
 
 class Rows(Protocol):
-    """The candidates of a rule: a data frame, or an object for candidates that are partly stored in files."""
+    """The candidates of a rule: a data frame, or an object for candidates of which some are stored in files."""
 
     @property
     def schema(self) -> pl.Schema:
-        """The columns."""
+        """The columns with their types."""
         ...
 
     @property
@@ -48,15 +48,15 @@ class Rows(Protocol):
         ...
 
     def __getitem__(self, rows: pl.Series, /) -> pl.DataFrame:
-        """Return the rows with these numbers, in their order."""
+        """Return the rows with these numbers, in the order of the numbers given."""
         ...
 
 
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
-    """Return all candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE.
+    """Return all candidates in one frame: `rule`, `row` in that rule's rows, a unique `id`, and the columns of _CORE.
 
-    If there are too many, `met` counts those left out. The choice depends only on the values of the candidates, not on their
-    order.
+    If there are too many, some are left out and counted in `met`. Which ones depends only on the values of the candidates, not on
+    their order.
     """
     most, kept = limits.CANDIDATES.value, pl.DataFrame()
     for rule, rows in sorted(candidates.items()):
@@ -90,7 +90,7 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return at most `most` candidates: equally many of each rule, those with the longest delays first, then the earliest."""
+    """Return at most `most` candidates, equally many of each rule: those with the longest delays, then the earliest ones."""
     if core.height <= most:
         return core
     order = core.with_row_index("at").sort(
@@ -101,7 +101,7 @@ def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def without_too_many(core: pl.DataFrame, limit: Limit, met: LimitsReached | None) -> pl.DataFrame:
-    """Return the candidates that become findings, at most `limit` of them."""
+    """Return at most `limit` candidates, which become findings. Count the others in `met`."""
     if core.height > limit.value and met is not None:
         met.counts[limit.name] = core.height - limit.value
     return _longest(core, limit.value)

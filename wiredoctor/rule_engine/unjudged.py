@@ -62,10 +62,10 @@ c = pl.col
 
 
 class Explained(NamedTuple):
-    """The ends that findings explain.
+    """What findings explain: ends of connections and exchanges.
 
-    `connections`: the first explained exchange of each connection (null: all of them). `endpoints`: client, server or both of the
-    connections that summaries name.
+    `connections`: for each connection, the first explained exchange (`since`; -1 if all are). `endpoints`: the client, the server
+    or both, of connections that summaries explain.
     """
 
     connections: pl.DataFrame
@@ -73,7 +73,7 @@ class Explained(NamedTuple):
 
 
 def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return what the candidates of these rules explain; `core` has the columns of `resolve`, with the endpoints of each one."""
+    """Return what the candidates of these rules explain. `core` has the columns of `resolve`, with the endpoints of each one."""
     if core.is_empty():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
     those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
@@ -113,7 +113,10 @@ def suspect_connections() -> pl.Expr:
 
 
 def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """Return one row per suspect exchange with the reason why it did not end normally; null if it did."""
+    """Return one row per suspect exchange with the `reason` why it did not end normally; null if it did.
+
+    `latest`: the end of the capture (ns).
+    """
     interim = (c("has_response") & (c("response_status") < 200) & ~c("upgraded")).fill_null(value=False)
     answered = c("has_response") & ~interim
     ended = c("response_end_reason") == "complete"
@@ -174,10 +177,12 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
 
 
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
-    """Return an expression that is true if an RST ended the exchange, and its host may not have sent it.
+    """Return an expression that is true if an RST ended the exchange and its host may not have sent it.
 
-    The server continues the response after an RST with its address. Or the client's first close is an RST without ACK flag: that
-    is how hosts answer a segment of an unknown connection, not how a program closes one.
+    There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
+    without the ACK flag: hosts answer a segment of an unknown connection like that, but programs do not close like that.
+
+    `answered`: an expression that is true if a final response has begun.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
     goes_on = answered & (c("server_close_rst") == 1) & later
@@ -186,7 +191,10 @@ def _is_doubted(answered: pl.Expr) -> pl.Expr:
 
 
 def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """Return one row per suspect connection with the reason why it did not end normally; null if it did."""
+    """Return one row per suspect connection with the `reason` why it did not end normally; null if it did.
+
+    `latest`: the end of the capture (ns).
+    """
     pending = c("client_unacknowledged") + c("server_unacknowledged")
     quiet = pl.lit(latest, pl.Int64) - c("end")
     silent = quiet >= SILENCE
@@ -247,10 +255,10 @@ _ENDS = ("connection", "client", "server", "closed_by", "close", "client_unseen_
 
 
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
-    """Return the rows that no finding explains. A connection with such an exchange does not get its own row.
+    """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
-    The end of a connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether
-    the connection was closed.
+    If an exchange of a connection has a row, the connection does not get its own. A finding on the end of a connection explains
+    all of its exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -273,7 +281,10 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
 
 
 def _as_of_the_end() -> pl.Expr:
-    """Return an expression for the reason, corrected by later packets of the connection and other requests in the pipeline."""
+    """Return an expression for the reason why an exchange was not judged, revised by what is known at the end of the capture.
+
+    Later packets of the connection, and other requests in its pipeline, may show a gap or a close.
+    """
     waiting = c("reason") == "no-answer"
     return (
         pl.when((waiting | (c("reason") == "response-unfinished")) & c("unseen").fill_null(value=False))
@@ -285,7 +296,7 @@ def _as_of_the_end() -> pl.Expr:
 
 
 class Remainder(NamedTuple):
-    """The items without an explanation: the count for each reason, and the worst items."""
+    """What no finding explains: the number of exchanges and connections for each reason, and the worst of them."""
 
     counts: dict[str, int]
     worst: list[Unjudged]
@@ -295,11 +306,11 @@ def unjudged(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
     latest: int, most: int, file: str, first_time: int, many: bool = False,
 ) -> Remainder:  # fmt: skip
-    """Return what no finding explains: at most `most` items, the worst reasons first, then by time.
+    """Return the exchanges and connections that no finding explains: at most `most`, the worst reasons first, then by frame.
 
     `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`:
-    all finished rows of `exchanges` that are kept, and `hosts` of `connections`. `latest`: the end of the capture. `file` and
-    `first_time`: as in `resolve`. `many`: stream the rows.
+    all finished rows of `exchanges` that are kept, and `hosts` of `connections`. `latest`: the end of the capture (ns). `file`
+    and `first_time`: as in `resolve`. `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
     suspects = max(_count(exchanges, suspect_exchanges(), engine), _count(connections, suspect_connections(), engine))
@@ -335,11 +346,11 @@ def _repeated(
     left: pl.LazyFrame, answers: pl.LazyFrame, connections: pl.LazyFrame, hosts: pl.LazyFrame,
     engine: Literal["auto", "streaming"],
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return requests after an announced close that the client soon repeated successfully on another connection.
+    """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
-    matters, because the capture may contain the same request very often.
-    `connections`: those of `left`; `hosts`: those of `answers`, which may be healthy.
+    matters, because the capture may contain the same request very often. `connections`: those of `left`; `hosts`: those of
+    `answers`, which may be healthy.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])
@@ -372,7 +383,10 @@ def _repeated(
 
 
 def _count(rows: pl.LazyFrame, suspect: pl.Expr, engine: Literal["auto", "streaming"]) -> int:
-    """Return the number of suspect rows; for healthy traffic, only the columns of this filter are created."""
+    """Return the number of suspect rows.
+
+    For healthy traffic, only the columns that the expression `suspect` reads are created.
+    """
     return int(rows.select(suspect.sum()).collect(engine=engine).item() or 0)
 
 

@@ -86,7 +86,9 @@ def test_gateways_between_are_evidence() -> None:
 
 def test_what_the_client_never_saw_says_so() -> None:
     told = of("that the client never saw", "no-response")
-    assert told.message.endswith("The client did not see it: the gateway repeated the request on 10.0.0.4:8001 and answered 200.")
+    assert told.message.endswith(
+        "The gateway's own client noticed nothing: the gateway repeated the request on 10.0.0.4:8001 and answered 200."
+    )
     told = of("a gateway that gave up one server", "client-abort")
     assert told.title == "The gateway gave up after 2 s and asked another server"
 

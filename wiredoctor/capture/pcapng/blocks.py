@@ -50,12 +50,12 @@ def describe_interface(block: bytes, order: str) -> Interface | None:
 
 
 def nanoseconds(ticks: int, interface: Interface) -> int:
-    """Return a timestamp of an interface as nanoseconds since 1970, rounded down."""
+    """Return a timestamp of an interface (in its ticks) as nanoseconds since 1970, rounded down."""
     return ticks * SECOND // interface.ticks + interface.seconds * SECOND
 
 
 def read_options(options: bytes, order: str) -> list[tuple[int, bytes]] | None:
-    """Return options as (code, value) pairs; None if one of them extends beyond the end."""
+    """Return the options of a block as (code, value) pairs; None if one of them extends beyond the end."""
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(options):

@@ -22,7 +22,10 @@ _SMALLEST = 12
 
 
 class Blocks:
-    """Reads the blocks of a pcapng file. `kind` and `order` describe the block from `at` to `end`."""
+    """Reads the blocks of a pcapng file one by one.
+
+    `kind` is the type of the current block, and `order` its byte order ("<" or ">"). It lies between the offsets `at` and `end`.
+    """
 
     def __init__(self, content: Content) -> None:
         self._content = content
@@ -34,7 +37,7 @@ class Blocks:
     def next(self) -> bool:
         """Read the type and length of the block at `at`.
 
-        Return False at the end of the file, or at a section without byte order.
+        Return False at the end of the file, or at a section header without byte-order magic.
         """
         head = self._bytes(self.at, _SMALLEST)
         if len(head) < _SMALLEST:
@@ -50,14 +53,14 @@ class Blocks:
         return True
 
     def is_sound(self) -> bool:
-        """Return whether the block is complete and both of its lengths are equal."""
+        """Return whether the current block is complete and its two lengths are equal."""
         if not _SMALLEST <= self._length <= limits.BLOCK.value or self.end > self._content.size:
             return False
         (again,) = struct.unpack(self.order + "I", self._bytes(self.end - 4, 4))
         return again + 3 & ~3 == self.end - self.at  # the same comparison as in Wireshark
 
     def block(self) -> bytes:
-        """Return the bytes of the block."""
+        """Return the bytes of the current block."""
         return self._bytes(self.at, self.end - self.at)
 
     def pass_on(self) -> None:
@@ -71,7 +74,7 @@ class Blocks:
 
 
 def companions(content: Content) -> Iterator[bytes]:
-    """Yield the blocks with names and secrets in little-endian order, up to the first damage."""
+    """Yield the blocks of a pcapng file that contain names or secrets, in little-endian order, up to the first damage."""
     blocks = Blocks(content)
     while blocks.next() and blocks.is_sound():
         if blocks.kind in (NAMES, SECRETS) and (block := to_little_endian(blocks.block(), blocks.order)):
@@ -80,7 +83,10 @@ def companions(content: Content) -> Iterator[bytes]:
 
 
 def to_little_endian(block: bytes, order: str) -> bytes:
-    """Return a block of names or secrets in little-endian order; empty if its structure is invalid."""
+    """Return a block of names or secrets in little-endian order; empty if its structure is invalid.
+
+    `order`: the byte order of the block, "<" or ">".
+    """
     if order == "<":
         return block
     (kind,) = struct.unpack_from(">I", block)
@@ -93,7 +99,10 @@ def to_little_endian(block: bytes, order: str) -> bytes:
 
 
 def _secrets(body: bytes) -> bytes | None:
-    """Convert the body of a secrets block: type and length, the secrets, and options."""
+    """Return the body of a big-endian secrets block in little-endian order: type, length, the secrets, and options.
+
+    Return None if its structure is invalid.
+    """
     if len(body) < 8:
         return None
     kind, length = struct.unpack_from(">II", body)
@@ -103,7 +112,10 @@ def _secrets(body: bytes) -> bytes | None:
 
 
 def _entries(entries: bytes) -> bytes | None:
-    """Convert the type and length of each entry; name records and options have the same form."""
+    """Return big-endian name records or options, which have the same form, in little-endian order.
+
+    Return None if their structure is invalid.
+    """
     made: list[bytes] = []
     at = 0
     while at < len(entries):

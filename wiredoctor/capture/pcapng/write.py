@@ -1,4 +1,4 @@
-"""Write pcapng blocks (draft-ietf-opsawg-pcapng), or add options to them. "<" or ">" is the byte order."""
+"""Write pcapng blocks (draft-ietf-opsawg-pcapng), or add options to them. `order` is the byte order, "<" or ">"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Option = tuple[int, bytes]
 
 
 def comment(text: str) -> Option:
-    """Return an opt_comment. Text that is too long is cut between characters."""
+    """Return an opt_comment with this text. A text that is too long is cut between characters."""
     return COMMENT, text.encode("utf-8", "replace")[:LONGEST_OPTION].decode("utf-8", "ignore").encode()
 
 
@@ -38,7 +38,7 @@ def section(program: str, comments: Sequence[str] = ()) -> bytes:
 
 
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
-    """Return an Interface Description Block; timestamps count nanoseconds from `seconds` after 1970.
+    """Return an Interface Description Block. Its timestamps count nanoseconds since 1970 plus `seconds`.
 
     fcs: the length in bits of the frame check sequence at the end of each packet, if known.
     """
@@ -54,7 +54,10 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
 
 
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
-    """Return an Enhanced Packet Block for interface `number`; `options` are already encoded."""
+    """Return an Enhanced Packet Block. `number` is that of its interface, and `length` the packet's length on the network.
+
+    `ticks`: the timestamp in ns, as counted by the interface. `options` are already encoded.
+    """
     high, low, padding = ticks >> 32 & 0xFFFFFFFF, ticks & 0xFFFFFFFF, -len(data) & 3
     total = ENHANCED_FIXED + len(data) + padding + len(options)
     head = struct.pack("<IIIIIII", ENHANCED, total, number, high, low, len(data), length)
@@ -62,12 +65,12 @@ def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b
 
 
 def comments_alone(texts: Sequence[str]) -> bytes:
-    """Return the encoded options of a block that only has comments."""
+    """Return the encoded options of a block that has no options except these comments."""
     return _options("<", _bound_options([comment(text) for text in texts])) if texts else b""
 
 
 def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> bytes:
-    """Return the block with comments appended to its options; unchanged if blocks of its type have no options."""
+    """Return the block with comments appended to its options; unchanged if blocks of its type (`kind`) have no options."""
     at = find_options(block, order, kind)
     if at is None or not texts:
         return block
@@ -80,7 +83,7 @@ def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> 
 
 
 def with_unknown_length(block: bytes, order: str) -> bytes:
-    """Return a section header without the section's length, which changes when blocks are added."""
+    """Return a section header with an unknown section length, because the length changes when blocks are added."""
     return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
 
 
@@ -94,7 +97,10 @@ def find_options(block: bytes, order: str, kind: int) -> int | None:
 
 
 def _options_end(block: bytes, order: str, at: int) -> int:
-    """Return the offset after a block's last option before opt_endofopt; the end of all options if they are malformed."""
+    """Return the offset after the last option of a block, before opt_endofopt; `at` if the options are malformed.
+
+    `at`: the offset at which the options begin.
+    """
     begin, last = at, len(block) - 4
     while at + 4 <= last:
         code, length = struct.unpack_from(order + "HH", block, at)

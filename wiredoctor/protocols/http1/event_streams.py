@@ -27,11 +27,11 @@ MOST_TIMES = 64
 
 
 class CodedError(Exception):
-    """The bytes do not have the announced coding, or they decode to far too many bytes."""
+    """The bytes do not have the announced content coding, or they decode to far too many bytes."""
 
 
 class Counter(Protocol):
-    """Counts events."""
+    """Counts the events of one stream."""
 
     @property
     def inside(self) -> bool:
@@ -39,15 +39,15 @@ class Counter(Protocol):
         ...
 
     def count(self, data: bytes, /) -> int:
-        """Return how many events end in these bytes, which continue the stream. Raise CodedError if they are invalid."""
+        """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
 
     def close(self) -> None:
-        """Release resources; no more bytes will be counted."""
+        """Release resources, because no more bytes will be counted."""
 
 
 class Lines:
-    """Counts events that end with at least `least` line ends, LF or CR LF. Empty events do not count."""
+    """Counts events that end with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
     __slots__ = ("_begun", "_ends", "_least", "_pattern")
 
@@ -77,7 +77,7 @@ class Lines:
 
 
 class Parts:
-    """Counts parts between delimiters; the first line of the body is the delimiter."""
+    """Counts the parts of a multipart body, each of which is an event; the first line of the body is the delimiter."""
 
     __slots__ = ("_delimiter", "_rest")
 
@@ -92,7 +92,7 @@ class Parts:
         """Do nothing, because there are no resources."""
 
     def count(self, data: bytes) -> int:
-        """Return how many parts end in these bytes."""
+        """Return how many events end in these bytes."""
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -112,7 +112,10 @@ class Parts:
 
 
 class Coded:
-    """Counts events of a gzip or deflate stream. Many servers send deflate without zlib header (RFC 9110 section 8.4.1)."""
+    """Counts the events of a stream with gzip or deflate coding.
+
+    Many servers send deflate without the zlib header (RFC 9110 section 8.4.1).
+    """
 
     __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
 
@@ -128,12 +131,12 @@ class Coded:
         return self._events.inside
 
     def close(self) -> None:
-        """Free the decoder."""
+        """Free the decoder's memory."""
         self._inflate = None
         _OPEN.discard(self)
 
     def count(self, data: bytes) -> int:
-        """Decode these bytes, and return how many events end in them. Raise CodedError if they are invalid."""
+        """Decode these bytes, and return how many events end in them. Raise CodedError if they cannot be decoded."""
         self._read += len(data)
         if self._inflate is None:
             data = self._start = self._start + data
@@ -173,7 +176,7 @@ CODINGS = ("gzip", "x-gzip", "deflate")
 
 
 def has_room(fields: Fields) -> bool:
-    """Return whether a stream with these fields can be decoded in addition to the open ones."""
+    """Return whether the events of a response with these fields can be counted now, given the limit on open decoders."""
     return fields.content_encoding not in CODINGS or len(_OPEN) < limits.DECODERS.value
 
 
@@ -187,7 +190,7 @@ def make_counter(fields: Fields) -> Counter | None:
 
 
 def _event_counter(fields: Fields) -> Counter:
-    """Return the counter for decoded events."""
+    """Return the counter for events after decoding."""
     if fields.content_type == "multipart/x-mixed-replace":
         return Parts()
     return Lines(1 if fields.content_type == "application/x-ndjson" else 2)

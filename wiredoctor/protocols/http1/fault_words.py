@@ -1,4 +1,4 @@
-"""Name the faults of framing and grammar, and quote the faulty bytes without secrets."""
+"""Describe where faults of framing and grammar are, and quote the faulty bytes without secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_OF_A_FIELD = 4096
 
 
 def is_method(data: bytes) -> bool:
-    """Return whether bytes begin like a request with a known method."""
+    """Return whether bytes begin with a known method, or are the beginning of one."""
     method, space, _ = data[:41].partition(b" ")
     return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
 
@@ -43,12 +43,12 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _as_text(data: bytes, most: int = MOST_SHOWN) -> str:
-    """Return bytes as text up to the first control byte, because another field may follow it."""
+    """Return at most `most` bytes as text, up to the first control byte, because another field may follow that."""
     return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
 
 
 def framing_lines(head: bytes) -> str:
-    """Return the fields of a header section that determine the body length."""
+    """Return the fields of a header section that determine the body length, as text for reports."""
     lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
     names = (b"content-length", b"transfer-encoding")
     some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
@@ -57,7 +57,10 @@ def framing_lines(head: bytes) -> str:
 
 
 def find_place(head: bytes, kind: int) -> str:
-    """Return where a grammar fault is: a field name or the start line; for Content-Length, the value."""
+    """Return where a grammar fault is, as text: a field name, the start line or a line number.
+
+    For an invalid Content-Length, return the field. `kind`: the bit of the fault.
+    """
     start, *lines = head.removesuffix(b"\n").split(b"\n")
     if kind == NO_NUMBER:
         return framing_lines(head)
@@ -86,7 +89,10 @@ def find_place(head: bytes, kind: int) -> str:
 
 
 def _field(name: bytes, line: bytes) -> str:
-    """Return only the name of an invalid field: the value may contain secrets, and so may a truncated name."""
+    """Return how reports name an invalid field: only by its name, because the value may contain secrets.
+
+    A truncated name may contain secrets too, so it is replaced. If secrets are shown, return the complete field.
+    """
     if secrets_are_shown():
         return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
     if not name:

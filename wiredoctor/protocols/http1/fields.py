@@ -99,7 +99,7 @@ class Fields:
 
     @property
     def suspect(self) -> bool:
-        """True if the fields may have a fault that is reported."""
+        """True if the fields may have a fault that faults.py reports."""
         return bool(self.malformed or self.transfer_codings) or self.bad_content_length
 
 
@@ -108,7 +108,7 @@ def _list(values: list[str]) -> list[str]:
 
 
 def _content_length(fields: Fields, values: list[str]) -> None:
-    """Parse Content-Length (RFC 9112 section 6.3 rule 5): equal numbers in a list count as one; anything else is invalid."""
+    """Parse Content-Length (RFC 9112 section 6.3 rule 5): a list of equal numbers counts as one; anything else is invalid."""
     fields.has_content_length = True
     text = values[0]
     if len(values) == 1 and text.isdigit() and text.isascii() and len(text) <= 18:
@@ -159,7 +159,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Detect the request for a page: only then, browsers list HTML first in Accept."""
+    """Detect that a page is requested, because only then do browsers list HTML first in Accept."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
@@ -169,7 +169,7 @@ def _fetch_mode(fields: Fields, values: list[str]) -> None:
 
 
 def _range(fields: Fields, values: list[str]) -> None:
-    """Parse the first range (RFC 9110 section 14.1.2). A range counted from the end has no known first byte."""
+    """Parse the first range of bytes (RFC 9110 section 14.1.2). Of a range counted from the end, the first byte is unknown."""
     unit, _, ranges = values[0].partition("=")
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
@@ -177,7 +177,7 @@ def _range(fields: Fields, values: list[str]) -> None:
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
-    """Parse credentials (RFC 9110 section 11.4); store only a checksum of the user name.
+    """Parse credentials (RFC 9110 section 11.4). Of a user name, store only a checksum.
 
     User names are those of RFC 7617 section 2 and RFC 7616 section 3.4.
     """
@@ -197,7 +197,7 @@ def _credentials(fields: Fields, values: list[str]) -> None:
 
 
 def _scheme(text: str) -> str:
-    """Return a known scheme in lower case; any other token may be the credentials themselves."""
+    """Return a known authentication scheme in lower case; "" for any other token, which may be the credentials themselves."""
     return scheme if (scheme := text.rstrip(",").lower()) in SCHEMES else ""
 
 
@@ -219,7 +219,7 @@ def _websocket_key(fields: Fields, values: list[str]) -> None:
 
 
 def _websocket_version(fields: Fields, values: list[str]) -> None:
-    """Parse Sec-WebSocket-Version (RFC 6455 sections 4.2.1 and 4.4): a client's number, or the first of a server's list."""
+    """Parse Sec-WebSocket-Version (RFC 6455 sections 4.2.1 and 4.4): the client's version, or the first in a server's list."""
     first = values[0].partition(",")[0].strip()
     if first.isascii() and first.isdigit() and len(first) <= 3:
         fields.websocket_version = int(first)
@@ -236,12 +236,15 @@ _CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def bound_text(text: str) -> str:
-    """Return the part of a text that is stored."""
+    """Return the beginning of a text, at most limits.TEXT characters, which is stored."""
     return text[: limits.TEXT.value]
 
 
 def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:
-    """Return a function that reads a text for reports, up to a byte (such as a bare CR) after which another field may begin."""
+    """Return a function that stores the text of a field in the attribute `name` of Fields.
+
+    The text ends at a control byte (such as a bare CR), because another field may begin there.
+    """
 
     def read(fields: Fields, values: list[str]) -> None:
         text = bound_text(values[0])
@@ -269,7 +272,7 @@ def _forwarded_server(fields: Fields, _values: list[str]) -> None:
 
 
 def _read_forwarded_for(fields: Fields, values: list[str]) -> None:
-    """Parse X-Forwarded-For, which overrides Forwarded: a sender of both writes the same addresses to both."""
+    """Parse X-Forwarded-For. It overrides Forwarded, because a sender of both writes the same addresses to both."""
     fields.forwarded = True
     fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
 
@@ -288,7 +291,7 @@ _ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Return addresses with or without ports; names and tokens become "unknown"."""
+    """Return addresses, with or without ports, separated by commas. Names and tokens become "unknown"."""
     texts = (item.strip().lower() for item in items)
     return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
 
@@ -344,7 +347,7 @@ TEXTS = frozenset(
 
 
 def field_line(line: bytes) -> Line | None:
-    """Parse a field line; return None if it is not relevant."""
+    """Return a parsed field line: name in lower case, value, faults. Return None if it is neither relevant nor faulty."""
     name, colon, value = line.partition(b":")
     wrong = CONTROL_BYTE if has_controls(line) else 0
     if colon and name.endswith((b" ", b"\t")):
@@ -358,12 +361,15 @@ def field_line(line: bytes) -> Line | None:
 
 
 def has_controls(line: bytes) -> bool:
-    """Return whether a line, without its end, contains forbidden bytes."""
+    """Return whether a line, without its line end, contains forbidden control bytes."""
     return len(line.translate(None, CONTROLS)) != len(line)
 
 
 def collect(lines: list[Line], number: int) -> Fields:
-    """Combine the field lines of one header section; several lines of one name form a list (RFC 9110 section 5.3)."""
+    """Return the fields of a header section from its field lines; lines with equal names form a list (RFC 9110 section 5.3).
+
+    `number`: the number of the new object.
+    """
     values: dict[bytes, list[str]] = {}
     fields = Fields(number)
     for name, value, wrong in lines:
@@ -377,7 +383,7 @@ def collect(lines: list[Line], number: int) -> Fields:
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    """Return whether the media type is an event stream; lines of JSON with a length or a file name are a file."""
+    """Return whether the media type is that of an event stream. Lines of JSON with a length or a file name are a file instead."""
     is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
     return fields.content_type in EVENT_STREAMS and not is_file
 

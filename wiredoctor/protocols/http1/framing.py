@@ -1,4 +1,4 @@
-"""Define the kinds of framing, and detect the announcement of a close (RFC 9112 sections 6.3 and 9.3)."""
+"""Define the kinds of framing, and detect that a response announces a close (RFC 9112 sections 6.3 and 9.3)."""
 
 from __future__ import annotations
 
@@ -12,5 +12,8 @@ BROKEN = 5
 
 
 def announces_close(version: str, response: Fields) -> bool:
-    """Return whether a response announces that the connection closes after it (RFC 9112 section 9.3)."""
+    """Return whether a response with this version and these fields announces that the connection closes after it.
+
+    See RFC 9112 section 9.3.
+    """
     return response.connection_close or (version < "HTTP/1.1" and not response.connection_keep_alive)

@@ -56,7 +56,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
 class RequestLine(NamedTuple):
-    """The method, target and version, as sent."""
+    """The method, target and version of a request, as sent."""
 
     method: str
     target: str
@@ -64,7 +64,7 @@ class RequestLine(NamedTuple):
 
 
 class StatusLine(NamedTuple):
-    """The version, status and reason, as sent."""
+    """The version, status and reason phrase of a response, as sent."""
 
     version: str
     status: int
@@ -75,7 +75,8 @@ class StatusLine(NamedTuple):
 class HeadParser:
     """Parses header sections, and caches what repeats.
 
-    Lines are numbered: 0 is an irrelevant line, others are indices of `_entries`. A set of fields is a tuple of such numbers.
+    Lines are numbered: 0 is an irrelevant line, other numbers are indexes of `_entries`. A set of fields is a tuple of such
+    numbers.
     """
 
     met: int = 0
@@ -87,7 +88,7 @@ class HeadParser:
     _responses: dict[bytes, tuple[StatusLine, Fields]] = field(default_factory=dict[bytes, tuple[StatusLine, Fields]])
 
     def fields(self, lines: list[bytes]) -> Fields:
-        """Parse field lines, without the start line and the empty line."""
+        """Return the fields in these lines, which do not include the start line and the empty line."""
         numbers = list(map(self._lines.get, lines))
         if None in numbers:
             if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
@@ -108,7 +109,7 @@ class HeadParser:
         return fields
 
     def _many(self, lines: list[bytes]) -> Fields:
-        """Parse many field lines, without caching."""
+        """Return the fields in many lines, or long ones, without caching them."""
         whole = unfold(lines)
         read = {line: field_line(line) for line in set(whole)}
         fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
@@ -116,12 +117,12 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Add faults to the fields of a header section that its lines alone do not show."""
+        """Return the fields of a header section with additional faults, which its lines alone do not show."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
     def _number(self, line: bytes) -> int:
-        """Return the number of a new line, or FOLDED if it continues the previous line."""
+        """Return the number of a line that is not cached yet, or FOLDED if it continues the previous line."""
         name = line.partition(b":")[0]
         interesting = self._names.get(name)
         if interesting is None:
@@ -149,7 +150,7 @@ class HeadParser:
         del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
-        """Parse a status line; return None if it is not one."""
+        """Return a parsed status line; None if the line is none."""
         try:
             return self._statuses[line]
         except KeyError:
@@ -161,7 +162,7 @@ class HeadParser:
             return found
 
     def response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
-        """Parse a response head including the empty line; return None if the first line is not a status line.
+        """Return the status line and fields of a response head, which includes the empty line; None if it has no status line.
 
         Malformed heads are not cached.
         """
@@ -184,7 +185,7 @@ class HeadParser:
         return result
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
-        """Parse a request head including the empty line; return None if the first line is not a request line."""
+        """Return the request line and fields of a request head, which includes the empty line; None if it has no request line."""
         lines, wrong = head_lines(head)
         request = request_line(lines[0])
         if request is None:
@@ -196,14 +197,14 @@ class HeadParser:
 
 
 def _interest(name: bytes) -> int:
-    """Return a number that shows whether a line with this name may be relevant, or FOLDED."""
+    """Return 1 if a line with this name may be relevant, 0 if not, or FOLDED if it continues the previous line."""
     if name.startswith((b" ", b"\t")):
         return FOLDED
     return int(name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t")))
 
 
 def head_lines(head: bytes) -> tuple[list[bytes], int]:
-    """Return the lines of a header section without line ends, and BARE_LF or 0.
+    """Return the lines of a header section without line ends, and BARE_LF if a line ends with LF alone; otherwise 0.
 
     A bare LF ends a line too (RFC 9112 section 2.2).
     """
@@ -218,12 +219,12 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of folded field lines, which the joined line may no longer show."""
+    """Return the faults of a header section with folded lines, as bits; some no longer show after `unfold`."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 
 def unfold(lines: list[bytes]) -> list[bytes]:
-    """Join folded lines with a space (RFC 9112 section 5.2).
+    """Return the lines with folded ones joined by a space (RFC 9112 section 5.2).
 
     A folded line is ignored before the first field, and after a field whose value reports may show.
     """
@@ -242,7 +243,10 @@ def unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def request_line(line: bytes) -> RequestLine | None:
-    """Parse a request line of HTTP/1.x; None if it is not one. The target may contain spaces, as sent by careless clients."""
+    """Return a parsed request line of HTTP/1.x; None if the line is none.
+
+    The target may contain spaces, which careless clients send.
+    """
     if line[:10] == b"PRI * HTTP":
         return None  # the connection preface of HTTP/2 (RFC 9113 section 3.4)
     parts = line.split(b" ")
@@ -262,7 +266,7 @@ def _status_line(line: bytes) -> StatusLine | None:
 
 
 def find_head_end(data: bytes, start: int = 0) -> int:
-    """Return the offset after the empty line that ends a header section, searched from `start`; -1 if there is none.
+    """Return the offset after the empty line that ends a header section, or -1 if there is none. Search from `start`.
 
     CR before LF is optional.
     """
@@ -274,7 +278,7 @@ def find_head_end(data: bytes, start: int = 0) -> int:
 
 
 def may_become_request(data: bytes) -> bool:
-    """Return whether the bytes can be the beginning of a request line."""
+    """Return whether the bytes can be the beginning of a request line, or begin with a complete one."""
     line, newline, _ = data.partition(b"\n")
     if newline:
         return request_line(line.removesuffix(b"\r")) is not None
@@ -285,7 +289,7 @@ def may_become_request(data: bytes) -> bool:
 
 
 def may_become_response(data: bytes) -> bool:
-    """Return whether the bytes can be the beginning of a status line."""
+    """Return whether the bytes can be the beginning of a status line, or begin with a complete one."""
     line, newline, _ = data.partition(b"\n")
     if newline:
         return _status_line(line.removesuffix(b"\r")) is not None

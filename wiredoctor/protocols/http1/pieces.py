@@ -36,12 +36,12 @@ EARLY = 2
 
 
 class Flight:
-    """Packets of a body sent together: the first frame, its time, their number, and the events that ended in them.
+    """Packets of a body sent together: the frame and time of the first, their number, and how many events ended in them.
 
-    `bytes`: of content. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight ends inside an
-    event. `pause`: the previous packet and its time, if the application had paused for long. `emptied`: that packet was small, so
-    nothing was left to send. `gap`, `gap_ticks`: the time before the flight, and by how much the sender's clock advanced in it;
-    NEVER if unknown.
+    `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
+    ends inside an event. `pause`: the frame and time of the packet before, if the application had paused for long. `emptied`:
+    that packet was small, so nothing was left to send. `gap`, `gap_ticks`: the time in ns before the flight, and by how much the
+    sender's clock advanced in it; NEVER if unknown.
     """
 
     __slots__ = (
@@ -55,30 +55,36 @@ class Flight:
         self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
 
     def took(self, tick: int) -> int:
-        """Return the duration in ns, by the capture or by the sender's clock with this unit (0: unknown), whichever is longer."""
+        """Return the duration of the flight in ns: by the capture or by the sender's clock, whichever is longer.
+
+        `tick`: the length of a tick of that clock in ns; 0 if unknown.
+        """
         return max(self.span, (self.ticks - 1) * tick)
 
     def is_quick(self, tick: int) -> bool:
-        """Return whether the flight was short enough for data that was ready earlier."""
+        """Return whether the flight was so short that its data was probably ready before. `tick` is as in `took`."""
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
     def is_lump(self, least: int, tick: int) -> bool:
-        """Return whether at least `least` events arrived so fast that they were ready earlier; the wait before is not checked."""
+        """Return whether at least `least` events arrived so fast that they were ready before. The wait before is not checked.
+
+        `tick` is as in `took`.
+        """
         together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
 
 
 class Pieces:
-    """The pieces of one response so far.
+    """The chunks, flights and events of one response so far.
 
-    `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
-    content. `apart`: chunks that began some time after the previous one (`began`: when the newest did). `lines`: every data chunk
-    ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are tracked. `full`: flights with
-    content.
+    `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: that of chunk size lines
+    in packets without content. `apart`: that of chunks that began some time after the previous one; `began`: when the newest one
+    did. `lines`: every data chunk ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are
+    tracked. `full`: the number of flights with content.
 
-    Lumps after a long pause of the application: `held` is their number, `held_events` their events. `large`, `large_events`:
-    lumps with LARGE events or more. `cut`: lumps that end inside an event and are followed by another lump; `first_cut`: the same
-    for the first flight. `shown`: the first lumps.
+    `held` is the number of lumps after a long pause of the application, and `held_events` that of their events. `large` and
+    `large_events`: the same of lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
+    followed by another lump; `first_cut`: whether the first flight is such a lump. `shown`: the first lumps.
     """
 
     __slots__ = (
@@ -120,12 +126,12 @@ class Pieces:
 
     @property
     def watching(self) -> bool:
-        """True if the times of more packets matter."""
+        """True if the times of further packets matter."""
         return self.is_timed or self.first is None or (self.together and self.early < EARLY)
 
     @property
     def median(self) -> int:
-        """The median chunk size, rounded down; NONE without chunks."""
+        """The median chunk size in bytes, rounded down; NONE without chunks."""
         count, passed, middle = sum(self.sizes.values()), 0, list[int]()
         for size, number in sorted(self.sizes.items()):
             middle += [size for place in ((count - 1) // 2, count // 2) if passed <= place < passed + number]
@@ -133,7 +139,7 @@ class Pieces:
         return sum(middle) // 2 if count else NONE
 
     def comes(self, frame: int, time: int) -> None:
-        """Record a packet with body bytes."""
+        """Record a packet that contains bytes of the body."""
         gap = max(time - self.last, 0)
         if self.first is None:
             self.first = self._fly(frame, time)
@@ -157,9 +163,10 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Ignore the gap before the newest packet, because the sender waited and not the program.
+        """Do not count the gap before the newest packet, because the sender waited for the receiver.
 
-        `if_quick`: do that only if the previous packets were sent together.
+        Return whether the gap is ignored. `gap`: its length in ns. `if_quick`: ignore it only if the previous packets were sent
+        together.
         """
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
@@ -182,7 +189,7 @@ class Pieces:
         return True
 
     def ticked(self, frame: int, gap: int, ticks: int) -> None:
-        """Record by how much the sender's clock advanced since the previous packet."""
+        """Record that the sender's clock advanced by `ticks` in the `gap` (ns) since the previous packet."""
         flight = self.newest
         if flight.frame == frame:
             flight.gap, flight.gap_ticks = gap, ticks
@@ -190,7 +197,10 @@ class Pieces:
             flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
-        """Record a chunk size line. A chunk that began `flush_gap` or more before the next one was flushed on purpose."""
+        """Record a chunk size line. If at least `flush_gap` ns passed since the previous one, that chunk was flushed on purpose.
+
+        `alone`: the line is in a packet without content.
+        """
         self.apart += time - self.began >= flush_gap and bool(self.sizes)
         self.began = time
         counted = min(size, LARGEST)
@@ -200,7 +210,7 @@ class Pieces:
             self.early += 1
 
     def content(self, data: bytes) -> None:
-        """Count content of the newest packet."""
+        """Count content bytes of the newest packet, and the events that end in them."""
         if not self.is_timed or not data:
             return
         self.full += not self.newest.bytes
@@ -227,15 +237,19 @@ class Pieces:
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
-        """Record that the application had paused for long before this packet. `before`: the previous packet and its time."""
+        """Record that the application had paused for long before frame `frame`.
+
+        `before`: the frame and time of the previous packet. `emptied`: that packet was small.
+        """
         flight = self.flights.get(frame)
         if flight is not None:
             flight.pause, flight.emptied = before, emptied
 
     def count_lumps(self, least: int, tick: int = 0, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more after long pauses. `tick`: the unit of the sender's clock, 0 if unknown.
+        """Count the lumps of `least` events or more after long pauses.
 
-        The pauses of all flights must be known. Only the newest flight can get more events, unless the body is `over`.
+        `tick`: the length of a tick of the sender's clock in ns, 0 if unknown. The pauses before all flights must be known. The
+        newest flight is only counted if the body is `over`, because it may get more events.
         """
         self.tick = tick
         first = self.first
@@ -267,12 +281,12 @@ class Pieces:
 
 
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
-    """Return a tracker for a response with these fields, or None if its pieces do not matter."""
+    """Return a new Pieces for a response with these fields and this framing; None if its pieces do not matter."""
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
         return Pieces(make_counter(fields), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None
 
 
 def is_left_out(fields: Fields) -> bool:
-    """Return whether the events of a stream are not counted because too many streams are being decoded."""
+    """Return whether the events of a response are not counted because too many streams are being decoded."""
     return fields.event_stream and not has_room(fields)

@@ -1,4 +1,4 @@
-"""Recognize request ids: header fields by which a request can be followed through several programs and their logs."""
+"""Recognize request ids: header fields by which a request can be found in the logs of several programs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Reassemble incomplete IP datagrams, and name encapsulations."""
+"""Reassemble IP fragments, and name encapsulations."""

@@ -1,4 +1,4 @@
-"""Name encapsulations, and packets that are not analyzed, for reports."""
+"""Name encapsulations, and the protocols of packets that are not analyzed, for reports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BIT = {name: 1 << number for number, name in enumerate(NAMES)}
 
 
 def names_of(bits: int) -> list[str]:
-    """Return the names of these bits."""
+    """Return the names of the encapsulations that these bits stand for."""
     return [name for name, bit in BIT.items() if bits & bit]
 
 
 def name_type(type_: int) -> str:
-    """Return the name of an EtherType after which no TCP follows."""
+    """Return the name of an EtherType that does not lead to TCP."""
     return _TYPES.get(type_) or f"EtherType 0x{type_:04x}"
 
 
@@ -30,7 +30,7 @@ def name_link(link_type: int) -> str:
 
 
 def name_protocol(protocol: int) -> str:
-    """Return the name of an IP protocol after which no TCP follows."""
+    """Return the name of an IP protocol that does not lead to TCP."""
     return _PROTOCOLS.get(protocol, f"IP protocol {protocol}")
 
 

@@ -28,7 +28,7 @@ class _Datagram:
     held: int = 0
 
     def cover(self, first: int, end: int) -> None:
-        """Add a range, and join it with adjacent and overlapping ranges."""
+        """Record that the bytes from `first` to before `end` were captured."""
         low = bisect_left(self.spans, (first, -1))
         if low and self.spans[low - 1][1] >= first:
             low -= 1
@@ -40,7 +40,7 @@ class _Datagram:
         self.spans[low:high] = [(first, end)]
 
     def join(self) -> bytes | None:
-        """Return the complete datagram, or None. Where fragments overlap, the one that begins first is used."""
+        """Return the datagram if it is complete, or None. Where fragments overlap, the one that begins first is used."""
         first, end = self.spans[0]
         if self.size is None or first or end < self.size:
             return None
@@ -51,7 +51,7 @@ class _Datagram:
 
 
 class FragmentStore:
-    """The incomplete datagrams by (addresses, identification, ...), limited in number and bytes."""
+    """The incomplete datagrams, limited in number and bytes. Their keys are (addresses, identification, ...)."""
 
     def __init__(self, met: LimitsReached | None = None) -> None:
         self.met = LimitsReached() if met is None else met
@@ -60,7 +60,10 @@ class FragmentStore:
         self._arrivals = 0
 
     def add(self, key: Hashable, first: int, more: bool, content: bytes) -> bytes | None:
-        """Add a fragment that begins at byte `first` of its datagram. Return the datagram when it is complete."""
+        """Add a fragment that begins at byte `first` of its datagram. Return the datagram if it is complete now, or None.
+
+        `more`: it is not the last fragment.
+        """
         if first + len(content) > _MAX_DATAGRAM:
             return None
         datagram = self._waiting.setdefault(key, _Datagram())

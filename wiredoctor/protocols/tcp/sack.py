@@ -1,4 +1,4 @@
-"""Parse the blocks of a SACK option (RFC 2018 section 3) from the bytes before a payload, for drawings."""
+"""Parse the blocks of a SACK option (RFC 2018 section 3) from the bytes before a payload, for diagrams."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LONGEST = 60
 
 
 def sack_blocks(read: Callable[[int, int], bytes], packet: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return the SACK blocks of a row of tables.PACKETS as sequence numbers; empty if the header is not found.
+    """Return the SACK blocks of a row of tables.PACKETS as pairs of sequence numbers; empty if the header is not found.
 
-    The header ends where the payload begins (packets.payload). Its start is found by its length, ports and numbers. `read(place,
+    The header ends where the payload begins (column `payload`). Its start is found by its length, ports and numbers. `read(place,
     length)` returns bytes of the capture.
     """
     head = struct.pack(">HHII", packet["source_port"], packet["destination_port"], packet["seq"], packet["ack"])
@@ -36,7 +36,7 @@ def _of_options(options: bytes) -> list[tuple[int, int]]:
 
 
 def _each_option(options: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the kind and value of the options in a header, up to the first invalid one."""
+    """Yield the kind and value of each option in a TCP header, up to the first invalid one."""
     at = 0
     while at < len(options) and options[at] != _END:
         if options[at] == _NOP:

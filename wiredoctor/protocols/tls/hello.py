@@ -1,7 +1,7 @@
-"""Parse names and protocols in the ClientHello, and the server's choices in the ServerHello.
+"""Parse the names and protocols in the ClientHello, and the server's choices in the ServerHello.
 
-See RFC 8446 sections 4.1 and 5.1, RFC 6066 section 3 (server_name), and RFC 7301 (ALPN). A hello may span records and segments;
-one with inconsistent lengths is ignored.
+See RFC 8446 sections 4.1 and 5.1, RFC 6066 section 3 (server_name), and RFC 7301 (ALPN). A hello may span records and segments; a
+hello with inconsistent lengths is ignored.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NO_RECORD = -1
 
 
 class Hello(NamedTuple):
-    """The content of a hello, one character per byte.
+    """The content of a hello, as text with one character per byte.
 
-    version: the one chosen by the server, or the highest that the client offers. protocols: "h2,http/1.1". hides: a part of the
-    ClientHello is encrypted, so the true name may differ.
+    version: the one that the server chose, or the highest that the client offers. name: the server_name. protocols: those of
+    ALPN, such as "h2,http/1.1". hides: a part of the ClientHello is encrypted, so the true name may differ.
     """
 
     version: str = ""
@@ -46,9 +46,9 @@ SILENT: Told = ("", "", "", "", False)
 
 @dataclass(slots=True)
 class Side:
-    """The records of one side until its hello is complete.
+    """The TLS records that one side has sent, until its hello is complete.
 
-    `record`: the number of missing bytes of the current record. `kind`: 1 client, 2 server, 0 unknown.
+    `record`: the number of missing bytes of the current record. `kind`: 1 ClientHello, 2 ServerHello, 0 unknown.
     """
 
     head: bytes = b""
@@ -79,7 +79,7 @@ class Side:
         return True
 
     def _record_head(self, data: bytes, at: int) -> int:
-        """Read missing bytes of the five-byte record header; return how many there were."""
+        """Read missing bytes of the five-byte record header, and return how many of them `data` contained from index `at` on."""
         if self.record == 0:
             self.head, self.record = b"", _NO_RECORD
         part = data[at : at + 5 - len(self.head)]
@@ -87,12 +87,12 @@ class Side:
         return len(part)
 
     def _begin_record(self) -> bool:
-        """Return whether the record may be part of a hello."""
+        """Return whether the record may contain a hello, according to its header."""
         self.record = int.from_bytes(self.head[3:], "big")
         return self.head[0] == HANDSHAKE and self.head[1] == 3 and 0 < self.record <= limits.TLS_HELLO.value
 
     def _is_complete(self) -> bool:
-        """Parse the hello if it is complete; return whether no more bytes are needed."""
+        """Parse the hello if it is complete. Return whether no more bytes are needed, because it is or cannot be a hello."""
         message = self.message
         if len(message) < 4:
             return False
@@ -112,23 +112,23 @@ class Side:
 
 @dataclass(slots=True)
 class Handshake:
-    """The TLS handshake of a connection, with both sides."""
+    """The TLS handshake of a connection: the records of both sides."""
 
     sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
 
     def result(self) -> Told:
-        """Return the content of both hellos."""
+        """Return the version, the server's name, the offered and the chosen protocols, and whether a part was encrypted."""
         client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
         return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
 
 
 def may_begin(data: bytes) -> bool:
-    """Return whether one or two bytes may begin a handshake record."""
+    """Return whether these bytes, at most two, may be the beginning of a handshake record."""
     return data in (b"\x16", b"\x16\x03")
 
 
 def _read(body: bytes, kind: int) -> Hello:
-    """Parse a hello without its handshake header; return NOTHING if its lengths are inconsistent."""
+    """Return a parsed hello, given without its handshake header; NOTHING if its lengths are inconsistent."""
     try:
         extensions = dict(_extensions(body, kind))
         name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
@@ -143,7 +143,10 @@ def _read(body: bytes, kind: int) -> Hello:
 
 
 def _extensions(body: bytes, kind: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and content of each extension; of duplicates only the first (tshark shows both, servers reject them)."""
+    """Yield the number and content of each extension; of equal numbers only the first.
+
+    tshark shows both, and servers reject such a hello. Raise ValueError if lengths are inconsistent.
+    """
     at = 2 + 32
     at += 1 + _number(body, at, 1)
     if kind == _CLIENT:
@@ -173,14 +176,17 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _vector(data: bytes, size: int) -> bytes:
-    """Return the content announced by a length of `size` bytes, which must fill the rest."""
+    """Return the content after a length of `size` bytes. Raise ValueError unless it has this length."""
     if size + _number(data, 0, size) != len(data):
         raise ValueError
     return data[size:]
 
 
 def _vectors(data: bytes, size: int) -> Iterator[bytes]:
-    """Split a sequence of length-prefixed strings."""
+    """Yield the strings of a sequence in which a length of `size` bytes precedes each string.
+
+    Raise ValueError if the lengths are inconsistent.
+    """
     at = 0
     while at < len(data):
         length = _number(data, at, size)
@@ -192,7 +198,7 @@ def _vectors(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _name(content: bytes) -> str:
-    """Return the host name of a server_name extension."""
+    """Return the host name in a server_name extension; empty if it contains none."""
     if not content:
         return ""
     names = _vector(content, 2)

@@ -59,8 +59,11 @@ def headline(changes: Changes) -> str:
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}
-    quiet = "no endpoint slower or faster" if "same" in verdicts else _too_few(changes)
-    return f"{found}; {', '.join(times) or (quiet if verdicts - {'unknown'} else 'no times to compare')}."
+    if "same" in verdicts:
+        quiet = "no endpoint slower or faster"
+    else:
+        quiet = _too_few(changes) if verdicts - {"unknown"} else "no times to compare"
+    return f"{found}; {', '.join(times) or quiet}."
 
 
 _STATUS = {"not-seen-again": "not seen again"}
