@@ -45,7 +45,7 @@ def test_the_headline_the_page_and_json_agree_on_what_failed(path: Path) -> None
     report_json.write(report, out)
     parsed = json.loads(out.getvalue())
     expected = _failed_in_headline(parsed["summary"]["headline"])
-    shown = tiles.find_tiles(report)
+    shown = tiles.find_tiles(report, [])
     assert (int(shown.failed.replace(",", "")) if shown else 0) == expected
     forwarded = find_backs(report)
     behind = set[tuple[str, int, int]]() if forwarded is None else {*forwarded.select(*PLACE).iter_rows()}

@@ -150,6 +150,7 @@ def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
         "left_out": [],
         "rules": [],
         "incomplete": [],
+        "shared_conversations": 0,
     }
 
 

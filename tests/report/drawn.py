@@ -142,19 +142,30 @@ def _check_exchanges(rows: list[Parsed], said: Parsed, names: dict[str, str]) ->
             for name in ("request", "server", "response")
             if one["timing"][name] is not None
         ]
+        waited = one["response_wait"]
+        took = end - start if waited is None else waited
+        if waited is not None:
+            final = response and response["status"] and response["status"] >= 200
+            began = next((m["end"] for m in (response, request) if m and m["end"] is not None), start)
+            phases.append(f"waiting for {'the rest' if final else 'a response'} {_lasts(start + waited - began)}")
         phases += [f"{f['rule']} {_lasts(f['delay'])}" for f in of if f["delay"]]
         wanted.append({
             "Start": f"{start:.6f}", "Capture": names[one["capture"]], "Exch": f"{one['connection']}#{one['index']}",
             "Request": f"{shorten(request['method'], 80)} {shorten(request['target'], 500)}" if request else "(no request)",
             "Status": str(response["status"] or "-") if response else "-",
-            "Time": _lasts(end - start) if response else "-", "Findings": f"! {len(of)}" if of else "", "Waterfall": phases,
+            "Time": _lasts(took) if response or waited else "-", "Findings": f"! {len(of)}" if of else "", "Waterfall": phases,
         })  # fmt: skip
     shown = [{name: row[name] for name in wanted[0]} for row in rows] if wanted else rows
     for row in shown:
         # requests of gateways are indented below those of their clients
         row["Request"] = re.sub("^\u00a0*\u2514 ", "", row["Request"])
-        # how long it took to connect, JSON does not tell
-        row["Waterfall"] = [phase for phase in row["Waterfall"].split(", ") if phase and not phase.startswith("connect ")]
+        # JSON does not tell how long it took to connect, nor what ended a wait
+        row["Waterfall"] = [
+            phase.removesuffix(" at the end of the capture")
+            for phase in row["Waterfall"].split(", ")
+            if phase and phase != "then closed" and not phase.startswith("connect ")
+        ]
+        row["Time"] = row["Time"].removeprefix(">")
     _same(shown, wanted, "Capture", "Exch")
 
 

@@ -425,7 +425,7 @@ def test_quiet_is_the_findings_only() -> None:
 def test_quiet_says_what_no_finding_explains() -> None:
     """Otherwise it would be silent about a failed request."""
     failed = report([], [connection(1)], [exchange(1, response_status=503)])
-    assert page(failed, quiet=True) == "No known fault, but 1 of 1 response has status 503.\n"
+    assert page(failed, quiet=True) == "No known fault, but the only response has status 503.\n"
     empty = report([], captures=[capture(packets=0, first_time=None, last_time=None)])
     assert page(empty, quiet=True) == "Nothing to diagnose: there are no packets.\n"
 

@@ -129,10 +129,11 @@ def describe_snoop(head: bytes, name: str) -> Interface:
 def _record_header(
     read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, candidates: tuple[int, ...]
 ) -> int:
-    """Return the size of record header, among the candidates, that best fits the records at `position`.
+    """Return which of the `candidates`, sizes of a record header in bytes, best fits the records at `position`.
 
-    Some systems of 1999 wrote longer record headers with the standard magic number, others with the modified one. As in Wireshark
-    4.0, the first three headers are parsed in each way, and the way with the fewest absurd values is used.
+    Some systems of 1999 wrote longer record headers with the standard magic number, others wrote standard ones with the modified
+    magic number. As in Wireshark 4.0, the first three headers are parsed with each size, and the size with the fewest absurd
+    values is used.
     """
     return min(candidates, key=lambda size: _absurdities(read, position, order, snaplen, size))
 

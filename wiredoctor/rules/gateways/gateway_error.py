@@ -659,8 +659,9 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str,
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
-    before = "before the response is complete" if one.begun else "without a response"
-    yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}, {before}"))
+    waited = ", without a response" if one.server_first else ": it had got no response"
+    before = ", before the response is complete" if one.begun else waited
+    yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}{before}"))
 
 
 def _frames(values: Mapping[str, Any], *packets: tuple[str, str, str]) -> Iterator[dict[str, Any]]:
