@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pages" / "pictures"
-MOST_BYTES = 600_000
+MAX_BYTES = 600_000
 """The size of all photographs together."""
 
 
@@ -60,7 +60,7 @@ def main() -> None:
             (PICTURES / f"{one.name}.png").write_bytes(_take(browser, one, _write_page(one, Path(folder))))
         browser.close()
     sizes = {one.name: (PICTURES / f"{one.name}.png").stat().st_size for one in PHOTOGRAPHS}
-    assert sum(sizes.values()) < MOST_BYTES, sizes
+    assert sum(sizes.values()) < MAX_BYTES, sizes
 
 
 def _write_page(one: Photograph, folder: Path) -> Path:

@@ -43,7 +43,7 @@ HEALTHY = ROOT / "docs" / "pages" / "pictures" / "healthy"
 TERMINAL = ROOT / "docs" / "pages" / "pictures" / "exchanges.svg"
 SHOWN = "wiredoctor exchanges captures/stalls/server-head-body-split.pcap"
 
-MOST_STEPS = 14
+MAX_STEPS = 14
 """Packets of a picture: it has to be taken in at a glance."""
 
 FRAME = """\
@@ -105,7 +105,7 @@ def of_lookalike(name: str, source: dict[str, Any]) -> str:
     with capture_of(source) as file:
         report = wiredoctor.analyze(file, keep=True)
         frames = tuple(source["frames"]) if "frames" in source else None
-        made = build.of_connection(report, report.captures[0].file, source.get("connection"), frames=frames, most=MOST_STEPS)
+        made = build.of_connection(report, report.captures[0].file, source.get("connection"), frames=frames, most=MAX_STEPS)
     assert made.steps, f"{name}: {made.missing}"
     return svg(made, f"Ladder diagram of healthy traffic: {name.replace('-', ' ')}.", name=name)
 
@@ -127,14 +127,14 @@ def _drawn(rule: str, source: dict[str, Any], file: Path) -> str:
 
 def _ladder(report: Report, finding: Finding, source: dict[str, Any]) -> build.Ladder:
     if "connection" not in source:
-        return build.of_findings(report, [finding], MOST_STEPS)[0]
+        return build.of_findings(report, [finding], MAX_STEPS)[0]
     frames = source.get("frames")
     return build.of_connection(
         report,
         finding.capture,
         source["connection"],
         frames=tuple(frames) if frames else None,
-        most=MOST_STEPS,
+        most=MAX_STEPS,
         findings=[finding],
     )
 

@@ -28,7 +28,7 @@ from wiredoctor.text.redact import showing_secrets
 
 Catalogue = Mapping[str, RuleModule]
 
-MOST_JOBS = 8
+MAX_JOBS = 8
 """The maximum useful number of processes: each one reads all records and headers, so more gain little and take memory."""
 
 SHARED_FROM = 32 << 20
@@ -108,7 +108,7 @@ def run(
     """
     rules = rule_engine.load(settings)
     if not settings.jobs:
-        settings = replace(settings, jobs=min(os.cpu_count() or 1, MOST_JOBS))
+        settings = replace(settings, jobs=min(os.cpu_count() or 1, MAX_JOBS))
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     files = OpenFiles(budget or Budget(settings.max_spool))

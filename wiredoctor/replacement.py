@@ -28,7 +28,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _PATH = getattr(os, "O_PATH", 0)
 _FOLDER = (_PATH or os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 """The maximum number of symbolic links that are followed, as in Linux."""
 
 _NAME_BYTES = 64
@@ -130,7 +130,7 @@ def _walk(path: str) -> Target:
                 return Target(folder, name, path)
             if stat.S_ISLNK(found.st_mode):
                 links += 1
-                if links > _MOST_LINKS:
+                if links > _MAX_LINKS:
                     raise _error(errno.ELOOP, "too many symbolic links", path)
                 of_kernel = found.st_dev == _proc()
                 owner, text = _read_link(folder, name)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.capture import files
 from tests.capture.files import Packet
 from wiredoctor.capture import Budget, Input
-from wiredoctor.capture.drops import MOST_COUNTS, Count, Dropped, Drops, read_statistics, spans
+from wiredoctor.capture.drops import MAX_COUNTS, Count, Dropped, Drops, read_statistics, spans
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core import packet as core_packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
@@ -121,10 +121,10 @@ def test_all_that_was_dropped_is_counted_once(steps: list[tuple[int, int, bool]]
 
 def test_counts_without_end_are_held_in_little() -> None:
     drops = Drops()
-    for now in range(2 * MOST_COUNTS):
+    for now in range(2 * MAX_COUNTS):
         drops.add(Count(0, None, now, now))
-    assert len(drops.counts) == MOST_COUNTS
-    assert sum(one.packets for one in drops.dropped() or []) == 2 * MOST_COUNTS - 1
+    assert len(drops.counts) == MAX_COUNTS
+    assert sum(one.packets for one in drops.dropped() or []) == 2 * MAX_COUNTS - 1
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(0, 100), st.integers(0, 20)), max_size=12), st.integers(-1, 130))

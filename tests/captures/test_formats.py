@@ -109,7 +109,7 @@ def test_tables(batch: int, tmp_path: Path) -> None:
 def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many graphs and pictures as the pages of each capture would have, so that what is drawn is drawn of all."""
     report, parsed = _told(batch)
-    for module, name in ((graphs, "MOST_GRAPHS"), (proof_pictures, "MOST_PICTURES"), (proof_pictures, "MOST_SECTIONS")):
+    for module, name in ((graphs, "MAX_GRAPHS"), (proof_pictures, "MAX_PICTURES"), (proof_pictures, "MAX_SECTIONS")):
         monkeypatch.setattr(module, name, getattr(module, name) * len(BATCHES[batch]))
     page = tmp_path / "page.html"
     page.write_text(page_of(report), "utf-8")

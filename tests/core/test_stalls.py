@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.nagle import MOST_CLAIMS
+from wiredoctor.core.nagle import MAX_CLAIMS
 from wiredoctor.core.segment import MILLISECOND
 from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, SORTS
 
@@ -262,16 +262,16 @@ def test_a_claim_outlives_an_earlier_one_that_was_acknowledged() -> None:
 
 def test_claims_are_bounded_while_the_clock_stands_still() -> None:
     talk = open_talk(cutoffs())
-    for i in range(MOST_CLAIMS + 50):
+    for i in range(MAX_CLAIMS + 50):
         talk.client(20, "P.", 1_001 + i, 5_001, 1)
     waits = talk.connection.first.waits
     assert waits is not None
     assert waits.nagle is not None
-    assert len(waits.nagle.later_claims or []) == MOST_CLAIMS
+    assert len(waits.nagle.later_claims or []) == MAX_CLAIMS
     # all that are known are acknowledged in time, each before the next: one ACK of two would prove the claim
-    for i in range(MOST_CLAIMS + 50):
+    for i in range(MAX_CLAIMS + 50):
         talk.server(20.5, ".", 5_001, 1_002 + i)
-    talk.client(30, ".", 1_001 + MOST_CLAIMS + 50, 5_001)
+    talk.client(30, ".", 1_001 + MAX_CLAIMS + 50, 5_001)
     assert not talk.story.events.nagle_off
 
 

@@ -117,14 +117,14 @@ def _check_html(report: Report) -> None:
     must(not [name for name in attributes if name.startswith("on")], "HTML has no script of packets")
 
 
-MOST_SHOWN = 2
+MAX_SHOWN = 2
 """Findings and connections of a report of which the packets are shown, too."""
 
 
 def check_shown(report: Report) -> None:
     """What `show` says of some findings and connections."""
-    first = report.connections.select("capture", "connection", "packets").head(MOST_SHOWN).rows()
-    asked = [show.ShowRequest(f, f.capture, f.connection) for f in report.findings[:MOST_SHOWN]]
+    first = report.connections.select("capture", "connection", "packets").head(MAX_SHOWN).rows()
+    asked = [show.ShowRequest(f, f.capture, f.connection) for f in report.findings[:MAX_SHOWN]]
     asked += [show.ShowRequest(None, capture, connection, everything=True) for capture, connection, _ in first]
     for one in asked:
         shown = show.look(report, one)

@@ -13,7 +13,7 @@ from tests.fuzzing.places import FUZZING, captures
 SMALL = 6_000
 """Bytes of a capture that is taken whole."""
 
-MOST = 1_200
+MAX_FILES = 1_200
 """Inputs to begin with: libFuzzer reads all of them first."""
 
 
@@ -52,7 +52,7 @@ def _captures() -> Iterator[bytes]:
     """Small captures whole, and the beginnings of others."""
     chosen = list(captures(1 << 20))
     Random(1).shuffle(chosen)
-    for path in chosen[:MOST]:
+    for path in chosen[:MAX_FILES]:
         content = path.read_bytes()
         if len(content) > SMALL:
             file = capturefile.read(content)
@@ -76,7 +76,7 @@ def _packets() -> Iterator[bytes]:
 
     chosen = list(captures(1 << 18))
     Random(2).shuffle(chosen)
-    for path in chosen[:MOST]:
+    for path in chosen[:MAX_FILES]:
         file = capturefile.read(path.read_bytes())
         if file is not None:
             yield seed({(p.link_type, len(p.data)): p for p in file.packets if len(p.data) < 1_600}.values())[:8_000]

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from tests.report.counted import true_of_all
 from wiredoctor.findings import Finding, Report
 from wiredoctor.report.terminal import markdown
-from wiredoctor.report.terminal.evidence import MOST_FRAMES
+from wiredoctor.report.terminal.evidence import MAX_FRAMES
 from wiredoctor.text.durations import duration_text
 
 _BREAK = "\u200b"
@@ -46,7 +46,7 @@ def check_markdown(report: Report) -> None:
         here = next(some for some in groups.values() if worst in some)
         rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
         assert group.standing.startswith(f"{rule}, {worst.confidence} confidence")
-        shown = len(worst.evidence) if len(worst.evidence) <= MOST_FRAMES else MOST_FRAMES - 1
+        shown = len(worst.evidence) if len(worst.evidence) <= MAX_FRAMES else MAX_FRAMES - 1
         assert group.frames == [e.frame for e in worst.evidence[:shown]]
         extent = _extent(here)
         start, end = f"{worst.severity.upper()}: ", f" ({extent})" if extent else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wiredoctor.report.packets.heads import MOST_LINE, MOST_LINES, head_lines, masked_field
+from wiredoctor.report.packets.heads import MAX_LINE, MAX_LINES, head_lines, masked_field
 from wiredoctor.text.redact import showing_secrets
 
 
@@ -68,5 +68,5 @@ def test_with_secrets_all_is_shown() -> None:
 
 def test_heads_are_bounded() -> None:
     shown, more = head_lines(b"GET / HTTP/1.1\r\n" + b"User-Agent: " + b"x" * 9999 + b"\r\n" + b"a: b\r\n" * 500, "GET")
-    assert (len(shown), more) == (MOST_LINES + 1, 501 - MOST_LINES)
-    assert len(shown[1]) < MOST_LINE + 30
+    assert (len(shown), more) == (MAX_LINES + 1, 501 - MAX_LINES)
+    assert len(shown[1]) < MAX_LINE + 30

@@ -321,4 +321,4 @@ def test_a_name_of_megabytes_is_cut_where_people_read() -> None:
         assert len(out.getvalue()) < 10_000
     page = io.BytesIO()
     markdown.write(one, page)
-    assert len(page.getvalue()) < markdown.MOST_BYTES
+    assert len(page.getvalue()) < markdown.MAX_BYTES

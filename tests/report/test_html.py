@@ -304,7 +304,7 @@ def test_graphs_hold_every_segment(real: Report, page: str) -> None:
 
 
 def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence_lines, "MOST_RUNS", 50)
+    monkeypatch.setattr(sequence_lines, "MAX_RUNS", 50)
     lane = sequence_lines.Lane()
     n = 1_000
     rows = pl.DataFrame({
@@ -329,7 +329,7 @@ def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.Monk
 
 
 def test_more_than_a_page_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_limits, "MOST_EXCHANGES", 10)
+    monkeypatch.setattr(row_limits, "MAX_EXCHANGES", 10)
     connections = [connection(n) for n in range(40)]
     exchanges = [exchange(n, response_end=n * 100 * MS + (n + 40) * MS) for n in range(40)]
     one = report([finding(connection=3, exchange=0)], connections, exchanges)
@@ -361,8 +361,8 @@ def test_failures_stay_on_a_page_that_cannot_hold_all() -> None:
         (datetime.fromisoformat(c.last_time or "") - datetime.fromisoformat(c.first_time or "")).total_seconds()
         for c in one.captures
     ]
-    assert row_limits.MOST_BARS * told["step"] == pytest.approx(span * 1e9, abs=row_limits.MOST_BARS)
-    last = row_limits.MOST_BARS - 1
+    assert row_limits.MAX_BARS * told["step"] == pytest.approx(span * 1e9, abs=row_limits.MAX_BARS)
+    last = row_limits.MAX_BARS - 1
     # each begins 100 ms after the one before it; those after the end of the capture count in the last step
     bars = [min(n * 100 * MS // told["step"], last) for n in range(40)]
     assert [place for place, number in enumerate(told["sent"]) for _ in range(number)] == bars
@@ -398,15 +398,15 @@ def test_reports_of_any_kind(one: Report) -> None:
 
 
 def test_pictures_are_bounded_and_fairly_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof_pictures, "MOST_PICTURES", 4)
+    monkeypatch.setattr(proof_pictures, "MAX_PICTURES", 4)
     drawn: list[int] = []
     monkeypatch.setattr(proof_pictures, "_draw", lambda _, told: drawn.extend(one.place for one in told))
     many = [finding(number=n + 1) for n in range(300)] + [capture_loss(number=301)]
     made = proof_pictures.sections(report(many), group_findings(many))
     assert len(drawn) == 4
     assert 300 in drawn
-    assert [len(section.others) for section in made] == [proof_pictures.MOST_LISTED, 0]
-    assert made[0].not_listed == 299 - proof_pictures.MOST_LISTED
+    assert [len(section.others) for section in made] == [proof_pictures.MAX_LISTED, 0]
+    assert made[0].not_listed == 299 - proof_pictures.MAX_LISTED
 
 
 def test_texts_have_room_together() -> None:
@@ -419,7 +419,7 @@ def test_texts_have_room_together() -> None:
 def test_bursts_of_an_endless_body_are_joined_at_the_shortest_pauses() -> None:
     parts = [(n * 1_000 + (500 if n >= 70 else 0), 10, 1) for n in range(100)]
     fewer = graphs._fewer(parts)
-    assert len(fewer) == graphs.MOST_BURSTS
+    assert len(fewer) == graphs.MAX_BURSTS
     assert sum(size for _, _, size in fewer) == 100
     assert 70_500 in [start for start, _, _ in fewer]
 

@@ -11,7 +11,7 @@ import pytest
 import wiredoctor
 from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
-from wiredoctor.report.ladder.build import MOST_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
+from wiredoctor.report.ladder.build import MAX_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
 from wiredoctor.report.ladder.draw_text import write_ladder
 from wiredoctor.report.ladder.load import NOT_KEPT
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
@@ -69,7 +69,7 @@ def test_a_finding_shows_its_proof_and_its_request(stalled: Report) -> None:
     assert [(round(wait.seconds or 0, 3), wait.waited_for) for wait in lost] == [(0.201, "server")]
 
 
-@pytest.mark.parametrize("most", [MOST_STEPS, 12])
+@pytest.mark.parametrize("most", [MAX_STEPS, 12])
 def test_what_is_left_out_is_counted(lazy: Report, most: int) -> None:
     for ladder in (of_connection(lazy, lazy.captures[0].file, 0, most=most), of_findings(lazy, lazy.findings, most)[0]):
         assert 3 < len(ladder.steps) <= most

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from tests.report.examples import HOSTILE, capture, capture_loss, connection, exchange, finding, hostile_finding, report
 from tests.report.test_text import busy
 from wiredoctor.findings import Evidence, LeftOut, Report
-from wiredoctor.report.terminal.markdown import MOST_BYTES, block, code, escape_markdown, write
+from wiredoctor.report.terminal.markdown import MAX_BYTES, block, code, escape_markdown, write
 from wiredoctor.report.words import clean
 
 
@@ -94,7 +94,7 @@ def test_a_table_of_problems_and_the_worst_two_in_full_and_no_more_than_a_commen
     assert "\nThe other 11 problems in full: `wiredoctor analyze trace.pcap --all`\n" in text
     assert page(busy(many), everything=True).count("\n### ") == 13
     huge = page(busy([finding(server=f"10.0.1.{i}:80", message="word " * 4000) for i in range(9)]), everything=True)
-    assert len(huge.encode()) <= MOST_BYTES
+    assert len(huge.encode()) <= MAX_BYTES
     assert huge.count("\n### ") == 2
     assert "\nThe other 7 problems in full: " in huge
     assert huge.endswith("</details>\n")
@@ -208,6 +208,6 @@ def test_a_report_without_connections() -> None:
 def test_hundreds_of_captures_leave_room_for_what_was_found() -> None:
     files = [capture(file=f"captures/{'x' * 300}-{n}.pcap") for n in range(600)]
     text = page(report([finding()], captures=files, limits=["too many heads"] * 600))
-    assert len(text.encode()) < MOST_BYTES
+    assert len(text.encode()) < MAX_BYTES
     assert "### WARNING" in text
     assert "- and 560 more captures" in text

@@ -15,7 +15,7 @@ from tests.support.sweeps import SLOW, sweep
 from wiredoctor.report.terminal.error_messages import messages
 from wiredoctor.report.terminal.manual import write_message
 from wiredoctor.report.terminal.message_search import search_all
-from wiredoctor.report.terminal.rule_search import MOST_RULES, at_once, find, message
+from wiredoctor.report.terminal.rule_search import MAX_RULES, at_once, find, message
 from wiredoctor.report.terminal.rule_search_words import SEARCHES
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.rule_engine import catalogue
@@ -78,7 +78,7 @@ def check(words: str, rules: tuple[str, ...]) -> None:
     assert told.rules == rules, words
     names = [entry.name for entry in found.entries]
     assert tuple(names[: len(rules)]) == rules
-    assert len(names) <= MOST_RULES
+    assert len(names) <= MAX_RULES
     assert found.sure == bool(names) == bool(rules)
     best = max(one[:2] for one in said)
     assert {id(row) for *size, row in said if tuple(size) == best} == {id(told)}, "two rows of one length"
@@ -263,7 +263,7 @@ def test_every_answer_can_be_written(width: int) -> None:
 def test_rows_name_rules_and_kinds_that_exist() -> None:
     rules = catalogue()
     for row in messages():
-        assert len(row.rules) <= MOST_RULES, row.said
+        assert len(row.rules) <= MAX_RULES, row.said
         assert len(set(row.rules)) == len(row.rules), row.said
         assert set(row.rules) <= rules.keys(), row.said
         for name, kinds in row.kinds.items():
@@ -326,7 +326,7 @@ def test_no_question_fails(words: str) -> None:
     """Whatever is asked, there are five rules at most, or those of a family, or a line that there are none."""
     found = find(catalogue(), words)
     named = at_once(found.entries, words)
-    assert len(named) <= MOST_RULES or words.strip().lower() in {one.family for one in named}
+    assert len(named) <= MAX_RULES or words.strip().lower() in {one.family for one in named}
     told = message(catalogue(), words)
     assert told is None or found.sure == bool(told.rules)
 
@@ -334,7 +334,7 @@ def test_no_question_fails(words: str) -> None:
 def test_a_family_is_named_whole() -> None:
     found = find(catalogue(), "stalls").entries
     assert {one.name for one in catalogue().values() if one.family == "stalls"} <= {one.name for one in at_once(found, "stalls")}
-    assert len(at_once(find(catalogue(), "slow").entries, "slow")) == MOST_RULES
+    assert len(at_once(find(catalogue(), "slow").entries, "slow")) == MAX_RULES
 
 
 @SLOW

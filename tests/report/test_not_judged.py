@@ -22,7 +22,7 @@ from wiredoctor.report.fail_on import reaches_level
 from wiredoctor.report.filter import Filter, filter_report
 from wiredoctor.report.headline import headline
 from wiredoctor.report.terminal import markdown
-from wiredoctor.report.terminal.sentences import MOST_EXAMPLES, reasons
+from wiredoctor.report.terminal.sentences import MAX_EXAMPLES, reasons
 from wiredoctor.rule_engine import catalogue
 
 
@@ -156,7 +156,7 @@ def test_of_many_the_first_are_shown() -> None:
     some = of(*(unjudged(number=number) for number in range(1, 4)), not_judged_counts={("trace.pcap", "no-answer"): 41})
     [line] = reasons(some, find_coverage(some))
     assert line.startswith("41 of 5 exchanges: ")
-    assert line.count("frame") == MOST_EXAMPLES
+    assert line.count("frame") == MAX_EXAMPLES
     assert line.endswith(" and 38 more")
 
 

@@ -82,7 +82,7 @@ def test_it_fits_the_terminal_and_says_what_is_left_out(width: int, height: int,
 
 
 def test_of_very_many_the_least_bad_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_view, "MOST", 10)
+    monkeypatch.setattr(live_view, "MAX_GROUPS", 10)
     tally = Tally()
     for i in range(30):
         tally.add(replace(FINDING, server=f"10.0.0.{i}:80", delay=float(i)))

@@ -92,7 +92,7 @@ def test_a_hole_at_the_end_is_told(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST_WAITING", 1000)
+    monkeypatch.setattr(streams, "MAX_WAITING", 1000)
     lines = [f'0.{100 + n} > P. {9 + 4 * n}:{13 + 4 * n} "abcd"' for n in range(30)]
     found = events(tmp_path, '0.020 > P. 1:5 "one "\n' + "\n".join(lines) + '\n0.900 > P. 5:9 "late"')
     assert [e.late for e in found if isinstance(e, Run)].count(True) == 1

@@ -11,11 +11,11 @@ from wiredoctor.report.words import duration as of_seconds
 from wiredoctor.rules.shared.numbers import duration
 from wiredoctor.text.durations import duration_text
 
-MOST = 10**17
+MAX_NUMBER = 10**17
 """Three years."""
 
 times = st.one_of(
-    st.integers(-MOST, MOST),
+    st.integers(-MAX_NUMBER, MAX_NUMBER),
     st.builds(lambda digits, zeros: digits * 10**zeros, st.integers(-99_999, 99_999), st.integers(0, 10)),
 )
 

@@ -14,11 +14,11 @@ from wiredoctor.text.time_of_day import SECOND
 SKEW = SECOND
 """The maximum difference in ns between the time of a line and that of its exchange."""
 
-MOST_LINES = 1_000_000
+MAX_LINES = 1_000_000
 """The maximum number of lines that are compared with the capture; later ones are only compared if they are to be explained."""
 
-MOST_PAIRS = 200_000
-MOST_PAIRS_IN_ALL = 4_000_000
+MAX_PAIRS = 200_000
+MAX_PAIRS_IN_ALL = 4_000_000
 """The maximum number of pairs of a line and an exchange that are used to find the clock offset: per method and target, and in
 all.
 """
@@ -26,13 +26,13 @@ all.
 LATE = SECOND // 10
 """The maximum time in ns between the end of a request and its line in the log, in either direction."""
 
-_MOST_OUTSIDE = SECOND // 10
+_MAX_OUTSIDE = SECOND // 10
 """The maximum time in ns from the start of a proxy's exchange with its client to that with its server, and between their ends."""
 
 _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: of haproxy and Envoy, of nginx, and of AWS ALB."""
 
-MOST_OUTER = 50
+MAX_OUTER = 50
 """The maximum number of earlier exchanges that are examined to find the enclosing one."""
 
 
@@ -133,7 +133,7 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
     for line in lines:
         if line.status >= 500 or (line.duration is not None and line.duration >= slow):
             chosen.append(line)
-        if len(compared) < MOST_LINES and index.of_line(line).exchanges:
+        if len(compared) < MAX_LINES and index.of_line(line).exchanges:
             compared.append(line)
     moment, offset = _find_clock(compared, index)
     return Matches(_assign(chosen, index, moment, offset.middle if offset else 0), moment, offset)
@@ -147,8 +147,8 @@ def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment,
         left: dict[int, int] = {}
         for line in lines:
             own, some = line.moment or moment, index.of_line(line)
-            left[id(some)] = left.get(id(some), MOST_PAIRS) - len(some.exchanges)
-            if left[id(some)] < 0 or len(numbers) > MOST_PAIRS_IN_ALL:
+            left[id(some)] = left.get(id(some), MAX_PAIRS) - len(some.exchanges)
+            if left[id(some)] < 0 or len(numbers) > MAX_PAIRS_IN_ALL:
                 continue
             unit = max(unit, line.unit)
             for one in some.exchanges:
@@ -213,10 +213,10 @@ def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
     `some` are the exchanges with the same request, sorted by start.
     """
     one = some[place]
-    for other in reversed(some[max(place - MOST_OUTER, 0) : place]):
-        if one.start - other.start > _MOST_OUTSIDE:
+    for other in reversed(some[max(place - MAX_OUTER, 0) : place]):
+        if one.start - other.start > _MAX_OUTSIDE:
             return False
-        if 0 <= other.end - one.end <= _MOST_OUTSIDE and other.connection != one.connection:
+        if 0 <= other.end - one.end <= _MAX_OUTSIDE and other.connection != one.connection:
             return True
     return False
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 SHOWN = 5
 """The maximum number of steps that are described."""
-MOST = 1 << 16
+MAX_KEPT = 1 << 16
 """The maximum number of steps whose frames are stored: if two captures are mixed, every other packet may step back."""
 
 
@@ -25,8 +25,8 @@ class Step(NamedTuple):
 class ClockSteps:
     """The steps at which the clock went back so far: their number, the largest (ns), and the first SHOWN of them.
 
-    `frames`: the numbers of the frames at which it went back, at most MOST. `highest`: the latest time (ns) from which it went
-    back; `highest_frame`: the frame at which this happened last.
+    `frames`: the numbers of the frames at which it went back, at most MAX_KEPT. `highest`: the latest time (ns) from which it
+    went back; `highest_frame`: the frame at which this happened last.
     """
 
     count: int = 0
@@ -44,5 +44,5 @@ class ClockSteps:
             self.highest, self.highest_frame = step.time_before, step.frame
         if len(self.first) < SHOWN:
             self.first.append(step)
-        if len(self.frames) < MOST:
+        if len(self.frames) < MAX_KEPT:
             self.frames.append(step.frame)

@@ -19,7 +19,7 @@ _SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")
 _WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
 """The size of the block in bytes without its options."""
-MOST_COUNTS = 10_000
+MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
 """A number of packets that no interface delivers: a larger count is damaged."""
@@ -83,7 +83,7 @@ class Drops:
         since = self._checked.get(interface) if count.since is None else count.since
         self._checked[interface] = count.until
         self._received[interface] = count.received
-        if at is None or (self.counts[at].total != count.total and len(self.counts) < MOST_COUNTS):
+        if at is None or (self.counts[at].total != count.total and len(self.counts) < MAX_COUNTS):
             self._newest[interface] = len(self.counts)
             self.counts.append(count._replace(since=since))
         elif self.counts[at].total != count.total:

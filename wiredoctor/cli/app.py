@@ -23,7 +23,7 @@ HELP = ["-h", "--help"]
 OPTIONS = {*HELP, "--version", pager.OPTION, "--install-completion", "--show-completion"}
 """The options of the program itself."""
 
-MOST_COLUMNS = 200
+MAX_COLUMNS = 200
 """The maximum width of help texts, because longer lines are hard to read."""
 
 COMMANDS = {
@@ -95,7 +95,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         add_completion=VARIABLE in os.environ or not single,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": HELP, "max_content_width": MOST_COLUMNS},
+        context_settings={"help_option_names": HELP, "max_content_width": MAX_COLUMNS},
     )
     app.callback()(common)
     for name in words[:1] if single else COMMANDS:

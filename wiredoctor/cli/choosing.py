@@ -76,7 +76,7 @@ def _connections(number: int) -> str:
     return f"there is no such connection; {there}"
 
 
-MOST_CHOICES = 5
+MAX_CHOICES = 5
 
 
 def connection_at(report: Report, span: Filter, option: str) -> int:
@@ -96,8 +96,8 @@ def connection_at(report: Report, span: Filter, option: str) -> int:
         return connections.pop()
     shown = [
         f"--connection {number} --exchange {exchange} ({method} {target}, {status or 'no response'})"
-        for number, exchange, method, target, status in rows[:MOST_CHOICES]
-    ] or [f"--connection {number}" for number in sorted(connections)[:MOST_CHOICES]]
+        for number, exchange, method, target, status in rows[:MAX_CHOICES]
+    ] or [f"--connection {number}" for number in sorted(connections)[:MAX_CHOICES]]
     total = len(rows) or len(connections)
     more = f"; and {total - len(shown):,} more" if total > len(shown) else ""
     raise UsageError(f"{option}: several were active at that time; choose one: {'; '.join(shown)}{more}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SLOW_FROM = 50_000
 """From this number of packets on, an interpreted core takes seconds longer."""
 
-MOST_FILES = 65_536
+MAX_FILES = 65_536
 
 
 class Request(NamedTuple):
@@ -117,8 +117,8 @@ def allow_many_files() -> None:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
-            most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < MAX_FILES:
+            most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     except (ImportError, OSError, ValueError):  # no such limit on this system, or it cannot be raised
         return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ACK_TIMER: Final = 510 * MILLISECOND
 """The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no ACK delay causes a longer pause."""
 
-MOST_OPEN: Final = 64
+MAX_OPEN: Final = 64
 """The maximum number of undecided pauses: they wait until their sender's clock is known or their body is complete."""
 
 ACKNOWLEDGED: Final = 1
@@ -173,7 +173,7 @@ def note_pause(
     if pause >= cutoffs.min_pause:
         stamp = clocks.stamp_of(packet)
         pauses.open.append(Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp))
-        if len(pauses.open) == MOST_OPEN:
+        if len(pauses.open) == MAX_OPEN:
             settle_pauses(pauses, own)
     if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.is_timed:
         message.pieces.paused(packet.frame, (previous.frame, previous.time), emptied=previous.small)

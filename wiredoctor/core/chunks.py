@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_LOOK: Final = 2048
 """The number of bytes that are first searched for the end of a line."""
-MOST_SIZE_DIGITS: Final = 15
+MAX_SIZE_DIGITS: Final = 15
 DIGITS: Final = b"0123456789abcdefABCDEF"
 
 
@@ -128,6 +128,6 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
 def chunk_size(line: bytes) -> i64:
     """Return the hexadecimal number at the beginning of a chunk size line; -1 if there is none."""
     digits = line.partition(b";")[0].strip(b" \t")
-    if not digits or len(digits.lstrip(b"0")) > MOST_SIZE_DIGITS or digits.strip(DIGITS):
+    if not digits or len(digits.lstrip(b"0")) > MAX_SIZE_DIGITS or digits.strip(DIGITS):
         return -1
     return int(digits, 16)

@@ -37,7 +37,7 @@ FEWEST: Final = 8
 """The minimum number of ticks between two compared timestamps, because the last tick is incomplete."""
 SURE: Final = 2
 """The number of votes that make a tick length known."""
-MOST: Final = 16
+MAX_VOTES: Final = 16
 HALF: Final = 1 << 31
 WORD: Final = 0xFFFFFFFF
 
@@ -139,7 +139,7 @@ def fits(passed: i64, told: i64, part: i64) -> bool:
 def vote(clock: Clock, unit: i64, votes: i64) -> None:
     """Add votes for a tick length of `unit` ns. The majority of all votes wins (Boyer and Moore: MJRTY, 1981)."""
     if unit == clock.unit:
-        clock.votes = min(clock.votes + votes, MOST)
+        clock.votes = min(clock.votes + votes, MAX_VOTES)
     elif clock.votes >= votes:
         clock.votes -= votes
     else:

@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.message import BROKEN, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
 from wiredoctor.core.segment import NEVER
-from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MOST_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
 from wiredoctor.text.redact import payload
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
     if reader.kind == RESPONSE and (not answers_its_request(reader, exchange) or line[:5] == b"HTTP/"):
         return
     reader.has_fault = True
-    shown = payload(line[:MOST_SHOWN])
+    shown = payload(line[:MAX_SHOWN])
     report(reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
@@ -137,7 +137,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     excess = find_excess(reader, data, frame, time, offset, ack)
     asked = talk.waiting
     if asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
-        shown = payload(data[:MOST_SHOWN])
+        shown = payload(data[:MAX_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
         reader.has_fault = True
         asked.answer = Answer(fault, excess)
@@ -164,7 +164,7 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
         name = find_request_excess(request, ack)
         is_switching = is_switching or (request is not None and bool(request.head.fields.upgrade))
     if name and not is_switching and message is not None:
-        return Fault(name, reader.kind, exchange, message, frame, time, offset, payload(data[:MOST_SHOWN]))
+        return Fault(name, reader.kind, exchange, message, frame, time, offset, payload(data[:MAX_SHOWN]))
     return None
 
 

@@ -40,7 +40,7 @@ TAB: Final = 9
 DELETE: Final = 127
 DIGIT_0: Final = 48
 DIGIT_9: Final = 57
-MOST_DIGITS: Final = 18
+MAX_DIGITS: Final = 18
 """The maximum number of digits in a length that certainly fits in 64 bits."""
 ONES: Final = 0x0101010101010101
 """Eight bytes with the value 1."""
@@ -48,7 +48,7 @@ VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 REST_OF_LINE: Final = 11
 """The end of a request line with the usual syntax, and its size in bytes."""
 SLOTS: Final = 32
-MOST_LINES: Final = 256
+MAX_LINES: Final = 256
 LONGEST: Final = 4096
 """The maximum number of fields in a cached header section, and of bytes in a cached line."""
 
@@ -62,7 +62,7 @@ FIXED: Final = 0
 LENGTH: Final = 1
 """Values of lines: the same each time; a length."""
 
-assert (MOST_LINES, LONGEST) == (grammar.MOST_LINES, grammar.LONGEST)
+assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 
 
 class Head:
@@ -184,7 +184,7 @@ class HeadReader:
         self.request_id = b""
         interesting = self.interesting
         count: i64 = 0
-        while count <= MOST_LINES:
+        while count <= MAX_LINES:
             count += 1
             newest = lines.newest
             if newest is not None and begins(block, at, stop, newest.text):
@@ -241,7 +241,7 @@ class HeadReader:
         number: i64 = 0
         while at < stop:
             c: i64 = block[at]
-            if c < DIGIT_0 or c > DIGIT_9 or at - begin == MOST_DIGITS:
+            if c < DIGIT_0 or c > DIGIT_9 or at - begin == MAX_DIGITS:
                 break
             number = number * 10 + c - DIGIT_0
             at += 1

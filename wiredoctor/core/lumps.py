@@ -19,7 +19,7 @@ SHORTEST_GAP: Final = MILLISECOND // 2
 """The minimum time in ns between two segments after which the second may have waited."""
 AT_ONCE: Final = 5 * MILLISECOND
 """The time in ns within which a sender that has more data sends it after an ACK that permits it."""
-MOST_ACKS: Final = 1024
+MAX_ACKS: Final = 1024
 """The maximum number of ACKs in transit to the sender that are stored."""
 
 DID_NOT_WAIT: Final = 0
@@ -49,7 +49,7 @@ class Releases:
         last = self.acks[len(self.acks) - 1] if self.acks else None
         if last is not None and last.ack == own.acknowledged and last.edge == own.window_edge:
             return
-        if last is not None and len(self.acks) >= MOST_ACKS:
+        if last is not None and len(self.acks) >= MAX_ACKS:
             last.ack, last.edge, last.time = own.acknowledged, own.window_edge, packet.time
             return
         self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))

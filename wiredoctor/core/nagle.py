@@ -21,7 +21,7 @@ CLOSE: Final = 2 * MILLISECOND
 """The maximum gap in ns between two small segments that no timer can cause; it must not exceed a round trip either."""
 ALONE: Final = 150 * MILLISECOND
 """The gap in ns after a lone segment in flight below which Linux's tail loss probe and cork timer (200 ms) do not fire."""
-MOST_CLAIMS: Final = 1_024
+MAX_CLAIMS: Final = 1_024
 """The maximum number of claims that wait for a millisecond to pass; it matters if timestamps do not advance."""
 
 
@@ -96,7 +96,7 @@ def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clo
         nagle.later_claims = later = []
     # a claim that does not end after an earlier one is decided together with it
     last = later[len(later) - 1].end if later else nagle.claim_end
-    if data.end > last and len(later) < MOST_CLAIMS:
+    if data.end > last and len(later) < MAX_CLAIMS:
         later.append(Claim(clock, data.end, next_end))
 
 

@@ -55,7 +55,7 @@ QUICKEST: Final = MILLISECOND // 10
 If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Released
 segments followed within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
-MOST_LATE: Final = 3 * MILLISECOND // 2
+MAX_LATE: Final = 3 * MILLISECOND // 2
 """The upper bound in ns of AT_ONCE plus a tenth of the time from the capture point."""
 SHORTEST: Final = 5 * MILLISECOND
 """The shortest gap in ns that is stored: no ACK is delayed for less."""
@@ -63,7 +63,7 @@ TOLERANCE: Final = MILLISECOND
 """The tolerance in ns within which gaps are equally long; a tenth of the gap is added."""
 LONGEST: Final = 2_000 * MILLISECOND
 """The maximum time in ns for which the row of a segment waits for later gaps."""
-MOST_HELD: Final = 64
+MAX_HELD: Final = 64
 """The maximum number of waiting rows per side. If there are more, the oldest is decided by the known gaps."""
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
@@ -145,7 +145,7 @@ def note_end(own: Side) -> None:
 
 def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
     """Return whether an ACK probably triggered a segment that was captured `after_ack` ns after it."""
-    return -MILLISECOND <= after_ack <= min(AT_ONCE + segment.rtt_own // 10, MOST_LATE)
+    return -MILLISECOND <= after_ack <= min(AT_ONCE + segment.rtt_own // 10, MAX_LATE)
 
 
 def leaves_as_usual(pace: Pace, after_ack: i64, segment: Segment) -> bool:
@@ -164,7 +164,7 @@ def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
     pace = pace_of(own)
     if uses_nagle(pace):
         return not leaves_as_usual(pace, after_ack, segment)
-    if not -MILLISECOND <= after_ack <= MOST_LATE:
+    if not -MILLISECOND <= after_ack <= MAX_LATE:
         return False
     pace.chances += 1
     return pace.count >= OFTEN and pace.chances <= FEW

@@ -27,7 +27,7 @@ OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "optio
 HASHES: Final = ("link_hash", "encapsulation")
 """The names of optional cells after those of PACKETS, `segments` or OPTIONS."""
 
-MOST_OPTIONS: Final = 40
+MAX_OPTIONS: Final = 40
 """The maximum size of TCP options in bytes."""
 
 
@@ -51,9 +51,9 @@ class Extras:
     def write(self, out: BytesWriter, packet: Packet) -> None:
         """Write the optional cells of a packet."""
         if self.options:
-            options = self.identity.options(packet)[:MOST_OPTIONS]
+            options = self.identity.options(packet)[:MAX_OPTIONS]
             write_i64_le(out, len(options))
-            out.write(options.ljust(MOST_OPTIONS, b"\0"))
+            out.write(options.ljust(MAX_OPTIONS, b"\0"))
         if self.hashes:
             link_hash, encapsulation = self.identity.of_packet(packet)
             write_i64_le(out, to_signed(link_hash))

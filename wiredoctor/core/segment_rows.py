@@ -55,7 +55,7 @@ NO_RUN: Final = Run()
 PIECES: Final = ("connection", "direction", "role", "frame", "time", "offset", "length", "captured", "payload")
 """The cell names of `pieces`."""
 
-MOST_ENDPOINTS: Final = 65_536
+MAX_ENDPOINTS: Final = 65_536
 
 
 class SegmentRecorder:
@@ -150,7 +150,7 @@ class SegmentRecorder:
             server = is_server_second(connection)
         found = self.endpoints.get(2 * connection.id + server)
         if found is None:
-            if len(self.endpoints) >= MOST_ENDPOINTS:
+            if len(self.endpoints) >= MAX_ENDPOINTS:
                 self.endpoints.clear()
             found = self.endpoints[2 * connection.id + server] = hash_endpoint(connection.key, server == 0)
         return i64(found)

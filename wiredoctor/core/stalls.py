@@ -199,7 +199,7 @@ class Stalls:
         held.is_message = is_message
         held.is_sure = not pace.pace_of(own).is_torn
         waiting = pace.pace_of(own).held
-        if len(waiting) >= pace.MOST_HELD:
+        if len(waiting) >= pace.MAX_HELD:
             self.write_held(waiting.pop(0), packet.frame)
         waiting.append(held)
         self.held.append(held)

@@ -36,7 +36,7 @@ NO_WAY: Final = 200_000
 """The maximum round trip in ns to a sender that is assumed to receive ACKs at once."""
 FINENESS: Final = 256
 """The number of parts of a round trip; ACKs in transit within one part count as one."""
-MOST_ROUNDS: Final = 1024
+MAX_ROUNDS: Final = 1024
 """The maximum number of round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
@@ -399,7 +399,7 @@ class Transfer:
             return
         self.skipped = 0
         self.flights.append(flight)
-        if len(self.flights) > MOST_ROUNDS:
+        if len(self.flights) > MAX_ROUNDS:
             self.flights = self.flights[::2]
             self.stride *= 2
 

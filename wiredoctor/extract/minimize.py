@@ -25,7 +25,7 @@ Analyse = Callable[[Path], Report]
 
 _RECORD = {"records": ["frame", "connection"]}
 
-MOST_ATTEMPTS = 60
+MAX_ATTEMPTS = 60
 """The maximum number of attempts, each of which analyzes a smaller capture."""
 
 CLOCK = 1e-8
@@ -169,7 +169,7 @@ class Cutter:
         return extract
 
     def _may_go_on(self) -> bool:
-        return self._attempts < MOST_ATTEMPTS
+        return self._attempts < MAX_ATTEMPTS
 
     def _extract_frames(self, source: Extract, frames: Sequence[int]) -> Extract:
         """Extract some frames of an extract into another capture."""

@@ -12,7 +12,7 @@ from wiredoctor.gateways.edges import Edges
 from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
-MOST = 64
+MAX_COMPARED = 64
 """The maximum number of exchanges at the back in a group for which all possible matchings are compared."""
 
 Part = dict[int, list[int]]
@@ -110,7 +110,7 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
     left = _Unassigned(part, times)
     left.assign_forced()
     sure = left.pairs
-    if 0 < len(left.fronts) <= MOST and left.is_one_to_one():
+    if 0 < len(left.fronts) <= MAX_COMPARED and left.is_one_to_one():
         sure = sure + _common_matches(left.fronts)
     doubted = doubted | _contradicted_fronts(sure, times)
     known = {b for f, b in sure if f not in doubted}

@@ -11,13 +11,13 @@ import polars as pl
 from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
 from wiredoctor.tables import MILLISECOND, Array
 
-MOST_OPEN = 400
+MAX_OPEN = 400
 """The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is searched."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
 
-MOST = 10_000
+MAX_ATTEMPTS = 10_000
 """The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
@@ -45,7 +45,7 @@ def attempts(connections: pl.LazyFrame) -> list[Attempt]:
     found = some.select("connection", "server", "client_host", "syn_time").collect()
     if not found.height:
         return []
-    made = found.sort("syn_time", "connection").head(MOST).select(
+    made = found.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
         "connection",
         c("server").hash().reinterpret(signed=True),
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
@@ -77,7 +77,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
     made: dict[int, int] = {}
     for place, one in enumerate(found):
         begin, end = int(np.searchsorted(last, one.time - SLACK)), int(np.searchsorted(starts, one.time + SLACK, side="right"))
-        some = _of_host(one, rows, front[max(begin, end - MOST_OPEN) : end], gateway.hosts)
+        some = _of_host(one, rows, front[max(begin, end - MAX_OPEN) : end], gateway.hosts)
         some = [row for row in some if rows.head[row] - SLACK <= one.time <= rows.answered[row] + SLACK]
         if some:
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]

@@ -12,13 +12,13 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.gateways.order import Order, running_most
 from wiredoctor.tables import Array
 
-MOST_OPEN = 400
+MAX_OPEN = 400
 """The maximum number of exchanges at the front with one method and target that are compared with one at the back."""
 
-MOST_POSSIBLE = 64
+MAX_POSSIBLE = 64
 """The maximum number of possible fronts of a back; with more, the right one cannot be determined."""
 
-MOST_EDGES = 300_000
+MAX_EDGES = 300_000
 """The maximum number of pairs of backs with several fronts; later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
@@ -62,7 +62,7 @@ class Fronts:
         ended = np.searchsorted(self._ends, rows.start[back] - SLACK)
         stop = np.searchsorted(self._by_start, code * (len(self._starts) + 1) + begun)
         first = np.searchsorted(self._by_end, code * (len(self._ends) + 1) + ended)
-        return np.where(exists, np.maximum(first, stop - MOST_OPEN), 0), np.where(exists, stop, 0)
+        return np.where(exists, np.maximum(first, stop - MAX_OPEN), 0), np.where(exists, stop, 0)
 
 
 class Allowed:
@@ -95,7 +95,7 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
     ambiguous = 0
     for b, f in possible_pairs(rows, fronts, key, back, allowed):
         distinct, place, counts = np.unique(b, return_inverse=True, return_counts=True)
-        many = counts > (MOST_POSSIBLE if ambiguous < MOST_EDGES else 1)
+        many = counts > (MAX_POSSIBLE if ambiguous < MAX_EDGES else 1)
         kept = ~many[place]
         doubted[f[~kept]] = True
         crowded.append(distinct[many])

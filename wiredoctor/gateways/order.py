@@ -9,7 +9,7 @@ import numpy as np
 from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, groups
 from wiredoctor.tables import Array
 
-MOST_OPEN = 400
+MAX_OPEN = 400
 """The maximum number of earlier exchanges with one method and target among which an enclosing one is searched."""
 
 SHARE = 10
@@ -64,7 +64,7 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
     left = np.arange(len(r))
     votes: Counter[_Vote] = Counter()
     open_: Counter[_Vote] = Counter()
-    for lag in range(1, MOST_OPEN + 1):
+    for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
         same = (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)

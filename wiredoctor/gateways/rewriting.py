@@ -14,7 +14,7 @@ from wiredoctor.gateways.order import Order
 from wiredoctor.gateways.targets import Prefix, rewriting
 from wiredoctor.tables import Array
 
-MOST_TARGETS = 10_000
+MAX_TARGETS = 10_000
 """The maximum number of pairs of different targets from which rewritings are learned."""
 
 LEAST = 2
@@ -48,7 +48,7 @@ def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, a
     seen: dict[tuple[int, int], None] = {}
     for b, f in possible_pairs(rows, Fronts(rows, rows.tail[changed], changed), rows.tail[strange], strange, allowed):
         seen.update(dict.fromkeys(zip(rows.target[f].tolist(), rows.target[b].tolist(), strict=True)))
-        if len(seen) >= MOST_TARGETS:
+        if len(seen) >= MAX_TARGETS:
             break
     if not seen:
         return []

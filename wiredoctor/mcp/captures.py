@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 NAMED = re.compile(r"\.(?:pcap|pcapng|cap|snoop|dmp)\d*(?:\.(?:gz|bz2|xz|zst|lz4))?\Z|\.pcap\d+\Z", re.IGNORECASE)
 """A pattern for the file names of captures."""
 
-MOST_FILES = 5_000
-MOST_DEPTH = 6
-MOST_KEPT = 4
+MAX_FILES = 5_000
+MAX_DEPTH = 6
+MAX_KEPT = 4
 """The maximum number of reports that are kept; their captures stay open."""
 
 
@@ -62,7 +62,7 @@ class Archive:
         found: list[Listed] = []
         for number, root in enumerate(self.roots, 1):
             for path in _walk(root):
-                if len(found) >= MOST_FILES:
+                if len(found) >= MAX_FILES:
                     return sorted(found)
                 with_number = f"{number}/" if len(self.roots) > 1 else ""
                 try:
@@ -119,7 +119,7 @@ class Archive:
         # an older report on the same path would read a file that no longer exists
         for old in [one for one in self._kept if one[0] == path and one[1:3] != key[1:3]]:
             del self._kept[old]
-        while len(self._kept) >= MOST_KEPT:
+        while len(self._kept) >= MAX_KEPT:
             self._kept.popitem(last=False)
         report = self._kept[key] = self._analyze(path, name, select, ignore)
         return report
@@ -157,6 +157,6 @@ def _walk(root: str) -> Iterator[str]:
     """Yield the files in a folder and its subfolders whose names are those of captures."""
     for folder, below, files in os.walk(root):
         below.sort()
-        if folder.removeprefix(root).count(os.sep) >= MOST_DEPTH:
+        if folder.removeprefix(root).count(os.sep) >= MAX_DEPTH:
             below.clear()
         yield from (os.path.join(folder, file) for file in sorted(files) if NAMED.search(file))

@@ -34,7 +34,7 @@ _SENTENCES = {
 }
 """What is wrong with an argument, by pydantic's name of the error; others keep pydantic's text."""
 
-MOST_DIGITS = 19
+MAX_DIGITS = 19
 """The maximum number of digits of an integer that fits in 64 bits."""
 
 
@@ -114,6 +114,6 @@ def refusal(error: Exception) -> JSONRPCError | None:
 def _parse_leniently(text: str) -> Any:
     """Parse JSON that the SDK refuses (lone surrogates, long integers); return None if that fails too."""
     try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else None)
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else None)
     except (ValueError, RecursionError):
         return None

@@ -36,14 +36,14 @@ READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_
 
 _ONE = threading.Lock()
 
-MOST_INTEGER = 2**53 - 1
+MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly (RFC 8259 section 6)."""
 
-MOST_SECONDS = 1e9
+MAX_SECONDS = 1e9
 """The maximum of a time in seconds: more than 30 years, but in nanoseconds it still fits in 64 bits."""
 
-MOST_NAME = 100
-MOST_WORDS = 4096
+MAX_NAME = 100
+MAX_WORDS = 4096
 """The maximum number of characters of a rule or field name, and of a text from a capture."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -58,13 +58,13 @@ def _no_bool(value: object) -> object:
 
 # the validator comes last, and bounds belong to the type without None: otherwise they are missing in the schema
 _NO_BOOL = BeforeValidator(_no_bool)
-Number = Annotated[int, Field(ge=0, le=MOST_INTEGER), _NO_BOOL]
-Positive = Annotated[int, Field(ge=1, le=MOST_INTEGER), _NO_BOOL]
+Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), _NO_BOOL]
+Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER), _NO_BOOL]
 Status = Annotated[int, Field(ge=100, le=999), _NO_BOOL]
 StatusClass = Annotated[int, Field(ge=1, le=9), _NO_BOOL]
-Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS), _NO_BOOL]
-Name = Annotated[str, Field(max_length=MOST_NAME)]
-Words = Annotated[str, Field(max_length=MOST_WORDS)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS), _NO_BOOL]
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+Words = Annotated[str, Field(max_length=MAX_WORDS)]
 Path = Annotated[str, Field(description="A capture as list_captures names it", max_length=4096)]
 Limit = Annotated[int, Field(description="Maximum number of rows", ge=1, le=200), _NO_BOOL]
 Offset = Annotated[Number, Field(description="Rows to skip: next_offset of the previous answer")]

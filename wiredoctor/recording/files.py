@@ -21,7 +21,7 @@ ENDLESS = 1 << 62
 _NUMBERS = 99_999
 """The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
 
-_MOST_INCOMPLETE = 1000
+_MAX_INCOMPLETE = 1000
 """The number of captures of the same name that may have been kept incomplete."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
@@ -156,7 +156,7 @@ class Single:
     def _rename(self) -> str:
         """Move the file from its name, which is for a complete one; return its path, empty if that is impossible."""
         folder, (stem, suffix) = os.path.dirname(self._path), os.path.splitext(self._target.name)
-        for number in range(1, _MOST_INCOMPLETE):
+        for number in range(1, _MAX_INCOMPLETE):
             name = f"{stem}.incomplete{f'-{number}' if number > 1 else ''}{suffix}"
             try:
                 os.link(self._target.name, name, src_dir_fd=self._target.folder, dst_dir_fd=self._target.folder)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CLOCK_OFFSET = 60 * SECOND
 """The maximum difference in ns between the clocks of two points: as long, a closed connection's ports stay unused (TIME_WAIT)."""
 
-MOST_POINTS = 4
+MAX_POINTS = 4
 """The maximum number of points of one conversation that are compared: client, server, and both sides of a router."""
 
 _ENDS = ["client", "server"]
@@ -54,7 +54,7 @@ def shared_conversations(report: Report) -> SharedConversations:
     offset = c("capture").replace_strict(begun, return_dtype=pl.Int64)
     found = found.with_columns(c("start") + offset, c("end") + offset).sort(*_ENDS, "start", "capture")
     again = found.select(
-        pl.any_horizontal(_is_same(before) for before in range(1, MOST_POINTS)).fill_null(value=False)
+        pl.any_horizontal(_is_same(before) for before in range(1, MAX_POINTS)).fill_null(value=False)
     ).to_series()
     points = found.group_by((~again).cum_sum().alias("conversation")).agg(c("capture").n_unique().alias("points"))["points"]
     several_points: list[int] = [number for number in points.to_list() if number > 1]

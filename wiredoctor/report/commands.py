@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SHORT = 8
 """The number of fingerprint digits that reports show, and that `--finding` and `[[ignore]]` accept."""
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """The number of captures that a command names; for more, it has a placeholder."""
 
 _NOT_FILES = ("-", "live: ", "run: ")
@@ -57,7 +57,7 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
 def analyze_command(report: Report, options: str) -> str:
     """Return the command that analyzes the same captures with these options."""
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
-    shown = names if 0 < len(names) <= MOST_NAMED else [_PLACEHOLDER + "..."]
+    shown = names if 0 < len(names) <= MAX_NAMED else [_PLACEHOLDER + "..."]
     return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} {options}"
 
 

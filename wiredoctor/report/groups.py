@@ -10,7 +10,7 @@ from functools import cached_property
 from wiredoctor.findings import SEVERITIES, Finding, causes_first, host
 from wiredoctor.text.durations import LONG_UNITS, SECOND, UNITS
 
-MOST_GROUPS = 10
+MAX_GROUPS = 10
 """The number of problems described in one part of a report, such as a JUnit case."""
 
 ProblemKey = tuple[str | None, ...]

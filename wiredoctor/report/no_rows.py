@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _NOUNS: dict[TableName, str] = {"exchanges": "HTTP exchange", "connections": "TCP connection"}
 _PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}
-_MOST_VALUES = 5
-_MOST_TEXT = 40
+_MAX_VALUES = 5
+_MAX_TEXT = 40
 
 
 def explain_no_rows(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
@@ -108,7 +108,7 @@ def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
         return []
     rows = scan().select(value.alias("value")).drop_nulls().filter(pl.col("value") != "")
     counted = rows.group_by("value").agg(pl.len()).sort("len", "value", descending=[True, False]).collect()
-    shown = [shorten(clean(one), _MOST_TEXT) for one in counted["value"].head(_MOST_VALUES)]
+    shown = [shorten(clean(one), _MAX_TEXT) for one in counted["value"].head(_MAX_VALUES)]
     more = counted.height - len(shown)
     return [*shown, *([f"{more:,} more"] if more else [])]
 

@@ -16,7 +16,7 @@ from wiredoctor.text.time_of_day import DAY, nanoseconds, time_text
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""
 
 LEAST_PATH = 6
@@ -94,13 +94,13 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
-    rows = [_row(group, dates=dates) for group in groups[:MOST_ROWS]]
+    rows = [_row(group, dates=dates) for group in groups[:MAX_ROWS]]
     for tell_apart in (_with_kind, _with_side):
         marks: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
             marks.setdefault(_look(row), set()).add(tell_apart(row).mark)
         rows = [tell_apart(row) if len(marks[_look(row)]) > 1 else row for row in rows]
-    return rows, groups[MOST_ROWS:]
+    return rows, groups[MAX_ROWS:]
 
 
 def overlap_note(report: Report, groups: Sequence[Group]) -> str:

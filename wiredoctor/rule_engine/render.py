@@ -50,7 +50,7 @@ GIVEN_NAMES = (
 """
 
 
-MOST_SOFTWARE = 120
+MAX_SOFTWARE = 120
 """The maximum number of characters of a Server or User-Agent field; every browser's field is shorter."""
 
 
@@ -274,7 +274,7 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
 
 def _software(text: str | None) -> str | None:
     """Return the value of a Server or User-Agent field, escaped and shortened; None if it is empty."""
-    return shorten(printable(text), MOST_SOFTWARE) if text else None
+    return shorten(printable(text), MAX_SOFTWARE) if text else None
 
 
 def _format_value(value: Any, is_time: bool) -> Any:

@@ -107,14 +107,14 @@ def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
     """
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
-        for since, until in losses[:_MOST_LOSSES]
+        for since, until in losses[:_MAX_LOSSES]
     ]
-    if rest := losses[_MOST_LOSSES:]:
+    if rest := losses[_MAX_LOSSES:]:
         during.append(pl.col("end").fill_null(rest[-1][1]) >= (rest[0][0] or 0))
     return pl.any_horizontal(during)
 
 
-_MOST_LOSSES = 100
+_MAX_LOSSES = 100
 """The maximum number of losses that are compared one by one; the later ones count as a single loss."""
 
 

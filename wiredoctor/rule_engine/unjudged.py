@@ -54,7 +54,7 @@ PROBES = 2
 HELD = 20_000
 """The maximum number of exchanges or connections held in memory, which saves scans; if there are more, queries scan all rows."""
 
-MOST_REQUEST = 200
+MAX_REQUEST = 200
 """The maximum number of characters of a request, as in findings."""
 
 _REASONS = pl.Enum([*UNJUDGED])
@@ -394,7 +394,7 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
     reason, time = str(row["reason"]), _as_int(row["time"])
     method = str(row["request_method"] or "")
     marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
-    request, masked = (shorten(marked.replace(redact.MASK, mask), MOST_REQUEST) or None for mask in ("*", redact.MASKED))
+    request, masked = (shorten(marked.replace(redact.MASK, mask), MAX_REQUEST) or None for mask in ("*", redact.MASKED))
     message = _MESSAGES[reason]
     return Unjudged(
         capture=file,

@@ -15,7 +15,7 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.packet import Packet, key_of, reverse
 from wiredoctor.tables import SCRATCH
 
-MOST = 60
+MAX_RECORDS = 60
 """Packets of an input."""
 
 
@@ -23,7 +23,7 @@ def run(data: bytes) -> None:
     """Per packet the link type, what it is longer on the wire than in the file, and its bytes."""
     choices = Choices(data)
     records: list[Record] = []
-    while choices and len(records) < MOST:
+    while choices and len(records) < MAX_RECORDS:
         link_type, more, size = choices.one(LINK_TYPES), choices.byte(), choices.whole(2)
         content = choices.bytes(size % 2_048)
         records.append(Record(content, link_type, len(content) + more * more))

@@ -14,7 +14,7 @@ from tests.pipeline.feeding import tables
 from wiredoctor.testing import to_pcap
 from wiredoctor.testing.wire import Packet
 
-MOST = 12
+MAX_FLIGHTS = 12
 """Flights of an input."""
 
 
@@ -23,7 +23,7 @@ def run(data: bytes) -> None:
     choices = Choices(data)
     step, handshake, closing = choices.one((1, 2, 5, 11)), not choices.chance(4), choices.one((None, 0, 1))
     flights: list[Flight] = []
-    while choices and len(flights) < MOST:
+    while choices and len(flights) < MAX_FLIGHTS:
         flights.append(_flight(choices))
     if not flights:
         return

@@ -16,7 +16,7 @@ from wiredoctor.testing.wire import ACK, FIN, PSH, RST, SYN, Packet, Peers
 if TYPE_CHECKING:
     import polars as pl
 
-MOST = 80
+MAX_PACKETS = 80
 """Packets of an input."""
 
 STEPS = (0, 1_000, 50_000, 1_000_000, 10_000_000, 40_000_000, 200_000_000, 1_000_000_000, 10_000_000_000, 61_000_000_000,
@@ -51,7 +51,7 @@ def made(choices: Choices) -> list[Packet]:
     """What the bytes decide."""
     talks = [Conversation(peers(n, choices)) for n in range(1 + choices.below(3))]
     now, packets = 0, list[Packet]()
-    while choices and len(packets) < MOST:
+    while choices and len(packets) < MAX_PACKETS:
         talk, side = choices.one(talks), choices.below(2)
         now += choices.one(STEPS) + choices.byte()
         packets.append(_packet(talk, side, now, choices, packets))

@@ -14,7 +14,7 @@ COMMENT = 1
 LONGEST_OPTION = 0xFFFF
 """The maximum size of an option in bytes: its length field has 16 bits."""
 
-MOST_OPTIONS = 8 << 20
+MAX_OPTIONS = 8 << 20
 """The maximum size in bytes of the options added to a block: Wireshark rejects blocks above 16 MiB."""
 
 _NAME, _RESOLUTION, _OFFSET, _FCS_LENGTH = 2, 9, 14, 13
@@ -112,7 +112,7 @@ def _options_end(block: bytes, order: str, at: int) -> int:
 
 def _bound_options(options: Sequence[Option]) -> list[Option]:
     found: list[Option] = []
-    room = MOST_OPTIONS
+    room = MAX_OPTIONS
     for code, value in options:
         room -= len(value) + 8
         if room < 0:

@@ -16,7 +16,7 @@ from wiredoctor.findings import printable
 from wiredoctor.tables import Array
 from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
 
-MOST_ENDPOINTS = 10_000
+MAX_ENDPOINTS = 10_000
 """The maximum number of endpoints that are compared.
 
 If there are more, paths never repeat, so the two sides have none of them in common.
@@ -63,7 +63,7 @@ def times_of(seen: ComparedSide, *, any_server: bool) -> Times:
         server, "verb", "path", "total", "server_time", "upgraded"
     )  # fmt: skip
     counts = rows.group_by(keys, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
-    most = counts.head(MOST_ENDPOINTS).select(keys)
+    most = counts.head(MAX_ENDPOINTS).select(keys)
     made = Times({}, {}, {}, {}, {}, counts.height - most.height)
     for server_name, number in counts.group_by("server", maintain_order=True).agg(pl.col("len").sum()).iter_rows():
         made.servers[server_name] = number
@@ -106,7 +106,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
         for place in dict.fromkeys([*one.endpoints, *two.endpoints])
     }
-    places = sorted(requests, key=lambda p: (-requests[p], p[0] or "", p[1], p[2]))[:MOST_ENDPOINTS]
+    places = sorted(requests, key=lambda p: (-requests[p], p[0] or "", p[1], p[2]))[:MAX_ENDPOINTS]
     pairs = [(one.endpoints.get(place, empty), two.endpoints.get(place, empty)) for place in places]
     shifts = _shifts([(a.total, b.total) for a, b in pairs] + [(a.server_time, b.server_time) for a, b in pairs], tolerance)
     made = [

@@ -13,10 +13,10 @@ from wiredoctor.compare.before_after.result import FAILURES, Source
 from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
 
-MOST_TEXT = 256 << 20
+MAX_TEXT = 256 << 20
 """The maximum size in bytes of a JSON report that is parsed as a whole because its layout is not wiredoctor's."""
 
-MOST_SECONDS = 4e9
+MAX_SECONDS = 4e9
 """The longest accepted delay in seconds: 126 years."""
 
 
@@ -55,7 +55,7 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
     size = 0
     for line in rest:
         kept.append(line)
-        if (size := size + len(line)) > MOST_TEXT:
+        if (size := size + len(line)) > MAX_TEXT:
             raise NoReport("is too large for a report whose layout is not wiredoctor's")
     top = _read_document(b"".join(kept))
     for name, made in _TABLES.items():
@@ -197,7 +197,7 @@ def _count(value: Any) -> int:
 
 def _seconds(value: Any) -> float:
     """Return a duration in seconds after checking that it fits in 64-bit nanoseconds."""
-    if not isinstance(value, int | float) or abs(value) > MOST_SECONDS:
+    if not isinstance(value, int | float) or abs(value) > MAX_SECONDS:
         raise TypeError
     return float(value)
 

@@ -12,7 +12,7 @@ from wiredoctor.compare.proxy.rewriting import Message, rewritten
 if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
 
-MOST_HEADS = 1_000
+MAX_HEADS = 1_000
 """The maximum number of exchanges whose field names are compared; reading header sections requires the packets."""
 
 Row = dict[str, Any]
@@ -56,10 +56,10 @@ Fields = dict[tuple[int, int, str], tuple[str, ...]]
 
 
 def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> tuple[Fields, Fields]:
-    """Return the field names of the first MOST_HEADS matched exchanges, for both sides."""
+    """Return the field names of the first MAX_HEADS matched exchanges, for both sides."""
     chosen: tuple[dict[Head, tuple[int, int, str]], ...] = ({}, {})
     for number, rows in enumerate(pairs()):
-        if number >= MOST_HEADS:
+        if number >= MAX_HEADS:
             break
         for side, row in enumerate(rows):
             for message in ("request", "response"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.compare.proxy.changes import MOST_HEADS, Ends, Row, changes
+from wiredoctor.compare.proxy.changes import MAX_HEADS, Ends, Row, changes
 from wiredoctor.compare.proxy.nesting import SLACK, Nested, match_nested, sides
 from wiredoctor.compare.proxy.plausibility import find_contradictions
 from wiredoctor.compare.proxy.result import Fate, OwnAnswer, Passed, Proxied, Side
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HELD = SECOND // 20
 """The minimum time in ns a message takes to arrive in order to count as buffered, if none of it was forwarded before its end."""
 
-MOST_LISTED = 1_000
+MAX_LISTED = 1_000
 
 
 def compare_proxy(front: ProxySide, back: ProxySide | None, version: str) -> Proxied | None:
@@ -58,9 +58,9 @@ def compare_proxy(front: ProxySide, back: ProxySide | None, version: str) -> Pro
         requests_collected=sum(one.request_collected for one in pairs),
         responses_collected=sum(one.response_collected for one in pairs),
         changes=changes(sides.pairs, sides.recorded, sides.ends),
-        answers=answers[:MOST_LISTED],
+        answers=answers[:MAX_LISTED],
         findings=sides.findings(),
-        exchanges=pairs[:MOST_LISTED],
+        exchanges=pairs[:MAX_LISTED],
         notes=sides.notes(answers),
     )
 
@@ -171,10 +171,10 @@ class _Sides:
 
     def notes(self, answers: list[OwnAnswer]) -> list[str]:
         notes: list[str] = []
-        if int((self.found.front >= 0).sum()) > MOST_HEADS:
-            notes.append(f"field names are compared for the first {MOST_HEADS:,} exchanges only")
-        if len(answers) > MOST_LISTED:
-            notes.append(f"{len(answers):,} responses were not the server's; {MOST_LISTED:,} of them are listed")
+        if int((self.found.front >= 0).sum()) > MAX_HEADS:
+            notes.append(f"field names are compared for the first {MAX_HEADS:,} exchanges only")
+        if len(answers) > MAX_LISTED:
+            notes.append(f"{len(answers):,} responses were not the server's; {MAX_LISTED:,} of them are listed")
         return notes
 
 

@@ -30,7 +30,7 @@ COLUMNS = [
 ]
 """The columns of tables.EXCHANGES that are compared."""
 
-MOST_OF_A_KIND = 400
+MAX_OF_A_KIND = 400
 """The maximum number of exchanges with one method and target whose times are used to estimate the clock difference."""
 
 LATE = 1 << 61
@@ -95,7 +95,7 @@ def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
 def _rough(groups: Groups, front: Array, back: Array) -> float:
     """Return the most frequent time difference between requests that may match."""
     differences = [
-        (back[b[:MOST_OF_A_KIND]][:, None] - front[a[:MOST_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MOST_OF_A_KIND]
+        (back[b[:MAX_OF_A_KIND]][:, None] - front[a[:MAX_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MAX_OF_A_KIND]
     ]
     if not differences:
         return 0.0
@@ -116,7 +116,7 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
         for row in b[np.argsort(back[0][b], kind="stable")].tolist():
             begin = back[0][row]
             last = int(np.searchsorted(starts, begin + slack, side="right"))
-            first = max(0, last - MOST_OF_A_KIND)
+            first = max(0, last - MAX_OF_A_KIND)
             open_ = np.flatnonzero(ends[first:last] >= begin - slack) + first
             if not len(open_):
                 continue

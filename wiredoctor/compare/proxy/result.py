@@ -25,7 +25,7 @@ FOR_PEOPLE = {
 }
 """Columns of exchanges, and the names of the same columns with (masked) for what is masked."""
 
-MOST_APART = 3600.0
+MAX_APART = 3600.0
 """The maximum clock difference in seconds; larger ones are usually due to a time zone, or to another time of capture."""
 
 
@@ -133,4 +133,4 @@ class Proxied:
     @property
     def apart(self) -> bool:
         """True if the clocks differ by more than usual, as for captures made at different times."""
-        return abs(self.offset or 0.0) > MOST_APART
+        return abs(self.offset or 0.0) > MAX_APART

@@ -13,10 +13,10 @@ import polars as pl
 
 from wiredoctor.gateways.targets import Prefix, last, origin, rewriting
 
-MOST_KINDS = 400
+MAX_KINDS = 400
 """The maximum number of pairs of method and target per side whose paths are compared."""
 
-MOST_PREFIXES = 20
+MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
@@ -51,7 +51,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
     renamed: dict[Kind, str] = {}
-    for _ in range(MOST_PREFIXES):
+    for _ in range(MAX_PREFIXES):
         prefix = _commonest(lost, new)
         if prefix is None:
             break
@@ -64,15 +64,15 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
     """Return the replaced prefix that explains the most requests at the back; None if there is none."""
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-    for method, target in sorted(front, key=lambda kind: -front[kind])[:MOST_KINDS]:
+    for method, target in sorted(front, key=lambda kind: -front[kind])[:MAX_KINDS]:
         ends[method, last(target)].append((target, front[method, target]))
     votes = Counter[Prefix]()
-    for method, target in sorted(back, key=lambda kind: -back[kind])[:MOST_KINDS]:
+    for method, target in sorted(back, key=lambda kind: -back[kind])[:MAX_KINDS]:
         for other, count in ends.get((method, last(target)), ()):
             if (prefix := rewriting(other, target)) is not None:
                 votes[prefix] += min(count, back[method, target])
     best: tuple[int, int, Prefix] | None = None
-    for prefix, _ in votes.most_common(MOST_PREFIXES):
+    for prefix, _ in votes.most_common(MAX_PREFIXES):
         pairs = _renaming(prefix, front, back)
         requests = sum(min(front[one], back[other]) for one, other in pairs)
         if len(pairs) >= LEAST_KINDS or requests >= LEAST_REQUESTS:

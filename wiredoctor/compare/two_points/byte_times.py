@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matching import Rows
     from wiredoctor.compare.two_points.packet_columns import Point
 
-MOST_LOOKED_AT = 4096
+MAX_LOOKED_AT = 4096
 """The maximum number of segments that are examined to find the first one with a byte."""
 
 _LATE = np.iinfo(np.int64).max
@@ -68,7 +68,7 @@ class Streams:
         """Return the time (ns of this clock) of the first packet later than `after` with the byte at `place`, or None."""
         s = self._segments(group)
         low = int(np.searchsorted(s.starts, place - s.longest + 1))
-        high = min(int(np.searchsorted(s.starts, place, side="right")), low + MOST_LOOKED_AT)
+        high = min(int(np.searchsorted(s.starts, place, side="right")), low + MAX_LOOKED_AT)
         times = s.times[low:high][(s.ends[low:high] > place) & (s.times[low:high] > after)]
         return int(times.min()) if len(times) else None
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from wiredoctor.tables import Array
 
-MOST_DRIFT = 1e-3
+MAX_DRIFT = 1e-3
 """The largest drift as a fraction: adjtime slews a clock by up to 500 ppm, and quartz drifts by a tenth of that."""
 
 BINS = 4096
@@ -31,7 +31,7 @@ WINDOWS = 16
 QUANTUM = 2_000
 """The tolerance in ns for contradictory timestamps: two of them are rounded to microseconds."""
 
-MOST_STEPS = 16
+MAX_STEPS = 16
 _TURNS = 60
 
 _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4.44, 4.32, 4.22, 4.14)
@@ -111,7 +111,7 @@ def _lowest(time: Array, height: Array) -> Array:
 
 def _minimum(function: Callable[[float], float]) -> float:
     """Return the drift at which a convex function has its minimum."""
-    low, high = -MOST_DRIFT, MOST_DRIFT
+    low, high = -MAX_DRIFT, MAX_DRIFT
     for _ in range(_TURNS):
         one, two = low + (high - low) / 3, high - (high - low) / 3
         if function(one) <= function(two):
@@ -128,7 +128,7 @@ def fit_lines(points: Points) -> list[Line]:
     """
     lines: list[Line] = []
     begin, total = 0, len(points.time)
-    while begin < total and len(lines) < MOST_STEPS:
+    while begin < total and len(lines) < MAX_STEPS:
         end = _reach(points, begin)
         line = _line(points.part(begin, end))
         if line is None:
@@ -136,7 +136,7 @@ def fit_lines(points: Points) -> list[Line]:
             break
         lines.append(line)
         begin = end
-    return lines if begin >= total or len(lines) < MOST_STEPS else []
+    return lines if begin >= total or len(lines) < MAX_STEPS else []
 
 
 def _reach(points: Points, begin: int) -> int:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.input import ComparedCapture
     from wiredoctor.compare.two_points.packet_columns import Point
 
-MOST_LISTED = 1_000
+MAX_LISTED = 1_000
 """The maximum number of packets and connections that are listed individually."""
 
 _KINDS: tuple[OneSidedKind, ...] = ("lost", "lost-or-not-recorded", "not-recorded", "injected", "outside")
@@ -62,9 +62,9 @@ def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoP
         _waiting(held, one.exchanges, two.exchanges),
         findings if clock else [without_shares(f) for f in findings],
         changes(held),
-        packets[:MOST_LISTED],
-        _pairs(held)[:MOST_LISTED],
-        alone[:MOST_LISTED],
+        packets[:MAX_LISTED],
+        _pairs(held)[:MAX_LISTED],
+        alone[:MAX_LISTED],
         _notes(held, one, two, many),
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[One
     p = point.packets
     made: list[OneSided] = []
     # packets outside the other capture prove nothing and come last
-    for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MOST_LISTED]:
+    for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MAX_LISTED]:
         at = int(rows.row[verdict.row])
         what = _packet_label(int(p["flags"][at]), int(p["length"][at]))
         one = OneSided(
@@ -176,7 +176,7 @@ def _ends(point: Point) -> dict[int, tuple[str, str]]:
 
 def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
     rows = point.connections.filter(~pl.col("connection").is_in(pl.Series(paired).implode()))
-    columns = rows.head(MOST_LISTED).select("connection", "client", "server", "packets", "first_frame")
+    columns = rows.head(MAX_LISTED).select("connection", "client", "server", "packets", "first_frame")
     return [
         Alone(where, number, client, server, packets, frame, "") for number, client, server, packets, frame in columns.iter_rows()
     ]
@@ -229,8 +229,8 @@ def _notes(held: Wire, one: ComparedCapture, two: ComparedCapture, many: tuple[i
     if copies(held) and not many[0]:
         notes.append("every packet has the same time in both: these are two copies of one capture and show no network path")
     for number, what in zip(many, ("packets", "connections"), strict=True):
-        if number > MOST_LISTED:
-            notes.append(f"{number:,} {what} are in one capture only; {MOST_LISTED:,} of them are listed")
+        if number > MAX_LISTED:
+            notes.append(f"{number:,} {what} are in one capture only; {MAX_LISTED:,} of them are listed")
     for forward in (True, False):
         usual, others = hops(held, forward)
         if others and usual is not None:

@@ -17,7 +17,7 @@ from wiredoctor.tables import RST, SECOND, Array
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
-MOST_JUDGED = 200_000
+MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
@@ -58,7 +58,7 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
             made.append(Verdict(row, "outside", "the other capture had not begun" if early else "the other capture had ended"))
         elif part[row]:
             made.append(Verdict(row, "lost", "some of its bytes did not arrive"))
-        elif number >= MOST_JUDGED:
+        elif number >= MAX_JUDGED:
             made.append(Verdict(row, "lost-or-not-recorded", "too many packets to judge each of them"))
         else:
             made.append(judge.judge_sent(row, at) if sent else judge.judge_received(row))
@@ -194,7 +194,7 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
     p = point.packets
     here = rows.row
     wanted = p["retransmission"][here] & (p["length"][here] > 0) & ~p["keep_alive_probe"][here] & (rows.forward == forward)
-    chosen = np.flatnonzero(wanted)[:MOST_JUDGED]
+    chosen = np.flatnonzero(wanted)[:MAX_JUDGED]
     delay = wire.typical[0] if forward else wire.typical[1]
     arrives = (wire.on_first if second else wire.on_second)(rows.time[chosen]) + delay
     to_near = wire.on_second if second else wire.on_first

@@ -18,7 +18,7 @@ from wiredoctor.tables import ACK, FIN, RST, SYN, Array
 SHAPE = FIN | SYN | RST | ACK
 """The flags that stay unchanged: PSH may move when segments are split or joined, and routers may set ECN."""
 
-MOST_CELLS = 1 << 16
+MAX_CELLS = 1 << 16
 """The maximum product of the lengths of two lists of equal packets that are matched optimally."""
 
 NOBODY = -1
@@ -126,7 +126,7 @@ def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
     The order is kept and the differences are minimal. In very long lists, each time is matched with the nearest remaining one.
     """
     short, long = (expected, seen) if len(expected) <= len(seen) else (seen, expected)
-    made = (_nearest if len(short) * len(long) > MOST_CELLS else _least)(short, long)
+    made = (_nearest if len(short) * len(long) > MAX_CELLS else _least)(short, long)
     return made if len(expected) <= len(seen) else [(b, a) for a, b in made]
 
 

@@ -12,10 +12,10 @@ import polars as pl
 from wiredoctor.findings import PacketAccess
 from wiredoctor.tables import NEVER, NONE, SYN, Array, Columns
 
-MOST_SYNS = 20_000
+MAX_SYNS = 20_000
 """The maximum number of SYNs whose options are stored."""
 
-MOST_APART = 1 << 60
+MAX_APART = 1 << 60
 """The maximum time in ns between two captures: 36 years."""
 
 KEPT = {
@@ -71,8 +71,8 @@ class Point:
 
 
 def apart(one: int, two: int) -> int:
-    """Return the time in ns from one time to another, within MOST_APART; pcapng files may contain absurd years."""
-    return max(-MOST_APART, min(MOST_APART, two - one))
+    """Return the time in ns from one time to another, within MAX_APART; pcapng files may contain absurd years."""
+    return max(-MAX_APART, min(MAX_APART, two - one))
 
 
 def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, last: int) -> Point:
@@ -82,7 +82,7 @@ def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, las
     for portion in access.portions(_READ):
         part, payload = _join_columns(portion.tables["packets"], portion.tables["segments"])
         parts.append(part)
-        for row in np.flatnonzero(part["flags"] & SYN)[: max(0, MOST_SYNS - len(syns))].tolist():
+        for row in np.flatnonzero(part["flags"] & SYN)[: max(0, MAX_SYNS - len(syns))].tolist():
             found = _options(portion.read, int(payload[row]), int(part["seq"][row]), int(part["ack"][row]))
             if found is not None:
                 syns[int(part["frame"][row])] = found

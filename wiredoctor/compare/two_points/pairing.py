@@ -9,7 +9,7 @@ import numpy as np
 from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.tables import FIN, RST, SYN, Array, Columns
 
-MOST_ALIKE = 8
+MAX_ALIKE = 8
 """The maximum number of connections in a capture for which a shared packet counts: in floods, numbers are often 0."""
 
 ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2
@@ -89,19 +89,19 @@ def _identifying_signatures(signatures: Array, connections: Array) -> tuple[Arra
     new[1:] = (signs[1:] != signs[:-1]) | (owners[1:] != owners[:-1])
     signs, owners = signs[new], owners[new]
     _, inverse, counts = np.unique(signs, return_inverse=True, return_counts=True)
-    few = counts[inverse] <= MOST_ALIKE
+    few = counts[inverse] <= MAX_ALIKE
     return signs[few], owners[few]
 
 
 def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
-    """Return pairs of connections with equal addresses and ports, at most MOST_ALIKE for each."""
+    """Return pairs of connections with equal addresses and ports, at most MAX_ALIKE for each."""
     known: dict[tuple[str, str], list[int]] = {}
     for number, client, server in two.connections.select("connection", "client", "server").iter_rows():
         known.setdefault((client, server), []).append(number)
     same: set[tuple[int, int]] = set()
     for number, client, server in one.connections.select("connection", "client", "server").iter_rows():
         for ends in ((client, server), (server, client)):
-            same.update((number, other) for other in known.get(ends, ())[:MOST_ALIKE])
+            same.update((number, other) for other in known.get(ends, ())[:MAX_ALIKE])
     return same
 
 

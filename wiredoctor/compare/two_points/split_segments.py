@@ -17,7 +17,7 @@ from wiredoctor.tables import Array
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
-MOST_PIECES = 4_000_000
+MAX_PIECES = 4_000_000
 """The maximum number of pieces into which segments are cut at the edges of the other capture's; the rest stays unmatched."""
 
 
@@ -55,7 +55,7 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
     """Return (segment, hash of group and range) for each piece into which the edges cut the segments."""
     counts = np.maximum(last - first, 0)
-    counts = np.where(np.cumsum(counts) <= MOST_PIECES, counts, 0)
+    counts = np.where(np.cumsum(counts) <= MAX_PIECES, counts, 0)
     segment = np.repeat(np.arange(len(groups)), counts)
     within = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts)
     at = first[segment] + within

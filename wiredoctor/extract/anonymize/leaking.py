@@ -19,7 +19,7 @@ LEAST = 6
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}")
-_MOST = 20
+_MAX_LEAKS = 20
 """The maximum number of leaks that are reported."""
 
 
@@ -47,7 +47,7 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
         found += [f"address {_written(address)[0].decode()}" for text in texts if text in searched]
     usual = b"\n".join(kept | USUAL)
     found += [f"word {word.decode()}" for word in sorted(said & words) if _says(word, usual)]
-    return found[:_MOST]
+    return found[:_MAX_LEAKS]
 
 
 def collect_words(original: Original) -> set[bytes]:

@@ -22,7 +22,7 @@ LONGEST_LINE = 72
 STEP = 1 << 16
 """The number of bytes that are decoded at a time."""
 FREE = 1 << 18
-MOST_TIMES = 64
+MAX_TIMES = 64
 """The maximum ratio of decoded to coded bytes of a stream; FREE bytes are added. Text compresses to a twentieth."""
 
 
@@ -155,7 +155,7 @@ class Coded:
         while inflate is not None and (data or is_more):
             made = inflate.decompress(data, STEP)
             self._made += len(made)
-            if self._made > FREE + MOST_TIMES * self._read:
+            if self._made > FREE + MAX_TIMES * self._read:
                 raise CodedError
             found += self._events.count(made)
             data, is_more = inflate.unconsumed_tail, len(made) == STEP

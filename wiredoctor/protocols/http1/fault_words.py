@@ -18,7 +18,7 @@ KINDS = {
 }
 """The name of each grammar fault, by bit of Fields.malformed, in the order in which faults of a header section are reported."""
 
-MOST_SHOWN = 32
+MAX_SHOWN = 32
 """The maximum number of captured bytes that are shown for a fault."""
 
 HTTP2_PREFACE = b"PRI * HTTP"
@@ -26,10 +26,10 @@ HTTP2_PREFACE = b"PRI * HTTP"
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
-MOST_LINES = 8
+MAX_LINES = 8
 """The maximum number of fields of a header section that are shown for a fault."""
 
-MOST_OF_A_FIELD = 4096
+MAX_OF_A_FIELD = 4096
 """The maximum number of bytes of an invalid field that are shown with --show-secrets."""
 
 
@@ -42,7 +42,7 @@ def is_method(data: bytes) -> bool:
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _as_text(data: bytes, most: int = MOST_SHOWN) -> str:
+def _as_text(data: bytes, most: int = MAX_SHOWN) -> str:
     """Return at most `most` bytes as text, up to the first control byte, because another field may follow that."""
     return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
 
@@ -52,8 +52,8 @@ def framing_lines(head: bytes) -> str:
     lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
     names = (b"content-length", b"transfer-encoding")
     some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
-    more = [f"{len(some) - MOST_LINES} more"] if len(some) > MOST_LINES else []
-    return "; ".join([*(without_tokens(_as_text(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
+    more = [f"{len(some) - MAX_LINES} more"] if len(some) > MAX_LINES else []
+    return "; ".join([*(without_tokens(_as_text(line, MAX_OF_A_FIELD))[:MAX_SHOWN] for line in some[:MAX_LINES]), *more])
 
 
 def find_place(head: bytes, kind: int) -> str:
@@ -94,7 +94,7 @@ def _field(name: bytes, line: bytes) -> str:
     A truncated name may contain secrets too, so it is replaced. If secrets are shown, return the complete field.
     """
     if secrets_are_shown():
-        return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
+        return line[:MAX_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
     if not name:
         return "the empty line"
     if not _NAME.match(name.translate(None, CONTROLS)):

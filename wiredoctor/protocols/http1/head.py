@@ -33,7 +33,7 @@ from wiredoctor.protocols.http1.fields import (
 FOLDED = -1
 """The value used instead of a line number for a line that continues the previous field."""
 
-MOST_LINES, LONGEST = 256, 4096
+MAX_LINES, LONGEST = 256, 4096
 """The maximum number of fields of a cached header section, and of bytes of a cached line or response head.
 
 Ordinary messages stay below these limits, and the cache stays small.
@@ -91,7 +91,7 @@ class HeadParser:
         """Return the fields in these lines, which do not include the start line and the empty line."""
         numbers = list(map(self._lines.get, lines))
         if None in numbers:
-            if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
+            if len(lines) > MAX_LINES or len(max(lines, key=len)) > LONGEST:
                 return self._many(lines)
             for i, known in enumerate(numbers):
                 if known is None:

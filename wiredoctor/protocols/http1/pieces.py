@@ -20,7 +20,7 @@ CHUNK_GAP = 10 * MILLISECOND
 """The time in ns between chunks below which they were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
 """The maximum duration of a lump in ns, without gaps that do not count: less than 5 % of any wait before it."""
-MOST_PER_PACKET = MILLISECOND // 2
+MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
 AT_ONCE = MILLISECOND // 4
 """The maximum time in ns per packet for FEWEST_AT_ONCE or more packets that were ready together."""
@@ -70,7 +70,7 @@ class Flight:
 
         `tick` is as in `took`.
         """
-        together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
+        together = self.events >= 2 * self.packets or self.took(tick) <= MAX_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
 
 

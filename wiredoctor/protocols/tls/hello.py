@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from wiredoctor import limits
 
-MOST_NAME = 255
+MAX_NAME = 255
 """The maximum size of a host name in bytes (RFC 1035 section 3.1)."""
 
 HANDSHAKE, _CLIENT, _SERVER = 22, 1, 2
@@ -209,7 +209,7 @@ def _name(content: bytes) -> str:
         if at + size > len(names):
             raise ValueError
         if kind == 0:
-            return _text(names[at : at + size]) if size <= MOST_NAME else ""
+            return _text(names[at : at + size]) if size <= MAX_NAME else ""
         at += size
     return ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.compare import LEAST_TIMES
-from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ HEADINGS = {
 }
 ENDPOINT_HEADINGS = ("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", "")
 RULE_HEADINGS = ("rule", "before", "per 100", "after", "per 100", "lost before", "lost after")
-_MOST = 10
-_MOST_PLACE = 120
+_MAX_SHOWN = 10
+_MAX_PLACE = 120
 _TOLD = ("slower", "faster")
 
 
@@ -32,7 +32,7 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
         findings = [one for one in changes.findings if one.status == status]
         if findings:
             yield Heading(heading)
-            shown = findings if everything else findings[:_MOST]
+            shown = findings if everything else findings[:_MAX_SHOWN]
             yield from (Line(_finding(one), one.severity, _below(one)) for one in shown)
             if left := len(findings) - len(shown):
                 yield Line(f"{left:,} more; --all shows them.")
@@ -83,7 +83,7 @@ def is_(one: EndpointChange, verdict: str) -> bool:
 
 def _finding(one: FindingChange) -> str:
     kind = f" ({one.kind})" if one.kind else ""
-    place = shorten(" ".join(part for part in (one.server, one.request_for_people or one.request) if part), _MOST_PLACE)
+    place = shorten(" ".join(part for part in (one.server, one.request_for_people or one.request) if part), _MAX_PLACE)
     return f"{one.rule}{kind}{f', {place}' if place else ''}"
 
 
@@ -124,12 +124,12 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
         some = [one for one in told if is_(one, verdict)]
         if some:
             yield Heading(verdict.capitalize())
-            shown = some if everything else some[:_MOST]
+            shown = some if everything else some[:_MAX_SHOWN]
             yield from (Line(_place(one), None, tuple(endpoint_sentences(one, verdict))) for one in shown)
             if left := len(some) - len(shown):
                 yield Line(f"{left:,} more; --all shows them.")
     yield Heading("By endpoint: time from the first byte of the request to the last byte of the response")
-    rows = changes.endpoints if everything else changes.endpoints[:MOST_ROWS]
+    rows = changes.endpoints if everything else changes.endpoints[:MAX_ROWS]
     yield Grid(ENDPOINT_HEADINGS, tuple(map(endpoint_row, rows)))
     if left := len(changes.endpoints) - len(rows):
         yield Line(f"{left:,} more; --all shows them.")
@@ -137,7 +137,7 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
 
 def _place(one: EndpointChange) -> str:
     request = one.request_for_people or f"{one.method} {one.path}"
-    return shorten(" ".join(part for part in (one.server, request.strip()) if part), _MOST_PLACE)
+    return shorten(" ".join(part for part in (one.server, request.strip()) if part), _MAX_PLACE)
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
 from wiredoctor.text.escape import SHORT_REQUEST_LENGTH
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.proxy.result import OwnAnswer, Proxied, Rewritten, Side
     from wiredoctor.compare.two_points.result import Delays
 
-_MOST = 10
+_MAX_SHOWN = 10
 
 
 def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
@@ -28,7 +28,7 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
     yield from _times(result)
     if result.answers:
         yield Heading("Responses that did not come from the server")
-        shown = result.answers if everything else result.answers[:_MOST]
+        shown = result.answers if everything else result.answers[:_MAX_SHOWN]
         yield from (Line(_answer(one), None, (one.backend,)) for one in shown)
         if left := len(result.answers) - len(shown):
             yield Line(f"{left:,} more; --all shows them.")
@@ -109,7 +109,7 @@ def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:
         if not changes:
             continue
         yield Heading(f"What it changes in {message}s")
-        shown = changes if everything else changes[:MOST_ROWS]
+        shown = changes if everything else changes[:MAX_ROWS]
         yield Grid(("", f"at the {sides[0]}", f"at the {sides[1]}", "exchanges"), tuple(map(_change, shown)))
         if left := len(changes) - len(shown):
             yield Line(f"{left:,} more; --all shows them.")

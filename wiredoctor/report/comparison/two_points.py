@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.terminal.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
 from wiredoctor.text.escape import SHORT_REQUEST_LENGTH
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Where,
     )
 
-_MOST = 10
+_MAX_SHOWN = 10
 _SHOWN = 5
 _ENOUGH = 20
 """The minimum number of exchanges for a 95th percentile."""
@@ -45,7 +45,7 @@ def page(result: TwoPoints, *, everything: bool = False, quiet: bool = False) ->
     yield from _findings(result, everything=everything)
     if result.changed:
         yield Heading("Changes between the points")
-        yield from (Line(_change_text(one)) for one in (result.changed if everything else result.changed[:_MOST]))
+        yield from (Line(_change_text(one)) for one in (result.changed if everything else result.changed[:_MAX_SHOWN]))
     yield from _packets(result, everything=everything)
     yield from _alone(result, everything=everything)
     if not quiet:
@@ -256,7 +256,7 @@ def _alone(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not result.alone:
         return
     yield Heading("Connections in one capture only")
-    rows = result.alone if everything else result.alone[:MOST_ROWS]
+    rows = result.alone if everything else result.alone[:MAX_ROWS]
     for one in rows:
         ends = f"{one.client} -> {one.server}"
         yield Line(

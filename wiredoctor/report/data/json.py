@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-MOST_SERVERS = 1000
+MAX_SERVERS = 1000
 """The number of servers in a report, worst first; `servers --format json` has all of them."""
 
 
@@ -47,7 +47,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     far = find_coverage(report)
     out.write(f' "summary": {ascii_text(_summary(report, far, shown))},\n "limits": {ascii_text(report.limits)},\n'.encode())
     write_list(out, "answers", map(_answers, far.servers))
-    write_list(out, "servers", worst_servers(report, MOST_SERVERS))
+    write_list(out, "servers", worst_servers(report, MAX_SERVERS))
     write_list(out, "not_judged", map(_unjudged, report.not_judged))
     write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
@@ -86,7 +86,7 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
         "answers": [_answers(one) for one in far.servers],
-        "servers": worst_servers(report, MOST_SERVERS),
+        "servers": worst_servers(report, MAX_SERVERS),
         "not_judged": [_unjudged(one) for one in report.not_judged],
     }
 

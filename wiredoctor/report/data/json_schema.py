@@ -7,7 +7,7 @@ from typing import Any
 from wiredoctor.findings import LEFT_OUT_BY, SEVERITIES, UNJUDGED
 from wiredoctor.findings.keys import ENDPOINT, KEYS, UTC, Key
 from wiredoctor.report.coverage import SUBJECTS
-from wiredoctor.report.data.json import MOST_SERVERS, SCHEMA_VERSION
+from wiredoctor.report.data.json import MAX_SERVERS, SCHEMA_VERSION
 from wiredoctor.report.limited import LIMITS
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
@@ -428,7 +428,7 @@ def schema() -> Schema:
             summary=_SUMMARY,
             limits=_list(_text("what was omitted, and the limit"), "limits of wiredoctor that this analysis reached"),
             answers=_list(ANSWERS, "final responses by server, servers with most failures first"),
-            servers=_list(SERVER, f"requests, failures and response times by server, the worst {MOST_SERVERS:,} first"),
+            servers=_list(SERVER, f"requests, failures and response times by server, the worst {MAX_SERVERS:,} first"),
             not_judged=_list(
                 NOT_JUDGED, "exchanges and connections that ended abnormally without a finding, the worst reasons first"
             ),

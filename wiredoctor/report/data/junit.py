@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 from wiredoctor.findings import total_delay
 from wiredoctor.report.coverage import Coverage, coverage_by_capture
 from wiredoctor.report.fail_on import Least, fails
-from wiredoctor.report.groups import MOST_GROUPS, Group, group_findings
+from wiredoctor.report.groups import MAX_GROUPS, Group, group_findings
 from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.overview import other_problems
 from wiredoctor.report.row_order import Sink
@@ -196,11 +196,11 @@ def _paragraphs(groups: list[Group]) -> str:
     """Return the paragraphs of the text report, limited to as many problems as people read."""
     out = io.StringIO()
     writer = TerminalWriter(out, _PAPER)
-    for number, group in enumerate(groups[:MOST_GROUPS]):
+    for number, group in enumerate(groups[:MAX_GROUPS]):
         if number:
             writer.blank()
         write_group(writer, group, several=False, everything=False)
-    if left := groups[MOST_GROUPS:]:
+    if left := groups[MAX_GROUPS:]:
         out.write(f"\n{other_problems(left)}.\n")
     return out.getvalue().rstrip("\n")
 

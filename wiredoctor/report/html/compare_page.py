@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.row_order import Sink
     from wiredoctor.report.terminal.document import Part
 
-MOST_CARDS, MOST_ENDPOINTS = 200, 1_000
+MAX_CARDS, MAX_ENDPOINTS = 200, 1_000
 """The findings of a page with one status, and its endpoints."""
 
 SCRIPTS = ("base", "theme", "findings", "compare_page")
@@ -76,7 +76,7 @@ class Tile(NamedTuple):
 
 def write(changes: Changes, out: Sink, *, quiet: bool = False) -> None:
     """Write the page of before and after in UTF-8. `quiet` omits what was compared."""
-    endpoints = changes.endpoints[:MOST_ENDPOINTS]
+    endpoints = changes.endpoints[:MAX_ENDPOINTS]
     _write(
         out,
         changes.version,
@@ -142,7 +142,7 @@ def _groups(changes: Changes) -> Iterator[Group]:
     for status, heading in before_after.HEADINGS.items():
         findings = [one for one in changes.findings if one.status == status]
         cards: list[Card] = []
-        for one in findings[:MOST_CARDS]:
+        for one in findings[:MAX_CARDS]:
             number += 1
             cards.append(_card(number, one))
         if cards:

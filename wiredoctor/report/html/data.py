@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
     from wiredoctor.report.html.row_limits import LimitedRows
 
-MOST_FINDINGS = 20_000
+MAX_FINDINGS = 20_000
 
-MOST_TEXT = 6_000_000
+MAX_TEXT = 6_000_000
 """The characters that all targets of a page may have; if there are many long ones, each gets an equal share."""
 _LONGEST, _SHORTEST = 500, 48
 
@@ -72,7 +72,7 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
         connect=pl.when(answered).then(pl.col("newest_answer_time") - pl.col("syn_time")),
     )
     limits = rows.select(limited.COLUMNS).iter_rows()
-    width = min(_LONGEST, max(_SHORTEST, MOST_TEXT // max(rows.height, 1)))
+    width = min(_LONGEST, max(_SHORTEST, MAX_TEXT // max(rows.height, 1)))
     return {
         **{name: rows.get_column(name).to_list() for name in _NUMBERS},
         **{name: times.get_column(name).to_list() for name in times.columns},
@@ -130,7 +130,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
 
     Times are in seconds.
     """
-    some = findings[:MOST_FINDINGS]
+    some = findings[:MAX_FINDINGS]
     numbers = ("connection", "exchange", "status", "elapsed", "delay", "count")
     texts = {
         name: pl.Series(name, [clean(getattr(f, name) or "") for f in some], pl.String) for name in ("rule", "severity", "kind")

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from wiredoctor.findings import PacketAccess, Report
     from wiredoctor.report.html.row_limits import LimitedRows
 
-MOST_GRAPHS = 24
+MAX_GRAPHS = 24
 FAR = 1_000_000
 """The frame number up to which packets are read for connections without findings.
 
 A second pass over this many packets takes a fifth of the analysis time; it goes further only for connections with findings.
 """
 
-MOST_BURST_CONNECTIONS = 2_000
-MOST_BURSTS = 64
+MAX_BURST_CONNECTIONS = 2_000
+MAX_BURSTS = 64
 """The number of bursts per body; further ones are merged across the shortest pauses."""
-MOST_BODIES = 5_000
-MOST_STALLS = 200
+MAX_BODIES = 5_000
+MAX_STALLS = 200
 
 _SEGMENT = [
     *("connection", "direction", "time", "flags", "offset", "length", "ack", "window", "retransmission", "fills_gap"),
@@ -81,10 +81,10 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
                 wanted.setdefault((findings[rank].capture, connection))
     size = pl.col("client_bytes") + pl.col("server_bytes")
     near = (pl.col("capture") < len(names)) & (pl.col("last_frame") <= FAR)
-    largest = connections.rows.filter(near).top_k(MOST_GRAPHS, by=size).sort(size, descending=True)
+    largest = connections.rows.filter(near).top_k(MAX_GRAPHS, by=size).sort(size, descending=True)
     for row in largest.iter_rows(named=True):
         wanted.setdefault((names[int(row["capture"])], int(row["connection"])))
-    return [*wanted][:MOST_GRAPHS]
+    return [*wanted][:MAX_GRAPHS]
 
 
 def read(report: Report, places: list[Place], exchanges: LimitedRows, names: list[str]) -> Packets:
@@ -94,7 +94,7 @@ def read(report: Report, places: list[Place], exchanges: LimitedRows, names: lis
     bodies = _streamed_bodies(exchanges, names)
     for name in dict.fromkeys(c.file for c in report.captures):
         own = {connection: graph for (capture, connection), graph in graphs.items() if capture == name}
-        asked = sorted({connection for capture, connection, _ in bodies.values() if capture == name})[:MOST_BURST_CONNECTIONS]
+        asked = sorted({connection for capture, connection, _ in bodies.values() if capture == name})[:MAX_BURST_CONNECTIONS]
         if not own and not asked:
             continue
         if name not in report.packets:
@@ -115,7 +115,7 @@ def _streamed_bodies(exchanges: LimitedRows, names: list[str]) -> Bodies:
     several = exchanges.rows.filter(
         pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
     )
-    some = several.top_k(MOST_BODIES, by="response_bursts").select("capture", "response_message", "connection", "exchange")
+    some = several.top_k(MAX_BODIES, by="response_bursts").select("capture", "response_message", "connection", "exchange")
     return {
         (names[capture], message): (names[capture], connection, exchange)
         for capture, message, connection, exchange in some.rows()
@@ -135,7 +135,7 @@ def _read(access: PacketAccess, name: str, graphs: dict[int, Graph], streamed: s
             for message, start, end, size in rows.select(_BURST).iter_rows():
                 parts = found.bursts.setdefault(bodies[name, message], [])
                 parts.append((start, end - start, size))
-                if len(parts) >= 2 * MOST_BURSTS:
+                if len(parts) >= 2 * MAX_BURSTS:
                     parts[:] = _fewer(parts)
 
 
@@ -178,11 +178,11 @@ def _apart(one: int, other: int) -> int:
 
 
 def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Merge bursts until at most MOST_BURSTS remain, and keep the longest pauses."""
-    if len(parts) <= MOST_BURSTS:
+    """Merge bursts until at most MAX_BURSTS remain, and keep the longest pauses."""
+    if len(parts) <= MAX_BURSTS:
         return parts
     pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
-    apart = {*sorted(range(len(pauses)), key=lambda n: -pauses[n])[: MOST_BURSTS - 1]}
+    apart = {*sorted(range(len(pauses)), key=lambda n: -pauses[n])[: MAX_BURSTS - 1]}
     made = [parts[0]]
     for number, (start, lasts, size) in enumerate(parts[1:]):
         first, _, before = made[-1]
@@ -206,5 +206,5 @@ def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: li
     return {
         "capture": names.index(graph.capture), "connection": graph.connection, "client": clean(client), "server": clean(server),
         "start": start, "end": end, "lanes": [graph.lanes[direction].as_json(), graph.lanes[1 - direction].as_json()],
-        "stalls": stalls[:MOST_STALLS], "stalls_left_out": len(stalls[MOST_STALLS:]),
+        "stalls": stalls[:MAX_STALLS], "stalls_left_out": len(stalls[MAX_STALLS:]),
     }  # fmt: skip

@@ -145,7 +145,7 @@ def _tables(
     names = [*dict.fromkeys(c.file for c in report.captures)]
     places = {name: place for place, name in enumerate(names)}
     numbers = {
-        id(f): number for number, group in enumerate(groups, 1) for f in group.findings if number <= proof_pictures.MOST_SECTIONS
+        id(f): number for number, group in enumerate(groups, 1) for f in group.findings if number <= proof_pictures.MAX_SECTIONS
     }
     return {
         "captures": data.capture_names(report),
@@ -182,12 +182,12 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
         "tiles": tiles.find_tiles(report, statistics),
         "servers": servers,
         "not_usable": tiles.NOT_USABLE,
-        "more_servers": f"The worst {tiles.MOST_ROWS:,} servers, {servers.left_out:,} more are left out"
+        "more_servers": f"The worst {tiles.MAX_ROWS:,} servers, {servers.left_out:,} more are left out"
         if servers and servers.left_out
         else "",
         "incomplete": sentences.opening(report),
         "secrets": sentences.SECRETS if report.secrets else "",
-        "left": other_problems(groups[proof_pictures.MOST_SECTIONS :]) if len(groups) > proof_pictures.MOST_SECTIONS else "",
+        "left": other_problems(groups[proof_pictures.MAX_SECTIONS :]) if len(groups) > proof_pictures.MAX_SECTIONS else "",
         "captures": [_capture(c) for c in report.captures],
         "problems": problem_table.problem_table(report, groups),
         "zone": zone_of(c.first_time for c in report.captures),
@@ -216,7 +216,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
     if cause is None:
         return 0
     number = next((number for number, group in enumerate(groups, 1) if cause[0] in group.findings), 0)
-    return number if 1 < number <= proof_pictures.MOST_SECTIONS else 0
+    return number if 1 < number <= proof_pictures.MAX_SECTIONS else 0
 
 
 def zone_of(times: Iterable[str | None]) -> str:
@@ -263,5 +263,5 @@ def _omissions(
     )  # fmt: skip
     return {
         "exchanges": of_exchanges, "connections": of_connections, "graphs": of_graphs, "bursts": bursts, "unread": unread,
-        "findings": f"{data.MOST_FINDINGS:,} of {findings:,} findings are marked in it" if findings > data.MOST_FINDINGS else "",
+        "findings": f"{data.MAX_FINDINGS:,} of {findings:,} findings are marked in it" if findings > data.MAX_FINDINGS else "",
     }  # fmt: skip

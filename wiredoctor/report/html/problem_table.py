@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.report.html.proof_pictures import MOST_SECTIONS
+from wiredoctor.report.html.proof_pictures import MAX_SECTIONS
 from wiredoctor.report.overview import Row, number_of_others, occurrences_by_rule, overlap_note, split_rows
 from wiredoctor.report.words import clean, duration
 
@@ -54,7 +54,7 @@ def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | Non
     rows, left = split_rows(report, groups)
     if not rows:
         return None
-    with_card = {group.worst.rule for group in groups[:MOST_SECTIONS]}
+    with_card = {group.worst.rule for group in groups[:MAX_SECTIONS]}
     return ProblemTable(
         tuple(_row(number, row) for number, row in enumerate(rows, 1)),
         overlap_note(report, groups),

@@ -23,18 +23,18 @@ from wiredoctor.text.time_of_day import Clock
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
-MOST_SECTIONS = 200
+MAX_SECTIONS = 200
 """The number of problems with a section of their own; further ones are only named."""
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 _ALL_LISTED = 5_000
 """The number of findings listed below the worst one, per problem and per page."""
 
-MOST_PICTURES = 120
-MOST_IN_GROUP = 12
+MAX_PICTURES = 120
+MAX_IN_GROUP = 12
 """The number of pictures per page and per problem; the worst finding of each problem comes first."""
 
-MOST_HELD = 50_000
+MAX_HELD = 50_000
 """The number of exchanges held in memory for pictures."""
 
 
@@ -140,9 +140,9 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
     places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
     room = _ALL_LISTED
-    for number, group in enumerate(groups[:MOST_SECTIONS], 1):
+    for number, group in enumerate(groups[:MAX_SECTIONS], 1):
         others = [f for f in group.findings if f is not group.worst]
-        listed = [RenderedFinding(f, places[id(f)]) for f in others[: min(MOST_LISTED, room)]]
+        listed = [RenderedFinding(f, places[id(f)]) for f in others[: min(MAX_LISTED, room)]]
         room -= len(listed)
         made.append(
             Section(
@@ -156,15 +156,15 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
     """Return the findings that get a picture: the worst of every problem, then the second of each, and so on."""
-    turns = [[section.worst, *section.others[: MOST_IN_GROUP - 1]] for section in made]
-    order = [turn[rank] for rank in range(MOST_IN_GROUP) for turn in turns if rank < len(turn)]
-    return order[: max(MOST_PICTURES, len(made))]
+    turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
+    order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
+    return order[: max(MAX_PICTURES, len(made))]
 
 
 def _draw(report: Report, told: list[RenderedFinding]) -> None:
     on_connections = [one for one in told if one.finding.connection is not None]
     others = [one for one in told if one.finding.connection is None]
-    if report.exchange_count + report.connection_count <= MOST_HELD:
+    if report.exchange_count + report.connection_count <= MAX_HELD:
         report = _in_memory(report)
     ladders = of_findings(_about(report, on_connections), [one.finding for one in on_connections])
     ladders += of_findings(report, [one.finding for one in others])
@@ -197,7 +197,7 @@ def _about(report: Report, told: list[RenderedFinding]) -> Report:
     wanted = pl.DataFrame(sorted(places), {"capture": pl.String, "connection": pl.Int64}, orient="row").lazy()
     keys = ["capture", "connection"]
     connections = scan_connections().join(wanted, on=keys, how="semi").select("capture", "exchanges", *CONNECTION).collect()
-    if connections.get_column("exchanges").sum() > MOST_HELD:
+    if connections.get_column("exchanges").sum() > MAX_HELD:
         return report
     exchanges = scan_exchanges().join(wanted, on=keys, how="semi").select("capture", *EXCHANGE).collect()
     return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
     from wiredoctor.report.columns import Scan
 
-MOST_EXCHANGES = 100_000
-MOST_CONNECTIONS = 50_000
-MOST_BARS = 2_400
+MAX_EXCHANGES = 100_000
+MAX_CONNECTIONS = 50_000
+MAX_BARS = 2_400
 """The number of time steps in which exchanges are counted if a page does not hold all of them."""
 
 EXCHANGE = [
@@ -60,7 +60,7 @@ class LimitedRows(NamedTuple):
     of: int
 
 
-def exchanges(report: Report, most: int = MOST_EXCHANGES) -> LimitedRows:
+def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
     """Return the columns EXCHANGE of the chosen exchanges, and when they began and ended.
 
     `start`: the time of the first byte. `until`: ns from there to the last byte, or to the end of the wait for a response that
@@ -88,7 +88,7 @@ def exchanges(report: Report, most: int = MOST_EXCHANGES) -> LimitedRows:
     return LimitedRows(_order_rows(report, rows, ["start", "connection", "exchange"]), report.exchange_count)
 
 
-def connections(report: Report, most: int = MOST_CONNECTIONS) -> LimitedRows:
+def connections(report: Report, most: int = MAX_CONNECTIONS) -> LimitedRows:
     """Return the columns CONNECTION of the chosen connections."""
     told = _finding_keys(report.findings, ["connection"])
     rows = _worst(report.scan_connections, CONNECTION, told, pl.col("client_bytes") + pl.col("server_bytes"), most)
@@ -101,13 +101,13 @@ def exchanges_over_time(report: Report) -> dict[str, Any]:
     Returns `step` (ns), and two lists of counts: `sent` and `failed`.
     """
     spans = [(nanoseconds(c.last_time) or 0) - (nanoseconds(c.first_time) or 0) for c in report.captures]
-    step = max(spans, default=0) // MOST_BARS + 1
-    counts = np.zeros((2, MOST_BARS), np.int64)
+    step = max(spans, default=0) // MAX_BARS + 1
+    counts = np.zeros((2, MAX_BARS), np.int64)
     for batch in batches(report.scan_exchanges, ["request_start", "response_start", "response_status"]):
-        at = batch.select((row_choice.exchange_start() // step).clip(0, MOST_BARS - 1)).to_series().to_numpy()
+        at = batch.select((row_choice.exchange_start() // step).clip(0, MAX_BARS - 1)).to_series().to_numpy()
         failed = batch.select(_failed()).to_series().to_numpy()
-        counts[0] += np.bincount(at, minlength=MOST_BARS)
-        counts[1] += np.bincount(at[failed], minlength=MOST_BARS)
+        counts[0] += np.bincount(at, minlength=MAX_BARS)
+        counts[1] += np.bincount(at[failed], minlength=MAX_BARS)
     return {"step": step, "sent": counts[0].tolist(), "failed": counts[1].tolist()}
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from wiredoctor.tables import FIN, RST, SYN, Array
 
-MOST_RUNS = 4_000
-MOST_MARKED = 1_500
+MAX_RUNS = 4_000
+MAX_MARKED = 1_500
 """Maximum numbers per direction: lines of segments, lines of ACKs, and marked packets, which are never merged."""
 
 _FIRST_BIN = 16_384
@@ -41,7 +41,7 @@ class Lane:
         kind = _kinds(rows)
         self.segments += len(kind)
         marked = (kind != PLAIN) & (kind != SYN_FIN)
-        room = max(MOST_MARKED - self.marked, 0)
+        room = max(MAX_MARKED - self.marked, 0)
         keep = ~marked | (np.cumsum(marked) <= room)
         self.marked_left_out += int((~keep).sum())
         self.marked += int((marked & keep).sum())
@@ -51,7 +51,7 @@ class Lane:
         made["low"], made["high"] = offset, offset + rows["length"][keep]
         made["packets"], made["kind"] = 1, kind[keep]
         self._runs = np.concatenate((self._runs, made))
-        while (self._runs["kind"] == PLAIN).sum() > MOST_RUNS and self._run_bin < 1 << 62:
+        while (self._runs["kind"] == PLAIN).sum() > MAX_RUNS and self._run_bin < 1 << 62:
             self._run_bin = max(self._run_bin * 2, _FIRST_BIN)
             self._runs = _merge_neighbors(self._runs, self._run_bin)
 
@@ -61,7 +61,7 @@ class Lane:
         made["time"], made["ack"], made["edge"] = time, ack, edge
         self.acks += len(made)
         self._acks = np.concatenate((self._acks, made))
-        while len(self._acks) > MOST_RUNS and self._ack_bin < 1 << 62:
+        while len(self._acks) > MAX_RUNS and self._ack_bin < 1 << 62:
             self._ack_bin = max(self._ack_bin * 2, _FIRST_BIN)
             # keep the last one of each bin, because both lines go on from its values
             bins = self._acks["time"] // self._ack_bin
@@ -69,7 +69,7 @@ class Lane:
 
     def add_sack(self, time: int, low: int, high: int) -> None:
         """Add a block that the peer received after a gap."""
-        if len(self._sacks) < MOST_MARKED:
+        if len(self._sacks) < MAX_MARKED:
             self._sacks.append((time, low, high))
         else:
             self.sacks_left_out += 1

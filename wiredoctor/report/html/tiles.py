@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from wiredoctor.findings import Report
 
-MOST_CAUSES, MOST_SERVERS, MOST_ROWS = 5, 4, 100
+MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The number of times from which on a percentile (by nearest rank) is not simply the longest of them."""
@@ -70,9 +70,9 @@ def find_servers(report: Report, servers: Sequence[ServerStatistics]) -> Servers
     """Return the table of servers; None without exchanges and failed connections."""
     if not report.exchange_count and not any(one.unusable_connections for one in servers):
         return None
-    rows = tuple(map(_row, servers[:MOST_ROWS]))
+    rows = tuple(map(_row, servers[:MAX_ROWS]))
     empty = {name for name in _ONLY_WITH_VALUES if all(row.cells[name] == "-" for row in rows)}
-    return Servers(tuple(name for name in rows[0].cells if name not in empty), rows, max(0, len(servers) - MOST_ROWS))
+    return Servers(tuple(name for name in rows[0].cells if name not in empty), rows, max(0, len(servers) - MAX_ROWS))
 
 
 def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | None:
@@ -90,8 +90,8 @@ def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | N
         times=_times(whole),
         lost=duration(report.delay) if report.delay else "",
         causes=_causes(whole),
-        errors=tuple((clean(one.key), f"{one.server_errors:,}") for one in failing[:MOST_SERVERS]),
-        more_errors=max(0, len(failing) - MOST_SERVERS),
+        errors=tuple((clean(one.key), f"{one.server_errors:,}") for one in failing[:MAX_SERVERS]),
+        more_errors=max(0, len(failing) - MAX_SERVERS),
     )
 
 
@@ -127,7 +127,7 @@ def _time(seconds: float | None) -> str:
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
     """Return the costliest rules, and all others as one."""
     costs = [*whole.lost.items()]
-    shown = costs[:MOST_CAUSES] if len(costs) > MOST_CAUSES + 1 else costs
+    shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])
     shown = [*shown, *([(f"{len(costs) - len(shown)} other rules", rest)] if rest else [])]
     total = sum(lost for _, lost in shown) or 1.0

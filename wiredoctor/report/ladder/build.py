@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from wiredoctor.findings import Finding, Report, Side
 
-MOST_STEPS = 40
+MAX_STEPS = 40
 """The maximum number of packets in a ladder by default."""
 
 
@@ -80,7 +80,7 @@ NO_PROOF = "it has no packets as evidence"
 NO_SEGMENTS = "the connection has no packets in this range"
 
 
-def of_findings(report: Report, findings: Sequence[Finding], most: int = MOST_STEPS) -> list[Ladder]:
+def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
     """Return a ladder for each finding: its evidence, its request, and packets in between, at most `most`.
 
     The ladder of a finding without a connection has only its evidence, from any connections.
@@ -96,7 +96,7 @@ def of_connection(
     *,
     frames: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
-    most: int = MOST_STEPS,
+    most: int = MAX_STEPS,
     findings: Sequence[Finding] = (),
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).

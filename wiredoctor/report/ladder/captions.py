@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Side
     from wiredoctor.report.ladder.load import Rows
 
-MOST_TARGET = 120
+MAX_TARGET = 120
 """The maximum length of a request target in characters."""
 
 _FLAGS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (URG, "URG"), (ECE, "ECE"), (CWR, "CWR"), (ACK, "ACK"))
@@ -217,12 +217,12 @@ def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], Pa
 
 
 def _request(exchange: dict[str, Any]) -> str:
-    return shorten(printable(f"{exchange['request_method']} {exchange['request_target']}"), MOST_TARGET)
+    return shorten(printable(f"{exchange['request_method']} {exchange['request_target']}"), MAX_TARGET)
 
 
 def _response(exchange: dict[str, Any]) -> str:
     status, reason = exchange["response_status"], exchange["response_reason"]
-    return shorten(printable(f"{'response' if status is None else status} {reason or ''}".strip()), MOST_TARGET)
+    return shorten(printable(f"{'response' if status is None else status} {reason or ''}".strip()), MAX_TARGET)
 
 
 def _message_parts(message: Message, begin: int, end: int) -> Iterator[str]:

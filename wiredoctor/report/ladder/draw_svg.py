@@ -27,7 +27,7 @@ _NARROW_CLIENT, _NARROW_BETWEEN, _NARROW_HEAD = 84, 244, 59
 _NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 34, 30
 """The same for the narrow picture: where the client is, how far away the server is, and how many characters fit."""
 
-_MOST_NOTE_LINES = 6
+_MAX_NOTE_LINES = 6
 TALLEST = 150
 _TALL = 84
 """Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
@@ -215,7 +215,7 @@ def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
 def _notes(step: Step, width: int) -> list[str]:
     said = [*(mark for mark in step.marks if mark not in step.text and mark != "window update"), *step.notes]
     lines = [line for text in said for line in textwrap.wrap(clean(text), width)]
-    return lines if len(lines) <= _MOST_NOTE_LINES else [*lines[: _MOST_NOTE_LINES - 1], "..."]
+    return lines if len(lines) <= _MAX_NOTE_LINES else [*lines[: _MAX_NOTE_LINES - 1], "..."]
 
 
 def _sides(ladder: Ladder, height: int, columns: _Columns) -> str:

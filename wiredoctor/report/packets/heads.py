@@ -10,8 +10,8 @@ from wiredoctor.findings import printable
 from wiredoctor.text import redact
 from wiredoctor.text.plain_fields import plain_value
 
-MOST_LINES = 100
-MOST_LINE = 1000
+MAX_LINES = 100
+MAX_LINE = 1000
 """The number of fields of a header section, and of characters of a line, that are shown."""
 
 WHOLE = frozenset(("server", "via", "user-agent"))
@@ -47,10 +47,10 @@ def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[l
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][1:]
     while lines and not lines[-1]:
         lines.pop()
-    for line in lines[:MOST_LINES]:
+    for line in lines[:MAX_LINES]:
         text = line.decode("latin-1")
         said.append(_shorten_line(printable(text if redact.secrets_are_shown() else mask(text))))
-    return said, max(len(lines) - MOST_LINES, 0)
+    return said, max(len(lines) - MAX_LINES, 0)
 
 
 def masked_field(line: str) -> str:
@@ -85,13 +85,13 @@ def masked_value(name: str, value: str) -> str:
     if name == "keep-alive":
         return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in _split_list(value))
     if name in redact.WORDS:
-        return redact.redact_words(name, value[:MOST_LINE])
-    return plain_value(name, value[:MOST_LINE]) or "*"
+        return redact.redact_words(name, value[:MAX_LINE])
+    return plain_value(name, value[:MAX_LINE]) or "*"
 
 
 def _split_list(value: str) -> list[str]:
-    return [part.strip(" \t") for part in value[:MOST_LINE].split(",")]
+    return [part.strip(" \t") for part in value[:MAX_LINE].split(",")]
 
 
 def _shorten_line(line: str) -> str:
-    return line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}... ({len(line) - MOST_LINE:,} more)"
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}... ({len(line) - MAX_LINE:,} more)"

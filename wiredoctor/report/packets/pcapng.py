@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, PacketAccess, Report
     from wiredoctor.report.formats import Options
 
-MOST_ON_A_FRAME = 50
+MAX_ON_A_FRAME = 50
 """The number of findings described in the comments of one packet; further ones are only counted."""
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 """The number of findings listed in the file comment."""
 
 _RECORD = {"records": ["frame", "connection"]}
@@ -73,9 +73,9 @@ def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
     for frame, some in groupby(notes, key=lambda note: note.frame):
         here = [*some]
         texts = [f"wiredoctor: frame {frame} of the whole capture"] if numbers else []
-        for note in here[:MOST_ON_A_FRAME]:
+        for note in here[:MAX_ON_A_FRAME]:
             texts += _comment_lines(report.findings[note.finding], note)
-        if more := len(here) - MOST_ON_A_FRAME:
+        if more := len(here) - MAX_ON_A_FRAME:
             texts += [f"wiredoctor: {count(more, 'more finding')} on this packet"] if more > 0 else []
         yield frame, [clean(text)[:_LONGEST] for text in texts]
 
@@ -122,11 +122,11 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
         lines.append(f"only the connections with findings: {count(len(only), 'packet')}")
     if capture.damage:
         lines.append(f"the capture is damaged, so later packets are missing: {capture.damage}")
-    for number, finding in enumerate(report.findings[:MOST_LISTED], start=1):
+    for number, finding in enumerate(report.findings[:MAX_LISTED], start=1):
         frames = ", ".join(str(e.frame) for e in finding.evidence[:8]) + (", ..." if len(finding.evidence) > 8 else "")
         place = f" (frame{'s' if len(finding.evidence) > 1 else ''} {frames})" if frames else ""
         lines.append(f"{finding.number or number}. {finding.severity}: {_name(finding)}: {finding.title}{place}")
-    if (more := len(report.findings) - MOST_LISTED) > 0:
+    if (more := len(report.findings) - MAX_LISTED) > 0:
         lines.append(f"and {count(more, 'more finding')}")
     return "\n".join(clean(line)[:_LONGEST] for line in lines)
 

@@ -16,7 +16,7 @@ from wiredoctor.tables import SECOND
 if TYPE_CHECKING:
     from wiredoctor.findings import PacketAccess, Portion
 
-MOST_WAITING = 16 << 20
+MAX_WAITING = 16 << 20
 """The bytes of a side that may wait for a gap to be filled; a receiver's window is rarely larger."""
 
 LATE = SECOND
@@ -72,7 +72,7 @@ class _Side:
             self._waiting[offset] = (frame, time, length, data)
             heappush(self._order, offset)
             self._bytes += len(data) + 200
-            if self._bytes > MOST_WAITING:
+            if self._bytes > MAX_WAITING:
                 yield from self._release(self._first(), frame, time)
             return
         yield from self._emit(frame, time, offset, length, data)

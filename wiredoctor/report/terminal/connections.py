@@ -38,10 +38,10 @@ _LONG = 120 * SECOND
 """A duration of at least this much may be written with two units: "23 h 59 min"."""
 
 _NARROWEST = 80
-_MOST_ENDPOINT = 21
+_MAX_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
 
-_LEAST_BAR, _MOST_BAR = 18, 80
+_LEAST_BAR, _MAX_BAR = 18, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15, "capture": 10}
 """The widths of columns where all others would not fit."""
 
@@ -144,13 +144,13 @@ def _layout(
         **capture_field(names),
         "id": Field("id", max(2, len(str(most["connection"])))),
         **({"clock": of_day} if has_times else {"time": time}),
-        "server": Field("server", min(max(6, most["server"] or 0), _MOST_ENDPOINT), right=False),
+        "server": Field("server", min(max(6, most["server"] or 0), _MAX_ENDPOINT), right=False),
         "duration": Field("lasted", 11 if longest >= _LONG else 7),
         "close": Field("closed by", 10, right=False),
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
     optional = {
-        "client": Field("client", min(max(6, most["client"] or 0), _MOST_ENDPOINT), right=False),
+        "client": Field("client", min(max(6, most["client"] or 0), _MAX_ENDPOINT), right=False),
         "exchanges": Field("exch", max(4, len(f"{most['exchanges']:,}"))),
         "sent": Field("sent", 7),
         "received": Field("received", 8),
@@ -166,7 +166,7 @@ def _layout(
     squeeze(base, _SQUEEZED, room)
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
-    bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MOST_BAR)
+    bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)
     fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
     if relative:
         axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, longest, bar - 1))

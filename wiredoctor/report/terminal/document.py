@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from wiredoctor.report.row_order import Sink
-from wiredoctor.report.terminal.markdown import MOST_BYTES, escape_markdown
-from wiredoctor.report.terminal.terminal import MOST_PROSE, SEVERITY_STYLE, Terminal, TerminalWriter
+from wiredoctor.report.terminal.markdown import MAX_BYTES, escape_markdown
+from wiredoctor.report.terminal.terminal import MAX_PROSE, SEVERITY_STYLE, Terminal, TerminalWriter
 from wiredoctor.report.words import clean, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Severity
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 """The number of rows of a table in a page for people, unless all are requested."""
 
 _LEAST_COLUMN = 16
@@ -87,7 +87,7 @@ def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
         yield from _stacked_rows(rows, room, paper)
         return
     rest = sum(widths[1:]) + between * (len(widths) - 1)
-    widths[0] = min(widths[0], max(_LEAST_COLUMN, room - rest), MOST_PROSE)
+    widths[0] = min(widths[0], max(_LEAST_COLUMN, room - rest), MAX_PROSE)
     for first, *others in rows:
         cells = [shorten(first, widths[0], paper.gap).ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
@@ -107,7 +107,7 @@ def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> It
 
 def write_markdown(parts: Iterable[Part], out: Sink) -> None:
     """Write the page as GitHub Flavored Markdown in UTF-8; omit what exceeds the size of a comment."""
-    room = MOST_BYTES - len(_FULL)
+    room = MAX_BYTES - len(_FULL)
     before: type[Part] | None = None
     for part in parts:
         gap = "\n" if before not in (None, Line) or not isinstance(part, Line) else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Evidence, Finding
     from wiredoctor.report.terminal.terminal import Terminal
 
-MOST_FRAMES = 12
+MAX_FRAMES = 12
 
 _SHORTEST_DRAWN = 1e-6
 
@@ -29,7 +29,7 @@ def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = 
     A finding without a connection has no bars, because its frames belong to different connections.
     """
     evidence = finding.evidence
-    shown = evidence if everything or len(evidence) <= MOST_FRAMES else evidence[: MOST_FRAMES - 1]
+    shown = evidence if everything or len(evidence) <= MAX_FRAMES else evidence[: MAX_FRAMES - 1]
     if not shown:
         return
     frames = max(len(str(e.frame)) for e in shown)

@@ -50,11 +50,11 @@ _NARROWEST = 80
 _LONG = 120 * SECOND
 """A duration of at least this much may be written with two units: "23 h 59 min"."""
 
-_LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MOST_BAR = 28, 16, 26, 80
+_LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MAX_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}
 """The widths of columns where all others would not fit."""
 
-_MOST_ENDPOINT = 21
+_MAX_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
 
 _BAD, _FAILED = 400, 500
@@ -232,7 +232,7 @@ def _layout(
     fields = base | {name: optional[name] for name in shown}
     request, spare = base["request"].width, max(0, room - width([*fields.values()]))
     more = min(max(0, facts.texts["request"] - request), spare // 2)
-    bar = min(base["bar"].width + spare - more, _MOST_BAR)
+    bar = min(base["bar"].width + spare - more, _MAX_BAR)
     fields["request"] = Field("request", request + more, right=False)
     fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
     if relative:
@@ -271,13 +271,13 @@ def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
     ends = [0, 0]
     if report.scan_connections is not None:
         lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
-        ends = [min(length or 0, _MOST_ENDPOINT) for length in lengths]
+        ends = [min(length or 0, _MAX_ENDPOINT) for length in lengths]
     texts, latest = facts.texts, max(end for _, end in facts.spans.values())
     made = {
         "server": Field("server", max(6, ends[1]), right=False),
         "client": Field("client", max(6, ends[0]), right=False),
         "size": Field("size", 7),
-        "host": Field("Host", min(max(4, texts["host"]), _MOST_ENDPOINT), right=False),
+        "host": Field("Host", min(max(4, texts["host"]), _MAX_ENDPOINT), right=False),
         "time": Field("time (s)", max(8, len(clock(latest, latest)))),
         "frame": Field("frame", max(5, len(str(texts["frame"])))),
         **{name: Field(text, max(took, len(text))) for name, text in zip(_TIMES, _TIME_HEADINGS, strict=True)},

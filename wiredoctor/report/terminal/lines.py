@@ -24,7 +24,7 @@ SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
 """The sign of the worst finding that a line is part of."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
-_MOST_NAME = 24
+_MAX_NAME = 24
 
 _FINE_BELOW = 100 * SECOND
 """Times are shown in microseconds if all are shorter, otherwise in milliseconds."""
@@ -59,7 +59,7 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
     """Return the column for the names of captures; empty without names."""
-    return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MOST_NAME), right=False)} if names else {}
+    return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 
 def add_titles(

@@ -14,7 +14,7 @@ from wiredoctor.report.words import clean, count, duration, shorten, size
 if TYPE_CHECKING:
     from rich.text import Text
 
-MOST = 1_000
+MAX_GROUPS = 1_000
 """The number of groups that are kept; a further group replaces the least severe one."""
 
 
@@ -75,7 +75,7 @@ class Tally:
         """Add a finding."""
         key = problem_key(finding)
         if key not in self.groups:
-            if len(self.groups) >= MOST:
+            if len(self.groups) >= MAX_GROUPS:
                 del self.groups[max(self.groups, key=lambda k: self.groups[k].badness)]
             self.groups[key] = Running(finding)
         self.groups[key].add(finding)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
     from wiredoctor.report.explained_log import ExplainedLine, ExplainedLog
 
-MOST_LINES = 50
+MAX_LINES = 50
 """The lines that are written unless all are requested."""
 
-MOST_FINDINGS = 3
+MAX_FINDINGS = 3
 _MOMENTS = {"start": "the start of a request", "response": "the start of a response", "end": "the end of a request"}
 _OF_A_ZONE = 900 * SECOND
 """Offsets of time zones are multiples of this: 15 minutes."""
@@ -41,7 +41,7 @@ def write(result: ExplainedLog, report: Report, writer: TerminalWriter, *, slow:
     writer.paragraph(_log_facts(result))
     if line := zone_line(report):
         writer.paragraph((line, "dim"))
-    shown = inside if everything else inside[:MOST_LINES]
+    shown = inside if everything else inside[:MAX_LINES]
     for one in shown:
         writer.blank()
         _write_line(writer, report, one)
@@ -104,12 +104,12 @@ def _write_line(writer: TerminalWriter, report: Report, one: ExplainedLine) -> N
     place = f"connection {exchange.connection}, exchange {exchange.exchange}, frame {exchange.frame}, {exchange.client} -> "
     when = f"{time_text(exchange.start)}, {status}{took}"
     writer.paragraph((f"{place}{exchange.server}, {when}", "dim"), indent=2, hang=2)
-    for finding in one.findings[:MOST_FINDINGS]:
+    for finding in one.findings[:MAX_FINDINGS]:
         label = f"{finding.severity.upper()} "
         number = "" if finding.number is None else f" (finding {finding.number})"
         writer.paragraph((label, SEVERITY_STYLE[finding.severity]), f"{finding.rule}: {finding.title}{number}", indent=2, hang=2)
-    if len(one.findings) > MOST_FINDINGS:
-        writer.paragraph(f"and {count(len(one.findings) - MOST_FINDINGS, 'more finding')}", indent=2)
+    if len(one.findings) > MAX_FINDINGS:
+        writer.paragraph(f"and {count(len(one.findings) - MAX_FINDINGS, 'more finding')}", indent=2)
     if not one.findings:
         writer.paragraph("No finding explains it.", indent=2)
     where = f"--connection {exchange.connection} --exchange {exchange.exchange}"

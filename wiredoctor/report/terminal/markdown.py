@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
     from wiredoctor.report.formats import Options
 
-MOST_BYTES = 60_000
+MAX_BYTES = 60_000
 """A comment on GitHub may have 65,536 characters."""
 
-MOST_CAPTURES = 40
+MAX_CAPTURES = 40
 """The number of captures, and of limits, that are named: hundreds would leave no space for findings."""
 
-MOST_NAME = 200
+MAX_NAME = 200
 
-MOST_CELL = 100
+MAX_CELL = 100
 """The maximum length of a server with its path in the table of problems, in characters."""
 
 IN_FULL = 2
@@ -113,7 +113,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
         return
     closing = "" if quiet else "\n".join(_closing(report, far, shown))
     said = [*_first_lines(report, groups, far, shown), *_table(report, groups)]
-    room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MOST_NAME
+    room = MAX_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MAX_NAME
     several = len(report.captures) > 1
     written = 0
     for group in groups if everything else groups[:IN_FULL]:
@@ -153,7 +153,7 @@ def _table(report: Report, groups: list[Group]) -> list[str]:
 
 
 def _row(row: Row) -> str:
-    return f"| {' | '.join(escape_markdown(shorten(cell, MOST_CELL)) for cell in row.cells)} |"
+    return f"| {' | '.join(escape_markdown(shorten(cell, MAX_CELL)) for cell in row.cells)} |"
 
 
 def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
@@ -188,16 +188,16 @@ def _link(title: str, url: str) -> str:
 def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
     yield "<details><summary>Input and coverage</summary>"
     yield ""
-    for capture in report.captures[:MOST_CAPTURES]:
-        yield f"- {code(shorten(capture.file, MOST_NAME))}: {escape_markdown(capture_facts(capture))}"
+    for capture in report.captures[:MAX_CAPTURES]:
+        yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(capture_facts(capture))}"
         yield from (f"  - {escape_markdown(line)}" for line in _of_capture(capture))
-    if len(report.captures) > MOST_CAPTURES:
-        yield f"- and {count(len(report.captures) - MOST_CAPTURES, 'more capture')}"
+    if len(report.captures) > MAX_CAPTURES:
+        yield f"- and {count(len(report.captures) - MAX_CAPTURES, 'more capture')}"
     yield f"- {escape_markdown(totals(report, shown))}"
     yield from (f"- {escape_markdown(line)}" for line in failing(far))
-    yield from (f"- Limit reached: {escape_markdown(limit)}" for limit in report.limits[:MOST_CAPTURES])
-    if len(report.limits) > MOST_CAPTURES:
-        yield f"- Limit reached: {len(report.limits) - MOST_CAPTURES:,} more times"
+    yield from (f"- Limit reached: {escape_markdown(limit)}" for limit in report.limits[:MAX_CAPTURES])
+    if len(report.limits) > MAX_CAPTURES:
+        yield f"- Limit reached: {len(report.limits) - MAX_CAPTURES:,} more times"
     yield from (f"- Checked: {escape_markdown(line)}" for line in checked_lines(far))
     if quiet_rules := count_of_rules_without_findings(report, far):
         named = [] if report.findings else rules_without_findings(report, far)

@@ -12,7 +12,7 @@ from wiredoctor.report.terminal.error_messages import Message, messages
 GAP = "..."
 """Stands for hosts, ports, paths and numbers in the text of a message."""
 
-MOST_WORDS = 3
+MAX_WORDS = 3
 """A common word decides the topic only in texts of at most this many words."""
 
 LONGEST_GAP = 300
@@ -46,7 +46,7 @@ class _Text(NamedTuple):
 
     @property
     def is_short(self) -> bool:
-        return len(SMALL_WORDS.sub("", self.words).split()) <= MOST_WORDS
+        return len(SMALL_WORDS.sub("", self.words).split()) <= MAX_WORDS
 
 
 def search(text: str) -> tuple[Message, int] | None:

@@ -28,7 +28,7 @@ SHORTEST_PIECE = 8
 LEAST_COMPLAINT = 12
 """A description of several words with this many characters ranks above a shorter message."""
 
-MOST_RULES = 5
+MAX_RULES = 5
 """The number of rules shown at once, unless a family was requested."""
 
 
@@ -60,7 +60,7 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
         meant = [entries[name] for name in told.rules if name in entries]
         vague = bool(meant) and not told.software
         others = [one for one in entries.values() if vague and one not in meant and _rate(one, wanted) >= Match.SEARCHED]
-        return SearchResult([*meant, *others][:MOST_RULES], sure=bool(meant))
+        return SearchResult([*meant, *others][:MAX_RULES], sure=bool(meant))
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
         return SearchResult([], sure=False)
     rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
@@ -99,7 +99,7 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
 
 def at_once(found: list[E], words: str) -> list[E]:
     """Return the rules to show: a few, or all of a requested family."""
-    return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MOST_RULES]
+    return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MAX_RULES]
 
 
 def _least(best: Match, *, sure: bool) -> Match:

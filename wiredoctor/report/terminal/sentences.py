@@ -20,11 +20,11 @@ from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Finding, LeftOut, Report, Unjudged
 
-MOST_REASONS = 5
-MOST_KINDS = 3
-MOST_SERVERS = 10
-MOST_EXAMPLES = 3
-MOST_EXAMPLE = 40
+MAX_REASONS = 5
+MAX_KINDS = 3
+MAX_SERVERS = 10
+MAX_EXAMPLES = 3
+MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
 """The headline reports waiting from this many seconds on; local handshakes take microseconds."""
 SOFTWARE_LENGTH = 40
@@ -39,13 +39,13 @@ SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets
 """The first line of a report without redaction."""
 
 
-MOST_INCOMPLETE = 3
+MAX_INCOMPLETE = 3
 """The number of reasons for an incomplete report, and of captures with dropped packets, that a report lists."""
 
 
 def incomplete(report: Report) -> list[str]:
     """Return sentences about why the report is incomplete; if there are too many, the last one counts the others."""
-    shown, rest = report.incomplete[:MOST_INCOMPLETE], report.incomplete[MOST_INCOMPLETE:]
+    shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
 
@@ -62,8 +62,8 @@ def lacking(report: Report) -> list[str]:
         for capture in report.captures
         if capture.dropped
     ]
-    rest = len(lines) - MOST_INCOMPLETE
-    return lines if rest <= 0 else [*lines[:MOST_INCOMPLETE], f"Packets of {count(rest, 'more capture')} were dropped."]
+    rest = len(lines) - MAX_INCOMPLETE
+    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"Packets of {count(rest, 'more capture')} were dropped."]
 
 
 _LOST = ("closed", "after-close-announced")
@@ -108,8 +108,8 @@ def unexplained(reach: Coverage) -> list[str]:
 def failing(reach: Coverage) -> list[str]:
     """Return one line for each server with statuses of 500 or above, with the known reasons."""
     failed = [one for one in reach.servers if one.failed]
-    lines = [_failing(one) for one in failed[:MOST_SERVERS]]
-    if rest := failed[MOST_SERVERS:]:
+    lines = [_failing(one) for one in failed[:MAX_SERVERS]]
+    if rest := failed[MAX_SERVERS:]:
         lines.append(f"and {count(len(rest), 'other server')}: {count(sum(one.failed for one in rest), 'response')}")
     return lines
 
@@ -121,8 +121,8 @@ def _failing(one: ServerAnswers) -> str:
     explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
-    shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MOST_KINDS]]
-    if rest := most[MOST_KINDS:]:
+    shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MAX_KINDS]]
+    if rest := most[MAX_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
     verb = "has" if one.failed == 1 else "have"
@@ -144,8 +144,8 @@ def _failure_counts(failed: Failures) -> str:
 
 def _count_by_status(failures: Mapping[int, int]) -> str:
     most = sorted(failures.items(), key=lambda one: (-one[1], one[0]))
-    shown = [f"{status}: {number:,}" for status, number in most[:MOST_KINDS]]
-    rest = sum(number for _, number in most[MOST_KINDS:])
+    shown = [f"{status}: {number:,}" for status, number in most[:MAX_KINDS]]
+    rest = sum(number for _, number in most[MAX_KINDS:])
     return ", ".join([*shown, *([f"others: {rest:,}"] if rest else [])])
 
 
@@ -159,7 +159,7 @@ def other_packets(report: Report) -> str:
     if len(reasons) < 2:
         return "".join(f"{among}: {reason}" for reason in reasons)
     most = sorted(reasons.items(), key=lambda r: (-r[1], r[0]))
-    shown, rest = most[:MOST_KINDS], most[MOST_KINDS:]
+    shown, rest = most[:MAX_KINDS], most[MAX_KINDS:]
     others = [f"{count(len(rest), 'other kind')} ({sum(packets for _, packets in rest):,})"] if rest else []
     return f"{among}: {', '.join([*(f'{reason} ({packets:,})' for reason, packets in shown), *others])}"
 
@@ -266,8 +266,8 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
     packets.
     """
     reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
-    lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MOST_REASONS]]
-    if rest := reasons[MOST_REASONS:]:
+    lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MAX_REASONS]]
+    if rest := reasons[MAX_REASONS:]:
         lines.append(f"not analyzed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
     if capture.duplicates:
         lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
@@ -351,7 +351,7 @@ def _examples(report: Report, of: NotJudged) -> str:
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """
-    those = [one for one in report.not_judged if one.reason == of.ending][:MOST_EXAMPLES] if of.ending else []
+    those = [one for one in report.not_judged if one.reason == of.ending][:MAX_EXAMPLES] if of.ending else []
     if not those:
         return ""
     rest = of.count - len(those)
@@ -360,7 +360,7 @@ def _examples(report: Report, of: NotJudged) -> str:
 
 
 def _place(one: Unjudged, *, several: bool) -> str:
-    which = shorten(one.request, MOST_EXAMPLE) if one.request else f"to {one.server}"
+    which = shorten(one.request, MAX_EXAMPLE) if one.request else f"to {one.server}"
     file = f" of {one.capture}" if several else ""
     waited = "" if one.waited is None else f", {duration(one.waited)} before the end"
     return f"{which} (frame {one.frame}{file}{waited})"

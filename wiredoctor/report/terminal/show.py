@@ -9,7 +9,7 @@ from wiredoctor.findings import printable
 from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.report.data.json import SCHEMA_VERSION
 from wiredoctor.report.data.json import finding as finding_json
-from wiredoctor.report.ladder.build import MOST_STEPS, Ladder, of_connection, of_findings
+from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_findings
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
 from wiredoctor.text.time_of_day import Clock
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EVERY_STEP = 20_000
 """The number of packets that are shown if all are requested."""
 
-MOST_HEADS = 6
+MAX_HEADS = 6
 """The number of header sections that are shown with a ladder, unless all are requested."""
 
 EVERY_HEAD = 1_000
@@ -63,7 +63,7 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     """Load what was requested, from captures that were kept."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
-    most = EVERY_STEP if asked.everything else MOST_STEPS
+    most = EVERY_STEP if asked.everything else MAX_STEPS
     if asked.finding is not None:
         ladder = of_findings(report, [asked.finding], most)[0]
     else:
@@ -140,7 +140,7 @@ def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Hea
     chosen = rows.select("exchange", *columns, *titles).sort("exchange").head(EVERY_HEAD + 1).collect().to_dicts()
     known = [(row, side) for row in chosen for side in ("request", "response") if row[f"{side}_offset"] is not None]
     known = [(row, side) for row, side in known if row[f"{side}_head_bytes"]]
-    most = EVERY_HEAD if asked.everything else MOST_HEADS
+    most = EVERY_HEAD if asked.everything else MAX_HEADS
     return _read(report, asked, known[:most]), max(len(known) - most, 0)
 
 

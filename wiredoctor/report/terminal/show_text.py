@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.show import ShownPackets
 
 
-MOST_NUMBERS = 10
+MAX_NUMBERS = 10
 """The number of findings that are listed for each rule of the connection."""
 
 
@@ -56,8 +56,8 @@ def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
     for one in findings:
         rules.setdefault(one.rule, []).append(one)
     for same in rules.values():
-        numbers = ", ".join(str(one.number) for one in same[:MOST_NUMBERS])
-        more = f" and {len(same) - MOST_NUMBERS:,} more" if len(same) > MOST_NUMBERS else ""
+        numbers = ", ".join(str(one.number) for one in same[:MAX_NUMBERS])
+        more = f" and {len(same) - MAX_NUMBERS:,} more" if len(same) > MAX_NUMBERS else ""
         first, lost = same[0], sum(one.delay or 0.0 for one in same)
         delay = f", {duration(lost)}{' in all' if len(same) > 1 else ''}" if lost else ""
         label = f"finding{'s' if len(same) > 1 else ''} {numbers}{more}: "

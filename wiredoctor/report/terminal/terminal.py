@@ -17,7 +17,7 @@ SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold c
 LEAST_WIDTH = 40
 """On a narrower terminal, lines are not wrapped here, but by the terminal itself."""
 
-MOST_PROSE = 110
+MAX_PROSE = 110
 """The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
 
 _QUANTITY = re.compile(
@@ -108,7 +108,7 @@ class TerminalWriter:
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)
-        for number, line in enumerate(self._wrap(text, min(self.width, MOST_PROSE) - indent, hang)):
+        for number, line in enumerate(self._wrap(text, min(self.width, MAX_PROSE) - indent, hang)):
             line.plain = line.plain.replace(_TIED, " ")
             line.rstrip()
             line.pad_left(indent + (hang if number else 0))

@@ -12,7 +12,7 @@ from wiredoctor.report.commands import analyze_command, next_commands, show_any_
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
-from wiredoctor.report.overview import HEADINGS, MOST_ROWS, Row, other_problems, overlap_note, split_rows
+from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, other_problems, overlap_note, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.sentences import (
@@ -50,7 +50,7 @@ IN_FULL = 2
 IN_FULL_BESIDE_MANY = 1
 """The same number for reports with more problems than the table has rows."""
 
-MOST_LINES = 55
+MAX_LINES = 55
 """The number of lines of such a report before what was read, unless all problems are requested."""
 
 FEW_CAPTURES = 3
@@ -59,10 +59,10 @@ FEW_CAPTURES = 3
 LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
-MOST_LEAST_PLACE = 34
+MAX_LEAST_PLACE = 34
 """The same if rows would look alike without their kind: an IPv4 address with its port, and most kinds."""
 
-MOST_TABLE = 140
+MAX_TABLE = 140
 """The maximum width of that table."""
 
 _SEVERITY, _RULE, _WHERE, _COUNT, _TIME_LOST, _FIRST_SEEN, _ = range(len(HEADINGS))
@@ -120,7 +120,7 @@ def write(
 
 def _hidden(groups: list[Group]) -> int:
     """Return the number of problems that a report does not show in full; 0 if all are requested."""
-    return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MOST_ROWS else IN_FULL))
+    return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MAX_ROWS else IN_FULL))
 
 
 def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group], *, everything: bool) -> None:
@@ -166,7 +166,7 @@ def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, sev
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)
-        if writer.lines + 1 + trial.lines <= MOST_LINES:
+        if writer.lines + 1 + trial.lines <= MAX_LINES:
             return detail
     return Detail.PLACE
 
@@ -176,13 +176,13 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
 
     If hosts and paths do not fit, times are shortened first, then severities, then paths; then columns are omitted.
     """
-    gap, width = writer.paper.gap, min(writer.width, MOST_TABLE)
+    gap, width = writer.paper.gap, min(writer.width, MAX_TABLE)
     for short_time, sign in ((False, False), (True, False), (True, True)):
         lines = [_headings(sign=sign), *(_cells(row, short_time=short_time, sign=sign) for row in rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
-    least = max(LEAST_PLACE, *(min(row.least_place, MOST_LEAST_PLACE) for row in rows))
+    least = max(LEAST_PLACE, *(min(row.least_place, MAX_LEAST_PLACE) for row in rows))
     columns = _fitting_columns(widths, width, least)
     for number, line in enumerate(lines):
         if number:

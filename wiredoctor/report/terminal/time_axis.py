@@ -14,7 +14,7 @@ _LEAST_APART = 8
 _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1_000, "us"), (0, 1, "ns"))
 """For ticks at least this far apart (ns): a unit in ns, and its name."""
 
-_MOST_UNITS = 10
+_MAX_UNITS = 10
 """An axis that begins at this many seconds is labeled in seconds, however close its ticks are; so for the other units."""
 
 _SHORTEST = 1_000_000
@@ -109,6 +109,6 @@ def _round_up(least: float) -> float:
 
 def _label(time: int, apart: float, begin: int) -> str:
     """Format a time in a unit that suits ticks `apart` ns from each other on an axis from `begin`."""
-    size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MOST_UNITS * size)
+    size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MAX_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
     return f"{time / size:,.{digits}f} {unit}"

@@ -318,11 +318,11 @@ def _unassigned_attempts(
         .select("loose_of", *named)
         .rename(named)
         .sort("try_syn_time")
-        .head(MOST_LOOSE)
+        .head(MAX_LOOSE)
     )
 
 
-MOST_LOOSE = 10_000
+MAX_LOOSE = 10_000
 """The maximum number of connections that are examined because a gateway may have opened them."""
 
 
@@ -365,7 +365,7 @@ def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
     others = connections.join(asking, on="client_host", how="anti")
-    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MOST_LOOSE)
+    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MAX_LOOSE)
     during = (
         vain.select(c("server").alias("failed"), "syn_time")
         .sort("syn_time")
@@ -376,7 +376,7 @@ def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .group_by(key)
         .agg(c("failed").unique())
     )
-    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted")).unique().head(MOST_LOOSE)
+    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted")).unique().head(MAX_LOOSE)
     encrypted = some.select(key).unique().join(tls, how="cross").group_by("server", "code").agg("encrypted")
     return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
 

@@ -15,7 +15,7 @@ REFUSED = (401, 407)
 BOUND = ("ntlm", "negotiate")
 """The schemes that authenticate the connection instead of the request."""
 
-MOST = 10_000
+MAX_ENTRIES = 10_000
 """The maximum number of entries per client and server: places with accepted credentials, and requests to be repeated."""
 
 DEEPEST = 32
@@ -87,7 +87,7 @@ class Pair:
 
 
 def _remember(known: dict[K, V], key: K, value: V) -> None:
-    if len(known) >= MOST and key not in known:
+    if len(known) >= MAX_ENTRIES and key not in known:
         del known[next(iter(known))]
     known[key] = value
 

@@ -21,7 +21,7 @@ NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
-MOST = 4096
+MAX_CLOSES = 4096
 """The maximum number of closes of an endpoint from which its timeout is learned; older ones may have another configuration."""
 
 
@@ -96,7 +96,7 @@ class End(NamedTuple):
 
 def learn(ends: list[End]) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none."""
-    ends = _one_per_decision(ends[-MOST:])
+    ends = _one_per_decision(ends[-MAX_CLOSES:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
     if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, AT_ONCE, soon)
@@ -116,7 +116,7 @@ def learn(ends: list[End]) -> Limit | None:
 
 def closes_soon(ends: list[End]) -> bool:
     """Return whether the server closes right after its responses."""
-    ends = _one_per_decision(ends[-MOST:])
+    ends = _one_per_decision(ends[-MAX_CLOSES:])
     return bool(_count_immediate(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
 
 

@@ -25,7 +25,7 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 FAILED = 500
 """The lowest status of responses that count as failures."""
-MOST = 100_000
+MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _BUCKET = 16 * SECOND
 
@@ -257,7 +257,7 @@ def known_clients(
     asked = exchanges.filter(mine & c("request_start").is_not_null() & (near | own | ranges | long))
     closed = closes.filter(mine & (c("client_close_time") // _BUCKET).is_in(buckets))
     rows, ends = pl.collect_all([_requests(asked), _closes(closed)])
-    return Clients(rows.sort("start", "connection", "exchange").tail(MOST), ends, opened, gateways)
+    return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways)
 
 
 def _one_host() -> pl.Expr:

@@ -121,7 +121,7 @@ ENDPOINTS = Threshold(
     "the number of servers, media types and paths that are remembered as having streamed, which bounds the memory",
 )
 
-MOST_NAMED = 80
+MAX_NAMED = 80
 """The maximum number of characters of a Server or Via field in a message."""
 
 EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
@@ -309,7 +309,7 @@ _WHY = {
 
 def _cause_text(row: dict[str, Any], proof: str) -> str:
     coding = row["response_content_encoding"]
-    filters = f" They are compressed ({shorten(coding, MOST_NAMED)}): a compression filter that does not flush holds data back."
+    filters = f" They are compressed ({shorten(coding, MAX_NAMED)}): a compression filter that does not flush holds data back."
     return _WHY[proof] + (filters if coding not in IDENTITY else "")
 
 
@@ -404,5 +404,5 @@ def _candidate(
 def _proxy_text(server: str, via: str) -> str:
     if not server and not via:
         return "Neither Server nor Via names a proxy."
-    fields = [f"{name}: {shorten(value, MOST_NAMED)}" for name, value in (("Server", server), ("Via", via)) if value]
+    fields = [f"{name}: {shorten(value, MAX_NAMED)}" for name, value in (("Server", server), ("Via", via)) if value]
     return f"The response names {' and '.join(fields)}."
