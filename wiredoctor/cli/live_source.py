@@ -128,7 +128,7 @@ def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None,
     wanted = _in_double_quotes(f" and ({filter})") if filter else ""
     script = (
         f'exec 3<&0; {shlex.join(_tcpdump(device, snaplen))} "{own}{wanted}" & p=$!; '
-        "(cat <&3 >/dev/null; kill $p) 2>/dev/null & wait $p; kill $!"
+        "(cat <&3 >/dev/null; kill $p) 2>/dev/null & wait $p; kill $! 2>/dev/null"
     )
     begin = f'exec {"sudo -n " if sudo else ""}sh -c "$0" sh $SSH_CONNECTION'
     return ["ssh", host, shlex.join(["sh", "-c", begin, script])]
