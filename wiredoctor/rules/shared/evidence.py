@@ -36,7 +36,7 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 
 
 close_confidence = confidence
-"""The same function under a second name, for modules that have a local `confidence`."""
+"""The same function for rows of `closes`, which have these columns, too."""
 
 
 def server_closed_first() -> pl.Expr:

@@ -243,7 +243,7 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns _ENDS for each connection that the server closed first without an announcement by either side."""
+    """Return the columns _ENDS for each connection that the server closed first, unless a message had announced the close."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
