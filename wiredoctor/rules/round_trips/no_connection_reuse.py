@@ -145,7 +145,11 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection, with the time of its use and whether it was abandoned after one exchange (`kind`)."""
+    """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
+
+    `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
+    the server kept the connection open.
+    """
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
@@ -195,7 +199,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host, server and kind with exchanges that followed one another."""
+    """Return a row for each client host, server and kind with enough successive connections for single exchanges."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
@@ -233,10 +237,10 @@ def _cheap() -> pl.Expr:
 
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return connections in runs of ENOUGH or more successive exchanges.
+    """Return the connections in runs of ENOUGH or more successive exchanges, each on a connection of its own.
 
-    `row`: the row of the connection. `follows`: True if it follows another one. `pair`: the number of its client host and server.
-    Only the needed columns are sorted, which takes a third of the memory.
+    `row`: the connection's index in `rows`. `follows`: True if it follows another one in its run. `pair`: a hash of its client
+    host and server. Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
@@ -262,9 +266,9 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
-    """Return whether the server closed first, for a client that checks its connections.
+    """Return for each connection whether the server closed it first and its client is one that checks connections before use.
 
-    Such a client closes most of these just before it opens another.
+    Such a client closes most of these connections just before it opens another.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
@@ -284,7 +288,10 @@ def _used_again() -> pl.Expr:
 
 
 def _still_open() -> pl.Expr:
-    """Return whether a connection is open at the end of the capture, so the program may still reuse it."""
+    """Return whether a connection is open at the end of the capture, so the program may still reuse it.
+
+    This is false if the program has long left it unused, like many of its other open connections.
+    """
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
     longest = c("opened").diff().max().over("program")

@@ -160,7 +160,7 @@ _SCHEMA = {
 
 
 def _candidate(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
-    """Return the columns of the candidates."""
+    """Return the candidate of a client host and server, from its needlessly challenged requests and their repetitions."""
     first, last = repeated[0][0], repeated[-1]
     scheme = last[1].scheme
     return {
