@@ -287,8 +287,8 @@ _PROOF = (
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Set the final kinds of failures, and drop the first of two refusals by localhost.
 
-    `failed_as`: the kind before. `then_frame`, `then_time`: the SYN-ACK that decides the kind. Attempts of gateways keep their
-    kind, because the result of their client's request is more important.
+    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
+    the final kind. Attempts of gateways keep their kind, because the result of their client's request is more important.
     """
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
@@ -327,7 +327,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
 def _closed_at_once() -> pl.Expr:
     """Return whether the server reset a connection that it had just accepted, before data was sent.
 
-    A TLS client may have sent its hello. HTTP belongs to no-response. The numbers in the RST reveal data that was not captured.
+    A TLS client may have sent its ClientHello. With HTTP requests, no-response reports it. The sequence and ACK numbers of the
+    RST show that no data is missing from the capture.
     """
     c = pl.col
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
@@ -337,9 +338,9 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return a column by what answered the SYN.
+    """Return one of three columns, by what ended the attempt; null if nothing answered the SYN.
 
-    `of_rst`: an RST, `of_icmp`: an ICMP error, `of_close`: a SYN-ACK; null without an answer.
+    `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
     """
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
@@ -433,9 +434,10 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null without any. `alone`: True if
-    there is only one. `failures`, `servers`, `server_hosts`, `clients`, `outages`: their numbers. `waited_for`, `down_for`: the
-    longest time (ns). Texts are replaced by the numbers of their hashes before sorting, which takes less memory.
+    `row`: the index of the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null if none was.
+    `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`: the
+    numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an outage.
+    Hosts are replaced by numbers before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
@@ -483,7 +485,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time_lost() -> pl.Expr:
-    """Return the time (ns) that the client waited in vain; null if nobody can notice it, or if a program asks repeatedly."""
+    """Return the time (ns) that the client waited in vain; null if it is too short to notice, or if the server accepted later."""
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([_TRIED_NEXT, _TRIED_LATE])).then("since").otherwise(over)
@@ -520,7 +522,7 @@ def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
 
 
 def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return the cause of an ICMP error, and the error of programs on Linux (icmp_err_convert, icmpv6_err_convert)."""
+    """Return the reason for an ICMP error, and the error that programs on Linux get (icmp_err_convert, icmpv6_err_convert)."""
     error = pl.col("error")
 
     def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
@@ -587,7 +589,7 @@ def _with_texts(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outcome() -> tuple[pl.Expr, ...]:
-    """Return the texts about the outcome of an attempt."""
+    """Return the texts about the failure and what followed it."""
     c = pl.col
     nothing = pl.lit("")
     failed_as = {

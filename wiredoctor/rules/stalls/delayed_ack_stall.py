@@ -98,7 +98,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each segment that was next after a delayed pure ACK."""
+    """Return a row for each segment that was sent next after a delayed pure ACK."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(pl.col("waited") & ~pl.col("prompt"))

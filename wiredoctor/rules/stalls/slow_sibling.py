@@ -71,7 +71,7 @@ SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evide
 LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
 
 _SMALL = 4096
-"""The difference in bytes that sizes may always have."""
+"""The bytes that are added to sizes before they are compared, because the ratio of small sizes means little."""
 
 _WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
@@ -171,7 +171,10 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Add for each slow server the fraction of responses that took longer than nearly all others, and the lost time."""
+    """Return for each slow server the fraction of its responses that took longer than nearly all of the other servers'.
+
+    The columns are `share_above` (0 to 1), and `cost`, the lost time (ns).
+    """
     c = pl.col
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))
@@ -238,7 +241,7 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
 
 def _evidence() -> pl.Expr:
-    """Return the first requests of the slow server and its responses as evidence."""
+    """Return the first requests to the slow server, and its responses, as evidence."""
     c = pl.col
     items = [
         packet("request_frame", "request_start", pl.format("{} is asked", "server")),
