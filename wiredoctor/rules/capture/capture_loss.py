@@ -82,7 +82,7 @@ def screen() -> dict[str, pl.Expr]:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row with the counts if data is missing, and one per capture that counted dropped packets."""
+    """Return one row with the number of missing bytes and handshakes, if any, and one for each capture with dropped packets."""
     return pl.concat([_unseen(connections), _dropped_packets(captures)], how="diagonal_relaxed")
 
 
@@ -146,7 +146,7 @@ def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _percent(share: pl.Expr) -> pl.Expr:
-    """Format a fraction: "12.4 %", "less than 0.1 %"."""
+    """Format a percentage: "12.4 %", "less than 0.1 %"."""
     return pl.when(share < 0.1).then(pl.lit("less than 0.1 %")).otherwise(pl.format("{} %", share.round(1)))
 
 

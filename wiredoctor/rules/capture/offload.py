@@ -52,7 +52,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if a segment is longer than its receiver accepts."""
+    """Return one row with the numbers of segments longer than their receivers accept and of affected connections, if any."""
     c = pl.col
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)
