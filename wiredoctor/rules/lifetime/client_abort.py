@@ -262,7 +262,10 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Set the kind of each candidate according to the other connections of its client."""
+    """Return the candidates with their kinds, which depend on the other connections of their clients.
+
+    Drop those for which no kind applies, and those of clients that have only half-closed.
+    """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
     moments = rows["ended_at"].to_list()
@@ -322,7 +325,7 @@ def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
 
 
 def _sent_only_fin() -> pl.Expr:
-    """Return whether the client sent only a FIN, so only its time shows that the client no longer reads."""
+    """Return whether the client sent only a FIN and the server never closed, so nothing shows that the client no longer reads."""
     c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
@@ -371,7 +374,7 @@ def _timeout_texts() -> list[pl.Expr]:
 
 
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return the texts about timeouts that count from a repeated SYN, known only from the other connections."""
+    """Return the texts about timeouts (s) that count from the first of several SYNs; other rows keep their texts."""
     texts = {
         "timeout_named": ": a timeout of {} s",
         "timeout_means": " It had sent its first SYN {} s before it closed, and had to repeat it: a timeout expired.",
