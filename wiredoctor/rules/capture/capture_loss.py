@@ -13,7 +13,7 @@ Why it hurts
 
 How it is proved
     An acknowledgment number covers bytes that were never captured, after the first packet of a connection with both directions
-    in the capture. Of the time in which they can have been sent, each second counts for at most 1.25 GB.
+    in the capture. At most 1.25 GB are counted for each second in which the bytes can have been sent.
 
     Ports used again: after the end of a connection (the FINs of both sides, or an RST), the sequence numbers of both directions
     lie outside the open windows. Without such an end, the numbers of both directions jump, and one goes back by more than the

@@ -5,14 +5,15 @@ What it means
     capture shows the segments of the host, not those on the wire.
 
 Why it hurts
-    The timing and number of packets inside such a segment are unknown: when its parts left, which parts the card lost and
+    The timing and number of packets inside such a segment are unknown: when its parts left, which of its parts were lost and
     retransmitted, and how many ACKs there were.
 
 How it is proved
     A segment carries more payload than the MSS that its receiver announced in its SYN.
 
 What it is not
-    Jumbo frames and loopback devices announce a large MSS. Connections without an MSS in a captured SYN are not judged.
+    Hosts with jumbo frames, and loopback devices, announce a large MSS. Connections without an MSS in a captured SYN are not
+    judged.
 
 What to do
     Nothing if you are looking for larger faults. For the timing inside transfers, capture on a mirror port, or turn the

@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of connections whose heads or chunk framing were cut short; none if there are none."""
+    """Return one row with the numbers of heads and chunk-size lines that were cut short and of affected connections, if any."""
     c = pl.col
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
     told = one_capture_candidate(

@@ -12,16 +12,18 @@ Why it hurts
 
 How it is proved
     Requests in front of and behind the gateway are paired if method, target, fields, lengths and time leave only one choice. A
-    gateway failed in one of three ways. Its response has a status of 500 or above which the last try did not have, or had
-    later. Or there is no response, and the gateway closed first. Or both sides broke off.
+    gateway failed in one of three ways. Its response has a status of 500 or above, and the last try had not got the same status
+    before. Or there is no response, and the gateway closed first. Or its response broke off because the server's response did.
 
     The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST
     came before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered,
-    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
-    response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
-    unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
-    is one finding per server and status. It names what may be behind: servers to which other hosts than its clients speak TLS, or
-    could not connect while a response was due.
+    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: the server
+    had sent a response, complete or in part, or bytes that are not HTTP, and the gateway did not forward them. truncated: the
+    server's response broke off, and so did the gateway's, or it never began. not-passed-on: there was no try.
+
+    unseen: there is a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture holds no gateway.
+    There is one finding per server and status. It names servers that may be behind the gateway: hosts other than its clients
+    speak TLS to them, or could not connect to them while a response was due.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.

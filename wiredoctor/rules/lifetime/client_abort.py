@@ -25,12 +25,12 @@ How it is proved
     unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
     moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
     client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
-    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts; there
-    must be no Content-Length, and no common timeout that matches the wait. Or it plays audio or video (media type, User-Agent),
-    and data was coming. seek: within five seconds the client requested another range of the same resource, or all of it instead
-    of a range. stream: there is no Content-Length, and the application paused, or the media type is one that streams. timeout:
-    the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be repeated, any
-    whole number of seconds since the first one is.
+    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
+    the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
+    (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same
+    resource, or all of it instead of a range. stream: there is no Content-Length, and the application paused, or the media type
+    is one that streams. timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the
+    SYN had to be repeated, any whole number of seconds since the first SYN counts as a timeout.
 
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server

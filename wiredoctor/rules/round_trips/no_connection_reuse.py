@@ -22,8 +22,8 @@ What it is not
     Browsers and pools open connections side by side. If the server closes after each response, it is keep-alive-disabled or
     premature-close. HTTP/1.0 without keep-alive cannot reuse connections. If requests are further apart, the program with the
     connection may have ended. A client may reuse connections in most cases, and open some for requests that must not be
-    repeated. The connections of a pool may still be open, and not idle for three times as long as its requests are apart. A
-    session may find its connection closed by the server and open another.
+    repeated. The connections of a pool may still be open, and idle for less than three times the longest time between its
+    requests. A session may find its connection closed by the server and open another.
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.

@@ -36,8 +36,8 @@ How it is proved
     0.9 s.
 
     closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client none
-    either, or only the first message of a TLS handshake. The RST's own number and its ACK show that the capture lacks no data,
-    neither of the server nor of what the server had received. The client had not closed before.
+    either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of either
+    side is missing from the capture. The client had not closed before.
 
     The kind of an attempt is the first of these that applies:
 
@@ -52,15 +52,16 @@ How it is proved
 
     4. refused, prohibited, unreachable, timed-out or closed-at-once.
 
-    A connection that was closed at once is not an answer of another address, and does not show that a server is up.
+    A connection that was closed at once does not count as an answer of another address, and does not show that a server is up.
 
     If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
     finding per client and server, with the number of failures.
 
     The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
-    client may have waited longer, which packets do not show. With tried-next it is the time to the SYN to the other address.
-    Attempts of one client that overlap in time count once. Attempts that took less than a millisecond have no time lost, nor
-    have not-up-yet and down, where a program asks again and again, nor a client that tries more than 20 addresses and ports.
+    client may have waited longer, which packets do not show. With tried-next it ends with the SYN to the other address.
+    Attempts of one client that overlap in time count once. No time is lost in attempts that took less than a millisecond, and
+    in not-up-yet and down, because a program then tries again and again. The attempts of a client at more than 20 addresses and
+    ports do not count either.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
@@ -70,8 +71,8 @@ What it is not
     closes first. A server that closes with FIN may have nothing to send (FTP, an empty file), and a program that reads gets an
     end, not an error. If neither side sent anything, packets do not show whether the client expected more: the report lists
     such a connection under "Not judged". If the client had sent an HTTP request, no-response reports the close. A reset that
-    the server did not send is foreign-reset. The attempt of a gateway never becomes less than refused: the result of its
-    client's request is more important.
+    the server did not send is foreign-reset. The attempt of a gateway keeps its kind, such as refused, even if another one
+    succeeds: the result of its client's request is more important.
 
 What to do
     refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both

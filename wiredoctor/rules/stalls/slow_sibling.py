@@ -10,9 +10,9 @@ Why it hurts
 
 How it is proved
     Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path
-    (digits in it do not count). The time is that from the end of a request to the beginning of its response, less the round
-    trip. For the slow server it is at least five times the median of the others, and 100 ms longer or more. Three in four of
-    its responses take longer than nine in ten of theirs.
+    (digits in it do not count). What counts is the time from the end of a request to the beginning of its response, less the
+    round trip. The median of the slow server is at least five times that of the others, and at least 100 ms longer. Three in four
+    of its responses take longer than nine in ten of the others' responses.
 
 What it is not
     Servers of different sites, or whose responses differ in size, do different work. Programs that watch servers send the same

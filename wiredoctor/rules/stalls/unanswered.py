@@ -21,8 +21,8 @@ How it is proved
     data in this capture, and its window was not closed.
 
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender. Then
-    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. That has medium
-    confidence. While it lasts, live reports it three seconds after the fourth copy.
+    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. Such a finding has medium
+    confidence. While the fault lasts, `wiredoctor live` reports it three seconds after the fourth copy.
 
     Beyond a path MTU black hole no copy is in the capture, as at the client of a download. Then sequence numbers show it: those
     of the sender's small packets (its ACKs, the end of the message) are ahead of all data that came. It is large-only with

@@ -14,8 +14,8 @@ How it is proved
     later. The sender had data to send: its next segment leaves as soon as the window update reaches it, or it sent probes.
     Without either, nobody waited.
 
-    A kernel without memory discards data that was on its way, and answers each copy with an ACK of the same number and window
-    0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
+    A kernel without memory discards data that was on its way, and answers each copy with the same ACK number and window 0. Such
+    copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
     goes on after the window has opened. If the window has room for a copy and no ACK comes within a round trip, or 50 ms, the
     copy was lost. Then the wait ends, and a retransmission-stall begins.
 
@@ -29,9 +29,9 @@ How it is proved
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %).
     This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
-    longer than 60 s. The first one may last longer if the client had read ahead: by its end as much had been sent, on average,
-    as in the same time later. Or the response is audio or video, or the client a player (User-Agent), and the window opens
-    again within 60 s. Gateways are excluded, because their own clients wait.
+    longer than 60 s. The first closed window may last longer if the client had read ahead: up to its end, the average rate of
+    the response was at least the later rate. Or the response is audio or video, or the client is a player (User-Agent), and the
+    window opens again within 60 s. Gateways are excluded, because their own clients wait.
 
 What it is not
     A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
