@@ -62,7 +62,7 @@ class Exchange:
     """An exchange as its client sees it. Times are in ns, and LATE if the event did not happen.
 
     `asked`: the end of the request. `began`: the start of the final response. `left`: the client's close. `dropped`: the server's
-    close. `answered`: the first of these three.
+    close. `answered`: `began`, or without a response the first close.
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -134,8 +134,8 @@ Try = Exchange | Attempt
 class Front(NamedTuple):
     """An exchange at the front with its tries.
 
-    `certain`: all of these tries were made for it, in this order; otherwise any one of them may be its try, and none if it is
-    empty. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
+    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is unknown
+    which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
     """
 
     exchange: Exchange

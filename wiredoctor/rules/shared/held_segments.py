@@ -140,7 +140,7 @@ class Stalls:
         yield verdict
 
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield a verdict if a segment was late that was sent as a tail loss probe; `answer` is the row of its ACK."""
+        """Yield a verdict if a segment that a tail loss probe carried was late. `answer` is the row of its ACK."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual_delay(endpoint, row)
         shortest, longest = self._limits.probe

@@ -132,7 +132,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the text with the event at which the matching timeout began: "" for the request, the SYN, or the last byte."""
+    """Return the text that the matching timeout counts from the SYN, or from the last byte; "" if it counts from the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))

@@ -32,8 +32,8 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     than two periods. Only the first window may be closed longer if the client had read ahead so much that the rate explains it.
 
     `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only openings
-    at most `most` ns apart count. The first three columns are for clients that use HTTP and are no gateways: for a gateway,
-    another client may be the reason.
+    at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because a gateway
+    may wait for a client of its own.
 
     `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.

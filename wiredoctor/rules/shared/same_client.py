@@ -136,10 +136,10 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
-        """Return how long (ns) the same client has waited for a similar request's response that came by `until`; 0 without one.
+        """Return the longest wait (ns) of the same client for the response to a similar request; 0 if there is none.
 
-        This is the longest wait for the start of a response; if `whole`, for its end. Requests are similar if they have the same
-        method and host, and their paths differ only in numbers.
+        Only responses that began by `until` (ns) count. `whole`: return the wait for the end of a response, if it came by then.
+        Requests are similar if they have the same method and host, and their paths differ only in numbers.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
