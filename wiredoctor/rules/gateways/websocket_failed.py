@@ -266,7 +266,7 @@ def _setting() -> pl.Expr:
 
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate, with its texts, for each of these rows."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))

@@ -259,7 +259,7 @@ def _announced_text() -> pl.Expr:
 
 
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate for each row of `servers`."""
     c = pl.col
     inverted = c("clients").is_not_null()
     survived = pl.format("a connection was used again after {} idle.", duration(c("survived")))

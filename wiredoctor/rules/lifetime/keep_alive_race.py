@@ -169,7 +169,7 @@ UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single tim
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for the rows that are candidates."""
+    """Return an expression that is true for every row that may become a candidate."""
     return may_be_lost()
 
 

@@ -139,7 +139,7 @@ _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
@@ -316,7 +316,7 @@ def _evidence() -> pl.Expr:
 
 
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate for each row of `pairs`."""
     c = pl.col
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),

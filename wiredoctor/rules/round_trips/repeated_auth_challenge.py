@@ -85,7 +85,7 @@ _CONNECTION_BOUND = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     return _is_refused().sum() >= ENOUGH.value
 
 

@@ -24,7 +24,7 @@ def _on_loopback() -> pl.Expr:
 
 
 def _place_columns() -> list[pl.Expr]:
-    """Return the columns of _PLACE. Addresses can be of one server if their ports are equal, and both or neither are loopback."""
+    """Return the columns of _PLACE. Two addresses can belong to one server only if `port` and `loopback` are equal."""
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
@@ -65,8 +65,8 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
 
     The answer came during the attempt or within `within` ns after it. Columns: `next_server`, `next_syn_time`, and `next_frame`
-    and `next_time` of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
-    assumed only if no other client got an answer there in that time.
+    and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
+    assumed only if no other client got an answer from that IP version on that port in that time.
     """
     ports = failed.select(_place_columns()[0]).unique()
     answered = (

@@ -202,7 +202,7 @@ COUNTER_EVIDENCE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which rows of `releases` are not needed."""
+    """Return the thresholds by which the core selects the rows of `releases` for this rule."""
     return {
         "min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value),
         "max_ack_delay": MAX_ACK_DELAY.value,

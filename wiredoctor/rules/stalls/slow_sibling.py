@@ -90,7 +90,7 @@ def _least() -> int:
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
@@ -187,7 +187,10 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of candidates. If several clients requested a path, the texts are about the busiest client."""
+    """Return a candidate for each slow server, method and path.
+
+    If several clients requested the path, the texts are about the busiest one.
+    """
     c = pl.col
     place = ["key", "server"]
     own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")

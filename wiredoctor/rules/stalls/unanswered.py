@@ -163,7 +163,7 @@ ANSWERABLE = Threshold("500 ms", "the time, or two round trips if longer, within
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the minimum number of copies for a row of `unacknowledged`."""
+    """Return the minimum number of copies for which the core writes a row of `unacknowledged`."""
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 

@@ -105,7 +105,7 @@ TIMERS = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limit beyond which rows of `closures` and `window_stalls` are not needed."""
+    """Return the shortest wait (ns) for which the core writes rows of `closures` and `window_stalls`."""
     return {"min_closed_window": MIN_WAIT.value}
 
 
