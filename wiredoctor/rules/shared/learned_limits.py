@@ -79,8 +79,12 @@ class End(NamedTuple):
     acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the idle timeout (s) that
     the last response announced. `frame`: the FIN or RST.
 
-    `sort` is idle, unaware (it acknowledges no byte of an unanswered request), met (it acknowledges that request), broken (it cut
-    off a response), or open (a tunnel, or an endless stream).
+    `sort` is one of
+    idle: no request was unanswered;
+    unaware: the close acknowledges no byte of an unanswered request;
+    met: it acknowledges an unanswered request;
+    broken: it cut off a response;
+    open: it ended a tunnel or an endless stream.
     """
 
     time: int

@@ -203,8 +203,8 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. It is sent in
-    response to a segment by a host that does not know the connection, such as a restarted one, or by a router in its name.
+    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. A host that does
+    not know the connection, such as a restarted one, answers a segment with it, or a router does so in the host's name.
     """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
