@@ -13,7 +13,7 @@ Why it hurts
 
 How it is proved
     An acknowledgment number covers bytes that were never captured, after the first packet of a connection with both directions
-    in the capture. Of the time in which they can have been sent, each second counts for at most 1.25 GB.
+    in the capture. At most 1.25 GB are counted for each second in which the bytes can have been sent.
 
     Ports used again: after the end of a connection (the FINs of both sides, or an RST), the sequence numbers of both directions
     lie outside the open windows. Without such an end, the numbers of both directions jump, and one goes back by more than the
@@ -82,7 +82,7 @@ def screen() -> dict[str, pl.Expr]:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row with the counts if data is missing, and one per capture that counted dropped packets."""
+    """Return one row with the number of missing bytes and handshakes, if any, and one for each capture with dropped packets."""
     return pl.concat([_unseen(connections), _dropped_packets(captures)], how="diagonal_relaxed")
 
 
@@ -146,7 +146,7 @@ def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _percent(share: pl.Expr) -> pl.Expr:
-    """Format a fraction: "12.4 %", "less than 0.1 %"."""
+    """Format a percentage: "12.4 %", "less than 0.1 %"."""
     return pl.when(share < 0.1).then(pl.lit("less than 0.1 %")).otherwise(pl.format("{} %", share.round(1)))
 
 

@@ -96,7 +96,11 @@ def _prefixed_names(prefix: str) -> dict[str, str]:
 
 
 def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
-    """Return a row for each capture with such packets. The columns _FIELDS describe the first of them; `worst` is in ns."""
+    """Return a row for each capture whose number of `steps` is not zero.
+
+    The columns _FIELDS are lists that describe the first steps. `worst`: the largest step (ns). The notes are for the packets
+    before and after a step.
+    """
     c = pl.col
     once = c("steps").first() == 1
     places = captures.filter(c("steps") > 0).with_row_index("row").explode(*_FIELDS).with_columns(note.alias("note"))

@@ -63,7 +63,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if a packet contradicts an earlier one."""
+    """Return one row with the numbers of contradicting packets and of affected connections; none if there are none."""
     c = pl.col
     note = pl.format(
         "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"

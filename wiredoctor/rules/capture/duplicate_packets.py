@@ -77,7 +77,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if many packets of a connection were captured twice."""
+    """Return one row with the numbers of copies and of affected connections, if any connection has many copies."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")

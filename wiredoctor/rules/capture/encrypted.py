@@ -61,7 +61,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if any connection carries TLS."""
+    """Return one row with the number of connections that carry TLS, and their most frequent names; none without TLS."""
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)

@@ -5,14 +5,15 @@ What it means
     capture shows the segments of the host, not those on the wire.
 
 Why it hurts
-    The timing and number of packets inside such a segment are unknown: when its parts left, which parts the card lost and
+    The timing and number of packets inside such a segment are unknown: when its parts left, which of its parts were lost and
     retransmitted, and how many ACKs there were.
 
 How it is proved
     A segment carries more payload than the MSS that its receiver announced in its SYN.
 
 What it is not
-    Jumbo frames and loopback devices announce a large MSS. Connections without an MSS in a captured SYN are not judged.
+    Hosts with jumbo frames, and loopback devices, announce a large MSS. Connections without an MSS in a captured SYN are not
+    judged.
 
 What to do
     Nothing if you are looking for larger faults. For the timing inside transfers, capture on a mirror port, or turn the
@@ -52,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if a segment is longer than its receiver accepts."""
+    """Return one row with the numbers of segments longer than their receivers accept and of affected connections, if any."""
     c = pl.col
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)

@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the counts if a head or chunk framing was cut short."""
+    """Return one row with the numbers of heads and chunk-size lines that were cut short and of affected connections, if any."""
     c = pl.col
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
     told = one_capture_candidate(

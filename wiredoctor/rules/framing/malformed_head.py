@@ -118,7 +118,7 @@ CONNECTIONS = Threshold(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each faulty head and kind of fault; only the first head of each side and kind."""
+    """Return a row for each kind of fault on each side of a connection, about the first head that has it."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the head of the {}: {} ({})", message_label(), "fault", "excerpt")
@@ -133,7 +133,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answer() -> pl.Expr:
-    """Return the evidence for a response without a head."""
+    """Return the evidence for a response that does not begin with a status line."""
     asked = pl.format("the request: {}, {}", "request_method", "request_version")
     came = pl.format("the response begins: {}, which is not a status line", quoted_excerpt())
     return pl.concat_list(packet("message_frame", "message_time", asked), packet("frame", "time", came)).cast(EVIDENCE)

@@ -121,9 +121,9 @@ def _is_unframed() -> pl.Expr:
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Add which side closed first, when, in which frame, and how long after the last byte of the body.
+    """Add `closer` (server or client), `close_frame`, `close_rst`, and `waited`: the time (ns) from the last body byte on.
 
-    If neither side closed, the last packet of the connection is used.
+    If neither side closed, these are null, but `waited` lasts until `final_at`.
     """
     c = pl.col
     server = server_closed_first()

@@ -12,16 +12,18 @@ Why it hurts
 
 How it is proved
     Requests in front of and behind the gateway are paired if method, target, fields, lengths and time leave only one choice. A
-    gateway failed in one of three ways. Its response has a status of 500 or above which the last try did not have, or had
-    later. Or there is no response, and the gateway closed first. Or both sides broke off.
+    gateway failed in one of three ways. Its response has a status of 500 or above, and the last try had not got the same status
+    before. Or there is no response, and the gateway closed first. Or its response broke off because the server's response did.
 
     The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST
     came before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered,
-    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: a
-    response had begun, was invalid, or was complete. truncated: the response broke off. not-passed-on: there was no try.
-    unseen: there is a 502 or 504 (or a 503 to a CONNECT, of Varnish or of Squid), but the capture holds no gateway; there
-    is one finding per server and status. It names what may be behind: servers to which other hosts than its clients speak TLS, or
-    could not connect while a response was due.
+    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: the server
+    had sent a response, complete or in part, or bytes that are not HTTP, and the gateway did not forward them. truncated: the
+    server's response broke off, and so did the gateway's, or it never began. not-passed-on: there was no try.
+
+    unseen: there is a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture holds no gateway.
+    There is one finding per server and status. It names servers that may be behind the gateway: hosts other than its clients
+    speak TLS to them, or could not connect to them while a response was due.
 
 What it is not
     The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
@@ -172,7 +174,8 @@ def find(
 ) -> pl.LazyFrame:
     """Return a row for each try of each exchange that may have failed at the front of a gateway.
 
-    If the capture contains no gateway, return a row for each server and status.
+    Further rows have what `judge` needs besides: attempts that may have been made for such an exchange (`loose_of`), and the
+    servers to which routes lead (`leads_to`). If the capture contains no gateway, return a row for each server and status.
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
@@ -220,7 +223,7 @@ def _route() -> pl.Expr:
 
 
 def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server to which a route of a gateway led."""
+    """Return a row for each server (`leads_to`) to which a gateway forwarded requests with a `route`; `server`: the gateway."""
     asked = exchanges.select("connection", "exchange", "request_target", "request_host")
     at = connections.select("connection", "server")
     return (
@@ -237,7 +240,10 @@ def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.
 def _remembering(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Add the last server that the gateway could not reach before, and the last one that answered."""
+    """Add the last server that the gateway had failed to reach before the request, and when a server last answered it.
+
+    Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns).
+    """
     c = pl.col
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
@@ -255,7 +261,10 @@ def _remembering(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return whether the status of an ambiguous exchange is at least as frequent at the front as at the back."""
+    """Return the exchanges at the back that are not paired with certainty, with `given`.
+
+    `given`: their status is at least as frequent at the front as at the back, so the gateway forwarded all these responses.
+    """
     c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
@@ -281,7 +290,7 @@ def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame
 
 
 def _likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the exchanges with a gateway's status at servers that are unknown as gateways, but whose host failed to connect."""
+    """Return the exchanges with a gateway's status from servers not known as gateways, whose host failed to open a connection."""
     c = pl.col
     host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((*_UNSEEN, 503)))
@@ -297,10 +306,10 @@ def _failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.La
 def _unassigned_attempts(
     tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each failed connection (`vain`) of a gateway during which several requests waited.
+    """Return a row for each failed connection (`vain`) from the host of a gateway; `loose_of`: the gateway.
 
-    It is then unknown for which of them the connection was opened. `likely`: exchanges with servers that are gateways by their
-    responses alone.
+    It is unknown for which request the connection was opened. `likely`: exchanges with servers that only their responses show to
+    be gateways.
     """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
@@ -357,9 +366,10 @@ def _unseen(
 
 
 def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the servers, for each server and status, with which other hosts than its clients had dealings that tell nothing.
+    """Return for each server and status the servers to which hosts other than its clients connected.
 
-    `failed`: connection attempts that failed began while such a response was due. `encrypted`: there are TLS connections.
+    These connections may be those of the gateway. `failed`: servers to which connection attempts failed that began while a
+    response with this status was due. `encrypted`: servers with TLS connections.
     """
     c = pl.col
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
@@ -382,7 +392,7 @@ def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Judge all exchanges together, because the server behind a gateway may be another gateway."""
+    """Return the candidates. All exchanges are judged together, because the server behind a gateway may be another gateway."""
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
@@ -398,7 +408,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             told.append(_of_endpoint(row))
     routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
     fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
-    # only a failed connection shows that their server is a gateway
+    # without a failed connection, nothing shows that the server of a `likely` exchange is a gateway
     fronts = {key: front for key, front in fronts.items() if front.tries or not by_front[key][0]["likely"]}
     found = failures(fronts)
     told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
@@ -426,7 +436,7 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:
-        # this status is at least as frequent at the back as at the front, so the gateway forwarded it and did not create it
+        # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
 
@@ -441,7 +451,10 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return for each exchange that an earlier gateway forwarded the time of its end: only the first gateway is reported."""
+    """Return the exchanges at the back of a gateway whose failure is found, with the time (ns) of that failure.
+
+    Only the failure at the outermost gateway is reported.
+    """
     until: dict[Key, int] = {}
     for key, failure in found.items():
         tries = fronts[key].tries if fronts[key].certain else ()
@@ -568,7 +581,7 @@ def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor:
 
 
 def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """Return the server that the gateway could not reach shortly before, if no server has answered since then."""
+    """Return `row` if its `lost_server` could not be reached shortly before the request, and no server has answered since."""
     lost, good = row["lost_time"], row["good_time"]
     if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
         return None
@@ -706,7 +719,7 @@ def _hidden_text(row: Mapping[str, Any]) -> str:
 
 
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Create a candidate from a row about a server; no server behind it was captured."""
+    """Return a candidate from a row about a server and a status, if no connection of a gateway was captured."""
     software = _software(row)
     median = row["median"] or 0
     seconds = round(median / SECOND)

@@ -149,7 +149,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
 
 
 def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the last request behind a gateway for each request in front of it, if the pairing is certain."""
+    """Return for each request to a gateway the last request that it forwarded for it, if the pairing is certain."""
     c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
@@ -174,7 +174,7 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Combine the refused requests by endpoint, path and kind."""
+    """Return a candidate for each server, path and kind, from its refused requests."""
     c = pl.col
     refused = _without_success_elsewhere(rows).filter(~_told_of_another())
     kind = (
@@ -216,8 +216,8 @@ def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
 def _told_of_another() -> pl.Expr:
     """Return whether another finding covers the request.
 
-    If a gateway forwarded it unchanged, that is a finding about the server behind the gateway. If the gateway forwarded it as
-    HTTP/1.0, it is a finding about the gateway. If the gateway created the status, it is gateway-error.
+    If a gateway forwarded the request unchanged, the finding is about the server behind the gateway. If a gateway sent this
+    request as HTTP/1.0, the finding is about the gateway. If the gateway created the status itself, gateway-error reports it.
     """
     c = pl.col
     passed_on = c("behind_asks") & c("behind_can")
@@ -240,7 +240,7 @@ def _evidence() -> pl.Expr:
 
 
 def _forwarding_text() -> pl.Expr:
-    """Return the text about how a gateway forwarded the request without the upgrade."""
+    """Return the text about how a gateway forwarded the request: in HTTP/1.0, without Upgrade, or both."""
     c = pl.col
     old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
@@ -266,7 +266,7 @@ def _setting() -> pl.Expr:
 
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate, with its texts, for each of these rows."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))

@@ -25,12 +25,12 @@ How it is proved
     unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
     moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
     client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
-    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts; there
-    must be no Content-Length, and no common timeout that matches the wait. Or it plays audio or video (media type, User-Agent),
-    and data was coming. seek: within five seconds the client requested another range of the same resource, or all of it instead
-    of a range. stream: there is no Content-Length, and the application paused, or the media type is one that streams. timeout:
-    the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be repeated, any
-    whole number of seconds since the first one is.
+    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
+    the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
+    (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same
+    resource, or all of it instead of a range. stream: there is no Content-Length, and the application paused, or the media type
+    is one that streams. timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the
+    SYN had to be repeated, any whole number of seconds since the first SYN counts as a timeout.
 
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server
@@ -185,7 +185,7 @@ QUIET = Threshold("1 s", "the minimum time without data that is worth telling: t
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for the rows that are candidates."""
+    """Return an expression that is true for every row that may become a candidate."""
     return may_be_early()
 
 
@@ -262,7 +262,10 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Set the kind of each candidate according to the other connections of its client."""
+    """Return the candidates with their kinds, which depend on the other connections of their clients.
+
+    Drop those for which no kind applies, and those of clients that have only half-closed.
+    """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
     moments = rows["ended_at"].to_list()
@@ -322,7 +325,7 @@ def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
 
 
 def _sent_only_fin() -> pl.Expr:
-    """Return whether the client sent only a FIN, so only its time shows that the client no longer reads."""
+    """Return whether the client sent only a FIN and the server never closed, so nothing shows that the client no longer reads."""
     c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
@@ -371,7 +374,7 @@ def _timeout_texts() -> list[pl.Expr]:
 
 
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return the texts about timeouts that count from a repeated SYN, known only from the other connections."""
+    """Return the texts about timeouts (s) that count from the first of several SYNs; other rows keep their texts."""
     texts = {
         "timeout_named": ": a timeout of {} s",
         "timeout_means": " It had sent its first SYN {} s before it closed, and had to repeat it: a timeout expired.",

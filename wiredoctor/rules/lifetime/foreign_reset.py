@@ -73,9 +73,9 @@ RULE = Rule(
 
 
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection that a device ended.
+    """Return a row for each connection that a device on the path ended.
 
-    The row has the first exchange that was lost, or else the last one before the close.
+    The row has the first lost exchange; if none was lost, the exchange before the close.
     """
     c = pl.col
     rows = foreign_closes.join(closes, on=["connection", "exchange"], how="left", nulls_equal=True)
@@ -107,7 +107,10 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return the confidence: high without an exchange, because the evidence does not depend on it; the lost exchange does."""
+    """Return the confidence: high without an exchange, otherwise the confidence that this exchange was lost.
+
+    The evidence that a device sent the packet does not depend on exchanges.
+    """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 
 
@@ -117,7 +120,10 @@ def _begun() -> pl.Expr:
 
 
 def _bytes_passed() -> pl.Expr:
-    """Return how many bytes of the body passed before an RST in the server's name; the client discards later ones."""
+    """Return how many bytes of the body the client received.
+
+    After an RST in the server's name, the client discards the bytes that pass the capture point.
+    """
     c = pl.col
     before = (c("reached") - c("response_offset") - c("response_head_bytes")).clip(0)
     by_server = (c("sender") == "server") & c("rst")
@@ -217,7 +223,7 @@ def _signs() -> list[pl.Expr]:
 
 
 def _distance_text() -> pl.Expr:
-    """Return the text with the distance of the device in hops. Systems send packets with a TTL of 64, 128 or 255."""
+    """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255."""
     ttl = pl.col("ttl")
     begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)
     told = pl.format("Its TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)

@@ -199,7 +199,10 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
-    """Return for each server the clients that keep connections longer than the server, and a packet that shows it."""
+    """Return for each server the number of clients that keep connections longer than the server does.
+
+    `survived`: the longest idle time (ns) after which such a client used a connection again. The other columns are of this use.
+    """
     c = pl.col
     pair = ["server", "client_host"]
     closed = closes.group_by(pair).agg(pl.len().alias("pair_closes"), c("connection").alias("closed"))
@@ -224,7 +227,10 @@ def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.Dat
 
 
 def _is_limit() -> pl.Expr:
-    """Return whether the idle times show a timeout: they are similar, and seen at two moments, a default, or announced."""
+    """Return whether the idle times show a timeout.
+
+    They must be similar, and either seen at two moments, near a common default, or near the announced time.
+    """
     c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
     known = is_default(c("limit")) | _closed_after(0) | _closed_after(1)
@@ -232,14 +238,14 @@ def _is_limit() -> pl.Expr:
 
 
 def _closed_after(beyond: int) -> pl.Expr:
-    """Return whether the server closed `beyond` seconds after the time that it announces."""
+    """Return whether the median idle time is `beyond` seconds longer than the time that the server announces."""
     c = pl.col
     limit = (c("longest_promise") + beyond) * SECOND
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
 
 def _announced_text() -> pl.Expr:
-    """Return the text about the announced idle timeout; if there is one, the defaults of other servers are not mentioned."""
+    """Return the text about the announced idle timeout; "" if there is none."""
     c = pl.col
     same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
     several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
@@ -253,7 +259,7 @@ def _announced_text() -> pl.Expr:
 
 
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate for each row of `servers`."""
     c = pl.col
     inverted = c("clients").is_not_null()
     survived = pl.format("a connection was used again after {} idle.", duration(c("survived")))
@@ -314,7 +320,7 @@ _OF_STOPS = ("within", "ended_how", "met_by")
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a row for each time a process of a server ended."""
+    """Return a candidate for each process end. `stops`: each with its server."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")

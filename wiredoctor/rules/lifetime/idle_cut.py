@@ -162,8 +162,8 @@ def _is_unfinished() -> pl.Expr:
 def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
     """Return candidates that this side closed.
 
-    `from_afar`: the last payload came from the other side. It reached this side after passing the capture point, and the close
-    left this side before passing the capture point.
+    `from_afar`: true if the last payload came from the other side. Then the idle time at this side is shorter by a round trip
+    than at the capture point.
     """
     c = pl.col
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
@@ -250,7 +250,7 @@ class _IdleClose(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Count similar idle times as soon as a connection is closed, from that connection and earlier ones."""
+    """Return the candidates, judged by their own idle times and those of connections that were closed before."""
     memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
@@ -263,7 +263,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tu
 
 
 def _count(known: Iterable[_IdleClose], own: _IdleClose) -> tuple[int, ...]:
-    """Return the columns _COUNTS for an idle time, compared with the known ones."""
+    """Return the values of the columns _COUNTS for a close, compared with all known closes of its endpoint."""
     mine = sorted(one.rest for one in known if one.side == own.side)
     median = mine[len(mine) // 2]
     alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
@@ -322,7 +322,7 @@ def _count_near(rows: pl.DataFrame) -> pl.Series:
 
 
 def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
-    """Return for each close the number of connections closed at the same moment after another idle time."""
+    """Return for each close 1 if another connection was closed at the same moment after another idle time, otherwise 0."""
     c = pl.col
     order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
     unlike = pl.lit(value=False)
@@ -367,14 +367,14 @@ def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole_second(rest: pl.Expr) -> pl.Expr:
-    """Return the whole second near an idle time; null if there is none."""
+    """Return the whole second (in ns) near an idle time (ns); null if none is near."""
     nearest = ((rest + SECOND // 2) // SECOND) * SECOND
     late = rest - nearest
     return pl.when((late <= _WHOLE_LATE) & (late >= -_WHOLE_EARLY)).then(nearest)
 
 
 def _keep_alive_interval() -> pl.Expr:
-    """Return how often data has to pass (whole seconds): half of the timeout, at most a minute."""
+    """Return the interval (ns) at which data has to pass: half of the timeout in whole seconds, at most a minute."""
     half = pl.col("limit_ns") // (2 * SECOND) * SECOND
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
 

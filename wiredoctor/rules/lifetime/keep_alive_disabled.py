@@ -81,7 +81,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close") & (pl.col("exchange") == 0)
     return closes.sum() >= ENOUGH.value
 
@@ -117,9 +117,10 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each client host and server the counts for the message, and the frames of the first responses.
+    """Return for each client host and server the numbers for the message, and the frames of the first responses.
 
-    `pair` is a hash, because a million names would take a third more memory.
+    `every`: True if each response closes its own connection. `pair` is a hash, because a million names would take a third more
+    memory.
     """
     c = pl.col
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)

@@ -169,7 +169,7 @@ UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single tim
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for the rows that are candidates."""
+    """Return an expression that is true for every row that may become a candidate."""
     return may_be_lost()
 
 
@@ -264,7 +264,10 @@ _TOLD = pl.Schema(
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add what is known about the idle timeout. Keep at-limit candidates only if the close matches a timeout."""
+    """Add the texts about the server's idle timeout. Drop at-limit candidates whose close matches no timeout.
+
+    `live`: use only what was known when the candidate became final.
+    """
     told = [_judge(row, rests, live=live) for row in rows.iter_rows(named=True)]
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
@@ -279,12 +282,12 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Mark the requests that the client repeated."""
+    """Reduce the severity of requests that the client repeated successfully."""
     return beside_repetitions(rows, clients)
 
 
 def _judge(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> _Explanation | None:
-    """Judge a candidate by the idle times of its server. Return None if it is not a finding."""
+    """Return the explanation of a candidate by the idle times of its server; None if it is not a finding."""
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
@@ -301,7 +304,10 @@ def _judge(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> _Explanat
 
 
 def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
-    """Return whether a close that acknowledges the request matches this idle timeout and is not an answer to the request."""
+    """Return whether a close that acknowledges the request was due to this idle timeout and not to the request.
+
+    `others`: the idle times (ns) of connections that the server closed at the same moment.
+    """
     rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
     if limit.how == "soon":
         return rested <= limit.high
@@ -321,7 +327,7 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
 
 
 def _is_younger(rest: int, limit: Limit) -> bool:
-    """Return whether a connection was closed too early for this idle timeout, so there was another reason."""
+    """Return whether a close after this idle time (ns) was too early for this timeout, so there was another reason."""
     return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
 
 
@@ -354,7 +360,7 @@ def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str
 def _on_waking(
     row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
 ) -> _Explanation | None:  # fmt: skip
-    """Judge a request that waited while the process was suspended. Return None if that is not proved."""
+    """Return the explanation of a request that waited while the server's process was suspended; None without proof of that."""
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None
@@ -442,7 +448,7 @@ def _stop_text(rested: int, connection: int, stop: Stop) -> str:
 
 
 def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Explanation:
-    """Judge a close if no other moment shows an idle timeout."""
+    """Return the explanation of a close if closes at other moments show no idle timeout."""
     rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
     whose = default_of_server(rested, server)
     means = f" idle, which is probably its idle timeout{whose}."
@@ -489,7 +495,7 @@ _UNANNOUNCED = ": that is not an idle timeout but an unannounced close (prematur
 
 
 def _unknown_idle_time() -> pl.Expr:
-    """Return the text on why the idle time is unknown."""
+    """Return the text on why the idle time is unknown; null if it is known."""
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     return pl.when(pl.col("idle").is_null()).then(pl.format("an unknown time: {}", first))
 
@@ -519,7 +525,7 @@ _SAID = (
 
 
 def _elsewhere() -> pl.Expr:
-    """Return the text that the reset did not come from the server, if packets show that."""
+    """Return the text that the RST did not come from the server; "" unless packets show that."""
     c = pl.col
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",

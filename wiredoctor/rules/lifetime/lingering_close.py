@@ -85,7 +85,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection that the server should have closed but did not."""
+    """Return a row for each connection that the server should have closed after a response, but left open for long."""
     c = pl.col
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
@@ -109,12 +109,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _client_round_trip() -> pl.Expr:
-    """Return the time (ns) that a packet to the client and the client's reply need."""
+    """Return the time (ns) that a packet to the client and the client's reply take; 0 if it is unknown."""
     return pl.col("rtt_client").fill_null(0)
 
 
 def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate for each of these rows."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
     start = pl.when(delimited).then("last_byte").otherwise("over")

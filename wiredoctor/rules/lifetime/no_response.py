@@ -175,7 +175,7 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for the rows that are candidates."""
+    """Return an expression that is true for every row that may become a candidate."""
     # a half-closed client received nothing but the server's close
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 
@@ -256,7 +256,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` whose clients had half-closed, in the form of `lost` and with the columns FACTS."""
+    """Return the rows of `closes` whose clients had half-closed, with the columns of `find_lost` and FACTS."""
     nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
     rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
     return rows.with_columns(
@@ -265,13 +265,19 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Mark repeated requests. Keep half-closed candidates only if no kind of client-abort applies."""
+    """Reduce the severity of requests that the client repeated successfully.
+
+    Drop half-closed candidates to which a kind of client-abort applies.
+    """
     kept = [row["kind"] != "half-closed" or decide(row, clients).kind == "half-closed" for row in rows.iter_rows(named=True)]
     return beside_repetitions(rows.filter(pl.Series(kept, dtype=pl.Boolean)), clients)
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add texts about other connections of the server."""
+    """Add the texts about a server process that ended, and about the default timeouts that the close matches.
+
+    `live`: use only what was known when the candidate became final.
+    """
     ended = [_process_end_text(row, rests, live=live) for row in rows.iter_rows(named=True)]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
@@ -306,7 +312,7 @@ _SEEN_LATE = 2 * SECOND
 
 
 def _worker_limit(wait: int) -> str:
-    """Return the name of the server whose worker timeout matches the wait."""
+    """Return the sentence with the servers whose worker timeout matches the wait (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _WORKERS if 0 <= wait - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default time after which {whose[1]} kill a busy worker." if whose else ""
 
@@ -321,7 +327,7 @@ _BODIES = (
 
 
 def _body_limit(quiet: int | None) -> str:
-    """Return the name of the server whose body timeout matches the pause."""
+    """Return the sentence with the servers whose body timeout matches the pause (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
 
@@ -345,7 +351,7 @@ def _race_text(rest: pl.Expr) -> pl.Expr:
 
 
 def _time_without_request_bytes() -> pl.Expr:
-    """Return the time (ns) without a byte of the request before the server closed."""
+    """Return the time (ns) from the last byte of the request to the server's close."""
     c = pl.col
     newest = pl.when(c("last_payload_role") == CLIENT).then("last_payload_time")
     last = pl.when(c("request_end") <= c("server_close_time")).then("request_end").otherwise(newest)
@@ -359,9 +365,9 @@ def _awaits_continue() -> pl.Expr:
 
 
 def _arrived_bytes() -> pl.Expr:
-    """Return how many bytes of the body (or head) the close acknowledges.
+    """Return how many bytes of the body the close acknowledges; bytes of the head if the head is incomplete.
 
-    If the close has no usable ACK, return how many were captured.
+    For chunked bodies and for a close without ACK number, return how many bytes were captured.
     """
     c = pl.col
     taken = pl.coalesce("server_close_ack", "request_end_offset") - c("request_offset")
@@ -390,7 +396,7 @@ def _of_due() -> pl.Expr:
 
 
 def _pause_text(quiet: pl.Expr) -> pl.Expr:
-    """Return the text about the cause of the pause before the close: a body timeout, or a process that ended."""
+    """Return the text about why the request was incomplete: a missing 100 Continue, a pause, or the server's process."""
     still = pl.format(" No byte had come for {}: the client or the path had stopped, and the server gave up.", duration(quiet))
     waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")

@@ -162,7 +162,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
-    """Report only the first of an endpoint's streams that ended at the same moment."""
+    """Add `silent`: true for all but the first of an endpoint's streams that ended at the same moment."""
     memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
     silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
@@ -170,7 +170,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.
 
 
 def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether the finding of another stream covers this one. If not, remember this stream."""
+    """Return whether the finding about another stream covers this one. If not, remember this close at `time` (ns)."""
     if kind is None:
         return False
     closes = memory[endpoint]
@@ -181,7 +181,7 @@ def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int,
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add what else the server closed at that moment."""
+    """Add the text about other connections that the server closed at the same moment."""
     texts: list[str] = []
     for endpoint, connection, time, final_at in rows.select(
         "endpoint", "connection", "server_close_time", "final_at"

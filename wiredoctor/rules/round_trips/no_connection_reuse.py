@@ -22,8 +22,8 @@ What it is not
     Browsers and pools open connections side by side. If the server closes after each response, it is keep-alive-disabled or
     premature-close. HTTP/1.0 without keep-alive cannot reuse connections. If requests are further apart, the program with the
     connection may have ended. A client may reuse connections in most cases, and open some for requests that must not be
-    repeated. The connections of a pool may still be open, and not idle for three times as long as its requests are apart. A
-    session may find its connection closed by the server and open another.
+    repeated. The connections of a pool may still be open, and idle for less than three times the longest time between its
+    requests. A session may find its connection closed by the server and open another.
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
@@ -139,13 +139,17 @@ _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection, with the time of its use and whether it was abandoned after one exchange (`kind`)."""
+    """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
+
+    `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
+    the server kept the connection open.
+    """
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
@@ -195,7 +199,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host, server and kind with exchanges that followed one another."""
+    """Return a row for each client host, server and kind with enough successive connections for single exchanges."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
@@ -233,10 +237,10 @@ def _cheap() -> pl.Expr:
 
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return connections in runs of ENOUGH or more successive exchanges.
+    """Return the connections in runs of ENOUGH or more successive exchanges, each on a connection of its own.
 
-    `row`: the row of the connection. `follows`: True if it follows another one. `pair`: the number of its client host and server.
-    Only the needed columns are sorted, which takes a third of the memory.
+    `row`: the connection's index in `rows`. `follows`: True if it follows another one in its run. `pair`: a hash of its client
+    host and server. Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
@@ -262,9 +266,9 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
-    """Return whether the server closed first, for a client that checks its connections.
+    """Return for each connection whether the server closed it first and its client is one that checks connections before use.
 
-    Such a client closes most of these just before it opens another.
+    Such a client closes most of these connections just before it opens another.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
@@ -284,7 +288,10 @@ def _used_again() -> pl.Expr:
 
 
 def _still_open() -> pl.Expr:
-    """Return whether a connection is open at the end of the capture, so the program may still reuse it."""
+    """Return whether a connection is open at the end of the capture, so the program may still reuse it.
+
+    This is false if the program has long left it unused, like many of its other open connections.
+    """
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
     longest = c("opened").diff().max().over("program")
@@ -309,7 +316,7 @@ def _evidence() -> pl.Expr:
 
 
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the candidates."""
+    """Return a candidate for each row of `pairs`."""
     c = pl.col
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),

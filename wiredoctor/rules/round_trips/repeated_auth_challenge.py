@@ -85,7 +85,7 @@ _CONNECTION_BOUND = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     return _is_refused().sum() >= ENOUGH.value
 
 
@@ -160,7 +160,7 @@ _SCHEMA = {
 
 
 def _candidate(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
-    """Return the columns of the candidates."""
+    """Return the candidate of a client host and server, from its needlessly challenged requests and their repetitions."""
     first, last = repeated[0][0], repeated[-1]
     scheme = last[1].scheme
     return {

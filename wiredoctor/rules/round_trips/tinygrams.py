@@ -74,7 +74,7 @@ _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "bou
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which rows of `runs` are not needed."""
+    """Return the thresholds by which the core selects the rows of `runs` for this rule."""
     return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
         "min_flush_gap": FLUSHED.value
     }
@@ -112,9 +112,10 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(eq=False, repr=False)
 class _Message:
-    """The part of a run that belongs to one message: the segments, bytes and flushes before it, and its first packet.
+    """The message to which the newest part of a run of small segments belongs.
 
-    `said`: True if a finding was reported.
+    `run`: the first frame of the run. `segments`, `size`, `flushes`: the numbers of segments, bytes and flushes of the run before
+    this message. `frame`, `time` (ns): its first packet. `said`: True if a finding was reported.
     """
 
     run: int = 0
@@ -168,9 +169,10 @@ def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple
 def _nagle_off() -> pl.Expr:
     """Return whether Nagle's algorithm is proved to be off.
 
-    Any of three facts proves it: earlier packets; a run of which half is unacknowledged, although Nagle's algorithm allows only
-    one small segment; or a run that took less than half a round trip per segment, although each segment would have waited for a
-    full one. The last fact also holds at the receiver, where every segment may be acknowledged as soon as it is captured.
+    Any of three facts proves it. Earlier packets of the connection proved it already; half of the run is unacknowledged, although
+    Nagle's algorithm allows only one small segment in flight; or the run took less than half a round trip per segment, although
+    each segment would have waited for a full one. The last fact also is a proof in captures at the receiver, where every segment
+    may be acknowledged as soon as it is captured.
     """
     c = pl.col
     earlier = c("small_run_bytes") - c("length")

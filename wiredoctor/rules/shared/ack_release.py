@@ -36,13 +36,13 @@ MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
 """The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
 
 _TOLERANCE = 10
-"""One part in this many of a round trip by which a released segment may come earlier or later: round trips vary."""
+"""The divisor of the round trip that gives the tolerance for the time of a released segment, because round trips vary."""
 
 _EARLY = MILLISECOND
-"""The least time in ns by which it may come earlier than the round trip says, because of the capture's clock."""
+"""The minimum of that tolerance in ns for early segments, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The tolerance for later segments of a side that was seen to send on ACKs: percent of a round trip, within these ns."""
+"""The tolerance after an earlier segment of the side was released by an ACK: percent of a round trip; its limits in ns."""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
@@ -65,7 +65,7 @@ _UNREAD = (
 )
 
 _AT_MOST = " If they were written some time after the first write, they waited for less."
-"""For data without ends of messages, and for event streams: nothing shows that S was written together with D."""
+"""The text for data without known ends of messages, and for event streams: S may have been written later than D."""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
@@ -73,7 +73,7 @@ _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
     """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
 
-    Also return a row for each S that may be a tail loss probe, and for each ACK that proves that it is.
+    Also return a row for each S that may be a tail loss probe, each ACK that proves one, and each S that a cork held back.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
@@ -123,9 +123,10 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def text_columns() -> list[pl.Expr]:
-    """Return the columns for texts that these rules share, for the remaining candidates.
+    """Return the columns for the texts of stalls that these rules share.
 
-    `timer`; `receiver` (a remedy at the receiver); `inferred` (what is unknown without HTTP messages); and times.
+    `timer`: the systems with such a timer. `receiver`: a remedy at the receiver. `inferred`: what is unknown without HTTP
+    messages. `ack_delay`, `release`: durations.
     """
     whose = delayed_ack_timer_name(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
@@ -150,7 +151,7 @@ def data_note(told: pl.Expr) -> pl.Expr:
 
 
 def ack_note() -> pl.Expr:
-    """Return the evidence note of the ACK: its delay, and its time on the path unless the capture was taken at the receiver."""
+    """Return the evidence note of the ACK: its delay, and the round trip if it is at least 1 % of the delay."""
     delay = pl.col("ack_delay")
     way = pl.col("previous_ack_time") - pl.col("start") - delay
     note = pl.format("its ACK, delayed by {}", duration(delay))
@@ -159,7 +160,7 @@ def ack_note() -> pl.Expr:
 
 
 def delayed_ack_timer_name(ack_delay: pl.Expr) -> pl.Expr:
-    """Return the text about the systems that are likely to have this delayed-ACK timer."""
+    """Return the text that names the systems whose delayed-ACK timer is near `ack_delay` (ns)."""
     words = pl.lit(_UNKNOWN_TIMER)
     for first, last, text in reversed(_TIMERS):
         inside = (ack_delay >= first * MILLISECOND) & (ack_delay < last * MILLISECOND)

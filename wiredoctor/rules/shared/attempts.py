@@ -24,16 +24,16 @@ def _on_loopback() -> pl.Expr:
 
 
 def _place_columns() -> list[pl.Expr]:
-    """Return the columns of _PLACE. Addresses can be of one server if their ports are equal, and both or neither are loopback."""
+    """Return the columns of _PLACE. Two addresses can belong to one server only if `port` and `loopback` are equal."""
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each attempt at 127.0.0.1 or ::1 that was refused within `within` ns of one at the other address.
+    """Return both rows of each pair of attempts at 127.0.0.1 and ::1 that were refused within `within` ns of each other.
 
-    `superseded`: True for the first of the two attempts; only the second counts. `other_frame`, `other_time`: for the second, the
-    RST of the first. A client that retries pauses longer between attempts than between two addresses.
+    `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
+    first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.
     """
     pair = ("client_key", "server_key")
     gap = c("gap")
@@ -65,8 +65,8 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
 
     The answer came during the attempt or within `within` ns after it. Columns: `next_server`, `next_syn_time`, and `next_frame`
-    and `next_time` of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
-    assumed only if no other client got an answer there in that time.
+    and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
+    assumed only if no other client got an answer from that IP version on that port in that time.
     """
     ports = failed.select(_place_columns()[0]).unique()
     answered = (
@@ -101,9 +101,10 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each refused attempt at a server that accepted a connection of any client at another time.
 
-    `before_frame`, `before_time`: the first accepted connection, if the attempt came later. `accepted_frame`, `accepted_time`:
-    the next accepted one. `down_since`: the first refusal before that (ns). If both addresses of a host refused (`other_frame`),
-    either may accept. A connection that was open when the capture began was accepted before the capture.
+    `before_frame`, `before_time`: the first accepted connection, null if it came after the attempt. `accepted_frame`,
+    `accepted_time`: the next accepted connection, null if there is none. `down_since`: the time (ns) of the first refusal with
+    the same next accepted connection. If both addresses of a host refused (`other_frame`), a connection to either one counts. A
+    connection that was open when the capture began was accepted before the capture.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

@@ -44,13 +44,16 @@ class Row(NamedTuple):
 
     @property
     def is_accepted(self) -> bool:
-        """True if its credentials were accepted."""
+        """True if the server accepted the request's credentials."""
         return self.status not in REFUSED
 
 
 @dataclass(eq=False, repr=False)
 class Pair:
-    """A client host and a server. `repeated`: the needlessly challenged requests, with their repetitions."""
+    """A client host and a server.
+
+    `repeated`: pairs of a needlessly challenged request and its repetition with credentials.
+    """
 
     repeated: list[tuple[Row, Row]] = field(default_factory=list[tuple[Row, Row]])
     _places: dict[tuple[str, int | None, str], int] = field(default_factory=dict[tuple[str, int | None, str], int])
@@ -59,7 +62,7 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Process the next request."""
+        """Process the next request in the order of time, and add it to `repeated` if its challenge was needless."""
         key = row.host, row.method, row.target
         if not row.scheme:
             _remember(self._refused, key, row)
@@ -74,7 +77,7 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the client knew that credentials were required and accepted, before it sent the request without them."""
+        """Return whether the client had used these credentials successfully before it sent the request without them."""
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now
@@ -93,7 +96,7 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 
 def _directory(row: Row) -> str:
-    """Return where the credentials are valid: for Basic the directory and below (RFC 7617 section 2.2), otherwise everywhere."""
+    """Return the directory below which the credentials are valid (Basic, RFC 7617 section 2.2); "" if they are everywhere."""
     return _path(row.target).rpartition("/")[0] + "/" if row.scheme == "basic" else ""
 
 

@@ -36,7 +36,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def streams() -> pl.Expr:
-    """Return whether the response is a stream of such a type, or another endless medium (column `endless`)."""
+    """Return whether the response has one of the types in ENDLESS, or is another endless medium (`response_endless`)."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 
@@ -126,7 +126,10 @@ def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
 
 
 def closed_as_announced() -> pl.Expr:
-    """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers."""
+    """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers.
+
+    False if the response announced no timeout.
+    """
     c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
     early = 20 * MILLISECOND + announced // 100

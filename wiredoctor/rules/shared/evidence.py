@@ -36,14 +36,14 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 
 
 close_confidence = confidence
-"""The name of `confidence` for rows of `closes`."""
+"""The same function for rows of `closes`, which have these columns, too."""
 
 
 def server_closed_first() -> pl.Expr:
-    """Return whether, in a row of `closes`, the server itself closed before the client knew of a reason to close.
+    """Return whether, in a row of `closes`, the server itself, not a device on the path, closed before the client did.
 
     ACK numbers decide, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was sent without
-    knowledge of it. RSTs are never acknowledged.
+    knowledge of it. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -54,18 +54,18 @@ def server_closed_first() -> pl.Expr:
 
 
 def close_origin(side: str) -> pl.Expr:
-    """Return the column `origin` for a candidate with the FIN or RST of a side, from a row of `closes`."""
+    """Return the column `origin` of a candidate: the origin of this side's FIN or RST in `closes`, or null if that is empty."""
     origin = pl.col(f"{side}_close_origin")
     return pl.when(origin != "").then(origin).alias("origin")
 
 
 def fin_or_rst(rst: str) -> pl.Expr:
-    """Return "FIN" or "RST", depending on a column such as `server_close_rst`."""
+    """Return "RST" if this column, such as `server_close_rst`, is 1; otherwise "FIN"."""
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
 
 
 def capture_columns() -> list[pl.Expr]:
-    """Return the first columns of a candidate about the capture."""
+    """Return the columns that are equal in all candidates about the capture: null places and delays, and high confidence."""
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
 
@@ -73,13 +73,13 @@ def capture_columns() -> list[pl.Expr]:
 def one_capture_candidate(
     connections: pl.LazyFrame, touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int, *more: pl.Expr
 ) -> pl.LazyFrame:
-    """Return one row about the capture if any of its `connections` is `touched`; otherwise no row.
+    """Return one row about the capture if any of its connections is affected; otherwise no row.
 
-    The row counts all connections and the touched ones. It has the first touched frame, the end of the last touched connection,
-    and the first `most` places as evidence. `place` is the item of evidence of a connection; `frame` and `start` are the columns
-    of its first touched packet. `more` are aggregates over the touched connections.
+    `touched`: an expression that is true for affected connections. `frame`, `start`: the columns of a connection with its first
+    affected packet and that packet's time (ns). `place`: an item of evidence for one connection. `more`: additional aggregates.
 
-    Only touched connections are fetched, and only those that are shown get texts, because there may be a million.
+    The row has the number of `connections` and of affected ones (`touched`), the first frame and time, and the end of the last
+    affected connection. Its evidence is the places of the first `most`; only these get texts, because there may be a million.
     """
     c = pl.col
     those = connections.filter(touched)

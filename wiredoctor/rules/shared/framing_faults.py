@@ -24,7 +24,10 @@ def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof
 
 
 def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    """Return the columns of candidates, and `what` (request or response), `side` and `version`."""
+    """Return a candidate for each row of `faults`, with the columns `what` (request or response), `version` and `more`.
+
+    `message` and `proof` are as in `candidates_of_fault`.
+    """
     c = pl.col
     by_server = c("role") == SERVER
     asked = pl.when(by_server).then("request_frame").alias("asked_frame")
@@ -46,7 +49,7 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
 
 
 def request_or_response() -> pl.Expr:
-    """Return "request" or "response"."""
+    """Return "response" if the server sent the message; otherwise "request"."""
     return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
 
 

@@ -1,6 +1,8 @@
 """Determine why a gateway failed its client, from an exchange at its front and the tries at its back.
 
-The result is a kind of `gateway-error`. With one clock, order is causal: a gateway acts after the event that makes it act.
+The front is the gateway's side towards its client, the back its side towards its servers. A try is a request that the gateway
+forwarded, or a connection that it tried to open for one. The result is a kind of `gateway-error`. Both sides are in one capture,
+so the order of events shows cause and effect: a gateway acts after the event to which it reacts.
 """
 
 from __future__ import annotations
@@ -57,7 +59,11 @@ OF_CONNECTION = (
 
 
 class Exchange:
-    """An exchange from the point of view of its client. Times are LATE if the event did not happen."""
+    """An exchange as its client sees it. Times are in ns, and LATE if the event did not happen.
+
+    `asked`: the end of the request. `began`: the start of the final response. `left`: the client's close. `dropped`: the server's
+    close. `answered`: `began`, or without a response the first close.
+    """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
         """Read `values`: COLUMNS and OF_CONNECTION, each name with `prefix`."""
@@ -91,14 +97,14 @@ class Exchange:
 
     @property
     def arrived(self) -> bool:
-        """True if the request is complete, and the server's close does not show that a part of it came later."""
+        """True if the request is complete, and the server's close, if any, acknowledges all of it."""
         v = self.values
         taken, end = v["server_close_ack"], v["request_end_offset"]
         return v["request_end_reason"] == "complete" and (taken is None or end is None or taken >= end)
 
     @property
     def kept(self) -> bool:
-        """True if the server behind the gateway announced a closed window and did not receive the complete request."""
+        """True if the server announced a closed window and did not receive the complete request."""
         v = self.values
         return "w" in (v["history"] or "") and (bool(v["client_unacknowledged"]) or v["request_end_reason"] != "complete")
 
@@ -128,8 +134,8 @@ Try = Exchange | Attempt
 class Front(NamedTuple):
     """An exchange at the front with its tries.
 
-    `certain`: these are its tries, in order; otherwise only one of them is its try. `guessed`: more requests waited than there
-    were attempts, so route and time had to decide for which of them each attempt was made.
+    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is unknown
+    which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
     """
 
     exchange: Exchange
@@ -141,8 +147,8 @@ class Front(NamedTuple):
 class Failure(NamedTuple):
     """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
 
-    `through` starts at the outermost gateway. `whole`: all of these exchanges were captured completely, and their pairing is
-    certain. `guessed`: as in Front.
+    `through` starts at the outermost gateway. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in
+    Front.
     """
 
     kind: str
@@ -154,10 +160,9 @@ class Failure(NamedTuple):
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
-    """Return the reasons for the failures of exchanges at fronts.
+    """Return the reason for each failure of an exchange at a front, by connection and exchange.
 
-    Exchanges without a failure are left out, and so are those whose gateway forwarded the failure, unless it came from another
-    gateway.
+    Exchanges without a failure are left out. A failure that a gateway only forwarded counts if another gateway caused it.
     """
     found: dict[Key, Failure | None] = {}
 
@@ -200,7 +205,7 @@ def _passed_on(front: Exchange, last: Exchange) -> bool:
 
 
 def _common_failure(front: Front) -> Failure | None:
-    """Return the failure if it is unknown which try is the right one but all possible tries failed in the same way."""
+    """Return the failure if all tries that may belong to this exchange failed in the same way; otherwise None."""
     tries = tuple(one for one in front.tries if _may_belong(front.exchange, one))
     kinds = {kind_of(front.exchange, [one]) for one in tries}  # if empty, it is unknown whether there was a try
     [kind, *others] = kinds or {None}
@@ -208,7 +213,10 @@ def _common_failure(front: Front) -> Failure | None:
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
-    """Return whether a try began while the front waited, and did not fail later: a gateway that has responded stops waiting."""
+    """Return whether a try began while the exchange waited, and did not fail later. An attempt always may.
+
+    A gateway that has responded waits for no server, so a later failure is not the reason.
+    """
     if isinstance(one, Attempt):
         return True
     begun = one.values["request_start"]
@@ -217,7 +225,10 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 
 
 def last_of(tries: Sequence[Try]) -> Try | None:
-    """Return the try that decides. A refusal does not count if this request has just crashed the process behind the port."""
+    """Return the last try, which decides; None if there is none.
+
+    A refused connection does not count if the request has just crashed that server. Then the try that crashed it decides.
+    """
     if not tries:
         return None
     last = tries[-1]
@@ -265,7 +276,10 @@ def _failed_before(last: Try | None, left: int) -> bool:
 
 
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
-    """Return "truncated" if the response was cut off because the server's was, and not because the client left."""
+    """Return "truncated" if the response was cut off because the server's response was; otherwise None.
+
+    It is not truncated if the client left first.
+    """
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
         return None
     if front.end_is_unknown or last.end_is_unknown:
@@ -300,7 +314,10 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 
 
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
-    """Return whether the gateway responded or closed while the head of the response came; a gateway that waits does so later."""
+    """Return whether the gateway responded or closed while the head of the server's response was arriving.
+
+    A gateway that waits for the rest of the head gives up later.
+    """
     came = last.values["response_end"]
     if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:
         return False
@@ -308,7 +325,7 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
 
 
 LONG_HEAD = 4_096
-"""The minimum bytes of a head that a gateway may not accept: the smallest default limit is one page (nginx)."""
+"""The size in bytes from which a gateway may reject a head as too long: the smallest default limit is one page (nginx)."""
 
 AT_ONCE = 25_000_000
 """The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
@@ -321,11 +338,14 @@ def shared_out(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts` with each attempt of unknown owner added to all exchanges at that gateway that may own it.
+    """Return `fronts`, in which exchanges without a try have the attempts that may have been made for them.
 
-    If there were fewer attempts than exchanges that may own one, the gateway sent some exchanges to no server, or remembered the
-    failure. Then each attempt belongs to an exchange whose route (`routes`) leads to that server: to the one with the next
-    response or, if the attempt was never refused, to the newest one. `known` has the servers to which routes lead.
+    `loose`: the attempts of each gateway for which it is unknown which request they were made for. `routes`: the part of each
+    exchange's request by which the gateway chooses a server. `known`: the servers to which a route has led.
+
+    If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
+    to one exchange, preferably one whose route leads to that server: the one with the next response or, if the attempt was never
+    refused, the newest one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
@@ -363,7 +383,7 @@ def _servers_of_routes(
     maybe: Mapping[Key, Sequence[Attempt]],
     known: Mapping[Route, Set[str]],
 ) -> dict[Route, set[str]]:
-    """Return the servers to which each route of each gateway is known to lead; none if the gateway itself answered there."""
+    """Return the servers to which each route is known to lead; an empty set if the gateway answered those requests itself."""
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
         if front.certain and not maybe.get(key):
@@ -372,22 +392,26 @@ def _servers_of_routes(
 
 
 def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
-    """Return how badly an attempt fits an exchange: by the servers to which its route leads (None: unknown), then by time."""
+    """Return a sort key that is lowest for the exchange that fits an attempt best.
+
+    First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
+    the nearest in time comes first.
+    """
     apart = 1 if servers is None else 0 if one.server in servers else 2
     return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """Return whether the exchange waited long, and a failed attempt began while it waited.
+    """Return whether the exchange waited long, and a failed attempt began while it waited, long before the response.
 
-    The exchange may have waited for a connection first.
+    Such an attempt may belong to the exchange although it began late.
     """
     slow = front.answered - front.asked >= LONE_SYN
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
 
 
 def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Return the attempts without a known owner that may belong to an exchange without a try."""
+    """Return the attempts in `some` that may have been made for this exchange, which has no try."""
     if front.begun and (front.status or 0) < 500:
         return ()
     made: list[Attempt] = []

@@ -1,4 +1,4 @@
-"""Declare the columns that decide whether a held-back segment is a stall, and add the results to those that are."""
+"""Declare the columns that decide whether a held-back segment is a stall, and add the verdicts to the stalls."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall. `row` is its index in the candidates; None for a probe of an earlier batch, which has its own `values`.
+    """A stall. `row` is its index in the candidates; None if the verdict had to wait, and `values` has the columns.
 
-    `prompt`: an earlier S like this on the connection, which did not wait because its D was acknowledged promptly.
+    `delay`: in ns. `prompt`: True if an earlier S of the same side did not wait, because its D was acknowledged promptly.
     """
 
     row: int | None
@@ -86,10 +86,10 @@ class Verdict(NamedTuple):
 
 
 def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
-    """Return the candidates that are stalls, with the results of the verdicts.
+    """Return the candidates that are stalls, with the kind, delay (ns) and confidence of their verdicts.
 
     Added columns: `answer_frame` and `answer_time` of the ACK of a probe (null for others), `ack_delay` (the original `delay` in
-    ns), and `prompt_before` of the verdict.
+    ns), and `prompt_before` (`prompt` of the verdict).
     """
     if not verdicts and candidates.height:
         return candidates.clear()

@@ -35,9 +35,9 @@ _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"
 
 @dataclass
 class _Side:
-    """The state of one side of a connection. `run`: the message in which full segments had to wait for ACKs, and the last one.
+    """The state of one side of a connection.
 
-    `whole`: True if there was such a segment.
+    `run`: the last full segment that had to wait for an ACK, as its message and frame. `whole`: True if there was one.
     """
 
     narrow: bool = False
@@ -55,10 +55,10 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """The state of one side of an endpoint.
+    """The state of one side of an endpoint: the numbers of stalls and of opportunities to stall, and more.
 
-    It has the usual lateness (exchange, frame, ns), the stalls, and the opportunities to stall. `first`: the first stall, if it
-    came between head and body, until a second one shows that it was no chance.
+    `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
+    `first`: the first stall, if it came between head and body, until a second one shows that it was not a coincidence.
     """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
@@ -75,8 +75,9 @@ class _Endpoint:
 class Limits:
     """The limits of a rule.
 
-    The shortest ACK delay (ns) that counts by itself, and the shortest and longest lateness (ns) of a probe. `exchanges`: the
-    number of exchanges of counter-evidence. `endpoints`, `sides`: the number of endpoint sides and connection sides in memory.
+    `shortest`: the shortest ACK delay (ns) that counts by itself. `probe`: the shortest and longest lateness (ns) of a probe.
+    `exchanges`: the number of exchanges from which the usual lateness is computed. `endpoints`, `sides`: the maximum numbers of
+    endpoint sides and connection sides in memory.
     """
 
     shortest: int
@@ -123,7 +124,10 @@ class Stalls:
                     yield from self._with_first(row, verdict, candidates)
 
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
-        """Yield a verdict, unless a program may have been busy between head and body; then hold it until the next stall."""
+        """Yield `verdict`, or hold it until the endpoint's next stall.
+
+        The first stall after a head is held, because the program may just have been busy before it wrote the body.
+        """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
         if is_after_head and endpoint.stalls == 1 and self._cause == "whole":
@@ -136,7 +140,7 @@ class Stalls:
         yield verdict
 
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield the verdict on a segment that a probe carried and that `answer` acknowledged."""
+        """Yield a verdict if a segment that a tail loss probe carried was late. `answer` is the row of its ACK."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual_delay(endpoint, row)
         shortest, longest = self._limits.probe
@@ -149,7 +153,10 @@ class Stalls:
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield verdicts on small ends held by a cork: the first ones after several in a row, later ones immediately."""
+        """Yield verdicts on small last segments that a cork (TCP_CORK) held back.
+
+        The first verdicts wait until several exchanges in a row show the same; later ones are yielded immediately.
+        """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:
             return
@@ -163,7 +170,7 @@ class Stalls:
             side.corked.clear()
 
     def _judge_waiting(self, index: int, row: Row) -> Verdict | None:
-        """Return the verdict on a row, and record the row."""
+        """Record a row, and return the verdict; None if it is no stall that this rule reports."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         side = self._sides[(row.connection, row.direction)]
         if row.prompt:
@@ -204,9 +211,9 @@ class Stalls:
         del late[: -2 * self._limits.exchanges]
 
     def _usual_delay(self, endpoint: _Endpoint, row: Row) -> int:
-        """Return the median lateness (ns) of such segments without a delayed ACK; 0 if it is unknown.
+        """Return the median lateness (ns) of earlier segments of this kind without a delayed ACK; 0 if it is unknown.
 
-        Later segments do not count, even if they became final earlier.
+        Segments after this one do not count, even if their rows became final earlier.
         """
         late = endpoint.late.get(row.part, ()) if row.http or row.unread else ()
         before = [lateness for _, frame, lateness in late if frame < row.held_frame][-self._limits.exchanges :]
@@ -214,7 +221,7 @@ class Stalls:
 
 
 def _cause(row: Row, side: _Side) -> Cause | None:
-    """Return the reason why S may have been held back until the ACK arrived."""
+    """Return the reason why S may have been held back until the ACK arrived; None if there is none."""
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
     run = (message is not None and message == row.message) if row.http else last == row.frame
@@ -228,8 +235,9 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether missing packets may be the true cause (a program that wrote at that moment), and few such stalls were
-    seen.
+    """Return whether the ACK may have arrived by chance at the moment at which the program wrote S.
+
+    More than a few stalls, or proof that Nagle's algorithm is in use, exclude chance.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False
@@ -244,9 +252,10 @@ def _no_small_in_flight(row: Row) -> bool:
 
 
 def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK released S. Without a handshake, that must also hold for most other candidates of this side.
+    """Return whether the ACK released S.
 
-    Full segments are numerous and are sent at many times, so a fraction of the round trip would be too large a tolerance.
+    Without a handshake, at least half of the side's recent candidates must have come as soon after their ACKs. Full segments are
+    numerous and are sent at any time, so a fraction of the round trip would be too large a tolerance for them.
     """
     near = row.sharp or not row.handshake
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
@@ -262,15 +271,15 @@ def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bo
 
 
 def _clock_error(row: Row) -> int:
-    """Return the error (ns) of the time from the ACK's arrival to S if the capture's clock counts milliseconds, or else 0."""
+    """Return the possible error (ns) of the time from the ACK's arrival to S: 1 ms if the clock counts milliseconds, or 0."""
     return MILLISECOND if all(time % MILLISECOND == 0 for time in (row.after, row.gap, row.release)) else 0
 
 
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Return whether the program may choose when the held segment S is sent; for connections whose round trip is unknown.
+    """Return whether the program may choose when S is sent; for connections without a captured handshake.
 
-    If S usually comes some time after the ACK, the program may choose that time. Then the time from the previous data D to S
-    varies less than the time from D to the ACK.
+    If S usually comes some time after the ACK, the program may have chosen that time. Then the time from the previous data D to S
+    varies less than the time from the ACK to S.
     """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]
@@ -280,7 +289,7 @@ def _program_paces(row: Row, side: _Side) -> bool:
 
 
 def _spread(values: list[int]) -> float:
-    """Return the distance from the first to the last decile."""
+    """Return the difference between the last and the first decile of these values."""
     deciles = quantiles(values, n=10, method="inclusive")
     return deciles[-1] - deciles[0]
 

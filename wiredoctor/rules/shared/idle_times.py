@@ -22,12 +22,12 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""The divisor for the number of requests that refute a timeout, because they were answered after a longer idle time.
+"""The maximum number of closes at a timeout per request that was answered after a longer idle time.
 
-A timeout is refuted by this many such requests, or by a quarter of the number of requests that arrived at the timeout.
+A timeout is refuted if there are SURVIVED such requests or more, and at least one for this many closes.
 """
 LEARNED_SHARE = 2
-"""The number of such requests per close above which a timeout shown by several closes is refuted.
+"""The number of requests answered after a longer idle time, per close, above which a timeout that closes show is refuted.
 
 Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
 """
@@ -35,7 +35,7 @@ _EVER = 1 << 62
 
 
 class IdleTimes:
-    """The closes of the servers of some candidates, built from `closes` (see `known_rests`)."""
+    """The idle timeouts and process ends of the servers of some candidates, learned from their closes (see `known_rests`)."""
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -60,8 +60,8 @@ class IdleTimes:
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """Return the idle timeouts of an endpoint from the best source; empty if no source has one.
 
-        The sources are its closes, then its announcement on this connection, then the defaults of its software. `until` (ns): use
-        what was known by then.
+        The sources are its closes, then its announcement on this connection, then the defaults of its software. `until`: use only
+        what was known at this time (ns); None for everything.
         """
         learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
@@ -74,9 +74,9 @@ class IdleTimes:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return whether requests were answered after a longer idle time.
+        """Return whether enough requests were answered after a longer idle time.
 
-        Then this is not a timeout but the regular interval of a client, or a habit of other servers.
+        Then this is not the timeout of the endpoint but the regular interval of a client, or the default of other servers.
         """
         if limit.how == "soon":
             return False
@@ -89,7 +89,7 @@ class IdleTimes:
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
     def learned_timeout(self, endpoint: int, until: int | None = None) -> Limit | None:
-        """Return the timeout that the closes of an endpoint show, or None."""
+        """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
         if until is None and endpoint in self._learned:
             return self._learned[endpoint]
         nothing = self.stops(endpoint, until).connections
@@ -104,7 +104,7 @@ class IdleTimes:
         return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
-        """Return when processes of an endpoint ended, as known at `until` (ns)."""
+        """Return the process ends at an endpoint; `until` as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
@@ -116,11 +116,14 @@ class IdleTimes:
         return self._stops[endpoint]
 
     def all_stops(self) -> dict[int, Stops]:
-        """Return when processes ended, by endpoint."""
+        """Return the process ends, by endpoint."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Drop candidates whose connections ended with their process, or late because the process was suspended."""
+        """Drop candidates whose connections were closed because the server's process ended, or late after it was suspended.
+
+        `live`: use only what was known when the candidate became final.
+        """
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
         places = rows.select("endpoint", "connection", "final_at").iter_rows()
@@ -135,7 +138,7 @@ class IdleTimes:
         return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
 
     def uses(self, endpoint: int) -> Uses:
-        """Return how the connections of the endpoint were used."""
+        """Return the exchanges of the endpoint."""
         c = pl.col
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
@@ -157,14 +160,14 @@ class IdleTimes:
         return self._said.get(connection, (None, ""))[0]
 
     def server(self, connection: int) -> str:
-        """Return the last Server field on a connection."""
+        """Return the last Server field on a connection; "" if there is none."""
         return self._said.get(connection, (None, ""))[1]
 
     def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
-        """Return the idle times (ns) of other connections that the server closed at the same moment.
+        """Return the idle times (ns) of the endpoint's other connections that the server closed at about `time` (ns).
 
-        0 stands for a connection with a request or response in progress. Connections that followed one another do not count: a
-        connection first used after this one was closed, or closed before `since` (ns), the start of this one.
+        An idle time is 0 if a request or response was in progress. Connections do not count if they were last used after this one
+        was closed, or closed before `since` (ns), the start of this one. `until` as in `limits`.
         """
         ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
@@ -204,7 +207,10 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Collect all closes of the endpoints of these candidates, and the SYNs to them in `connections`."""
+    """Return the idle times of the endpoints of these candidates, from all their closes and the SYNs to them.
+
+    `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
+    """
     frames = [rows.select("endpoint", "connection") for rows in candidates]
     if not frames:
         return nothing_known()
@@ -216,7 +222,7 @@ def known_rests(
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs of endpoints that refused a SYN."""
+    """Return the answered SYNs to those wanted endpoints that refused at least one SYN, with the columns _SYNS."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
@@ -237,7 +243,7 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection that the server closed first although both sides had left it open."""
+    """Return the columns _ENDS for each connection that the server closed first, unless a message had announced the close."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
@@ -281,7 +287,7 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
 def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the idle times after which a request was answered.
 
-    Columns: `endpoint`, `rest` (the idle time at the server, ns), and the time at which it became known.
+    Columns: `endpoint`, `rest` (the idle time at the server, ns), and `known` (the time in ns at which the row became final).
     """
     c = pl.col
     rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
@@ -290,7 +296,7 @@ def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the announced timeout and the software of the last response on each connection."""
+    """Return the timeout that the last response on each connection announced (s), and the last Server field that is not empty."""
     c = pl.col
     rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
     server = c("response_server").cast(pl.String)

@@ -1,4 +1,4 @@
-"""Learn the idle timeout of a server from its closes, if it is neither announced nor just a common default."""
+"""Learn the idle timeout of a server from its closes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_CLOSES = 4096
 
 
 class Limit(NamedTuple):
-    """An idle timeout of an endpoint, from `low` to `high` (ns), its source, and the number of `closes` that show it.
+    """An idle timeout of an endpoint: a range from `low` to `high` (ns), and the number of `closes` that show it.
 
     `said`: the announced time (s). `how`: the source, one of
     soon: the server closes right after its responses;
@@ -72,14 +72,19 @@ class Limit(NamedTuple):
 
 
 class End(NamedTuple):
-    """A close of the server.
+    """A close by the server. Times are in ns.
 
-    It has a time, the idle time before it (ns; None if there is none), the connection, and the time at which it became known.
-    `teaches`: everything that it acknowledges was answered. `reset`: an RST with ACK flag that a request arrived at. `waited`
-    (ns): the time since the arrival of that request. `said`: the time (s) that its last response announced. `frame`: its packet.
+    `rest`: the idle time before the close; None if there is none. `known`: when the row became final. `teaches`: a timeout can be
+    learned from the close, because the server had answered everything that the close acknowledges. `reset`: an RST that
+    acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the idle timeout (s) that
+    the last response announced. `frame`: the FIN or RST.
 
-    `sort` is idle, unaware (it acknowledges no byte of an unanswered request), met (it acknowledges that request), broken (it cut
-    off a response), or open (a tunnel, or an endless stream).
+    `sort` is one of
+    idle: no request was unanswered;
+    unaware: the close acknowledges no byte of an unanswered request;
+    met: it acknowledges an unanswered request;
+    broken: it cut off a response;
+    open: it ended a tunnel or an endless stream.
     """
 
     time: int
@@ -121,13 +126,16 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def _count_immediate(ends: list[End], rests: list[int]) -> int:
-    """Return the number of closes immediately after a response; 0 if there are few. `rests`: their idle times, sorted."""
+    """Return the number of closes immediately after a response; 0 if they are less than half of all closes.
+
+    `rests`: the sorted idle times from which a timeout can be learned.
+    """
     soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
     return soon if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends) else 0
 
 
 def _learned_from_lost(ends: list[End]) -> Limit | None:
-    """Return the timeout at which requests arrived, if most closes met a request and nothing else can show a timeout."""
+    """Return the timeout at which requests arrived, if at least half of the closes reset a request after similar idle times."""
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None
@@ -145,7 +153,7 @@ def _same(rest: int) -> int:
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
-    """Keep one of the closes that came together after similar idle times."""
+    """Return the closes, but only the first of those that came together after similar idle times."""
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

@@ -65,14 +65,14 @@ _STREAMS = (
     *("application/stream+json", "application/x-json-stream"),
 )
 _LOGS = r"^application/vnd\.docker\..*-stream$"
-"""A pattern for media types whose parts come one by one: JSON lines, RFC 7464, and container logs."""
+"""A pattern for the media types of Docker's streams, such as container logs, whose parts come one by one."""
 
 _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 """Common timeouts of clients, in seconds."""
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for the rows that are candidates."""
+    """Return an expression that is true for every row that may become a candidate."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -92,12 +92,13 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     `ended_at`: the client's close. `waited`: the time since the first byte of its request. `due`: the time until which other
     packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN came
-    with the request, and the server closed without sending a byte. `uploading`: the request was not complete.
+    with the request, and the server closed without sending a byte. `uploading`: neither the request was complete, nor had a
+    final response begun.
 
-    `begun`: a final response had begun. `head_only`: it had the head and closed at once. `in_pieces`: the response streams.
-    `stood_still`: no data came for seconds. `partial`: the request asked for a range, or a 200 or 206 was coming.
-    `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first exchange of a
-    connection with a captured handshake. `unsized`: the length of the response is not known before its end.
+    `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
+    response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
+    or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first
+    exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -131,7 +132,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the text with the event from which the matching timeout counts, if it is not the request."""
+    """Return the text that the matching timeout counts from the SYN, or from the last byte; "" if it counts from the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
@@ -147,7 +148,7 @@ def _half_closed() -> pl.Expr:
 
 
 def _head_only() -> pl.Expr:
-    """Return whether the client had acknowledged the head, and closed as soon as it can have seen it."""
+    """Return whether the client had acknowledged the head, and closed as soon as it can have read it."""
     c = pl.col
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
@@ -155,7 +156,7 @@ def _head_only() -> pl.Expr:
 
 
 def _in_pieces() -> pl.Expr:
-    """Return whether a response without a length came piece by piece, or has a media type that does."""
+    """Return whether a response without a length was sent in pieces, or has a media type of streams."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
     return (begun() & _unsized() & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
@@ -189,7 +190,10 @@ def _endless() -> pl.Expr:
 
 
 def _by_the_client() -> pl.Expr:
-    """Return whether the client left before the server closed. RSTs are never acknowledged: the first one captured counts."""
+    """Return whether the client left before the server closed.
+
+    ACK numbers decide. RSTs are never acknowledged, so an RST from the server counts from when it was captured.
+    """
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -199,8 +203,8 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN is not how a program closes a connection. It answers a segment of a
-    connection that its sender does not know: a host that was restarted, or a router that rejects in its name.
+    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. A host that does
+    not know the connection, such as a restarted one, answers a segment with it, or a router does so in the host's name.
     """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
@@ -209,10 +213,10 @@ def _reset() -> pl.Expr:
 
 
 def _left_early() -> pl.Expr:
-    """Return whether the response was not completed after a FIN, or not accepted.
+    """Return whether the client sent a FIN, and then the response was never completed, or the client rejected it with an RST.
 
-    The exchange is over if the server has closed too, or the client has sent an RST. Until then, a client whose FIN came with its
-    request may still wait.
+    The exchange is over if the server has closed, too, or the client has sent an RST. Otherwise a client whose FIN came soon
+    after its request may still be waiting, unless nothing followed for a long time.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
@@ -231,7 +235,7 @@ def _left_early() -> pl.Expr:
 def _fin_with_request() -> pl.Expr:
     """Return whether the FIN came with the request or as the response began, and the client acknowledged everything sent.
 
-    Later in a response this proves nothing, because a timeout can also expire between two segments.
+    Such a client has only closed its half. A FIN later in a response may be due to a timeout that expired between two segments.
     """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
@@ -283,12 +287,12 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 
 
 class Ended(NamedTuple):
-    """The reason for an early end: a kind of client-abort, "half-closed", or None if the packets do not show it.
+    """The reason for an early end: a kind of client-abort, "half-closed", or None for an unfinished upload without a reason.
 
-    `other`: the request that replaced it. `others`: the connections that the same client closed at that moment. `silent`: it is
-    not reported, because the finding about one of `others` covers it. `longest` (ns): the longest that the client had waited for
-    such a response before. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is
-    measured from a retransmitted SYN.
+    `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
+    True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for such a
+    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from a
+    SYN that was retransmitted.
     """
 
     kind: str | None
@@ -301,7 +305,7 @@ class Ended(NamedTuple):
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
-    """Return the first kind of client-abort that applies to a candidate with the columns FACTS."""
+    """Return the reason why the client left: the first kind of client-abort that applies to a row with the columns FACTS."""
     own = clients.request(row["connection"], row["exchange"])
     # a connection may also be opened long before its first request: a preconnect, or a pool
     first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
@@ -338,10 +342,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
-    """Return the client's longest earlier wait (ns) for the same response.
+    """Return the client's longest earlier wait (ns) for such a response; 0 if there is none, or if it would prove nothing.
 
-    A long poll may begin its response at once and end it when there is news; then the end counts. Timeouts between two segments
-    start again with each segment, so a long response does not show that a client has no common timeout.
+    A long poll may begin its response at once and end it when there is news; then the wait lasts until the end. Timeouts between
+    two segments start again with each segment, so a long response does not show that a client has no common timeout.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0
@@ -363,7 +367,7 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 
 
 def _timer(wait: int) -> int | None:
-    """Return the timeout (s) that a wait since the first SYN matches: any whole number of seconds."""
+    """Return the timeout (s) that a wait (ns) since the first SYN matches: any whole number of seconds; None if none is near."""
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
 
@@ -373,12 +377,12 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...]) -> Close | None:
-    """Return the close whose finding covers the group: the first on which the client was waiting."""
+    """Return the close whose finding covers the group: the first during which the client was waiting; None if there is none."""
     return next((close for close in group if close.waited is not None), None)
 
 
 def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request with another query that replaced this one; None if there is none."""
+    """Return the request that replaced this one: the same path with another query; None if there is none."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     for other in clients.other_requests(own, since, until):
@@ -389,7 +393,7 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the page for which the user left this one; None if there is none."""
+    """Return the request for the page to which the user went instead of waiting; None if there is none."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]

@@ -26,23 +26,23 @@ AT_ONCE = Threshold(
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """The causes of a lost request.
 
-FORGOTTEN: an RST of a host that does not know the connection. WARNED: a close that the previous response had announced.
+FORGOTTEN: an RST from a host that does not know the connection. WARNED: a close that the previous response had announced.
 ON_ARRIVAL: a close of a fresh connection. MET: a close before the request arrived.
 
 In the other cases, the server's kernel acknowledged the request. NOT_READ: an RST shows that the request was not read. IMMEDIATE,
-AFTER_A_WHILE: a close at once, or later. IN_PART: a close that acknowledges only a part, or came before the request was complete.
-HALF_CLOSED: a close after the client had closed its half (left_early.py).
+AFTER_A_WHILE: a close at once, or later. IN_PART: a close that acknowledges only a part of the request, or came before the
+request was complete. HALF_CLOSED: a close after the client had closed its half (left_early.py).
 """
 
 
 def candidates() -> pl.Expr:
-    """Return a cheap filter of `closes` that is true for every possible request without a response."""
+    """Return a cheap filter that is true for every row of `closes` that `find_lost` may return."""
     c = pl.col
     return c("has_request") & _unanswered() & ~c("upgraded") & c("server_close_frame").is_not_null()
 
 
 def screen() -> pl.Expr:
-    """Return a cheaper filter with the same purpose, for all exchanges."""
+    """Return a cheaper filter that is true for the same rows and others; it is used to skip batches without candidates."""
     c = pl.col
     return c("server_close_frame").is_not_null() & (
         ~c("has_response") | (c("response_status") < 200) | c("response_status").is_in([400, 408])
@@ -50,12 +50,12 @@ def screen() -> pl.Expr:
 
 
 def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` with a lost request, the first of each close, with their cause.
+    """Return the rows of `closes` with a lost request; of several requests in a pipeline, only the first.
 
-    `took`: the cause, a number as above. `at_limit`: the close may be due to an idle timeout. `idle`, `rested` (ns): the idle
-    time when the request reached the server, and when the server closed; null for the first request of a connection. `later`
-    (ns): from the request to the close, at the server; null if a round trip is unknown. `requests`: the number of lost requests,
-    including the later ones in the pipeline.
+    `took`: the cause, such as FORGOTTEN. `at_limit`: the close may be due to an idle timeout. `idle`, `rested` (ns): how long the
+    connection had been idle when the request reached the server, and when the server closed; null for the first request of a
+    connection. `later` (ns): the time from the request to the close, as seen by the server; null if its round trip is unknown.
+    `requests`: the number of lost requests, including the later ones in the pipeline.
     """
     c = pl.col
     rows = (
@@ -81,7 +81,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that same_client.beside_repetitions needs. A repetition, if any, has begun by `due`."""
+    """Return the columns that same_client.beside_repetitions needs. `due` (ns): a repetition, if any, has begun by then."""
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),
@@ -91,7 +91,7 @@ def repetition_columns() -> list[pl.Expr]:
 
 
 def also_lost_text() -> pl.Expr:
-    """Return the text about the other lost requests."""
+    """Return the text about the lost requests after this one in the pipeline; "" if there are none."""
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)
@@ -149,7 +149,10 @@ def _interim() -> pl.Expr:
 
 
 def _error_sent_before() -> pl.Expr:
-    """Return whether a 408 or 400 was sent before the request arrived: it acknowledges no byte of the request."""
+    """Return whether the server sent a 408 or 400 and closed before the request arrived, so the 408 or 400 is no response to it.
+
+    Neither acknowledges any byte of the request.
+    """
     c = pl.col
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
     return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)
@@ -174,10 +177,10 @@ def _had_previous_response() -> pl.Expr:
 
 
 def _client_first() -> pl.Expr:
-    """Return whether the client closed before it knew of the server's close. RSTs are never acknowledged.
+    """Return whether the client closed before it knew of the server's close.
 
-    After an RST of the server an RST without ACK flag is no close: the client's host, which has dropped the connection, answers a
-    segment that the RST has overtaken.
+    RSTs are never acknowledged, so a client that closed after the server's RST counts as first. An RST without ACK flag after
+    the server's RST is no close: the client's host has dropped the connection and rejects a segment that the RST overtook.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
@@ -187,7 +190,7 @@ def _client_first() -> pl.Expr:
 
 
 def _forgotten() -> pl.Expr:
-    """Return whether the first request after an idle time was answered with the RST of a host without the connection."""
+    """Return whether the request was sent after an idle time, and rejected with the RST of a host without this connection."""
     c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)

@@ -10,11 +10,11 @@ _HOSTS = ("client_host", "server_host")
 def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Add what other connections of the two hosts show to rows about unacknowledged data.
 
-    `rows` have `number`, `connection`, `exchange`, `sender_direction` and the copies of the data. `client_direction` and `_HOSTS`
-    come from the connection itself. `alive_elsewhere`: the receiver sent a packet on another connection during the
-    retransmissions. `answered_later`: the server answered a connection that was opened after the first copy. `repeated`: such a
-    connection carries the same request. `survived_rest`: the longest idle time (ns) after which this server answered a request of
-    the client.
+    `rows` have `number`, `connection`, `exchange`, `sender_direction`, and the times of the first, second and last copy of the
+    data. Added columns, besides those of the connection itself: `alive_elsewhere`: the receiver sent a packet on another
+    connection during the retransmissions. `answered_later`: the server answered on a connection that was opened after the first
+    copy. `repeated`: a connection that was opened after the first copy carries the same request. `survived_rest`: the longest
+    idle time (ns) after which this server answered a request of the client; null if there is none.
     """
     c = pl.col
     ends = _of_the_same_hosts(rows, connections)
@@ -47,7 +47,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
 
 
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return the connections between the hosts of these rows."""
+    """Return the connections between the two hosts of each row."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
         *("first_answer_time", "syn_time"),
@@ -58,7 +58,7 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
 
 
 def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
-    """Return the exchanges on these connections."""
+    """Return the exchanges on the connections in `ends`, with the columns of `ends`."""
     some = exchanges.join(ends.lazy().select("connection"), on="connection", how="semi").select(
         *("connection", "exchange", "request_method", "request_target", "request_start", "response_frame", "response_start"),
         *("previous_end", "rtt_client"),
@@ -69,8 +69,8 @@ def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
 def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
     """Return whether the receiver sent a packet between the second copy and the time when another copy was due.
 
-    The receiver is the server if the client sends the data. Each pause is twice the previous one, so the next pause is about as
-    long as all earlier ones together.
+    The receiver is the server if the client sends the data. `of_server` and `of_client`: the columns with the time (ns) of a
+    packet from each. Each pause is twice the previous one, so the next pause is about as long as all earlier ones together.
     """
     c = pl.col
     time = pl.when("is_client").then(of_server).otherwise(of_client)
@@ -79,7 +79,7 @@ def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 
 def _rests(said: pl.DataFrame) -> pl.DataFrame:
-    """Return the longest idle time after which a connection of the client to this server still worked."""
+    """Return for each row the longest idle time (ns, `survived_rest`) after which this server answered on a connection."""
     c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
@@ -87,5 +87,5 @@ def _rests(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _among(found: pl.DataFrame) -> pl.Expr:
-    """Return whether a row has an entry in `found`."""
+    """Return whether the row's number occurs in `found`."""
     return pl.col("number").is_in(found["number"].unique().implode())

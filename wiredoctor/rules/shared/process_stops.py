@@ -17,19 +17,19 @@ from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGE
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
-"""The maximum difference in ns between idle times that may have one timeout and belong to requests that came together."""
+"""The maximum difference in ns between idle times that may end at one timeout, because the requests came together."""
 REFUSED = SECOND
 """The maximum time in ns after a process end at which a SYN is refused if no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""The time in ns for which a request may have waited if it arrived at the timeout that closed other connections."""
+"""The maximum time in ns that a request waited for the close if it arrived at the timeout that closed other connections."""
 STRAGGLERS = 500 * MILLISECOND
-"""The maximum time in ns between the ends of the processes of one server."""
+"""The maximum time in ns between a process end and the closes by other processes of the server."""
 AGAIN = SECOND
-"""The maximum time in ns after a process end for closes that belong to it."""
+"""The maximum time in ns between process ends that are merged into one."""
 CLOSER = 4
-"""The factor by which the ends of two responses must be further apart than the closes, which they then did not cause."""
+"""The minimum factor between the differences of idle times and of close times. Then the responses did not cause the closes."""
 APART = 5 * MILLISECOND
-"""The minimum time in ns between those ends: one process closes several connections in less time."""
+"""The minimum difference in ns between those idle times: one process closes several connections in less time."""
 
 
 class Syn(NamedTuple):
@@ -42,13 +42,16 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A process end at an endpoint: the proof (`form`), its first and last close (ns), and what it ended.
+    """A process end at an endpoint: the proof (`form`), and the times of its first and last close (ns).
 
-    The other fields are the closes of idle connections, the numbers of lost requests and of truncated responses or tunnels, and
-    the refused SYNs. The forms are: a: three idle times or more, and the longest is more than twice the shortest; b: two, and a
-    SYN was refused within a second; c: one, and an exchange was cut off at the same moment; d: one, and the next SYN was refused;
-    e: three that are closer together, and no older connection is used again; f: two, no older connection is used again, and
-    neither a timeout nor their responses explain the closes.
+    `resting`: the closes of idle connections. `lost`, `cut`: the numbers of lost requests, and of truncated responses and
+    tunnels. `refused`: the refused SYNs. `form` is the proof, one of
+    a: three idle times or more, and the longest is more than twice the shortest;
+    b: two idle times, and a SYN was refused within a second;
+    c: one idle time, and an exchange was cut off at the same moment;
+    d: one idle time, and the next SYN was refused;
+    e: three idle times that are closer together, and no older connection is used again;
+    f: two idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
     """
 
     form: str
@@ -82,15 +85,15 @@ NONE = Stops()
 class Uses(NamedTuple):
     """The exchanges of an endpoint.
 
-    Columns: `connection`, `request_start`, `response_end`, `previous_end`, whether there is a response (`answered`), whether the
-    server closed (`closed`), and until when the exchange was followed (`final_at`).
+    Columns: as in tables.CLOSES, and `answered`: a final response was captured; `closed`: the server closed. `final_at` (ns) is
+    the time until which the exchange was observed.
     """
 
     rows: pl.DataFrame
 
 
 def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
-    """Return the endpoints at which a process may have ended; cheap. The closes are sorted by `endpoint` and `time`."""
+    """Return the endpoints at which a process may have ended, by a cheap test. `ends` are sorted by `endpoint` and `time`."""
     c = pl.col
     if ends.is_empty():
         return set()
@@ -115,9 +118,9 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """Find the process ends at one endpoint from its closes and the SYNs to it, both in time order.
+    """Return the process ends at one endpoint, from its closes and the SYNs to it, both in time order.
 
-    `uses` is called if the rest of the capture has to decide.
+    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs do not decide.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
@@ -147,7 +150,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Group closes that follow one another immediately."""
+    """Return groups of closes that follow one another immediately. Each group is a moment."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
@@ -157,12 +160,12 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
 
 
 def _rests(moment: Iterable[End]) -> list[int]:
-    """Return the sorted idle times of connections without a request in progress."""
+    """Return the sorted idle times (ns) of those closes that have no request in progress."""
     return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form of a process end that the closes of one moment and the SYNs show, or None."""
+    """Return the form (see `Stop`) of the process end that the closes of one moment and the SYNs show, or None."""
     rests = _rests(moment)
     if not rests:
         return None
@@ -178,9 +181,10 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 
 
 def _is_under_way(end: End, shortest: int) -> bool:
-    """Return whether a close ended an exchange that no timeout would have ended.
+    """Return whether a close ended an exchange that an idle timeout would not have ended.
 
-    A request may have arrived at the timeout that closed all the others.
+    A request does not count if it may just have arrived at the timeout that closed the others. `shortest`: their shortest idle
+    time (ns).
     """
     if end.sort in ("broken", "open"):
         return True
@@ -196,7 +200,7 @@ def _is_close(moment: list[End]) -> bool:
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no older connection is used again, and a later one stays idle as long without being closed."""
+    """Return whether no connection from before these closes is used again, and a later one stays idle as long without a close."""
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
@@ -208,7 +212,7 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 
 
 def _lone(moments: list[list[End]]) -> int | None:
-    """Return the index of the only moment at which the server closed idle connections together.
+    """Return the index of the only moment at which the server closed idle connections together; None if it is not the only one.
 
     Their responses must have ended at different times.
     """
@@ -222,9 +226,10 @@ def _lone(moments: list[list[End]]) -> int | None:
 
 
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
-    """Return whether no older connection continues, and the idle times match no timeout, not even a coarse one.
+    """Return whether no connection from before these closes is used again, and the idle times match no timeout.
 
-    Either the shortest is shorter than any timeout, or a connection stayed open after a much longer idle time.
+    They match none if the shortest is shorter than any timeout, or if another connection stayed open after a much longer idle
+    time.
     """
     c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
@@ -240,7 +245,7 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Return whether a timeout had passed on all closed connections, so no process ended."""
+    """Return whether an idle timeout of the server had expired on all closed connections, so no process ended."""
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
@@ -264,7 +269,7 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
 
 
 def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
-    """Yield the SYNs that were refused by that time, or before another one was accepted."""
+    """Yield the SYNs that were refused by `until` (ns), and those refused later if none had been accepted before them."""
     accepted = False
     for syn in syns:
         if syn.refused and (not accepted or syn.answered <= until):
@@ -277,7 +282,7 @@ def _answered(syn: Syn) -> int:
 
 
 def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
-    """Add the connections that other processes closed a little earlier or later."""
+    """Return the process end with the connections that other processes closed a little earlier or later."""
     some = [
         end
         for end in ends
@@ -296,7 +301,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: L
 
 
 def _merge_stops(stops: Iterable[Stop]) -> list[Stop]:
-    """Merge process ends that follow one another soon: the processes of a server end one after the other."""
+    """Merge process ends that soon follow one another, because the processes of a server end one after the other."""
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None

@@ -25,17 +25,18 @@ _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add columns to closed windows which show that a client paces itself.
+    """Add columns to the rows, each about a closed window, which show that the client reads at its own pace.
 
-    `period`: the time (ns) between two openings. `rate`: the bytes per second between them. Either must be similar for at least
-    half of the closed windows of a response, and no window may be closed for more than two periods. Otherwise it is null. The
-    first window may be closed for as long as the client would need at that rate for the data that it had read ahead.
+    `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them. A value is null unless
+    it is similar for at least half of the closed windows of the response. It is also null for a window that was closed for more
+    than two periods. Only the first window may be closed longer if the client had read ahead so much that the rate explains it.
 
-    `plays`: the response is audio or video, or its client a player. `of_client`: the window belongs to a client. Only openings at
-    most `most` ns apart count. Servers, protocols other than HTTP, and gateways are left out: a gateway's own client waits.
+    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only openings
+    at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because a gateway
+    may wait for a client of its own.
 
-    `rows` have `connection`, the `direction` of the receiver, `http`, and `start`. They also have `opened` (ns) and `offset` of
-    the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
+    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
+    of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(
@@ -71,7 +72,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
 
 
 def media(content_type: pl.Expr, user_agent: pl.Expr) -> pl.Expr:
-    """Return whether a response is audio or video, or its client a player."""
+    """Return whether a response is audio or video, or its client is a player."""
     kinds = (content_type.cast(pl.String).str.contains(MEDIA), user_agent.cast(pl.String).str.contains(PLAYERS))
     return pl.any_horizontal(kind.fill_null(value=False) for kind in kinds)
 
@@ -81,7 +82,7 @@ def _closed() -> pl.Expr:
 
 
 def _read_ahead() -> pl.Expr:
-    """Return whether the client had received enough data by the end of its pause that its later rate explains the pause."""
+    """Return whether the average rate up to this opening is at least the later rate, so the pause follows from that rate."""
     c = pl.col
     sent, time = c("offset") - c("response_offset"), c("opened") - c("response_start")
     later_sent, later_time = ((c(name).max() - c(name).min()).over(_OF_RESPONSE) for name in ("offset", "opened"))
@@ -89,10 +90,10 @@ def _read_ahead() -> pl.Expr:
 
 
 def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Add for each response the longest of the similar times between openings, and `opened_before`.
+    """Add columns with the pace of each response, and `opened_before`: an earlier window of the response opened.
 
-    `period`: the time between openings at regular times. `while_paced`: that time, at regular times or at one `rate`. Both are
-    null if the times are similar for less than half of the closed windows.
+    `period`: the longest time (ns) between openings at regular times. `rate`: bytes per second. `while_paced`: the longest time
+    (ns) between openings at regular times or at one rate. They are null if less than half of the closed windows follow a pace.
     """
     c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()
@@ -121,7 +122,7 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 
 def _alike(of: str, count: int, tolerance: int) -> pl.Expr:
-    """Return the largest of `count` columns if they differ by at most 5 % and `near`."""
+    """Return the largest of `count` columns if all are positive and differ by at most 5 % and `tolerance`; otherwise null."""
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
     # horizontally, the maximum of null and a number is the number

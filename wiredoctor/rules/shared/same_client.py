@@ -34,9 +34,10 @@ Who = tuple[str, str, str]
 
 
 class Request(NamedTuple):
-    """A request of a client: its start (ns), its connection and target, and the time and status of its response.
+    """A request of a client. Times are in ns.
 
-    `completed`: the time at which the response was complete, if it was.
+    `answered`, `status`: the start and status of the final response, None without one. `completed`: the time at which the
+    response was complete, if it was. `navigation`: the request loads a page in a browser.
     """
 
     start: int
@@ -58,12 +59,15 @@ class Request(NamedTuple):
         return self.target.partition("?")[0]
 
     def asks_the_same(self, other: Request) -> bool:
-        """Return whether both requests ask for the same thing."""
+        """Return whether both requests have the same method, host and target."""
         return (self.method, self.host, self.target) == (other.method, other.host, other.target)
 
 
 class Close(NamedTuple):
-    """A connection that its client closed: the time (ns), its id, and how long (ns) a response had been due, or None."""
+    """A close by a client: its time (ns), connection and frame, and how long (ns) the client had waited for a response.
+
+    `waited` is None if no response was due.
+    """
 
     time: int
     connection: int
@@ -73,7 +77,7 @@ class Close(NamedTuple):
 
 
 class Clients:
-    """The clients of some candidates, built from `closes`, `exchanges` and `connections` (see `known_clients`)."""
+    """The requests, closes and connections of the clients of some candidates (see `known_clients`)."""
 
     def __init__(self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int]) -> None:
         self._asked: dict[Who, list[Request]] = {}
@@ -117,7 +121,7 @@ class Clients:
         return None if found is None else found[1]
 
     def user_agent(self, one: Request) -> str:
-        """Return the User-Agent of its client."""
+        """Return the User-Agent of the client that sent this request."""
         return self._by_place[one.connection, one.exchange][0][1]
 
     def repeated_syn(self, connection: int) -> int | None:
@@ -132,9 +136,10 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
-        """Return the longest wait (ns) of the same client for a response to a similar request by `until`; 0 if there is none.
+        """Return the longest wait (ns) of the same client for the response to a similar request; 0 if there is none.
 
-        `whole`: the wait for the end of the response. Requests are similar if their paths differ in numbers only.
+        Only responses that began by `until` (ns) count. `whole`: return the wait for the end of a response, if it came by then.
+        Requests are similar if they have the same method and host, and their paths differ only in numbers.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
@@ -154,9 +159,9 @@ class Clients:
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the client opened a connection to the same server in that time (ns), or sent a request there.
+        """Return whether the connection's client opened another to the same server, or sent a request, from `since` to `until`.
 
-        A connection whose User-Agent is unknown may be the client's.
+        A connection from the same host whose User-Agent is unknown counts as the client's.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -182,11 +187,13 @@ def _pattern(one: Request) -> str:
 
 
 def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of candidates with a lost request by one level if the client repeated the request successfully.
+    """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
-    The repetition must come at once, from the same client, on another connection. Only requests that are safe to repeat count: a
-    second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns). `pending_until` (ns): a response that begins
-    by then still counts; null if that is decided.
+    The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
+    to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
+
+    `severity` and `addition` (a sentence) are null without such a repetition; `evidence` includes it. `pending_until`: a
+    repetition still waits for a response, which counts if it begins by this time (ns); otherwise null.
     """
     severities: list[str | None] = []
     pending: list[int | None] = []
@@ -215,7 +222,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a request that have no response yet, or had a timely one that was not a failure."""
+    """Return the repetitions of a request that have no response yet, or got a timely one that was not a failure."""
     if own is None or own.method not in ("GET", "HEAD"):
         return []
     return [
@@ -233,10 +240,10 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Collect the requests and closes of the clients of these candidates at about the same time, and their other waits.
+    """Return what the clients of these candidates did at about the same time, and their requests that waited as long.
 
     Candidates have the columns `connection`, `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED. `gateways`
-    are the connections whose client forwards requests of others.
+    are the connections whose client is a gateway, which forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
@@ -267,7 +274,7 @@ def _one_host() -> pl.Expr:
 
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns that Clients reads."""
+    """Return the columns of `exchanges` that Clients needs, with final responses only."""
     c = pl.col
     final = c("response_status") >= 200
     return exchanges.select(

@@ -36,8 +36,8 @@ How it is proved
     0.9 s.
 
     closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client none
-    either, or only the first message of a TLS handshake. The RST's own number and its ACK show that the capture lacks no data,
-    neither of the server nor of what the server had received. The client had not closed before.
+    either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of either
+    side is missing from the capture. The client had not closed before.
 
     The kind of an attempt is the first of these that applies:
 
@@ -52,15 +52,16 @@ How it is proved
 
     4. refused, prohibited, unreachable, timed-out or closed-at-once.
 
-    A connection that was closed at once is not an answer of another address, and does not show that a server is up.
+    A connection that was closed at once does not count as an answer of another address, and does not show that a server is up.
 
     If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
     finding per client and server, with the number of failures.
 
     The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
-    client may have waited longer, which packets do not show. With tried-next it is the time to the SYN to the other address.
-    Attempts of one client that overlap in time count once. Attempts that took less than a millisecond have no time lost, nor
-    have not-up-yet and down, where a program asks again and again, nor a client that tries more than 20 addresses and ports.
+    client may have waited longer, which packets do not show. With tried-next it ends with the SYN to the other address.
+    Attempts of one client that overlap in time count once. No time is lost in attempts that took less than a millisecond, and
+    in not-up-yet and down, because a program then tries again and again. The attempts of a client at more than 20 addresses and
+    ports do not count either.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
@@ -70,8 +71,8 @@ What it is not
     closes first. A server that closes with FIN may have nothing to send (FTP, an empty file), and a program that reads gets an
     end, not an error. If neither side sent anything, packets do not show whether the client expected more: the report lists
     such a connection under "Not judged". If the client had sent an HTTP request, no-response reports the close. A reset that
-    the server did not send is foreign-reset. The attempt of a gateway never becomes less than refused: the result of its
-    client's request is more important.
+    the server did not send is foreign-reset. The attempt of a gateway keeps its kind, such as refused, even if another one
+    succeeds: the result of its client's request is more important.
 
 What to do
     refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
@@ -287,8 +288,8 @@ _PROOF = (
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Set the final kinds of failures, and drop the first of two refusals by localhost.
 
-    `failed_as`: the kind before. `then_frame`, `then_time`: the SYN-ACK that decides the kind. Attempts of gateways keep their
-    kind, because the result of their client's request is more important.
+    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
+    the final kind. Attempts of gateways keep their kind, because the result of their client's request is more important.
     """
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
@@ -327,7 +328,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
 def _closed_at_once() -> pl.Expr:
     """Return whether the server reset a connection that it had just accepted, before data was sent.
 
-    A TLS client may have sent its hello. HTTP belongs to no-response. The numbers in the RST reveal data that was not captured.
+    A TLS client may have sent its ClientHello. With HTTP requests, no-response reports it. The sequence and ACK numbers of the
+    RST show that no data is missing from the capture.
     """
     c = pl.col
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
@@ -337,9 +339,9 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return a column by what answered the SYN.
+    """Return one of three columns, by what ended the attempt; null if nothing answered the SYN.
 
-    `of_rst`: an RST, `of_icmp`: an ICMP error, `of_close`: a SYN-ACK; null without an answer.
+    `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
     """
     number = pl.col("number")
     rst, nothing = number == _REFUSED, number == _TIMED_OUT
@@ -433,9 +435,10 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null without any. `alone`: True if
-    there is only one. `failures`, `servers`, `server_hosts`, `clients`, `outages`: their numbers. `waited_for`, `down_for`: the
-    longest time (ns). Texts are replaced by the numbers of their hashes before sorting, which takes less memory.
+    `row`: the index of the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null if none was.
+    `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`: the
+    numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an outage.
+    Hosts are replaced by numbers before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
@@ -483,7 +486,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time_lost() -> pl.Expr:
-    """Return the time (ns) that the client waited in vain; null if nobody can notice it, or if a program asks repeatedly."""
+    """Return the time (ns) that the client waited in vain; null if it is too short to notice, or if the server accepted later."""
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([_TRIED_NEXT, _TRIED_LATE])).then("since").otherwise(over)
@@ -520,7 +523,7 @@ def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
 
 
 def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return the cause of an ICMP error, and the error of programs on Linux (icmp_err_convert, icmpv6_err_convert)."""
+    """Return the reason for an ICMP error, and the error that programs on Linux get (icmp_err_convert, icmpv6_err_convert)."""
     error = pl.col("error")
 
     def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
@@ -587,7 +590,7 @@ def _with_texts(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outcome() -> tuple[pl.Expr, ...]:
-    """Return the texts about the outcome of an attempt."""
+    """Return the texts about the failure and what followed it."""
     c = pl.col
     nothing = pl.lit("")
     failed_as = {

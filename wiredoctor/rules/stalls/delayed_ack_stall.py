@@ -93,12 +93,12 @@ RULE = Rule(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which rows of `releases` are not needed."""
+    """Return the thresholds by which the core selects the rows of `releases` for this rule."""
     return {"min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value), "max_ack_delay": MAX_ACK_DELAY.value}
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each segment that was next after a delayed pure ACK."""
+    """Return a row for each segment that was sent next after a delayed pure ACK."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(pl.col("waited") & ~pl.col("prompt"))

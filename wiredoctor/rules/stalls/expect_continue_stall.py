@@ -11,8 +11,8 @@ Why it hurts
 
 How it is proved
     The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250 ms
-    after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of that. A
-    client with a slow source would have been as late without Expect.
+    after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of that.
+    Otherwise the client may read the body from a slow source, and would have been as late without Expect.
 
 What it is not
     A client may not wait at all and read its body from a slow source. A server may send the 100 late, or a final response

@@ -117,7 +117,7 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limit beyond which rows of `transfers` are not needed."""
+    """Return the shortest time (ns) of a body for which the core writes a row of `transfers`."""
     return {"min_transfer": MIN_TIME.value}
 
 

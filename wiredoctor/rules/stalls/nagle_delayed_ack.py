@@ -36,26 +36,28 @@ How it is proved
     last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
 
     A program may write at regular times, such as 24 pictures a second. Its next write can then leave as a delayed ACK arrives.
-    On one host that happens again and again, because the processor that wakes for the program first sends the overdue ACK.
+    If both programs run on one host, that happens again and again: the processor that wakes for the program first sends the
+    overdue ACK.
     So the gap before the held-back segment is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its
     first segment was acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long (within 10 % and
     1 ms), there is no finding. A finding therefore waits for these later gaps, for 2 s at most.
 
-    These gaps do not count on a side that clearly uses Nagle's algorithm: three of its small segments, and one in eight, left
-    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events do not
-    count either. But a segment was not held back if it leaves clearly later after the ACK than those did (0.1 ms and twice
-    their mean).
+    These gaps do not count on a side that clearly uses Nagle's algorithm: at least three of its small segments, and at least one
+    in eight, left just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events do
+    not count either. But a segment was not held back if it leaves clearly later after the ACK than those segments did (0.1 ms
+    and twice their mean).
 
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. One segment that leaves as the
     ACK arrives may be chance: a segment of its side, or of its endpoint, must leave within 0.6 ms of the ACK's arrival, or a
-    tenth of the round trip, or three must leave with an ACK. If the clock of the capture counts milliseconds, one is added.
-    If the side wrote eight times before without being held back, the first two are not reported. There is no finding either if
+    tenth of the round trip, or three must leave with an ACK. If the clock of the capture counts milliseconds, 1 ms is added.
+    If the side wrote eight times before without being held back, the first two stalls are not reported. Nor is there a finding if
     the receiver's host sent data on another connection within 1.5 ms of the ACK: that may be the answer for which the sender
     waited. The first two findings have low confidence if the snap length cut the payload, if a gap opened in the data of the
     side, or if the capture ends before the connection closes.
 
-    Without the handshake, if the held-back segment mostly comes more than 1.5 ms after the ACK, nothing is reported before the
-    fourth time, and only while it follows the ACK more evenly than it follows the first write.
+    Without the handshake, the held-back segments may mostly come more than 1.5 ms after their ACKs. Then nothing is reported
+    before the fourth time. Nor is it if the times from the first writes vary less than half as much as the times from the ACKs:
+    then the program may have chosen them.
 
 What it is not
     A server that computes between head and body sends its next segment some time after the ACK, not as it arrives.
@@ -200,7 +202,7 @@ COUNTER_EVIDENCE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which rows of `releases` are not needed."""
+    """Return the thresholds by which the core selects the rows of `releases` for this rule."""
     return {
         "min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value),
         "max_ack_delay": MAX_ACK_DELAY.value,

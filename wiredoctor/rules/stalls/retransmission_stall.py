@@ -95,7 +95,7 @@ FAST = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limits beyond which rows of `recoveries` are not needed."""
+    """Return the thresholds by which the core selects the rows of `recoveries` for this rule."""
     return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 

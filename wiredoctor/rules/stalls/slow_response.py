@@ -131,7 +131,10 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _last_interim_response() -> pl.Expr:
-    """Return the time of the last interim response after the request, except a 100, which only requests the body."""
+    """Return the time (ns) of the last interim response if it came after the request; otherwise null.
+
+    It is also null if all are 100, which only requests the body.
+    """
     c = pl.col
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()

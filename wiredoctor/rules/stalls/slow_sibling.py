@@ -10,9 +10,9 @@ Why it hurts
 
 How it is proved
     Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path
-    (digits in it do not count). The time is that from the end of a request to the beginning of its response, less the round
-    trip. For the slow server it is at least five times the median of the others, and 100 ms longer or more. Three in four of
-    its responses take longer than nine in ten of theirs.
+    (digits in it do not count). What counts is the time from the end of a request to the beginning of its response, less the
+    round trip. The median of the slow server is at least five times that of the others, and at least 100 ms longer. Three in four
+    of its responses take longer than nine in ten of the others' responses.
 
 What it is not
     Servers of different sites, or whose responses differ in size, do different work. Programs that watch servers send the same
@@ -71,7 +71,7 @@ SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evide
 LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
 
 _SMALL = 4096
-"""The difference in bytes that sizes may always have."""
+"""The bytes that are added to sizes before they are compared, because the ratio of small sizes means little."""
 
 _WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
@@ -90,7 +90,7 @@ def _least() -> int:
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return an expression over all rows that is true if there may be a candidate."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
@@ -171,7 +171,10 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Add for each slow server the fraction of responses that took longer than nearly all others, and the lost time."""
+    """Return for each slow server the fraction of its responses that took longer than nearly all of the other servers'.
+
+    The columns are `share_above` (0 to 1), and `cost`, the lost time (ns).
+    """
     c = pl.col
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))
@@ -184,7 +187,10 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of candidates. If several clients requested a path, the texts are about the busiest client."""
+    """Return a candidate for each slow server, method and path.
+
+    If several clients requested the path, the texts are about the busiest one.
+    """
     c = pl.col
     place = ["key", "server"]
     own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")
@@ -238,7 +244,7 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
 
 def _evidence() -> pl.Expr:
-    """Return the first requests of the slow server and its responses as evidence."""
+    """Return the first requests to the slow server, and its responses, as evidence."""
     c = pl.col
     items = [
         packet("request_frame", "request_start", pl.format("{} is asked", "server")),

@@ -21,8 +21,8 @@ How it is proved
     data in this capture, and its window was not closed.
 
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender. Then
-    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. That has medium
-    confidence. While it lasts, live reports it three seconds after the fourth copy.
+    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. Such a finding has medium
+    confidence. While the fault lasts, `wiredoctor live` reports it three seconds after the fourth copy.
 
     Beyond a path MTU black hole no copy is in the capture, as at the client of a download. Then sequence numbers show it: those
     of the sender's small packets (its ACKs, the end of the message) are ahead of all data that came. It is large-only with
@@ -163,14 +163,14 @@ ANSWERABLE = Threshold("500 ms", "the time, or two round trips if longer, within
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the minimum number of copies for a row of `unacknowledged`."""
+    """Return the minimum number of copies for which the core writes a row of `unacknowledged`."""
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each direction with repeatedly retransmitted data, even if it was acknowledged later.
+    """Return a row for each direction of a connection with data that was repeatedly retransmitted.
 
-    In that case early findings are withdrawn.
+    A row about data that was acknowledged later withdraws the finding that was reported before.
     """
     c = pl.col
     # a column `direction` would name the side that must change
@@ -179,7 +179,7 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Judge the candidates by the packets of their own connection."""
+    """Return all candidates, judged only by the packets of their own connection."""
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
@@ -189,7 +189,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Judge the candidates by all connections of the two hosts, and keep one per connection."""
+    """Return the candidates that all connections of the two hosts confirm, at most one per connection."""
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select([name for name in rows.columns if name not in _COMPUTED])
@@ -198,7 +198,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
     sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")))
-    # a FIN comes last, and a finding that live reported before it stays
+    # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
@@ -250,9 +250,10 @@ def _full_segments_lost() -> pl.Expr:
 
 
 def _taken_by_others() -> pl.Expr:
-    """Return whether keep-alive-race reports the request: an RST without ACK flag, or an earlier close of the receiver.
+    """Return whether another fact explains the missing ACK.
 
-    A receiver that has reset the connection acknowledges no more data.
+    Requests are left to keep-alive-race if an RST without ACK flag rejected them, or if the server had closed before the last
+    copy. In both directions, a receiver that has reset the connection acknowledges no more data.
     """
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)

@@ -14,8 +14,8 @@ How it is proved
     later. The sender had data to send: its next segment leaves as soon as the window update reaches it, or it sent probes.
     Without either, nobody waited.
 
-    A kernel without memory discards data that was on its way, and answers each copy with an ACK of the same number and window
-    0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
+    A kernel without memory discards data that was on its way, and answers each copy with the same ACK number and window 0. Such
+    copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
     goes on after the window has opened. If the window has room for a copy and no ACK comes within a round trip, or 50 ms, the
     copy was lost. Then the wait ends, and a retransmission-stall begins.
 
@@ -29,9 +29,9 @@ How it is proved
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %).
     This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
-    longer than 60 s. The first one may last longer if the client had read ahead: by its end as much had been sent, on average,
-    as in the same time later. Or the response is audio or video, or the client a player (User-Agent), and the window opens
-    again within 60 s. Gateways are excluded, because their own clients wait.
+    longer than 60 s. The first closed window may last longer if the client had read ahead: up to its end, the average rate of
+    the response was at least the later rate. Or the response is audio or video, or the client is a player (User-Agent), and the
+    window opens again within 60 s. Gateways are excluded, because their own clients wait.
 
 What it is not
     A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
@@ -105,12 +105,12 @@ TIMERS = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the limit beyond which rows of `closures` and `window_stalls` are not needed."""
+    """Return the shortest wait (ns) for which the core writes rows of `closures` and `window_stalls`."""
     return {"min_closed_window": MIN_WAIT.value}
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each first segment after a closed window, and for each stall that lasted longer than the closed window."""
+    """Return a row for each closed window that delayed the other side's data, and for each longer stall (`window_stalls`)."""
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
 
@@ -146,7 +146,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `window_stalls`: discarded data, override timers, and windows that never opened."""
+    """Return a row for each stall due to discarded data, an override timer, or a window that never opened."""
     c = pl.col
     never, timer = c("sort") == "never_opened", c("sort") == "timer"
     gave_up = c("sender_close_frame").is_not_null()
@@ -209,7 +209,11 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 
 
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
-    """Return the columns for `conclude`. `may_pause`: the window may have been closed on purpose."""
+    """Return the columns from which `conclude` recognizes a client that reads at its own pace.
+
+    `opened`: the time (ns) when the window opened. `offset`: of the next data. `may_pause`: the window may have been closed on
+    purpose.
+    """
     return [
         pl.col("http"),
         opened.cast(pl.Int64).alias("opened"),
@@ -225,7 +229,7 @@ _READS_NOT = "its application read nothing in that time, or too little"
 
 
 def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
-    """Return the columns of the place. `direction` names the receiver as the side that must change."""
+    """Return the connection, the exchange, and the receiver's direction, because the receiver is the side that must change."""
     return [
         pl.col("connection"),
         pl.col("exchange") if exchange is None else exchange.alias("exchange"),
@@ -236,7 +240,7 @@ def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return the columns of the texts."""
+    """Return the columns `did` to `buffer` with these texts."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 
@@ -339,9 +343,10 @@ def _at_once() -> pl.Expr:
 
 
 def _had_data() -> pl.Expr:
-    """Return whether the sender's last data did not end a message, and the receiver sent nothing in between.
+    """Return whether the sender had data to send while the window was closed.
 
-    If that data filled a gap, the message may have ended with earlier data: then only probes show that there was more.
+    With HTTP, its last data did not end a message. If that data filled a gap, the message may have ended with data sent before,
+    and only window probes show that there was more. With other protocols, the receiver sent no data in between.
     """
     c = pl.col
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)

@@ -149,13 +149,14 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: none yet. OTHER_SIDE: none; `conclude` drops the candidate unless the other side of a gateway proves it. CUT: a burst of
-held-back events ends inside an event. EARLIER: an earlier stream of the same path. BEHIND: the other side of a gateway.
+LIKELY: nothing proves it, but it is likely. OTHER_SIDE: none; `conclude` drops the candidate unless the other side of a gateway
+proves it. CUT: a burst of held-back events ends inside an event. EARLIER: an earlier response of the server was streamed. BEHIND:
+the data was seen earlier on the other side of a gateway.
 """
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest pause, and the minimum number of held-back events, that the core must count."""
+    """Return the shortest pause (ns), and the minimum number of held-back events, that the core counts."""
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
@@ -164,7 +165,7 @@ def _is_late() -> pl.Expr:
 
 
 def _is_streamed() -> pl.Expr:
-    """Return whether the response was streamed: in chunks with pauses, or as many events in separate flights."""
+    """Return whether the response was streamed: in chunks with pauses, or as many events, two or fewer per flight."""
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
@@ -202,7 +203,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(eq=False, repr=False)
 class _Streamed:
-    """The first streamed response of an endpoint: when it became known, its end, and one of its packets."""
+    """The first streamed response of an endpoint: the times (ns) when it became known and when it ended, and its first frame."""
 
     known: int = NEVER
     end: int = NEVER
@@ -243,8 +244,9 @@ def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
 
 
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind event-stream for each of the first three waits. They become one finding unless stalls explain
-    all of them.
+    """Return a candidate of kind event-stream for each of the response's first three waits.
+
+    They become one finding, which is left out if stalls explain all of them.
     """
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
@@ -314,7 +316,7 @@ def _cause_text(row: dict[str, Any], proof: str) -> str:
 
 
 def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a candidate if the complete body came in one burst and its content coding cannot be decoded."""
+    """Return a candidate if the complete body came late, in one burst, in a content coding that cannot be decoded; or []."""
     coded = row["response_content_encoding"] not in IDENTITY and row["response_body_bytes"] >= MIN_CODED_BYTES.value
     if not (coded and row["whole"] and row["response_one_flight"] and _came_late(row, MIN_CODED_WAIT)):
         return []
@@ -325,7 +327,7 @@ def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind chunked, if the response is one."""
+    """Return a candidate of kind chunked if all chunks of the body came late, in one burst; otherwise []."""
     several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
     if not (several and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
         return []

@@ -86,7 +86,7 @@ def _is_late() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each load of a page, with the requests that followed it."""
+    """Return a row for each pair of a late page and a request with a Referer that its client sent soon after."""
     c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
@@ -120,7 +120,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Combine the loads of each page into one candidate."""
+    """Return a candidate for each page, from all loads of which a request's Referer names the page."""
     c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
@@ -204,7 +204,7 @@ def _names(referer: str, host: str, target: str) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Return the authority, and the path with its query. An empty path becomes `/`."""
+    """Split a URL after its `//` into the authority, and the path with its query. An empty path becomes `/`."""
     end = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
     path = rest[end:]
     return rest[:end], path if path.startswith("/") else f"/{path}"

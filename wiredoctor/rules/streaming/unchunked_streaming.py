@@ -81,7 +81,7 @@ LARGE_BODY = 64_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest pause that must be counted."""
+    """Return the shortest pause (ns) that the core counts."""
     return {"min_pause": MIN_PAUSE.value}
 
 
@@ -91,7 +91,10 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each pause of a streamed body (the first three). They become one finding unless stalls explain all."""
+    """Return a row for each of the first three pauses of a streamed body.
+
+    They become one finding, which is left out if stalls explain all of them.
+    """
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
     unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1") & ~c("response_endless")
