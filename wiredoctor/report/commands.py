@@ -1,4 +1,4 @@
-"""Write the commands that a reader of a report may want next."""
+"""Compose the commands that a reader of a report may want next."""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 
 @dataclass(frozen=True)
 class CheckedCount:
-    """Connections and their exchanges that were checked: by all rules of `families`, and by some `rules` of other families."""
+    """The number of connections and exchanges of one subject that were checked.
+
+    All rules of `families` checked them, and `rules`, which are only some of the rules of other families.
+    """
 
     what: Subject
     connections: int
@@ -42,9 +45,9 @@ class CheckedCount:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """Connections, exchanges or rules that could not be judged, or only in part, and the reason.
+    """The number of connections, exchanges or rules that could not be judged, or only in part, for one reason.
 
-    `ending`: a key of UNJUDGED if they ended abnormally; otherwise "".
+    `ending`: the key in UNJUDGED if the exchanges or connections ended abnormally, otherwise "".
     """
 
     what: Thing
@@ -55,9 +58,9 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class Answers:
-    """The number of requests, of those with a final response, and of final responses by status.
+    """The number of requests, of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class (200, 300, 400).
+    Statuses below 500 are counted by class: 200, 300 or 400.
     """
 
     requests: int
@@ -99,22 +102,22 @@ class Coverage:
     answers: Answers = Answers(0, 0, {})
     connections: int = 0
     exchanges: int = 0
-    """The total numbers."""
+    """The total numbers of connections and exchanges in the report."""
     servers: tuple[ServerAnswers, ...] = ()
     carried: Mapping[str, int] = field(default_factory=dict[str, int])
-    """The number of connections by tables.PROTOCOLS."""
+    """The number of connections by protocol (tables.PROTOCOLS)."""
 
     snap_length: int | None = None
     """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
 
     @property
     def shows_payload(self) -> bool:
-        """Whether cut packets can have enough payload to show a protocol."""
+        """Whether the captured packets are long enough to show the protocol of their payload."""
         return self.snap_length is None or self.snap_length >= _TOO_SHORT
 
     @property
     def endings(self) -> dict[str, int]:
-        """Return the number of exchanges and connections by reason of UNJUDGED."""
+        """The number of exchanges or connections that ended abnormally, by key of UNJUDGED."""
         return {one.ending: one.count for one in self.not_judged if one.ending}
 
 
@@ -132,13 +135,13 @@ _CUT = (
     "packets were cut after {} bytes, so the protocol is unknown: only stalls and connects were checked",
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: only stalls and connects were checked",
 )
-"""The reason for connections of an unknown protocol in cut packets: of too few bytes to show one, and of more."""
+"""Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
 
 _SHORT = 128
-"""Bytes of a packet that may be too few to tell HTTP and TLS from others: its headers, and the beginning of a message."""
+"""A snap length up to this many bytes may hide whether a connection is HTTP or TLS."""
 
 _TOO_SHORT = 70
-"""Bytes of a packet that have fewer than 16 of payload after the headers of Ethernet, IPv4 and TCP without options."""
+"""A snap length below this many bytes leaves fewer than 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
 
 _EXCHANGES = {"unasked": "request not captured"}
 
@@ -239,7 +242,7 @@ def _reach(
 
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
-    """Return the snap length of each capture if it may hide the protocol of connections, otherwise None."""
+    """Return the snap length of each capture in bytes, or None if it cannot hide the protocol of a connection."""
     if report.scan_captures is None:
         return {}
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
@@ -251,7 +254,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return what one row of the table that a rule reads stands for."""
+    """Return the subject of a rule: what each row of the table stands for that the rule reads, such as "connections"."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -264,7 +267,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return what was checked by at least one rule."""
+    """Return the counts for each subject that at least one rule checked."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
@@ -290,12 +293,16 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
 
 def _protocol_reasons() -> list[str]:
-    """Return the reasons of _CONNECTIONS, the number of connections by protocol captured in both directions, and the total."""
+    """Return the names of all counts of connections.
+
+    They are the keys of _CONNECTIONS, "none", the protocols of connections captured in both directions (such as "both_http"), and
+    "rows" for all connections.
+    """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each of these."""
+    """Return the number of connections for each name in `_protocol_reasons`; empty without connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -347,7 +354,7 @@ def _one_host(endpoint: str) -> str:
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """Return the same numbers for each capture."""
+    """Return the numbers of `_connections` for each capture."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     if len(report.captures) == 1:
@@ -373,7 +380,10 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each reason of _EXCHANGES, of those that can be judged, and of all."""
+    """Return the number of exchanges for each key of _EXCHANGES, of those that can be judged ("judged"), and of all ("rows").
+
+    The result is empty without exchanges.
+    """
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
@@ -381,7 +391,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """Return the same numbers for each capture."""
+    """Return the numbers of `_exchanges` for each capture."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     if len(report.captures) == 1:
@@ -400,7 +410,7 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """Count answered requests by capture; a forwarded exchange counts once, as the client of the gateway saw it."""
+    """Count requests and final responses by capture; a request that a gateway forwarded counts once, as its client saw it."""
     answers: dict[str, Answers] = {}
     for row in rows:
         if row.is_back:
@@ -417,7 +427,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return the number of rows for each flag, and of all rows, by capture."""
+    """Return for each capture the number of rows in which each flag is true, and of all rows ("rows")."""
     import polars as pl
 
     sums = [flag.sum().alias(name) for name, flag in flags.items()]
@@ -426,7 +436,10 @@ def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, di
 
 
 def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
-    """Return the number of rows for each flag, and of all rows; `forgotten` as in Report."""
+    """Return the number of rows in which each flag is true.
+
+    `forgotten`: counts of rows that a live capture no longer has, as in Report.
+    """
     counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
     if forgotten is None:
         return counts

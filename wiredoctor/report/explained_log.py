@@ -24,14 +24,14 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A line with its exchange, and the findings about this exchange, nearest first."""
+    """A log line with its exchange, and the findings about it: first those about the exchange itself."""
 
     match: Match
     findings: list[Finding]
 
 
 class ExplainedLog(NamedTuple):
-    """The result. `name`: the name of the log."""
+    """The explanation of an access log. `name`: the name of the log. `lines`: the lines that were explained."""
 
     name: str
     log: ReadLog
@@ -87,8 +87,9 @@ class _Findings:
                     self._by_connection.setdefault((finding.capture, connection), []).append(finding)
 
     def of(self, one: CapturedExchange) -> list[Finding]:
-        """Return the findings about an exchange, and those at its time about its connection or the gateway's connections behind
-        it.
+        """Return the findings about an exchange, then those about its connection that overlap the exchange in time.
+
+        At a gateway, findings about its connections to upstream servers count, too, if they name this connection as their front.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -33,7 +33,7 @@ _REQUESTS = (
         r"Pages such as \g<request> were \g<sent>: their files",
     ),
 )
-"""Titles that name the request of one occurrence, and what is true of several requests."""
+"""For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; on a tie, the first of all captures."""
+        """The most expensive finding; of equally expensive ones, the one that was first seen."""
         return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
 
     @cached_property
     def title(self) -> str:
-        """The title of the worst finding, without what is true of that one only: "took up to 9 s", "requests such as GET /a"."""
+        """The title of the worst finding, changed so that it is true of all: "took up to 9 s", "requests such as GET /a"."""
         title, titles = self.worst.title, {f.title for f in self.findings}
         if len(titles) == 1:
             return title
@@ -89,7 +89,7 @@ def _matches(pattern: re.Pattern[str], part: str | int, texts: Iterable[str]) ->
 
 
 def _nanoseconds(time: str) -> float:
-    """Return the length of "1.5 s" or "3 min 20 s"."""
+    """Parse a duration such as "1.5 s" or "3 min 20 s"; return ns."""
     words = time.split()
     return sum(float(number) * _UNITS[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
 

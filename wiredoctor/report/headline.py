@@ -116,7 +116,7 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return what a quiet report without findings says: what is missing, could not be judged, or is explained by no finding."""
+    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
     lines = opening(report)
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -203,7 +203,7 @@ def _selected(report: Report) -> str:
 
 
 def _left_out(report: Report, what: str) -> str:
-    """Describe the excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
+    """Say how many findings were excluded: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
     number = Counter[LeftOutBy]()
     for one in report.left_out:
         number[one.by] += one.findings
@@ -237,7 +237,7 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
 
 
 def _cut(reach: Coverage) -> str:
-    """Return how short the packets were cut if that may be why no connection has a known protocol, else an empty string."""
+    """Return a clause with the snap length if this may be why no connection has a known protocol, otherwise ""."""
     with_data = reach.connections - reach.carried.get("none", 0)
     if reach.exchanges or reach.snap_length is None or not with_data or reach.carried.get("unknown") != with_data:
         return ""
@@ -253,7 +253,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return what the connections carry if all have other protocols, else an empty string."""
+    """Return a clause saying that no connection carries HTTP/1.x or TLS, or "" if one does or carries no data."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")
