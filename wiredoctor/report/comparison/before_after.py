@@ -26,7 +26,7 @@ _TOLD = ("slower", "faster")
 
 
 def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """Render the comparison. `everything` lists all findings and endpoints; `quiet` omits the inputs."""
+    """Yield the parts of the page. `everything` lists all findings and endpoints; `quiet` omits the inputs."""
     yield Title(headline(changes))
     for status, heading in HEADINGS.items():
         findings = [one for one in changes.findings if one.status == status]
@@ -102,7 +102,10 @@ _FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less 
 
 
 def format_hits(hits: int, chances: int | None, of: str) -> str:
-    """Return "3 in 12 exchanges", or only the number if nothing could be counted."""
+    """Return "3 in 12 exchanges", or only the number if the chances are unknown or are captures.
+
+    `of`: what the chances are, in the plural.
+    """
     if chances is None or of == "captures":
         return f"{hits:,}"
     return f"{hits:,} in {count(chances, of[:-1])}"
@@ -141,7 +144,7 @@ def _place(one: EndpointChange) -> str:
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Say in which times an endpoint became slower, or faster, and by how much."""
+    """Yield a sentence for each time in which an endpoint became slower, or faster (`verdict`), with the difference."""
     parts = {
         "total": one.total,
         "until the response began": one.server_time,
@@ -203,7 +206,7 @@ def _lost_times(one: RuleChange) -> tuple[str, str]:
 
 
 def source_sentence(name: str, source: Source) -> str:
-    """Say what one side is and how much it contains."""
+    """Describe one of the two inputs: its name and kind, and its numbers of connections, exchanges and occurrences."""
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
     kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
@@ -212,9 +215,10 @@ def source_sentence(name: str, source: Source) -> str:
 
 
 def got_worse(changes: Changes, what: str) -> bool:
-    """Return whether something got worse: new, more frequent or more expensive findings, or slower endpoints.
+    """Return whether something got worse.
 
-    Notes and findings about the captures themselves do not count, because they need no action.
+    `what`: "slower" asks for slower endpoints, "new" for new findings, anything else for findings that became more frequent or
+    more expensive. Notes and findings about the captures themselves do not count, because they need no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)
