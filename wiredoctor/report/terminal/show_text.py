@@ -102,7 +102,7 @@ def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
 
 
 def _times(shown: ShownPackets) -> str:
-    """Describe when the packets were captured: "10:42:16.123 to 10:42:17.001. Times are ..."."""
+    """Return the times of the first and last packets shown: "10:42:16.123 to 10:42:17.001. Times are ..."."""
     clock, steps = shown.clock, shown.ladder.steps
     first, last = (clock.at(step.elapsed * SECOND) for step in (steps[0], steps[-1]))
     return f"{first} to {last}. {clock.heading()}"
