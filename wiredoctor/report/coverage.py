@@ -93,7 +93,7 @@ class Coverage:
 
     `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
     order. `not_judged`: first exchanges and connections that ended abnormally, worst first; then connections, exchanges and rules
-    that could be judged only in part.
+    that could not be judged for other reasons, or only in part.
     """
 
     checked: tuple[CheckedCount, ...]
@@ -147,7 +147,7 @@ _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report; reads the tables of connections and exchanges once."""
+    """Return the coverage of a report; rules whose findings were excluded do not count as healthy."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
     answers = _each_answers(rows)
@@ -165,7 +165,7 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name, without excluded findings; reads each table once."""
+    """Return the coverage of each capture by name, ignoring excluded findings; the tables are not read once per capture."""
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
@@ -207,7 +207,12 @@ def _reach(
     report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
     endings: dict[str, int], answers: Answers, cut: int | None,
 ) -> Coverage:  # fmt: skip
-    """Return the coverage, from counts as returned by _connections and _exchanges, and `endings` by reason."""
+    """Return the coverage of a report or of one of its captures.
+
+    `counted`, `exchanges`: the results of _connections and _exchanges. `captures`: the number of captures. `found`: the rules
+    with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide the
+    protocol.
+    """
     carried = dict.fromkeys(_protocol_reasons(), 0) | counted
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)

@@ -78,7 +78,7 @@ class Counts(NamedTuple):
 
 
 def severities(problems: Mapping[str, int]) -> str:
-    """Return "2 errors and 1 warning", or "3 errors, 1 warning, 3 notes"."""
+    """Format the number of problems by severity: "2 errors and 1 warning", "3 errors, 1 warning, 3 notes"."""
     each = [count(problems[name], name) for name in SEVERITIES if problems.get(name)]
     return (" and " if len(each) == 2 else ", ").join(each)
 
@@ -99,14 +99,15 @@ def counts(report: Report, groups: Sequence[Group]) -> Counts:
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    What is missing from the report or its captures comes first, then the worst of: nothing could be judged, failed requests,
-    other errors, time lost, requests without an answer and statuses of 500 and above that no finding explains, warnings.
+    What is missing from the report or its captures comes first. Then comes the first of these that applies: nothing could be
+    judged, requests failed, another error, time lost, a warning, and last the sentence of `health`. Unanswered requests and
+    statuses of 500 and above that no finding explains are added to the sentence.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
 
 def missing(report: Report) -> list[str]:
-    """Return a sentence on inputs that could not be read completely, and one on packets missing from captures."""
+    """Return sentences about inputs that could not be read completely, then one about packets missing from captures."""
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")

@@ -119,12 +119,12 @@ def other_problems(left: Sequence[Group]) -> str:
 
 
 def number_of_others(left: Sequence[Group]) -> str:
-    """Return "3 more problems (2 warnings and 1 note)"."""
+    """Count problems that are not listed: "3 more problems (2 warnings and 1 note)"."""
     return f"{count(len(left), 'more problem')} ({severities(count_problems(left))})"
 
 
 def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
-    """Return each rule of some problems with the number of its occurrences, by name."""
+    """Return the rules of these problems, in alphabetical order, each with the number of its occurrences."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count

@@ -158,9 +158,7 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """Return the start of the entry (ns since the capture's first packet) and its phases in ns; -1 for a phase that does not
-    apply.
-    """
+    """Return the start of an entry (ns since the capture's first packet) and its phases (ns; -1 for one that does not apply)."""
     start, end = row["request_start"] or 0, row["request_end"]
     end = start if end is None else max(start, end)
     first, last = end, end

@@ -123,9 +123,7 @@ def _size(length: int | None) -> int:
 
 
 def url(row: Row) -> str:
-    """Return the target URI of a request (RFC 9112 section 3.3), redacted; without a Host field, use the address of the
-    server.
-    """
+    """Return the redacted target URI of a request (RFC 9112 section 3.3), with the server's address if it has no Host field."""
     target, host = row["request_target"], row["request_host"] or row["server"] or "unknown"
     if row["request_method"] == "CONNECT":
         text = f"http://{target}/"

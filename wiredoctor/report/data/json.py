@@ -71,12 +71,12 @@ def line(one: Finding) -> bytes:
 
 
 def summary_line(report: Report, shown: str = "") -> bytes:
-    """Return the last of the JSON Lines: everything except the findings."""
+    """Return the last line of JSON Lines, which has everything but the findings."""
     return ascii_text(_without_findings(report, shown)).encode() + b"\n"
 
 
 def _without_findings(report: Report, shown: str) -> dict[str, Any]:
-    """Return everything except the findings."""
+    """Return a report as a JSON object without the findings and tables."""
     far = find_coverage(report)
     return {
         "summary": _summary(report, far, shown),

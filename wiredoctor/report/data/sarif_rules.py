@@ -71,7 +71,7 @@ def _pascal(name: str) -> str:
 
 
 def _meaning(entry: Entry) -> str:
-    """Return the first paragraph of the manual page that follows a heading."""
+    """Return the first paragraph of a rule's manual page after its summary, without the heading."""
     paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
     return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
 

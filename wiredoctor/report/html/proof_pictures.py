@@ -183,7 +183,7 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 
 
 def _in_memory(report: Report) -> Report:
-    """Return the report with all rows for ladders in memory, because many small captures have their tables in many files."""
+    """Return the report with all rows for ladders in memory, which is faster than reading the files of many small captures."""
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()

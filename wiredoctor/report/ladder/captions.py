@@ -40,7 +40,7 @@ PROTOCOLS = {"tls": "TLS", "http2": "HTTP/2"}
 
 
 def flags(bits: int) -> str:
-    """Return "SYN ACK" for the control bits of a TCP header (RFC 9293 section 3.1)."""
+    """Return the names of the control bits that are set in a TCP header (RFC 9293 section 3.1), such as "SYN ACK"."""
     return " ".join(name for bit, name in _FLAGS if bits & bit) or "no flags"
 
 

@@ -21,7 +21,7 @@ MAX_NUMBERS = 10
 
 
 def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:
-    """Write the page."""
+    """Write the packets and what is known about them. `secrets`: warn that nothing is masked."""
     if secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()

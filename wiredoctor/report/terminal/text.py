@@ -119,7 +119,7 @@ def write(
 
 
 def _hidden(groups: list[Group]) -> int:
-    """Return the number of problems that a report does not show in full; 0 if all are requested."""
+    """Return the number of problems that a report does not show in full, unless all are requested."""
     return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MAX_ROWS else IN_FULL))
 
 
