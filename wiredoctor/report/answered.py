@@ -96,7 +96,7 @@ class ServerTime(TypedDict):
 
 @_whole
 class Server(TypedDict):
-    """The requests to a server, and how it answered."""
+    """The statistics of the requests to a server, and of its responses and connections."""
 
     by: Literal["server"]
     name: Endpoint
@@ -200,7 +200,7 @@ class ConnectionFacts(TypedDict):
 
 @_whole
 class Wait(TypedDict):
-    """The wait between a packet and the previous one."""
+    """The wait before a packet in a ladder."""
 
     seconds: Seconds | None
     packets_not_shown: int | None
@@ -211,7 +211,7 @@ class Wait(TypedDict):
 
 @_whole
 class Step(TypedDict):
-    """A packet."""
+    """A packet in a ladder."""
 
     frame: Frame
     connection: Stream

@@ -111,7 +111,7 @@ def count_by_status(report: Report) -> list[Answered]:
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
-    """Replace the hash of each server with its name, taken from its connections."""
+    """Return the rows with the name of each server instead of its hash (`endpoint`); null if the connection is not known."""
     import polars as pl
 
     key = ["capture", "connection"]

@@ -28,7 +28,7 @@ def overall(report: Report) -> Clock:
 
 
 def zone_line(report: Report) -> str:
-    """Return the sentence on the time zone for the head of a report; empty if no capture has times of day."""
+    """Return the sentence on the time zone at the beginning of a report; "" if no capture has times of day."""
     return overall(report).heading() if report.connection_count else ""
 
 

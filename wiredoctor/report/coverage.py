@@ -83,7 +83,7 @@ class Answers:
 
     @property
     def failures(self) -> dict[int, int]:
-        """The number of responses by status of 500 or above."""
+        """The number of final responses with a status of 500 or above, by status."""
         return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
 
 
@@ -165,7 +165,7 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name, ignoring excluded findings; the tables are not read once per capture."""
+    """Return the coverage of each capture by name, ignoring excluded findings; tables are read once for all captures."""
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:

@@ -41,7 +41,10 @@ class ExplainedLog(NamedTuple):
 
 
 def explain_log(report: Report, name: str, raw: Iterable[bytes], slow: float, keys: Mapping[str, str]) -> ExplainedLog:
-    """Explain the lines that have a status of 500 or above, or took `slow` seconds or more."""
+    """Explain the lines of a log that have a status of 500 or above, or took at least `slow` seconds.
+
+    `name`: the name of the log. `raw`: its lines. `keys`: as for ReadLog.
+    """
     log, formats = ReadLog(keys), dict[str, None]()
 
     def lines() -> Iterator[LogLine]:

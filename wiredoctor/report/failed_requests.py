@@ -62,7 +62,7 @@ class FailedRequests(NamedTuple):
 
 
 def knows_failures(report: Report) -> bool:
-    """Return whether every rule that reports failed requests ran; otherwise a report without them proves nothing."""
+    """Return whether every rule that reports failures ran; otherwise, a report without failures proves nothing."""
     return not any(rule.ends for rule in report.unasked.values())
 
 

@@ -160,7 +160,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans and counts of `narrowed`."""
+    """Set the scans of `narrowed` to those of `report` with the filter applied, and its counts of rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
@@ -265,7 +265,7 @@ def _concerns(f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], ser
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
-    """Split "10.0.0.1:80", "[2001:db8::1]:80", or an address alone."""
+    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", or an address alone, into address and port (or None)."""
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, None
     host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")

@@ -1,4 +1,4 @@
-"""Group findings into problems, as people see them: one per rule, kind, side, severity and server."""
+"""Group findings into problems: one for each rule, kind, side, severity and server."""
 
 from __future__ import annotations
 
@@ -104,7 +104,10 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems by severity, time lost and number, worst first; a cause precedes its effects of the same severity."""
+    """Return the problems, sorted by severity, time lost and number of occurrences, worst first.
+
+    Among problems of the same severity, a cause precedes its effects.
+    """
     groups: dict[ProblemKey, list[Finding]] = {}
     for f in findings:
         groups.setdefault(problem_key(f), []).append(f)

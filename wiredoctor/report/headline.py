@@ -212,7 +212,7 @@ def _left_out(report: Report, what: str) -> str:
 
 
 def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
-    """Count what was left out: "6 known, 2 ignored"."""
+    """Format the numbers of excluded findings by reason: "6 known, 2 ignored"."""
     return ", ".join(f"{number[by]:,} {word}" for by, word in _LEFT_OUT.items() if number.get(by))
 
 

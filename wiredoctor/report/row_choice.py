@@ -37,7 +37,7 @@ def capture_ends(report: Report) -> CaptureEnds:
 
 
 class Order(StrEnum):
-    """The order of lines: by time, or the largest first. Connections have no status."""
+    """The order of lines: by time, or by another value, the largest first. Connections have no status."""
 
     time = "time"
     duration = "duration"

@@ -77,7 +77,7 @@ def _too_few(changes: Changes) -> str:
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Return whether an endpoint is slower, or faster, by any of the reported times."""
+    """Return whether an endpoint is "slower", or "faster" (`verdict`), in any of the reported times."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
 
 
@@ -170,7 +170,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 
 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
-    """Return the cells of an endpoint, as ENDPOINT_HEADINGS names them."""
+    """Return the cells of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _TOLD if is_(one, v)), one.total.verdict)
     return (
@@ -187,7 +187,7 @@ def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
 
 
 def rule_rows(changes: Changes) -> Iterator[tuple[str, ...]]:
-    """Yield for each rule its name, then hits, hits per 100 exchanges and time lost, as RULE_HEADINGS names them."""
+    """Yield the cells of each rule, in the order of RULE_HEADINGS."""
     for one in changes.rules:
         before = _rate(one.before, changes.before, judged=one.judged_before)
         after = _rate(one.after, changes.after, judged=one.judged_after)

@@ -175,7 +175,7 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return a plain-text message (SARIF section 3.11); without escaping, `[x](y)` would be a link."""
+    """Return a plain-text message with brackets escaped, because `[x](y)` would be a link (SARIF section 3.11)."""
     return clean(text).replace("](", "]\\(")
 
 

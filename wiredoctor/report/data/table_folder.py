@@ -132,8 +132,9 @@ def _with_derived(
 
 
 def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
-    r"""Return the columns of a file in order, with text escaped as in JSON. `capture`: the name to add if the rows do not have
-    it.
+    """Return the columns of a file in order, with text escaped as in JSON.
+
+    `capture`: the name of the capture if the rows do not have it, otherwise None.
     """
     # column by column, because a query would take longest of all for a small capture
     made: list[pl.Series] = []

@@ -70,7 +70,7 @@ class Row(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A number at the top; `look` is "bad", "good" or empty."""
+    """A number at the top of the page. `look`: "bad", "good" or ""."""
 
     name: str
     text: str

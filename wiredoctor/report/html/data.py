@@ -146,7 +146,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
 
 
 def capture_names(report: Report) -> list[str]:
-    """Return the names of captures in report order; `capture` of a row is the index."""
+    """Return the names of captures in report order; the column `capture` has indices into this list."""
     return [clean(name) for name in dict.fromkeys(c.file for c in report.captures)]
 
 

@@ -175,7 +175,7 @@ def _add_sacks(
 
 
 def _apart(one: int, other: int) -> int:
-    """Return the distance of two sequence numbers modulo 2**32 (RFC 9293 section 3.4)."""
+    """Return `one - other` for sequence numbers, which are modulo 2**32 (RFC 9293 section 3.4); negative if `one` is earlier."""
     return (one - other + (1 << 31)) % (1 << 32) - (1 << 31)
 
 

@@ -122,7 +122,7 @@ class Section:
 
     @property
     def other_occurrences(self) -> str:
-        """The heading of all occurrences but the worst."""
+        """The heading above the list of occurrences, which has all but the worst."""
         number = len(self.others) + self.not_listed
         return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 
@@ -161,7 +161,7 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
-    """Return the findings that get a picture: the worst of every problem, then the second of each, and so on."""
+    """Return the findings that get a picture: the worst of each problem, then the next listed one of each, until the limit."""
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
     return order[: max(MAX_PICTURES, len(made))]

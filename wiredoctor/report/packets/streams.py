@@ -97,7 +97,7 @@ class _Side:
                 yield from self._take_ready()
 
     def end(self) -> Iterator[Run | Hole]:
-        """Yield the remaining data and gaps."""
+        """Yield all data that still waits, and the gaps before it, at the end of the connection."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])

@@ -64,7 +64,7 @@ class Message(NamedTuple):
 
 @cache
 def messages() -> tuple[Message, ...]:
-    """Return all rows in file order."""
+    """Return all messages, in the order of error_messages.txt."""
     lines = (files(__package__ or "") / "error_messages.txt").read_text("utf-8").splitlines()
     return tuple(_row(line) for line in lines if line and not line.startswith("#"))
 

@@ -171,7 +171,7 @@ def _group(group: Running, paper: Terminal) -> list[Text]:
 
 
 def extent_of(group: Running) -> str:
-    """Format count and total time: "  38 times, 7.9 s lost"."""
+    """Format the number of occurrences and the time lost: "  38 times, 7.9 s lost"."""
     times = f"  {count(group.count, 'time')}" if group.count > 1 else ""
     if not group.delay:
         return times

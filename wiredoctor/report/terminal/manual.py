@@ -173,7 +173,7 @@ def _write_severity(writer: TerminalWriter, rule: Rule) -> None:
 
 
 def _paragraphs(body: str) -> list[list[str]]:
-    """Split lines into paragraphs."""
+    """Return the paragraphs of a text, each as a list of lines; blank lines separate them."""
     paragraphs: list[list[str]] = [[]]
     for line in body.splitlines():
         if line.strip():

@@ -115,7 +115,7 @@ def _has(text: _Text, sign: _Sign) -> bool:
 
 
 def _has_parts(words: str, parts: tuple[str, ...]) -> bool:
-    """Return whether a text has all parts of a message, in order."""
+    """Return whether a text has all parts of a message in order, with gaps of at most LONGEST_GAP characters between them."""
     begin = words.find(f" {parts[0]} ")
     while begin >= 0:
         at = begin + len(parts[0]) + 1

@@ -148,7 +148,7 @@ def _first_line(entry: Entry) -> str:
 
 
 def _stem(word: str) -> str:
-    """Reduce closed, closes and closing to clos, because pages may use other forms of a word."""
+    """Return a word without its ending: "clos" for closed, closes and closing, because pages may use other forms of a word."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 

@@ -336,7 +336,7 @@ def count_of_rules_without_findings(report: Report, reach: Coverage) -> str:
 
 
 def reasons(report: Report, reach: Coverage) -> list[str]:
-    """Describe what could not be judged, line by line with examples: "2 of 5 connections: TLS, not decrypted ..."."""
+    """Return a line for each reason why something could not be judged: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
         f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
@@ -365,7 +365,7 @@ def _place(one: Unjudged, *, several: bool) -> str:
 
 
 def left_out_lines(report: Report) -> list[str]:
-    """Describe what was excluded, line by line."""
+    """Return a line for each reason why findings were excluded."""
     return [_left_out_line(one) for one in report.left_out]
 
 

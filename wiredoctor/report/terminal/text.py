@@ -84,7 +84,7 @@ def write(
     quiet: bool = False,
     shown: str = "",
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     `everything`: all groups and all frames. `quiet`: only findings, missing data and what no finding explains. `shown`:
     describes the filter.
