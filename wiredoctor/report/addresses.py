@@ -12,7 +12,7 @@ DOCUMENTATION = "https://github.com/wiredoctor/wiredoctor/tree/main/docs/pages"
 
 
 def page_of_rule(finding: Finding) -> str:
-    """Return the address of the page of a finding's rule; empty for a rule of another package."""
+    """Return the URL of the documentation page of a finding's rule; "" for a rule of another package."""
     folder = Path(__file__).parents[1] / "rules" / finding.family.replace("-", "_")
     is_own = (folder / f"{finding.rule.replace('-', '_')}.py").is_file()
     return f"{DOCUMENTATION}/rules/{finding.rule}.md" if is_own else ""

@@ -36,7 +36,7 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """A list that is returned page by page."""
+    """The number of rows and the position of the next page, for answers that return a list page by page."""
 
     total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]
@@ -45,7 +45,7 @@ class Paged(TypedDict):
 
 @_whole
 class Answer(TypedDict):
-    """The common parts of answers about a capture."""
+    """The keys that all answers about a capture share."""
 
     note: str
     incomplete: NotRequired[
@@ -60,7 +60,10 @@ class Captures(Paged):
 
 @_whole
 class Cause(TypedDict):
-    """Findings that one change would fix; texts, endpoints and numbers are those of the worst finding."""
+    """Findings that one change would fix.
+
+    Texts, endpoints and status are those of the worst finding. `times` and `seconds_lost` are for all of them.
+    """
 
     rule: str
     kind: str | None
@@ -83,7 +86,7 @@ class Cause(TypedDict):
 
 @_whole
 class ServerTime(TypedDict):
-    """Percentiles (nearest rank) and maximum of the time from the end of a request to the start of its response."""
+    """Percentiles (nearest rank) and maximum of the seconds from the end of a request to the start of its response."""
 
     p50: Seconds | None
     p95: Seconds | None
@@ -93,7 +96,7 @@ class ServerTime(TypedDict):
 
 @_whole
 class Server(TypedDict):
-    """The requests to a server, and how it answered."""
+    """The statistics of the requests to a server, and of its responses and connections."""
 
     by: Literal["server"]
     name: Endpoint
@@ -197,7 +200,7 @@ class ConnectionFacts(TypedDict):
 
 @_whole
 class Wait(TypedDict):
-    """The wait between a packet and the previous one."""
+    """The wait before a packet in a ladder."""
 
     seconds: Seconds | None
     packets_not_shown: int | None
@@ -208,7 +211,7 @@ class Wait(TypedDict):
 
 @_whole
 class Step(TypedDict):
-    """A packet."""
+    """A packet in a ladder."""
 
     frame: Frame
     connection: Stream
@@ -305,7 +308,7 @@ class RuleName(TypedDict):
 
 @_whole
 class Explained(TypedDict):
-    """The page of a rule, or possible rules if the words do not name exactly one."""
+    """The page of a rule, or a list of possible rules if the searched words do not identify exactly one."""
 
     rule: NotRequired[str]
     page: NotRequired[str]

@@ -17,7 +17,7 @@ WIDE = 120
 
 
 def clocks(report: Report) -> dict[str, Clock]:
-    """Return the clock of each capture by its name; all show dates if one of them needs to."""
+    """Return the clock of each capture by its name; all clocks show dates if one of them must."""
     dates = overall(report).dates
     return {c.file: Clock(nanoseconds(c.first_time), dates) for c in report.captures}
 
@@ -28,7 +28,7 @@ def overall(report: Report) -> Clock:
 
 
 def zone_line(report: Report) -> str:
-    """Return the sentence on the time zone for the head of a report; empty if no capture has times of day."""
+    """Return the sentence on the time zone at the beginning of a report; "" if no capture has times of day."""
     return overall(report).heading() if report.connection_count else ""
 
 
@@ -59,5 +59,5 @@ def began_now(finding: Finding, *, date: bool = False) -> str:
 
 
 def other_day(finding: Finding, moment: int) -> bool:
-    """Return whether a finding began on another day than the given time."""
+    """Return whether a finding began on another day than `moment` (ns since 1970), in the time zone of the report."""
     return local(nanoseconds(finding.first_seen_time) or 0).date() != local(moment).date()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 CLOCK_OFFSET = 60 * SECOND
-"""The maximum difference in ns between the clocks of two points: as long, a closed connection's ports stay unused (TIME_WAIT)."""
+"""The maximum difference in ns between the clocks of two points; ports of a closed connection stay unused as long (TIME_WAIT)."""
 
 MAX_POINTS = 4
 """The maximum number of points of one conversation that are compared: client, server, and both sides of a router."""
@@ -26,7 +26,7 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """The number of conversations that more than one capture contains, and the maximum number of captures of one."""
+    """The number of conversations that several captures contain, and the most captures (`points`) that contain the same one."""
 
     conversations: int
     points: int
@@ -62,7 +62,10 @@ def shared_conversations(report: Report) -> SharedConversations:
 
 
 def _is_same(before: int) -> pl.Expr:
-    """Return whether a row is the conversation of the row so many rows before, in order of addresses and time."""
+    """Return an expression: whether a row is the same conversation as the row `before` rows earlier.
+
+    Rows are sorted by addresses and ports, then by time.
+    """
     import polars as pl
 
     def earlier(name: str) -> pl.Expr:

@@ -32,15 +32,15 @@ class Sliceable(Protocol):
 
 @runtime_checkable
 class Redacted(Protocol):
-    """A scan that masks secrets."""
+    """A scan that masks secrets: with `*`, or with "(masked)" in reports for people."""
 
     def for_people(self) -> Scan:
-        """Return the same rows, masked for people."""
+        """Return a scan of the same rows that masks with "(masked)"."""
         ...
 
 
 def masked_for_people(scan: Scan) -> Scan:
-    """Return a scan with the same rows, masked for people as far as it masks any."""
+    """Return a scan of the same rows with "(masked)" instead of `*`; a scan that masks nothing is returned unchanged."""
     return scan.for_people() if isinstance(scan, Redacted) else scan
 
 
@@ -62,12 +62,12 @@ class Filtered:
         return self.keep(self.base())
 
     def for_people(self) -> Filtered:
-        """Return the same rows, masked for people."""
+        """Return a scan of the same rows that masks with "(masked)"."""
         return Filtered(masked_for_people(self.base), self.keep)
 
 
 def endpoints(report: Report) -> pl.DataFrame:
-    """Return client and server of every connection, also of those that a filter of the report excludes."""
+    """Return capture, id, client and server of every connection, including those that a filter of the report excludes."""
     names = ["capture", "connection", "client", "server"]
     scan = report.scan_connections
     if scan is None:
@@ -76,7 +76,7 @@ def endpoints(report: Report) -> pl.DataFrame:
 
 
 def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """Yield the columns of a lazy table in batches, prepared for `seconds`."""
+    """Yield the columns of a lazy table in batches, with the extra column that `seconds` needs."""
     if scan is None:
         return
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
@@ -90,15 +90,15 @@ def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
 
 
 def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the column that `seconds` divides by."""
+    """Return the table with the column by which `seconds` divides."""
     return frame.with_columns(pl.Series(_NANOSECONDS, np.full(frame.height, 1e9)))
 
 
 def seconds(value: str | pl.Expr) -> pl.Expr:
-    """Convert ns, a column or an expression, to the nearest double in seconds, which prints with at most nine decimals.
+    """Return an expression that converts ns (a column or an expression) to seconds, as the nearest double.
 
-    The divisor is a column: for a literal divisor, Polars multiplies by the reciprocal, and two of five results are off by one
-    unit in the last place (0.044123456000000005).
+    The result prints with at most nine decimals. The divisor is a column, because for a literal one, Polars multiplies by the
+    reciprocal, and two of five results are off by one unit in the last place (0.044123456000000005).
     """
     return (pl.col(value) if isinstance(value, str) else value).cast(pl.Float64) / pl.col(_NANOSECONDS)
 

@@ -1,4 +1,4 @@
-"""Write the commands that a reader of a report may want next."""
+"""Compose the commands that a reader of a report may want next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLACEHOLDER = "CAPTURE"
 
 
 def short_fingerprint(finding: Finding) -> str:
-    """Return the first digits of the fingerprint."""
+    """Return the first SHORT digits of a finding's fingerprint."""
     return finding.fingerprint[:SHORT]
 
 
@@ -42,7 +42,7 @@ def show_place_command(report: Report, file: str, options: str) -> str:
 
 
 def show_any_command(report: Report) -> str:
-    """Return the command that shows finding N of the report, where N is for the reader to replace; empty without files."""
+    """Return the command that shows a finding, with N for its number; "" if the packets were not kept in files."""
     if not any(map(_is_file, report.captures)):
         return ""
     captures = _name(report.captures[0]) if len(report.captures) == 1 else _PLACEHOLDER + "..."
@@ -66,5 +66,5 @@ def _is_file(capture: CaptureSummary) -> bool:
 
 
 def _name(capture: CaptureSummary) -> str:
-    """Return the name, quoted for a shell, or a placeholder for several files that were read as one capture."""
+    """Return the name of a capture, quoted for a shell, or a placeholder if it consists of several files."""
     return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))

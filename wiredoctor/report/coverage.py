@@ -31,7 +31,10 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 
 @dataclass(frozen=True)
 class CheckedCount:
-    """Connections and their exchanges that were checked: by all rules of `families`, and by some `rules` of other families."""
+    """The number of connections and exchanges of one subject that were checked.
+
+    All rules of `families` checked them, and `rules`, which are only some of the rules of other families.
+    """
 
     what: Subject
     connections: int
@@ -42,9 +45,9 @@ class CheckedCount:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """Connections, exchanges or rules that could not be judged, or only in part, and the reason.
+    """The number of connections, exchanges or rules that could not be judged, or only in part, for one reason.
 
-    `ending`: a key of UNJUDGED if they ended abnormally; otherwise "".
+    `ending`: the key in UNJUDGED if the exchanges or connections ended abnormally, otherwise "".
     """
 
     what: Thing
@@ -55,9 +58,9 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class Answers:
-    """The number of requests, of those with a final response, and of final responses by status.
+    """The number of requests, of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class (200, 300, 400).
+    Statuses below 500 are counted by class: 200, 300 or 400.
     """
 
     requests: int
@@ -80,7 +83,7 @@ class Answers:
 
     @property
     def failures(self) -> dict[int, int]:
-        """The number of responses by status of 500 or above."""
+        """The number of final responses with a status of 500 or above, by status."""
         return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
 
 
@@ -90,7 +93,7 @@ class Coverage:
 
     `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
     order. `not_judged`: first exchanges and connections that ended abnormally, worst first; then connections, exchanges and rules
-    that could be judged only in part.
+    that could not be judged for other reasons, or only in part.
     """
 
     checked: tuple[CheckedCount, ...]
@@ -99,22 +102,22 @@ class Coverage:
     answers: Answers = Answers(0, 0, {})
     connections: int = 0
     exchanges: int = 0
-    """The total numbers."""
+    """The total numbers of connections and exchanges in the report."""
     servers: tuple[ServerAnswers, ...] = ()
     carried: Mapping[str, int] = field(default_factory=dict[str, int])
-    """The number of connections by tables.PROTOCOLS."""
+    """The number of connections by protocol (tables.PROTOCOLS)."""
 
     snap_length: int | None = None
     """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
 
     @property
     def shows_payload(self) -> bool:
-        """Whether cut packets can have enough payload to show a protocol."""
+        """Whether the captured packets are long enough to show the protocol of their payload."""
         return self.snap_length is None or self.snap_length >= _TOO_SHORT
 
     @property
     def endings(self) -> dict[str, int]:
-        """Return the number of exchanges and connections by reason of UNJUDGED."""
+        """The number of exchanges or connections that ended abnormally, by key of UNJUDGED."""
         return {one.ending: one.count for one in self.not_judged if one.ending}
 
 
@@ -132,19 +135,19 @@ _CUT = (
     "packets were cut after {} bytes, so the protocol is unknown: only stalls and connects were checked",
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: only stalls and connects were checked",
 )
-"""The reason for connections of an unknown protocol in cut packets: of too few bytes to show one, and of more."""
+"""Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
 
 _SHORT = 128
-"""Bytes of a packet that may be too few to tell HTTP and TLS from others: its headers, and the beginning of a message."""
+"""A snap length up to this many bytes may hide whether a connection is HTTP or TLS."""
 
 _TOO_SHORT = 70
-"""Bytes of a packet that have fewer than 16 of payload after the headers of Ethernet, IPv4 and TCP without options."""
+"""A snap length below this many bytes leaves fewer than 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
 
 _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report; reads the tables of connections and exchanges once."""
+    """Return the coverage of a report; rules whose findings were excluded do not count as healthy."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
     answers = _each_answers(rows)
@@ -162,7 +165,7 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name, without excluded findings; reads each table once."""
+    """Return the coverage of each capture by name, ignoring excluded findings; tables are read once for all captures."""
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
@@ -204,7 +207,12 @@ def _reach(
     report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
     endings: dict[str, int], answers: Answers, cut: int | None,
 ) -> Coverage:  # fmt: skip
-    """Return the coverage, from counts as returned by _connections and _exchanges, and `endings` by reason."""
+    """Return the coverage of a report or of one of its captures.
+
+    `counted`, `exchanges`: the results of _connections and _exchanges. `captures`: the number of captures. `found`: the rules
+    with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide the
+    protocol.
+    """
     carried = dict.fromkeys(_protocol_reasons(), 0) | counted
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)
@@ -239,7 +247,7 @@ def _reach(
 
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
-    """Return the snap length of each capture if it may hide the protocol of connections, otherwise None."""
+    """Return the snap length of each capture in bytes, or None if it cannot hide the protocol of a connection."""
     if report.scan_captures is None:
         return {}
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
@@ -251,7 +259,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return what one row of the table that a rule reads stands for."""
+    """Return the subject of a rule: what each row of the table stands for that the rule reads, such as "connections"."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -264,7 +272,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return what was checked by at least one rule."""
+    """Return the counts for each subject that at least one rule checked."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
@@ -290,12 +298,16 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
 
 def _protocol_reasons() -> list[str]:
-    """Return the reasons of _CONNECTIONS, the number of connections by protocol captured in both directions, and the total."""
+    """Return the names of all counts of connections.
+
+    They are the keys of _CONNECTIONS, "none", the protocols of connections captured in both directions (such as "both_http"), and
+    "rows" for all connections.
+    """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each of these."""
+    """Return the number of connections for each name in `_protocol_reasons`; empty without connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -347,7 +359,7 @@ def _one_host(endpoint: str) -> str:
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """Return the same numbers for each capture."""
+    """Return the numbers of `_connections` for each capture."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     if len(report.captures) == 1:
@@ -373,7 +385,10 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each reason of _EXCHANGES, of those that can be judged, and of all."""
+    """Return the number of exchanges for each key of _EXCHANGES, of those that can be judged ("judged"), and of all ("rows").
+
+    The result is empty without exchanges.
+    """
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
@@ -381,7 +396,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """Return the same numbers for each capture."""
+    """Return the numbers of `_exchanges` for each capture."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     if len(report.captures) == 1:
@@ -400,7 +415,7 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """Count answered requests by capture; a forwarded exchange counts once, as the client of the gateway saw it."""
+    """Count requests and final responses by capture; a request that a gateway forwarded counts once, as its client saw it."""
     answers: dict[str, Answers] = {}
     for row in rows:
         if row.is_back:
@@ -417,7 +432,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return the number of rows for each flag, and of all rows, by capture."""
+    """Return for each capture the number of rows in which each flag is true, and of all rows ("rows")."""
     import polars as pl
 
     sums = [flag.sum().alias(name) for name, flag in flags.items()]
@@ -426,7 +441,10 @@ def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, di
 
 
 def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
-    """Return the number of rows for each flag, and of all rows; `forgotten` as in Report."""
+    """Return the number of rows in which each flag is true.
+
+    `forgotten`: counts of rows that a live capture no longer has, as in Report.
+    """
     counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
     if forgotten is None:
         return counts

@@ -24,14 +24,14 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A line with its exchange, and the findings about this exchange, nearest first."""
+    """A log line with its exchange, and the findings about it: first those about the exchange itself."""
 
     match: Match
     findings: list[Finding]
 
 
 class ExplainedLog(NamedTuple):
-    """The result. `name`: the name of the log."""
+    """The explanation of an access log. `name`: the name of the log. `lines`: the lines that were explained."""
 
     name: str
     log: ReadLog
@@ -41,7 +41,10 @@ class ExplainedLog(NamedTuple):
 
 
 def explain_log(report: Report, name: str, raw: Iterable[bytes], slow: float, keys: Mapping[str, str]) -> ExplainedLog:
-    """Explain the lines that have a status of 500 or above, or took `slow` seconds or more."""
+    """Explain the lines of a log that have a status of 500 or above, or took at least `slow` seconds.
+
+    `name`: the name of the log. `raw`: its lines. `keys`: as for ReadLog.
+    """
     log, formats = ReadLog(keys), dict[str, None]()
 
     def lines() -> Iterator[LogLine]:
@@ -87,8 +90,9 @@ class _Findings:
                     self._by_connection.setdefault((finding.capture, connection), []).append(finding)
 
     def of(self, one: CapturedExchange) -> list[Finding]:
-        """Return the findings about an exchange, and those at its time about its connection or the gateway's connections behind
-        it.
+        """Return the findings about an exchange, then those about its connection that overlap the exchange in time.
+
+        At a gateway, findings about its connections to upstream servers count, too, if they name this connection as their front.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -17,9 +17,9 @@ Least = Literal["error", "warning", "note", "any"]
 
 
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
-    """Return whether a report fails the command.
+    """Return whether a report fails the command, because it has a finding that does (see `fails`).
 
-    With `any`, an unexplained ending, a status of 500 or above, or dropped packets also fail it.
+    With `any`, unexplained endings, statuses of 500 or above and dropped packets fail it, too.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True
@@ -27,7 +27,10 @@ def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) 
 
 
 def fails(one: Finding, least: Least, selected: Collection[str] = ()) -> bool:
-    """Return whether a finding is severe enough; findings about the capture itself count only if they were selected."""
+    """Return whether a finding is at least as severe as `least`.
+
+    Findings about the capture itself count only if their rule or family is in `selected`.
+    """
     severity: Severity = "note" if least == "any" else least
     bad = SEVERITIES[: SEVERITIES.index(severity) + 1]
     return one.severity in bad and (one.family != "capture" or one.rule in selected or one.family in selected)

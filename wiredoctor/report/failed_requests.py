@@ -43,10 +43,11 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `noun`: "request", or "connection" if no finding of the report is about a failed request. Of these, `left_out` failed by
-    findings that were left out of the report, by the reason for that. `cause`: the finding of the report that explains most of
-    the others, and how many it explains; None if there are no others. `at_least`: the true number may be higher, because a limit
-    left out findings or some rules did not run. `idle_timeouts`: seconds by capture and server, if known.
+    `noun`: "request", or "connection" if no finding of the report is about a failed request; `left_out` and `cause` count these.
+    `left_out`: the number of failures whose findings were left out of the report, by reason. `cause`: a finding with the most
+    frequent cause of the other failures, and the number of failures with this cause; None if there are no other failures.
+    `at_least`: the true number may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`:
+    seconds by capture and server, if known.
     """
 
     requests: int
@@ -61,12 +62,12 @@ class FailedRequests(NamedTuple):
 
 
 def knows_failures(report: Report) -> bool:
-    """Return whether every rule that reports failed requests ran; otherwise a report without them proves nothing."""
+    """Return whether every rule that reports failures ran; otherwise, a report without failures proves nothing."""
     return not any(rule.ends for rule in report.unasked.values())
 
 
 def find_failed(report: Report, reach: Coverage) -> FailedRequests:
-    """Return what failed; a request that a gateway forwarded counts once, as the gateway's client saw it."""
+    """Count the failures of a report; a request that a gateway forwarded counts once, as the gateway's client saw it."""
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
     requests = [(f, 1) for place, f in failed.items() if place not in backs]
@@ -101,7 +102,7 @@ def _has_hidden_failures(report: Report) -> bool:
 
 
 def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
-    """Yield the failures of the captures that were left out of the report, and the reason for each."""
+    """Yield each finding about a failure that was left out of the report, with the reason why it was left out."""
     files = {capture.file for capture in report.captures}
     for left in report.left_out:
         for f in left.failures:
@@ -110,12 +111,18 @@ def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
 
 
 def findings_with_failures(report: Report) -> list[Finding]:
-    """Return the findings of the report, then the failures that were left out: what was known before failed nevertheless."""
+    """Return the findings of the report, then those about failures that were left out of it.
+
+    A request failed even if the finding about it was left out, for example because a baseline contains it.
+    """
     return [*report.findings, *(f for _, f in _left_out(report))]
 
 
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
-    """Return the failed exchanges on both sides of a gateway, each with its first finding, if possible one of the report."""
+    """Return the failed exchanges, each with the first finding about its failure; findings that were left out come last.
+
+    If a gateway forwarded a request, the exchanges on both sides of the gateway count.
+    """
     failed: dict[Place, Finding] = {}
     for f in findings_with_failures(report):
         if _is_failure(f) and (place := _place(f)) is not None:
@@ -124,7 +131,10 @@ def failed_exchanges(report: Report) -> dict[Place, Finding]:
 
 
 def failed_connections_by_server(report: Report, *, established: bool = False) -> Counter[str]:
-    """Return the number of connections to each server that failed without a request; `established`: only after a SYN-ACK."""
+    """Return the number of connections to each server that failed without a request.
+
+    `established`: count only those that failed after a SYN-ACK.
+    """
     failed: Counter[str] = Counter()
     for f in _failed_connections(report):
         if not established or f.rule != _NO_CONNECTION or f.kind == "closed-at-once":
@@ -148,7 +158,7 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges with findings that a gateway certainly sent for a request of its client."""
+    """Return the exchanges that a gateway certainly sent for its clients, on the connections of these failures."""
     import polars as pl
 
     backs: set[Place] = set()
@@ -172,15 +182,17 @@ def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], 
 
 
 class _Causes:
-    """Finds the first cause of a finding."""
+    """Follows the causes of findings back to the first one."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._at = {f.place: f for f in findings}
 
     def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
-        """Return the cause of most failures (on a tie, the first), as its longest occurrence, and the number of failures.
+        """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
-        Return None without failures.
+        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server count
+        together; the most expensive one is returned. Of equally frequent causes, the first one counts. Return None without
+        failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

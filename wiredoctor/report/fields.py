@@ -51,7 +51,7 @@ def width(fields: Sequence[Field]) -> int:
 
 
 def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
-    """Return the first of the optional columns that fit beside the fixed ones, up to the first that does not."""
+    """Return the optional columns that fit beside the fixed ones; those from the first that does not fit are left out."""
     shown: list[Field] = []
     for one in optional:
         if width([*fixed, *shown, one]) > room:
@@ -61,12 +61,12 @@ def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> lis
 
 
 def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> None:
-    """Make columns narrower, one after the other, until all fit in `room` or each has its least width."""
+    """Make columns narrower in place, one after the other, until all fit in `room` or each has its width in `least`."""
     for name, size in least.items():
         if name in fields and (excess := width([*fields.values()]) - room) > 0:
             fields[name] = replace(fields[name], width=min(fields[name].width, max(size, fields[name].width - excess)))
 
 
 def footer(sentences: Sequence[str], room: int) -> str:
-    """Return the lines below a table: sentences that are wrapped at `room`, each on its own line."""
+    """Return the lines below a table: each sentence begins a new line and is wrapped at `room` characters."""
     return "".join(line + "\n" for one in sentences for line in textwrap.wrap(one, room, break_on_hyphens=False))

@@ -59,16 +59,17 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the span that the moment may mean, extended by `skew` ns on both sides."""
+        """Return the first and last moments that this bound may mean at its precision, moved apart by `skew` ns on both sides."""
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 
 
 class Filter(NamedTuple):
-    """The requested part. Several hosts, ports or connections are alternatives; conditions of different kinds must all hold.
+    """The part of a report that was requested.
 
-    `hosts` are IP addresses; `names` are Host fields or TLS server names in lower case, with or without a port, or addresses with
-    a port. A host or a name is enough.
+    Several hosts, ports or connections are alternatives; conditions of different kinds must all hold. `hosts` are IP addresses;
+    `names` are Host fields or TLS server names in lower case, with or without a port, or addresses with a port. Hosts and names
+    are one kind: a match of either is enough.
     """
 
     hosts: tuple[str, ...] = ()
@@ -79,11 +80,11 @@ class Filter(NamedTuple):
     end: Moment | None = None
     confidence: Confidence = "low"
     request_id: str = ""
-    """A part of the request id of exchanges."""
+    """A substring of the request id of exchanges."""
 
     @property
     def places(self) -> bool:
-        """Whether connections are filtered by address, id or time."""
+        """Whether connections or exchanges are filtered: by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 
@@ -93,7 +94,7 @@ class Filter(NamedTuple):
         return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:
-        """Describe the filter in words; empty if it lets everything through."""
+        """Describe the filter in words; return "" if it excludes nothing."""
         parts = [
             *(f"host {h}" for h in (*self.hosts, *self.names)),
             *(f"port {p}" for p in self.ports),
@@ -129,7 +130,7 @@ def host_name(text: str) -> str:
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:
-    """Return the requested part of a report; counts and delay are for this part only."""
+    """Return the requested part of a report, with the counts and the time lost of this part only."""
     if not wanted.places:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
@@ -159,7 +160,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans and counts of `narrowed`."""
+    """Set the scans of `narrowed` to those of `report` with the filter applied, and its counts of rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
@@ -188,7 +189,7 @@ def _span(capture: CaptureSummary, wanted: Filter) -> Span:
 
 
 def seconds_in(capture: CaptureSummary, wanted: Filter) -> tuple[float, float] | None:
-    """Return the requested time span in seconds since the first packet of a capture, or None without one."""
+    """Return the requested time span in seconds since the first packet of a capture, or None if no span was requested."""
     if not wanted.begin and not wanted.end:
         return None
     begin, end = _span(capture, wanted)
@@ -206,7 +207,10 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 
 
 class Named(NamedTuple):
-    """What the requested names select: exchanges by Host field; connections (`exchange` null) by TLS name or endpoint."""
+    """The exchanges that the requested names select by Host field, and the connections that they select by TLS name or endpoint.
+
+    A connection has a null `exchange`. All fields are empty, and `rows` is None, if no names were requested.
+    """
 
     rows: pl.DataFrame | None
     exchanges: frozenset[tuple[str, int, int | None]] = frozenset()
@@ -261,7 +265,7 @@ def _concerns(f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], ser
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
-    """Split "10.0.0.1:80", "[2001:db8::1]:80", or an address alone."""
+    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", or an address alone, into address and port (or None)."""
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, None
     host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")

@@ -1,4 +1,4 @@
-"""Prepare a report for people: what is masked says (masked), because a `*` may have been sent."""
+"""Prepare a report for people: mask with "(masked)" instead of `*`, because a `*` may be part of what was sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Redacted(Protocol):
 
 
 def for_people(report: Report) -> Report:
-    """Return the report with (masked) where it has `*` for something masked."""
+    """Return the report with "(masked)" instead of the `*` that masks secrets; unchanged if it shows secrets."""
     from wiredoctor.report.columns import masked_for_people
 
     if report.secrets or report.for_people:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class Format(NamedTuple):
     """A format of reports.
 
-    `suffix`: the suffix of files of -o; "/" means a folder, which is written elsewhere, and "" that no file has this format.
-    `writer`: a module below wiredoctor.report and its function, which takes a report, a binary file and Options. `printed`:
-    whether it may go to standard output. `packets`: whether the capture is read again, and whether the format is impossible
-    without it. `people`: whether people read it, not programs.
+    `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module
+    below wiredoctor.report and its function that writes the format; it takes a report, a binary file and Options. `printed`:
+    whether the format may be written to standard output. `packets`: "needed" if the format is impossible unless the capture can
+    be read again, "wanted" if it then contains more. `people`: whether people read the format, not programs.
     """
 
     name: str
@@ -54,8 +54,8 @@ FORMATS = {
 class Options(NamedTuple):
     """The options of a command that affect its reports.
 
-    `full`: JSON with tables. `everything`: omit nothing for its length. `quiet`: only the result. `shown`: a description of
-    the report's filter. `fail_on` and the `selected` rules: the condition for the exit code 1. `unread`: a line for each
+    `full`: JSON with tables. `everything`: shorten no list. `quiet`: only the result. `shown`: a description of the report's
+    filter. `fail_on` and the `selected` rules: the condition for the exit code 1. `unread`: a line for each
     input that could not be read. `code`: the exit code of the command. `bodies`: HAR with bodies. `tables_format`: the format
     of the table files. `only_findings`: copy only packets of connections with findings. `rules`: all rules by name. `note`
     prints a line for people. `paper` is the terminal for text. `spool` makes a temporary file; without it, rows are sorted in

@@ -19,7 +19,7 @@ DTYPE = pl.Struct(_MEMBERS)
 
 
 class Roles:
-    """Adds roles to batches of rows with the columns of KEY."""
+    """Adds the column `gateway` to batches of exchanges, which must have the columns KEY."""
 
     def __init__(self, report: Report) -> None:
         known = {file: one for file, one in report.gateways.items() if one.fronts}
@@ -28,12 +28,12 @@ class Roles:
         self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the column `gateway`."""
+        """Return the rows with the column `gateway`: the role of each exchange, null if no gateway is involved."""
         if self._of is None or self._fronts is None:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")
         placed = placed.join(self._fronts, on=["capture", "connection"], how="left", maintain_order="left")
-        # a request answered without an upstream server is at the front too
+        # an exchange that the gateway answered by itself is on the client's side, too
         alone = pl.struct(
             pl.lit("front").alias("role"),
             pl.lit(value=True).alias("certain"),
@@ -53,7 +53,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row per exchange that has attempts of a gateway, is an attempt, or may be one."""
+    """Return one row for each exchange at a gateway: those of its clients, and its attempts, including uncertain ones."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

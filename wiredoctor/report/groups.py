@@ -1,4 +1,4 @@
-"""Group findings into problems, as people see them: one per rule, kind, side, severity and server."""
+"""Group findings into problems: one for each rule, kind, side, severity and server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REQUESTS = (
         r"Pages such as \g<request> were \g<sent>: their files",
     ),
 )
-"""Titles that name the request of one occurrence, and what is true of several requests."""
+"""For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; on a tie, the first of all captures."""
+        """The most expensive finding; of equally expensive ones, the one that was first seen."""
         return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
 
     @cached_property
     def title(self) -> str:
-        """The title of the worst finding, without what is true of that one only: "took up to 9 s", "requests such as GET /a"."""
+        """The title of the worst finding, changed so that it is true of all: "took up to 9 s", "requests such as GET /a"."""
         title, titles = self.worst.title, {f.title for f in self.findings}
         if len(titles) == 1:
             return title
@@ -89,7 +89,7 @@ def _matches(pattern: re.Pattern[str], part: str | int, texts: Iterable[str]) ->
 
 
 def _nanoseconds(time: str) -> float:
-    """Return the length of "1.5 s" or "3 min 20 s"."""
+    """Parse a duration such as "1.5 s" or "3 min 20 s"; return ns."""
     words = time.split()
     return sum(float(number) * _UNITS[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
 
@@ -104,7 +104,10 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems by severity, time lost and number, worst first; a cause precedes its effects of the same severity."""
+    """Return the problems, sorted by severity, time lost and number of occurrences, worst first.
+
+    Among problems of the same severity, a cause precedes its effects.
+    """
     groups: dict[ProblemKey, list[Finding]] = {}
     for f in findings:
         groups.setdefault(problem_key(f), []).append(f)

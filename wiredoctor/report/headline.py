@@ -78,7 +78,7 @@ class Counts(NamedTuple):
 
 
 def severities(problems: Mapping[str, int]) -> str:
-    """Return "2 errors and 1 warning", or "3 errors, 1 warning, 3 notes"."""
+    """Format the number of problems by severity: "2 errors and 1 warning", "3 errors, 1 warning, 3 notes"."""
     each = [count(problems[name], name) for name in SEVERITIES if problems.get(name)]
     return (" and " if len(each) == 2 else ", ").join(each)
 
@@ -99,14 +99,15 @@ def counts(report: Report, groups: Sequence[Group]) -> Counts:
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    What is missing from the report or its captures comes first, then the worst of: nothing could be judged, failed requests,
-    other errors, time lost, requests without an answer and statuses of 500 and above that no finding explains, warnings.
+    What is missing from the report or its captures comes first. Then comes the first of these that applies: nothing could be
+    judged, requests failed, another error, time lost, a warning, and last the sentence of `health`. Unanswered requests and
+    statuses of 500 and above that no finding explains are added to the sentence.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
 
 def missing(report: Report) -> list[str]:
-    """Return a sentence on inputs that could not be read completely, and one on packets missing from captures."""
+    """Return sentences about inputs that could not be read completely, then one about packets missing from captures."""
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")
@@ -116,7 +117,7 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return what a quiet report without findings says: what is missing, could not be judged, or is explained by no finding."""
+    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
     lines = opening(report)
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -203,7 +204,7 @@ def _selected(report: Report) -> str:
 
 
 def _left_out(report: Report, what: str) -> str:
-    """Describe the excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
+    """Say how many findings were excluded: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
     number = Counter[LeftOutBy]()
     for one in report.left_out:
         number[one.by] += one.findings
@@ -211,7 +212,7 @@ def _left_out(report: Report, what: str) -> str:
 
 
 def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
-    """Count what was left out: "6 known, 2 ignored"."""
+    """Format the numbers of excluded findings by reason: "6 known, 2 ignored"."""
     return ", ".join(f"{number[by]:,} {word}" for by, word in _LEFT_OUT.items() if number.get(by))
 
 
@@ -237,7 +238,7 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
 
 
 def _cut(reach: Coverage) -> str:
-    """Return how short the packets were cut if that may be why no connection has a known protocol, else an empty string."""
+    """Return a clause with the snap length if this may be why no connection has a known protocol, otherwise ""."""
     with_data = reach.connections - reach.carried.get("none", 0)
     if reach.exchanges or reach.snap_length is None or not with_data or reach.carried.get("unknown") != with_data:
         return ""
@@ -253,7 +254,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return what the connections carry if all have other protocols, else an empty string."""
+    """Return a clause saying that no connection carries HTTP/1.x or TLS, or "" if one does or carries no data."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")

@@ -1,4 +1,4 @@
-"""Describe what limited long responses, in the same words for all formats."""
+"""Name the causes that limited the speed of long responses, in the same words for all formats."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """Return an expression for the causes that limited a response and their seconds, in the order of LIMITS; empty for short
-    responses.
+    """Return an expression for the causes that limited a response, each with its seconds, in the order of LIMITS.
+
+    The list is empty for responses that are too short to judge.
     """
     listed = [pl.struct(pl.lit(name).alias("by"), seconds(column).alias("time")) for name, (column, _) in LIMITS.items()]
     some = pl.concat_list(listed).list.filter(pl.element().struct.field("time") > 0)
@@ -31,7 +32,10 @@ def parts() -> pl.Expr:
 
 
 def shares(times: list[int | None], *, short: bool = False) -> list[str]:
-    """Return the causes that limited a response, largest first: "receive-window 82 %" or, with `short`, "window 82 %"."""
+    """Return the causes that limited a response, largest first: "receive-window 82 %" or, with `short`, "window 82 %".
+
+    `times`: ns in the order of LIMITS.
+    """
     known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
     whole = sum(time for time, _, _ in known)
     ordered = sorted(known, key=lambda one: -one[0])

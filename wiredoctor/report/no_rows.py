@@ -1,4 +1,4 @@
-"""Explain why a table has no rows: the capture has none, or which condition of the filter excludes all of them."""
+"""Explain why a table has no rows: either the capture has none, or a condition of the filter excludes all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_TEXT = 40
 
 
 def explain_no_rows(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
-    """Return one or two sentences for a table of `report` that is empty after `wanted` and `choice` were applied."""
+    """Return sentences that explain why no row of a table meets the conditions in `wanted` and `choice`."""
     whole = _unfiltered(report)
     rows = _scan(whole, table)
     total = 0 if rows is None else _height(rows())
@@ -61,7 +61,7 @@ def _height(rows: pl.LazyFrame) -> int:
 
 
 def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
-    """Yield each condition as its option, the number of rows that meet it, and a sentence on what there is instead."""
+    """Yield for each condition its option, the number of rows that meet it, and a sentence on the values that rows have."""
     if wanted.hosts or wanted.names:
         hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
         part = Filter(hosts=wanted.hosts, names=wanted.names)
@@ -101,7 +101,7 @@ def _longest(nanoseconds: int | None) -> str:
 
 
 def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
-    """Return the most frequent values of a column, as text, and the number of others."""
+    """Return the most frequent values of a column; if there are others, the last text is their number, such as "3 more"."""
     import polars as pl
 
     if scan is None:
@@ -145,7 +145,7 @@ def _request_ids(report: Report) -> str:
 
 
 def _times(report: Report) -> str:
-    """Return when the packets were captured, because a wrong time is the usual reason."""
+    """Return a sentence on the times of the packets, with their time zone if they have times of day."""
     moments = [
         moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
     ]
@@ -159,7 +159,7 @@ def _times(report: Report) -> str:
 
 
 def _protocols(report: Report) -> str:
-    """Return what the connections carried instead of HTTP."""
+    """Return a sentence with the number of connections by protocol."""
     import polars as pl
 
     if report.scan_connections is None:

@@ -24,16 +24,19 @@ LEAST_PATH = 6
 
 OVERLAP = "Some of these times overlap; the total counts them once."
 LEAST_OVERLAP = 0.001
-"""The total may miss so many seconds without a note: shown times have three digits."""
+"""If the times add up to at most this many seconds more than the total, there is no note: shown times have three digits."""
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A problem in the table. `host`: the server, or the client or capture of a problem without one. `other_paths`: the number
-    of paths besides `path`. `first_seen`: the time of day, or the time since the first packet in a capture without times.
-    `mark`: what tells it apart from a row with the same severity, rule, host and path, such as "(mid-message)".
+    """A problem in the table.
+
+    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides `path`.
+    `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
+    `first_seen_to_seconds`: the same, but shorter. `mark`: a word that distinguishes the problem from others with the same
+    severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -66,7 +69,7 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark, without which the row looks like another one; 0 without a mark."""
+        """The width of host and mark, which must be shown because the row would look like another one; 0 without a mark."""
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:
@@ -85,12 +88,12 @@ class Row:
 
 
 def finding_name(finding: Finding) -> str:
-    """Return what --finding takes: the number, or the short fingerprint of a finding without one."""
+    """Return the value by which --finding selects a finding: its number, or its short fingerprint if it has no number."""
     return short_fingerprint(finding) if finding.number is None else str(finding.number)
 
 
 def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequence[Group]]:
-    """Return the rows of the table, and the problems that do not fit; a single problem needs no table."""
+    """Return the rows of the table, and the problems that do not fit; both are empty if there are fewer than two problems."""
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
@@ -116,12 +119,12 @@ def other_problems(left: Sequence[Group]) -> str:
 
 
 def number_of_others(left: Sequence[Group]) -> str:
-    """Return "3 more problems (2 warnings and 1 note)"."""
+    """Count problems that are not listed: "3 more problems (2 warnings and 1 note)"."""
     return f"{count(len(left), 'more problem')} ({severities(count_problems(left))})"
 
 
 def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
-    """Return each rule of some problems with the number of its occurrences, by name."""
+    """Return the rules of these problems, in alphabetical order, each with the number of its occurrences."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count
@@ -146,7 +149,10 @@ def _with_kind(row: Row) -> Row:
 
 
 def _with_side(row: Row) -> Row:
-    """Name the side of a problem at a server, or the capture of another one: of the same kind they differ in nothing else."""
+    """Return the row with kind and side as its mark or, for a problem without a server, with the capture.
+
+    Nothing else distinguishes problems of the same kind.
+    """
     worst = row.group.worst
     if worst.server is None:
         return replace(row, mark=f"({clean(worst.capture)})") if worst.client else row
@@ -155,7 +161,10 @@ def _with_side(row: Row) -> Row:
 
 
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
-    """Return when a problem was first seen: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16"."""
+    """Return when a problem was first seen, twice: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16".
+
+    Without `dates`, both have only the time. In a capture without times of day, both are the time since the first packet.
+    """
     moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:
         since_first_packet = duration(group.first_seen)

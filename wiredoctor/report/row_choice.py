@@ -28,7 +28,7 @@ CaptureEnds = Mapping[str, int]
 
 
 def capture_ends(report: Report) -> CaptureEnds:
-    """Return the ends of the captures that have timestamps."""
+    """Return the time of the last packet of each capture that has timestamps, in ns since its first packet."""
     return {
         c.file: last - first
         for c in report.captures
@@ -37,7 +37,7 @@ def capture_ends(report: Report) -> CaptureEnds:
 
 
 class Order(StrEnum):
-    """The order of lines: by time, or the largest first. Connections have no status."""
+    """The order of lines: by time, or by another value, the largest first. Connections have no status."""
 
     time = "time"
     duration = "duration"
@@ -46,7 +46,10 @@ class Order(StrEnum):
 
 
 class RowChoice(NamedTuple):
-    """The rows to print. `statuses`: "502", "5xx" or "none" (no final response). `slow`: the minimum duration in ns."""
+    """The choice of the rows to print, and their order.
+
+    `statuses`: "502", "5xx" or "none" (no final response). `slow`: the minimum duration in ns. `top`: the maximum number of rows.
+    """
 
     statuses: tuple[str, ...] = ()
     slow: int | None = None
@@ -55,7 +58,7 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split a comma-separated list of "502", "5xx" and "none"; raise ValueError with the first other part."""
+    """Split comma-separated lists of "502", "5xx" and "none"; raise ValueError with the first part that is none of these."""
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):
@@ -64,14 +67,17 @@ def parse_statuses(texts: list[str]) -> tuple[str, ...]:
 
 
 def exchange_start() -> pl.Expr:
-    """Return the time of an exchange's first captured byte."""
+    """Return an expression for the time of an exchange's first captured byte, in ns since the first packet."""
     import polars as pl
 
     return pl.min_horizontal("request_start", "response_start").fill_null(0)
 
 
 def exchange_end() -> pl.Expr:
-    """Return the time of an exchange's last captured byte or, without a response, the close that the request waited for."""
+    """Return an expression for the time of an exchange's last captured byte, in ns since the first packet.
+
+    For a request without a response, it is the time of the close that ended the client's wait.
+    """
     import polars as pl
 
     c = pl.col
@@ -84,9 +90,9 @@ def exchange_end() -> pl.Expr:
 
 
 def _close_after(time: pl.Expr) -> pl.Expr:
-    """Return the time of the first FIN or RST of either side after a time; null without one.
+    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null without one.
 
-    The FIN of a client that half-closes after its request ends no wait.
+    The FIN of a client that half-closes after its request does not count, because the client still waits for the response.
     """
     import polars as pl
 
@@ -125,18 +131,19 @@ EXCHANGE_COLUMNS = [
 
 
 def is_final() -> pl.Expr:
-    """Return whether an exchange has a final response (RFC 9110 section 15), or was upgraded."""
+    """Return an expression: whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
     import polars as pl
 
     return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
 
 
 def wait_end(ends: CaptureEnds) -> pl.Expr:
-    """Return until when the client waited for a response that never came or broke off, in ns; null for all other exchanges.
+    """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
-    That is the first FIN or RST after the last byte, of either side or, if the connection stayed open, the end of the capture.
-    Without packets of both directions the response may only be missing from the capture, and so may the close after a gap.
-    Streams and tunnels have no end to wait for.
+    The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null if only one
+    direction was captured, because the response may only be missing from the capture; and without a close, if bytes are missing,
+    because the close may be missing, too.
     """
     import polars as pl
 
@@ -151,43 +158,46 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
 
 
 def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
-    """Return whether the client still waited for the response when the capture ended."""
+    """Return an expression: whether the client still waited for the response when the capture ended."""
     return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
 
 
 def took_until(ends: CaptureEnds) -> pl.Expr:
-    """Return the time of the last byte of an exchange, or the end of its client's wait; null if its end was not captured."""
+    """Return an expression for the time (ns) of an exchange's last byte, or of the end of its client's wait.
+
+    It is null if neither is known.
+    """
     import polars as pl
 
     return pl.coalesce(wait_end(ends), pl.when(is_final()).then(exchange_end()))
 
 
 def drawn_until(ends: CaptureEnds) -> pl.Expr:
-    """Return the time up to which an exchange is drawn."""
+    """Return an expression for the time (ns) at which the bar of an exchange ends: `took_until`, otherwise its last byte."""
     import polars as pl
 
     return pl.coalesce(took_until(ends), pl.max_horizontal(_last_byte(), exchange_start()))
 
 
 def response_wait(ends: CaptureEnds) -> pl.Expr:
-    """Return the ns that a client waited for a response that never came or broke off; null for all other exchanges."""
+    """Return an expression for the ns from an exchange's first byte to `wait_end`; null if `wait_end` is null."""
     return wait_end(ends) - exchange_start()
 
 
 def duration(table: TableName) -> pl.Expr:
-    """Return the ns from the first byte of an exchange to its last one, or that a connection lasted."""
+    """Return an expression for the ns from the first to the last byte of an exchange, or from start to end of a connection."""
     import polars as pl
 
     return exchange_end() - exchange_start() if table == "exchanges" else pl.col("end") - pl.col("start")
 
 
 def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
-    """Return the ns that an exchange took for its client, or that a connection lasted."""
+    """Return an expression for the ns that an exchange took, including the client's wait, or that a connection lasted."""
     return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
 
 
 def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
-    """Return an integer by which rows are sorted in ascending order; rows without a value come last."""
+    """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last."""
     import polars as pl
 
     c = pl.col
@@ -242,7 +252,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return whether a row has one of the chosen statuses and took long enough."""
+    """Return an expression: whether a row has one of the chosen statuses and took long enough."""
     import polars as pl
 
     wanted = pl.lit(value=True)

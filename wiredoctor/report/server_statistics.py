@@ -33,7 +33,7 @@ _KEY = ["capture", "connection"]
 
 
 class Grouping(StrEnum):
-    """What the rows of the statistics are grouped by."""
+    """The criterion by which the rows of the statistics are grouped."""
 
     server = "server"
     host = "host"
@@ -42,7 +42,7 @@ class Grouping(StrEnum):
 
 
 class ServerOrder(StrEnum):
-    """The order of lines; without responses, a line has no p50 to max and comes last."""
+    """The order of lines; in an order by p50 to max, lines without responses come last."""
 
     failed = "failed"
     requests = "requests"
@@ -56,15 +56,16 @@ class ServerOrder(StrEnum):
 
 @dataclass(frozen=True)
 class ServerStatistics:
-    """The exchanges of a group. `names`: the values of Host; for connections without HTTP, the TLS server names (SNI).
+    """The statistics of the exchanges of a group.
 
-    failed: requests that failed according to the findings, as in the headline, and what a gateway sent for them in vain; a status
-    of 500 or above alone does not count.
-    unanswered: requests without a final response, if a finding of severity error is about them, or if their connection ended and
-    was captured in both directions, without a gap that may hide the response. incomplete: responses that were cut off, unless a
-    finding of severity note shows that the client had all it wanted. Times are in seconds; `p50` to `longest` are of the server
-    time, from the end of the request to the beginning of its response, None if no response was captured; `timed`: the number of
-    these times. lost: rule -> seconds that its findings cost.
+    `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
+    failed according to the findings, as in the headline; a status of 500 or above alone does not count. If a gateway forwarded
+    such a request, its attempts without a complete response count at their servers, too. `unanswered`: requests without a final
+    response, if a finding of severity error is about them, or if their connection ended and was captured in both directions,
+    without a gap that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows
+    that the client had received all it wanted. `p50` to `longest`: of the server time in seconds, from the end of a request to
+    the beginning of its response; None if no response was captured. `timed`: the number of server times. `lost`: the seconds that
+    the findings of each rule cost.
     """
 
     key: str
@@ -82,14 +83,17 @@ class ServerStatistics:
     connections: int
     lost: Mapping[str, float] = field(default_factory=dict[str, float])
     failed_connections: int = 0
-    """The connections that failed without a request according to the findings; only of servers."""
+    """The connections that failed without a request according to the findings; only counted for servers."""
     unusable_connections: int = 0
-    """These, and all others that were never established, such as those whose SYN nobody answered; of servers and clients."""
+    """These, and all others that were never established, for example because the SYN got no answer.
+
+    Only counted for servers and clients.
+    """
     timed: int = 0
 
     @property
     def time_lost(self) -> float:
-        """The seconds lost to all causes."""
+        """The seconds lost in total."""
         return sum(self.lost.values())
 
     @property
@@ -154,9 +158,9 @@ def unusable_connections(report: Report) -> Counter[str]:
 
 
 def _never_established(report: Report, key: str) -> Counter[str]:
-    """Return the number of connections without a SYN-ACK, by a column of connections.
+    """Return the number of connections that were never established, by the values of column `key`.
 
-    A single SYN less than a second before the end of the capture may still have been answered.
+    A single SYN less than a second before the end of the capture does not count: its answer may have come later.
     """
     import polars as pl
 
@@ -171,7 +175,10 @@ def _never_established(report: Report, key: str) -> Counter[str]:
 
 
 def forwarded_requests(report: Report) -> int:
-    """Return the number of exchanges that a gateway certainly made for those of its clients: they are counted at both servers."""
+    """Return the number of requests that a gateway certainly sent for requests of its clients.
+
+    The statistics count such a request twice: at the gateway and at the upstream server.
+    """
     if report.scan_exchanges is None or (backs := find_backs(report)) is None:
         return 0
     import polars as pl
@@ -181,7 +188,10 @@ def forwarded_requests(report: Report) -> int:
 
 
 def overall_statistics(report: Report) -> ServerStatistics | None:
-    """Return one row for all exchanges of clients, without those that a gateway certainly made on behalf of its client."""
+    """Return the statistics of all exchanges except those that a gateway certainly made for its clients.
+
+    Return None if the report has no tables.
+    """
     if report.scan_connections is None or report.scan_exchanges is None:
         return None
     exchanges = report.scan_exchanges()
@@ -196,10 +206,10 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges that findings are about; None if there are none.
+    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None without any.
 
-    `is_failed`: they failed. `is_error`: an error is about them. `is_left`: the client left and lost nothing. `is_try`: a gateway
-    sent them for a request that failed.
+    `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
+    connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.
     """
     import polars as pl
 
@@ -223,7 +233,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges that gateways certainly sent for exchanges that failed at their front."""
+    """Yield the exchanges that gateways certainly sent for those of their clients' exchanges that are in `failed`."""
     import polars as pl
 
     c = pl.col
@@ -238,7 +248,10 @@ def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
 
 
 def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
-    """Return the exchanges with their group in `key`, their name in `name`, and what is counted; one group if `by` is None."""
+    """Return the exchanges with their group in `key`, its name in `name`, and the columns to count.
+
+    If `by` is None, all exchanges are in one group.
+    """
     import polars as pl
 
     c = pl.col
@@ -269,7 +282,10 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 
 
 def _flags() -> list[pl.Expr]:
-    """Return what the row of an exchange alone says: which counts it belongs to, and its server time, null without a response."""
+    """Return the columns that depend only on the row of an exchange: flags, and `wait`, the server time in ns.
+
+    `wait` is null without a final response. The flags say in which counts the exchange may belong.
+    """
     import polars as pl
 
     c = pl.col
@@ -300,7 +316,10 @@ def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
 
 
 def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
-    """Return the counts and times of each group, and its most frequent names. Without `connections`, theirs is null."""
+    """Return a table of counts and server times with one row per group, and the most frequent names of each group.
+
+    Unless `connections` is true, the column `connections` is null.
+    """
     import polars as pl
 
     c = pl.col
@@ -332,7 +351,10 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict
 def _with_silent_servers(
     counted: pl.DataFrame, names: dict[str, tuple[str, ...]], connections: pl.LazyFrame
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
-    """Count all connections of each server, and add servers that only have connections without HTTP."""
+    """Add connections without HTTP to the count of each server, and add servers that have no other connections.
+
+    Connections that were never established do not count. The names of added servers are those in TLS (SNI).
+    """
     import polars as pl
 
     c = pl.col
@@ -350,7 +372,7 @@ def _with_silent_servers(
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
-    """Return group -> rule -> nanoseconds that findings cost, without findings that belong to no group."""
+    """Return for each group the ns that the findings of each rule cost; findings that belong to no group are left out."""
     costly = [one for one in report.findings if one.delay]
     keys: dict[tuple[str, int, int], str] = {}
     if by is not Grouping.server and costly:
@@ -369,8 +391,9 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
 
 
 def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str, int, int], str]:
-    """Return the group of each exchange of these connections; exchange -1 has the group of the connection, if there is only
-    one.
+    """Return the group of each exchange on these connections.
+
+    The key with exchange -1 stands for the connection; it exists if all exchanges of the connection are in one group.
     """
     import polars as pl
 

@@ -26,7 +26,7 @@ _TOLD = ("slower", "faster")
 
 
 def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """Render the comparison. `everything` lists all findings and endpoints; `quiet` omits the inputs."""
+    """Yield the parts of the page. `everything` lists all findings and endpoints; `quiet` omits the inputs."""
     yield Title(headline(changes))
     for status, heading in HEADINGS.items():
         findings = [one for one in changes.findings if one.status == status]
@@ -77,7 +77,7 @@ def _too_few(changes: Changes) -> str:
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Return whether an endpoint is slower, or faster, by any of the reported times."""
+    """Return whether an endpoint is "slower", or "faster" (`verdict`), in any of the reported times."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
 
 
@@ -102,7 +102,10 @@ _FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less 
 
 
 def format_hits(hits: int, chances: int | None, of: str) -> str:
-    """Return "3 in 12 exchanges", or only the number if nothing could be counted."""
+    """Return "3 in 12 exchanges", or only the number if the chances are unknown or are captures.
+
+    `of`: what the chances are, in the plural.
+    """
     if chances is None or of == "captures":
         return f"{hits:,}"
     return f"{hits:,} in {count(chances, of[:-1])}"
@@ -141,7 +144,7 @@ def _place(one: EndpointChange) -> str:
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Say in which times an endpoint became slower, or faster, and by how much."""
+    """Yield a sentence for each time in which an endpoint became slower, or faster (`verdict`), with the difference."""
     parts = {
         "total": one.total,
         "until the response began": one.server_time,
@@ -167,7 +170,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 
 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
-    """Return the cells of an endpoint, as ENDPOINT_HEADINGS names them."""
+    """Return the cells of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _TOLD if is_(one, v)), one.total.verdict)
     return (
@@ -184,7 +187,7 @@ def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
 
 
 def rule_rows(changes: Changes) -> Iterator[tuple[str, ...]]:
-    """Yield for each rule its name, then hits, hits per 100 exchanges and time lost, as RULE_HEADINGS names them."""
+    """Yield the cells of each rule, in the order of RULE_HEADINGS."""
     for one in changes.rules:
         before = _rate(one.before, changes.before, judged=one.judged_before)
         after = _rate(one.after, changes.after, judged=one.judged_after)
@@ -203,7 +206,7 @@ def _lost_times(one: RuleChange) -> tuple[str, str]:
 
 
 def source_sentence(name: str, source: Source) -> str:
-    """Say what one side is and how much it contains."""
+    """Describe one of the two inputs: its name and kind, and its numbers of connections, exchanges and occurrences."""
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
     kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
@@ -212,9 +215,10 @@ def source_sentence(name: str, source: Source) -> str:
 
 
 def got_worse(changes: Changes, what: str) -> bool:
-    """Return whether something got worse: new, more frequent or more expensive findings, or slower endpoints.
+    """Return whether something got worse.
 
-    Notes and findings about the captures themselves do not count, because they need no action.
+    `what`: "slower" asks for slower endpoints, "new" for new findings, anything else for findings that became more frequent or
+    more expensive. Notes and findings about the captures themselves do not count, because they need no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

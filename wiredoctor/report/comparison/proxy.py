@@ -17,7 +17,7 @@ _MAX_SHOWN = 10
 
 
 def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """Render the comparison. `everything` lists all changes and responses; `quiet` omits the inputs."""
+    """Yield the parts of the page. `everything` lists all changes and responses; `quiet` omits the inputs."""
     yield Title(headline(result))
     if result.offset is not None:
         ahead = "ahead of" if result.offset >= 0 else "behind"

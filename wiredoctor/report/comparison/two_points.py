@@ -30,7 +30,7 @@ _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 
 def page(result: TwoPoints, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
-    """Render the comparison. `everything` lists all packets and findings; `quiet` omits the inputs."""
+    """Yield the parts of the page. `everything` lists all packets and findings; `quiet` omits the inputs."""
     yield Title(headline(result))
     if result.clock:
         yield Heading("Clocks")
@@ -234,7 +234,7 @@ def _change_text(one: Changed) -> str:
 
 
 def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    """Show packets that only one capture has. Packets outside the time of the other capture are omitted: they prove nothing."""
+    """Yield the packets that only one capture has, except those outside the time of the other capture, which prove nothing."""
     telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:
         return

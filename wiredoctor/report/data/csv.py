@@ -42,7 +42,7 @@ def write(report: Report, out: Sink) -> None:
 
 
 def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> None:
-    """Write rows of cells as lines; `safe` escapes formulas in texts."""
+    """Write one line per row of cells; `safe`: escape texts with `harmless`."""
     for row in rows:
         line = io.StringIO()
         csv.writer(line).writerow([harmless(cell) if safe and isinstance(cell, str) else cell for cell in row])
@@ -50,7 +50,7 @@ def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> Non
 
 
 def harmless(text: str) -> str:
-    """Make text harmless: neither a formula nor a terminal command."""
+    """Return the text with control characters escaped, and with a leading apostrophe if it begins like a formula."""
     shown = clean(text)
     if shown == "-":
         return shown
@@ -58,7 +58,7 @@ def harmless(text: str) -> str:
 
 
 def _cells(one: Finding) -> list[Any]:
-    """Return one cell for each of COLUMNS; None is an empty cell."""
+    """Return the cells of a finding in the order of COLUMNS; None is an empty cell."""
     values = finding(one)
     made = {
         "request": None if one.request is None else printable(one.request),

@@ -34,13 +34,13 @@ def write(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> No
 
 
 def column_names(table: str) -> list[str]:
-    """Return the names of the columns for a table without rows, from which they would otherwise be taken."""
+    """Return the names of the CSV columns of a table, for reports in which the table has no rows."""
     empty = pl.DataFrame(schema=json_rows.schema(table))
     return empty.select(_flat(empty)).columns
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
-    """Return the cells of a line: the columns of JSON, flattened, so `request.method` becomes request_method."""
+    """Return an expression for each cell of a line: the JSON columns, flattened, so `request.method` becomes request_method."""
     made: list[pl.Expr] = []
     for name, dtype in batch.schema.items():
         if isinstance(dtype, pl.Struct):
@@ -61,18 +61,18 @@ def _cell(value: pl.Expr, dtype: Any, name: str) -> pl.Expr:
 
 
 def _one(dtype: Any) -> pl.Expr:
-    """Format a list element as text, for example "rule: 0.2" for a stall."""
+    """Return an expression that formats a list element as text, for example "rule: 0.2" for a stall."""
     return _join_fields(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
 
 
 def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
-    """Join the known fields of a struct, for example "3: 0" for an exchange."""
+    """Return an expression that joins the fields of a struct that are not null, for example "3: 0" for an exchange."""
     fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
     return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
 
 
 def _harmless(texts: pl.Series) -> pl.Series:
-    """Escape the few texts that a spreadsheet could execute."""
+    """Return the texts, escaped by `csv.harmless` where a spreadsheet could execute them."""
     signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
     needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
     if not needs.any():

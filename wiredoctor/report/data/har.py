@@ -67,7 +67,7 @@ def _creator(report: Report) -> dict[str, str]:
 
 
 def _once(report: Report) -> list[CaptureSummary]:
-    """Return the captures that have a time, once per file name."""
+    """Return the captures with timestamps; of captures with the same file name, only the last one."""
     return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
 
 
@@ -101,7 +101,7 @@ def _comment(report: Report, entries: int, *, bodies: bool) -> str:
 
 
 def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the exchanges that have a request, in batches, capture by capture, always in the same order."""
+    """Yield the exchanges whose request was captured, in batches of one capture each; repeated calls yield the same order."""
     if report.scan_exchanges is None:
         return
     for batch in batches(report.scan_exchanges, COLUMNS):
@@ -110,7 +110,7 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
-    """Return the header sections, and requested bodies, of all exchanges."""
+    """Read the captures again; return the header sections and, with `bodies`, the bodies of all exchanges in `_batches`."""
     ranges = Ranges()
     connections: dict[str, set[int]] = {}
     for name, batch in _batches(report):
@@ -125,7 +125,10 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
 
 
 def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """Request the header section of each row, and with `bodies` also each body."""
+    """Add the ranges of one message per row to `ranges`: first all header sections, then, with `bodies`, all bodies.
+
+    `part`: "request" or "response". A body that is too long gets an empty range.
+    """
     numbers = batch.select(
         stream=pl.col("connection") * 2 + (pl.col(f"{part}_message") & 1).fill_null(0),
         start=pl.col(f"{part}_offset").fill_null(0),

@@ -14,8 +14,10 @@ _PLAIN = frozenset(("", "identity"))
 
 
 class Body(NamedTuple):
-    """A body. `comment` names the decoding steps that failed; content None means that the body is omitted for the reason in
-    `comment`.
+    """A body, or the reason why it is omitted.
+
+    `content` is None for an omitted body, with the reason in `comment`. Otherwise, `comment` says what could not be decoded, if
+    anything.
     """
 
     content: bytes | None
@@ -23,7 +25,10 @@ class Body(NamedTuple):
 
 
 def decode(raw: bytes, *, chunked: bool, coding: str) -> Body:
-    """Decode a body. coding: the value of Content-Encoding in lower case."""
+    """Return a body without chunk framing and content codings, as far as they can be decoded.
+
+    `coding`: the value of Content-Encoding in lower case.
+    """
     data, comment = raw, ""
     if chunked:
         data, whole = without_chunks(raw)
@@ -46,7 +51,7 @@ def decode(raw: bytes, *, chunked: bool, coding: str) -> Body:
 
 
 def content_text(content: bytes) -> dict[str, str]:
-    """Return `text`, with `encoding` if it is base64."""
+    """Return the HAR keys for a body: `text` and, unless the body is UTF-8, `encoding` (base64)."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -79,7 +84,10 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Decompress at most `most` bytes and one more. Return None for another coding or, with `whole`, if the end is missing."""
+    """Return the decompressed data, with the first of these zlib windows that works; stop at `most` + 1 bytes.
+
+    Return None if no window works. With `whole`, data without its end counts as an error, too.
+    """
     for window in windows:
         out: list[bytes] = []
         rest, room = data, most + 1

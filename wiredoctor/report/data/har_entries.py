@@ -44,13 +44,19 @@ PRECONNECTED = 1_000_000_000
 
 
 class Bytes:
-    """Header sections and bodies of the rows in batch order; `kept`: the captures that can be read again."""
+    """The header sections and bodies of all entries, read batch by batch in the order in which they were stored.
+
+    `kept`: the captures that can be read again. `read`: the index of the current batch's first range.
+    """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:
         self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
 
     def place(self, rows: int, row: int, part: int) -> int:
-        """Return the index of a row's header section in the ranges of its batch, whose ranges begin at `read`."""
+        """Return the index of the range with a header section in `bytes`; the range of its body is `rows` after it.
+
+        `rows`: the number of rows in the batch. `row`: the index of the row. `part`: 0 for the request, 1 for the response.
+        """
         return self.read + part * rows * (1 + self.bodies) + row
 
     def next(self, rows: int) -> None:
@@ -59,7 +65,7 @@ class Bytes:
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
-    """Return the entry builder of each capture."""
+    """Return the builder of entries for each capture, by its name. `places`: the index of each capture."""
     opened: dict[str, pl.DataFrame] = {}
     if report.scan_connections is not None:
         answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
@@ -85,8 +91,8 @@ def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dic
 class Entries:
     """Builds the entries of a capture.
 
-    capture: its name. page: id of its page. prefix: prefix of its connection ids. first: its start (ns since 1970). findings: by
-    connection and exchange.
+    `capture`: its name. `page`: the id of its page. `prefix`: the prefix of its connection ids. `first`: its start (ns since
+    1970). `findings`: its findings by connection and exchange.
     """
 
     capture: str
@@ -152,9 +158,7 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """Return the start of the entry (ns since the capture's first packet) and its phases in ns; -1 for a phase that does not
-    apply.
-    """
+    """Return the start of an entry (ns since the capture's first packet) and its phases (ns; -1 for one that does not apply)."""
     start, end = row["request_start"] or 0, row["request_end"]
     end = start if end is None else max(start, end)
     first, last = end, end
@@ -168,9 +172,10 @@ def _timings(row: Row) -> tuple[int, dict[str, int]]:
 
 
 def _connecting(row: Row, start: int) -> tuple[int, int]:
-    """Return how long a new connection was idle before its first request, and how long it took the client to open it.
+    """Return how long a new connection was idle before its first request, and how long it took to open it, in ns.
 
-    Opening lasts from the first SYN to the last SYN-ACK, plus the round trip between capture point and client.
+    Opening lasts from the first SYN to the last SYN-ACK, plus the round trip between capture point and client. Both are -1 unless
+    the exchange is the first one on a connection with a captured handshake; an idle time over PRECONNECTED is -1, too.
     """
     if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:
         return -1, -1

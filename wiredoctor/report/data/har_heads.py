@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def fields(head: bytes, *, secrets: bool) -> list[Header]:
     """Return the field lines of a header section in order (RFC 9112 section 5), without lines that have no colon.
 
-    `secrets`: names and values are unchanged, in Latin-1.
+    They are redacted unless `secrets` is true. Names and values are decoded as Latin-1.
     """
     lines: list[tuple[str, str]] = []
     for raw in head.decode("latin-1").split("\n")[1:]:
@@ -56,7 +56,7 @@ def _redact_field(name: str, value: str) -> tuple[str, str]:
 
 @lru_cache(4_096)
 def _redact_repeated(name: str, value: str) -> tuple[str, str]:
-    """Redact a field through a cache, because most fields are the same in message after message."""
+    """Redact a field; results are cached, because most fields are the same in many messages."""
     return _redact_field(name, value)
 
 
@@ -82,14 +82,17 @@ def _redact_value(name: str, value: str) -> str:
 
 
 def query(target: str) -> list[Header]:
-    """Return the query of a redacted target, pair by pair, without decoding."""
+    """Return the names and values in the query of a redacted target, without percent-decoding them."""
     _, mark, text = target.partition("?")
     pairs = [pair.partition("=") for pair in text.split("&")] if mark else []
     return [{"name": name, "value": value} for name, equals, value in pairs if name or equals]
 
 
 def cookies(headers: list[Header], name: str) -> list[dict[str, Any]]:
-    """Return the names and values of Cookie or Set-Cookie, if they may be shown."""
+    """Return the names and values of the cookies in a field; empty if the field is redacted.
+
+    `name`: "cookie" or "set-cookie".
+    """
     found = [header["value"] for header in headers if header["name"].lower() == name and header["value"] != "*"]
     pairs = [one for value in found for one in (value.split(";")[:1] if name == "set-cookie" else value.split(";"))]
     split = [pair.strip().partition("=") for pair in pairs]

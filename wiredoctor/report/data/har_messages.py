@@ -21,14 +21,21 @@ _UNSAFE = re.compile(r"[^!#$&-;=?-Z_a-z~%\[\]*]")
 
 @dataclass
 class Message:
-    """The content of a message: its fields (None: the header section is incomplete), and its body if it may be shown."""
+    """The content of a message that was read from the packets.
+
+    `headers`: its fields, or None if its header section was not captured completely or the packets were not kept. `body`: None if
+    bodies were not requested or nothing could be read.
+    """
 
     headers: list[Header] | None
     body: Body | None
 
 
 def body_of(stored: ByteStore, place: int, row: Row, part: str) -> Body:
-    """Return the decoded body, or the reason why it is omitted."""
+    """Return the decoded body, or a `Body` with the reason why it is omitted.
+
+    `place`: the index of its range in `stored`. `part`: "request" or "response".
+    """
     if row[f"{part}_end_offset"] is None:
         return Body(None, "not complete in the capture") if row[f"{part}_body_bytes"] else Body(b"")
     if row[f"{part}_framing"] == "tunnel":
@@ -116,9 +123,7 @@ def _size(length: int | None) -> int:
 
 
 def url(row: Row) -> str:
-    """Return the target URI of a request (RFC 9112 section 3.3), redacted; without a Host field, use the address of the
-    server.
-    """
+    """Return the redacted target URI of a request (RFC 9112 section 3.3), with the server's address if it has no Host field."""
     target, host = row["request_target"], row["request_host"] or row["server"] or "unknown"
     if row["request_method"] == "CONNECT":
         text = f"http://{target}/"

@@ -71,12 +71,12 @@ def line(one: Finding) -> bytes:
 
 
 def summary_line(report: Report, shown: str = "") -> bytes:
-    """Return the last of the JSON Lines: everything except the findings."""
+    """Return the last line of JSON Lines, which has everything but the findings."""
     return ascii_text(_without_findings(report, shown)).encode() + b"\n"
 
 
 def _without_findings(report: Report, shown: str) -> dict[str, Any]:
-    """Return everything except the findings."""
+    """Return a report as a JSON object without the findings and tables."""
     far = find_coverage(report)
     return {
         "summary": _summary(report, far, shown),
@@ -99,7 +99,7 @@ def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_mem
 
 
 def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write "connections": [...] or "exchanges": [...]."""
+    """Write the key "connections" or "exchanges" with its list."""
     comma = Comma(out)
     out.write(f' "{table}": ['.encode())
     write_table_lines(report, comma, table, spool)
@@ -132,7 +132,7 @@ class Comma:
 
 
 def report_head(report: Report) -> bytes:
-    """Return the beginning of a JSON object: schema version, tool, and whether secrets are shown."""
+    """Return the encoded beginning of a JSON object: schema version, tool, and whether secrets are shown."""
     head = {"schema_version": SCHEMA_VERSION, "tool": _tool(report), "secrets": report.secrets}
     return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head.items())[:-1]).encode()
 
@@ -225,7 +225,7 @@ def _answers(one: ServerAnswers) -> dict[str, Any]:
 
 
 def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
-    """Return the statistics of servers as JSON objects, the worst first."""
+    """Return the statistics of the `most` worst servers as JSON objects, the worst first."""
     from wiredoctor.report.server_statistics import Grouping, server_statistics
 
     return [server(one, Grouping.server) for one in server_statistics(report)[:most]]

@@ -49,9 +49,9 @@ def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
 
 
 def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
-    """Write "connections" or "exchanges" with the columns of JSON in order of ids; return the number of rows.
+    """Write "connections" or "exchanges" with the columns of JSON, in order of capture and ids; return the number of rows.
 
-    `text` formats the rows.
+    `text` converts the rows of a batch to lines.
     """
     lines = Ordered(spool)
     if table == "connections":
@@ -81,7 +81,7 @@ def schema(table: str) -> pl.Schema:
 
 
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
-    """Add the rows of a batch, sorted, so most of them leave the spool in long runs."""
+    """Add the rows of a batch in sorted order, so that most can be read from the spool in long sequential runs."""
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
         placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))
@@ -103,7 +103,7 @@ _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
 def _ascii(lines: memoryview) -> memoryview | bytes:
-    """Return JSON in ASCII, because names of captures may contain terminal control characters."""
+    """Return JSON in ASCII, with all other characters escaped: names of captures may contain terminal control characters."""
     text = str(lines, "utf-8")
     if text.isascii() and "\x7f" not in text:
         return lines
@@ -141,7 +141,10 @@ def _exchange_columns() -> list[str]:
 
 
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
-    """Return the columns of JSON schema 1. The last ones are named as in the table `exchanges`, but in seconds."""
+    """Return the columns of an exchange in JSON schema 1; all times are in seconds.
+
+    The last ones have the names of columns of the table `exchanges`, where times are in ns.
+    """
     return [
         pl.col("capture"),
         pl.col("connection"),
@@ -187,7 +190,10 @@ def _response() -> pl.Expr:
 
 
 def _extent(side: str) -> list[pl.Expr]:
-    """Return where a message begins and ends, and its lengths."""
+    """Return the columns for the frames and times at which a message begins and ends, its lengths in bytes, and its framing.
+
+    `side`: "request" or "response".
+    """
     return [
         *(pl.col(f"{side}_{name}").alias(name) for name in ("frame", "last_frame")),
         *(seconds(f"{side}_{name}").alias(name) for name in ("start", "end")),
@@ -196,7 +202,7 @@ def _extent(side: str) -> list[pl.Expr]:
 
 
 def _stall_findings(findings: list[Finding]) -> pl.DataFrame:
-    """Return the findings that cost each exchange time, in order of time."""
+    """Return a row for each exchange that lost time; `stalled` lists the rule and delay of each finding in order of time."""
     costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
     costly.sort(key=lambda f: (f.elapsed, f.rule))
     frame = pl.DataFrame(

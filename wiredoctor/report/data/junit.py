@@ -43,7 +43,7 @@ _PAPER = Terminal(width=100, unicode=True)
 
 
 class _Suite:
-    """A capture: its encoded cases and their counts."""
+    """The test suite of a capture: its encoded cases and their counts."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -100,7 +100,7 @@ def write(
 
 
 def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
-    """Return headline and counts of one capture, and the servers in it that failed."""
+    """Return the headline and the counts of one capture, and a line for each server with statuses of 500 or above."""
     found = [one for one in report.findings if one.capture == capture.file]
     delay = report.delay if len(report.captures) == 1 else total_delay(found)
     alone = replace(
@@ -153,7 +153,7 @@ def _capture(
 
 
 def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> None:
-    """Add the case of unexplained endings, if there are any; it fails only if --fail-on says so."""
+    """Add the case of dropped packets and unexplained endings, if there are any. `failing`: --fail-on makes it fail."""
     alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
     said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
     if not said:
@@ -167,7 +167,7 @@ def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage,
 def suite_case(
     suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
 ) -> None:
-    """Add the case of a rule."""
+    """Add the case of a rule. `bad`: whether a finding makes it fail. `judged`: false if the rule had nothing to check."""
     time = sum(one.delay or 0.0 for one in found)
     attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
     failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]
@@ -206,7 +206,7 @@ def _paragraphs(groups: list[Group]) -> str:
 
 
 def _closing(report: Report, capture: CaptureSummary, first: list[str]) -> Iterator[str]:
-    """Yield the `first` lines, then what was read, then the coverage."""
+    """Yield the `first` lines, then lines about the capture that was read, limits that were reached, and excluded findings."""
     yield from first
     if report.secrets:
         yield SECRETS
@@ -232,5 +232,5 @@ def _text(name: str, text: str, attributes: dict[str, str] | None = None) -> str
 
 
 def _lines(text: str) -> str:
-    """Escape all control characters except line ends, because XML 1.0 forbids them (section 2.2)."""
+    """Escape control characters except line ends, because XML 1.0 forbids most of them (section 2.2)."""
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -63,7 +63,7 @@ def write(
     report: Report, out: Sink, rules: Mapping[str, Entry],
     *, unread: Iterable[str] = (), code: int | None = None, shown: str = "",
 ) -> None:  # fmt: skip
-    """Write one log with one run and one result per line.
+    """Write a log with one run, and one result per line.
 
     `rules`: all existing rules by name. `unread`: one line for each input that could not be read. `code`: the exit code of the
     command. `shown`: as in formats.Options.
@@ -175,7 +175,7 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return a plain-text message (SARIF section 3.11); without escaping, `[x](y)` would be a link."""
+    """Return a plain-text message with brackets escaped, because `[x](y)` would be a link (SARIF section 3.11)."""
     return clean(text).replace("](", "]\\(")
 
 

@@ -71,13 +71,13 @@ def _pascal(name: str) -> str:
 
 
 def _meaning(entry: Entry) -> str:
-    """Return the first paragraph of the manual page that follows a heading."""
+    """Return the first paragraph of a rule's manual page after its summary, without the heading."""
     paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
     return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
 
 
 def _page(entry: Entry) -> str:
-    """Return the manual page; docstrings of rules are Markdown except for their headings."""
+    """Return the manual page of a rule as Markdown; its docstring is Markdown except for the headings."""
     from wiredoctor.report.terminal.manual import HEADINGS
 
     lines = [f"# {entry.name}", "", summary(entry)]
@@ -88,5 +88,5 @@ def _page(entry: Entry) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """Escape each line of a text."""
+    """Escape control characters in each line of a text, but keep its line ends."""
     return "\n".join(clean(line) for line in text.expandtabs().splitlines())

@@ -1,4 +1,4 @@
-"""Provide the tables for other programs, the files of `-o tables/`: the column `capture`, then those of the table."""
+"""Provide the tables of `-o tables/` for other programs. Each file has the column `capture`, then the columns of its table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
 
 
 def columns(name: str) -> list[Column]:
-    """Return the columns of a file."""
+    """Return the columns of the file for this table, including earlier names and without those that are withheld."""
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})
@@ -60,7 +60,7 @@ def metadata(name: str, report: Report) -> dict[str, str]:
 
 
 def written(report: Report) -> list[str]:
-    """Return the tables that can be written for this report."""
+    """Return the names of the tables that can be written; most need captures that can be read again."""
     whole = all(c.file in report.packets for c in report.captures)
     return [name for name in TABLES if whole or name in (*_KEPT, "captures", "findings")]
 
@@ -90,7 +90,10 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 class _RowFilter:
-    """The part of a capture that the report covers: everything, or the rows that passed a filter."""
+    """The rows of a capture that the report covers: all, or those that passed a filter.
+
+    `connections`: ids of the connections, or None for all.
+    """
 
     def __init__(self, report: Report, capture: str) -> None:
         self.connections: list[int] | None = None
@@ -105,7 +108,7 @@ class _RowFilter:
             self.connections = ids.unique().sort().to_list()
 
     def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of a portion that the report covers."""
+        """Return the rows of a table that the report covers; `rows` are already limited to its connections."""
         if name == "exchanges" and self._exchanges is not None:
             return rows.join(self._exchanges, on=["connection", "exchange"], how="semi", maintain_order="left")
         return rows
@@ -114,7 +117,10 @@ class _RowFilter:
 def _with_derived(
     name: str, rows: pl.DataFrame, ends: pl.DataFrame, times: CaptureEnds, capture: str | None = None
 ) -> pl.DataFrame:
-    """Add the columns tables.DERIVED. `ends`: as `columns.endpoints`. `capture`: its name if the rows lack it."""
+    """Return the rows with the columns tables.DERIVED.
+
+    `ends`: the result of `columns.endpoints`. `capture`: the name of the capture if the rows do not have it.
+    """
     if name not in DERIVED:
         return rows
     if name == "connections":
@@ -126,8 +132,9 @@ def _with_derived(
 
 
 def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
-    r"""Return the columns of a file in order, with text escaped as in JSON. `capture`: the name to add if the rows do not have
-    it.
+    """Return the columns of a file in order, with text escaped as in JSON.
+
+    `capture`: the name of the capture if the rows do not have it, otherwise None.
     """
     # column by column, because a query would take longest of all for a small capture
     made: list[pl.Series] = []
@@ -166,5 +173,5 @@ def _row(one: Finding) -> tuple[Any, ...]:
 
 
 def empty(name: str) -> pl.DataFrame:
-    """Return a file without rows."""
+    """Return the table of a file without rows."""
     return pl.DataFrame(schema=schema(name))

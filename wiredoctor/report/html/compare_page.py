@@ -25,7 +25,7 @@ SCRIPTS = ("base", "theme", "findings", "compare_page")
 
 
 class Pair(NamedTuple):
-    """A line of the two columns: a text for each side, and how long their bars are (0 to 100)."""
+    """A line of a card that compares one value: its texts before and after, and the lengths of their bars (0 to 100)."""
 
     name: str
     before: str
@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A finding with what was counted on both sides, and sentences about the difference."""
+    """A finding with its values before and after, and sentences about the difference."""
 
     number: int
     change: FindingChange
@@ -45,7 +45,7 @@ class Card(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings with one status; `left` is said of those that are not on the page."""
+    """The findings with one status; `left`: a sentence with the number of those that are not on the page, or ""."""
 
     status: str
     heading: str
@@ -54,7 +54,10 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An endpoint: what its line says, and the lengths of the bars of its medians and of their p95 (0 to 100)."""
+    """An endpoint: the texts of its line, and the lengths of the bars for its median and 95th percentile (0 to 100).
+
+    `verdict`: "slower", "faster" or "".
+    """
 
     name: str
     sentences: tuple[str, ...]
@@ -67,7 +70,7 @@ class Row(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A number at the top; `look` is "bad", "good" or empty."""
+    """A number at the top of the page. `look`: "bad", "good" or ""."""
 
     name: str
     text: str
@@ -75,7 +78,7 @@ class Tile(NamedTuple):
 
 
 def write(changes: Changes, out: Sink, *, quiet: bool = False) -> None:
-    """Write the page of before and after in UTF-8. `quiet` omits what was compared."""
+    """Write the page of a before-and-after comparison in UTF-8. `quiet` omits the inputs."""
     endpoints = changes.endpoints[:MAX_ENDPOINTS]
     _write(
         out,
@@ -158,7 +161,7 @@ def _card(number: int, one: FindingChange) -> Card:
         before_after.format_hits(n, of, one.of) for n, of in ((one.before, one.chances_before), (one.after, one.chances_after))
     ]
     chances = (one.chances_before, one.chances_after)
-    # captures differ in length: the bars compare how often it occurred, not how many were captured
+    # captures differ in length, so the bars compare rates, not numbers, if both rates are known
     rates = (one.before / (chances[0] or 1), one.after / (chances[1] or 1)) if all(chances) else (one.before, one.after)
     pairs = [_pair("Occurrences", hits, rates)]
     lost = (one.delay_before, one.delay_after)

@@ -41,7 +41,7 @@ Columns = dict[str, Any]
 
 
 def pack(value: Any) -> str:
-    """Encode a value as deflated JSON (RFC 1951) in base64: about a fifth of the size, and without HTML end tags."""
+    """Encode a value as deflated JSON (RFC 1951) in base64: about a fifth of the size, and no text can look like an HTML tag."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     deflate = zlib.compressobj(6, wbits=-zlib.MAX_WBITS)
     return base64.b64encode(deflate.compress(text.encode()) + deflate.flush()).decode()
@@ -53,10 +53,10 @@ def unpack(text: str) -> Any:
 
 
 def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
-    """Return the columns of exchanges; times in ns, `start` relative to the previous row.
+    """Return the columns of exchanges; times are in ns, and `start` is relative to the previous row.
 
-    `response_at`, `until` and `connect_at` (the first SYN, negative) are relative to the start of the row; `connect` lasts from
-    there to the SYN-ACK.
+    `request_at`, `response_at`, `until` and `connect_at` (the first SYN, usually negative) are relative to the start of the same
+    row. `connect` is the time from the first SYN to the last SYN-ACK.
     """
     rows = kept.rows
     opened = connections.select(
@@ -85,8 +85,9 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return for each exchange the row of the gateway client's exchange that it was made for, or -1; empty if there is none at
-    all.
+    """Return for each exchange that a gateway sent the index of its client's exchange in `rows`; -1 for all other exchanges.
+
+    The list is empty if all values would be -1.
     """
     key = ["capture", "connection", "exchange"]
     tries = [
@@ -106,7 +107,7 @@ def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list
 
 
 def failed_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return the rows of the exchanges that failed according to the findings."""
+    """Return the indices in `rows` of the exchanges that failed according to the findings."""
     key = ["capture", "connection", "exchange"]
     places = [(names.index(capture), *place) for capture, *place in failed_exchanges(report) if capture in names]
     schema = {"capture": pl.Int32(), "connection": pl.Int64(), "exchange": pl.Int32()}
@@ -126,9 +127,9 @@ def connection_columns(kept: LimitedRows) -> Columns:
 
 
 def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups: dict[int, int]) -> Columns:
-    """Return the columns of the first findings in JSON order; `group` is the number of a finding's section, or -1.
+    """Return the columns of the first MAX_FINDINGS findings in JSON order; times are in seconds.
 
-    Times are in seconds.
+    `group`: the number of the finding's section on the page, or -1.
     """
     some = findings[:MAX_FINDINGS]
     numbers = ("connection", "exchange", "status", "elapsed", "delay", "count")
@@ -145,7 +146,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
 
 
 def capture_names(report: Report) -> list[str]:
-    """Return the names of captures in report order; `capture` of a row is the index."""
+    """Return the names of captures in report order; the column `capture` has indices into this list."""
     return [clean(name) for name in dict.fromkeys(c.file for c in report.captures)]
 
 

@@ -43,12 +43,12 @@ Place = tuple[str, int]
 """The key of a connection: capture, connection."""
 
 Bodies = dict[tuple[str, int], tuple[str, int, int]]
-"""The key of a body: capture, connection, exchange; and the same by capture and message."""
+"""The exchanges of response bodies, as (capture, connection, exchange), by (capture, message)."""
 
 
 @dataclass
 class Graph:
-    """A connection: its lanes by the direction that sends the data."""
+    """The time-sequence graph of a connection: one lane per direction in which data is sent."""
 
     capture: str
     connection: int
@@ -57,10 +57,10 @@ class Graph:
 
 @dataclass
 class Packets:
-    """What was read: graphs in requested order, and bursts by (capture, connection, exchange).
+    """The data that was read: graphs in the requested order, and bursts of bodies by (capture, connection, exchange).
 
-    A burst is start (ns), length (ns) and bytes. `unread`: captures that were not kept. `bursts_left_out`: number of bodies whose
-    bursts are not shown.
+    A burst is a tuple of start (ns), length (ns) and bytes. `unread`: names of captures that cannot be read again.
+    `bursts_left_out`: the number of bodies whose bursts were not read.
     """
 
     graphs: list[Graph] = field(default_factory=list[Graph])
@@ -70,8 +70,10 @@ class Packets:
 
 
 def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> list[Place]:
-    """Return the connections that get graphs: those of the worst findings of each group in turn, then the largest of those that
-    end early.
+    """Return the connections that get graphs, at most MAX_GRAPHS.
+
+    First come those of the worst finding of each group, then those of the second worst and the third worst. The rest are the
+    largest connections that end within the first FAR packets.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
@@ -88,7 +90,7 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
 
 
 def read(report: Report, places: list[Place], exchanges: LimitedRows, names: list[str]) -> Packets:
-    """Read the graphs of these connections, and the bursts of exchanges that have several."""
+    """Read the graphs of the connections in `places`, and the bursts of response bodies that arrived in several."""
     found = Packets()
     graphs = {place: Graph(*place, (Lane(), Lane())) for place in places}
     bodies = _streamed_bodies(exchanges, names)
@@ -111,7 +113,7 @@ def read(report: Report, places: list[Place], exchanges: LimitedRows, names: lis
 
 
 def _streamed_bodies(exchanges: LimitedRows, names: list[str]) -> Bodies:
-    """Return the bodies that arrived in several bursts, those with the most bursts first."""
+    """Return the response bodies that arrived in several bursts; if there are too many, those with the most bursts."""
     several = exchanges.rows.filter(
         pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
     )
@@ -160,7 +162,7 @@ def _add_sacks(
     graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame,
     blocks: Callable[[dict[str, Any]], list[tuple[int, int]]],
 ) -> None:  # fmt: skip
-    """Add SACK blocks, whose offsets are relative to the acknowledgment of the same packet."""
+    """Add SACK blocks to the lanes; their stream offsets are computed from the acknowledgment of the same packet."""
     ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
     if not ours.height:
         return
@@ -173,12 +175,12 @@ def _add_sacks(
 
 
 def _apart(one: int, other: int) -> int:
-    """Return the distance of two sequence numbers modulo 2**32 (RFC 9293 section 3.4)."""
+    """Return `one - other` for sequence numbers, which are modulo 2**32 (RFC 9293 section 3.4); negative if `one` is earlier."""
     return (one - other + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Merge bursts until at most MAX_BURSTS remain, and keep the longest pauses."""
+    """Return at most MAX_BURSTS bursts; neighbors are merged across the shortest pauses."""
     if len(parts) <= MAX_BURSTS:
         return parts
     pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
@@ -194,7 +196,7 @@ def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: list[str]) -> dict[str, Any]:
-    """Return a graph for the page: lanes by role of the sender, endpoints, and the stalls of findings (seconds)."""
+    """Return a graph for the page: the lanes (client's data first), endpoints, and the time lost by findings (seconds)."""
     rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()
     client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)

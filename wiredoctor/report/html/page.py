@@ -34,7 +34,7 @@ SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "them
 
 
 class Capture(NamedTuple):
-    """A capture on the page: its first time (RFC 3339, empty without times of day) and its length, and lines about it."""
+    """A capture on the page: its contents, the time of its first packet (RFC 3339, or ""), its length, and lines about it."""
 
     file: str
     contents: str
@@ -79,7 +79,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 
 @cache
 def environment() -> Environment:
-    """Return the template environment, which escapes every text for HTML and for readers."""
+    """Return the template environment, which escapes all texts for HTML, and characters that could mislead a reader."""
     made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
@@ -95,7 +95,7 @@ def _time_of_day(time: str) -> str:
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970; None if it is not a time, as in a forged report, or if the packets count from 0."""
+    """Convert RFC 3339 to ns since 1970; None if `time` is not a time, as in a forged report, or not a time of day."""
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -104,7 +104,7 @@ def _moment(time: str | None) -> int | None:
 
 
 def _final(value: Any) -> Any:
-    """Escape characters that browsers do not show, and those that change the direction of neighboring text."""
+    """Escape characters in a text that browsers do not show, and those that change the direction of neighboring text."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -127,7 +127,7 @@ def _hash(text: str) -> str:
 
 
 def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
-    """Link findings to the graphs that show them."""
+    """Set the number of the graph that shows the connection of each finding."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
         for told in (section.worst, *section.others):
@@ -164,7 +164,7 @@ def _tables(
 
 
 def _milliseconds(time: str | None) -> float | None:
-    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript; None if the packets count from 0."""
+    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript; None if `time` is not a time of day."""
     since = _moment(time)
     return None if since is None else since / 1e6
 
@@ -220,7 +220,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
 
 def zone_of(times: Iterable[str | None]) -> str:
-    """Return the zone at the earliest of some times (RFC 3339); empty without a time of day."""
+    """Return the text for the report's time zone at the earliest of these times (RFC 3339); "" without a time of day."""
     first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
     return "" if first is None else zone_text(first)
 
@@ -241,7 +241,7 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return what the page omits, one sentence per part; empty if nothing."""
+    """Return for each part of the page a clause about what it omits, or "" if it omits nothing."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 class ProblemRow(NamedTuple):
-    """A problem in the table. `number`: of its card. `first_time`: when it was first seen (RFC 3339), and `first_seen` the same
-    in seconds since the first packet. `delay`: seconds lost.
+    """A problem in the table.
+
+    `number`: the number of its card. `first_time`: when it was first seen (RFC 3339); `first_seen`: the same in seconds since the
+    first packet. `delay`: seconds lost; `lost`: the same as text.
     """
 
     number: int
@@ -32,7 +34,7 @@ class ProblemRow(NamedTuple):
 
 
 class RuleLink(NamedTuple):
-    """A rule of problems that are not in the table. `has_card`: whether the page shows at least one of them."""
+    """A rule with problems that are not in the table. `has_card`: whether the page has a card for a problem of this rule."""
 
     rule: str
     occurrences: int
@@ -40,7 +42,11 @@ class RuleLink(NamedTuple):
 
 
 class ProblemTable(NamedTuple):
-    """The rows, a note on their times, and the number (also in words) and the rules of the problems that do not fit."""
+    """The rows of the table, and the problems that do not fit.
+
+    `overlap`: a note if the times lost overlap. `number_of_others`: the number of problems that do not fit; `others`: the same in
+    words; `rules`: their rules.
+    """
 
     rows: tuple[ProblemRow, ...]
     overlap: str
@@ -50,7 +56,7 @@ class ProblemTable(NamedTuple):
 
 
 def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | None:
-    """Return the table of problems; None for a single one, whose card says everything."""
+    """Return the table of problems; None if there are fewer than two, because the card of a single one says everything."""
     rows, left = split_rows(report, groups)
     if not rows:
         return None

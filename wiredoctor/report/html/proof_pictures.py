@@ -40,8 +40,10 @@ MAX_HELD = 50_000
 
 @dataclass
 class RenderedFinding:
-    """A finding and its picture, in a wide and a narrow version; `missing` is the reason if there is none. `place`: index of the
-    finding in the report, from 0.
+    """A finding and its picture, in a wide and a narrow version.
+
+    `place`: the index of the finding in the report, from 0. `missing`: why there is no picture. `graph`: the number of the graph
+    of its connection, or None.
     """
 
     finding: Finding
@@ -57,11 +59,11 @@ class RenderedFinding:
 
     @property
     def elapsed(self) -> str:
-        """When it was first seen, in seconds since the first packet."""
+        """The time at which the finding was first seen, in seconds since the first packet."""
         return f"{self.finding.first_seen:.6f}"
 
     def time_at(self, elapsed: float) -> str:
-        """Return the time (RFC 3339) of a packet of the same capture, from seconds since the first one."""
+        """Convert seconds since the first packet of the finding's capture to a time in RFC 3339."""
         return self.clock.rfc3339(elapsed * SECOND)
 
     @property
@@ -71,13 +73,17 @@ class RenderedFinding:
 
     @property
     def delay(self) -> str:
-        """The time lost."""
+        """The time lost, as text; "" if none."""
         return duration(self.finding.delay) if self.finding.delay else ""
 
 
 @dataclass
 class Section:
-    """A problem: its worst finding, and the others in report order. `commands`: those that show more about the worst."""
+    """A problem on the page: its worst finding, and the others in report order.
+
+    `commands`: commands that show more about the worst finding. `not_listed`: the number of findings that are neither worst nor
+    in `others`.
+    """
 
     number: int
     group: Group
@@ -93,7 +99,7 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The count and the duration, unless the title has them."""
+        """The number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""
@@ -101,33 +107,33 @@ class Section:
 
     @property
     def rule_and_confidence(self) -> str:
-        """The rule and its confidence."""
+        """The rule, its confidence, and the cause of the finding."""
         return rule_and_confidence(self.group)
 
     @property
     def ends(self) -> str:
-        """Client and server."""
+        """Client and server, with their software."""
         return client_and_server(self.group)
 
     @property
     def example(self) -> str:
-        """The finding that is shown as an example."""
+        """The text that identifies the finding that is shown, such as its number, connection and request."""
         return example(self.group, when=False)
 
     @property
     def other_occurrences(self) -> str:
-        """The heading of all occurrences but the worst."""
+        """The heading above the list of occurrences, which has all but the worst."""
         number = len(self.others) + self.not_listed
         return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 
     @property
     def change(self) -> str:
-        """The endpoint that has to change."""
+        """The heading of the remedy, such as "What to do on the server"."""
         return change(self.group.worst)
 
     @property
     def references(self) -> list[tuple[str, str]]:
-        """Titles and URLs; URLs that are not web addresses are omitted."""
+        """The titles and URLs of references; a URL that is not a web address is replaced by ""."""
         return [(r.title, r.url if _is_link(r.url) else "") for r in self.group.worst.references]
 
 
@@ -155,7 +161,7 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
-    """Return the findings that get a picture: the worst of every problem, then the second of each, and so on."""
+    """Return the findings that get a picture: the worst of each problem, then the next listed one of each, until the limit."""
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
     return order[: max(MAX_PICTURES, len(made))]
@@ -177,7 +183,7 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 
 
 def _in_memory(report: Report) -> Report:
-    """Return the report with the rows for ladders in memory: the tables of many small captures are in many files."""
+    """Return the report with all rows for ladders in memory, which is faster than reading the files of many small captures."""
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
@@ -186,9 +192,9 @@ def _in_memory(report: Report) -> Report:
 
 
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
-    """Return the report with the rows of these findings' connections in memory if they are few.
+    """Return the report with the rows of these findings' connections in memory; unchanged if they have too many exchanges.
 
-    A ladder requests them several times, and each request would search a large capture.
+    A ladder requests the rows several times, and each request would search the tables of a large capture.
     """
     scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
     if scan_connections is None or scan_exchanges is None or not told:

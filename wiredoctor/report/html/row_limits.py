@@ -46,25 +46,25 @@ CONNECTION = [
     *("syn_time", "newest_answer_time"),
 ]
 COMPLETE, CLOSED, WAITING, UNKNOWN = range(4)
-"""How an exchange ended: with its response, with a close before the response was complete, not before the capture did, or unknown
-because it was not captured.
+"""How an exchange ended: with a response, with a close before the response was complete, not before the end of the capture, or
+unknown because the end was not captured.
 """
 
 _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """Rows in order of captures and time, and the number of rows in the report."""
+    """Rows in order of captures and time. `of`: the number of rows in the report."""
 
     rows: pl.DataFrame
     of: int
 
 
 def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
-    """Return the columns EXCHANGE of the chosen exchanges, and when they began and ended.
+    """Return the columns EXCHANGE of at most `most` exchanges, and the columns `start`, `until` and `wait`.
 
-    `start`: the time of the first byte. `until`: ns from there to the last byte, or to the end of the wait for a response that
-    never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
+    `start`: the time of the first byte (ns). `until`: ns from there to the last byte, or to the end of the wait for a response
+    that never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
     """
     told = _finding_keys(report.findings, ["connection", "exchange"])
     ends = row_choice.capture_ends(report)
@@ -89,16 +89,16 @@ def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
 
 
 def connections(report: Report, most: int = MAX_CONNECTIONS) -> LimitedRows:
-    """Return the columns CONNECTION of the chosen connections."""
+    """Return the columns CONNECTION of at most `most` connections."""
     told = _finding_keys(report.findings, ["connection"])
     rows = _worst(report.scan_connections, CONNECTION, told, pl.col("client_bytes") + pl.col("server_bytes"), most)
     return LimitedRows(_order_rows(report, rows, ["start", "connection"]), report.connection_count)
 
 
 def exchanges_over_time(report: Report) -> dict[str, Any]:
-    """Count all exchanges, and those of status 5xx, by the time of their first byte.
+    """Count all exchanges, and those with status 5xx, by the time of their first byte.
 
-    Returns `step` (ns), and two lists of counts: `sent` and `failed`.
+    Return `step`, the length of a time step in ns, and the counts in each step: `sent` for all exchanges, and `failed`.
     """
     spans = [(nanoseconds(c.last_time) or 0) - (nanoseconds(c.first_time) or 0) for c in report.captures]
     step = max(spans, default=0) // MAX_BARS + 1
@@ -116,7 +116,7 @@ def _failed() -> pl.Expr:
 
 
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """Return the capture and keys of everything that has findings."""
+    """Return the capture and these `keys` of each row that a finding is about."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}
@@ -127,7 +127,10 @@ def _worst(
     scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
-    """Return at most `most` rows: first those with findings, then the largest. `made`: more columns, from those `needed`."""
+    """Return at most `most` rows with `columns` and `made`: first those in `told` (with findings), then the largest by `size`.
+
+    `made`: additional columns, computed from the columns `needed`.
+    """
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))
     kept: list[pl.DataFrame] = []
@@ -150,7 +153,7 @@ def _worst(
 
 
 def _order_rows(report: Report, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Sort by capture in report order, and replace the capture's name with its number."""
+    """Return the rows sorted by capture in report order, then by `keys`, with the index of the capture instead of its name."""
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     place = pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int32)
     return rows.with_columns(place.alias("capture")).sort("capture", *keys, nulls_last=True)

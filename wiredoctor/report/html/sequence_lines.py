@@ -23,7 +23,7 @@ _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 
 
 class Lane:
-    """Segments of one direction, and the ACKs and windows sent in reply.
+    """The segments of one direction, and the ACKs and windows that the peer sent in reply.
 
     Stream offsets are in bytes, times in ns since the first packet of the capture. `bins`: width (ns) of the intervals in which
     neighbors were merged (0: not merged).
@@ -68,14 +68,14 @@ class Lane:
             self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
 
     def add_sack(self, time: int, low: int, high: int) -> None:
-        """Add a block that the peer received after a gap."""
+        """Add a SACK block: at this time, the peer had received the bytes from `low` to `high`, after a gap."""
         if len(self._sacks) < MAX_MARKED:
             self._sacks.append((time, low, high))
         else:
             self.sacks_left_out += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return columns for the page; times and offsets are differences, because small numbers take less space."""
+        """Return columns for the page; times and offsets are differences to the previous row, which take less space."""
         runs, acks = self._runs, self._acks
         sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
         return {
@@ -98,7 +98,7 @@ def _kinds(rows: dict[str, Array]) -> Array:
 
 
 def _merge_neighbors(runs: Array, width: int) -> Array:
-    """Merge plain neighbors in one bin whose bytes are contiguous."""
+    """Merge consecutive lines of kind PLAIN that begin in the same interval of `width` ns, unless the offset decreases."""
     plain = runs["kind"] == PLAIN
     some = runs[plain]
     bins = some["begin"] // width

@@ -21,7 +21,7 @@ FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 
 
 class Cause(NamedTuple):
-    """A rule and the time lost by its findings. `percent`: of all time lost; `color`: of its part of the bar."""
+    """A rule and the time lost by its findings. `percent`: its share of all time lost. `color`: the number of its color."""
 
     rule: str
     lost: str
@@ -30,7 +30,7 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A line of the table of servers. `bad`: the headings of the cells that count failures."""
+    """A line of the table of servers. `cells`: texts by heading. `bad`: the headings of the cells that count failures."""
 
     name: str
     names: str
@@ -40,7 +40,7 @@ class ServerRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Servers:
-    """The table of servers. `headings`: the columns in order, those with values only."""
+    """The table of servers. `headings`: the columns in order, without those that have no values. `left_out`: servers omitted."""
 
     headings: tuple[str, ...]
     rows: tuple[ServerRow, ...]
@@ -49,7 +49,11 @@ class Servers:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The numbers as texts. `errors`: servers with responses of 500 and above."""
+    """The numbers at the top, as texts.
+
+    `times`: names and values of server times. `errors`: servers and their numbers of responses with a status of 500 or above;
+    `more_errors`: the number of other such servers.
+    """
 
     requests: str
     failed: str
@@ -96,7 +100,10 @@ def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | N
 
 
 def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
-    """Return the names and values that this number of server times permits: two are the fastest and the slowest."""
+    """Return the names and values of the percentiles for which there are enough server times, and of the slowest one.
+
+    If there are too few for a median, return the fastest and the slowest, or the only one.
+    """
     if one.timed < 2:
         return ((count(one.timed, "response"), _time(one.longest)),)
     if one.timed < FEWEST["p50"]:
@@ -125,7 +132,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
-    """Return the costliest rules, and all others as one."""
+    """Return the rules that cost most time, with all others combined in the last element."""
     costs = [*whole.lost.items()]
     shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])

@@ -24,12 +24,12 @@ MAX_STEPS = 40
 
 
 class Wait(NamedTuple):
-    """The wait between two steps, or before the first.
+    """The wait before a step.
 
-    `seconds`: None before the first step and between steps of different connections. `left_out`: number of packets of the
-    connection in between that are omitted; None if unknown. `of_finding`: the finding counts this time as lost. `waited_for`: the
-    side that ended the wait by sending (for a repeated SYN, the side that did not respond); None if there was no wait, the side
-    is unknown, or packets are omitted. `idle`: no exchange was open.
+    `seconds`: None before the first step and between steps of different connections. `left_out`: the number of packets of the
+    connection that are omitted here; None if unknown. `of_finding`: the finding counts this time as lost. `waited_for`: the side
+    that ended the wait by sending (for a repeated SYN, the side that did not respond); None if there was no wait, the side is
+    unknown, or packets are omitted. `idle`: no exchange was open.
     """
 
     seconds: float | None
@@ -40,8 +40,9 @@ class Wait(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A packet. `elapsed`: seconds since the first packet of the capture. `flags`: "SYN", "PSH ACK". `length`: bytes of payload.
+    """A packet in a ladder.
 
+    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of payload.
     `text`: its content in words. `notes`: notes of the finding. `marks`: names from captions.MARKS. `before`: the wait that it
     ended. `evidence`: whether it is evidence of the finding.
     """
@@ -60,10 +61,11 @@ class Step(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """The diagram, with steps in frame order.
+    """A ladder diagram as data, with steps in frame order.
 
-    `client`, `server`: endpoints; without a port if there are several, empty if there are several hosts. `connections`: ids in
-    order. `left_out`: packets of the connection after the last step; None if unknown. `missing`: why there are no steps, or "".
+    `client`, `server`: the endpoint; the host alone if there are several ports, and "" if there are several hosts. `connections`:
+    ids in order. `left_out`: the number of packets of the connection after the last step; None if unknown. `missing`: why there
+    are no steps, or "".
     """
 
     capture: str
@@ -81,7 +83,7 @@ NO_SEGMENTS = "the connection has no packets in this range"
 
 
 def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return a ladder for each finding: its evidence, its request, and packets in between, at most `most`.
+    """Return a ladder for each finding, with at most `most` packets: its evidence, its request, and packets in between.
 
     The ladder of a finding without a connection has only its evidence, from any connections.
     """
@@ -101,8 +103,8 @@ def of_connection(
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    If there are more than `most` packets, it has the first, the last and notable ones. Without a connection, it has the first
-    `most` packets of the range of frames, whatever their connection. `findings`: their notes are attached to the packets.
+    If there are more than `most` packets, it has the first, the last and notable ones. If `connection` is None, it has the first
+    `most` packets in `frames`, whatever their connection. `findings`: their notes are attached to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:
@@ -123,7 +125,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange."""
+    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
     import polars as pl
 
     if finding.exchange is None or report.scan_exchanges is None:
@@ -182,9 +184,10 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 
 
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
-    """Return the span of time that the finding counts as lost, or None.
+    """Return the span of time that the finding counts as lost, in seconds since the first packet, or None.
 
-    It lies between the two packets of the evidence that are at least as far apart as the delay, and closest to each other.
+    It lies between two packets of the evidence: of those at least as far apart as the delay, the two closest to each other. If no
+    two are that far apart, it is the time from the first to the last packet of the evidence.
     """
     if not finding.delay or finding.connection is None:
         return None

@@ -40,15 +40,15 @@ PROTOCOLS = {"tls": "TLS", "http2": "HTTP/2"}
 
 
 def flags(bits: int) -> str:
-    """Return "SYN ACK" for the control bits of a TCP header (RFC 9293 section 3.1)."""
+    """Return the names of the control bits that are set in a TCP header (RFC 9293 section 3.1), such as "SYN ACK"."""
     return " ".join(name for bit, name in _FLAGS if bits & bit) or "no flags"
 
 
 class PacketCaption(NamedTuple):
     """Facts about a segment that follow from earlier packets of the ladder.
 
-    The frame that it repeats, whether it is the first to acknowledge a FIN, and whether its window is wider than the previous
-    one.
+    `repeats`: the frame of which it is a retransmission, or None. `closes`: whether it is the first to acknowledge a FIN.
+    `wider`: whether its window is larger than the previous one of the same side.
     """
 
     repeats: int | None
@@ -57,12 +57,12 @@ class PacketCaption(NamedTuple):
 
 
 def marks(row: dict[str, Any], caption: PacketCaption) -> tuple[str, ...]:
-    """Return the marks of a segment."""
+    """Return the marks of a segment, from MARKS; a window update counts only if it widens the window."""
     return tuple(mark for name, mark in MARKS.items() if row[name] and (caption.wider or name != "window_update"))
 
 
 def kind(row: dict[str, Any], caption: PacketCaption) -> str:
-    """Return the kind of a segment without new payload; "" for other segments."""
+    """Return the text for a segment without new payload, such as "keep-alive probe" or "SYN"; "" for other segments."""
     bits, length = row["flags"], row["length"]
     if row["keep_alive_probe"]:
         return "keep-alive probe"
@@ -91,10 +91,10 @@ def _ack(row: dict[str, Any], caption: PacketCaption) -> str:
 
 
 class Message(NamedTuple):
-    """The position of a message in its stream: offsets of its first byte, of the end of its header section, and of its end (None:
-    unknown).
+    """The position of a message in its stream, as offsets in bytes.
 
-    `title`: its start line in words.
+    `start`: its first byte. `head_end`: the end of its header section. `end`: its end, or None if unknown. `title`: its start
+    line in words.
     """
 
     start: int
@@ -106,7 +106,7 @@ class Message(NamedTuple):
 
 
 class LadderMessages:
-    """The messages of a ladder by connection and side; `caption`: facts about segments by frame and connection."""
+    """Describes segments by the messages that they carry. `captions`: facts about segments, by frame and connection."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -121,7 +121,7 @@ class LadderMessages:
         self._starts = {place: [message.start for message in messages] for place, messages in self._messages.items()}
         for spans in self._open.values():
             spans.sort()
-        # for each exchange, the latest end so far
+        # for each exchange, the latest end of it and all exchanges that began before it
         self._ends = {c: [*accumulate((end for _, end in spans), max)] for c, spans in self._open.items()}
 
     def _add(self, exchange: dict[str, Any]) -> None:
@@ -146,7 +146,10 @@ class LadderMessages:
         self._open.setdefault(connection, []).append((min(known, default=0), end))
 
     def _close_after(self, connection: int, frame: int) -> int:
-        """Return the frame of the first FIN or RST after a frame: the client waited for the rest of a response until then."""
+        """Return the frame of the first FIN or RST after this frame, or this frame if there is none.
+
+        Until then, the client waited for the rest of a response that broke off.
+        """
         closes = (
             row["frame"]
             for row in self._rows.segments
@@ -155,12 +158,12 @@ class LadderMessages:
         return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Return whether an exchange was open between two frames."""
+        """Return whether an exchange was open all the time from frame `first` to frame `last`."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
-        """Describe the payload of a segment."""
+        """Describe the payload of a segment, and its FIN; `side`: the sender."""
         connection, begin, end = row["connection"], row["offset"], row["offset"] + row["length"]
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []
@@ -182,7 +185,7 @@ class LadderMessages:
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
     def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Describe payload that is not part of a known message."""
+        """Describe `length` bytes of a segment's payload that are not part of a known message."""
         status = self._interim.get((row["connection"], row["time"]))
         what = count(length, "byte")
         if status is not None:
@@ -192,7 +195,7 @@ class LadderMessages:
 
 
 def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:
-    """Return what earlier packets show about each segment, by frame and connection."""
+    """Return the facts about each segment that follow from earlier ones, by frame and connection."""
     captions: dict[tuple[int, int], PacketCaption] = {}
     windows: dict[tuple[int, int], int] = {}
     sent: dict[tuple[int, int, int], tuple[int, int, int]] = {}

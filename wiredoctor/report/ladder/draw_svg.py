@@ -25,7 +25,7 @@ _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
 
 _NARROW_CLIENT, _NARROW_BETWEEN, _NARROW_HEAD = 84, 244, 59
 _NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 34, 30
-"""The same for the narrow picture: where the client is, how far away the server is, and how many characters fit."""
+"""The same for the narrow picture."""
 
 _MAX_NOTE_LINES = 6
 TALLEST = 150
@@ -67,11 +67,14 @@ RULES = (
     ".ladder .shade{fill:var(--ladder-shade)}.ladder .bar{fill:var(--ladder-wait)}.ladder .idle{fill:var(--ladder-idle)}"
     ".ladder .lost{fill:var(--ladder-wait);font-weight:600;font-size:12.5px}"
 )
-"""The style of the picture's classes, in terms of the variables."""
+"""The style of the picture's classes; colors are variables."""
 
 
 class _Columns(NamedTuple):
-    """Positions in pixels: where frame numbers and times end, where both sides are, where notes begin, and where steps begin.
+    """Positions in pixels.
+
+    `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the lines of both sides. `notes`: the left
+    edge of notes. `width`: of the picture. `top`: the position of the first step.
 
     In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
     """
@@ -115,9 +118,10 @@ def _widest(ladder: Ladder) -> tuple[int, int]:
 
 
 class _Place(NamedTuple):
-    """A step and its position: `top` and height (`wait`) of the preceding wait, and `y` of the arrow.
+    """A step and its position in pixels: `top` and height (`wait`) of the preceding wait, and `y` of the arrow.
 
-    `time`: its time of day (RFC 3339) and the same as text; `shows_time`: the picture shows it.
+    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`: whether
+    the picture shows it.
     """
 
     step: Step
@@ -144,9 +148,10 @@ def svg(
 ) -> str:
     """Return the picture, or "" without steps; `title` describes it to readers who cannot see it.
 
-    `name`: prefix of its ids, to tell it from other pictures of a page. `alone`: include style and background, for a separate
-    file or a page without that style. `narrow`: for a phone; it is beside the picture of the same name, whose description it
-    shares. `clock`: each step has its time of day as `data-time`, and the first step and those that are evidence show it.
+    `name`: the prefix of its ids, which must be unique on a page. `alone`: include style and background, for a separate file or a
+    page without that style. `narrow`: draw it for a phone; it has no description of its own, but refers to that of the wide
+    picture with the same name. `clock`: each step has its time of day as `data-time`; the first step and those that are evidence
+    show it.
     """
     if not ladder.steps:
         return ""
@@ -203,7 +208,7 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels, and whether it is cut short."""
+    """Return the height of a wait in pixels (0: it is not drawn), and whether it is shorter than to scale."""
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False
     share = wait.seconds / longest * tallest

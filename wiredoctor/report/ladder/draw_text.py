@@ -32,7 +32,7 @@ NO_CLOCK = Clock(None)
 
 
 class Characters(NamedTuple):
-    """The characters of the drawing."""
+    """The characters with which lines and arrows are drawn."""
 
     side: str
     line: str
@@ -57,14 +57,14 @@ class Lanes(NamedTuple):
 
     @property
     def lead(self) -> int:
-        """The columns left of the client's side."""
+        """The number of characters to the left of the client's side."""
         return self.frame + self.time + 6 + (self.clock + 2 if self.clock else 0)
 
 
 def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK, *, indent: int = 0) -> None:
-    """Write the ladder, or the reason why there is none; if it is wide, it shows the times of day of `clock`.
+    """Write the ladder, or the reason why there is none; if the terminal is wide enough, it has times of day from `clock`.
 
-    The longest wait of one side fills the width; a longer idle time between two exchanges is cut short.
+    The longest wait of one side for the other fills the width; a longer idle time between two exchanges is drawn shorter.
     """
     if not ladder.steps:
         writer.paragraph(f"No packets to show: {ladder.missing}.", indent=indent)
@@ -98,7 +98,11 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 
 
 def _longest(steps: tuple[Step, ...]) -> float:
-    """Return the wait that fills the width: the longest one that a side ended or, if there is none, the longest of all."""
+    """Return the length in seconds of the wait that fills the width.
+
+    It is the longest wait that the finding counts as lost, that one side ended, or that is neither idle nor contains omitted
+    packets. If there is none, it is the longest of all waits.
+    """
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]
     return max([_SHORTEST_SCALE, *(meant or [w.seconds or 0.0 for w in waits])])

@@ -35,10 +35,11 @@ NO_CONNECTION = "the connection does not exist"
 
 
 class Rows(NamedTuple):
-    """The rows read for a plan: segments (SEGMENT and `position` in the connection) in frame order, and their exchanges
-    (EXCHANGE).
+    """The rows read for a plan.
 
-    Three dictionaries by connection: direction of the client, number of packets, and protocol.
+    `segments`: the columns SEGMENT and `position` (the index in the connection), in frame order. `exchanges`: the columns
+    EXCHANGE of the exchanges to which segments may belong. By connection: `clients`, the direction in which the client sends;
+    `packets`, the number of packets; `protocols`. `client`, `server`, `missing`: as in Ladder.
     """
 
     plan: Plan
@@ -52,12 +53,12 @@ class Rows(NamedTuple):
     missing: str = ""
 
     def from_client(self, row: dict[str, Any]) -> bool:
-        """Return whether the client of its connection sent a segment."""
+        """Return whether the client sent the segment in this row."""
         return row["direction"] == self.clients.get(row["connection"], 0)
 
 
 def read(report: Report, plans: Sequence[Plan]) -> list[Rows]:
-    """Return the rows for each plan; every capture is read once."""
+    """Return the rows for each plan, in the order of plans; each capture is read only once."""
     found: dict[int, Rows] = {}
     for capture in dict.fromkeys(plan.capture for plan in plans):
         own = [(number, plan) for number, plan in enumerate(plans) if plan.capture == capture]
@@ -90,14 +91,14 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
 
 
 def _end(connections: list[dict[str, Any]], side: str) -> str:
-    """Return the endpoint or host that all connections share; empty if they differ."""
+    """Return the endpoint that all connections share on one side, or their common host, or "" if the hosts differ."""
     ends = {c[side] for c in connections}
     hosts = {host(end) or "" for end in ends}
     return ends.pop() if len(ends) == 1 else hosts.pop() if len(hosts) == 1 else ""
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges that a segment may belong to: those that began at or before it and had not ended before it."""
+    """Yield the exchanges that have a segment of the ladder between their first and last frames (both included)."""
     import numpy as np
     import polars as pl
 
@@ -113,12 +114,11 @@ def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, 
         place = np.minimum(np.searchsorted(frames, spans["first"].to_numpy()), len(frames) - 1)
         met = (frames[place] >= spans["first"].to_numpy()) & (frames[place] <= spans["last"].to_numpy())
         chosen = spans["exchange"].to_numpy()[met]
-        # exchanges that are open only between two of them count, too
         yield from own.filter(pl.col("exchange").is_in(pl.Series(chosen).implode())).select(EXCHANGE).collect().to_dicts()
 
 
 def _choose(access: PacketAccess, plans: list[Plan]) -> list[list[dict[str, Any]]]:
-    """Return the segments of each plan."""
+    """Read a capture once and return the chosen segments of each plan, in frame order."""
     connections = sorted({plan.connection for plan in plans if plan.connection is not None})
     frames = {frame for plan in plans if plan.connection is None for frame in plan.wanted}
     choices = [Choice(plan) for plan in plans]

@@ -15,11 +15,11 @@ REMARKABLE = 200
 
 
 class Plan(NamedTuple):
-    """The data to read for a ladder.
+    """The specification of the packets for a ladder.
 
-    `wanted`: frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): ranges with both ends
-    included. `most`: number of packets. `ends`: if there are too many, keep the first and the last instead of those near the
-    evidence.
+    `wanted`: frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): the range of packets to
+    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more, prefer the
+    first and the last ones to neighbors of the evidence.
     """
 
     capture: str
@@ -33,9 +33,10 @@ class Plan(NamedTuple):
 
 
 class Choice:
-    """Chooses rows of a plan while reading.
+    """Chooses the rows for a plan while a capture is read.
 
-    It keeps the first `most`, the last `most` (with `ends`), the wanted frames with their neighbors, and some notable packets.
+    It keeps the first `most` rows, with `ends` also the last `most`, wanted frames with their neighbors, and some notable
+    packets. `over`: no further row can be needed.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -81,7 +82,7 @@ class Choice:
             self._tail = (inside if self._tail is None else pl.concat([self._tail, inside])).tail(self.plan.most)
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """Return the rows inside the range, and whether no more can follow."""
+        """Return the rows inside the requested range, and whether the range of frames ends with these rows."""
         import polars as pl
 
         frames, times = self.plan.frames, self.plan.times
@@ -94,7 +95,7 @@ class Choice:
         return rows, over
 
     def chosen(self) -> list[dict[str, Any]]:
-        """Return the best rows, in frame order."""
+        """Return the most important of the kept rows, at most `most`, in frame order."""
         import polars as pl
 
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]
@@ -118,7 +119,10 @@ NOT_SHOWN = 4
 
 
 def _rank(plan: Plan, inside: int) -> pl.Expr:
-    """Return the order in which rows are preferred if there are too many."""
+    """Return an expression for the rank of a row; if there are too many rows, those with the lowest ranks are shown.
+
+    `inside`: the number of rows in the requested range.
+    """
     import polars as pl
 
     wanted, around = pl.col("frame").is_in(list(plan.wanted)), pl.col("frame").is_in(list(plan.around))

@@ -16,18 +16,21 @@ UNMASKED = "the following bytes are shown as sent, without masking"
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""The length from which on a line without an end is broken."""
+"""The length in bytes from which a line without a line end is broken."""
 
 
 class Window(NamedTuple):
-    """The requested part; both ends are included, and None means no limit."""
+    """The part of a connection that was requested: ranges of frames and of times (ns), both ends included, and a direction.
+
+    None means no limit.
+    """
 
     frames: tuple[int, int] | None = None
     times: tuple[int, int] | None = None
     direction: int | None = None
 
     def has(self, event: Run | Hole) -> bool:
-        """Return whether bytes, or a gap, are requested."""
+        """Return whether these bytes, or this gap, were requested."""
         return (
             (self.direction is None or event.direction == self.direction)
             and (self.frames is None or self.frames[0] <= event.frame <= self.frames[1])
@@ -35,22 +38,25 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Return whether nothing later is requested, judging by frames and times."""
+        """Return whether everything after this event is outside the requested frames or times.
+
+        For times, a second is added, because packets may have been captured out of order.
+        """
         return bool((self.frames and event.frame > self.frames[1]) or (self.times and event.time > self.times[1] + SECOND))
 
 
 def escape_bytes(data: bytes) -> str:
-    r"""Return bytes as printable ASCII, with all others as \xNN, so a terminal obeys none of them."""
+    r"""Return bytes as text, with all but printable ASCII as \xNN, so that none of them can control a terminal."""
     if data.isascii() and (plain := data.decode("ascii")).isprintable():
         return plain
     return "".join([_SHOWN[byte] for byte in data])
 
 
 def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window: Window) -> Iterator[tuple[str, str]]:
-    """Yield lines and their styles: a header for each change of sender, then the data.
+    """Yield lines with their styles: a header whenever the sender changes, then the data.
 
-    Each line has a prefix that the data cannot imitate: `>` client, `<` server, `!` missing bytes. `ends`: side and endpoint by
-    direction.
+    Each line has a prefix that the data cannot imitate: `#` header, `>` client, `<` server, `!` missing bytes. `ends`: the side
+    and endpoint that send in each direction.
     """
     speaker: int | None = None
     rest = b""
@@ -98,9 +104,7 @@ def _missing(hole: Hole) -> str:
 
 
 def raw(events: Iterable[Run | Hole], out: BinaryIO, window: Window) -> tuple[int, int, int]:
-    """Write the bytes of a side unchanged. Return the number of bytes written, missing, and left out because they were captured
-    too late.
-    """
+    """Write the requested bytes unchanged; return the numbers of bytes written, missing, and left out because they came late."""
     written = missing = late = 0
     for event in events:
         if not window.has(event):

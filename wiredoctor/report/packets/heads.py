@@ -25,8 +25,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Head(NamedTuple):
-    """A header section: "request" or "response", frame of its first byte, length, lines (None: incomplete), and number of omitted
-    lines.
+    """A header section, for people.
+
+    `message`: "request" or "response". `exchange`: the index of its exchange. `frame`: the frame of its first byte. `bytes`: its
+    length. `lines`: its redacted lines, or None if it was not captured completely. `more`: the number of omitted lines.
     """
 
     message: str
@@ -38,9 +40,9 @@ class Head(NamedTuple):
 
 
 def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
-    """Return the redacted lines of a header section, and how many lines are omitted; `start_line` is redacted already.
+    """Return the redacted lines of a header section, and the number of lines that are omitted; `start_line` is redacted already.
 
-    `people`: (masked) replaces what is masked, instead of `*`.
+    `people`: mask with "(masked)" instead of `*`.
     """
     said = [start_line]
     mask = partial(redact.mask_for_people, masked_field) if people else masked_field

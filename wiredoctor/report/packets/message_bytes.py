@@ -32,27 +32,28 @@ _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
 
 class Ranges:
-    """Ranges of streams in captures, in the order of requests."""
+    """Ranges of bytes in the streams of captures, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Array, Array, Array, Array]] = []
 
     def add(self, capture: int, stream: Array, start: Array, length: Array) -> None:
-        """Add ranges. capture: its number. stream: connection << 1 | direction. start: stream offset.
+        """Add ranges, given as arrays of equal length.
 
-        A length of 0 requests nothing.
+        `capture`: the number of their capture. `stream`: connection << 1 | direction. `start`: offset in the stream. `length`: in
+        bytes; a range of length 0 requests nothing.
         """
         self._parts.append((np.full(len(stream), capture), stream, start, length))
 
     def columns(self) -> tuple[Array, Array, Array, Array]:
-        """Return all captures, streams, starts and lengths."""
+        """Return the captures, streams, starts and lengths of all ranges."""
         empty = (np.empty(0, np.int64),) * 4
         capture, stream, start, length = (np.concatenate(c) for c in zip(empty, *self._parts, strict=True))
         return capture, stream, start, length
 
 
 class ByteStore:
-    """The bytes of ranges. `get(i)` returns the bytes of the i-th range, or None if it was not captured completely."""
+    """The bytes of ranges, stored in a spool."""
 
     def __init__(self, ranges: Ranges, spool: Spool = in_memory) -> None:
         self._capture, self._stream, self._start, self._length = ranges.columns()
@@ -65,14 +66,14 @@ class ByteStore:
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
     def fill(self, capture: int, access: PacketAccess, connections: Collection[int] | None) -> None:
-        """Read the capture with this number, for these connections or for all."""
+        """Read the ranges in the capture with this number; `connections`: the only ones that have any, or None for all."""
         order = self._order[self._capture[self._order] == capture]
         if len(order):
             for portion in access.portions({"pieces": _PIECE}, connections):
                 self._take(order, portion.tables["pieces"], portion.read)
 
     def get(self, number: int) -> bytes | None:
-        """Return the bytes of a range, or None."""
+        """Return the bytes of the range with this index, or None if it was not captured completely."""
         if self._missing[number]:
             return None
         at, length = int(self._place[number]), int(self._length[number])
@@ -105,7 +106,7 @@ class ByteStore:
         self._store(waiting)
 
     def _store(self, waiting: list[tuple[int, bytes]]) -> None:
-        """Write to positions in the spool; adjacent data is written together."""
+        """Write (position, data) pairs to the spool; adjacent data is written together."""
         end = -1
         for at, data in sorted(waiting, key=itemgetter(0)):
             if at != end:
@@ -114,7 +115,7 @@ class ByteStore:
             end = at + len(data)
 
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Yield where the bytes of pieces belong: range, position in the spool, position in the capture, length."""
+        """Yield the overlaps of ranges and pieces: range, position in the spool, position in the portion, and length in bytes."""
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()
         payload = pieces.get_column("payload").to_numpy()
@@ -132,8 +133,9 @@ class ByteStore:
 
 
 def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
-    """For each pair of the last two arrays, count the pairs of the first two, which are sorted, that precede it (or are
-    `equal`).
+    """Return for each pair (of_key, of_value) the number of pairs (key, value) that are smaller or, with `equal`, equal.
+
+    `keys` and `values` must be sorted as pairs.
     """
     # sort both together: packing two numbers into one would fail for large offsets
     side = np.concatenate((np.zeros(len(keys), np.int8), np.full(len(of_keys), 1 if equal else -1, np.int8)))

@@ -37,7 +37,7 @@ _SHORTEST_WAIT = 1e-6
 
 
 class _Note(NamedTuple):
-    """A frame in the evidence of a finding: the finding, and the position of the frame in its evidence."""
+    """A frame that is evidence of a finding: the index of the finding, and the index of the frame in its evidence (`place`)."""
 
     frame: int
     finding: int
@@ -81,7 +81,7 @@ def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
 
 
 def _comment_lines(finding: Finding, note: _Note) -> list[str]:
-    """Return the comments of a finding on one of its frames; the first frame gets all texts.
+    """Return the comments on one frame of a finding; the first frame gets all texts, the others only their notes.
 
     Wireshark truncates lines in its tree at 240 characters, so the message and the remedy are separate comments.
     """
@@ -108,7 +108,7 @@ def _name(finding: Finding) -> str:
 
 
 def _about(report: Report, capture: CaptureSummary, only: list[int] | None, shown: str) -> str:
-    """Return the file comment: what the file contains, and one line per finding."""
+    """Return the comment on the file: headline, contents, and a line per finding. `only`: the copied frames, or None for all."""
     groups, far = group_findings(report.findings), find_coverage(report)
     numbers = str(counts(report, groups))
     lines = [
@@ -132,7 +132,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
 
 
 def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
-    """Return the frames of all connections with findings, and of the evidence."""
+    """Return, in order, the frames of all connections with findings or with packets that are evidence, and all evidence."""
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}

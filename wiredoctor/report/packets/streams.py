@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import PacketAccess, Portion
 
 MAX_WAITING = 16 << 20
-"""The bytes of a side that may wait for a gap to be filled; a receiver's window is rarely larger."""
+"""The number of bytes of one side that may wait for a gap to be filled; a receiver's window is rarely larger."""
 
 LATE = SECOND
 """How long (ns) an acknowledged packet may still appear, in case packets were captured out of order."""
@@ -27,7 +27,7 @@ _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes of a side at `offset` in its stream. `late`: they came after bytes behind them had been reported."""
+    """Bytes of one side, from `offset` in its stream. `late`: bytes that follow them in the stream were yielded before them."""
 
     direction: int
     frame: int
@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes of a side that were not captured; `cut`: the snap length cut them off.
+    """Bytes of one side that were not captured; `cut`: because the snap length cut them off.
 
     Frame and time belong to the packet that reveals the gap.
     """
@@ -52,7 +52,7 @@ class Hole(NamedTuple):
 
 
 class _Side:
-    """A direction: the next offset, and data waiting after a gap."""
+    """The reassembly of one direction: the next offset to yield, and the data that waits after a gap."""
 
     def __init__(self, direction: int) -> None:
         self.direction = direction
@@ -63,7 +63,10 @@ class _Side:
         self._given_up: deque[tuple[int, int]] = deque()
 
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
-        """Add a piece; yield everything that no longer waits."""
+        """Add a piece of the stream; yield the data that can now be yielded in order.
+
+        If too many bytes wait, the first gap is yielded as a hole.
+        """
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
             yield from self._cut_off(frame, time, offset, length, data)
@@ -79,12 +82,12 @@ class _Side:
         yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """Record that the peer has everything before this offset."""
+        """Record that the peer acknowledged everything before this offset, so that a gap there will not be filled for long."""
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """Yield gaps that can no longer be filled, and the data after them."""
+        """Yield the gaps that can no longer be filled at this time (ns), and the data after them."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:
@@ -94,13 +97,13 @@ class _Side:
                 yield from self._take_ready()
 
     def end(self) -> Iterator[Run | Hole]:
-        """Yield the remaining data and gaps."""
+        """Yield all data that still waits, and the gaps before it, at the end of the connection."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])
 
     def _first(self) -> int:
-        """Return the first offset that is waiting."""
+        """Return the lowest offset of waiting data."""
         while self._order[0] not in self._waiting:
             heappop(self._order)
         return self._order[0]
@@ -132,7 +135,7 @@ class _Side:
 
 
 def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
-    """Yield what both sides of a connection sent, and what is missing."""
+    """Yield the bytes that both sides of a connection sent, and the gaps, in order of time."""
     sides: list[_Side] = [_Side(0), _Side(1)]
     frame = time = 0
     for portion in access.portions({"pieces": PIECE, "segments": [*_ACK, "acked_unseen"]}, [connection]):
@@ -149,7 +152,7 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Yield stream pieces and, as None, ACKs of data that was not captured, in frame order."""
+    """Yield, in frame order, the rows of stream pieces with their bytes, and the rows of ACKs of uncaptured data with None."""
     import polars as pl
 
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
@@ -166,7 +169,7 @@ def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
 def spans(
     access: PacketAccess, connection: int, wanted: Collection[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], bytes | None]:
-    """Return parts of both streams by (direction, offset, end offset); None for a part that was not captured completely."""
+    """Return the bytes of the `wanted` parts: (direction, offset, end offset); None if a part was not captured completely."""
     import polars as pl
 
     parts: dict[tuple[int, int, int], dict[int, bytes]] = {span: {} for span in wanted}

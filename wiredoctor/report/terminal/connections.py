@@ -43,7 +43,7 @@ _MAX_ENDPOINT = 21
 
 _LEAST_BAR, _MAX_BAR = 18, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15, "capture": 10}
-"""The widths of columns where all others would not fit."""
+"""The minimum widths of columns that become narrower if there is no room for all."""
 
 _COLUMNS = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "start", "end"),
@@ -54,12 +54,15 @@ HISTORY = (
     "R RST, G gap, T retransmission, W zero window"
 )
 _ENDS = {"fin": "|", "rst": "x", "": ">"}
-"""The character after a bar that shows how the connection ended."""
+"""The character after a bar, by the way in which the connection ended."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns in order, and for each capture the time axis (with `relative`, one axis for all) and the clock."""
+    """The layout of the list: the columns in order, and the time axis and clock of each capture.
+
+    With `relative`, all captures have the same axis.
+    """
 
     fields: dict[str, Field]
     axes: Mapping[str, TimeAxis]
@@ -77,9 +80,10 @@ def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
     order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per connection in order of ids, or in another order, which is one for all captures.
+    """Write one line per connection.
 
-    `relative` draws each bar from its own start, which connections of several captures in one order always do.
+    In the order of time, the lines of each capture are in order of ids; in any other order, lines of several captures are sorted
+    together. `relative` draws each bar from the start of its own connection; this is always done if captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, relative=relative or bool(names))
@@ -181,7 +185,7 @@ def _layout(
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the columns that have the same text for all of several connections."""
+    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
     if report.scan_connections is None or report.connection_count < 2:
         return {}
     columns = pl.col("server", "protocol")
@@ -222,7 +226,7 @@ def _legend(layout: _Layout) -> str:
 
 
 def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """Return the times of the exchanges of each connection, without those that would be drawn in the same characters."""
+    """Return the start and end (ns) of exchanges by (capture, connection); of those drawn in the same characters only one."""
     if report.scan_exchanges is None:
         return {}
     begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))
@@ -298,7 +302,7 @@ def _line(
 
 
 def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
-    """Return the bar of a connection: the characters in which it had exchanges, and the sign of its end."""
+    """Return the bar of a connection, which shows when it had exchanges, and the character for how it ended."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     offset = row["start"] if layout.relative else 0
     first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)

@@ -33,7 +33,7 @@ class Heading(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One sentence or several. `severity` is written before them; `below` are further lines about the same thing."""
+    """One or more sentences. `severity`: written before them. `below`: further lines about the same subject."""
 
     text: str
     severity: Severity | None = None
@@ -95,7 +95,7 @@ def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
 
 
 def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> Iterator[str]:
-    """Yield each row as several lines: a heading, and the cell below it."""
+    """Yield each row as several lines: its first cell, then a line for each other cell, with the heading before the cell."""
     headings, *others = rows
     yield shorten(headings[0], room, paper.gap)
     widest = max(map(len, headings[1:]), default=0)
@@ -136,9 +136,7 @@ def _markdown_lines(part: Part) -> Iterator[str]:
 
 
 def _list_item(text: str) -> str:
-    """Escape the text of a list item, or return a placeholder for an empty one, which would turn the line above into a
-    heading.
-    """
+    """Escape the text of a list item; return an invisible placeholder for "", which would turn the line above into a heading."""
     return escape_markdown(text) or "&#8203;"
 
 

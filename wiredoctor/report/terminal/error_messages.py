@@ -25,9 +25,10 @@ _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
 
 
 class Case(NamedTuple):
-    """Rules that explain a message, the likeliest first, with their matching kinds ("refused, unreachable") or "".
+    """The rules that explain a message in one case, the likeliest first, each with its matching kinds.
 
-    `when`: REUSED, CAUSE, "if ..." or "" for any other case.
+    Kinds are a text such as "refused, unreachable", or "" for all. `when`: the case, as REUSED, CAUSE or "if ..."; "" for any
+    other case.
     """
 
     when: str
@@ -35,10 +36,11 @@ class Case(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A group of messages with the same meaning, in the notation of error_messages.txt.
+    """A group of error messages with the same meaning: a row of error_messages.txt.
 
-    software: the program or library that prints it, "" if many do. cases: empty if wiredoctor does not judge it. read: how the
-    source was read (s, d, i or u, as in error_messages.txt) or "". quotes: the message quotes another, more specific one.
+    `software`: the program or library that prints them; "" if many do. `said`: their texts, in the notation of that file.
+    `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was verified (s,
+    d, i or u, as in that file) or "". `quotes`: the messages quote another, more specific one.
     """
 
     software: str
@@ -51,18 +53,18 @@ class Message(NamedTuple):
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The names of all its rules, the likeliest first."""
+        """The names of the rules of all cases, in order."""
         return tuple(name for case in self.cases for name, _ in case.rules)
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The matching kinds by rule."""
+        """The matching kinds by rule, as in Case."""
         return {name: kinds for case in self.cases for name, kinds in case.rules}
 
 
 @cache
 def messages() -> tuple[Message, ...]:
-    """Return all rows in file order."""
+    """Return all messages, in the order of error_messages.txt."""
     lines = (files(__package__ or "") / "error_messages.txt").read_text("utf-8").splitlines()
     return tuple(_row(line) for line in lines if line and not line.startswith("#"))
 

@@ -24,7 +24,7 @@ _SHORTEST_SCALE = 1e-3
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """Write one line per frame and one bar per wait; the longest wait has the longest bar.
+    """Write one line per frame, and one bar per wait between two frames; the bars are to scale.
 
     A finding without a connection has no bars, because its frames belong to different connections.
     """
@@ -61,7 +61,10 @@ def proof_lines(finding: Finding, paper: Terminal) -> list[str]:
 
 
 def in_file(step: Evidence) -> str:
-    """Return the file and the frame number in it of a packet in a set of rotated files, such as " (trace.pcap3 #118)"."""
+    """Return the file of a packet and its frame number in that file: " (trace.pcap3 #118)".
+
+    Return "" unless the capture is a set of rotated files.
+    """
     return "" if step.file is None else f" ({clean(os.path.basename(step.file))} #{step.file_frame:,})"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _PHASES: tuple[str, ...] = ("request", "server", "response")
 _REST = "rest"
-"""After a response broke off, its client waited for the rest of it."""
+"""The phase in which a client waited for the rest of a response that had broken off."""
 _STYLES = {"request": "blue", "server": "yellow", "response": "green", _REST: "red"}
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
@@ -52,7 +52,7 @@ _LONG = 120 * SECOND
 
 _LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MAX_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}
-"""The widths of columns where all others would not fit."""
+"""The minimum widths of columns that become narrower if there is no room for all."""
 
 _MAX_ENDPOINT = 21
 """The width of an IPv4 address with its port."""
@@ -65,10 +65,10 @@ _CLOSED = "x"
 
 
 class _Facts(NamedTuple):
-    """Facts about all exchanges that decide the layout.
+    """Facts about all exchanges on which the layout depends.
 
-    `spans` has the first and last times of each capture, `ends` the times of their last packets, `common` the columns with the
-    same text in all of several lines.
+    `spans`: the first and last times (ns) of exchanges in each capture. `ends`: the time of each capture's last packet. `texts`:
+    the maximum widths of texts. `common`: the texts of columns that have the same text in all lines.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -86,7 +86,10 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns in order, and for each capture the time axis (with `relative`, one axis for all) and the clock."""
+    """The layout of the list: the columns in order, and the time axis and clock of each capture.
+
+    With `relative`, all captures have the same axis.
+    """
 
     fields: dict[str, Field]
     axes: Mapping[str, TimeAxis]
@@ -113,9 +116,11 @@ def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
     order: Order = Order.time,
 ) -> None:  # fmt: skip
-    """Write one line per exchange in order of first frames, or in another order, which is one for all captures.
+    """Write one line per exchange.
 
-    `relative` draws each bar from its own start, which exchanges of several captures in one order always do.
+    In the order of time, the lines of each capture are in order of first frames; in any other order, lines of several captures
+    are sorted together. `relative` draws each bar from the start of its own exchange; this is always done if captures are sorted
+    together.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -196,7 +201,7 @@ def _facts(report: Report) -> _Facts | None:
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the columns that have the same text for all of several exchanges."""
+    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
     if report.scan_exchanges is None or report.scan_connections is None or report.exchange_count < 2:
         return {}
     ends = report.scan_connections().select(_ENDPOINTS)
@@ -250,7 +255,7 @@ def _layout(
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
-    """Return the first of the optional columns that fit; only the server may make the bar short."""
+    """Return the first optional columns that fit; all but the server must leave room for a bar of readable length."""
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
         return []
@@ -267,7 +272,7 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, in the order in which they are added as the width grows."""
+    """Return the optional columns, in the order in which they are added as the width grows. `took`: the width of times."""
     ends = [0, 0]
     if report.scan_connections is not None:
         lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
@@ -391,7 +396,7 @@ def _style(status: int | None) -> str:
 
 
 def _short(request: str, width: int, gap: str) -> str:
-    """Shorten a request: first the query, then the middle of the path."""
+    """Shorten a request to `width` characters: first the query, then the middle of the path."""
     if len(request) <= width:
         return request
     path, mark, _ = request.partition("?")
@@ -399,7 +404,10 @@ def _short(request: str, width: int, gap: str) -> str:
 
 
 def _bar(row: Row, layout: _Layout) -> str:
-    """Return the bar of an exchange; `x` marks the end if the connection closed before the response was complete."""
+    """Return the bar of an exchange.
+
+    It ends with `x` if the connection closed before the response was complete, and with `+` if it is too long to be drawn.
+    """
     axis, color = layout.axes[row["capture"]], layout.paper.color
     start, end = row["start"], row["end"]
     sent = min(max(row["request_end"] if row["request_end"] is not None else start, start), end)

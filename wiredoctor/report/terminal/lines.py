@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
-"""The sign of the worst finding that a line is part of."""
+"""The character that marks a line, by the worst severity of the findings about it."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _MAX_NAME = 24
@@ -31,21 +31,21 @@ _FINE_BELOW = 100 * SECOND
 
 
 class Encoded:
-    """Decodes sorted lines for a text output; they come in pieces that may end anywhere."""
+    """Decodes lines for a text output; they come in pieces, which may even end within a character."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def write(self, piece: bytes) -> None:
-        """Write the characters that are complete so far."""
+        """Decode a piece and write all characters that are complete."""
         self._out.write(self._decoder.decode(piece))
 
 
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
-    """Return the names of captures for a column, without the folders that all have in common.
+    """Return the texts for the column with the name of the capture: file names without their common folders.
 
-    It is empty unless rows of several captures are sorted together, which is the case in any order but that of time.
+    There is no such column, and the result is empty, unless rows of several captures are sorted together: in any order but time.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:
@@ -58,17 +58,18 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column for the names of captures; empty without names."""
+    """Return the column for the names of captures by its key; empty without names."""
     return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 
 def add_titles(
     lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, with its name if there are several, or one title above all lines if they are
-    sorted `together`; return the position of each capture, which is the most significant key of its lines.
+    """Add a title above the lines of each capture, or one above all lines if they are sorted `together`.
 
-    A capture without headings gets no title. `keys` is the number of keys of a line, including the position of its capture.
+    Return the position of each capture, which is the most significant sort key of its lines. A title is a line of headings, below
+    the name of the capture if there are several; a capture without headings gets none. `keys`: the number of sort keys of a line,
+    including the position of its capture.
     """
     if together:
         title = f"{next(iter(headings.values()))}\n"
@@ -86,7 +87,10 @@ def add_titles(
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:
-    """Return the line above a table about columns that are left out because all lines have the same text in them."""
+    """Return a line with the texts of columns that are left out because all lines have the same text in them, or nothing.
+
+    `common`: the texts by column.
+    """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):
         texts.pop("host", None)
@@ -95,7 +99,10 @@ def common_texts(common: Mapping[str, str]) -> list[str]:
 
 
 def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, int], Severity]:
-    """Return the worst severity of the findings about each row, by (capture, connection, exchange); -1 for connections."""
+    """Return the worst severity of the findings about each row, by (capture, connection, exchange).
+
+    `exchange` is -1 in the table of connections. Rows without findings are not in the result.
+    """
     of_exchanges = table == "exchanges"
     worst: dict[tuple[str, int, int], Severity] = {}
     ranks = [*SEVERITY_SIGNS]
@@ -118,12 +125,12 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:
-    """Return the character in the first column."""
+    """Return the character in the first column for the worst severity of a line; a space for None."""
     return paint(SEVERITY_SIGNS[severity], _SEVERITY_STYLES[severity], color=color) if severity else " "
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return the sentence that explains the signs of findings, or ""."""
+    """Return a sentence that explains the characters of these severities, or nothing."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:
@@ -137,6 +144,6 @@ def _or(names: list[str]) -> str:
 
 
 def clock(nanoseconds: int, longest: int) -> str:
-    """Format a time in seconds since the first packet; `longest` is the latest time of the table."""
+    """Format ns since the first packet as seconds. `longest`: the latest time in the table, which decides the precision."""
     digits = 6 if longest < _FINE_BELOW else 3
     return f"{nanoseconds / SECOND:.{digits}f}"

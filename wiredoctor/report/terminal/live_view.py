@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_GROUPS = 1_000
-"""The number of groups that are kept; a further group replaces the least severe one."""
+"""The number of problems that are kept; a further problem replaces the least severe one."""
 
 
 class LiveStatus(Protocol):
-    """The state of a live capture, as live.Status."""
+    """The state of a live capture, with the properties of live.Status that the screen shows."""
 
     @property
     def backend(self) -> str: ...
@@ -43,16 +43,14 @@ class LiveStatus(Protocol):
 
 @dataclass
 class Running:
-    """The findings so far that one change would fix: the most expensive one, their number, and total seconds (None: no time
-    lost).
-    """
+    """A problem of a running capture: its most expensive finding, its number of findings, and the seconds lost (None: none)."""
 
     worst: Finding
     count: int = 0
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """Add a finding."""
+        """Count a finding of this problem."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
         self.count += 1
@@ -67,12 +65,12 @@ class Running:
 
 @dataclass
 class Tally:
-    """All findings so far, as a few numbers per group."""
+    """All problems so far; only MAX_GROUPS are kept."""
 
     groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
     def add(self, finding: Finding) -> None:
-        """Add a finding."""
+        """Count a finding."""
         key = problem_key(finding)
         if key not in self.groups:
             if len(self.groups) >= MAX_GROUPS:
@@ -81,13 +79,13 @@ class Tally:
         self.groups[key].add(finding)
 
     def worst_first(self) -> list[Running]:
-        """Return the groups in report order."""
+        """Return the problems, the worst first, as in reports."""
         return sorted(self.groups.values(), key=lambda group: group.badness)
 
 
 @dataclass
 class Rates:
-    """Computes packets and exchanges per second over at least one second."""
+    """Computes packets and exchanges per second, over intervals of at least one second."""
 
     packets: float = 0.0
     exchanges: float = 0.0
@@ -96,7 +94,7 @@ class Rates:
     _exchanges: int = 0
 
     def look(self, now: float, status: LiveStatus) -> None:
-        """Record the state at a time (in seconds of any monotonic clock)."""
+        """Update the rates. `now`: seconds of any monotonic clock."""
         if not self._at:
             self._at = now
         elif now - self._at >= 1.0:
@@ -107,7 +105,10 @@ class Rates:
 
 
 def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
-    """Return the lines of the screen, at most `height`. `title`: what is captured; `running`: seconds since the start."""
+    """Return the lines of the screen, at most `height`, but with at least one problem.
+
+    `title`: what is captured. `running`: seconds since the start.
+    """
     from rich.text import Text
 
     head = [
@@ -156,7 +157,7 @@ def _clock(seconds: float) -> str:
 
 
 def _group(group: Running, paper: Terminal) -> list[Text]:
-    """Return title and place of a group."""
+    """Return the lines for a problem: title and place of its worst finding."""
     from rich.console import Console
     from rich.text import Text
 
@@ -170,7 +171,7 @@ def _group(group: Running, paper: Terminal) -> list[Text]:
 
 
 def extent_of(group: Running) -> str:
-    """Format count and total time: "  38 times, 7.9 s lost"."""
+    """Format the number of occurrences and the time lost: "  38 times, 7.9 s lost"."""
     times = f"  {count(group.count, 'time')}" if group.count > 1 else ""
     if not group.delay:
         return times

@@ -30,9 +30,7 @@ _OF_A_ZONE = 900 * SECOND
 
 
 def write(result: ExplainedLog, report: Report, writer: TerminalWriter, *, slow: float, everything: bool) -> None:
-    """Write the summary, then each log line with its exchange and finding, then the lines that had no match or could not be
-    read.
-    """
+    """Write the summary, then each explained log line with its exchange and findings, then a summary of all other lines."""
     if report.secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()
@@ -68,7 +66,7 @@ def _headline(result: ExplainedLog, inside: list[ExplainedLine], slow: float) ->
 
 
 def _log_facts(result: ExplainedLog) -> str:
-    """Return format, meaning of the times, and clock offset: "12 lines (haproxy HTTP log). Their times ..."."""
+    """Return sentences on the log's format, the meaning of its times, and its clock: "12 lines (haproxy HTTP log). ..."."""
     forms = " and ".join(FORMATS[form] for form in result.formats)
     moments = {one.match.line.moment or result.matches.moment for one in result.lines}
     facts = [f"{count(result.log.total, 'line')}{f' ({forms})' if forms else ''}."]
@@ -78,7 +76,7 @@ def _log_facts(result: ExplainedLog) -> str:
 
 
 def offset_text(offset: Offset | None) -> str:
-    """Describe by how much the clocks differ, and how that is known."""
+    """Describe by how much the clocks of log and capture differ, and how many lines show it."""
     if offset is None:
         return "No line has the request and status of an exchange, so the offset of the log's clock is unknown; 0 is assumed."
     middle, half = offset.middle, max((offset.most - offset.least) // 2, 0)

@@ -33,7 +33,7 @@ class Entry(Protocol):
 
 
 def severities(rule: Rule) -> list[Severity]:
-    """Return every severity of its kinds, worst first."""
+    """Return all severities that findings of a rule can have, worst first."""
     used = {rule.severity} if isinstance(rule.severity, str) else set(rule.severity.values())
     return [s for s in SEVERITIES if s in used]
 
@@ -96,9 +96,9 @@ def threshold_name(constant: str) -> str:
 
 
 def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Terminal) -> None:
-    """Write the meaning of a message, the page of its likeliest rule, and one line for each further rule.
+    """Write the meaning of an error message, the page of its likeliest rule, and one line for each further rule.
 
-    entries: its existing rules, and other rules that cover it.
+    `entries`: the rules to show, the likeliest first; at least one.
     """
     writer, found = TerminalWriter(out, paper), [*entries]
     names = {entry.name: entry.name for entry in found}
@@ -121,7 +121,7 @@ def in_cases(told: Message, names: Mapping[str, str]) -> str:
     """Describe which rules apply in which cases: "if the request was not the first of its connection: keep-alive-race; otherwise:
     ...".
 
-    names: the text for each rule; rules without a text are omitted.
+    `names`: the text for each rule; rules without a text are omitted.
     """
     said: list[str] = []
     decided = False
@@ -155,7 +155,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write one line for each rule below a heading, under the name given for it."""
+    """Write a heading, then one line for each rule. `entries`: rules by the name to write for them."""
     if not entries:
         return
     writer.blank()
@@ -173,7 +173,7 @@ def _write_severity(writer: TerminalWriter, rule: Rule) -> None:
 
 
 def _paragraphs(body: str) -> list[list[str]]:
-    """Split lines into paragraphs."""
+    """Return the paragraphs of a text, each as a list of lines; blank lines separate them."""
     paragraphs: list[list[str]] = [[]]
     for line in body.splitlines():
         if line.strip():

@@ -72,7 +72,10 @@ def escape_markdown(text: str) -> str:
 
 
 def _mark_references(text: str) -> str:
-    """Mark the places where a reference must be broken with a character that `clean` escapes in all other text."""
+    """Insert a mark where a mention, link or issue number must be broken, so that GitHub does not recognize it.
+
+    The mark is a character that cannot occur otherwise, because `clean` escapes it.
+    """
     return _REFERENCE.sub(lambda m: f"{m[0]}\ue000", text)
 
 
@@ -85,7 +88,7 @@ def code(text: str) -> str:
 
 
 def block(lines: list[str]) -> list[str]:
-    """Return a code block for any lines."""
+    """Return the lines as a fenced code block, with a fence longer than any run of backticks in them."""
     fence = "`" * max(3, max(map(_longest_run, lines), default=0) + 1)
     return [f"{fence}text", *lines, fence]
 

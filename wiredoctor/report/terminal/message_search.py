@@ -39,7 +39,7 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 
 
 class _Text(NamedTuple):
-    """A pasted text as one line, and as words separated by single spaces."""
+    """A pasted text in two forms: as one line, and as lower-case words between single spaces."""
 
     line: str
     words: str
@@ -50,19 +50,22 @@ class _Text(NamedTuple):
 
 
 def search(text: str) -> tuple[Message, int] | None:
-    """Return the most specific message in a text, and its length; a message that quotes another one ranks last."""
+    """Return the most specific message in a text, and its length, or None if there is none.
+
+    The longest message is the most specific one; messages that quote another one rank last.
+    """
     _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """Return all messages in a text, each as: whether it quotes no other message, its length, and its row."""
+    """Return all messages in a text as tuples: whether the message quotes no other one, its length, and its row."""
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
 
 def search_whole(text: str) -> Message | None:
-    """Return the only message that contains the text."""
+    """Return the message that contains this text as a part; None if none or several do, or if the text is too short."""
     part = f" {plain(text)} "
     if len(part) < SHORTEST_PIECE + 2:
         return None
@@ -76,7 +79,7 @@ def plain(text: str) -> str:
 
 
 class _Sign(NamedTuple):
-    """A pattern that finds a message: a mark from error_messages.txt, and the parts of its text between gaps.
+    """A pattern that finds a message: its mark in error_messages.txt, and the parts of its text between gaps.
 
     Marks are "~", "=", "%", "-" for a termination state, or "".
     """
@@ -87,7 +90,7 @@ class _Sign(NamedTuple):
 
 @cache
 def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
-    """Return each message with its row and length."""
+    """Return for each text of each message its row, its pattern, and its length in characters without spaces and gaps."""
     signs = [(row, _sign(said)) for row in messages() for said in row.said]
     return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)
 
@@ -112,7 +115,7 @@ def _has(text: _Text, sign: _Sign) -> bool:
 
 
 def _has_parts(words: str, parts: tuple[str, ...]) -> bool:
-    """Return whether a text has all parts of a message, in order."""
+    """Return whether a text has all parts of a message in order, with gaps of at most LONGEST_GAP characters between them."""
     begin = words.find(f" {parts[0]} ")
     while begin >= 0:
         at = begin + len(parts[0]) + 1

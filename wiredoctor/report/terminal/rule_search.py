@@ -33,7 +33,7 @@ MAX_RULES = 5
 
 
 class Match(IntEnum):
-    """How well a rule matches, worst first."""
+    """The quality of a match between searched words and a rule, worst first."""
 
     NOWHERE = 0
     SOME_WORDS = 1
@@ -45,14 +45,14 @@ class Match(IntEnum):
 
 
 class SearchResult(NamedTuple, Generic[E]):
-    """The matching rules, best first; `sure`: only the first one can be meant."""
+    """The matching rules, best first. `sure`: whether the user can only mean the first one."""
 
     entries: list[E]
     sure: bool
 
 
 def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
-    """Return the rules that match the words."""
+    """Return the rules that match the words: a name, an error message, or a description."""
     if (named := words.strip().lower().replace("_", "-")) in entries:
         return SearchResult([entries[named]], sure=True)
     wanted = _plain(words)
@@ -76,9 +76,9 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the message that these words are, or that they contain.
+    """Return the known error message that the words contain, or the only one of which they are a part.
 
-    Return None if other matches are better, or if none of its rules exists.
+    Return None if there is none, if rules match better, or if the message has rules and none of them is in `entries`.
     """
     if words.strip().lower().replace("_", "-") in entries:
         return None
@@ -98,12 +98,12 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
 
 
 def at_once(found: list[E], words: str) -> list[E]:
-    """Return the rules to show: a few, or all of a requested family."""
+    """Return the rules to show at once: all if the words are the name of a family, otherwise at most MAX_RULES."""
     return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MAX_RULES]
 
 
 def _least(best: Match, *, sure: bool) -> Match:
-    """Return the worst match that is still shown beside the best one; rules that merely contain a word would be noise."""
+    """Return the worst match that is still shown if `best` is the best one; weaker matches would be noise."""
     if best >= Match.SEARCHED and not sure:
         return Match.TITLE
     return Match.ALL_WORDS if best >= Match.ALL_WORDS else best
@@ -133,7 +133,7 @@ def _by_words(page: str, wanted: str) -> Match:
 
 
 def _nearness(entry: Entry, wanted: str) -> float:
-    """Return the similarity (0 to 1) of the words to the most similar phrase of this rule."""
+    """Return the similarity (0 to 1) of the words to the phrase of this rule that is most similar to them."""
     meant = _stems(wanted)
     said = [_stems(_plain(text)) for text in (*_search_words(entry), *_each_title(entry.rule), _first_line(entry))]
     return max(2 * len(meant & words) / (len(meant) + len(words)) for words in said if words)
@@ -148,7 +148,7 @@ def _first_line(entry: Entry) -> str:
 
 
 def _stem(word: str) -> str:
-    """Reduce closed, closes and closing to clos, because pages may use other forms of a word."""
+    """Return a word without its ending: "clos" for closed, closes and closing, because pages may use other forms of a word."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 

@@ -50,7 +50,7 @@ def incomplete(report: Report) -> list[str]:
 
 
 def opening(report: Report) -> list[str]:
-    """Return sentences about missing parts of the report and of the captures, and about what the captures have in common."""
+    """Return sentences about missing parts of the report and of the captures, and about conversations captured several times."""
     return [*incomplete(report), *lacking(report), *shared_sentence(report)]
 
 
@@ -72,7 +72,7 @@ _WAITING = ("no-answer", "request-unfinished")
 
 
 def unexplained(reach: Coverage) -> list[str]:
-    """Return clauses that prevent a clean bill of health without being findings.
+    """Return clauses about failures that no finding explains, and about exchanges whose result is unknown.
 
     For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503".
     """
@@ -106,7 +106,7 @@ def unexplained(reach: Coverage) -> list[str]:
 
 
 def failing(reach: Coverage) -> list[str]:
-    """Return one line for each server with statuses of 500 or above, with the known reasons."""
+    """Return a line for each server with statuses of 500 or above, with their known reasons; the last line counts the others."""
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one) for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:
@@ -150,7 +150,7 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
 
 
 def other_packets(report: Report) -> str:
-    """Describe the packets of a capture without TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+    """Describe the packets of captures without TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
     reasons: dict[str, int] = {}
     for capture in report.captures:
         for reason, packets in capture.not_analysed.items():
@@ -165,7 +165,7 @@ def other_packets(report: Report) -> str:
 
 
 def times(group: Group) -> str:
-    """Return "38 times, 7.9 s lost"."""
+    """Return the number of occurrences of a problem, and the time lost: "38 times, 7.9 s lost"."""
     return f"{count(group.count, 'time')}, {duration(group.delay)} lost" if group.delay else count(group.count, "time")
 
 
@@ -201,7 +201,7 @@ def product(software: str) -> str:
 
 
 def example(group: Group, *, when: bool = True) -> str:
-    """Describe the finding of a group that is shown, with the time `when` it began.
+    """Describe the finding that is shown for a problem. `when`: include the time at which it began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """
@@ -227,18 +227,18 @@ _ELSEWHERE = {
     ),
     "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
-"""Parts of remedies that are not for this side alone."""
+"""For each side, a pattern for remedies that are not for this side alone."""
 
 
 def change(finding: Finding) -> str:
-    """Return the heading of the remedy, which names the side that has to change something if that is the only one."""
+    """Return the heading of a remedy: "What to do on the server", or "What to do" unless only one side has to change."""
     side, remedy = finding.side, finding.remedy
     is_alone = side and not _ELSEWHERE[side].search(remedy) and not remedy.startswith("Nothing has to change")
     return f"What to do on the {side}" if is_alone else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:
-    """Return "3 TCP connections, 7 HTTP exchanges"."""
+    """Return the numbers of a report: "3 TCP connections, 7 HTTP exchanges"; `shown` describes its filter."""
     text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
     return f"{text} shown (only {shown}; all was read)" if shown else text
 
@@ -255,16 +255,14 @@ def capture_contents(capture: CaptureSummary) -> str:
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
-    """Return the encapsulations of TCP as one line, or nothing."""
+    """Return a line with the encapsulations of TCP in a capture, or nothing."""
     inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
     parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
     return [f"TCP inside {', '.join(parts)}"] if parts else []
 
 
 def not_analysed(capture: CaptureSummary) -> list[str]:
-    """Return lines about packets that were not analyzed: the most frequent reasons, other reasons, copies, and dropped
-    packets.
-    """
+    """Return lines about packets that were not analyzed, by reason, then about duplicates, then about dropped packets."""
     reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
     lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MAX_REASONS]]
     if rest := reasons[MAX_REASONS:]:
@@ -277,7 +275,7 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return what was checked, line by line: "12 exchanges on 3 connections: stalls, connects, closes"."""
+    """Return a line for each subject that was checked: "12 exchanges on 3 connections: stalls, connects, closes"."""
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:
         return lines
@@ -317,7 +315,7 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of what was checked, which says "healthy" only if there was a connection and nothing raises a doubt."""
+    """Return the heading of `checked_lines`; it says "healthy" only if there were connections and nothing raises a doubt."""
     doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
     return "Checked" if doubts else "Checked and healthy"
 
@@ -338,7 +336,7 @@ def count_of_rules_without_findings(report: Report, reach: Coverage) -> str:
 
 
 def reasons(report: Report, reach: Coverage) -> list[str]:
-    """Describe what could not be judged, line by line with examples: "2 of 5 connections: TLS, not decrypted ..."."""
+    """Return a line for each reason why something could not be judged: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
         f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
@@ -347,7 +345,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """Return the first examples.
+    """Return the first exchanges or connections that ended abnormally for this reason, or "".
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """
@@ -367,7 +365,7 @@ def _place(one: Unjudged, *, several: bool) -> str:
 
 
 def left_out_lines(report: Report) -> list[str]:
-    """Describe what was excluded, line by line."""
+    """Return a line for each reason why findings were excluded."""
     return [_left_out_line(one) for one in report.left_out]
 
 
@@ -382,7 +380,7 @@ def _left_out_line(one: LeftOut) -> str:
 
 
 def _span(capture: CaptureSummary) -> str:
-    """Return "from 2026-01-31 12:00:00 UTC for 12.5 s"."""
+    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" without timestamps."""
     first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
     if first is None or last is None:
         return ""

@@ -46,7 +46,10 @@ def write(
     report: Report, statistics: Sequence[ServerStatistics], out: TextIO, paper: Terminal,
     *, by: Grouping, top: int | None = None, order: ServerOrder = ServerOrder.failed,
 ) -> None:  # fmt: skip
-    """Write the table, at most `top` lines of it, and below it what was omitted. `order`: that of `statistics`."""
+    """Write the first `top` lines of the table, then a note on what was omitted.
+
+    `order`: the order in which `statistics` is sorted already.
+    """
     if report.secrets:
         out.write(f"{SECRETS}\n")
     if not statistics:
@@ -107,7 +110,7 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
 
 
 def _share(part: int, whole: int) -> str:
-    """Format a share as a percentage with two digits: 0 % only for nothing, and 100 % only for everything."""
+    """Format a share as a percentage: "-" for nothing, "<1%" for less than 1 %, and "100%" only for everything."""
     if not part or not whole:
         return "-"
     percent = 100 * part / whole
@@ -121,12 +124,12 @@ def _time(seconds: float | None) -> str:
 
 
 def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the columns that are left out because no line has a value in them."""
+    """Return the names of the columns that are left out because no line has a value in them."""
     return [name for name in _ONLY_WITH_VALUES if all(cells[name] in ("", "-") for cells in lines)]
 
 
 def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
-    """Return the lines that name all causes, costliest first."""
+    """Return lines with the time lost to each cause of one server, costliest first."""
     causes = ", ".join(f"{rule} {duration(seconds)}".replace(" ", _TIED) for rule, seconds in one.lost.items())
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     lines = textwrap.wrap(causes, room, initial_indent=start, subsequent_indent=" " * 4, break_on_hyphens=False)
@@ -149,7 +152,7 @@ def _causes(lost: Mapping[str, float]) -> str:
 
 
 def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict[str, Field]:
-    """Return the columns that fit in `room`: first, some columns are dropped; then the longest texts are shortened."""
+    """Return the columns that fit in `room`: texts are shortened first, down to a minimum; then columns are left out."""
     left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
     headings = {**left, "lost": "time lost"}
     widths = {name: max(len(headings.get(name, name)), *(len(cells[name]) for cells in lines)) for name in lines[0]}
@@ -169,7 +172,7 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict
 
 
 def _shrink(fields: dict[str, Field], room: int, least: Mapping[str, int]) -> None:
-    """Shorten the texts until they fit, but not below `least`."""
+    """Make the columns of texts narrower until all columns fit in `room`, but not narrower than `least`."""
     while (excess := width(list(fields.values())) - room) > 0:
         longer = [name for name in least if name in fields and fields[name].width > least[name]]
         if not longer:

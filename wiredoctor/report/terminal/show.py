@@ -31,7 +31,10 @@ _MESSAGE = ("offset", "head_bytes", "frame")
 
 
 class ShowRequest(NamedTuple):
-    """What to show: a finding, or a connection of a capture, an exchange, a range of frames, or a span of seconds."""
+    """The request of what to show: a finding, or a connection or only part of it.
+
+    A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture; both ends are included.
+    """
 
     finding: Finding | None
     capture: str
@@ -43,8 +46,10 @@ class ShowRequest(NamedTuple):
 
 
 class ShownPackets(NamedTuple):
-    """The result. `connection`: its row, or None if there is no single connection. `heads_left`: number of omitted header
-    sections. `findings`: those of the connection, without the shown one; `causes`: those that caused the shown one.
+    """The packets to show, and facts about them.
+
+    `connection`: the row of the connection, or None if there is no single one. `heads_left`: the number of omitted header
+    sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one.
     """
 
     asked: ShowRequest
@@ -60,7 +65,7 @@ class ShownPackets(NamedTuple):
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
-    """Load what was requested, from captures that were kept."""
+    """Load what was requested; the ladder has no steps if the capture cannot be read again."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS
@@ -81,7 +86,7 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
-    """Return the request id of the requested exchange, or of the finding's exchange."""
+    """Return the request id of the requested exchange, or of the finding's exchange; "" if there is none."""
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if exchange is None or asked.connection is None or report.scan_exchanges is None:
         return ""
@@ -91,7 +96,7 @@ def _request_id(report: Report, asked: ShowRequest) -> str:
 
 
 def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
-    """Return the row of the requested connection."""
+    """Return the row of the requested connection, without the column `capture`; None if there is none."""
     import polars as pl
 
     if asked.connection is None or report.scan_connections is None:
@@ -102,7 +107,7 @@ def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
 
 
 def has_connection(report: Report, capture: str, connection: int) -> bool:
-    """Return whether the connection exists."""
+    """Return whether the report has this connection."""
     if report.scan_connections is None:
         return False
     chosen = report.scan_connections().filter(capture=capture, connection=connection)
@@ -110,7 +115,7 @@ def has_connection(report: Report, capture: str, connection: int) -> bool:
 
 
 def exchange_frames(report: Report, capture: str, connection: int, exchange: int) -> tuple[int, int] | None:
-    """Return the first and last packet of an exchange, or None if it does not exist."""
+    """Return the first and last frame of an exchange, or None if the exchange does not exist."""
     import polars as pl
 
     if report.scan_exchanges is None:
@@ -122,7 +127,11 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 
 
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
-    """Return the header sections that begin in packets of the ladder, of one exchange or of all, and how many are omitted."""
+    """Return header sections, and the number of those that are omitted.
+
+    They are those of the requested exchange or, if a connection was requested, of the exchanges with a message that begins within
+    the ladder. A finding without an exchange has none.
+    """
     import polars as pl
 
     access = report.packets.get(asked.capture)
@@ -173,7 +182,7 @@ def _start_line(row: dict[str, Any], side: str) -> str:
 
 
 def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
-    """Return the result as JSON, in its own format."""
+    """Return the result as a JSON object, in the format of `show`."""
     ladder, row = shown.ladder, shown.connection
     connection = None
     if row is not None:

@@ -21,7 +21,7 @@ MAX_NUMBERS = 10
 
 
 def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:
-    """Write the page."""
+    """Write the packets and what is known about them. `secrets`: warn that nothing is masked."""
     if secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()
@@ -102,7 +102,7 @@ def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
 
 
 def _times(shown: ShownPackets) -> str:
-    """Describe when the packets were captured: "10:42:16.123 to 10:42:17.001. Times are ..."."""
+    """Return the times of the first and last packets shown: "10:42:16.123 to 10:42:17.001. Times are ..."."""
     clock, steps = shown.clock, shown.ladder.steps
     first, last = (clock.at(step.elapsed * SECOND) for step in (steps[0], steps[-1]))
     return f"{first} to {last}. {clock.heading()}"

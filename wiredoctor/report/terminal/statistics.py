@@ -40,7 +40,7 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def _rows(groups: list[Group]) -> list[tuple[str, ...]]:
-    """Return a row per rule, ordered by its worst severity, then by the number of occurrences."""
+    """Return one row per rule, sorted by worst severity, then by number of occurrences."""
     rules: dict[str, list[Group]] = {}
     for group in groups:
         rules.setdefault(group.worst.rule, []).append(group)

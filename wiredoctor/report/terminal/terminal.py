@@ -30,7 +30,7 @@ _TIED = "\ue000"
 
 
 class Terminal(NamedTuple):
-    """The output: width in columns, color, and whether it can show non-ASCII characters and hyperlinks."""
+    """The properties of the output: its width in characters, and whether it shows color, non-ASCII characters and hyperlinks."""
 
     width: int = 100
     color: bool = False
@@ -102,9 +102,9 @@ class TerminalWriter:
         self.lines += 1
 
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
-        """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more columns.
+        """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more characters.
 
-        No line breaks between a number and its unit, a date and its time, an option and its number, or within "rule-name 12, ".
+        A line never breaks between a number and its unit, a date and its time, an option and its number, or in "rule-name 12, ".
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)
@@ -125,11 +125,11 @@ class TerminalWriter:
         self.lines += 1
 
     def linked(self, style: str, address: str) -> str:
-        """Return a style that makes text a hyperlink too, where there are any."""
+        """Return the style with a hyperlink to `address`; unchanged without an address, or if the output has no hyperlinks."""
         return f"{style} link {address}" if self.paper.links and address else style
 
     def _wrap(self, text: Text, width: int, hang: int) -> list[Text]:
-        """Wrap the first line at the full width, the others at what the hanging indent leaves."""
+        """Return the lines of a text: the first is at most `width` wide, the others at most `width - hang`."""
         lines = list(text.wrap(self._console, width))
         if not hang or len(lines) < 2:
             return lines

@@ -51,7 +51,7 @@ IN_FULL_BESIDE_MANY = 1
 """The same number for reports with more problems than the table has rows."""
 
 MAX_LINES = 55
-"""The number of lines of such a report before what was read, unless all problems are requested."""
+"""The maximum number of lines of a report above the description of its inputs, unless all problems are requested."""
 
 FEW_CAPTURES = 3
 """The number of captures that a report describes one by one, unless all are requested."""
@@ -60,10 +60,10 @@ LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
 MAX_LEAST_PLACE = 34
-"""The same if rows would look alike without their kind: an IPv4 address with its port, and most kinds."""
+"""The upper limit of this minimum if rows need their mark to differ: room for an IPv4 address with port, and for most kinds."""
 
 MAX_TABLE = 140
-"""The maximum width of that table."""
+"""The maximum width of the table of problems."""
 
 _SEVERITY, _RULE, _WHERE, _COUNT, _TIME_LOST, _FIRST_SEEN, _ = range(len(HEADINGS))
 _NUMBERS = (_COUNT, _TIME_LOST)
@@ -84,7 +84,7 @@ def write(
     quiet: bool = False,
     shown: str = "",
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     `everything`: all groups and all frames. `quiet`: only findings, missing data and what no finding explains. `shown`:
     describes the filter.
@@ -119,7 +119,7 @@ def write(
 
 
 def _hidden(groups: list[Group]) -> int:
-    """Return the number of problems that a report does not show in full; 0 if all are requested."""
+    """Return the number of problems that a report does not show in full, unless all are requested."""
     return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MAX_ROWS else IN_FULL))
 
 
@@ -154,7 +154,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
 
 
 class Detail(IntEnum):
-    """How much is written about a problem: only what and where it is, also the message and the remedy, or everything."""
+    """The amount of text about a problem: only its title and place, also its message and remedy, or everything."""
 
     PLACE = 0
     REMEDY = 1
@@ -162,7 +162,7 @@ class Detail(IntEnum):
 
 
 def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
-    """Return how much can be written about a problem below what was written already."""
+    """Return the greatest detail with which a problem fits in the rest of MAX_LINES; PLACE if none does."""
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)
@@ -207,9 +207,10 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
 
 
 def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
-    """Return the numbers of the columns that fit.
+    """Return the indices of the columns that fit in `width`, and reduce the width of one column in `widths`.
 
-    Server and path get the remaining width, at least `least`, or else the rule.
+    The column of servers and paths gets the remaining width, which is at least `least`. If it does not fit either, it is omitted,
+    and the column of rules gets the remaining width.
     """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
@@ -278,7 +279,7 @@ def _write_references(writer: TerminalWriter, worst: Finding) -> None:
 
 
 def _extent(group: Group) -> str:
-    """Return count and duration, unless the title has them."""
+    """Return the number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""
         return f"  {delay}" if delay and delay not in group.worst.title else ""
@@ -286,7 +287,7 @@ def _extent(group: Group) -> str:
 
 
 def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
-    """Write what was read of many captures, and the coverage: one line for each subject."""
+    """Write a summary for many captures: a line for what was read, failures, limits, coverage and excluded findings."""
     damaged = sum(capture.damage is not None for capture in report.captures)
     packets = count(sum(capture.packets for capture in report.captures), "packet")
     captures = count(len(report.captures), "capture") + (f" ({damaged:,} damaged)" if damaged else "")

@@ -26,7 +26,7 @@ Stretch = tuple[float, str, str]
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """The times that the characters of a line represent, in ns: `width` characters of `step` ns each, from `begin`."""
+    """A time axis: `width` characters that represent `step` ns each, from the time `begin` (ns)."""
 
     begin: int
     step: float
@@ -52,7 +52,7 @@ class TimeAxis:
         return min(max(math.floor(self.at(time)), 0), self.width - 1)
 
     def heading(self) -> str:
-        """Return the axis: ticks at round times, each followed by its time if there is room."""
+        """Return the axis as text: ticks at round times, each followed by its time; ticks without room are omitted."""
         shown = [" "] * self.width
         for tick in self._ticks():
             place = self.cell(tick)
@@ -78,7 +78,7 @@ class TimeAxis:
         return [round(number * apart) for number in range(first, min(last, first + self.width) + 1)]
 
     def bar(self, begin: float, parts: Sequence[Stretch], thin: str, *, color: bool) -> str:
-        """Draw a bar that begins at `begin`; the end of each part is rounded separately, so errors do not add up.
+        """Draw a bar that begins at the time `begin`; the end of each part is rounded separately, so errors do not add up.
 
         A bar shorter than half a character is drawn as `thin`, in the style of its longest part.
         """
@@ -108,7 +108,7 @@ def _round_up(least: float) -> float:
 
 
 def _label(time: int, apart: float, begin: int) -> str:
-    """Format a time in a unit that suits ticks `apart` ns from each other on an axis from `begin`."""
+    """Format a time (ns) for an axis from `begin` with ticks `apart` ns from each other; these decide unit and precision."""
     size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MAX_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
     return f"{time / size:,.{digits}f} {unit}"
