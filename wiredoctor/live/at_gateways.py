@@ -60,9 +60,9 @@ GATEWAY = (502, 503, 504)
 """The statuses with which a gateway reports that a server behind it failed."""
 
 UNORDERED = 256
-"""The number of oldest stored exchanges to examine: the earlier ones, which are no longer stored, ended before the last of these.
+"""The number of oldest stored exchanges whose latest end is taken as the latest end of those that are no longer stored.
 
-One would do if the stored rows were sorted by their end.
+The oldest one alone does not suffice, because stored rows are only nearly in order of their end.
 """
 
 _UNKNOWN = -LATE, LATE, None
@@ -83,7 +83,7 @@ def is_left(time: int, clock: int) -> bool:
 class Group:
     """Exchanges that may be paired with one another.
 
-    `start`: the first start in ns; `end`: the last end of a front or start of a try in ns. `servers`: pairs of a gateway's
+    `start`: the earliest start in ns. `end`: the latest end of a front, or start of a try, in ns. `servers`: pairs of a gateway's
     endpoint and the endpoint of a server behind it.
     """
 

@@ -182,9 +182,9 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates that gateways and stalls do not explain, and the rows of tables.TRIES of these groups.
+        """Return the candidates, changed by what gateways did and by stalls, and the rows of tables.TRIES of these groups.
 
-        Without groups, only stalls are considered, and the second value is None.
+        Without groups, only stalls change candidates, and the second value is None.
         """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
@@ -279,7 +279,10 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Drop candidates of slow-response during which another request was open, because the response may depend on it."""
+        """Return the keys without slow-response candidates during which a request to another server was open.
+
+        The slow response may depend on that other request.
+        """
         waits = ready.filter(pl.col("rule") == "slow-response")
         if waits.is_empty():
             return ready
@@ -383,7 +386,8 @@ class PendingFindings:
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
         """Return the gateways that all exchanges show so far, even open ones, and the Server fields that they forwarded.
 
-        The result is cached until the number of rows has grown. With `at_end`, all rows are finished, and are searched again.
+        The second value is None if there are no gateways. The result is cached until the number of rows has grown. With `at_end`,
+        all rows are finished, and are searched again.
         """
         a = self.analysis
         rows = a.exchanges.rows + a.connections.rows
