@@ -180,7 +180,7 @@ def _is_capture(word: str) -> bool:
 def _options_last(words: list[str]) -> list[str]:
     """Return arguments that begin with an option, with the command in front; `analyze` if only a capture or its options occur.
 
-    Return them unchanged if they contain nothing of all that.
+    Return them unchanged if they contain no command, no capture and no option of `analyze`.
     """
     analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
     context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
-"""The minimum and maximum seconds between two checks whether the program has ended; they grow while it runs."""
+"""The minimum and maximum seconds between two checks whether the program has ended; the interval grows while it runs."""
 
 LAST_PACKETS = 0.3
 """Seconds to go on capturing after the program ended, while its connections are closed."""
