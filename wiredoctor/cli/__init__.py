@@ -15,9 +15,9 @@ _LIBRARIES = {
 }
 """Environment settings for libraries, applied before they load unless the user has set them.
 
-jemalloc, the allocator of Polars, gets one arena that returns free memory soon. By default it has four arenas per processor, and
-their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, starts no threads: they
-would spin while waiting for work that never comes.
+jemalloc, the allocator of Polars, uses one arena and returns free memory after 1 s. By default it has four arenas per processor,
+and their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, starts no threads:
+they would spin while waiting for work that never comes.
 """
 
 

@@ -21,7 +21,7 @@ from wiredoctor.cli.exit_codes import Exit, exit_code, exit_on_broken_pipe, open
 HELP = ["-h", "--help"]
 
 OPTIONS = {*HELP, "--version", pager.OPTION, "--install-completion", "--show-completion"}
-"""The options of the program itself."""
+"""The options of the program itself, which are given without a command."""
 
 MAX_COLUMNS = 200
 """The maximum width of help texts, because longer lines are hard to read."""
@@ -43,14 +43,14 @@ COMMANDS = {
     "mcp": "Serve captures to a language model (MCP).",
     "schema": "Print the JSON Schema of the reports.",
 }
-"""One line of help for each command, by the name of its function: the command's name with _ for -."""
+"""One line of help for each command, by its name."""
 
 _MODULES = {"run": "run_program"}
-"""The modules that are not named like their command."""
+"""The module of each command whose module has another name."""
 
 
 class Commands(TyperGroup):
-    """The group of all commands. If the pipe is closed while it prints help, it ends with the right exit code, too."""
+    """The group of all commands. It exits with the code of SIGPIPE if standard output is closed, even while it prints help."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
         return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
@@ -155,9 +155,10 @@ def _write_plainly(argument: Any) -> None:
 
 
 def with_command(words: list[str]) -> list[str]:
-    """Return the words with the command in front, and with `analyze` if they name a capture but no command.
+    """Return the arguments of the command line with the command in front; `analyze` if they name a capture but no command.
 
-    Options may come before the command or the capture, and --no-pager anywhere; the program that `run` starts keeps its words.
+    Options may come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run`
+    belong to another program, so they stay unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:
@@ -172,13 +173,14 @@ def with_command(words: list[str]) -> list[str]:
 
 
 def _is_capture(word: str) -> bool:
-    """Return whether a word names an existing capture or folder, or cannot be a command, whose name has no dot and no slash."""
+    """Return whether a word is an existing file or folder, "-", or cannot be a command because it has a dot or a slash."""
     return word not in COMMANDS and (word == "-" or "." in word or "/" in word or os.path.exists(word))
 
 
 def _options_last(words: list[str]) -> list[str]:
-    """Return words that begin with an option, with the command in front of it; unchanged if they contain none and no option of
-    `analyze`.
+    """Return arguments that begin with an option, with the command in front; `analyze` if only a capture or its options occur.
+
+    Return them unchanged if they contain no command, no capture and no option of `analyze`.
     """
     analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
     context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True)

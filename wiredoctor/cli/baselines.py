@@ -11,7 +11,10 @@ from wiredoctor.cli.exit_codes import UsageError
 
 
 def fingerprints(path: str) -> frozenset[str]:
-    """Return the fingerprints in a JSON or JSON Lines report, or none if there is no path; raise UsageError if it is neither."""
+    """Return the fingerprints in the JSON or JSON Lines report at `path`; none if `path` is "".
+
+    Raise UsageError if it is not such a report.
+    """
     if not path:
         return frozenset()
     try:

@@ -47,7 +47,7 @@ def capture_order(
 
 
 def _output(output: Output) -> tuple[str, tuple[str, ...]]:
-    """Return the path and, if it is a folder, the names of the files in it."""
+    """Return the absolute path of an output and, if it is a folder of tables, the names of all files that may be in it."""
     return os.path.abspath(output.path), _TABLE_FILES if output.format == "tables" else ()
 
 
@@ -94,7 +94,7 @@ _UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str | None) -> float | None:
-    """Return --duration in seconds; raise UsageError."""
+    """Return the value of --duration in seconds, None without it; raise UsageError if it is not a time."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)

@@ -80,9 +80,9 @@ MAX_CHOICES = 5
 
 
 def connection_at(report: Report, span: Filter, option: str) -> int:
-    """Return the only connection with an exchange in a time span or, if no exchange was active, the only connection active then.
+    """Return the id of the only connection with an exchange in a time span; without exchanges, of the only active connection.
 
-    Raise UsageError if there is none, or more than one.
+    Raise UsageError if there is none, or more than one. `option`: the name of the option, for the message.
     """
     from wiredoctor.report.filter import filter_report
 

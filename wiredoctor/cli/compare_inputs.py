@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CompareInput(NamedTuple):
-    """Options for reading captures."""
+    """How to read the captures to compare. `budget`: the disk space that they share."""
 
     request: Request
     budget: Budget
@@ -27,8 +27,9 @@ class CompareInput(NamedTuple):
 
 
 def open_capture(name: str, asked: CompareInput) -> Report | None:
-    """Return the report on a capture, which is then read again; after an error message, None if it could not be read
-    completely.
+    """Return the report on a capture, and keep the capture open for a second pass.
+
+    Return None, after an error message, if it could not be read completely. Raise UsageError for a report or several captures.
     """
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, so it needs a capture")
@@ -42,7 +43,10 @@ def open_capture(name: str, asked: CompareInput) -> Report | None:
 
 
 def read_side(name: str, asked: CompareInput) -> ComparedSide | None:
-    """Return one side; after an error message, None if one of its captures could not be read completely."""
+    """Return what a JSON report, a capture or a folder of captures contributes to a comparison of before and after.
+
+    Return None, after an error message, if a capture could not be read completely. Raise UsageError for an invalid report.
+    """
     from wiredoctor.compare import NoReport, from_json, from_report
     from wiredoctor.report.coverage import find_coverage
 
@@ -61,7 +65,7 @@ def _analyze(name: str, asked: CompareInput, *, keep: bool = False) -> tuple[Rep
 
 
 def _is_report(name: str) -> bool:
-    """Return whether a file looks like JSON, not a capture."""
+    """Return whether a file begins with a JSON object, as reports do."""
     path = Path(name)
     if name == "-" or not path.is_file():
         return False

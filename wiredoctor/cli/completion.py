@@ -20,11 +20,11 @@ _RULES = "wiredoctor.rules"
 _NETWORK = Path("/sys/class/net")
 
 Proposal = tuple[str, str]
-"""A word and its meaning."""
+"""A word to propose, and its description."""
 
 
 def complete_words() -> list[str]:
-    """Return the complete words of the command line being completed, without the program."""
+    """Return the words before the one that is being completed, without the program."""
     if "COMP_WORDS" in os.environ:
         given, cursor = os.environ["COMP_WORDS"].split("\n"), os.environ.get("COMP_CWORD", "")
         return given[1 : int(cursor) if cursor.isdecimal() else None]
@@ -32,14 +32,14 @@ def complete_words() -> list[str]:
 
 
 def rules(incomplete: str) -> list[Proposal]:
-    """Return rules and families, also for the last item of a comma-separated list."""
+    """Return the rules and families that begin with the last item of a comma-separated list; earlier items are kept."""
     before, comma, last = incomplete.rpartition(",")
     known = {**dict(_own_rules()), **dict(_plugin_rules())}
     return [(f"{before}{comma}{name}", meaning) for name, meaning in known.items() if name.startswith(last)]
 
 
 def rule_names(incomplete: str) -> list[Proposal]:
-    """Return rules only."""
+    """Return the rules, but not the families, that begin with this text."""
     families = {name for name, meaning in _own_rules() if meaning == _FAMILY}
     return [one for one in rules(incomplete) if one[0] not in families]
 
@@ -48,7 +48,7 @@ _FAMILY = "all rules of the family"
 
 
 def _own_rules() -> Iterator[Proposal]:
-    """Yield the rules of wiredoctor: the file name is the rule's name, the first line its summary."""
+    """Yield the families and rules of wiredoctor. A rule has the name of its file, whose first line is the description."""
     package = Path(wiredoctor.__file__).parent / "rules"
     for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists() and path.name != "shared"):
         yield _rule_name(family.name), _FAMILY
@@ -70,7 +70,7 @@ def _rule_name(stem: str) -> str:
 
 
 def interfaces(incomplete: str) -> list[str]:
-    """Return the capture interfaces on Linux."""
+    """Return the capture interfaces that begin with this text; on systems other than Linux, only `any`."""
     try:
         there = sorted(os.listdir(_NETWORK))
     except OSError:

@@ -21,7 +21,7 @@ OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
 _OURS = re.compile(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
-"""A pyproject.toml without this text need not be parsed."""
+"""A pyproject.toml without a match of this pattern has no keys for wiredoctor, so it need not be parsed."""
 
 ENTRY = ("rule", "kind", "client", "server", "target", "fingerprint", "reason", "until")
 
@@ -31,8 +31,10 @@ Catalogue = Mapping[str, Any]
 
 
 class Configuration(NamedTuple):
-    """The content of a configuration, empty if there is none. `ignore` holds names, `entries` the [[ignore]] tables that are
-    still valid.
+    """The content of a configuration file; everything is empty if there is no file.
+
+    `select`, `ignore`: names of rules and families. `entries`: the [[ignore]] tables that have not expired. `expired`: a line
+    about each that has. `baseline`: a path. `thresholds`: the thresholds of each rule by name, as in the file.
     """
 
     file: str = ""
@@ -47,7 +49,7 @@ class Configuration(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A configuration that is not checked yet: the name of its file, and its keys. Without a file, there are no keys."""
+    """A configuration that is not checked yet: the name of its file, and its keys. Both are empty if there is no file."""
 
     file: str = ""
     table: Mapping[str, Any] = MappingProxyType({})
@@ -73,9 +75,9 @@ def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
 
 
 def check_configuration(source: Source, catalogue: Catalogue) -> Configuration:
-    """Check the configuration with the rules of this catalogue, and return it.
+    """Check the configuration against the rules of this catalogue, and return it.
 
-    Prints a line for each expired entry. Raises UsageError, with one line of text, for every error.
+    Print a line for each expired entry. Raise UsageError, with one line of text, at the first error.
     """
     if not source.file:
         return Configuration()
@@ -117,7 +119,10 @@ def nearest(folder: Path) -> Path | None:
 
 
 def _table(file: Path) -> dict[str, Any] | None:
-    """Return the keys of a file, or None if pyproject.toml has none for wiredoctor."""
+    """Return the keys of a configuration file; None if a pyproject.toml has no table for wiredoctor.
+
+    Raise UsageError if the file is not TOML.
+    """
     try:
         text = file.read_text("utf-8")
         if file.name == SHARED and not _OURS.search(text):
@@ -141,7 +146,10 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:
-    """Parse the keys; raise UsageError with the file and the key."""
+    """Return the configuration in these keys. Raise UsageError, which names the file and the key, for an invalid value.
+
+    `file`: the name of the file in messages. `today`: the day that decides which [[ignore]] tables have expired.
+    """
     _check_keys(table, KEYS, file)
     given = _list(table.get("ignore", []), f"{file}: ignore: must be a list of names, or [[ignore]] tables")
     tables = [cast("dict[str, Any]", one) for one in given if isinstance(one, dict)]
@@ -160,7 +168,7 @@ def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today:
 
 
 def _entry(table: dict[str, Any], place: str, catalogue: Catalogue) -> tuple[Ignore, date | None]:
-    """Parse an [[ignore]] table; return it with its last valid day."""
+    """Parse an [[ignore]] table; return it and its last valid day, None if it never expires. `place`: its name in messages."""
     _check_keys(table, ENTRY, place)
     values = {key: _text(table[key], f"{place}: {key}") for key in ENTRY if key in table and key != "until"}
     _must(bool(values.get("reason", "").strip()), f"{place}: needs a reason")
@@ -254,7 +262,7 @@ def _text(value: Any, place: str) -> str:
 
 
 def _resolve_path(file: str, name: str) -> str:
-    """Resolve a path relative to the folder of the configuration."""
+    """Return the path of a file named in a configuration, relative to its folder; "" for an empty name."""
     return os.path.join(os.path.dirname(file), name) if name else ""
 
 

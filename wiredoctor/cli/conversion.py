@@ -31,7 +31,10 @@ def without_pydantic(command: Any, help_names: list[str]) -> Any:
 
 
 class Converter(NamedTuple):
-    """Converts the words given for a parameter: one value, or a list."""
+    """Converts the words given for a parameter to values of type `kind`: one value or, with `several`, a list.
+
+    `least` and `most`: the limits of a number.
+    """
 
     kind: Any
     several: bool

@@ -1,4 +1,4 @@
-"""Check options together with -o FILE.pcapng, a copy of the capture."""
+"""Check whether the other options permit -o FILE.pcapng, a copy of the capture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def check_copies(files: Sequence[Output], captures: Sequence[str], *, merge: bool, only_findings: bool) -> None:
-    """Raise UsageError if the capture cannot be copied: there are several, or the copy would overwrite an input."""
+    """Raise UsageError if a copy is requested of several captures, or would overwrite an input.
+
+    Also raise it if `only_findings` is set, which limits a copy, and no copy is requested.
+    """
     copies = [file.path for file in files if file.format == "pcapng"]
     if only_findings and not copies:
         raise UsageError("--only-findings applies to copies of packets only: add -o FILE.pcapng")

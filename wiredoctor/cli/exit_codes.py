@@ -24,11 +24,11 @@ class Exit(IntEnum):
     FINDINGS = 1
     """`--fail-on` matched, as report/fail_on.py decides."""
     BAD_INPUT = 2
-    """A usage error, or an input could not be read, or an output not written."""
+    """The usage is wrong, an input could not be read, or an output could not be written."""
     INTERNAL = 3
     """An internal error."""
     INTERRUPTED = 130
-    """SIGINT; other terminating signals give 128 plus their number, as in a shell. One line names the signal."""
+    """SIGINT ended the command. Other signals give 128 plus their number, as in a shell; a line names the signal."""
     BROKEN_PIPE = 141
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 
@@ -45,7 +45,7 @@ class UsageError(Exception):
 
 
 def reason(error: OSError, path: str = "") -> str:
-    """Return the error text, and the file if it is not the one at `path`."""
+    """Return the text of an error, and the name of its file unless that is `path`."""
     text = error.strerror or str(error)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
@@ -57,7 +57,7 @@ def print_message(line: str) -> None:
 
 
 def run_command(command: Callable[..., int]) -> Callable[..., None]:
-    """Turn a command that returns its exit code into one that exits with it, also on a signal."""
+    """Return a function that calls a command and exits with the exit code that the command returns, or with that of a signal."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -75,7 +75,7 @@ def run_command(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int:
-    """Call a command and return its exit code in all cases."""
+    """Call a command and return its exit code; for an error or a signal, print one line and return the code of that."""
     try:
         code = command(*args, **options)
         sys.stdout.flush()
@@ -139,7 +139,7 @@ def apology(error: BaseException) -> str:
 
 
 def _abandon_stdout() -> None:
-    """Redirect standard output, so the interpreter can flush its buffer."""
+    """Redirect standard output to /dev/null, so the interpreter can flush its buffer without another error."""
     try:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())

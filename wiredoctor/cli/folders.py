@@ -1,6 +1,6 @@
 """Write tables as files of a folder (-o tables/): Parquet or Arrow, one per table, completely or not at all.
 
-Rows wait in a temporary folder in batches and are then written in one pass, so memory holds about ten thousand of them.
+Rows wait in temporary files and are then written in one pass, so memory holds only about TOGETHER rows of each table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor import Report
 
 TOGETHER = 65_536
-"""The minimum number of rows per temporary file; some tables have few rows per batch."""
+"""The minimum number of rows per temporary file, because batches of some tables have few rows."""
 
 
 class _Waiting:
@@ -49,14 +49,17 @@ class _Waiting:
 
 
 class Written(NamedTuple):
-    """The tables that the folder now has, and those it lacks because the packets were not kept."""
+    """The names of the tables that the folder now has, and of those it lacks because the packets were not kept."""
 
     tables: list[str]
     missing: list[str]
 
 
 def write_tables(report: Report, folder: Path, form: str, access: FileAccess = DIRECT) -> Written:
-    """Write a file of `form` (parquet or arrow) for each table; earlier files stay until all are complete."""
+    """Write a file of `form` (parquet or arrow) for each table. Earlier files are replaced only when all are complete.
+
+    Earlier files of tables that this report lacks are removed.
+    """
     from tempfile import TemporaryDirectory
 
     from wiredoctor.report.data import table_folder as exported
@@ -99,6 +102,6 @@ def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Pa
 
 
 def report_missing(written: Written) -> None:
-    """Report missing tables."""
+    """Print a line that names the missing tables, if there are any."""
     if written.missing:
         print_message(f"the packets were not kept, so these tables are missing: {', '.join(written.missing)}")

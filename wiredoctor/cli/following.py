@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal) -> None:
-    """Print the stream of one or both sides, escaped, line by line."""
+    """Print what one or both sides sent, reassembled and escaped, line by line. `side`: client, server or both."""
     from wiredoctor.report.fields import paint
     from wiredoctor.report.packets.follow import UNMASKED, text
 
@@ -33,7 +33,7 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
 
 def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
-    """Write the bytes of one side unchanged; report missing bytes on standard error."""
+    """Write the bytes of one side unchanged to standard output; report their number and missing bytes on standard error."""
     from wiredoctor.report.packets.follow import raw
     from wiredoctor.report.words import count
 

@@ -122,7 +122,7 @@ def write_examples(examples: Sequence[tuple[str, str]], formatter: Any) -> None:
 
 
 def example_lines(examples: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield the meaning of each command line as a comment, and the line, which is never wrapped."""
+    """Yield two lines for each example: its meaning as a comment, and the command line, which is never wrapped."""
     for line, meaning in examples:
         yield f"# {meaning}"
         yield line

@@ -1,4 +1,4 @@
-"""Decide whether the terminal shows hyperlinks (OSC 8). None can be asked, so known ones are recognized by their variables."""
+"""Decide whether the terminal shows hyperlinks (OSC 8). Terminals cannot be asked; known ones set environment variables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TERMINALS = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "contour", "w
 _OTHERS = ("WT_SESSION", "KITTY_WINDOW_ID", "DOMTERM", "ALACRITTY_WINDOW_ID")
 
 _FIRST_VTE, _FIRST_KONSOLE = 5000, 210400
-"""The first versions of VTE (GNOME Terminal and many others) and of Konsole with hyperlinks."""
+"""The first versions of VTE (GNOME Terminal and many others) and of Konsole that show hyperlinks."""
 
 _FIRST_LESS = 566
 """The first version of less that passes hyperlinks on with -R."""
 
 
 def has_hyperlinks(environment: Mapping[str, str] | None = None) -> bool:
-    """Return whether the terminal is known to show hyperlinks, and the pager, if there is one, to pass them on."""
+    """Return whether the terminal is known to show hyperlinks; if there is a pager, it must be known to pass them on."""
     known = os.environ if environment is None else environment
     return _terminal_has_them(known) and _pager_passes_them()
 

@@ -13,7 +13,10 @@ SECONDS = 1.0
 
 
 def choose_interface() -> str:
-    """Ask which interface to capture on; without a terminal, list them and raise UsageError."""
+    """List the interfaces with their traffic, and return the name of the one that the user chooses.
+
+    Raise UsageError if there is no terminal, or the answer is not an interface.
+    """
     from wiredoctor.interfaces import UnsupportedSystemError, interfaces, traffic
 
     try:
@@ -42,7 +45,10 @@ def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]
 
 
 def _ask(choices: list[str], names: list[str]) -> str:
-    """Return the interface with the number or name that the user enters; an empty answer means all."""
+    """Return the interface with the number (in `choices`) or name that the user enters; `any` for an empty line.
+
+    Raise UsageError for another answer.
+    """
     sys.stderr.write(f"Capture on which interface (number or name)? [{ALL}] ")
     sys.stderr.flush()
     answer = sys.stdin.readline()

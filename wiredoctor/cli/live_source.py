@@ -17,7 +17,7 @@ IMAGE = "nicolaka/netshoot"
 """The image of the ephemeral container that captures in a pod: it needs sh, timeout and tcpdump."""
 
 LONGEST = 3600
-"""Seconds after which a capture in a pod ends if there is no --duration, because a lost connection to the cluster does not end
+"""Seconds after which a capture in a pod ends without --duration, because the loss of the connection to the cluster does not end
 it.
 """
 
@@ -29,7 +29,10 @@ _PARENT_ENDED = 1
 
 
 class Source(NamedTuple):
-    """The origin of the packets: interfaces of this machine, or a `stream` (a descriptor) of a program, with its name."""
+    """The origin of the packets: interfaces of this machine, or `stream`, the descriptor of a capture with this `name`.
+
+    `process`: the program that writes the stream; None for standard input.
+    """
 
     interfaces: Sequence[str]
     stream: int | None = None
@@ -37,8 +40,9 @@ class Source(NamedTuple):
     process: subprocess.Popen[bytes] | None = None
 
     def hand_over(self) -> None:
-        """Close this process's copy of the stream once the recorder has one, so the program ends when the recorder closes its
-        copy.
+        """Close this process's copy of the stream. Call this once the recorder has its own copy.
+
+        The program that writes the stream then ends when the recorder closes its copy.
         """
         if self.stream is not None:
             os.close(self.stream)
@@ -116,11 +120,11 @@ def _tcpdump(device: str, snaplen: int | None) -> list[str]:
 
 
 def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None, *, sudo: bool) -> list[str]:
-    """Return the command that captures on a host without its own SSH connection, whose ports sshd provides.
+    """Return the command that captures on a host over SSH; raise UsageError if `host` looks like an option.
 
-    When standard input ends, the script ends tcpdump, which would otherwise notice the end of the connection only with its next
-    packet. That takes the rights of tcpdump, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script
-    gets it as arguments.
+    The packets of the SSH connection itself are not captured: sshd tells its ports in SSH_CONNECTION. When standard input ends,
+    the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it takes
+    the same rights, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script gets it as arguments.
     """
     if host.startswith("-"):
         raise UsageError(f"--ssh: {host!r} is not a host")
@@ -143,8 +147,8 @@ def kubectl_command(
 ) -> list[str]:  # fmt: skip
     """Return the command that captures in a pod, from an ephemeral container that ends after this time.
 
-    It waits for a line on standard input, because what it writes before kubectl is attached, such as the file header, would be
-    lost.
+    The container waits for a line on standard input, because its output before kubectl is attached, such as the file header,
+    would be lost. Raise UsageError if `pod` is not NAMESPACE/POD.
     """
     namespace, _, name = pod.rpartition("/")
     if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", part) for part in (name, *([namespace] if namespace else []))):
@@ -157,7 +161,10 @@ def kubectl_command(
 
 
 def _start(command: list[str], name: str) -> Source:
-    """Print the command and start it; its messages go to standard error."""
+    """Print the command, start it, and return its output as a source; its messages go to standard error.
+
+    Raise UsageError if the command is not installed.
+    """
     if shutil.which(command[0]) is None:
         raise UsageError(f"{command[0]} is not installed")
     print_message(shlex.join(command))

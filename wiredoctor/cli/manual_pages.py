@@ -31,7 +31,7 @@ SHELLS = {
 
 
 def shared_files() -> Iterator[tuple[str, str]]:
-    """Yield the path below share/ and the text of each file."""
+    """Yield the path below share/ and the text of each man page and completion script."""
     program = with_plain_arguments(typer.main.get_command(application()))
     yield "man/man1/wiredoctor.1", _program_page(program)
     for name, command in program.commands.items():
@@ -87,7 +87,7 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _end(lines: list[str], command: Any, examples: Iterable[tuple[str, str]], others: Iterable[str]) -> str:
-    """Return the page with options, examples, the address of the documentation, and other pages."""
+    """Return the man page that begins with `lines`, followed by options, examples, the documentation and `others` (see also)."""
     with _context(command) as context:
         options = [one for one in command.get_params(context) if one.param_type_name == "option"]
     lines += [".SH OPTIONS", *_described(command, options), ".SH EXAMPLES"]

@@ -71,7 +71,7 @@ class Severity(StrEnum):
 
 
 class Failing(StrEnum):
-    """The lowest severity that fails a report."""
+    """The values of --fail-on: the lowest severity with which a finding makes the command fail."""
 
     error = "error"
     warning = "warning"
@@ -258,7 +258,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 
 
 def parse_size(option: str, text: str | None) -> int | None:
-    """Parse a size such as "10GB", "1.5 GiB" or "100000"; raise UsageError."""
+    """Return a size such as "10GB", "1.5 GiB" or "100000" in bytes, None for None; raise UsageError if it is not a size."""
     if text is None:
         return None
     from fractions import Fraction
@@ -273,7 +273,7 @@ _SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 
 
 def parse_duration(option: str, text: str | None) -> int | None:
-    """Parse a duration such as "500ms", "1.5 s" or "2" (seconds) to nanoseconds; raise UsageError."""
+    """Return a duration such as "500ms", "1.5 s" or "2" (seconds) in ns, None for None; raise UsageError if it is not one."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)\s*", text, re.ASCII)
@@ -283,7 +283,7 @@ def parse_duration(option: str, text: str | None) -> int | None:
 
 
 def parse_status(option: str, values: list[str] | None) -> tuple[str, ...]:
-    """Parse the values of --status; raise UsageError."""
+    """Return the values of --status in their checked form; raise UsageError if one is not a status."""
     try:
         return parse_statuses(values or [])
     except ValueError as error:
@@ -316,7 +316,7 @@ def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mappi
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Return "; did you mean ...?" or where to look."""
+    """Return the end of an error message: "; did you mean ...?" if a known name is similar, or where to look."""
     from wiredoctor.text.suggestion import suggestion
 
     return suggestion(name, known, " (wiredoctor rules lists them)")
@@ -366,7 +366,7 @@ class LiveOptions:
 
 
 def with_shared_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Replace the first parameter of a command, such as a TableOptions, by one parameter for each of its fields."""
+    """Return the command with its first parameter, such as a TableOptions, replaced by one parameter for each of its fields."""
     first, *own = inspect.signature(command).parameters
     own_hints = get_type_hints(command, include_extras=True)
     group = own_hints[first]

@@ -23,23 +23,23 @@ PIPE_WIDTH = 100
 """The text width if there is no terminal and COLUMNS is not set."""
 
 Write = Callable[[str, BinaryIO, Terminal], None]
-"""Writes a report in a format; text is in UTF-8 or the encoding of the terminal."""
+"""A function that writes a report in a format to a stream. Text suits the Terminal: its width, colors and encoding."""
 
 
 class Output(NamedTuple):
-    """A file of -o and the format given by its suffix."""
+    """A file of -o and the format given by its suffix; a folder has the format "tables"."""
 
     path: Path
     format: str
 
     @property
     def option(self) -> str:
-        """The option that names the file."""
+        """The option that names the output, for messages."""
         return f"-o {self.path}{os.sep if self.format == 'tables' else ''}"
 
 
 class FileAccess(NamedTuple):
-    """Functions that change the file system; `live` replaces them with requests to the privileged process."""
+    """Functions that change the file system; `live` replaces them with requests to the recorder, which may have privileges."""
 
     replacing: Callable[[Path], AbstractContextManager[BinaryIO]] = replacing
     remove: Callable[[Path], None] = remove
@@ -53,7 +53,7 @@ DIRECT = FileAccess()
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:
     """Return the files of -o; raise UsageError if one cannot be written or is one of the captures.
 
-    `forms`: the available formats.
+    `forms`: the names of the available formats.
     """
     checked: dict[Path, Output] = {}
     for text in paths or ():
@@ -67,7 +67,7 @@ def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[
 
 
 def _folder(path: Path, forms: Collection[str]) -> Output:
-    """Return a folder for tables, which is created if it is missing."""
+    """Return a folder as an output for tables. Raise UsageError if tables are not available, or it cannot be written."""
     if "tables" not in forms:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
@@ -93,7 +93,7 @@ def _known_suffixes(forms: Collection[str]) -> str:
 
 
 def writable(path: Path, file: Path | None = None) -> Path:
-    """Return the path; raise UsageError if no file, or not `file`, can be written there."""
+    """Return the path; raise UsageError if it cannot be written. `file`: the file to check instead, if `path` is a folder."""
     try:
         with resolve(file or path) as target:
             target.check_writable()
@@ -118,13 +118,13 @@ def write_each(files: Iterable[Output], write: Callable[[Output], None]) -> bool
 
 
 def write_file(output: Output, write: Write, access: FileAccess = DIRECT) -> None:
-    """Write a file of -o."""
+    """Write a file of -o. Raise OSError if that fails."""
     with access.replacing(output.path) as out:
         write(output.format, out, Terminal(width=PIPE_WIDTH, unicode=True))
 
 
 def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True) -> None:
-    """Write standard output; on a terminal through a pager if it `pages`."""
+    """Write to standard output in the format `output`; with `pages`, through a pager if it is a terminal."""
     paper = stdout_paper(color)
     sys.stdout.flush()
     with paged() if pages else contextlib.nullcontext(sys.stdout.buffer) as out:
@@ -133,12 +133,12 @@ def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True)
 
 
 def stdout_paper(color: Color) -> Terminal:
-    """Return width, color and encoding of standard output."""
+    """Return the width of standard output, and whether it shows color, Unicode and hyperlinks."""
     return _paper(color, sys.stdout)
 
 
 def stderr_paper(color: Color) -> Terminal:
-    """Return width, color and encoding of standard error."""
+    """Return the width of standard error, and whether it shows color, Unicode and hyperlinks."""
     return _paper(color, sys.stderr)
 
 
@@ -172,7 +172,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file that names itself if its disk is full, because the report may be on another disk."""
+    """A temporary file whose error names its folder if the disk is full, because the report may be on another disk."""
 
     def write(self, data: object, /) -> int:
         import tempfile

@@ -21,7 +21,7 @@ _OPTIONS = {"LESS": LESS, "LV": "-c"}
 
 
 class _State:
-    """`is_off`: --no-pager."""
+    """`is_off`: --no-pager was given."""
 
     is_off = False
 
@@ -41,12 +41,12 @@ def command() -> str:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing."""
+    """Do nothing; unlike an ignored signal, a signal with this handler has its default action again in the pager."""
 
 
 @contextlib.contextmanager
 def paged() -> Generator[BinaryIO]:
-    """Yield a stream to write to: standard output, or a pager, which must exit before this returns."""
+    """Yield a stream to write to: the pager if there is one, otherwise standard output. Wait at the end for the pager to exit."""
     called = command()
     if not called:
         yield sys.stdout.buffer

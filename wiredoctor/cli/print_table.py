@@ -34,7 +34,7 @@ Relative = Annotated[bool, typer.Option("--relative", help="Draw each bar from i
 
 @dataclass(frozen=True)
 class TableRequest:
-    """The arguments of `exchanges` and `connections`."""
+    """What the commands `exchanges` and `connections` print."""
 
     table: TableName
     options: TableOptions

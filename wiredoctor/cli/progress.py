@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PATIENCE = 1.0
-"""Seconds of waiting before a progress bar is useful."""
+"""Seconds after which a progress bar appears."""
 
 
 class Bar:
-    """A progress bar, called with the fraction done; it appears late, and only on a terminal."""
+    """A progress bar, called with the fraction done. It appears after PATIENCE seconds, and only on a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._wanted = not quiet and sys.stderr.isatty()
@@ -33,7 +33,7 @@ class Bar:
 
     @property
     def seconds(self) -> float:
-        """The elapsed time."""
+        """The time in seconds since this object was created."""
         return time.monotonic() - self._start
 
     def __call__(self, fraction: float) -> None:
@@ -44,7 +44,7 @@ class Bar:
             progress.update(task, completed=fraction)
 
     def say(self, line: str) -> None:
-        """Print a message without disturbing the bar."""
+        """Print a message in place of the bar, which appears again below it."""
         if self._shown:
             self._shown[0].stop()
             self._shown = None

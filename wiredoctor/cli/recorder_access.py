@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def file_access(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
-    """Return access to the files of -o through the recorder, because this process has no privileges."""
+    """Return functions that write the files of -o through the recorder, because this process has given up its privileges.
+
+    They accept only `files`, in the order in which the recorder knows them, and files in those that are folders.
+    """
     numbers = {file.path: number for number, file in enumerate(files)}
 
     def place(path: Path) -> tuple[int, str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Lines(logging.Handler):
-    """Prints the log `wiredoctor` as lines on standard error."""
+    """Prints each record of the logger `wiredoctor` as a line on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_message(record.getMessage())

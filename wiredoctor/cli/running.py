@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""From this number of packets on, an interpreted core takes seconds longer."""
+"""The number of packets above which a core that is not compiled takes seconds longer."""
 
 MAX_FILES = 65_536
 
 
 class Request(NamedTuple):
-    """The settings of an analysis and the filters of its report, from the command line and the configuration file."""
+    """The settings of an analysis and the filters of its report, from the command line and the configuration file.
+
+    `wanted`: what to report. `entries`: the [[ignore]] tables. `baseline`: the path of the baseline, and `known`: the
+    fingerprints in it, which are not reported.
+    """
 
     settings: Settings
     wanted: Filter
@@ -49,8 +53,8 @@ def combine_request(
 ) -> Request:
     """Combine command line and configuration: the command line takes precedence, but a rule that either excludes is excluded.
 
-    Raise UsageError. `settings`: all but the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
-    already read.
+    `settings`: all settings except the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
+    already read. Raise UsageError if a rule, a threshold or the baseline is invalid.
     """
     check_thresholds(configuration, catalogue)
     settings = replace(
@@ -125,7 +129,7 @@ def allow_many_files() -> None:
 
 
 def apply_filter(report: Report, request: Request) -> Report:
-    """Return the report without findings that were filtered out or are known."""
+    """Return the report without findings that a filter or an [[ignore]] table excludes, or that the baseline contains."""
     from wiredoctor.report.exclude import without_ignored, without_known
     from wiredoctor.report.filter import filter_report
 

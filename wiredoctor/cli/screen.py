@@ -27,20 +27,20 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The seconds of lag from which on it is reported, and the seconds between two of these messages."""
+"""The minimum lag of the analysis in seconds that is reported, and the minimum seconds between two such messages."""
 
 AGAIN = 5.0
-"""The minimum seconds between two lines about the same problem."""
+"""The minimum number of seconds between two lines about the same problem."""
 
 REMEMBERED = 1_000_000
-"""The number of findings that are remembered, at 8 bytes each, so that the end does not repeat them."""
+"""The minimum number of printed findings that are remembered, at 8 bytes each, so that they are not printed again at the end."""
 
 
 class View(Protocol):
     """A display of the running capture."""
 
     def note(self, line: str) -> None:
-        """Print a note once."""
+        """Show a line about the capture."""
         ...
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
@@ -75,7 +75,7 @@ class Lines:
             self.note(f"the analysis is {lag_text(status)}; no packets are lost")
 
     def note(self, line: str) -> None:
-        """Print to standard error."""
+        """Print a line to standard error, unless the output is quiet."""
         if not self._quiet:
             print_message(line)
 
@@ -133,7 +133,7 @@ class JsonLines(Lines):
             sys.stdout.buffer.flush()
 
     def finish(self, report: Report) -> None:
-        """Print the rest of the report."""
+        """Print the findings that have not been printed yet, and the summary."""
         from wiredoctor.report.data import json
 
         told = set(self._told)
@@ -145,7 +145,7 @@ class JsonLines(Lines):
 
 
 def _sign(finding: Finding) -> int:
-    """Return the identity of a finding on screen; ignores `caused_by`, which may be added at the end."""
+    """Return a hash that identifies a finding. It ignores `caused_by`, which may be added at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 
 
@@ -178,7 +178,7 @@ class Screen:
         self._console.print(Text(clean(line)), soft_wrap=True)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Redraw after changes, at least every second."""
+        """Redraw the screen if there are findings, and otherwise once per REFRESH seconds."""
         from rich.console import Group
 
         from wiredoctor.report.terminal.live_view import lines

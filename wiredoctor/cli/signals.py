@@ -19,7 +19,7 @@ PATIENCE = 2.0
 """Seconds for cleaning up after the first signal; after that, the next signal ends the process immediately."""
 
 TOGETHER = 0.2
-"""Seconds in which a signal that comes twice counts once: timeout, sudo and terminals send it to a process and to its group."""
+"""Seconds within which a signal that comes twice counts once: timeout, sudo and terminals may send it to process and group."""
 
 _AGAIN = 0.01
 
@@ -33,14 +33,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """`is_running`: a command runs. `number`: the first signal that asked it to end, at `time`."""
+    """`is_running`: a command runs. `number`: the first signal that asked the command to end; it came at `time`.
+
+    `time` is in seconds of time.monotonic(). `is_reported`: a line has named the signal.
+    """
 
     is_running = False
     number: int | None = None
     time = 0.0
     is_reported = False
     is_stopped = False
-    """SIGINT ended the reading only; the command goes on with what was read."""
+    """SIGINT ended only the reading of packets; the command continues with those that were read."""
 
 
 class StopReading:
@@ -81,16 +84,17 @@ class StopReading:
 
 
 def watch() -> None:
-    """End on these signals; an ignored one (nohup) stays ignored."""
+    """End on the signals STOPPING from now on; an ignored one (nohup) stays ignored."""
     for one in STOPPING:
         if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(one, stop)
 
 
 def stop(number: int, _frame: object = None) -> None:
-    """Raise Interrupted once if a command runs, because a second one would interrupt the cleanup; otherwise end the process.
+    """Handle a signal: raise Interrupted at the first one while a command runs; end the process if no command runs.
 
-    This is the signal handler. If the first exception seems to have been swallowed, a later signal also ends the process.
+    A second exception would interrupt the cleanup, so later signals are ignored. After PATIENCE seconds, the first exception
+    seems to have been swallowed, and a signal ends the process.
     """
     if not _State.is_running:
         end(number)
@@ -104,18 +108,18 @@ def stop(number: int, _frame: object = None) -> None:
 
 
 def begin() -> None:
-    """Raise Interrupted on signals from now on."""
+    """Declare that a command runs: from now on, signals raise Interrupted."""
     _State.is_running, _State.number, _State.is_reported, _State.is_stopped = True, None, False, False
 
 
 def finish() -> None:
-    """End the process immediately on signals from now on."""
+    """Declare that no command runs: from now on, signals end the process immediately."""
     # no call and no loop may come first, because Python checks for signals there
     _State.is_running = False
 
 
 def number_of(error: BaseException | None) -> int | None:
-    """Return the signal that ended a command, which may have failed with this error, or None."""
+    """Return the number of the signal that ended a command; None if no signal did. `error`: the exception of the command."""
     if _State.number is not None:
         return _State.number
     return getattr(error, "number", int(signal.SIGINT)) if isinstance(error, KeyboardInterrupt) else None
@@ -127,7 +131,7 @@ def stopped_reading() -> bool:
 
 
 def report(number: int) -> None:
-    """Write the line that names the signal, once."""
+    """Write the line that names the signal, unless it was already written."""
     if not _State.is_reported and sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have its number
         try:  # noqa: SIM105 - contextlib would have to be loaded before the first signal is watched for
             os.write(2, f"wiredoctor: interrupted by {signal.Signals(number).name}\n".encode())
@@ -137,13 +141,13 @@ def report(number: int) -> None:
 
 
 def end(number: int) -> None:
-    """End the process immediately."""
+    """Name the signal, and end the process immediately with its exit code."""
     report(number)
     os._exit(128 + number)
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Raise Interrupted again if Python had to swallow it, for example in a finalizer, before any cleanup."""
+    """Raise Interrupted again, after a moment, if Python had to discard it because it was raised in a finalizer or callback."""
     if not isinstance(what.exc_value, Interrupted):
         sys.__unraisablehook__(what)
     elif hasattr(signal, "setitimer"):

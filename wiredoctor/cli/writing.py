@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write_report(report: Report, form: str, out: BinaryIO, paper: Terminal, options: Options) -> None:
-    """Write the report; raise UsageError if that is impossible in this format."""
+    """Write the report in the format `form`; raise UsageError if the format cannot represent this report."""
     try:
         formats.write(report, form, out, options._replace(paper=paper, spool=spool, note=print_message))
     except formats.NotWritable as error:
@@ -24,7 +24,7 @@ def write_report(report: Report, form: str, out: BinaryIO, paper: Terminal, opti
 
 
 def write_files(report: Report, files: Iterable[Output], options: Options, access: FileAccess = DIRECT) -> bool:
-    """Write the files of -o and report those that cannot be written. Return whether all were."""
+    """Write the files of -o; print a line for each that cannot be written. Return whether all were written."""
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
         write_report(report, form, out, paper, options)

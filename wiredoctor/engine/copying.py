@@ -36,7 +36,10 @@ _TOGETHER = 1_000
 """The number of packets written at a time."""
 
 _FCS_PRESENT = 0x04000000
-"""The bit of the link type in a pcap header that marks a frame check sequence; the upper four bits are its 16-bit words."""
+"""The bit of the link type in a pcap header that marks a frame check sequence.
+
+The upper four bits are the length of the sequence in 16-bit words.
+"""
 
 Comments = Iterable[tuple[int, Sequence[str]]]
 """Pairs of a frame number and its comments, in ascending order."""

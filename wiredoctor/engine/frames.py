@@ -46,7 +46,7 @@ _OF_RESPONSES = (
     *("status", "reason"),
 )
 _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_version")
-"""The columns that header sections determine for requests and responses alike."""
+"""The columns of MESSAGES that are determined by the head of the message, for requests and responses alike."""
 
 _PIECES = (
     *(

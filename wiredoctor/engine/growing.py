@@ -75,7 +75,7 @@ class GrowingCapture:
     lost = None
     is_growing = True
     is_shuffled = True
-    """Always true: disorder is only known after reading, and records are read only once."""
+    """Always True: whether records are out of order is only known after reading, and records are read only once."""
     files: tuple[str, ...] = ()
     """Always empty: this is a single capture, whatever the number of files."""
 

@@ -34,7 +34,7 @@ _OF_EXCHANGES = (
     *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded", "endpoint")),
     pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
 )
-"""The columns by which reports count all rows, including rows that were dropped."""
+"""The columns by which reports count exchanges. Counts by these columns also cover the rows that were dropped."""
 
 
 class LiveAnalysis(Analysis):

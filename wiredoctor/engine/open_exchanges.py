@@ -209,7 +209,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 _BATCHES = count(-(1 << 62))
-"""Batch numbers for the indices of header sections; negative, so they differ from those of the core."""
+"""Batch numbers for the indices of header sections. They are negative, so they differ from the batch numbers of the core."""
 
 
 def _readers(http: HttpConnection) -> tuple[Reader, Reader]:

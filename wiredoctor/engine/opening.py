@@ -20,13 +20,14 @@ from wiredoctor.core.records import Records, Source
 _FIRST_BLOCK = 1 << 12
 """The number of bytes read from a file to find its first packet."""
 _HEAD, _LONGEST_HEAD = 1 << 16, 1 << 20
-"""The number of bytes unpacked from a compressed file to find its first packet: at first, and then more than the longest
-packet.
+"""The number of bytes unpacked from a compressed file to find its first packet: at first, and if no packet is found in them.
+
+The latter is more than the size of the longest packet.
 """
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""The distance in bytes between the positions of two files, so bytes before a file are not read from the previous file."""
+"""The gap in bytes between the positions of two files, so a position just before a file is not in the previous file."""
 
 
 class CaptureFiles:
@@ -41,7 +42,7 @@ class CaptureFiles:
         self.members = members
         self.rotation = rotation
         self.first_times: list[int | None] = [None] * len(members)
-        """The time of the first packet in each file, in ns since 1970; None without a timestamp."""
+        """The time of the first packet in each file, in ns since 1970; None if unknown."""
         self.unread: list[str] = []
         """One sentence for each file that is missing from `members` because disk space did not suffice."""
         self.first_pass: Records | None = None

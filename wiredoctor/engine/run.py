@@ -37,7 +37,7 @@ from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, 
 Progress = Callable[[float], None]
 
 Stopping = Callable[[], bool]
-"""Called between packets: returns True if no more of the capture should be read."""
+"""A function that is called between packets, and returns True to end the reading of the capture."""
 
 
 def never() -> bool:
@@ -79,7 +79,7 @@ class Analysis:
         self.met = LimitsReached()
         self.found = CandidateStore(folder)
         self.reported_tries: pl.DataFrame | None = None
-        """The rows of gateways.TRIES on which findings depend that were reported before the end."""
+        """The rows of gateways.TRIES on which already reported findings of a live capture depend; None if there are none."""
         self.connections = BatchSpill(CONNECTIONS, folder)
         self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
@@ -88,7 +88,7 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing)
         self.is_first = share is None or share.number == 0
-        """True if this process reports what does not belong to a connection; exactly one process does."""
+        """True if this process also reports what does not belong to a connection, which exactly one process does."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:

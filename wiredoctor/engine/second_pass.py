@@ -33,7 +33,7 @@ STEP = SEGMENTS_AT_ONCE
 """The number of packets read at a time."""
 
 COPIES = SECOND
-"""The maximum time in ns by which copies of a connection's last packet may be captured later."""
+"""The maximum time in ns after a connection's last packet for which copies of its packets are still expected."""
 
 _OF_PACKETS = frozenset({"records", "packets", "segments", "pieces"})
 """The tables whose rows can be requested by frame number."""

@@ -28,7 +28,7 @@ _SUDO = "Or run wiredoctor as root: sudo wiredoctor live ..."
 
 
 def permission() -> Permission:
-    """Return the permissions of this process, from its privileges and a socket that receives no packets."""
+    """Return whether and how this process may capture. This checks its privileges, and opens a socket that gets no packets."""
     mine = read_privileges()
     refused = _refusal_reason(mine)
     programs = [_program(name, mine, refused) for name in _PROGRAMS]
@@ -40,9 +40,9 @@ def permission() -> Permission:
 def _refusal_reason(mine: Privileges) -> str:
     """Return why the kernel refuses packet sockets to a process with CAP_NET_RAW; empty if it does not refuse them.
 
-    It is also empty for a process without CAP_NET_RAW. The kernel checks the capability in the user namespace that owns the
-    network: root of a rootless container does not have it in the network of its host. A socket of protocol 0 gets no packets
-    (packet(7)); libpcap also begins with one.
+    The text is also empty for a process without CAP_NET_RAW. The kernel checks the capability in the user namespace that owns the
+    network namespace: root of a rootless container does not have it in the network of the host. The check opens a socket of
+    protocol 0, which gets no packets (packet(7)); libpcap also begins with one.
     """
     if not mine.effective & NET_RAW:
         return ""
@@ -56,17 +56,17 @@ def _refusal_reason(mine: Privileges) -> str:
 
 
 def search_path() -> str:
-    """Return the folders in which programs are searched, in the form of PATH.
+    """Return the folders in which to look for programs, in the format of PATH.
 
-    PATH comes first, except for a process with privileges, which must not execute files of another user. Relative entries are
-    ignored, because they would execute a program of the current folder.
+    PATH comes first. A process with privileges does not use PATH, because it must not execute files of another user. Relative
+    entries are ignored, because they could lead to a program in the current folder.
     """
     own = [] if is_privileged() else os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(dict.fromkeys([*filter(os.path.isabs, own), *FOLDERS]))
 
 
 def find(program: str) -> str | None:
-    """Return the path of a program, even if this user may not execute it; an executable one is preferred."""
+    """Return the path of a program, preferably of one that this user may execute; None if it is not installed."""
     there = [path for folder in search_path().split(os.pathsep) if _is_file(path := os.path.join(folder, program))]
     return next((path for path in there if os.access(path, os.X_OK)), there[0] if there else None)
 
@@ -106,7 +106,7 @@ def _check_backend(name: BackendName, path: str, mine: Privileges, refused: str)
 
 
 def _advice(dumpcap: Backend, mine: Privileges, refused: str) -> tuple[str, ...]:
-    """Return advice on getting permission, the easiest way first."""
+    """Return advice on getting permission, one sentence each, the easiest way first. `refused`: from `_refusal_reason`."""
     if refused:
         return (_REFUSED,)
     if not mine.bounding & NET_RAW:
@@ -130,7 +130,7 @@ def _for_dumpcap(dumpcap: Backend) -> str:
 
 
 def _group(path: str) -> str:
-    """Return the group that may execute the file; "wireshark" if there is none."""
+    """Return the group that may execute the file; "wireshark" if there is none, or it is root's group."""
     import grp
 
     file = os.stat(path)

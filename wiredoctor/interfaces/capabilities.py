@@ -22,7 +22,7 @@ _EFFECTIVE = 1
 
 
 class Privileges(NamedTuple):
-    """The privileges of a process: its effective user, its capability sets as bits, and whether files may add capabilities."""
+    """The privileges of a process: its effective user id, its capability sets as bits, and whether no_new_privs is set."""
 
     uid: int
     permitted: int
@@ -34,7 +34,10 @@ class Privileges(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The capabilities that a file gives to a process (getcap(8)). `forced`: the program only starts with all of them."""
+    """The capabilities of a file as bits (getcap(8)).
+
+    With `forced`, the permitted ones are in effect when the program starts, and it only starts with all of them.
+    """
 
     permitted: int
     inheritable: int
@@ -45,7 +48,7 @@ NOTHING = Granted(0, 0, forced=False)
 
 
 def read_privileges(status: str = "") -> Privileges:
-    """Return the privileges of this process, or those in the text of a /proc/PID/status."""
+    """Return the privileges of this process or, if `status` is given, of the process with this text in /proc/PID/status."""
     lines = (line.partition(":") for line in (status or Path("/proc/self/status").read_bytes().decode("latin-1")).splitlines())
     has = {name: value.split() for name, _, value in lines}
     sets = [int(has[name][0], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")]
@@ -60,7 +63,10 @@ def is_privileged() -> bool:
 
 
 def after_exec(held: Privileges, program: str) -> int | None:
-    """Return the effective capabilities of `program` when this process executes it, or None if the kernel refuses."""
+    """Return the effective capabilities (bits) that a process with the privileges `held` has after executing `program`.
+
+    Return None if the kernel would refuse to execute the file.
+    """
     ignored = bool(os.statvfs(program).f_flag & os.ST_NOSUID)
     file = os.stat(program)
     set_user = file.st_mode & stat.S_ISUID and file.st_uid == 0 and not (ignored or held.no_new_privileges)
@@ -68,9 +74,10 @@ def after_exec(held: Privileges, program: str) -> int | None:
 
 
 def effective(held: Privileges, file: Granted, *, becomes_root: bool) -> int | None:
-    """Compute P'(effective) of capabilities(7), section "Transformation of capabilities during execve()".
+    """Return the effective capabilities (bits) after execve(2), or None if the kernel would refuse to execute the file.
 
-    With no_new_privs, a program only gets capabilities that the process has (security/commoncap.c of Linux).
+    This is P'(effective) of capabilities(7), section "Transformation of capabilities during execve()". With no_new_privs, a
+    program only gets capabilities that the process has (security/commoncap.c of Linux).
     """
     most = held.permitted if held.no_new_privileges else _ALL
     from_file = (held.inheritable & file.inheritable) | (file.permitted & held.bounding)
@@ -84,7 +91,7 @@ def effective(held: Privileges, file: Granted, *, becomes_root: bool) -> int | N
 
 
 def file_capabilities(program: str) -> Granted:
-    """Return the capabilities of a file."""
+    """Return the capabilities of a file; NOTHING if it has none."""
     try:
         raw = os.getxattr(program, _ATTRIBUTE)
     except OSError:  # the file has no capabilities, or its file system does not support them
@@ -99,7 +106,10 @@ def required_capabilities(program: str) -> int:
 
 
 def parse_capabilities(raw: bytes) -> Granted:
-    """Parse struct vfs_cap_data of linux/capability.h: a word with revision and flags, then permitted and inheritable halves."""
+    """Parse struct vfs_cap_data of linux/capability.h; return NOTHING if it is too short.
+
+    A word with revision and flags is followed by the lower halves of both sets (permitted, inheritable), then the upper halves.
+    """
     if len(raw) < 12:
         return NOTHING
     first, permitted, inheritable = struct.unpack_from("<III", raw)

@@ -8,7 +8,7 @@ from wiredoctor.interfaces.model import ANY, Interface, State, UnsupportedSystem
 from wiredoctor.interfaces.netlink import LOWER_UP, UP, Link, addresses, links
 
 COOKED = "LINUX_SLL"
-"""The link type of unknown hardware and of the interface `any`: libpcap puts its own header before each packet."""
+"""The link type of unknown hardware and of the interface `any`, where libpcap puts its own header before each packet."""
 
 _RAW = (15, 256, 257, 258, 259, 264, 518, 519, 768, 776, 0xFFFE)
 """The ARPHRD_ numbers of hardware whose packets begin with IP.

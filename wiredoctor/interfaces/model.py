@@ -44,7 +44,7 @@ class Backend(NamedTuple):
     """The path of the program; None if it is not installed. For raw sockets, the path of this Python."""
     permitted: bool
     reason: str
-    """The reason in a few words that follow the name: "may not be executed by this user"."""
+    """Why the backend is permitted or not, in words that follow its name: "may not be executed by this user"."""
 
 
 class Permission(NamedTuple):
@@ -56,5 +56,5 @@ class Permission(NamedTuple):
 
     @property
     def permitted(self) -> bool:
-        """Return whether any backend is permitted."""
+        """True if any backend is permitted."""
         return any(backend.permitted for backend in self.backends)

@@ -90,7 +90,7 @@ def _text(raw: bytes) -> str:
 
 
 def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and value of each attribute; the upper two bits of the type are flags."""
+    """Yield the type and value of each attribute, without the flags in the upper two bits of the type."""
     at = 0
     while at + _ATTRIBUTE.size <= len(raw):
         length, kind = _ATTRIBUTE.unpack_from(raw, at)
@@ -118,7 +118,7 @@ def _dump(kind: int) -> Iterator[bytes]:
 
 
 def messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and body of each message in a reply."""
+    """Yield the type and body of each message in a reply, up to the first invalid one."""
     at = 0
     while at + _MESSAGE.size <= len(raw):
         length, kind, *_ = _MESSAGE.unpack_from(raw, at)

@@ -1,4 +1,4 @@
-"""Count the packets on each interface for some time, which requires no permission."""
+"""Count the packets on each interface for some time. This requires no permission."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ _TABLE = Path("/proc/net/dev")
 """The file with a line for each interface of this network namespace; see proc(5)."""
 
 _RECEIVED, _SENT = 1, 9
-"""The columns with packet counts, counted after the name."""
+"""The indices of the columns with packet counts; the first column after the name is 0."""
 
 
 def traffic(seconds: float) -> dict[str, int]:
-    """Return the number of packets that each interface received and sent in this time; empty if the system does not count
-    them.
+    """Wait this time; return how many packets each interface received and sent meanwhile.
+
+    Each packet of the loopback interface counts once. The result is empty if the system does not count packets.
     """
     before = _packets()
     time.sleep(seconds)

@@ -1,5 +1,7 @@
 """Decide which failures at gateways are final during a live capture.
 
+A front is an exchange of a client with a gateway. Its tries are the exchanges of the gateway with servers behind it.
+
 The newest exchanges, including open ones, are paired as if the capture ended now. An open exchange may still get a response, be
 repeated or be given up, so its findings may change. A finished exchange is final if every exchange that may be paired with it,
 directly or through others, is finished too: these exchanges form a group. A request that has not begun when all fronts of a group
@@ -29,7 +31,7 @@ from wiredoctor.tables import FINISHED_AT, MILLISECOND, SECOND, closes, finished
 RULE = "gateway-error"
 
 SLACK = MILLISECOND
-"""The time in ns within which packets of two connections may be captured in the wrong order, so nothing in it is over."""
+"""The time in ns by which packets of different connections may be captured out of order; only earlier events are final."""
 
 APART = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
@@ -40,7 +42,7 @@ LATE_ANSWER = 3 * SECOND
 """The time in ns after the gateway gave up within which a SYN may still be answered."""
 
 HELD = 30 * SECOND
-"""The time in ns after its end for which an open exchange is kept; after that, it is left to the final report.
+"""The maximum time in ns for which a failure waits for a decision; after that, it is left to the final report.
 
 The server may still work on a request that its gateway gave up, or requests may be too similar to be distinguished.
 """
@@ -51,23 +53,26 @@ MEMORY = 10 * SECOND
 PROVEN = 2
 """The number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
 
-They are not needed if the front identifies itself as a gateway.
+They are not needed if a front has a status of GATEWAY.
 """
 
 GATEWAY = (502, 503, 504)
 """The statuses with which a gateway reports that a server behind it failed."""
 
 UNORDERED = 256
-"""The number of oldest stored exchanges that are searched for the end of others that are no longer stored."""
+"""The number of oldest stored exchanges whose latest end is taken as the latest end of those that are no longer stored.
+
+The oldest one alone does not suffice, because stored rows are only nearly in order of their end.
+"""
 
 _UNKNOWN = -LATE, LATE, None
 
 Places = set[tuple[int, int | None]]
-"""Exchanges, as connection and index; None instead of an index for an attempt, a connection that carried no request."""
+"""Exchanges, as connection id and index in the connection. The index is None for a connection without a request."""
 
 
 def is_left(time: int, clock: int) -> bool:
-    """Return whether something at `time` that is undecided at `clock` is left to the final report.
+    """Return whether a failure or candidate at `time` that is undecided at `clock` (both in ns) is left to the final report.
 
     This includes a time far after `clock`: the clock was set back since, and that time may take hours to come again.
     """
@@ -76,7 +81,11 @@ def is_left(time: int, clock: int) -> bool:
 
 @dataclass
 class Group:
-    """Exchanges that may be paired with one another. Times are in ns; `servers`: pairs of an endpoint and one behind it."""
+    """Exchanges that may be paired with one another.
+
+    `start`: the earliest start in ns. `end`: the latest end of a front, or start of a try, in ns. `servers`: pairs of a gateway's
+    endpoint and the endpoint of a server behind it.
+    """
 
     places: Places
     fronts: set[Place]
@@ -85,7 +94,7 @@ class Group:
     servers: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def add(self, place: tuple[int, int | None], start: int, end: int, *, front: bool) -> None:
-        """Add an exchange, with the times of its start and of its response."""
+        """Add an exchange that started at `start`, and ended, for a front, at `end` (ns)."""
         self.places.add(place)
         if front and place[1] is not None:
             self.fronts.add((place[0], place[1]))
@@ -98,7 +107,7 @@ class Group:
 
 
 class Until(NamedTuple):
-    """Times in ns: up to when everything was read, the current time, and from when on all exchanges are stored."""
+    """Times in ns. Before `read`, all packets were read; from `complete_from` on, all exchanges are stored; `clock` is now."""
 
     read: int
     clock: int
@@ -107,7 +116,11 @@ class Until(NamedTuple):
 
 @dataclass(frozen=True)
 class GatewaySearch:
-    """The result of a search. `groups`: the final group of each exchange; `failures`: candidates of gateway-error in them."""
+    """The result of a search among the newest exchanges.
+
+    `groups`: the final group of each exchange that is in one. `failures`: the new candidates of the rule gateway-error in these
+    groups. `servers`: the server's endpoint by connection id.
+    """
 
     known: Gateways
     exchanges: pl.LazyFrame
@@ -116,7 +129,7 @@ class GatewaySearch:
     groups: Mapping[tuple[int, int | None], Group]
     failures: pl.DataFrame
     whole: Gateways = field(default_factory=Gateways)
-    """The gateways according to all exchanges, if not all were searched."""
+    """The gateways according to all exchanges; empty if the search covered all exchanges."""
 
     @cached_property
     def tries(self) -> pl.DataFrame:
@@ -140,7 +153,11 @@ class _Pairing:
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
     ) -> None:
-        """Index the exchanges. `now`: those of `exchanges` without a stored row; `ends`: rows of tables.CONNECTIONS."""
+        """Index the exchanges.
+
+        `now`: those of `exchanges` whose connection is still open, without a stored row. `ends`: rows of tables.CONNECTIONS.
+        `servers`: the server's endpoint by connection id.
+        """
         c = pl.col
         self._known, self._servers = known, servers
         answered = pl.when(c("response_status") >= 200).then("response_start")
@@ -149,7 +166,7 @@ class _Pairing:
             *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
         )
         self._times = {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends_of.drop_nulls("request_start").iter_rows()}
-        """The start of each exchange, the time of its response or its end (ns), and its status."""
+        """The start of each exchange, the start of its response or otherwise its close (both in ns), and its status."""
         paired = {*known.tries.filter("certain").select("connection", "exchange").iter_rows()}
         behind = {one for some in known.fronts.values() for one in some}
         self._unpaired = sorted(
@@ -186,12 +203,12 @@ class _Pairing:
             for connection, exchange, start in silent.select("connection", "exchange", "request_start").iter_rows()
             if servers.get(connection) in known.fronts and self._open.isdisjoint(self._tries.get((connection, exchange), ()))
         ]
-        """The start times of exchanges at fronts that have neither a response nor an open attempt."""
+        """The start times (ns) of requests to gateways that have neither a final response nor an open try."""
 
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the final groups of these exchanges, by exchange."""
+        """Return the group of each of these exchanges, and of those in the same groups, if it is final and proven."""
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):
@@ -199,7 +216,7 @@ class _Pairing:
         return found
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
-        """Return the groups of these exchanges."""
+        """Return the groups that contain one of these exchanges."""
         up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
 
         def root(place: tuple[int, int | None]) -> tuple[int, int | None]:
@@ -251,7 +268,7 @@ class _Pairing:
         return all(front in self._tries or self._asked_nobody(front, group, until) for front in group.fronts)
 
     def _is_over(self, group: Group) -> bool:
-        """Return whether all exchanges are over, except perhaps a last try that the gateway of a single front has given up."""
+        """Return whether all exchanges of a group are over; the last try of a single front may be open if it was given up."""
         left = {place for place in group.places if place in self._open}
         if not left:
             return True
@@ -293,12 +310,12 @@ _FAILED = pl.col("has_request") & _CLOSED & ~_WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failures that wait for a decision, and the time of the next search."""
+    """The failures at gateways that wait for a decision. `search` decides them."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
         self._waiting: dict[Place, int] = {}
-        """The time (ns) at which each failed exchange was recorded."""
+        """The time (ns) at which each failure was recorded, by connection and exchange."""
         self._told: dict[Place, None] = {}
         self._searched: int | None = None
         self._apart = APART
@@ -311,7 +328,7 @@ class AtGateways:
         self._add(failed.iter_rows(), clock)
 
     def take(self, clock: int) -> None:
-        """Record failed exchanges of the analysis, and drop failures that stayed open for too long."""
+        """Record the failures that the analysis has found, and drop failures that have waited for too long."""
         self._add(self._analysis.failures if self._module is not None else (), clock)
         self._analysis.failures.clear()
         for place in [place for place, noted in self._waiting.items() if is_left(noted, clock)]:
@@ -331,7 +348,7 @@ class AtGateways:
 
     @property
     def due(self) -> int:
-        """The time of the next search."""
+        """The capture time (ns) of the next search; 0 before the first."""
         return 0 if self._searched is None else self._searched + self._apart
 
     @property
@@ -342,8 +359,8 @@ class AtGateways:
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
         """Pair the newest exchanges, and return the result.
 
-        `whole`: the gateways according to all exchanges, if not all are searched. `of`: exchanges to decide besides the failed
-        ones.
+        `whole`: the gateways according to all exchanges; None if the search covers all of them. `of`: exchanges to decide
+        besides the failures that wait.
         """
         a = self._analysis
         open_ones = a.core.flows.open_connections()
@@ -398,7 +415,7 @@ class AtGateways:
         return rows.filter(pl.Series(mine, dtype=pl.Boolean))
 
     def mark_reported(self, groups: Iterable[Group]) -> None:
-        """Remember that the failures in these groups were reported."""
+        """Record that the failures in these groups were reported, so that they are not reported again."""
         for group in groups:
             for connection, exchange in group.places:
                 if exchange is not None:

@@ -28,7 +28,7 @@ from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGE
 _KEY = ("rule", "connection", "frame")
 
 _GROWN = 1.05
-"""The factor by which finished exchanges and connections must have grown before gateways are searched again."""
+"""The factor by which the number of finished exchanges and connections must grow before gateways are searched again."""
 
 _TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
@@ -55,7 +55,7 @@ class PendingFindings:
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     held_connections: frozenset[int] = frozenset()
-    """The connections of candidates that are still held and may explain candidates here."""
+    """The connections of the candidates in HeldCandidates, which may explain candidates here."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
@@ -66,10 +66,10 @@ class PendingFindings:
     clock: int = 0
     """The watermark (ns): everything before it was read. It decreases if the clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
-    """The time (ns) at which each ended connection was first found to be over."""
+    """The watermark (ns) at which each connection was found to be over, by id."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """The cached result of `_gateways`, for the number of rows in `_looked_at`."""
+    """The cached result of `_gateways`, computed when there were `_looked_at` finished exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
@@ -91,7 +91,7 @@ class PendingFindings:
         return sum(rows.height for rows in self._candidates.values()) - self._settled.height
 
     def add(self, found: Candidates) -> None:
-        """Add judged candidates."""
+        """Add judged candidates, except those of summary rules and those without a connection."""
         events = {
             name: rows.filter(pl.col("connection").is_not_null())
             for name, rows in found.items()
@@ -104,7 +104,7 @@ class PendingFindings:
         self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known.keys())
 
     def finish(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Store finished rows of exchanges, and rows of connections that are over."""
+        """Store those finished rows of exchanges and of connections that belong to connections with candidates."""
         self._failed.note(exchanges, self.analysis.analyzed_until)
         if not self._known:
             return
@@ -118,7 +118,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Collect the rows of these connections: the existing ones, and those that follow."""
+        """Add the existing rows of these connections; `finish` adds the later ones."""
         if not fresh:
             return
         a = self.analysis
@@ -182,7 +182,10 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates after `through_gateways`, and the rows of tables.TRIES of these groups."""
+        """Return the candidates, changed by what gateways did and by stalls, and the rows of tables.TRIES of these groups.
+
+        Without groups, only stalls change candidates, and the second value is None.
+        """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
         places = {place for group in groups for place in group.places}
@@ -197,7 +200,7 @@ class PendingFindings:
         return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return everything known about gateways, and the Server fields that they forwarded."""
+        """Return the gateways that `_gateways` and this search have found, and the Server fields that they forwarded."""
         known, passed = self._gateways()
         if seen is None or not seen.known.fronts:
             return known, passed
@@ -219,7 +222,7 @@ class PendingFindings:
             a.found.append({RULE: rows.join(ready.filter(rule=RULE), on=["connection", "frame"], how="semi")})
 
     def _conclude(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
-        """Let the rules compare candidates with all connections in their current state."""
+        """Return the candidates that their rules keep after comparing them with all connections in their current state."""
         if not any(self.modules[name].conclude for name in candidates):
             return candidates
         a = self.analysis
@@ -254,7 +257,10 @@ class PendingFindings:
         return number, min(since, shut), min(unknown, shut), over, no_http
 
     def _final_keys(self, of: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys of unresolved candidates that nothing on their connection can still change."""
+        """Return the keys (rule, connection, frame) of unresolved candidates that nothing on their connection can still change.
+
+        `of`: the states of the connections.
+        """
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
@@ -273,7 +279,10 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Drop waits during which a request to another server was open, because the response may have depended on it."""
+        """Return the keys without slow-response candidates during which a request to another server was open.
+
+        The slow response may depend on that other request.
+        """
         waits = ready.filter(pl.col("rule") == "slow-response")
         if waits.is_empty():
             return ready
@@ -290,11 +299,10 @@ class PendingFindings:
         ])  # fmt: skip
 
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
-        """Separate the candidates at gateways from `ready`.
+        """Search for gateways if candidates depend on them. `ready`: the keys of candidates that are final on their connection.
 
-        Return the candidates that gateways can no longer change, together with the failures at gateways; the search that shows
-        it; and the groups of exchanges that are reported now. Candidates that stay open for too long are left to the final
-        report.
+        Return the keys that gateways cannot change any more, with those of failures at gateways; the search, None if there was
+        none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False
@@ -322,7 +330,7 @@ class PendingFindings:
         return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns rule, connection, frame, exchange and end of these candidates."""
+        """Return the columns rule, connection, frame, exchange and end (ns) of the candidates with these keys."""
         c = pl.col
         return pl.concat([
             self._candidates[name]
@@ -335,7 +343,7 @@ class PendingFindings:
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
 
     def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
-        """Return the groups whose possible causes are all ready and to which no more can be added."""
+        """Return the groups of a search on whose connections no candidate is undecided that may be the cause of a failure."""
         groups = {id(group): group for group in seen.groups.values()}
         if not groups:
             return []
@@ -372,11 +380,15 @@ class PendingFindings:
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
     def _of_all(self) -> gateways.Gateways | None:
-        """Return the gateways according to all exchanges, if there are more than one search covers."""
+        """Return the gateways according to all exchanges if there are more than one search covers; otherwise None."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways that finished exchanges show so far, and the Server fields that they forwarded."""
+        """Return the gateways that all exchanges show so far, even open ones, and the Server fields that they forwarded.
+
+        The second value is None if there are no gateways. The result is cached until the number of rows has grown. With `at_end`,
+        all rows are finished, and are searched again.
+        """
         a = self.analysis
         rows = a.exchanges.rows + a.connections.rows
         if at_end or rows > self._looked_at * _GROWN:
@@ -391,11 +403,11 @@ class PendingFindings:
         return self._at_gateways
 
     def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
-        """Return the known connections whose client is a gateway; with `at_end`, all of them."""
+        """Return the ids of the connections whose client is a gateway: those known so far, or with `at_end` all."""
         return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
-        """Return all candidates of these connections."""
+        """Return all candidates of these connections, by rule."""
         of_these = pl.col("connection").is_in(connections.implode())
         some = {name: rows.filter(of_these) for name, rows in self._candidates.items()}
         return {name: rows for name, rows in some.items() if rows.height}

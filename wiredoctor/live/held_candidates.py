@@ -18,13 +18,13 @@ from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import ASKED, SECOND, closes
 
 _PENDING = "pending_until"
-"""The column with the time (ns) until which a compared candidate may still change; null or missing if it cannot."""
+"""The column with the time (ns) until which a candidate may still change; null or missing if it cannot."""
 
 _PLACE = ("connection", "exchange")
 
 
 class Clients(Protocol):
-    """A function that returns the known connections whose client is a gateway; at the end, all of them."""
+    """A function that returns the ids of the connections whose client is a gateway: those known so far, or at the end all."""
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
 
@@ -52,11 +52,11 @@ class HeldCandidates:
 
     @property
     def connections(self) -> frozenset[int]:
-        """The connections of held candidates, which may explain other candidates."""
+        """The ids of the connections of all held candidates, which may explain other candidates."""
         return self.connections_of(self._held)
 
     def connections_of(self, rules: Collection[str]) -> frozenset[int]:
-        """Return the connections of the held candidates of these rules."""
+        """Return the ids of the connections of the held candidates of these rules."""
         held = (rows for name, rows in self._held.items() if name in rules)
         return frozenset(number for rows in held for number in rows["connection"].to_list())
 
@@ -73,7 +73,7 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Return the candidates that can be decided at `clock`; at the end (None), all of them."""
+        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return those that are kept."""
         if not self._held:
             return {}
         over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
@@ -99,7 +99,7 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Hold candidates that are still undecided, in their earlier state; return the others."""
+        """Hold those of `told` that may still change, again as they were in `ready`; return the others."""
         sure: Candidates = {}
         for name, rows in told.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
@@ -114,6 +114,6 @@ class HeldCandidates:
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:
-    """Return an expression for the time at which everything that matters for a candidate has happened."""
+    """Return an expression for the time (ns) at which a candidate can be decided."""
     due = [pl.col("due")] if "due" in rows.columns else []
     return pl.max_horizontal(*due, *([pl.col("final_at") + rule_engine.TOGETHER] if "final_at" in rows.columns else []))

@@ -24,7 +24,7 @@ _TCP = 0b11
 """The access rights for TCP, bind and connect; since version 4."""
 
 _SCOPES = 0b11
-"""The scopes for abstract sockets of other processes and signals to them; since version 6."""
+"""The scopes, which forbid connections to abstract sockets of other processes and signals to them; since version 6."""
 
 _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE | _TRUNCATE
@@ -44,8 +44,8 @@ class Confinement:
     """The rules that `enforce` applies to the calling thread and everything it starts.
 
     `readable`: files that may be read, and folders with everything below them; those that cannot be opened are omitted.
-    `writable`: descriptors of folders in which files may also be created, changed and removed. Open descriptors are not affected.
-    The constructor raises OSError if the kernel has no Landlock.
+    `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed and removed.
+    Descriptors that are open already are not affected. The constructor raises OSError if the kernel has no Landlock.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[int]) -> None:

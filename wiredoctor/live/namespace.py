@@ -26,7 +26,8 @@ LOOPBACK = "lo"
 def enter_own_network() -> None:
     """Move this process, which must have a single thread, into a new namespace, and bring its loopback interface up.
 
-    The kernel removes the namespace after its last process. Raise OSError: PermissionError without CAP_SYS_ADMIN.
+    The kernel removes the namespace when its last process ends. Raise OSError if that fails, PermissionError without
+    CAP_SYS_ADMIN.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_NETWORK):
@@ -40,7 +41,7 @@ def enter_own_network() -> None:
 
 
 def refusal(error: OSError) -> str:
-    """Return why there is no namespace, as a sentence for people."""
+    """Return the message for an error of `enter_own_network`."""
     if error.errno == errno.EPERM:
         return "a network namespace needs root (CAP_SYS_ADMIN): try sudo"
     return f"no network namespace can be made here: {(error.strerror or str(error)).lower()}"

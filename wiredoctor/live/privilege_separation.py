@@ -17,7 +17,7 @@ from wiredoctor.recording.folder import PrivateFolder
 class Started(NamedTuple):
     """A recorder that waits for `begin`.
 
-    `rows`: the folder for rows. `was_root`: this process had privileges and dropped them.
+    `rows`: the path of the folder for rows. `rights`: what this process dropped. `was_root`: this process was started by root.
     """
 
     recorder: Recorder
@@ -28,9 +28,9 @@ class Started(NamedTuple):
 
 @contextmanager
 def start(order: Order) -> Generator[Started]:
-    """Start a recorder and drop the privileges of this process, which must still have a single thread.
+    """Start a recorder, then drop the privileges of this process, which must still have a single thread; yield the recorder.
 
-    Raise OSError if that fails.
+    Raise OSError if the recorder or its private folder cannot be created.
     """
     user = target_user()
     folder = PrivateFolder(None if user is None else user.gid)

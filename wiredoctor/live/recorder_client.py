@@ -56,10 +56,11 @@ TEMPORARY = Ring(8, 256 << 20)
 class Order:
     """A request to capture: the interfaces, and the destination of the packets.
 
-    `folder`: the private folder. `file`: None for a ring of files without names in that folder. `duration` in seconds, `buffer`
-    in MiB per interface; None lets the recorder decide. `backend`: dumpcap, tcpdump or raw; None for the best available one.
-    `outputs`: the files that the recorder opens on request; with names, those of files in a folder. `stream`: the descriptor of a
-    capture that another program is writing, with a name for it, instead of interfaces.
+    `folder`: the private folder. `file`: None for a ring of files without names in that folder. `snaplen` (bytes), `duration`
+    (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface; None
+    for the default. `backend`: dumpcap, tcpdump or raw; None for the first that works. `outputs`: the files that the recorder
+    opens on request, as path and names; if there are names, the path is a folder and they are its files. `stream`: the descriptor
+    of a capture that another program is writing, instead of interfaces; `stream_name` is its name in messages.
     """
 
     interfaces: tuple[str, ...]
@@ -79,11 +80,11 @@ class Order:
 
 @dataclass
 class Progress:
-    """The last progress report of the recorder.
+    """The progress of the recorder according to its last event.
 
-    `bytes`: the size of the stream written in complete blocks. `dropped`: the number of packets dropped by the kernel; None if it
-    is only known at the end. `restarts`: how often the capturing program ended unexpectedly and was restarted. `ended`: the
-    reason, or None while the recorder runs.
+    `bytes`: the number of bytes written, in complete blocks, to all files together. `packets`: the number of packets in them.
+    `dropped`: the number of packets dropped by the kernel; None if it is not known yet. `restarts`: how often the backend ended
+    unexpectedly and was restarted. `ended`: why capturing ended; None while it runs. `text`: a line about that, or "".
     """
 
     bytes: int = 0
@@ -100,9 +101,9 @@ Event = dict[str, Any]
 
 
 class Recorder:
-    """A running recorder. When its context ends, the process has ended.
+    """A running recorder. At the end of its context, it is stopped, and terminated if it does not end in time.
 
-    `waits`: it captures after `begin`, stays until the socket is closed, and then removes `order.folder`.
+    With `waits`, it begins to capture after `begin`, stays until the socket is closed, and then removes `order.folder`.
     """
 
     def __init__(self, order: Order, *, waits: bool = False) -> None:
@@ -128,7 +129,7 @@ class Recorder:
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
-        """Return the next events within `timeout` seconds; progress reports are stored in `progress` instead.
+        """Wait up to `timeout` seconds for events, and return those that arrived. Progress events only update `progress`.
 
         Raise RecorderError if capturing could not begin.
         """
@@ -154,22 +155,22 @@ class Recorder:
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Return the descriptor of a new file for output `number` of the order, or for the file `name` in its folder.
+        """Return the descriptor of a new file that is to replace output `number` of the order, or the file `name` in that folder.
 
-        `commit_output` moves the file to its place, `discard_output` removes it. Raise OSError if that fails.
+        `commit_output` moves the new file to its place, `discard_output` removes it. Raise OSError if it cannot be opened.
         """
         return int(self._ask("open", number, name)["descriptor"])
 
     def commit_output(self, number: int, name: str = "") -> None:
-        """Move the file to its place. Raise OSError if that fails."""
+        """Move the file from `open_output` to its place. Raise OSError if that fails."""
         self._ask("commit", number, name)
 
     def discard_output(self, number: int, name: str = "") -> None:
-        """Remove the new file. Raise OSError if that fails."""
+        """Remove the file from `open_output`. Raise OSError if that fails."""
         self._ask("discard", number, name)
 
     def remove_output(self, number: int, name: str) -> None:
-        """Remove the existing output file, if there is one. Raise OSError if that fails."""
+        """Remove the file `name` from the folder of output `number`, if it exists. Raise OSError if that fails."""
         self._ask("remove", number, name)
 
     def _ask(self, what: str, number: int, name: str) -> Event:
@@ -193,7 +194,10 @@ class Recorder:
         return bool(self._events) or bool(select.select([self._socket], [], [], timeout)[0])
 
     def _receive(self) -> bool:
-        """Read available data, or wait for data; return False if the recorder has ended."""
+        """Wait until there are events, and queue them; return False if the recorder has ended.
+
+        Raise OSError if this process has too many open files to receive a descriptor.
+        """
         if self._events:
             return True
         try:

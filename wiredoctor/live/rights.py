@@ -18,7 +18,7 @@ from wiredoctor.live.system_calls import refuse_system_calls
 from wiredoctor.recording.privileges import SETUID, keep_only
 
 NOBODY = 65534
-"""The id of an unprivileged user if /etc/passwd has none (the overflow user of Linux)."""
+"""The user and group id to use if /etc/passwd has no user nobody (the overflow ids of Linux)."""
 
 _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
@@ -46,8 +46,8 @@ class Rights(NamedTuple):
     """The result of dropping privileges.
 
     `user`: the new user, or None if unchanged. `note`: a sentence about privileges that were kept, or a confinement that is
-    missing; empty if there are none. `detail`: why the user did not change although nothing else is missing; only --verbose shows
-    it, because every capture on such a system would.
+    missing; empty if nothing is wrong. `detail`: why root did not become another user, if nothing else is missing. Only --verbose
+    shows it, because it would appear in every capture on such a system.
     """
 
     user: User | None
@@ -60,7 +60,10 @@ class Rights(NamedTuple):
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
-    """Return the user for an analysis started by root: the caller of sudo, or an unprivileged user; None on other systems."""
+    """Return the user for an analysis started by root: the caller of sudo, or nobody.
+
+    Return None if this process is not root, or the system is not Linux.
+    """
     if sys.platform != "linux" or os.geteuid() != 0:
         return None
     import pwd
@@ -85,11 +88,11 @@ def _number(text: str | None) -> int:
 
 
 def drop(user: User | None, folder: int) -> Rights:
-    """Drop all capabilities and, as root, change the user and groups; then restrict file access.
+    """Drop all capabilities. Unless `user` is None, also become this user, and confine the process with Landlock and seccomp.
 
-    Only the installation can be read after that, and only `folder` can be written to. `user`: from `target_user`. `folder`: the
-    descriptor of the only folder in which files may be created. If the user cannot read the installation, or a container refuses
-    the change, the process stays root without capabilities.
+    The confined process can only read the installation and files that libraries need, and can only write in the folder with the
+    descriptor `folder`. `user`: from `target_user`. If this user cannot read the installation, or a container refuses the change,
+    the process stays root without capabilities.
     """
     if user is None:
         refused = keep_only(())
@@ -127,20 +130,20 @@ def _confinement(folder: int) -> Confinement | None:
 
 
 def _origins() -> list[str]:
-    """Return the path of the first file of each package in the installation."""
+    """Return the path of the __init__.py of each of _PACKAGES that is installed."""
     specs = [importlib.util.find_spec(name) for name in _PACKAGES]
     return [spec.origin for spec in specs if spec is not None and spec.origin]
 
 
 def _installation() -> list[str]:
-    """Return the folders from which Python loads modules, and the targets of their symbolic links."""
+    """Return the existing folders from which Python loads modules, and those to which packages are symbolically linked."""
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_search_path()]
     places += [os.path.dirname(os.path.realpath(origin)) for origin in _origins()]
     return list(dict.fromkeys(place for place in places if os.path.exists(place)))
 
 
 def _confine(confinement: Confinement | None) -> list[str]:
-    """Confine the process with Landlock and seccomp; return the names of those that the system does not have."""
+    """Confine the process with Landlock and seccomp; return the names of those that failed. None counts as a failed Landlock."""
     missing: list[str] = []
     try:
         if confinement is None:
@@ -163,8 +166,8 @@ def _change_groups(user: User) -> None:
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
     """Test in a child process whether a user can work with this installation.
 
-    Return why the process cannot become this user, and a file of the installation outside the confinement; each is empty if there
-    is none.
+    Return two texts: why the analysis cannot run as this user, and the path of a file of the installation that the confinement
+    makes unreadable. Each is "" if there is none.
     """
     origins = _origins()
     reader, writer = os.pipe()
@@ -194,7 +197,7 @@ def _attempt(user: User, origins: list[str]) -> str:
 
 
 def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Return a file of the installation that Landlock makes unreadable, such as the target of a symbolic link; "" if none."""
+    """Confine this process; return a file of `origins` that it can no longer read, such as a link's target; "" if none."""
     readable = [file for file in origins if os.access(file, os.R_OK)]
     if confinement is not None:
         keep_only(())
@@ -209,7 +212,7 @@ def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
 
 
 def _first_closed_folder(path: str) -> str:
-    """Return the first folder on the path that this process cannot enter; if there is none, the path itself."""
+    """Return the topmost folder of a path that this process cannot enter; if there is none, the path itself."""
     folders = [path]
     while (parent := os.path.dirname(folders[-1])) != folders[-1]:
         folders.append(parent)
@@ -239,7 +242,7 @@ def _nearest_folder(place: str) -> str:
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
-    """Yield unreadable folders and files below a folder. Only one file per folder is checked, because checking all is slow."""
+    """Yield what is unreadable of a folder, its subfolders and files. One file per folder is checked: all would be slow."""
     if not os.access(place, os.R_OK | os.X_OK):
         yield place
     for folder, folders, files in os.walk(place):

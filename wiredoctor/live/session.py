@@ -1,7 +1,7 @@
 """Analyze a live capture as it grows, with the same core as for a file.
 
-Its final report equals the one of `analyze` for the file. Before the end, findings are reported as soon as nothing can change
-them (`finality`).
+The final report equals that of `analyze` for the captured file. Before the end, findings are reported as soon as nothing can
+change them (`finality`).
 """
 
 from __future__ import annotations
@@ -38,28 +38,29 @@ BATCH = 20_000
 """The maximum number of packets per step, because other work waits during a step."""
 
 TICK = 0.2
-"""The minimum time in seconds between two steps: a step costs as much for one packet as for a thousand."""
+"""The minimum time in seconds between two steps that read all packets: a step for one packet costs as much as for a thousand."""
 
 BUSY = 0.2
-"""The fraction of a processor that steps with few packets may use."""
+"""The fraction of a processor's time that these steps may use."""
 
 LONGEST_TICK = 0.5
-"""The maximum time in seconds between two steps."""
+"""The maximum time in seconds between two steps if packets arrive; it takes precedence over BUSY."""
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
 
 LATE = {"tcpdump": 2.5}
-"""The time in seconds by which a backend delays packets, if it is more than one second."""
+"""The maximum time in seconds by which a backend delays packets, if it is more than one second."""
 
 
 @dataclass(frozen=True)
 class Status:
     """The state of a live capture.
 
-    The numbers of captured and analyzed packets; `dropped`: those dropped by the kernel, None if not known yet. `lag`: by how
-    many seconds the analysis is behind; `behind`: the number of bytes not read yet. `waiting`: the number of candidates that may
-    still change.
+    `captured`, `analysed`: numbers of packets; `dropped`: the number of packets dropped by the kernel, None if not known yet.
+    `connections` counts all connections, `open` those still open, `exchanges` the finished exchanges. `lag`: by how many seconds
+    the analysis is behind the capture; `unread_bytes`: the number of bytes not read yet. `waiting`: the number of candidates
+    that may still change.
     """
 
     backend: str = ""
@@ -76,7 +77,7 @@ class Status:
 
 @dataclass
 class News:
-    """The result of one step: findings that became final, notes, and the state."""
+    """The result of one step: the findings that became final, lines about the capture (`notes`), and the state."""
 
     findings: list[Finding] = field(default_factory=list[Finding])
     notes: list[str] = field(default_factory=list[str])
@@ -87,11 +88,11 @@ class News:
 def watch(
     order: Order, name: str, settings: Settings, *, recorder: Recorder | None = None, rows: str | None = None
 ) -> Generator[Session]:
-    """Capture and analyze. `order` is the request to capture, `name` the name in reports.
+    """Capture and analyze; yield the session. `name`: the name of the capture in reports.
 
-    Without a file in the order, packets are written to a ring of files without names. `recorder`: a waiting recorder that was
-    started with this order; `rows`: a folder for rows. Both are created if missing. Raise RecorderError if capturing cannot
-    begin.
+    If `order` has no file, packets are written to a ring of files without names. `recorder`: a waiting recorder that was started
+    with this order; `rows`: the path of a folder for rows that do not fit into memory. Without a recorder, both are created.
+    Session.look raises RecorderError if capturing cannot begin.
     """
     rules = rule_engine.load(settings)
     with ExitStack() as stack:
@@ -113,7 +114,7 @@ def watch(
 
 
 class Session:
-    """A running live capture. `clock`: ns since 1970, by the clock of the timestamps."""
+    """A running live capture. `clock`: a function that returns the time in ns since 1970, by the clock of the timestamps."""
 
     def __init__(
         self,
@@ -152,9 +153,9 @@ class Session:
 
     @property
     def ended(self) -> tuple[str, str]:
-        """The reason why capturing ended, and a line of text or "".
+        """The reason why capturing ended, and a line about it or "". The reason is "" while capturing goes on.
 
-        The reasons are stopped, duration, packets, end (of a stream), full, backend, died and signal.
+        Reasons: stopped, duration, packets, end (of a stream), full (disk), backend (failed), died (the recorder) and signal.
         """
         return self._recorder.progress.ended or "", self._recorder.progress.text
 
@@ -163,7 +164,10 @@ class Session:
         self._recorder.stop()
 
     def look(self, patience: float) -> News:
-        """Wait up to `patience` seconds for packets, and analyze those that arrived."""
+        """Wait up to `patience` seconds for packets, analyze those that arrived, and return the news.
+
+        Raise RecorderError if capturing could not begin.
+        """
         news = News()
         try:
             self._look(patience, news)
@@ -212,7 +216,10 @@ class Session:
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:
-        """Handle the removal of a file from the ring: up to the ring's size, unread data is kept; the rest is lost."""
+        """Handle the removal of a file that ended at offset `end` of the stream.
+
+        Its unread data can still be read until the analysis is a whole ring behind; data before that is skipped.
+        """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
@@ -254,7 +261,7 @@ class Session:
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the time in seconds until silence decides something; infinite if nothing depends on that."""
+        """Return the time in seconds until something becomes final if no packet arrives; infinite if nothing does."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
@@ -264,7 +271,7 @@ class Session:
         return min(times, default=None)
 
     def _watch_clock(self, news: News) -> None:
-        """Report new steps of the clock; the final report contains all of them."""
+        """Add a note for each new step of the clock."""
         steps = self._analysis.steps
         for step in steps.first[self._steps :]:
             back = duration_text(step.time_before - step.time)
@@ -272,7 +279,7 @@ class Session:
         self._steps = len(steps.first)
 
     def _pass_time(self) -> list[Finding]:
-        """Let time pass on a silent link if a decision is due; return the findings that became final."""
+        """If something is due although no packets arrive, move the time on; return the findings that became final."""
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []

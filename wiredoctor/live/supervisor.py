@@ -67,10 +67,10 @@ _LOOK_FOR_PORT = 0.0002
 """Seconds between two checks for the port."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""The exit codes of a shell for programs that cannot be run."""
+"""The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
 
 UNSUPPORTED = "unsupported"
-"""Reported if the kernel cannot report the calls: `event` of the message instead of `connect`."""
+"""The `event` of the message that the kernel cannot report the calls; no `connect`, `attempt` or `listen` follows."""
 
 
 _IN, _IN6 = 16, 28
@@ -95,14 +95,12 @@ class Supervisor:
         self.clients: set[tuple[str, int]] = set()
         """The local address and port of each connection that the program opened."""
         self.attempts: list[Attempt] = []
-        """Calls of connect(2) after which the socket had no local port, because the call was refused at once or there was no
-        route.
-        """
+        """Calls of connect(2) that left the socket without a local port: the connection was refused at once, or had no route."""
         self.servers: set[int] = set()
         """The ports on which the program listened."""
         self.is_supported = True
         self.failure = ""
-        """Why the program could not be started."""
+        """Why the program could not be started; "" if it was."""
         self._partial = b""
         self._socket, theirs = socket.socketpair()
         self.process = os.fork()
@@ -125,7 +123,7 @@ class Supervisor:
             self._socket.sendall(data)
 
     def look(self) -> None:
-        """Read the reports that arrived since the last call."""
+        """Update the attributes from the reports that have arrived since the last call, without waiting."""
         while self.ended is None and select.select([self._socket], [], [], 0)[0]:
             data = self._socket.recv(65536)
             if not data:
@@ -155,12 +153,12 @@ class Supervisor:
             self.ended, self.failure = event["code"], event["text"]
 
     def close(self) -> None:
-        """End the supervisor if the program was not started."""
+        """Close the socket to the supervisor, which ends if the program was not started."""
         self._socket.close()
 
 
 def _supervise(control: socket.socket, command: Sequence[str]) -> NoReturn:
-    """Run the supervisor, in the forked process."""
+    """Run the supervisor in the forked process: wait for `begin`, then run the program."""
     code = 1
     try:
         for number in (signal.SIGINT, signal.SIGQUIT):  # signals of the terminal are for the program
@@ -264,7 +262,7 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Answer the calls of processes that the program left behind until all have ended, and send the remaining reports."""
+    """Let the calls of processes that the program left behind continue until all have ended; send the remaining reports."""
     while listener is not None or control.is_behind:
         watched = select.poll()
         if listener is not None:
@@ -342,7 +340,7 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the listener from the program's process, or None if it could not install its filter."""
+    """Return the listener from the program's process, None if it could not install its filter; the second value is ""."""
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -358,7 +356,11 @@ def _read_failure(ours: socket.socket) -> str:
 
 
 class _Pending(NamedTuple):
-    """A socket whose local port may not be known yet. `event`: "connect" or "listen"; `until`: when to give up."""
+    """A copy of a socket whose local port may not be known yet. `event`: "connect" or "listen".
+
+    `destination`: the address and port given to connect(2), if known. `time`: the time of the call in ns since 1970. `until`:
+    when to give up, in seconds of time.monotonic().
+    """
 
     copy: socket.socket
     event: str
@@ -368,7 +370,7 @@ class _Pending(NamedTuple):
 
 
 def _answer(listener: int) -> _Pending | None:
-    """Let a call continue; return its socket if it is a TCP socket."""
+    """Let the reported call continue; return a copy of its socket, None if it is not a TCP socket or cannot be copied."""
     buffer = bytearray(_NOTICE.size)
     try:
         fcntl.ioctl(listener, _RECEIVE, buffer)
@@ -395,14 +397,17 @@ def _answer(listener: int) -> _Pending | None:
 
 
 def _memory(thread: int, address: int, length: int) -> bytes:
-    """Return bytes from the memory of another process. Raise OSError, or ValueError for an impossible address."""
+    """Return bytes from the memory of a thread of another process. Raise OSError, or ValueError for an impossible address."""
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
         return memory.read(length)
 
 
 def _destination(data: bytes) -> tuple[str, int] | None:
-    """Return the address and port in a struct sockaddr_in or sockaddr_in6; None for any other struct."""
+    """Return the address and port in a struct sockaddr_in or sockaddr_in6; None for any other struct.
+
+    The loopback address replaces the unspecified one, as in the kernel.
+    """
     family = int.from_bytes(data[:2], sys.byteorder)
     if family == socket.AF_INET and len(data) >= _IN:
         packed, version = data[4:8], socket.AF_INET
@@ -421,7 +426,7 @@ def _plain(address: str) -> str:
 
 
 def _copy(thread: int, file: int) -> socket.socket:
-    """Return a copy of a descriptor of another process. Raise OSError if that fails."""
+    """Return a copy of a socket, the descriptor `file` of another process that has this thread. Raise OSError if that fails."""
     with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as lines:
         process = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
     owner = os.pidfd_open(process)

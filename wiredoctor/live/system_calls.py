@@ -37,7 +37,7 @@ and file_setattr.
 """
 
 _CLONE3 = 435
-"""The number of clone3: its flags are in memory, where a filter cannot see them; without it, libraries use clone(2)."""
+"""The number of clone3. Its flags are in memory, where a filter cannot see them; after ENOSYS, libraries use clone(2)."""
 
 _MACHINES = {
     "x86_64": _Machine(
@@ -120,7 +120,7 @@ class _Program(ctypes.Structure):
 
 
 def refuse_system_calls() -> None:
-    """Make the kernel refuse these system calls with EPERM, permanently, in the calling thread and everything it starts.
+    """Make the kernel refuse the calls listed here with EPERM, permanently, in the calling thread and everything it starts.
 
     New threads can be started, but no processes. The thread must have no_new_privs. Raise OSError if the kernel cannot do that,
     or if the processor is not supported.
@@ -140,7 +140,10 @@ _REFUSED: _Step = (_RETURN, 0, 0, _REFUSE)
 
 
 def _program(machine: _Machine, process: int) -> list[_Step]:
-    """Return the filter: one block of instructions per system call, which other system calls skip."""
+    """Return the filter: a block of instructions for each restricted system call, which all other calls skip.
+
+    `process`: the id of the process, which may signal and limit only itself.
+    """
     first, second = _ARGUMENT
     blocks = [
         *(_block(number, [_REFUSED]) for number in (*machine.refused, *_EVERYWHERE)),

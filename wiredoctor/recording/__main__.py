@@ -21,7 +21,7 @@ PRIORITY = -5
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Do nothing; a signal with this handler is written as a byte to a pipe."""
+    """Do nothing: Python writes a byte to the pipe of `_wake` for each signal that has a handler."""
 
 
 def _wake() -> int:

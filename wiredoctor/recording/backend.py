@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _FIRST_WORD = 15.0
-"""The time in seconds within which a backend must have begun."""
+"""The time in seconds within which a started backend must begin to capture."""
 
 _TRIES, _TRIES_WITHIN = 4, 60.0
-"""The number of unexplained ends, and the time in seconds in which they occur, after which a backend is not restarted."""
+"""A backend is no longer restarted after it has ended without a known cause this often within this time in seconds."""
 
 
 class StoppedError(Exception):
@@ -30,7 +30,10 @@ class StoppedError(Exception):
 
 
 class Backend:
-    """Starts backends for a request, and passes their blocks to `blocks`. `source` is the running backend, or None."""
+    """Starts the backend that a request needs, and restarts it. `source`: the running backend, or None.
+
+    The pcapng blocks of the backend go to `blocks`. `control`: the files on which stop requests arrive.
+    """
 
     def __init__(self, request: Request, links: Links, blocks: Blocks, control: Sequence[int]) -> None:
         self.source: Source | None = None
@@ -43,7 +46,7 @@ class Backend:
         self._ends: list[float] = []
 
     def first(self) -> Source | str:
-        """Return the first backend that captures, or an error message if there is none.
+        """Start the backends in order until one captures, and return that one; return an error message if none does.
 
         Raise StoppedError if a stop is requested.
         """
@@ -65,13 +68,19 @@ class Backend:
         return "; ".join(found.text for found in troubles)
 
     def restart(self) -> Trouble | None:
-        """Restart the backend on the interfaces that exist; do nothing without any. Raise StoppedError if a stop is requested."""
+        """Restart the backend on the interfaces that are up. Return the reason if it fails; None if it works or none is up.
+
+        Raise StoppedError if a stop is requested.
+        """
         interfaces = self._links.usable()  # none for a stream, which cannot begin again
         found = self._start(self._name, interfaces) if interfaces else None
         return found if isinstance(found, Trouble) else None
 
     def _start(self, name: str, interfaces: Sequence[str]) -> Source | Trouble:
-        """Start a backend and wait until it captures. Return the reason if it fails."""
+        """Start a backend, wait until it captures, and return it; return the reason if it fails.
+
+        Raise StoppedError if a stop is requested.
+        """
         try:
             source = start(name, interfaces, self._request)
         except NotThereError as error:
@@ -113,7 +122,7 @@ class Backend:
         self._guard.dismiss()
 
     def ended_too_often(self) -> bool:
-        """Count an end without a visible reason; return whether there were too many."""
+        """Count an end of the backend without a known cause; return whether it has ended too often to be restarted."""
         now = time.monotonic()
         self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
         return len(self._ends) >= _TRIES

@@ -24,7 +24,7 @@ _ROOM = 1 << 20
 _ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
 """The options of an Interface Statistics Block with packets dropped by the interface and by the system.
 
-libpcap calls the latter ps_drop, and dumpcap writes it.
+Drops by the system are libpcap's ps_drop; dumpcap writes them in the first of these options.
 """
 
 
@@ -47,11 +47,11 @@ class Blocks:
         self._start = self._end = 0
         self._order = ""
         self.preamble = b""
-        """The section header and interface descriptions of the section of the last piece."""
+        """The section header and interface descriptions of the current section, as blocks."""
         self.dropped: dict[int, int] = {}
-        """The number of packets that were not captured, by interface of this section, from the section's statistics blocks."""
+        """The number of dropped packets by interface number, as the statistics blocks of the current section report it."""
         self.dropped_before: dict[int, int] = {}
-        """The number of packets, by interface, that later statistics blocks do not count and that are added to them."""
+        """The number of dropped packets, by interface number, to add to later statistics blocks, which do not count them."""
 
     def restart(self) -> None:
         """Drop the incomplete block, because a new stream begins with its own section."""
@@ -86,7 +86,7 @@ class Blocks:
 
     @property
     def at_hand(self) -> bool:
-        """True if the next block is complete."""
+        """True if the next block is complete and valid."""
         left = self._end - self._start
         if left < 12:
             return False
@@ -115,7 +115,10 @@ class Blocks:
         self._start, _ = self._packets(self._start, LARGEST, self._end)
 
     def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
-        """Return the offset after the Enhanced Packet Blocks from `at` on, and their number. This runs for every packet."""
+        """Find the complete Enhanced Packet Blocks at the offset `at`: at most `most`, all before the offset `stop`.
+
+        Return the offset after the last of them, and their number. This runs for every packet.
+        """
         if not self._order:
             return at, 0
         buffer, end, count = self._buffer, min(self._end, stop), 0
@@ -151,7 +154,10 @@ class Blocks:
         return length
 
     def _damage(self, at: int, left: int) -> tuple[str, int, int]:
-        """Return what is wrong with the block at `at` (empty if nothing is known yet), its type and its size."""
+        """Return what is wrong with the block at `at`, its type and its size in bytes. `left`: the bytes that have arrived.
+
+        The text is empty if these bytes show no fault.
+        """
         order = self._order
         if self._buffer.startswith(_SECTION_BYTES, at):
             order = _ORDERS.get(bytes(self._buffer[at + 8 : at + 12]), "")
@@ -165,7 +171,7 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Add earlier drops to the statistics of an interface, once."""
+        """Add `dropped_before` of an interface to its statistics block at `at`, and delete it so that it is added only once."""
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)
         places = _drop_options(block, self._order)
@@ -201,7 +207,7 @@ def complete_blocks(piece: Piece, size: int, order: str = sys.byteorder) -> Piec
 
 
 def _drop_options(block: bytes, order: str) -> list[int]:
-    """Return the positions of the 64-bit drop counters in an Interface Statistics Block."""
+    """Return the offsets of the 64-bit drop counters in an Interface Statistics Block."""
     found: list[int] = []
     at = 20
     while at + 4 <= len(block) - 4:

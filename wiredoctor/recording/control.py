@@ -12,7 +12,7 @@ from typing import Any
 Message = dict[str, Any]
 """A request. `do` is begin, stop, open, commit, discard or remove.
 
-The last four also have `output` (its number in the request) and `name`.
+The last four also have `output`, an index into `outputs` of the Request, and `name`, a file in that output if it is a folder.
 """
 
 _LONGEST = 4096
@@ -56,7 +56,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The files to wait for; without the input once it has ended."""
+        """The descriptors to wait for: `woken` and, until it has ended, `file`."""
         return [self._woken] if self.closed else [*self.files]
 
 

@@ -41,7 +41,10 @@ class PcapStream:
         return bool(self._rest)
 
     def feed(self, data: bytes) -> bytes:
-        """Return the blocks of the packets that are complete now. Raise StreamError if the stream is invalid."""
+        """Take the next bytes of the stream; return the blocks of all packets that are now complete.
+
+        Raise StreamError if the stream is invalid.
+        """
         data = self._rest + data
         at = 0
         if self.link_type is None:

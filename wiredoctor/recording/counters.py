@@ -24,20 +24,20 @@ _SOL_PACKET, _STATISTICS = 263, 6
 
 
 class Counters:
-    """The number of packets dropped for a process, by interface number.
+    """Counts the packets that the kernel dropped for a process.
 
-    Reading a counter resets it, so the process itself reports fewer drops later; add these numbers to them.
+    Reading a counter resets it, so the process does not count these drops in its own statistics; add them there.
     """
 
     def __init__(self, process: int, interfaces: Sequence[str]) -> None:
         self.dropped: dict[int, int] = {}
-        """The number of dropped packets by interface, for the interfaces whose sockets can be read."""
+        """The number of dropped packets by index in `interfaces`, for the interfaces whose sockets can be read."""
         self._process = process
         self._interfaces = list(interfaces)
         self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Add the packets dropped since the last call."""
+        """Add the packets dropped since the last call to `dropped`; without permission or on other systems, do nothing."""
         if sys.platform != "linux":
             return
         with contextlib.suppress(OSError):
@@ -73,5 +73,5 @@ def _copy_socket(process: int, file: int) -> socket.socket:
 
 
 def _drops(tap: socket.socket) -> int:
-    """Return tp_drops of struct tpacket_stats or of its longer version 3."""
+    """Return the number of packets dropped since the last call: tp_drops of struct tpacket_stats, or of its version 3."""
     return struct.unpack_from("=II", tap.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]

@@ -65,7 +65,7 @@ class Dumpcap:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The number of packets dropped so far; dumpcap reports later ones in its last blocks."""
+        """The number of packets dropped until `ask_for_drops`, by interface number; dumpcap's last blocks report later ones."""
         return self._counters.dropped
 
     def ask_for_drops(self) -> None:
@@ -86,5 +86,5 @@ class Dumpcap:
 
 
 def _needed_capabilities(path: str) -> frozenset[int]:
-    """Return the capabilities that dumpcap needs; the kernel does not start it without those that its file demands."""
+    """Return the capabilities that dumpcap needs: NET_RAW, and NET_ADMIN if the kernel would not execute its file without."""
     return frozenset((NET_RAW, NET_ADMIN) if required_capabilities(path) >> NET_ADMIN & 1 else (NET_RAW,))

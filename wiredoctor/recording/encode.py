@@ -45,7 +45,7 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 def ending(until: int, packets: int) -> bytes:
     """Return an Interface Statistics Block with the end time of the capture (ns since 1970) and the number of packets.
 
-    A reader can conclude that no packet came after the last one, unless packets were removed from the file.
+    It tells a reader that no packet came after the last one in the file, unless packets were removed from the file.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()
@@ -53,9 +53,10 @@ def ending(until: int, packets: int) -> bytes:
 
 
 def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
-    """Return an Interface Statistics Block with the current time.
+    """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    Drops use the same option as in dumpcap. `since`: the time (ns since 1970) at which fewer packets had been dropped.
+    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: a time (ns since 1970) at which fewer packets had been
+    dropped.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)

@@ -13,7 +13,7 @@ from collections import deque
 from typing import NamedTuple
 
 _NAP = 0.01
-"""The time in seconds until a descriptor that could not be sent is sent again; the socket gives no notification."""
+"""The time in seconds to wait before sending a descriptor again, because the socket does not tell when that is possible."""
 
 
 _MANY = 256
@@ -55,7 +55,10 @@ class Events:
         return len(self._waiting) > _MANY
 
     def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
-        """Send an event that must arrive. `descriptor` is closed after sending, or if the reader cannot receive it."""
+        """Queue an event that must arrive, and send what the pipe accepts. `what`: the other keys of its JSON object.
+
+        `descriptor` is closed after it was sent, or at once if the reader cannot receive descriptors.
+        """
         self._progress = b""  # this event is sent after the pending progress, and the next progress is newer
         if descriptor is not None and self._socket is None:
             os.close(descriptor)
@@ -66,12 +69,12 @@ class Events:
         self.send()
 
     def progress(self, **what: object) -> None:
-        """Send a progress report of the capture. If it cannot be sent yet, the next report replaces it."""
+        """Send a progress event with these keys. If it cannot be sent yet, the next progress event replaces it."""
         self._progress = _line("progress", what)
         self.send()
 
     def send(self) -> None:
-        """Send as much as the pipe accepts."""
+        """Send as many of the waiting events as the pipe accepts."""
         while self.waiting:
             if not self._waiting:
                 self._waiting.append(_Piece(self._progress))

@@ -22,10 +22,13 @@ _NUMBERS = 99_999
 """The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
 
 _MAX_INCOMPLETE = 1000
-"""The number of captures of the same name that may have been kept incomplete."""
+"""The upper limit of the numbers in the names under which incomplete captures are kept."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
-"""The times in seconds within which the analysis closes a removed file, which frees its space, and between two checks."""
+"""The maximum time in seconds to wait for the analysis to close a removed file, and the time between two checks.
+
+The file system frees the space only then.
+"""
 
 
 class FullError(Exception):
@@ -39,22 +42,22 @@ class Output(Protocol):
 
     @property
     def room(self) -> int:
-        """The number of bytes that can still be written to the file."""
+        """The number of bytes that can still be written to the current file."""
         ...
 
     @property
     def fresh(self) -> bool:
-        """True if the file has no packets yet: then the next packet may have any size."""
+        """True if the current file of a ring has no packets yet: its first packet may be larger than the room."""
         ...
 
     def begin(self) -> None:
-        """Report the first file, because packets are coming."""
+        """Send the event that names the first file. Call this once the backend captures."""
         ...
 
     def write(self, piece: Piece) -> int:
-        """Write complete blocks.
+        """Write complete blocks, and return the number of bytes for which there was space.
 
-        If fewer bytes are written than given, there was no more space, and no block counts as written.
+        If that is less than all, nothing of the piece counts as written, and a regular file is truncated to its old size.
         """
         ...
 
@@ -63,16 +66,19 @@ class Output(Protocol):
         ...
 
     def free_space(self) -> None:
-        """Free space in the file system. Raise FullError if that fails."""
+        """Remove the oldest file of a ring to free space. Raise FullError if there is no file to remove."""
         ...
 
     def close(self, *, used: bool) -> None:
-        """Close the output; remove files that were not used."""
+        """Close the output. Unless it was `used`, remove the file that was created for it."""
         ...
 
 
 def open_output(request: Request, events: Events) -> Output:
-    """Open the first file, so a name that cannot be written is reported at once. Raise OSError if that fails."""
+    """Return the output of a request, with its first file open, so a name that cannot be written is reported at once.
+
+    Raise OSError if the file cannot be opened.
+    """
     if request.ring is None:
         assert request.file is not None
         return Single(request.file, events)
@@ -91,7 +97,7 @@ def _open_for_reading(target: Target, name: str, written: int) -> int:
 
 
 def _write(file: int, data: memoryview) -> int:
-    """Return the number of bytes written: fewer if the file system is full. Raise OSError for other errors."""
+    """Write the data; return the number of bytes written, fewer if the file system is full. Raise OSError for other errors."""
     done = 0
     while done < len(data):
         try:
@@ -154,7 +160,10 @@ class Single:
         raise FullError(f"no space left for -w {self._path}; the packets up to then are in {kept}")
 
     def _rename(self) -> str:
-        """Move the file from its name, which is for a complete one; return its path, empty if that is impossible."""
+        """Rename the file to STEM.incomplete.SUFFIX, because its name means a complete capture.
+
+        Return the new path; "" if that is impossible.
+        """
         folder, (stem, suffix) = os.path.dirname(self._path), os.path.splitext(self._target.name)
         for number in range(1, _MAX_INCOMPLETE):
             name = f"{stem}.incomplete{f'-{number}' if number > 1 else ''}{suffix}"
@@ -183,7 +192,8 @@ class _Member(NamedTuple):
 class RingFiles:
     """Writes a ring of at most `ring.files` files of at most `ring.bytes` bytes each.
 
-    Names are removed at once unless `has_names`; then they are STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as in dumpcap.
+    With `has_names`, the files are called STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as in dumpcap. Without, the name of each
+    file is removed as soon as the file is open.
     """
 
     def __init__(self, path: str, ring: Ring, events: Events, *, has_names: bool) -> None:
@@ -209,7 +219,10 @@ class RingFiles:
         return not self._packets
 
     def _open(self, tries: int = 100) -> tuple[str, int, int]:
-        """Return the name of the next file and its descriptors for writing and reading."""
+        """Create the next file; return its name, and its descriptors for writing and for reading.
+
+        If the name is taken, try up to `tries` more names. Raise OSError if that fails.
+        """
         self._number = self._number % _NUMBERS + 1
         name = f"{self._stem}_{self._number:05}_{time.strftime('%Y%m%d%H%M%S')}{self._suffix}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -26,7 +26,7 @@ _RING_FILE = re.compile(r"live_\d{5}_\d{14}\.pcapng")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _AT_MOST = 10.0
-"""The maximum time in seconds for removing a folder, which a process that keeps writing could make endless."""
+"""The maximum time in seconds for removing a folder, because a process that keeps writing there could prolong it forever."""
 
 
 class PrivateFolder:
@@ -61,7 +61,7 @@ def _locked_folder() -> tuple[str, int]:
 
 
 def keep(path: str) -> None:
-    """Protect a private folder from `remove_abandoned` until this process ends, even if the other process releases its lock."""
+    """Protect a private folder from `remove_abandoned` until this process ends, even if its creator releases its lock."""
     with contextlib.suppress(OSError):
         _lock(os.open(path, _FOLDER), fcntl.LOCK_SH)
 
@@ -87,7 +87,7 @@ def _remove(path: str, rows: int, lock: int) -> None:
 def remove_tree(path: str) -> None:
     """Remove as much of a folder and its contents as possible, without following links.
 
-    A process with write access may have nested folders without end, so the contents of a folder are moved up to keep paths short.
+    A process with write access may have nested folders very deeply, so the contents of each folder are first moved to the top.
     """
     with contextlib.suppress(OSError):
         top = os.open(path, _FOLDER)
@@ -160,7 +160,7 @@ def _is_old_ring(folder: int) -> bool:
 def _is_open(folder: int, name: str) -> bool:
     """Return whether a process has the file open: the kernel grants a lease for writing only if none has (fcntl(2)).
 
-    SIGIO, which ends a lease, must be ignored.
+    SIGIO must be ignored: the kernel sends it to the holder of a lease when another process opens the file.
     """
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:

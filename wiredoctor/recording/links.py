@@ -65,15 +65,18 @@ class Links:
         self._numbers = {name: _number(name) for name in names}
 
     def missing(self) -> list[str]:
-        """Return the interfaces that do not exist."""
+        """Return the names of the watched interfaces that do not exist."""
         return [name for name in self._names if _flags(name) is None]
 
     def usable(self) -> list[str]:
-        """Return the interfaces that exist and are up."""
+        """Return the names of the watched interfaces that exist and are up."""
         return [name for name in self._names if is_up(name)]
 
     def changes(self) -> list[tuple[str, str]]:
-        """Return (name, "up" | "down" | "gone") for changes since the last call; at first, all interfaces count as up."""
+        """Return (name, "up" | "down" | "gone") for changes since the last call; before the first, all interfaces count as up.
+
+        An interface without carrier is "down". One that was replaced by another of the same name is first "gone".
+        """
         if self._news is not None:
             with contextlib.suppress(OSError):
                 while self._news.recv(65_536):

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """Opens the folders of these files at once, and the files on request. The constructor raises OSError."""
+    """The files that the analysis may replace: their folders are opened at once, the files on request.
+
+    The constructor raises OSError if a folder cannot be opened, or a file is a pipe or a device.
+    """
 
     def __init__(self, files: Sequence[OutputFile]) -> None:
         self._targets = [_targets(file) for file in files]
         self._open: dict[tuple[int, str], Replacement] = {}
 
     def capabilities(self, kept: Collection[int], folders: Collection[str]) -> set[int]:
-        """Return the capabilities, besides `kept`, that are needed to replace these files and to change files in `folders`.
+        """Return the capabilities that root needs besides `kept` to replace these files and to change files in `folders`.
 
-        Only root may need any, for folders and files of another user.
+        Usually there are none, unless a folder or file belongs to another user.
         """
         wanted: set[int] = set()
         with only_effective(kept):
@@ -40,7 +43,7 @@ class Outputs:
         return wanted
 
     def answer(self, message: Message, events: Events) -> None:
-        """Open, commit, discard or remove a file, and report the result with an `output` event."""
+        """Open, commit, discard or remove the file that the message names, and send an `output` event with the result."""
         descriptor = None
         try:
             number, name = int(message["output"]), str(message.get("name") or "")
@@ -68,7 +71,7 @@ class Outputs:
             self._open.pop((number, name)).discard()
 
     def close(self) -> None:
-        """Remove files that were not committed."""
+        """Remove new files that were not committed, and close the folders."""
         for replacement in self._open.values():
             replacement.discard()
         for target in self._every_target():
@@ -79,7 +82,7 @@ class Outputs:
 
 
 def _targets(file: OutputFile) -> dict[str, Target]:
-    """Return the targets of a file by name; the name is empty unless the file is a folder of tables."""
+    """Return the target of each file in a folder of tables by its name; for a single file, its target with the name ""."""
     if not file.names:
         return {"": _regular(resolve(file.path))}
     make_folder(file.path)
@@ -87,7 +90,7 @@ def _targets(file: OutputFile) -> dict[str, Target]:
 
 
 def _regular(target: Target) -> Target:
-    """Return the target unless it is a pipe or a device: opening one may block, or refer to one of this process."""
+    """Return the target. Raise OSError for a pipe or a device: opening it may block, or open a file of this process."""
     mode = target.existing_mode() if not target.is_open_file else 0
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, "is a pipe or a device; as root, live writes reports to regular files only", target.path)

@@ -59,7 +59,7 @@ def has(capability: int) -> bool:
 def keep_only(
     capabilities: Collection[int], *, gained: Collection[int] | None = None, no_new_privileges: bool = True
 ) -> list[str]:
-    """Remove all other capabilities from all five sets of the calling thread. Return what the kernel refused, as text.
+    """Remove all other capabilities from all five sets of the calling thread; return a phrase for each refusal of the kernel.
 
     Capabilities that the process does not have are not added. Ambient ones stay ambient if they are kept, so executed programs
     have them too. `gained`: the capabilities that stay in the bounding set, by default `capabilities`. With `no_new_privileges`,
@@ -96,7 +96,7 @@ def only_effective(capabilities: Collection[int]) -> Generator[None]:
 
 
 def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
-    """Drop all other capabilities from the bounding set; return whether the kernel refused that."""
+    """Drop all capabilities except `kept` (bits) from the bounding set; return whether the kernel refused that."""
     for capability in range(64):
         surplus = not kept >> capability & 1 and libc.prctl(_CAPBSET_READ, capability, 0, 0, 0) == 1
         if surplus and libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0):
@@ -105,7 +105,7 @@ def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
 
 
 def _lower_ambient(libc: ctypes.CDLL, kept: int) -> int:
-    """Lower the ambient capabilities that are not kept; return the remaining ones as bits."""
+    """Lower the ambient capabilities that are not in `kept` (bits); return the remaining ones as bits."""
     ambient = 0
     for capability in range(64):
         if libc.prctl(_AMBIENT, _AMBIENT_IS_SET, capability, 0, 0) == 1:

@@ -62,7 +62,7 @@ class Process:
         return self._process.pid
 
     def listen(self) -> None:
-        """Read what the process has written to standard error."""
+        """Append to `said` what the process has written to standard error."""
         try:
             said = os.read(self.words, _SAID)
         except BlockingIOError:
@@ -77,7 +77,7 @@ class Process:
             self._process.send_signal(number)
 
     def end(self) -> int:
-        """Wait briefly for the process to end. Return its exit code, negative for a signal."""
+        """Wait 1 s for the process to end, then kill it; close its pipes. Return its exit code, or minus the signal's number."""
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -98,6 +98,6 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """Return what the process wrote to standard error, or how it ended; a line cut off by killing it is omitted."""
+        """Return what the process wrote to standard error; after a kill, the signal instead of an incomplete last line."""
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

@@ -32,12 +32,12 @@ _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 0.8
-"""The time in seconds for reading the packets left in the sockets after a stop."""
+"""The maximum time in seconds for reading the packets left in the sockets after a stop."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
-"""LINKTYPE_ values of pcap by ARPHRD_ value of linux/if_arp.h, if packets have the same form.
+"""The LINKTYPE_ value of a capture by the ARPHRD_ value of its interface (linux/if_arp.h).
 
-They are Ethernet, loopback, raw IP and 802.11.
+Only hardware is listed whose packets arrive in the format of a LINKTYPE: Ethernet, loopback, raw IP and 802.11.
 """
 
 _LOOPBACK = 772
@@ -46,7 +46,7 @@ _aux = struct.Struct("=IIIHHHH").unpack_from
 """The parser of struct tpacket_auxdata (packet(7)): status, len, snaplen, mac, net, vlan_tci, vlan_tpid."""
 
 _CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
-"""The number of bytes for both control messages of the kernel."""
+"""The number of bytes for the kernel's two control messages per packet: struct tpacket_auxdata and struct timespec."""
 
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6
 """The numbers of SO_ATTACH_FILTER (socket(7)) and BPF_RET | BPF_K (linux/filter.h).
@@ -104,7 +104,7 @@ class Raw:
         return len(preamble)
 
     def _packets(self, number: int, tap: _Tap, blocks: Blocks) -> int:
-        """Read packets from one socket once; return the number of bytes."""
+        """Read up to _TURN packets from one socket into `blocks`; return the number of bytes added, 0 if there are no packets."""
         data = b"".join(tap.read(number, self._buffer))
         blocks.add(data)
         return len(data)
@@ -174,13 +174,13 @@ class _Tap:
         self._received = self._dropped = 0
 
     def shut(self) -> None:
-        """Accept no more packets; packets already received can still be read."""
+        """Make the socket accept no more packets; those already received can still be read."""
         nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
 
     def read(self, number: int, buffer: bytearray) -> list[bytes]:
-        """Return the next packets as blocks, at most _TURN. The kernel copies each packet to `buffer`."""
+        """Return up to _TURN packets as blocks of interface `number`. The kernel copies each packet to `buffer`."""
         receive, view, buffers = self.socket.recvmsg_into, memoryview(buffer), [buffer]
         blocks: list[bytes] = []
         for _ in range(_TURN):
@@ -204,7 +204,10 @@ class _Tap:
         return blocks
 
     def statistics(self) -> tuple[int, int]:
-        """Return the numbers of packets that passed the filter and that were dropped; reading them resets the counters."""
+        """Return the total number of packets that passed the filter, and of those dropped.
+
+        The kernel resets its counters when they are read, so this method adds them up.
+        """
         with contextlib.suppress(OSError):
             received, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._received += received

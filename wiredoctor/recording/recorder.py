@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _GRACE = 1.5
-"""The time in seconds that a backend has to end after a stop request, and after it was killed, when the kernel may block it."""
+"""The time in seconds that a backend has to end after a stop request, and again after it was killed.
+
+Even a killed process ends late if it is blocked in the kernel.
+"""
 
 _NAP, _LITTLE = 0.004, 128 << 10
-"""The time in seconds to wait after a read of at most this many bytes.
+"""The time in seconds to wait after a read of fewer than this many bytes.
 
 A backend that writes each packet separately would otherwise wake this program for each packet.
 """
@@ -42,13 +45,13 @@ _LOOK = 1.0
 """The time in seconds between two checks of drops, and of interfaces if the system does not report changes."""
 
 _ANSWERED = 3
-"""The maximum number of drop requests that may be unanswered: tcpdump answers a request with some delay."""
+"""The number of requests for drop counts after which a backend has answered the first: tcpdump answers with some delay."""
 
 _NEVER = float("inf")
 
 
 class Recorder:
-    """Runs a capture, and serves the analysis until it ends."""
+    """Runs a capture, and handles the requests of the analysis until the analysis ends."""
 
     def __init__(self, request: Request, events: Events, control: Control) -> None:
         self._request = request
@@ -72,7 +75,7 @@ class Recorder:
         self._asked_for_drops: deque[int] = deque(maxlen=_ANSWERED)  # times of requests, ns since 1970
 
     def run(self) -> int:
-        """Capture; return the exit code of the program."""
+        """Capture; return the exit code of the program: 0, or 2 if capturing could not begin."""
         try:
             return self._run() if self._may_begin() else 0
         finally:
@@ -128,7 +131,10 @@ class Recorder:
         return 0
 
     def _check_end(self) -> None:
-        """Report the reason if the capture ended before its requested end."""
+        """Change the reason to "backend" if the capture missed packets at its end.
+
+        This is so if the backend had to be killed, or if an interface was gone or down.
+        """
         gone = [name for name in self._request.interfaces if name not in self._links.usable()]
         if self._reason not in ("stopped", "duration", "packets", "signal"):
             return
@@ -154,7 +160,7 @@ class Recorder:
             self._events.send_event("note", text=f"the recorder could not drop {' and '.join(refused)}")
 
     def _serve(self) -> None:
-        """Open files for the analysis until it ends."""
+        """After the capture, open, commit, discard and remove report files for the analysis until it ends."""
         keep_only(self._for_outputs)
         while self._request.waits and not self._control.closed and os.getppid() == self._parent:
             out = self._events.file if self._events.waiting else -1
@@ -190,7 +196,7 @@ class Recorder:
     # while it runs
 
     def _step(self) -> None:
-        """Wait for an event and handle it."""
+        """Wait for packets, messages, changes of interfaces or the next due time, and handle them."""
         now = time.monotonic()
         source = self._backend.source
         napping = now < self._nap_until
@@ -282,7 +288,10 @@ class Recorder:
                 self._asked_for_drops.append(time.time_ns())
 
     def _tell_changes(self) -> None:
-        """Report interfaces that disappeared or came back, and capture again on those that came back."""
+        """Report changes of interfaces; stop the backend if one of its interfaces is gone or another came up.
+
+        The backend is then restarted on the interfaces that are up.
+        """
         for name, state in self._links.changes():
             self._events.send_event("interface", name=name, state=state)
             source = self._backend.source
@@ -310,7 +319,7 @@ class Recorder:
         self._stop_at, self._kill_at, self._killed = _NEVER, time.monotonic() + _GRACE, False
 
     def _handle_end(self, source: Source) -> None:
-        """Handle the end of the backend's stream, requested or not."""
+        """Write the last blocks of a backend that has ended, and restart it unless the capture is to end."""
         self._backend.clean_up()
         self._note_drops(source)
         self._writing.section_over()

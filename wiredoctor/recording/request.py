@@ -20,18 +20,20 @@ class Ring(NamedTuple):
 
 
 class OutputFile(NamedTuple):
-    """A file; or a folder and the files in it, if there are `names`."""
+    """A file at `path`; if there are `names`, a folder and the names of the files in it."""
 
     path: str
     names: list[str]
 
 
 class Request(NamedTuple):
-    """The request. `file` None means a ring of files without names in `folder`; None for other limits means no limit.
+    """What to capture, and into which files.
 
-    `snaplen`, `packets` and `duration` are such limits. `stream`: the descriptor of a capture that another program is writing,
-    with a name for it, instead of interfaces. `outputs`: files that may be opened for the analysis. `waits`: begin on request,
-    stay until no more requests can come, and then remove `folder`.
+    `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration` (seconds) and `packets` are
+    limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or
+    None to try all. `outputs`: files that may be opened for the analysis. `waits`: the recorder begins on request, stays until
+    no more requests can come, and then removes `folder`. `stream`: the descriptor of a capture that another program is writing,
+    instead of interfaces; `stream_name` is its name in messages.
     """
 
     interfaces: list[str]

@@ -21,7 +21,7 @@ class Source(Protocol):
     version: str
     interfaces: Sequence[str]
     linger: float
-    """The time in seconds until captured packets are delivered; an earlier interrupt loses them."""
+    """The maximum delay in seconds between the capture of a packet and its delivery; `stop` loses packets not delivered yet."""
 
     @property
     def capabilities(self) -> frozenset[int]:
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def processes(self) -> Sequence[int]:
-        """The process ids."""
+        """The ids of the processes that capture; none if this process does."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
     def read(self, file: int, blocks: Blocks) -> int:
-        """Read from `file` into `blocks`; return the number of bytes."""
+        """Read from `file`, one of `files`, into `blocks`; return the number of bytes, 0 if it has no packets."""
         ...
 
     def ask_for_drops(self) -> None:
@@ -64,7 +64,7 @@ class Source(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop cleanly: packets already captured are still delivered."""
+        """Ask the backend to end. It still delivers its statistics, and packets captured at least `linger` seconds ago."""
         ...
 
     def kill(self) -> None:
@@ -81,7 +81,7 @@ class Source(Protocol):
 
 
 class Trouble(NamedTuple):
-    """The kind of error that prevented capturing, and one line about it."""
+    """Why capturing is impossible. `kind`: permission, interface, down, filter, absent or other; `text`: one line."""
 
     kind: str
     text: str
@@ -100,7 +100,7 @@ _CHATTER = re.compile(
 
 
 def trouble(backend: str, complaint: str) -> Trouble:
-    """Classify the error messages of a backend that did not begin, by what the user can do."""
+    """Return the kind and the first line of a backend's error messages, `complaint`; a filter's error keeps all lines."""
     lines = [line.strip() for line in complaint.replace("\r", "\n").splitlines()]
     lines = [line.removeprefix(f"{backend}: ") for line in lines if not _CHATTER.match(line)]
     said = " ".join(lines)

@@ -29,11 +29,11 @@ _ADVICE = (
     " (Debian: sudo dpkg-reconfigure wireshark-common, and join the group wireshark)."
     " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
-"""The advice if the reason for the refusal is unknown."""
+"""The advice if the check of permissions has none."""
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
-    """Start a backend. Raise NotThereError if it is not available, ValueError with its message, or OSError."""
+    """Start a backend. Raise NotThereError if it is not available, ValueError with the backend's message, or OSError."""
     if backend == STREAM:
         return Stream(request.stream or 0, request.stream_name)
     if backend == "raw":

@@ -23,7 +23,7 @@ STREAM = "stream"
 _CHUNK = 1 << 18
 _SECTION = b"\n\r\r\n"
 _MAGIC = 4
-"""The first bytes by which the formats are distinguished."""
+"""The number of first bytes by which the formats are distinguished."""
 
 
 class Stream:
@@ -40,7 +40,7 @@ class Stream:
     def __init__(self, file: int, name: str) -> None:
         self.ended = False
         self.has_header = False
-        """True once the stream has proved to be a capture."""
+        """True after the header of a capture was read."""
         self._file, self._name = file, name
         self._first = b""
         self._pcap: PcapStream | None = None
@@ -59,7 +59,10 @@ class Stream:
         return len(data)
 
     def _begin(self, data: bytes, blocks: Blocks) -> None:
-        """Determine the format. Raise StreamError."""
+        """Determine the format from the first bytes, and pass them on once it is known.
+
+        Raise StreamError if it is neither pcap nor pcapng.
+        """
         self._first += data
         if len(self._first) < _MAGIC:
             return

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 _QUIET = 4096
-"""The number of bytes that can be written to an empty pipe without blocking, so a signal cannot truncate the write."""
+"""SIGUSR1 is sent only while fewer bytes than this are unread in the pipe.
+
+tcpdump is then not blocked in a write, which the signal could cut short.
+"""
 
 _LISTENS_AFTER = 0.9
-"""The time in seconds after the first bytes when the signal handler is certainly installed.
+"""The time in seconds after tcpdump's first bytes until its handler of SIGUSR1 is certainly installed.
 
-Before that, SIGUSR1 would end the process.
+Before that, the signal would end the process.
 """
 
 
@@ -45,7 +48,7 @@ class Tcpdump:
     """Running tcpdump processes. Packets of several interfaces are in order of arrival, which is nearly time order.
 
     tcpdump delivers packets in blocks, within a second. Immediate mode would not wait, but it reserves room for the longest
-    possible packet for each packet: 64 MiB hold only 256 packets, and a fifth of 50,000/s was lost in a test.
+    possible packet for each packet. Then 64 MiB hold only 256 packets: in a test with 50,000 packets/s, a fifth was lost.
     """
 
     backend = "tcpdump"
@@ -111,7 +114,7 @@ class Tcpdump:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The numbers of dropped packets that the processes reported last."""
+        """The number of dropped packets by interface number, as the processes reported it last."""
         return self._dropped
 
     def _count_drops(self, number: int) -> int | None:
@@ -153,9 +156,10 @@ def _count(process: Process, what: str) -> int | None:
 
 
 def _user() -> str:
-    """Return the user that tcpdump becomes after opening its socket: its own, if it exists and can be killed then.
+    """Return the user that a tcpdump started by root changes to after opening its socket: tcpdump, otherwise nobody.
 
-    Raise NotThereError if that is impossible: as root, tcpdump must be able to change its user, even to root.
+    Without CAP_KILL, which stopping another user's process needs, it is root. Raise NotThereError without CAP_SETUID or
+    CAP_SETGID: as root, tcpdump must be able to change its user, even to root.
     """
     import pwd
 

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 
 def wait(files: Sequence[int], seconds: float, out: int = -1) -> set[int]:
-    """Return the files that are readable, as soon as there is one; also return when `out` becomes writable."""
+    """Wait until a file is readable or closed, or `out` is writable; return all that are.
+
+    Return an empty set after this time, or after an hour if it is longer.
+    """
     poll = select.poll()
     for file in files:
         poll.register(file, select.POLLIN)

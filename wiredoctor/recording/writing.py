@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from wiredoctor.recording.events import Events
 
 PROGRESS = 0.04
-"""The minimum time in seconds between two progress events, and the maximum delay of one."""
+"""The minimum time in seconds between two progress events, and the maximum time by which an event is delayed for that."""
 
 
 class Writing:
-    """Writes blocks to the output. `packets` counts those written, at most `limit`."""
+    """Writes blocks to the output. `packets`: the number of packets written, at most `limit` (None: no limit)."""
 
     output: Output
 
@@ -44,16 +44,16 @@ class Writing:
 
     @property
     def dropped(self) -> int | None:
-        """The number of packets dropped by the kernel, if known; it never decreases."""
+        """The number of packets dropped by the kernel, None while it is not known; it never decreases."""
         current = max(sum(self.blocks.dropped.values()), self._live or 0)
         known = bool(self.blocks.dropped) or self._live is not None or self._earlier is not None
         return (self._earlier or 0) + current if known else None
 
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
-        """Record the drops of this section by interface, while the backend runs.
+        """Record the number of packets dropped in this section, by interface number, while the backend runs.
 
-        `since`: the time (ns since 1970) at which there were fewer. Each increase is written, so a report can state its time.
-        Raise OSError if writing fails.
+        Each increase is written as a statistics block, so a report can state its time. `since`: a time (ns since 1970) at which
+        fewer had been dropped. Raise OSError if writing fails.
         """
         if not dropped:
             return
@@ -111,7 +111,7 @@ class Writing:
         self.packets += piece.packets
 
     def report_progress(self) -> float:
-        """Report the progress if it is due. Return the time in seconds until it is due again, or a long time."""
+        """Send a progress event if it is due. Return the time in seconds until it is due; ENDLESS if nothing is new."""
         said = (self.output.written, self.dropped)
         if said == self._said:
             return ENDLESS

@@ -260,7 +260,7 @@ AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server
 _FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
 
 FINISHED_AT = "finished_at"
-"""The column of STORED_EXCHANGES for `final_at` of FINISHED_EXCHANGES."""
+"""The name of the column of STORED_EXCHANGES that holds `final_at` of FINISHED_EXCHANGES."""
 
 FINISHED_EXCHANGES = Table(
     "exchanges",

@@ -110,7 +110,7 @@ PACKETS = Table(
 )
 
 SCRATCH = 1 << 62
-"""The value of `packets.payload` from which on it is a position in the buffer of reassembled fragments, not in the file."""
+"""The lowest value of `packets.payload` that is a position in the buffer of reassembled fragments instead of in the file."""
 
 ODDITIES = Table(
     "oddities",

@@ -57,11 +57,11 @@ OLD_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 """The earlier name of each renamed column, by table: table -> name -> earlier name.
 
-Until schema version 2, exports, the Python API and rules of other packages have both columns.
+Until schema version 2, exports, the Python API and rules of other packages get each column under both names.
 """
 
 
 def with_old_names(table: str, rows: Rows) -> Rows:
-    """Add the renamed columns of `rows` under their earlier names; the values are not copied."""
+    """Return the rows with the renamed columns also under their earlier names; the values are not copied."""
     present = rows.collect_schema().names()
     return rows.with_columns(pl.col(name).alias(old) for name, old in OLD_NAMES.get(table, {}).items() if name in present)

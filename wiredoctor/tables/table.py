@@ -43,7 +43,7 @@ class Column(NamedTuple):
 
 
 SMALL = 256
-"""The number of rows up to which passing values to Polars is faster than passing arrays."""
+"""The number of rows up to which passing lists to Polars is faster than passing arrays."""
 
 
 FEW = 64
@@ -51,12 +51,12 @@ FEW = 64
 
 
 Subject = Literal["exchanges", "segments", "connections", "captures"]
-"""The subject of a table's rows; without any, a capture gives the rules that read the table nothing to check."""
+"""What the rows of a table describe. A capture without any of these gives the rules that read the table nothing to check."""
 
 
 @cache
 def _without_rows(dtype: pl.DataType) -> pl.Series:
-    """Return a column without rows."""
+    """Return an empty Series of this type."""
     return pl.Series(dtype=dtype)
 
 
@@ -114,9 +114,9 @@ class Table:
         return self.lazy(columns, free).collect()
 
     def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
-        """Convert a few rows without a query plan and without numpy.ma, which Polars imports with the first array.
+        """Return the frame of a few rows, made without a query plan and without numpy.ma, which Polars imports for arrays.
 
-        For a hundred packets both would take longer than everything else.
+        For a capture of a hundred packets, both would take longer than everything else.
         """
         lists: list[list[Any]] = []
         for c, sentinel in zip(self.columns, self._sentinels, strict=True):
@@ -136,7 +136,7 @@ class Table:
         return pl.DataFrame(series)
 
     def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
-        """Return a lazy frame that converts columns on demand. Columns named in `whole` contain no sentinel."""
+        """Return a lazy frame that converts columns on demand. `whole`: the columns that contain no sentinel."""
         series: list[pl.Series] = []
         fix: list[pl.Expr] = []
         for c, sentinel in zip(self.columns, self._sentinels, strict=True):

@@ -60,7 +60,10 @@ class Worse(StrEnum):
 
 
 class Comparison(NamedTuple):
-    """A finished comparison: the result for machines, as a web page and as parts of text, and whether something got worse."""
+    """A finished comparison, as functions: `json` and `html` write it, `page` yields it as parts of text.
+
+    `worse` tells whether something got worse in the way that a value of --fail-on names.
+    """
 
     json: Callable[[BinaryIO], None]
     html: Callable[[BinaryIO], None]
@@ -161,7 +164,7 @@ def compare(
 
 
 def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
-    """Check that the options fit together; raise UsageError."""
+    """Raise UsageError if the options do not fit together."""
     if proxy and not both_sides:
         raise UsageError("--proxy needs --both-sides")
     if fail_on and both_sides:
@@ -176,7 +179,7 @@ def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: lis
 def _before_after(
     recordings: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
 ) -> Comparison | None:
-    """Compare before and after. Return None, after an error message, if an input could not be read."""
+    """Compare captures or reports from before and after a change. Return None, after an error message, if one is unreadable."""
     from wiredoctor import __version__
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after
@@ -196,7 +199,7 @@ def _before_after(
 
 
 def _both_sides(recordings: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
-    """Compare both sides. Return None, after an error message, if an input could not be read."""
+    """Compare two points of a path, or the two sides of a proxy. Return None, after an error message, if one is unreadable."""
     from wiredoctor import __version__
     from wiredoctor.compare import collect_capture, two_points
     from wiredoctor.report.comparison import json as comparison_json
@@ -260,7 +263,7 @@ def _write_parts(page: Callable[[], Iterator[Part]], title: str, out: BinaryIO) 
 
 
 def _without_shared(reports: list[Report], front: ProxySide, back: ProxySide) -> tuple[ProxySide, ProxySide]:
-    """Drop the connections that are in both captures."""
+    """Return both sides without the connections that are in both captures; raise UsageError if these are all connections."""
     from wiredoctor.compare import collect_capture, without_shared_connections
 
     sides = without_shared_connections(front, back, *(collect_capture(report).point for report in reports))

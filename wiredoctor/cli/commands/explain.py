@@ -25,7 +25,7 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
 
 
 def _suggestion(words: str, rules: Collection[str]) -> str:
-    """Return a hint: a rule with a similar name, or where to look."""
+    """Return the end of an error message: a rule with a similar name, or where to look for rules and error messages."""
     from wiredoctor.report.terminal.error_messages import messages
 
     near = suggestion(words, rules)

@@ -177,7 +177,7 @@ def _open_log(path: str) -> Generator[Iterable[bytes]]:
 
 
 def _lines(file: BinaryIO) -> Iterable[bytes]:
-    """Yield the lines of a file; lines that are too long are cut off."""
+    """Yield the lines of a file, each cut off after LONGEST_LINE bytes."""
     while piece := file.readline(LONGEST_LINE):
         yield piece
         while len(piece) == LONGEST_LINE and not piece.endswith(b"\n") and (piece := file.readline(LONGEST_LINE)):

@@ -147,7 +147,10 @@ def _replacing(path: Path) -> Generator[BinaryIO]:
 
 
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
-    """Write an anonymized capture in place of the extract; a file that fails its checks never appears at `path`."""
+    """Write the extract in anonymized form to `path`, and return the result of its checks.
+
+    The file is written to `attempt` first. If it fails a check, raise UsageError and leave `path` unchanged.
+    """
     from wiredoctor.extract.anonymize.checked import NotAnonymous, write_anonymous
 
     try:
@@ -198,7 +201,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
 
 
 def _changed_numbers(whole: Finding, cut: Finding) -> str:
-    """Describe numbers that differ in the extract, such as "closes 1 instead of 3"."""
+    """Return the numbers of a finding that differ in the extract, such as "closes 1 instead of 3"; "" if none differ."""
     from wiredoctor.extract.minimize import differences
 
     written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
@@ -212,7 +215,7 @@ def _number(value: float) -> str:
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
-    """Return a line on the occurrences that need packets outside the extract."""
+    """Return one line that names the findings that need packets outside the extract; no line if there are none."""
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 

@@ -46,7 +46,7 @@ LOOK = 1.0
 
 
 _ENDS = ("stopped", "duration", "packets", "end")
-"""The reasons of a capture that ended as requested."""
+"""The reasons why a capture ended (Session.ended) that are not failures."""
 
 
 class LiveFormat(StrEnum):
@@ -186,7 +186,10 @@ def live(
 
 
 def _with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
-    """Return the BPF filter for packets of these TCP ports and for ICMP, which may report why one failed, within `filter`."""
+    """Return the BPF filter for packets that match `filter`, and are of these TCP ports or ICMP.
+
+    ICMP errors may tell why a connection failed. Without ports, return `filter`.
+    """
     if not ports:
         return filter
     of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
@@ -251,7 +254,7 @@ def _show(news: News, request: Request, view: View) -> None:
 
 
 def _drops(session: Session, view: View) -> None:
-    """Report packets that the kernel dropped because its buffer was full."""
+    """Show a note if the kernel dropped packets because its buffer was full."""
     status = session.status()
     if status.dropped:
         share = status.dropped / max(status.dropped + status.captured, 1)
@@ -263,7 +266,7 @@ def _drops(session: Session, view: View) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals(session: Session) -> Generator[list[int]]:
-    """On the first signal, stop capturing and add its number to the list that is yielded; on the second, end the process."""
+    """Yield a list. The first signal of STOPPING stops the capture and is added to the list; the second ends the process."""
     before: dict[int, Any] = {}
     first: list[int] = []
     came = 0.0
@@ -291,7 +294,7 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
 def _write(
     report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, options: Options, access: FileAccess
 ) -> bool:
-    """Write the report. Return whether all files of -o could be written."""
+    """Write the report to the files of -o and standard output. Return whether all files of -o could be written."""
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
-"""Seconds between two checks whether the program has ended, at first and later."""
+"""The minimum and maximum seconds between two checks whether the program has ended; the interval grows while it runs."""
 
 LAST_PACKETS = 0.3
 """Seconds to go on capturing after the program ended, while its connections are closed."""
@@ -46,7 +46,7 @@ ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
 """The maximum time in ns by which a SYN may precede its connect(2), and may follow it: clocks differ, and machines are busy."""
 
 _NONE = (-1,)
-"""The connection id of a call without a connection."""
+"""Connection ids that match nothing: a filter without any ids would match every connection."""
 
 FILTER = "tcp or icmp or icmp6"
 """The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
@@ -163,8 +163,9 @@ def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | 
 
 @contextlib.contextmanager
 def _keeping_code(program: Supervisor) -> Generator[list[int]]:
-    """If capturing or the analysis fails, report the error, let the program finish, and add its exit code to the list unless it
-    is 0.
+    """Yield a list. If capturing or the analysis fails while the program runs, let the program finish.
+
+    If the program fails, too, print the error and add the program's exit code to the list; otherwise raise the error.
     """
     kept: list[int] = []
     try:
@@ -181,9 +182,10 @@ def _keeping_code(program: Supervisor) -> Generator[list[int]]:
 
 @contextlib.contextmanager
 def _forwarded(program: Supervisor) -> Generator[None]:
-    """Forward signals that ask a process to end to the program while it runs.
+    """Forward the signals of STOPPING to the program while it runs.
 
-    The first SIGINT is not forwarded, because a program gets Ctrl-C from the terminal, too; a second one may come from kill -INT.
+    The first SIGINT is not forwarded, because the program itself gets Ctrl-C from the terminal. A second one may come from
+    kill -INT.
     """
     before: dict[int, Any] = {}
     interrupted: list[bool] = []
@@ -244,7 +246,7 @@ def _begin(session: Session) -> None:
 
 
 def _of_program(report: Report, program: Supervisor) -> Report:
-    """Return the report on the connections of the program."""
+    """Return the report without the connections of other programs; if they are unknown, print that, and return all of it."""
     from wiredoctor.report.filter import Filter, filter_report
 
     if not program.is_supported:
@@ -307,7 +309,7 @@ def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
 
 
 def _is_own(client: str, server: str, program: Supervisor) -> bool:
-    """Return whether the program opened a connection, or listened at the port where it arrived."""
+    """Return whether the program opened the connection between these endpoints, or listened on a port of one of them."""
     return any(_parts(end) in program.clients for end in (client, server)) or any(
         _parts(end)[1] in program.servers for end in (client, server)
     )

@@ -54,7 +54,7 @@ class ShowFormat(StrEnum):
 
 
 class FollowedSide(StrEnum):
-    """The sides whose bytes are followed."""
+    """The values of --side: whose bytes --follow prints."""
 
     client = "client"
     server = "server"
