@@ -59,8 +59,9 @@ How it is proved
 
     The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
     client may have waited longer, which packets do not show. With tried-next it is the time to the SYN to the other address.
-    Attempts of one client that overlap in time count once. Attempts that took less than a millisecond have no time lost, nor
-    have not-up-yet and down, where a program asks again and again, nor a client that tries more than 20 addresses and ports.
+    Attempts of one client in one finding count once where they overlap in time. Attempts that took less than a millisecond have
+    no time lost, nor have not-up-yet and down, where a program asks again and again, nor a client that tries more than 20
+    addresses and ports.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
@@ -375,7 +376,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
-        pl.max_horizontal("end", c("syn_time") + c("lost")).alias("end"),
+        "end",
         c("lost").alias("delay"),
         "client",
         "server",
@@ -442,7 +443,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     found = rows.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
         (c("number") * 2 + c("of_gateway")).alias("group"),
-        pl.coalesce("answer_time", "last_syn_time").alias("end"),
+        pl.max_horizontal(pl.coalesce("answer_time", "last_syn_time"), c("syn_time") + _time_lost()).alias("end"),
         *("syn_time", _time_lost()),
         "then_frame",
         (c("since") - c("syn_time")).alias("waited_for"),
