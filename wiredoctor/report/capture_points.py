@@ -37,9 +37,9 @@ def shared_conversations(report: Report) -> SharedConversations:
 
     Two connections of different captures are one conversation if their addresses and ports are equal, they sent the same number
     of bytes in both directions in the same number of exchanges, and they began within CLOCK_OFFSET, the later one with a SYN or
-    before the end of the other; or if the addresses and ports are equal, and they existed at the same time for most of the shorter
-    one. The second condition is for conversations that look different at both points because of losses. Loopback addresses belong
-    to each host, so only the first condition counts there.
+    before the end of the other; or if the addresses and ports are equal, and they existed at the same time for most of the
+    shorter one. The second condition is for conversations that look different at both points because of losses. Loopback
+    addresses belong to each host, so only the first condition counts there.
     """
     if report.scan_connections is None or len(report.captures) < 2:
         return SharedConversations(0, 0)
