@@ -108,3 +108,11 @@ def test_recordings_of_different_conversations_share_none() -> None:
     """Names of recordings end with their point, so that those of ONE_EACH are of different conversations."""
     assert len(ONE_EACH) < len(PATHS)
     assert shared_conversations(wiredoctor.analyze(*map(str, ONE_EACH))) == (0, 0)
+
+
+def test_a_quiet_report_without_problems_does_not_mention_them(tmp_path: Path) -> None:
+    report = report_of(tmp_path, capture(talk(), at="client"), capture(talk(), at="server"))
+    for name in ("text", "markdown"):
+        out = io.BytesIO()
+        write(report, name, out, Options(quiet=True))
+        assert out.getvalue() == b""
