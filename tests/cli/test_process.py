@@ -138,6 +138,7 @@ def _with_command(line: str) -> str:
         ("exchanges trace.pcap --no-pager", "--no-pager exchanges trace.pcap"),
         ("-q exchanges trace.pcap", "exchanges -q trace.pcap"),
         ("--sort size exchanges trace.pcap", "exchanges --sort size trace.pcap"),
+        ("-w out.pcapng live", "live -w out.pcapng"),  # the file belongs to an option that analyze does not have
         ("--quite trace.pcap", "analyze --quite trace.pcap"),
         ("-q anaylze trace.pcap", "anaylze -q anaylze trace.pcap"),  # the first word gets the suggestion
         ("-q", "analyze -q"),  # which misses a CAPTURE

@@ -65,6 +65,23 @@ def test_others_are_not_the_same(tmp_path: Path, other: str) -> None:
     assert shared(tmp_path, capture(begun + talk()), capture(begun.replace(".8:", ".7:") + other)) == (0, 0)
 
 
+POLLED = "connection 1, start {start}\n" + "".join(
+    rf"""
+  {5 * n}.001  >  P.   "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+  {5 * n}.011  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  {5 * n}.012  >  .
+"""
+    for n in range(5)
+)
+
+
+def test_files_that_follow_each_other_contain_different_parts_of_a_connection(tmp_path: Path) -> None:
+    """A connection with a request every 5 s; each file has five of them, so only their times differ."""
+    files = [capture(POLLED.format(start=start)) for start in (0, 25)]
+    assert shared(tmp_path, *files) == (0, 0)
+    assert shared(tmp_path, *files[:1] * 2) == (1, 2)
+
+
 def test_loopback_addresses_are_those_of_each_host(tmp_path: Path) -> None:
     ends = {"client": "127.0.0.1:40001", "server": "127.0.0.1:80"}
     assert shared(tmp_path, capture(talk(**ends)), capture(talk(**ends).replace("/a", "/ab"))) == (0, 0)
@@ -91,3 +108,11 @@ def test_recordings_of_different_conversations_share_none() -> None:
     """Names of recordings end with their point, so that those of ONE_EACH are of different conversations."""
     assert len(ONE_EACH) < len(PATHS)
     assert shared_conversations(wiredoctor.analyze(*map(str, ONE_EACH))) == (0, 0)
+
+
+def test_a_quiet_report_without_problems_does_not_mention_them(tmp_path: Path) -> None:
+    report = report_of(tmp_path, capture(talk(), at="client"), capture(talk(), at="server"))
+    for name in ("text", "markdown"):
+        out = io.BytesIO()
+        write(report, name, out, Options(quiet=True))
+        assert out.getvalue() == b""

@@ -106,6 +106,12 @@ def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
     assert page(one).endswith("Checked and healthy\n  2 exchanges on 1 connection: nagle-delayed-ack\n")
 
 
+def test_what_ignored_rules_might_explain_is_not_called_healthy() -> None:
+    one = of(connection(1), exchanges=2, unasked={"no-response": Checked("lifetime", "exchanges", ends=True)})
+    assert "\nChecked\n" in page(one)
+    assert "healthy" not in page(one)
+
+
 def test_without_packets() -> None:
     empty = report([], captures=[capture(packets=0, first_time=None, last_time=None, not_analysed={})], checked=CHECKED)
     assert page(empty).startswith("Nothing to diagnose: there are no packets.\n")

@@ -226,3 +226,4 @@ def test_wanted_in_words() -> None:
     )
     assert str(wanted) == "host 10.0.0.1, host a.b, port 80, connection 3, the chosen time span, confidence medium or higher"
     assert str(Filter()) == ""
+    assert str(Filter(hosts=("10.0.0.9",), names=("10.0.0.9", "a.example"))) == "host 10.0.0.9, host a.example"

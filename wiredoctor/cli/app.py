@@ -187,11 +187,14 @@ def _options_last(words: list[str]) -> list[str]:
     values, *_ = analyze.make_parser(context).parse_args([*words])
     given = values.pop("captures", None) or ()
     plain = [word for word in given if word == "-" or not word.startswith("-")]
-    named = next((word for word in plain if word in COMMANDS or _is_capture(word)), None)
+    # a word that follows an option unknown to `analyze` may be its value, such as a file that another command writes
+    known = len(plain) == len(given)
+    named = next((word for word in plain if word in COMMANDS or (known and _is_capture(word))), None)
+    named = named or next(filter(_is_capture, plain), None)
     if named in COMMANDS:
         place = words.index(named)
         return [named, *words[:place], *words[place + 1 :]]
-    if len(plain) == len(given) and plain and named != plain[0]:
+    if known and plain and named != plain[0]:
         return [plain[0], *words]  # not a command: the error names one that is similar
     return ["analyze", *words] if values or named else words
 

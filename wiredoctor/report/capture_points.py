@@ -36,9 +36,10 @@ def shared_conversations(report: Report) -> SharedConversations:
     """Return how many conversations were captured at several points.
 
     Two connections of different captures are one conversation if their addresses and ports are equal, they sent the same number
-    of bytes in both directions in the same number of exchanges, and they began within CLOCK_OFFSET; or if the addresses and ports
-    are equal, and they existed at the same time for most of the shorter one. The second condition is for conversations that look
-    different at both points because of losses. Loopback addresses belong to each host, so only the first condition counts there.
+    of bytes in both directions in the same number of exchanges, and they began within CLOCK_OFFSET, the later one with a SYN or
+    before the end of the other; or if the addresses and ports are equal, and they existed at the same time for most of the
+    shorter one. The second condition is for conversations that look different at both points because of losses. Loopback
+    addresses belong to each host, so only the first condition counts there.
     """
     if report.scan_connections is None or len(report.captures) < 2:
         return SharedConversations(0, 0)
@@ -46,7 +47,7 @@ def shared_conversations(report: Report) -> SharedConversations:
 
     c = pl.col
     begun = {one.file: _begin(one.first_time) for one in report.captures}
-    rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", *_SIZE)
+    rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", "syns", *_SIZE)
     several = rows.group_by(_ENDS).agg(c("capture").n_unique().alias("captures")).filter(c("captures") > 1)
     found = rows.join(several.select(_ENDS), on=_ENDS, how="semi").collect(engine="streaming")
     if found.is_empty():
@@ -74,8 +75,9 @@ def _is_same(before: int) -> pl.Expr:
     c = pl.col
     ends = pl.all_horizontal(c(name) == earlier(name) for name in _ENDS) & (c("capture") != earlier("capture"))
     alike = pl.all_horizontal(c(name) == earlier(name) for name in _SIZE) & (c("client_bytes") + c("server_bytes") > 0)
-    soon = c("start") - earlier("start") <= CLOCK_OFFSET
     together = pl.min_horizontal(c("end"), earlier("end")) - c("start")
+    # without a SYN, it may be the rest of a connection whose beginning is in the file before
+    soon = (c("start") - earlier("start") <= CLOCK_OFFSET) & ((c("syns") > 0) | (together > 0))
     shorter = pl.min_horizontal(c("end") - c("start"), earlier("end") - earlier("start"))
     local = c("server").str.contains(r"^(127\.|\[::1\])")
     return ends & ((alike & soon) | (~local & (together > 0) & (2 * together > shorter)))

@@ -96,7 +96,7 @@ class Filter(NamedTuple):
     def __str__(self) -> str:
         """Describe the filter in words; return "" if it excludes nothing."""
         parts = [
-            *(f"host {h}" for h in (*self.hosts, *self.names)),
+            *(f"host {h}" for h in dict.fromkeys((*self.hosts, *self.names))),
             *(f"port {p}" for p in self.ports),
             *(f"connection {c}" for c in self.connections),
         ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
-from wiredoctor.report.terminal.sentences import WORTH_TELLING, opening, unexplained
+from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def missing(report: Report) -> list[str]:
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
     """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
-    lines = opening(report)
+    lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
     said = missing(report)

@@ -172,7 +172,8 @@ class _Try(NamedTuple):
 
     `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start` and
     `end`: ns; it ended when the response began, or without one at the close. `over`: the time (ns) at which the response ended,
-    or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or None.
+    or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or of the
+    RST that refused an attempt; None without one.
     """
 
     front: tuple[int, int]
@@ -260,7 +261,7 @@ def _try(row: Mapping[str, Any]) -> _Try:
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
         end if attempt else row["response_end"] if whole else row["closed"],
-        row["response_end"],
+        row["refused_time"] if attempt else row["response_end"],
     )  # fmt: skip
 
 
@@ -351,10 +352,12 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 def _waited_for(last: _Try, left: int) -> str | None:
     """Return the text about the server for which a gateway still waited when its client left; None if it did not wait."""
-    if last.whole or (last.over is not None and last.over < left):
+    attempt = last.place[1] is None
+    over = last.last if attempt else last.over  # after its last SYN, a gateway still waits for an answer
+    if last.whole or (over is not None and over < left):
         return None
     waiting = f"The gateway was waiting for {last.server}, which"
-    if last.place[1] is None:
+    if attempt:
         return f"{waiting} had not answered its SYN in {duration_text(left - last.start)}."
     if last.last is None or last.last > left:
         return f"{waiting} had not answered in {duration_text(left - last.start)}."

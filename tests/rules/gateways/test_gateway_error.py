@@ -317,5 +317,40 @@ def test_a_client_that_left_a_waiting_gateway_says_for_whom_that_waited(words: s
     assert of(words, "client-abort").message.endswith(f"The gateway was waiting for 10.0.0.3:8001, which {said}")
 
 
+UNREACHABLE = r"""
+connection 1, client 10.0.0.1:4001, server 10.0.0.2:80
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.020  >  P.   "GET /ok HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.060  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.060  >  .
+  1.020  >  P.   "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+  1.030  <  .
+  5.326  >  R.
+connection 2, client 10.0.0.2:5001, server 10.0.0.3:8001
+  0.026  >  S    win 64240 mss 1460
+  0.027  <  S.   win 64240 mss 1460
+  0.027  >  .
+  0.028  >  P.   "GET /ok HTTP/1.0\r\nHost: a\r\n\r\n"
+  0.040  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.041  <  F.
+  0.042  >  F.
+  0.043  <  .
+connection 3, client 10.0.0.2:5002, server 10.0.0.3:8001
+  1.026  >  S    mss 1460
+  2.026  >  S    mss 1460
+  4.026  >  {last}
+"""
+
+
+@pytest.mark.parametrize(("last", "waits"), [("S    mss 1460", True), ("S    mss 1460\n  4.027  <  R.   ack 1", False)])
+def test_a_client_that_left_while_the_gateway_was_not_connected(last: str, waits: bool) -> None:
+    """It leaves 1.3 s after the gateway's last SYN, and 4.3 s after the first; a refusal ends the wait before."""
+    said = "The gateway was waiting for 10.0.0.3:8001, which had not answered its SYN in 4.3 s."
+    messages = [one.message for one in findings(UNREACHABLE.replace("{last}", last))]
+    assert any(message.endswith(said) for message in messages) == waits
+
+
 def test_a_gateway_that_gave_up_is_called_so_where_only_its_back_was_captured() -> None:
     assert of("only the back", "client-abort").title.startswith("The gateway gave up 2 s after its request")

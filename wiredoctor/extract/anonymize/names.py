@@ -84,7 +84,8 @@ class Addresses:
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
         self._seed, self._originals = seed, frozenset(originals)
-        self._texts = [str(ipaddress.ip_address(one)).encode() for one in self._originals if len(one) in (4, 16)]
+        self._texts = {str(ipaddress.ip_address(one)) for one in self._originals if len(one) in (4, 16)}
+        self._lengths = {len(text) for text in self._texts}
         self._known: dict[bytes, bytes] = {}
         self._taken: set[bytes] = set()
 
@@ -118,8 +119,9 @@ class Addresses:
             return True
         if len(address) == 6:
             return False
-        text = str(ipaddress.ip_address(address)).encode()
-        return any(one in text for one in self._texts)
+        text = str(ipaddress.ip_address(address))
+        # comparing it with each original would take a time that grows with the square of their number
+        return any(text[at : at + size] in self._texts for size in self._lengths for at in range(len(text) - size + 1))
 
     def _make_address(self, address: bytes, chance: bytes, attempt: int) -> bytes:
         if len(address) == 6:

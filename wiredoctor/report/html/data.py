@@ -109,7 +109,8 @@ def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list
 def failed_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
     """Return the indices in `rows` of the exchanges that failed according to the findings."""
     key = ["capture", "connection", "exchange"]
-    places = [(names.index(capture), *place) for capture, *place in failed_exchanges(report) if capture in names]
+    numbers = {name: number for number, name in enumerate(names)}
+    places = [(numbers[capture], *place) for capture, *place in failed_exchanges(report) if capture in numbers]
     schema = {"capture": pl.Int32(), "connection": pl.Int64(), "exchange": pl.Int32()}
     failed = pl.DataFrame(places, schema, orient="row")
     numbered = rows.select(key).with_row_index("row")

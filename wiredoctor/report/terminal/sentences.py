@@ -12,6 +12,7 @@ from wiredoctor.report.capture_clocks import began
 from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
+from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
 from wiredoctor.text.escape import REQUEST_LENGTH
@@ -315,9 +316,12 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of `checked_lines`; it says "healthy" only if there were connections and nothing raises a doubt."""
+    """Return the heading of `checked_lines`.
+
+    It says "healthy" only if there was a connection, nothing raises a doubt, and no rule that reports failures was left out.
+    """
     doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
-    return "Checked" if doubts else "Checked and healthy"
+    return "Checked and healthy" if not doubts and knows_failures(report) else "Checked"
 
 
 def rules_without_findings(report: Report, reach: Coverage) -> list[str]:

@@ -405,9 +405,13 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for another part of the same resource; None if there is none."""
+    """Return the request for another part of the same resource; None if there is none.
+
+    A request for all of it counts only if it is later: a part that is requested after it continues a download that broke off.
+    """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):
-        if other.asks_the_same(own) and other.range_start != own.range_start:
+        replaces = other.range_start is not None or other.start > own.start
+        if replaces and other.asks_the_same(own) and other.range_start != own.range_start:
             return other
     return None

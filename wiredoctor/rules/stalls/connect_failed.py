@@ -59,9 +59,9 @@ How it is proved
 
     The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
     client may have waited longer, which packets do not show. With tried-next it ends with the SYN to the other address.
-    Attempts of one client that overlap in time count once. No time is lost in attempts that took less than a millisecond, and
-    in not-up-yet and down, because a program then tries again and again. The attempts of a client at more than 20 addresses and
-    ports do not count either.
+    Attempts of one client in one finding count once where they overlap in time. No time is lost in attempts that took less
+    than a millisecond, and in not-up-yet and down, because a program then tries again and again. The attempts of a client at
+    more than 20 addresses and ports do not count either.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
@@ -377,7 +377,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
-        pl.max_horizontal("end", c("syn_time") + c("lost")).alias("end"),
+        "end",
         c("lost").alias("delay"),
         "client",
         "server",
@@ -445,7 +445,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     found = rows.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
         (c("number") * 2 + c("of_gateway")).alias("group"),
-        pl.coalesce("answer_time", "last_syn_time").alias("end"),
+        pl.max_horizontal(pl.coalesce("answer_time", "last_syn_time"), c("syn_time") + _time_lost()).alias("end"),
         *("syn_time", _time_lost()),
         "then_frame",
         (c("since") - c("syn_time")).alias("waited_for"),
