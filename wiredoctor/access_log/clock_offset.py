@@ -16,7 +16,7 @@ LOOSE = SECOND // 4
 """The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
 
 SAME_CLOCK = 5 * SECOND
-"""Offsets above this (ns) need ENOUGH lines as evidence, because requests repeat; fewer suffice if it is that of a time zone."""
+"""Offsets above this (ns) need ENOUGH lines as evidence, because requests repeat; fewer suffice for that of a time zone."""
 
 ENOUGH = 3
 

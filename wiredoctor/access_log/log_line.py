@@ -45,7 +45,7 @@ def read_time(text: str) -> LogTime | None:
 
 
 def read_epoch(number: float) -> LogTime | None:
-    """Return the time of a number of s, ms, us or ns since 1970: of the unit that gives a plausible year; None if none does."""
+    """Return the time that is this many s, ms, us or ns after 1970; None if no unit gives a plausible year."""
     for per_second in (1, 1_000, 1_000_000, SECOND):
         if 1e8 <= number / per_second < 1e10:
             unit = SECOND // per_second

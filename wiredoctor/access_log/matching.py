@@ -127,7 +127,7 @@ def _origin_form(target: str) -> str:
 
 
 def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
-    """Match the lines with a status of 500 or above, and those with a duration of `slow` ns or more, with exchanges."""
+    """Match lines with exchanges: those with a status of 500 or above, and those with a duration of `slow` ns or more."""
     chosen: list[LogLine] = []
     compared: list[LogLine] = []
     for line in lines:

@@ -68,7 +68,7 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return the row at a front to which an attempt belongs, by the index of the attempt, if the row is clear."""
+    """Return the row at a front to which each attempt belongs, by the attempt's index; unclear attempts are left out."""
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
     first = front[rows.opened[front] < LATE]

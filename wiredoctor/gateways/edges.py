@@ -83,7 +83,7 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each pair whether the front's endpoint may be a gateway that connects to the back's from its client host."""
+        """Return for each pair whether the front's endpoint may be a gateway for the back's, with the back's client host."""
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
 
