@@ -24,7 +24,7 @@ request_creation_time ("Access log entries" in the user guide for Application Lo
 
 
 def read_balancer(text: str, number: int) -> LogLine | None:
-    """Read a line of Envoy or of AWS ALB; None if it is of neither, or of a connection without HTTP."""
+    """Parse a line of Envoy or AWS ALB; return None for any other line, and for a connection without HTTP."""
     if found := _ENVOY.match(text):
         return _envoy(number, *found.groups())
     if found := _ALB.match(text):

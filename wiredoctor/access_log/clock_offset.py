@@ -16,7 +16,7 @@ LOOSE = SECOND // 4
 """The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
 
 SAME_CLOCK = 5 * SECOND
-"""Larger offsets need ENOUGH lines as evidence instead of one, because requests repeat; those of time zones need fewer."""
+"""Offsets above this (ns) need ENOUGH lines as evidence, because requests repeat; fewer suffice for that of a time zone."""
 
 ENOUGH = 3
 
@@ -41,7 +41,7 @@ class Offset(NamedTuple):
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the most frequent offset, or the smallest of several; None if no line supports one.
+    """Return the most frequent offset, or of several the one nearest to 0; None if no line supports one.
 
     `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
     its time minus that of the exchange. `unit`: the precision of the log's times in ns; smaller digits are cut off.
@@ -72,9 +72,10 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
-    """Return the offset of a few lines if all of them, and each for one exchange only, are as far ahead or behind as a time zone.
+    """Return the offset on which all of a few lines agree if it is that of a time zone; otherwise None.
 
-    None otherwise: requests repeat, and another time is no evidence. `differences` are sorted.
+    Each line must match only one exchange. Other offsets of so few lines may be chance, because requests repeat. `differences`
+    are sorted.
     """
     low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
     if lines != len(numbers) or high - low > unit + LOOSE:
@@ -87,9 +88,9 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
-    """Return the offsets that most lines support, the closest ones to 0 of several.
+    """Return the bounds (ns) of the offsets that the most lines support; of several ranges, the one nearest to 0.
 
-    A line supports the offsets from its difference to `unit` later. If its request repeats, it has several differences, and all
+    A line supports the offsets from its difference to `unit` more. If its request repeats, it has several differences, and all
     but one of them belong to other requests.
     """
     order = np.lexsort((differences, numbers))

@@ -102,7 +102,7 @@ def _request(values: dict[str, Any], names: Mapping[str, tuple[str, ...]]) -> tu
 
 
 def _latin(text: str) -> str:
-    """Return the bytes of a text, one character each, like the targets of captures."""
+    """Return the UTF-8 bytes of a text as one character each, like the targets of captures."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 
@@ -112,8 +112,9 @@ def _status(value: Any) -> int:
 
 
 def _duration(name: str, value: Any) -> int | None:
-    """Return a duration in ns. The unit is in the text or in the name of the key; otherwise fractions are seconds, and whole
-    numbers milliseconds.
+    """Return a duration in ns; None if the value is not a duration.
+
+    The unit is in the text or in the name of the key. If neither has one, fractions are seconds, and whole numbers milliseconds.
     """
     text = value.strip() if isinstance(value, str) else ""
     if found := _TEXT.fullmatch(text) if text else None:
@@ -131,7 +132,7 @@ def _duration(name: str, value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number, also from a text of digits; None for anything else. Whole numbers stay exact."""
+    """Return a finite number, or the number that a text contains; None for anything else. Whole numbers stay exact."""
     if isinstance(value, str):
         text = value.strip()
         is_number = text.isascii() and len(text) <= 30 and text.replace(".", "", 1).isdigit()

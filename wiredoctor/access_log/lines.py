@@ -38,7 +38,7 @@ FORMATS: Mapping[str, str] = {
 
 
 class ReadLog:
-    """Reads a log line by line. `total`: the number of lines that are not blank; `unknown`: of those in no known format."""
+    """Reads a log. `total`: the number of lines that are not blank. `unknown`: the number of these in no known format."""
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._keys = keys or {}
@@ -66,7 +66,7 @@ def parse_line(raw: bytes, number: int = 1, keys: Mapping[str, str] | None = Non
     if raw.lstrip()[:1] == b"{":
         return read_json(raw, number, keys or {})
     text = raw.decode("latin-1")
-    if line := read_balancer(text, number):  # before combined, as which lines of Envoy could be read, too
+    if line := read_balancer(text, number):  # before combined, because lines of Envoy could also be read as combined
         return line
     if found := _COMBINED.match(text):
         return _combined(number, text[found.end() :], *found.groups())

@@ -16,7 +16,7 @@ LATEST = 1 << 62
 
 
 class LogLine(NamedTuple):
-    """A request in a log. `number`: of the line, from 1. `time`: ns since 1970, with a precision of `unit` ns. `duration`: ns.
+    """A request in a log. `number`: the line number, from 1. `time`: ns since 1970, precise to `unit` ns. `duration`: ns.
 
     `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 without a response.
     `target_status`: the status that the server behind a load balancer sent, 0 if it is the same or unknown.
@@ -45,9 +45,7 @@ def read_time(text: str) -> LogTime | None:
 
 
 def read_epoch(number: float) -> LogTime | None:
-    """Parse a number as seconds, milliseconds, microseconds or nanoseconds since 1970; only one of them gives a plausible
-    year.
-    """
+    """Return the time that is this many s, ms, us or ns after 1970; None if no unit gives a plausible year."""
     for per_second in (1, 1_000, 1_000_000, SECOND):
         if 1e8 <= number / per_second < 1e10:
             unit = SECOND // per_second
@@ -70,7 +68,7 @@ _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
 class Request(NamedTuple):
-    """A request line; both are empty if it is none."""
+    """The method and target of a request line; both are empty if a text is not a request line."""
 
     method: str
     target: str

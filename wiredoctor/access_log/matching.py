@@ -61,7 +61,7 @@ class CapturedExchange(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A line and its exchange. `outside`: the line is not from the time of the captures."""
+    """A line and its exchange; None if no exchange matches. `outside`: the line is not from the time of the captures."""
 
     line: LogLine
     exchange: CapturedExchange | None
@@ -69,7 +69,7 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order; and facts about all lines: the event whose time they have, and their clock."""
+    """The lines to explain, in order; and for all lines, the event whose time they have, and the offset of their clock."""
 
     matches: list[Match]
     moment: Moment
@@ -127,7 +127,7 @@ def _origin_form(target: str) -> str:
 
 
 def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
-    """Match the lines with a status of 500 or above, and those with a duration of `slow` ns or more."""
+    """Match lines with exchanges: those with a status of 500 or above, and those with a duration of `slow` ns or more."""
     chosen: list[LogLine] = []
     compared: list[LogLine] = []
     for line in lines:
@@ -207,8 +207,7 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it; logs have the outer
-    one.
+    """Return whether this is probably a proxy's exchange with a server: another exchange encloses it. Logs have the outer one.
 
     `some` are the exchanges with the same request, sorted by start.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wiredoctor.gateways import Gateways
 
 COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
-"""The columns of tables.EXCHANGES that comparisons use."""
+"""The columns of tables.EXCHANGES that a comparison of two points uses."""
 
 
 @dataclass

@@ -89,7 +89,7 @@ def difference(before: Array, after: Array, quantile: float, error: float) -> tu
 
 
 def shift(before: Array, after: Array, tolerance: float, tests: int = 1) -> Shift:
-    """Compare two sorted samples of times in ns. `tests` comparisons share the error.
+    """Compare two sorted samples of times in ns. `tests`: the number of comparisons that share the error probability.
 
     The verdict is "slower" or "faster" if the U test and the interval agree that the medians differ. The difference must be at
     least 1 ms, and at least the fraction `tolerance` of the median of `before`.

@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 60
 """The maximum number of attempts, each of which analyzes a smaller capture."""
 
 CLOCK = 1e-8
-"""The maximum difference in seconds between equal delays, which are written with nine decimals."""
+"""The maximum difference in seconds between delays that count as equal; delays are written with nine decimals."""
 
 
 class NotShown(Exception):
@@ -38,7 +38,7 @@ class NotShown(Exception):
 
 @dataclass
 class Extract:
-    """An extracted capture, and the original frame number of each of its frames."""
+    """An extracted capture, and the original frame number of each of its frames. found: the finding that it must show."""
 
     report: Report
     frames: list[int]
@@ -50,7 +50,7 @@ class Extract:
 
 
 class Difference(NamedTuple):
-    """A number of a finding that differs in an extract; a float is in seconds."""
+    """A number of a finding that differs in an extract: its values in the complete capture and in the extract."""
 
     name: str
     whole: float

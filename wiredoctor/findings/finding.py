@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Refers to another finding of the same capture.
+    """A reference to another finding of the same capture.
 
     It consists of the rule, the first frame of the evidence (0: none), the kind, the connection and the exchange of that finding.
     """
@@ -42,7 +42,7 @@ class Cause(NamedTuple):
 
 
 class MaskedTexts(NamedTuple):
-    """The texts of a finding with (masked) where those for programs have `*`. `notes`: those of its evidence."""
+    """The texts of a finding with (masked) in place of masked parts. `notes`: the notes of its evidence."""
 
     title: str
     message: str
@@ -94,14 +94,15 @@ class Finding:
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The texts for people; None if they are equal to those for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection on which the client waited, if this one is behind a gateway; delays count there."""
+    """The connection on which the gateway's client waited, if `connection` is behind a gateway; the delay counts there."""
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """When the request of its exchange began, in seconds since the first packet; None without one. Logs name this moment, while
-    the evidence may begin earlier (a FIN that the request met) or later (a stall in the response).
+    """The time at which the request of its exchange began, in seconds since the first packet; None if it has no request.
+
+    Logs have this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the response).
     """
 
     def for_people(self) -> Finding:
-        """Return the finding with (masked) where its texts have `*` for something masked."""
+        """Return the finding with (masked) in place of masked parts of its texts."""
         if self.masked is None:
             return self
         title, message, request, remedy, notes = self.masked
@@ -110,12 +111,12 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """When it was first seen, in seconds since the first packet: when its request began, or else its first evidence."""
+        """The time of its request, or of its first evidence if it has no request, in seconds since the first packet."""
         return self.elapsed if self.request_elapsed is None else self.request_elapsed
 
     @property
     def first_seen_time(self) -> str:
-        """The same as a timestamp (RFC 3339)."""
+        """The time `first_seen` as a timestamp (RFC 3339)."""
         moment = None if self.request_elapsed is None else nanoseconds(self.time)
         return self.time if moment is None else rfc3339(moment + round((self.first_seen - self.elapsed) * SECOND))
 
@@ -151,7 +152,7 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Return the sum of all delays in seconds. If findings for one waiting client overlap in time, only the first counts.
+    """Return the sum of all delays in seconds. Time that several findings of one waiting client share counts once.
 
     The client waits on the finding's connection, or on another connection at the front of a gateway.
     """

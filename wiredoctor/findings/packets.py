@@ -48,7 +48,7 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """Return all of these rows in memory; use it for few connections."""
+        """Return in memory, by table, all rows that `portions` would yield; use it for few connections."""
         ...
 
     def copy(

@@ -90,10 +90,10 @@ class Unjudged:
     elapsed: float
     waited: float | None = None
     masked_request: str | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The request for people; None if it is the same."""
+    """The request with (masked) in place of masked parts; None if nothing in it is masked."""
 
     def for_people(self) -> Unjudged:
-        """Return it with (masked) where the request has `*` for something masked."""
+        """Return a copy with (masked) in place of masked parts of the request."""
         return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
 
 
@@ -173,7 +173,7 @@ class Report:
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
     """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """The total number of these for each (capture, reason)."""
+    """The number of all such exchanges and connections, for each (capture, reason)."""
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
@@ -197,7 +197,7 @@ class Report:
     secrets: bool = False
     """True if nothing is masked: targets, names and payload are shown as sent."""
     for_people: bool = field(default=False, repr=False)
-    """True if (masked) replaces masked parts instead of `*`."""
+    """True if masked parts are shown as (masked) instead of `*`."""
     packets: dict[str, PacketAccess] = field(default_factory=dict[str, PacketAccess], repr=False)
     """The captures that can be read again, by name."""
 

@@ -117,11 +117,11 @@ class Rule(NamedTuple):
     last_frame. Columns of type Duration("ns"), and delay, are formatted as durations ("44.1 ms").
 
     severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule, family or rule/kind, scope) pairs. A candidate is dropped in favor of a candidate of that rule in the
+    explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped in favor of one so named in the
     same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the next exchange on its connection),
     "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was made; of the
     same rule, one that ended first).
-    unexplained: the kinds that no other candidate explains.
+    unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
     kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
     (the same exchange, whose client did not read until its server closed).
@@ -177,7 +177,7 @@ Candidates of one rule with the same connection and frame are duplicates; the fi
 Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
-`silent`: true if another candidate is reported instead of this one, which still explains others.
+`silent`: true if another candidate is reported instead of this one; this one still explains others.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it; it is dropped if packets were
 dropped then.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.

@@ -1,6 +1,7 @@
 """Pair requests at the front and the back of a reverse proxy (RFC 9110 section 3.7) within one capture.
 
-The entry point is `find`. An exchange at the front has tries: exchanges at the back that carry the same request, and attempts,
+The entry point is `find`. The front is the side of the gateway's clients, the back the side of its servers; a front or a back is
+also an exchange there. An exchange at the front has tries: exchanges at the back that carry the same request, and attempts,
 which are connections that were opened for it but carried no request.
 """
 

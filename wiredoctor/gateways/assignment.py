@@ -1,4 +1,4 @@
-"""Select the right pairs among the possible pairs of fronts and backs, separately for each connected part of the graph."""
+"""Select the right pairs among the possible pairs of fronts and backs, separately for each connected part of their graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
-"""The maximum number of exchanges at the back in a group for which all possible matchings are compared."""
+"""The maximum number of unassigned backs in a part for which all possible matchings are compared."""
 
 Part = dict[int, list[int]]
 """The possible fronts of each back; both in time order."""
@@ -145,7 +145,7 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether the front received the response of this try, so no other try followed."""
+    """Return whether this try has a final status below 500: its front received this response, and no other try followed."""
     return 0 <= t.status[b] < OWN
 
 
@@ -156,7 +156,7 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """The backs and fronts of a part that are not assigned yet."""
+    """The backs and fronts of a part that are not assigned yet, and the assigned `pairs` (front, back)."""
 
     def __init__(self, part: Part, times: _Times) -> None:
         self.times = times
@@ -205,7 +205,7 @@ class _Unassigned:
             self._single.append(b)
 
     def _give(self) -> None:
-        """Assign the final response below 500 of a front to the only back that can have sent it.
+        """If only one back can have sent a front's final response below 500, exclude the other fronts of that back.
 
         Do nothing if another front claims that back.
         """

@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is searched."""
+"""The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is sought."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
@@ -21,13 +21,13 @@ MAX_ATTEMPTS = 10_000
 """The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
-"""The maximum time in ns after which a TCP relay connects to the server for a new client, before there is a request."""
+"""The maximum time in ns from a client's connection to that of a TCP relay, which connects before a request arrives."""
 
 
 class Attempt(NamedTuple):
     """A connection without a request whose SYN was refused or never answered.
 
-    Hosts and endpoints are numbers, as in Rows.
+    Hosts and endpoints are numbers, as in Rows. time: of the first SYN, in ns since the first packet.
     """
 
     connection: int
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(connections: pl.LazyFrame) -> list[Attempt]:
-    """Return the attempts in time order."""
+    """Return the first MAX_ATTEMPTS attempts, in time order."""
     c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
@@ -58,8 +58,8 @@ def attempts(connections: pl.LazyFrame) -> list[Attempt]:
 class Gateway(NamedTuple):
     """The facts about gateways that are known when attempts are assigned.
 
-    They are the rows at fronts, the hosts from which the gateway of each endpoint connects to servers, and the tries of
-    each row.
+    front: the rows at fronts. hosts: by endpoint, the hosts from which its gateway connects to servers. tries: the tries of each
+    row at a front.
     """
 
     front: Array
@@ -68,7 +68,7 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return the row at a front to which each attempt belongs, by the index of the attempt."""
+    """Return the row at a front to which each attempt belongs, by the attempt's index; unclear attempts are left out."""
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
     first = front[rows.opened[front] < LATE]
@@ -105,7 +105,7 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether no try of this front was open at the attempt, because a gateway tries one server at a time."""
+    """Return whether no try of this front was open at the time of the attempt: a gateway tries one server at a time."""
     return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
 
 

@@ -19,7 +19,7 @@ MAX_POSSIBLE = 64
 """The maximum number of possible fronts of a back; with more, the right one cannot be determined."""
 
 MAX_EDGES = 300_000
-"""The maximum number of pairs of backs with several fronts; later backs are paired by time order."""
+"""The maximum number of possible pairs of backs with several possible fronts; later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
 """The number of pairs that are compared at a time."""
@@ -31,9 +31,10 @@ _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist
 
 
 class Edges(NamedTuple):
-    """The row numbers of backs and of their possible fronts, in order.
+    """The possible pairs: the row numbers of a back and of a front, in order.
 
-    `crowded`: backs with too many possible fronts; `doubted`: the fronts of those.
+    `crowded`: the backs with too many possible fronts, which are in no pair. `doubted`: for each row, whether it is a possible
+    front of one of these.
     """
 
     back: Array
@@ -82,7 +83,7 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each back whether its endpoint may be behind the endpoint of its front."""
+        """Return for each pair whether the front's endpoint may be a gateway for the back's, with the back's client host."""
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
 
@@ -106,7 +107,7 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield the pairs that nothing contradicts, all pairs of a back together."""
+    """Yield the backs and the fronts (row numbers) of pairs that nothing contradicts, all pairs of a back together."""
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)
     upto = np.cumsum(counts)

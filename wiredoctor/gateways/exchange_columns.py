@@ -85,7 +85,7 @@ class Rows:
         return len(self.start)
 
     def select(self, rows: Array) -> Rows:
-        """Return the exchanges in these rows."""
+        """Return a copy with only these rows."""
         return Rows(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     @cached_property
@@ -104,7 +104,7 @@ def groups(*columns: Array) -> Array:
 
 
 def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
-    """Read the exchanges that have a request, or only the first `most` of them."""
+    """Return the exchanges that have a request, or only the first `most` of them by time."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
     ends = connections.select(

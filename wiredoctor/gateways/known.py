@@ -60,9 +60,10 @@ class Gateways:
     """The known facts about the gateways in a capture.
 
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
-    fronts: the endpoints (address:port) of servers that are fronts -> the endpoints behind them, in order.
-    clients: the connections whose client is a gateway: connections of tries from a host that made a certain one, and connections
-    with fields such as X-Forwarded-For.
+    fronts: for each endpoint (address:port) of a gateway, the endpoints behind it, in order.
+    doubtful: exchanges that cannot be paired with certainty.
+    clients: the connections whose client is a gateway: connections of tries from a host with a certain try, and connections with
+    fields such as X-Forwarded-For.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 

@@ -10,10 +10,10 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, g
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of earlier exchanges with one method and target among which an enclosing one is searched."""
+"""The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
 
 SHARE = 10
-"""The minimum fraction (1/10) of the busiest host's votes for a host to be a gateway; others use the server directly."""
+"""A host is the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The fields in tables.EXCHANGES that gateways forward unchanged."""
@@ -26,7 +26,7 @@ _Vote = tuple[int, int, int]
 
 
 def order(rows: Rows) -> Order:
-    """Return the endpoints of gateways and those behind them.
+    """Return the hosts from which each gateway connects to each endpoint behind it (see Order).
 
     If paths are rewritten, only their last segments are equal. Such exchanges only count for endpoints without any votes from
     complete targets.
@@ -81,7 +81,7 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """Return the greatest value so far in each group; group numbers ascend."""
+    """Return for each value the greatest one so far in its group; group numbers ascend."""
     known, codes = np.unique(values, return_inverse=True)
     base = group * len(known)
     return known[np.maximum.accumulate(base + codes) - base]
@@ -117,7 +117,7 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Return the endpoints most of whose exchanges are enclosed by others: a few equal last segments may be chance."""
+    """Return the endpoints with at least two enclosed exchanges, and at least half enclosed: a few may be enclosed by chance."""
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()
@@ -127,16 +127,16 @@ def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
 
 
 SIBLINGS = 4
-"""The divisor of the votes below which a pair is not a chain: it has less than 1/4 of the votes of their common gateway.
+"""Two servers A and B behind one gateway are siblings, not a chain, if few votes say that A is in front of B.
 
-The two servers are then siblings.
+Few are less than 1/SIBLINGS of the votes that say that the gateway is in front of B.
 """
 
 
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
     """Drop pairs of servers behind the same gateway.
 
-    A gateway that gives up on a server may send the request to a second one while the first still works.
+    A gateway that gives up on a server may send the request to a second one while the first is still processing it.
     """
     return Counter(
         {

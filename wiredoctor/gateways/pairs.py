@@ -24,10 +24,11 @@ FIRST = 10_000
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
 ) -> Gateways:  # fmt: skip
-    """Pair the exchanges on both sides of gateways in one capture, and so with one clock.
+    """Pair the exchanges on both sides of the gateways in one capture, which has one clock.
 
-    `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the
-    capture's attempts. `clients`: the connections whose requests show that the client is a gateway. `possible`: see `find`.
+    `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
+    that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
+    `possible`: see `find`.
     """
     rows = read(asked, connections, FIRST)
     before = order(rows)
@@ -119,7 +120,7 @@ def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edg
 def _crowd(
     rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
 ) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
-    """Pair backs with too many possible fronts by time order: each gets the front that has waited longest."""
+    """Pair backs with too many possible fronts by time order: each gets the front that has waited longest. Also return doubts."""
     back = np.sort(found.crowded)
     first, stop = fronts.around(rows, rows.target[back], back)
     over, front = rows.answered.tolist(), fronts.front.tolist()

@@ -31,7 +31,7 @@ def origin(target: str) -> str:
 
 
 def rewriting(front: str, back: str) -> Prefix | None:
-    """Return how the path was rewritten; None if the last segments or the queries differ."""
+    """Return how the path was rewritten; None if it was not, or if the last segments or the queries differ."""
     (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
     if (mark, query) != (other_mark, other_query) or one == two:
         return None

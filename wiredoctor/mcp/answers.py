@@ -144,7 +144,7 @@ def exchanges(
     report: Report, page: Page, *, connection: int | None = None, method: str | None = None, status: int | None = None,
     status_class: int | None = None, target: str | None = None, slower_than: float | None = None, slowest_first: bool = False,
 ) -> Exchanges:  # fmt: skip
-    """Return one row per exchange, by connection and number, or the slowest exchanges first."""
+    """Return one row per exchange that passes every filter, by connection and index, or the slowest ones first."""
     import polars as pl
 
     if report.scan_exchanges is None:
@@ -188,7 +188,7 @@ def _exchange(row: dict[str, Any]) -> ExchangeRow:
 
 
 def connection(report: Report, number: int, frames: tuple[int, int] | None) -> ShowAnswer:
-    """Return a connection as a ladder with its header sections."""
+    """Return a connection as a ladder with its header sections. `frames`: the first and the last one to show; None for all."""
     _check_connection(report, number)
     if frames is not None and frames[0] > frames[1]:
         raise WrongQuestion(f"first_frame ({frames[0]}) is after last_frame ({frames[1]})")

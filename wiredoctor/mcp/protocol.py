@@ -32,7 +32,7 @@ _SENTENCES = {
     "too_long": "must have at most {max_length} names",
     "no_number": "must be a number, not true or false",
 }
-"""What is wrong with an argument, by pydantic's name of the error; others keep pydantic's text."""
+"""Sentences about invalid arguments, by pydantic's name of the error; other errors keep pydantic's text."""
 
 MAX_DIGITS = 19
 """The maximum number of digits of an integer that fits in 64 bits."""
@@ -52,7 +52,7 @@ class Server(MCPServer[Any]):
             raise
 
     async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
-        """Refuse arguments that the tool does not have, which the SDK ignores: the answer would be to another question."""
+        """Raise ToolError for arguments that the tool does not have. The SDK ignores them, and would answer another question."""
         known = next((list(tool.input_schema["properties"]) for tool in await self.list_tools() if tool.name == name), None)
         wrong = [] if known is None else [given for given in arguments if given not in known]
         if wrong:

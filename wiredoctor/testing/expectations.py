@@ -70,14 +70,14 @@ POINTS = ("client", "middle", "server")
 """The points at which the conversation of a ladder can be captured."""
 
 EPOCHS = (1, 3)
-"""Numbers of packets per batch that are also tested, because the end of a batch must not matter."""
+"""The numbers of packets per batch that are also tested, because the ends of batches must not change the findings."""
 
 
 def check(text: str, at: str | None = None, **how: Any) -> None:
-    """Raise AssertionError unless the findings are exactly those in the ladder. `at`: the capture point.
+    """Raise AssertionError unless the findings are exactly those in the ladder.
 
-    The capture point is client, middle or server. `how` is passed to `wiredoctor.analyze`: `select=["my-rule"]` tests one rule
-    only.
+    `at`: the capture point (client, middle or server); None for the ladder's own. `how` is passed to `wiredoctor.analyze`:
+    `select=["my-rule"]` tests one rule only.
     """
     packets = ladder_packets(text, at)
     compare(expectations(text, packets), _findings(packets, how))

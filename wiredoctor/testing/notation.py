@@ -22,7 +22,10 @@ __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 
 @dataclass
 class _Conversation:
-    """A connection that is being parsed: its clock, and what each side (0 client, 1 server) has sent."""
+    """A connection that is being parsed: its times (ns), and the state of each side (0 client, 1 server).
+
+    sent: the next sequence number. window: in bytes. shift: the window scale.
+    """
 
     peers: Peers
     start: int = 0

@@ -20,7 +20,7 @@ class LadderError(ValueError):
 def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[Packet]:
     """Return the packets of a connection with all acknowledgment numbers filled in.
 
-    A side acknowledges what can have reached it. A side in `patience` (delay in ns) also sends pure ACKs.
+    A side acknowledges what can have reached it. `patience`: for sides that also send pure ACKs, their delay in ns.
     """
     waiting = sorted(packets, key=lambda p: p.time)
     trips = round_trips(waiting) or (0, 0)
@@ -52,9 +52,9 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
 
 
 def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], trips: tuple[int, int]) -> int | None:
-    """Return the timestamp to echo: that of the newest segment that began at or before the acknowledged data.
+    """Return the time (ns) whose timestamp is echoed; None if the peer has sent no timestamp.
 
-    See RFC 7323 section 4.3.
+    It is that of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section 4.3).
     """
     recent: int | None = None
     for received in arrived:
@@ -73,7 +73,7 @@ def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
 
 
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
-    """Return the time (ns) from the capture point to (client, server) and back, from the handshake; None without one.
+    """Return the round-trip times (ns) from the capture point to the client and to the server; None without a handshake.
 
     If SYNs or SYN-ACKs were retransmitted, the shortest time from the newest SYN to a SYN-ACK is used.
     """
@@ -115,7 +115,7 @@ def reject_the_impossible(packets: Sequence[Packet]) -> None:
 
 
 def move(packets: Sequence[Packet], at: str | None) -> list[Packet]:
-    """Return the packets as captured at the client, in the middle, or at the server.
+    """Return the packets as captured at the client, in the middle, or at the server; unchanged if `at` is None.
 
     Nearer to the server, packets of the client are captured later and packets of the server earlier.
     """

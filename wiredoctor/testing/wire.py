@@ -34,8 +34,8 @@ class Packet:
     """A packet as captured. Sequence and acknowledgment numbers are relative: 0 is the SYN of that side.
 
     time: nanoseconds. side: 0 from the client, 1 from the server. window: as in the header. snap: captured bytes (None: all).
-    row: the number of its line, or 0. left, echo: the times to which its timestamps belong, of the sender and the peer (None: its
-    own time, and no echo).
+    row: the number of its line, or 0. left: the sender's time in its TSval (None: its own time). echo: the peer's time in its
+    TSecr (None: no echo).
     """
 
     peers: Peers

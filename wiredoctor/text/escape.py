@@ -26,7 +26,7 @@ REQUEST_LENGTH = 100
 """The maximum length of a request in a sentence or a line; longer ones are shortened in the middle."""
 
 SHORT_REQUEST_LENGTH = 60
-"""The same in a line that also names other things."""
+"""The maximum length of a request in a line that also names other things."""
 
 
 def shorten(text: str, width: int, mark: str = "...") -> str:

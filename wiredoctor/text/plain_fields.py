@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from wiredoctor.text.regex import Regex
 
 SENT = "\ue002"
-"""A `*` that was sent, in a text in which other `*` are to be masks."""
+"""Stands for a `*` that was sent, in a text in which each `*` is a mask."""
 
 _QUALITY = r"(?:[ \t]*;[ \t]*q=[01](?:\.[0-9]{0,3})?)?"
 _TYPE = r"(?:\*|application|audio|font|image|message|model|multipart|text|video)"
@@ -32,7 +32,7 @@ LISTS: Mapping[str, Regex[str]] = {
     "pragma": Regex("no-cache"),
     "range": Regex(r"(?:bytes=)?(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"),
 }
-"""Fields that are lists, and the form of an item that is shown."""
+"""Fields that are lists, and the form that an item must have to be shown."""
 
 VALUES: Mapping[str, Regex[str]] = {
     **dict.fromkeys(("date", "last-modified", "expires", "if-modified-since", "if-unmodified-since"), _DATE),
@@ -40,11 +40,11 @@ VALUES: Mapping[str, Regex[str]] = {
     "content-range": Regex(r"bytes (?:[0-9]{1,18}-[0-9]{1,18}|\*)/(?:[0-9]{1,18}|\*)"),
     "retry-after": _NUMBER,
 }
-"""Other fields, and the form of a value that is shown."""
+"""Other fields, and the form that their value must have to be shown."""
 
 
 def plain_value(name: str, value: str) -> str | None:
-    """Return the value of a field (name in lower case) with `*` for what may be a secret; None for a field of other grammar."""
+    """Return the value of a field (name in lower case) with `*` for what may be a secret; None if the field is not known here."""
     if name in VALUES:
         return value if VALUES[name].fullmatch(value.replace(SENT, "*")) else "*"
     if name not in LISTS:

@@ -22,7 +22,7 @@ _SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
 
 @contextmanager
 def showing_secrets(shown: bool) -> Generator[None]:
-    """Show targets, names and payload as they were sent, in this thread while the context is active."""
+    """Show targets, names and payload as they were sent, in this thread while the context is active; not if `shown` is False."""
     token = _SHOWING.set(shown)
     try:
         yield
@@ -54,24 +54,27 @@ def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
 
 
 MASK = "\ue001"
-"""A masked part in the texts of rules; findings have `*` for programs and MASKED for people. Text from packets is Latin-1."""
+"""Stands for a masked part in the texts of rules; in findings it becomes `*` for programs and MASKED for people.
+
+Text from packets is Latin-1, so it cannot contain this character.
+"""
 
 MASKED = "(masked)"
-"""A masked part in what people read."""
+"""Stands for a masked part in texts for people."""
 
 
 def mark(mask: Callable[[str], str], text: str) -> str:
-    """Mask a text with MASK instead of `*`."""
+    """Return the result of `mask` with MASK in place of the `*` that it inserts."""
     return mask(text.replace("*", SENT)).replace("*", MASK).replace(SENT, "*")
 
 
 def mask_for_people(mask: Callable[[str], str], text: str) -> str:
-    """Mask a text with MASKED instead of `*`."""
+    """Return the result of `mask` with MASKED in place of the `*` that it inserts."""
     return mark(mask, text).replace(MASK, MASKED)
 
 
 def escape_around_masks(text: str) -> str:
-    """Escape a text as `printable` does, but for MASK."""
+    """Escape a text like `printable`, but keep MASK."""
     return MASK.join(map(printable, text.split(MASK)))
 
 
@@ -140,8 +143,8 @@ _END = Regex(r"[\x00-\x20\x7f]")
 def masked_target(target: str) -> str:
     """Return a request target without secrets: its path, and the names in its query.
 
-    Values in the query become `*`, and so does a query without `=`. User information becomes `*@`; a fragment is removed. The
-    path is kept apart from secrets, because requests cannot be distinguished without it. Secrets are recognized by name
+    Values in the query become `*`, and so does a part of it without `=`. User information becomes `*@`; a fragment is removed.
+    Except for secrets, the path is kept, because requests cannot be distinguished without it. Secrets are recognized by name
     (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC 7519; user information of a URI; keys of known issuers), or as the
     end of a link (/verify/..., webhooks). The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and
     3.4). Masking a masked target changes nothing.
@@ -243,12 +246,12 @@ def _random(run: str) -> bool:
 
 
 def target(text: str) -> str:
-    """Return a target for the text of a finding: unless secrets are shown, redacted with MASK."""
+    """Return a target for the text of a finding, redacted with MASK unless secrets are shown."""
     return text if secrets_are_shown() else mark(masked_target, text)
 
 
 def host(text: str) -> str:
-    """Return a host for the text of a finding: unless secrets are shown, redacted with MASK."""
+    """Return a host for the text of a finding, redacted with MASK unless secrets are shown."""
     return text if secrets_are_shown() else mark(masked_host, text)
 
 
@@ -300,12 +303,12 @@ def _keep_usual_word(word: re.Match[str]) -> str:
 
 
 def method(text: str) -> str:
-    """Return a method for the text of a finding: unless secrets are shown, redacted with MASK."""
+    """Return a method for the text of a finding, redacted with MASK unless secrets are shown."""
     return text if secrets_are_shown() else mark(masked_method, text)
 
 
 def reason(text: str) -> str:
-    """Return a reason phrase for the text of a finding: unless secrets are shown, redacted with MASK."""
+    """Return a reason phrase for the text of a finding, redacted with MASK unless secrets are shown."""
     return text if secrets_are_shown() else mark(masked_reason, text)
 
 
@@ -337,9 +340,9 @@ FIELD_NAMES = frozenset(_FIELDS.split())
 
 
 def field_name(name: str) -> str:
-    """Return a field name if it is common or consists of words joined by hyphens; otherwise "".
+    """Return a field name if it is common, if it consists of words joined by hyphens, or if secrets are shown; otherwise "".
 
-    A name in a text that was cut off at an unusual position is not returned.
+    Any other name may be a part of a value.
     """
     return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or secrets_are_shown() else ""
 

@@ -49,7 +49,7 @@ _MASKS: dict[str, _Masks] = {
 
 
 def redact_table(table: str, rows: pl.LazyFrame, *, people: bool = False) -> pl.LazyFrame:
-    """Return the rows of a table with its secrets masked: by `*`, or by MASKED for people. Each column is masked lazily."""
+    """Return the rows of a table with `*` (for people, MASKED) in place of secrets. Each column is masked lazily."""
     masks = _MASKS.get(table, {})
     return rows.with_columns(_column(name, mask, people=people) for name, mask in masks.items()) if masks else rows
 
@@ -68,14 +68,14 @@ def _column(name: str, mask: Callable[[str], str], *, people: bool) -> pl.Expr:
 
 
 def _map_distinct(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
-    """Mask each distinct text once, because there are few distinct ones."""
+    """Mask the texts. Each distinct text is masked once, because there are few."""
     some = texts.unique()
     changed = {text: safe for text in some.drop_nulls().to_list() if (safe := mask(text)) != text}
     return texts.replace(changed) if changed else texts
 
 
 def _query(query: pl.Series) -> pl.Series:
-    """Mask the values of a query and the parts without a name. Replacing without a group takes a quarter of the time."""
+    """Mask the values of queries and the parts without a name. Replacing without a group takes a quarter of the time."""
     if query.str.contains(_NAMELESS).any():
         return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
     return query.str.replace_all("=[^&]*", "=*")

@@ -1,6 +1,6 @@
 """Convert capture times to the time of day for people, in the local time zone (TZ) or in UTC, and parse the times in logs.
 
-Times of captures are nanoseconds since 1970. Everything is cut to milliseconds and never rounded, like the times in logs.
+Times of captures are nanoseconds since 1970. The time of day is truncated to milliseconds, not rounded, like the times in logs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def is_utc() -> bool:
 
 
 def nanoseconds(time: str | None) -> int | None:
-    """Convert RFC 3339 in UTC with any number of decimals to nanoseconds since 1970."""
+    """Convert RFC 3339 in UTC, with any number of decimals, to nanoseconds since 1970. None stays None."""
     if time is None:
         return None
     whole, _, fraction = time.removesuffix("Z").partition(".")
@@ -45,7 +45,7 @@ def nanoseconds(time: str | None) -> int | None:
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals, within the years that RFC 3339 allows."""
+    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals. Years outside of 1 to 9999 are limited."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     try:
         moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
@@ -55,7 +55,7 @@ def rfc3339(nanoseconds: int) -> str:
 
 
 def local(moment: int) -> datetime:
-    """Return a time in the zone of the report, cut to seconds; in UTC if the system cannot convert the year."""
+    """Return a time (ns since 1970) in the report's time zone, truncated to seconds; in UTC if the system cannot convert it."""
     # not fromtimestamp: Windows refuses times before 1970
     seconds = min(max(moment // SECOND, _FIRST), _LAST)
     exact = _EPOCH + timedelta(seconds=seconds)
@@ -101,8 +101,9 @@ def _offset(at: datetime) -> str:
 
 
 class Clock(NamedTuple):
-    """The times of a capture. `first`: the time of its first packet, None without timestamps. `dates`: times are shown with
-    dates.
+    """Converts the times of a capture. `first`: the time of its first packet (ns since 1970); None without timestamps.
+
+    `dates`: times are shown with dates.
     """
 
     first: int | None
@@ -122,11 +123,11 @@ class Clock(NamedTuple):
         return 0 if self.first is None else 23 if self.dates else 12
 
     def at(self, elapsed: float | None) -> str:
-        """Return the time of day of a packet, from nanoseconds since the first one; empty if it is unknown."""
+        """Return the time of day of a packet, `elapsed` ns after the first one; empty if it is unknown."""
         return "" if self.first is None or elapsed is None else time_text(self.first + round(elapsed), date=self.dates)
 
     def rfc3339(self, elapsed: float) -> str:
-        """Return the time of a packet in RFC 3339, in UTC, from nanoseconds since the first one; empty if it is unknown."""
+        """Return the time of a packet, `elapsed` ns after the first one, in RFC 3339 (UTC); empty if it is unknown."""
         if self.first is None:
             return ""
         moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=(self.first + round(elapsed)) // 1000)
@@ -203,9 +204,7 @@ def _parsed(text: str) -> datetime:
 
 
 def _since_epoch(moment: datetime) -> int:
-    """Return nanoseconds since 1970; a time without a zone is in the zone of the report. Raise ValueError if that is
-    impossible.
-    """
+    """Return nanoseconds since 1970. A time without a zone is in the report's. Raise ValueError if that is impossible."""
     try:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC) if _UTC.get() else moment.astimezone(UTC)

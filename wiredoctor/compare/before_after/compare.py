@@ -16,13 +16,19 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The probability from which on chance alone explains a finding on only one side, so it is not reported as a change."""
+"""The maximum probability that a side lacks a finding by chance alone; above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""The minimum number of exchanges with an endpoint for which a rule that judges all of them together would report again."""
+"""The number of exchanges with an endpoint that suffice for a summary rule to report its finding on the other side, too.
+
+If the side with the finding has fewer exchanges, as many as there suffice.
+"""
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
-"""Summary rules whose findings count failed requests or connections: one that failed once may succeed by chance."""
+"""Summary rules whose findings count failed requests or connections.
+
+Chance is considered for these, because a request that failed once may succeed the next time.
+"""
 
 
 class _Sides(NamedTuple):
@@ -118,7 +124,11 @@ def _generalize(request: str | None) -> str | None:
 
 
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
-    """Return the title and the request of the findings, with (masked) for what is masked (a JSON report does not tell)."""
+    """Return the title and the generalized request of the findings, with (masked) in place of masked parts.
+
+    The title is empty if nothing is masked. Findings of a JSON report do not show what is masked: their title is empty, and `*`
+    in their request counts as a mask if it is in the place of a token.
+    """
     title = findings[0].masked.title if findings[0].masked else ""
     if not findings[0].request:
         return title, ""
@@ -147,7 +157,7 @@ class _Place(NamedTuple):
 
 
 def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return what is counted (exchanges or connections), and how often the finding could have occurred on each side."""
+    """Return what is counted, the words for it, and its number before and after: how often the finding could have occurred."""
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
     sides = ((both.before, both.one), (both.after, both.two))
@@ -185,7 +195,7 @@ def _status(
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """Return the status of a finding, and the reason if the status is uncertain (else an empty text)."""
+    """Return the status of a finding, and the reason if the status is uncertain; otherwise an empty text."""
     if all(counts):
         return "stayed", ""
     gone = counts[0] > 0
@@ -200,7 +210,11 @@ def _status(
 def _excuse(
     rule: str, hits: int, there: int, elsewhere: int, place: _Place, other: ComparedSide, name: str, *, summary: bool
 ) -> str:  # fmt: skip
-    """Return why the finding may be missing on the other side although nothing changed, or an empty text."""
+    """Return why the finding may be missing on the other side although nothing changed, or an empty text.
+
+    hits: how often it occurred on its own side. there, elsewhere: how often it could have occurred on its own and the other side.
+    other, name: the other side, and "before" or "after".
+    """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"
     if rule not in other.judged:

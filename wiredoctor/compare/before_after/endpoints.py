@@ -19,7 +19,7 @@ from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
 MAX_ENDPOINTS = 10_000
 """The maximum number of endpoints that are compared.
 
-If there are more, paths never repeat, so the two sides have none of them in common.
+If there are more, their paths hardly ever repeat, so the two sides have few of them in common.
 """
 
 DIGITS = re.compile(r"[0-9]+")
@@ -38,7 +38,11 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades to each server."""
+    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades to each server.
+
+    shown: the path with `#` for numbers, by method and path without digits. for_people: the request with (masked) in place of
+    masked parts, by the same. left_out: the number of endpoints that are not compared.
+    """
 
     endpoints: dict[Place, Pair]
     servers: dict[str | None, int]
@@ -85,13 +89,13 @@ def _text(value: object) -> str | None:
 
 
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
-    """Return the method, the path without digits, and the path with `#` for digits, as fingerprints use them."""
+    """Return the method, the path without digits, and the path with `#` for numbers, all masked and without the query."""
     path = printable(masked_target((target or "").partition("?")[0]))
     return printable(masked_method(method or "")), DIGITS.sub("", path), DIGITS.sub("#", path)
 
 
 def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
-    """Return the method, and the path with `#` for digits, with (masked) for what is masked.
+    """Return the method and the path, with `#` for numbers and with (masked) in place of masked parts.
 
     `shown`: the target for people, if known. Without it, a `*` in the place of a token counts as a mask.
     """
@@ -126,14 +130,17 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
 
 
 def _weight(one: EndpointChange) -> tuple[int, float]:
-    """Return a sort key: endpoints that became slower (by the time that this cost), then those that became faster, others."""
+    """Return a sort key: endpoints that became slower, then those that became faster, then the others.
+
+    The first two groups are sorted by the total time gained or lost, the last one by the number of exchanges after.
+    """
     verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
     rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
     return rank, -abs(one.total.difference or 0.0) * one.exchanges_after if rank < 2 else -float(one.exchanges_after)
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare all pairs of samples. The tests share the error (Bonferroni), so a verdict is reliable despite their number."""
+    """Compare all pairs of samples. All tests together have the error probability of one (Bonferroni)."""
     first = [shift(a, b, tolerance) for a, b in pairs]
     tests = sum(one.probability is not None for one in first)
     if tests < 2:

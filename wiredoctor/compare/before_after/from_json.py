@@ -27,7 +27,7 @@ class NoReport(ValueError):
 def from_json(name: str, lines: Callable[[], Iterator[bytes]]) -> ComparedSide:
     """Read a JSON report or JSON Lines. `lines` reads the input from its beginning.
 
-    The report has exchanges if it was written with --full. Raise NoReport if the input is not a report.
+    The result has exchanges only if the report was written with --full. Raise NoReport if the input is not a report.
     """
     try:
         top, connections, exchanges = _parts(lines)
@@ -42,10 +42,10 @@ Rows = list[tuple[Any, ...]]
 
 
 def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
-    """Split a report into its top level and the two tables that are compared.
+    """Return the top level of a report, and the rows of its connections and of its exchanges (None if it has none).
 
-    A row of the tables is (capture, id, server), or the result of _exchange. wiredoctor writes one element per line, so a report
-    with a million exchanges is read line by line.
+    A connection is (capture, id, server), an exchange the result of `_exchange`. wiredoctor writes one element per line, so a
+    report with a million exchanges is read line by line.
     """
     try:
         taken, rest = _by_line(lines)
@@ -65,7 +65,7 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
 
 
 def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
-    """Return the tables, and the other lines. Raise ValueError if an element spans several lines."""
+    """Return the rows of each table by name, and the lines outside. Raise ValueError if a row spans several lines."""
     taken: dict[str, Rows] = {}
     rest: list[bytes] = []
     table: str | None = None
@@ -85,7 +85,7 @@ def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Ite
 
 
 def _read_document(text: bytes) -> dict[str, Any]:
-    """Parse JSON, or combine the JSON Lines of a report. Raise KeyError or an exception of json if it is invalid."""
+    """Parse a JSON report, or combine the lines of JSON Lines. Raise JSONDecodeError, IndexError or TypeError for other input."""
     try:
         report: Any = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
@@ -104,7 +104,7 @@ def _connection(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the capture and connection of an exchange, and the columns of TIMES after the server."""
+    """Return the capture and connection of an exchange, and its values of the columns in TIMES except the server."""
     request, response = one["request"], one["response"]
     if request is None:
         return one["capture"], one["connection"], None, None, None, None, None

@@ -28,9 +28,9 @@ upgraded: the response was 101.
 class ComparedSide:
     """One side of a comparison.
 
-    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server, or None.
-    judged: the rules that had something to judge. checked: the rules that ran. notes: other limitations of this side.
-    for_people: the targets with (masked), for those with `*` in their paths.
+    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None if
+    unknown. judged: the rules that had something to judge. checked: the rules that ran. notes: other limitations of this side.
+    for_people: for each target with `*` in its path, the same target with (masked) in place of masked parts.
     """
 
     source: Source
@@ -61,7 +61,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 
 
 def _targets_for_people(report: Report) -> dict[str, str]:
-    """Return the targets whose paths have `*`, for a mask or as sent, and how people see them."""
+    """Return each target with `*` in its path (a mask, or as sent), and the same target with (masked) for masked parts."""
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
     if report.secrets or report.scan_exchanges is None or scan_for_people is None:
         return {}
@@ -82,7 +82,7 @@ def _source(name: str, report: Report) -> Source:
 
 
 def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the times of all exchanges, and each server's number of connections."""
+    """Return the exchanges with the columns of TIMES, and the number of connections of each server."""
     if report.scan_exchanges is None or report.scan_connections is None:
         return pl.DataFrame(schema=TIMES), pl.DataFrame(schema={"server": pl.String, "len": pl.UInt32})
     c = pl.col

@@ -40,8 +40,9 @@ class Spread:
 class Shift:
     """The times after, compared with the times before.
 
-    difference: the median after minus the median before; low..high contain it with 99 % confidence. probability: that chance
-    alone causes this difference (Mann-Whitney, two-sided). tail: the verdict on the 95th percentiles.
+    difference: the median after minus the median before; low and high are the bounds of its 99 % confidence interval.
+    probability: the probability that chance alone causes such a difference (Mann-Whitney, two-sided). verdict: on the medians.
+    tail: the verdict on the 95th percentiles.
     """
 
     before: Spread | None
@@ -58,8 +59,9 @@ class Shift:
 class FindingChange:
     """The findings with one fingerprint on both sides.
 
-    before, after: how often it occurred; for the rules in FAILURES, the number of failures. chances: the number of exchanges with
-    the endpoint (without a request: with the server) or of connections with the server, depending on `of`; None if unknown.
+    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances: how many `of` there are:
+    exchanges with the endpoint (with the server if there is no request), connections with the server, or captures; None if
+    unknown. delay_before, delay_after: the total time lost. why: the reason if the status is uncertain.
     """
 
     status: Status
@@ -83,7 +85,7 @@ class FindingChange:
     why: str
     title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
     request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """Title and request with (masked) where they have `*` for something masked; empty if they are equal."""
+    """The title and the request with (masked) in place of masked parts; the title is empty if nothing is masked."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,16 @@ class EndpointChange:
     total: Shift
     server_time: Shift
     request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """Method and path with (masked) where these have `*` for something masked; empty if they have no `*`."""
+    """The method and the path with (masked) in place of masked parts; empty if they contain no `*`."""
 
 
 @dataclass(frozen=True)
 class RuleChange:
-    """All findings of one rule. judged: the rule had something to judge on this side. delay: the total time lost."""
+    """All findings of one rule.
+
+    judged: the rule had something to judge on this side. before, after: the number of occurrences or failures. delay: the total
+    time lost.
+    """
 
     rule: str
     family: str
@@ -121,7 +127,7 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class Source:
-    """One of the two sides: its name, and what it contains."""
+    """One of the two sides: its name, and the size of its contents. delay: the total time lost. Timestamps are in RFC 3339."""
 
     name: str
     kind: Literal["captures", "report"]

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 Pairs = Callable[[], Iterator[tuple[Row, Row]]]
 
 Ends = dict[int, list[Any]]
-"""The client, server and direction of the client of each connection."""
+"""The client, the server and the client's direction (0 or 1) of each connection."""
 
 
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
@@ -73,7 +73,7 @@ def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
 
 
 def _values_for_people(what: str, received: str, passed_on: str, here: Row, there: Row) -> tuple[str, str]:
-    """Return the values of a change in a request with (masked) for what is masked; `*` may have been sent."""
+    """Return the two values of a change, with (masked) in place of masked parts, because a `*` may also have been sent."""
     if "*" not in received + passed_on:
         return received, passed_on
     one, two = (

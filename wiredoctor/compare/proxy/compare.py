@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
 
 HELD = SECOND // 20
-"""The minimum time in ns a message takes to arrive in order to count as buffered, if none of it was forwarded before its end."""
+"""The minimum time in ns from the first to the last byte of a message that counts as collected (see `Passed`)."""
 
 MAX_LISTED = 1_000
 
@@ -30,7 +30,7 @@ MAX_LISTED = 1_000
 def compare_proxy(front: ProxySide, back: ProxySide | None, version: str) -> Proxied | None:
     """Compare the two sides of a proxy. `back` is None if one capture has both sides.
 
-    Return None if no exchange is on both sides, or if their times contradict that.
+    Return None if no exchange is on both sides, or if the times contradict most matches.
     """
     sides = _Sides(front, back)
     if not sides.found.front.size or (sides.found.front < 0).all() or sides.contradicted:
@@ -70,7 +70,7 @@ def _spread(values: list[float | None]) -> Delays | None:
 
 
 class _Sides:
-    """The rows of both sides, and how they match. `found.front` has the front row of each back row."""
+    """The rows of both sides, and how they match. `found.front` has the front row of each back row, or -1."""
 
     def __init__(self, front: ProxySide, back: ProxySide | None) -> None:
         self.recorded = (front, back or front)
@@ -89,7 +89,7 @@ class _Sides:
             self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
-        """Yield the matched rows, in the order of the back."""
+        """Yield the matched rows as (front, back), in the order of the back."""
         rows = np.flatnonzero(self.found.front >= 0)
         here, there = self.front[self.found.front[rows]], self.back[rows]
         yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)
@@ -99,7 +99,7 @@ class _Sides:
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return how long (s) requests waited for a new connection to the server: a handshake that began after they arrived."""
+        """Return the handshake times (s, SYN to SYN-ACK) of connections that the proxy opened after their request had arrived."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -159,7 +159,7 @@ class _Sides:
         )  # fmt: skip
 
     def findings(self) -> list[Any]:
-        """Count findings by side and rule. If one capture has both sides, the finding's connection determines the side."""
+        """Return (side, rule, occurrences). If one capture has both sides, the finding's connection determines the side."""
         made: dict[tuple[str, str], int] = {}
         for number, rows in enumerate((self.front, self.back)):
             own = set(rows["connection"].to_list())

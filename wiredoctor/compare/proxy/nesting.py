@@ -31,12 +31,12 @@ COLUMNS = [
 """The columns of tables.EXCHANGES that are compared."""
 
 MAX_OF_A_KIND = 400
-"""The maximum number of exchanges with one method and target whose times are used to estimate the clock difference."""
+"""The maximum number of exchanges with one method and target that are compared, and of such groups for the clock difference."""
 
 LATE = 1 << 61
 
 BIN = SECOND // 20
-"""The width in ns of the bins in which such differences are counted."""
+"""The width in ns of the bins in which time differences are counted."""
 
 SLACK = 2_000_000
 """The tolerance in ns for contradictory timestamps of two machines whose clocks are aligned."""
@@ -51,11 +51,12 @@ class Nested:
 
 
 def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
-    """Match rows with the columns COLUMNS. `apart`: time (ns) of the first packet at the back minus that at the front.
+    """Match the exchanges at the back with those at the front; both have the columns COLUMNS.
 
-    Both times are by their own clocks. A back row matches the newest front row with its method and target that was open when it
-    began and that is still unmatched. If all of these are matched, it is a retry of the newest one. Targets that were all
-    rewritten in the same way count as equal.
+    apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. A
+    back row matches the oldest unmatched front row with the same method and target that was open when the back row began. If all
+    of these are matched, the back row is a retry of the newest one. Targets that the proxy rewrote in the same way count as
+    equal.
     """
     groups = _groups(front, back)
     times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
@@ -84,7 +85,10 @@ def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
 
 
 def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
-    """Return the start of each request and the end of its exchange; without a response, the end is the close or LATE."""
+    """Return the start of each request and the end of its exchange (ns).
+
+    Without a response, the end is the server's close, or LATE if it did not close.
+    """
     begin = rows["request_start"].fill_null(0).to_numpy()
     unanswered = pl.max_horizontal(pl.col("server_close_time").fill_null(LATE), "request_start")
     answered = pl.max_horizontal("request_end", "response_end", "response_start", "request_start")
@@ -93,7 +97,7 @@ def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
 
 
 def _rough(groups: Groups, front: Array, back: Array) -> float:
-    """Return the most frequent time difference between requests that may match."""
+    """Return the most frequent time difference (ns, back minus front) of requests that may match; 0 if none may."""
     differences = [
         (back[b[:MAX_OF_A_KIND]][:, None] - front[a[:MAX_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MAX_OF_A_KIND]
     ]
@@ -129,10 +133,10 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """Refine the clock difference with the matched rows.
+    """Return by how much (ns) the back's clock is ahead, from the matched rows; `rough` if no single line fits them.
 
-    A request reaches the back after the front, and a response reaches the front after the back. If both sides may have the same
-    clock, that is assumed, because both are mostly captured on the proxy itself.
+    A request reaches the back after the front, and a response reaches the front after the back. The result is 0 if that is
+    possible, because both sides are mostly captured on the proxy itself, with the same clock.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []
@@ -156,7 +160,7 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
 
 
 class Sides(NamedTuple):
-    """The rows of both sides in one capture, and the front row of each back row (or -1)."""
+    """The rows of both sides in one capture. owner: for each row in `back`, the index in `front` of its match, or -1."""
 
     front: Array
     back: Array
@@ -164,9 +168,9 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of the outermost proxy of a chain.
+    """Return the two sides of a proxy in one capture; of a chain of proxies, those of the outermost.
 
-    servers: the server of each connection.
+    rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection.
     """
     behind = {server for some in known.fronts.values() for server in some}
     outer = {front: some for front, some in known.fronts.items() if front not in behind}

@@ -22,13 +22,14 @@ LEAST_EXCHANGES = 3
 """The minimum number of exchanges; with fewer, the agreement of their times proves too little."""
 
 CHANCE = 1e-6
-"""The probability of such times by chance below which two captures count as the sides of a proxy."""
+"""Two captures are the sides of a proxy if the probability that their times agree by chance is below this."""
 
 
 def without_shared_connections(front: ProxySide, back: ProxySide, one: Point, two: Point) -> tuple[ProxySide, ProxySide] | None:
-    """Drop the connections that both captures have: they passed two points of one path on the same side of the proxy.
+    """Return both sides, one of them without the connections that both captures have.
 
-    Return None if no connections remain.
+    These passed two points of one path on the same side of the proxy. They are removed from the front, or from the back if the
+    front has no other exchanges. Return None if neither side has others.
     """
     pairs = pair(one, two)
     if not len(pairs):
@@ -45,7 +46,7 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
 
 
 def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float, slack: float) -> Array:
-    """Return the back rows that were forwarded before they were received, so they cannot match.
+    """Return the back rows whose match is wrong: the request or the response would be forwarded before it was received.
 
     owner: the front row of each back row, or -1. shift: the time (ns) to add to times at the back to get times at the front.
     """
@@ -62,8 +63,9 @@ def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
     """Return whether these are certainly two sides of a proxy although the user did not state that.
 
     Equal methods and targets are not enough, and neither are matching times if one clock may be shifted freely. Therefore the
-    clocks must agree without a shift, and each exchange must lie within its match at the front. For unrelated traffic, the
-    probability of that is the remaining room as a fraction of the time between two requests at the front.
+    clocks must agree without a shift, and each exchange must lie within its match at the front. In unrelated traffic, the
+    probability of that is the time by which the exchange at the back could be moved without leaving its match, divided by the
+    mean time between equal requests at the front.
     """
     pairs = result.exchanges
     if result.offset != 0.0 or result.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in result.changes):

@@ -12,7 +12,7 @@ from typing import Literal
 from wiredoctor.compare.two_points.result import Delays
 
 Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "unfinished-answer"]
-"""The events at the back if the client did not get the server's response.
+"""What happened at the back if the client did not get the server's response.
 
 never-passed-on: no request. no-answer: no response. late-answer: a response after the proxy's own. other-answer: a response with
 another status. unfinished-answer: a truncated response.
@@ -23,7 +23,7 @@ FOR_PEOPLE = {
     "request_target": "target_for_people",
     "request_host": "host_for_people",
 }
-"""Columns of exchanges, and the names of the same columns with (masked) for what is masked."""
+"""Columns of exchanges, and the names of their copies with (masked) in place of masked parts."""
 
 MAX_APART = 3600.0
 """The maximum clock difference in seconds; larger ones are usually due to a time zone, or to another time of capture."""
@@ -42,7 +42,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A kind of change that the proxy makes to messages: the received value and the forwarded value."""
+    """A kind of change that the proxy makes to messages: the received value and the forwarded value.
+
+    exchanges: the number of exchanges with this change; the connections and exchanges named are those of the first one.
+    """
 
     message: Literal["request", "response"]
     what: str
@@ -77,9 +80,10 @@ class OwnAnswer:
 class Passed:
     """An exchange on both sides.
 
-    request_lag, response_lag: the time until the proxy forwarded the first byte; None if the message was replaced. in_proxy: the
-    sum of both, by which the proxy delayed the first byte of the response. collected: the proxy received the complete message,
-    over 50 ms or more, before it forwarded the first byte.
+    request_lag, response_lag: the time until the proxy forwarded the first byte; None if it is unknown, or if the proxy replaced
+    the response. in_proxy: the sum of both, by which the proxy delayed the first byte of the response. collected: the message
+    took 50 ms or more to arrive, and the proxy forwarded its first byte only after the last one. reused: the connection to the
+    server had been used before.
     """
 
     request: str
@@ -98,7 +102,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Proxied:
-    """The actions of a proxy, by the captures of both sides.
+    """What a proxy did, according to the captures of both sides.
 
     offset: seconds by which the clock of the back is ahead; None if one capture has both sides. retried: requests that were
     forwarded more than once. own: exchanges that the proxy answered itself; `answers` has those with errors. unasked: exchanges

@@ -13,7 +13,7 @@ Change = tuple[str, str, str]
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""The names of changes of the target, by which requests are matched."""
+"""The names of changes to the target. They weaken a match, because requests are matched by target."""
 
 
 class Message(NamedTuple):
@@ -34,11 +34,11 @@ class Message(NamedTuple):
 
 
 _FRAMING = ("connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding", "host")
-"""The fields whose values are compared elsewhere, besides their presence."""
+"""The fields whose presence is not compared, because their meaning is."""
 
 
 def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:
-    """Yield each change of a message."""
+    """Yield each change that the proxy made to a message."""
     if received.version != passed_on.version:
         yield "HTTP version", printable(received.version), printable(passed_on.version)
     if received.framing != passed_on.framing:

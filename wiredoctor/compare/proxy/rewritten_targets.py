@@ -20,14 +20,14 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""The minimum number of requests with the same path suffix: fewer may be a coincidence, because the clocks differ."""
+"""A replaced prefix must explain at least this many targets or requests: fewer may be a coincidence, because clocks differ."""
 
 Kind = tuple[str, str]
 """A method, and a target in origin form."""
 
 
 def alike(front: pl.DataFrame, back: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Return the target of each row; rewritten targets of the front have their name at the back."""
+    """Return the target of each row in origin form; at the front, a rewritten target is replaced by its form at the back."""
     here, there = _kinds(front), _kinds(back)
     renamed = _renamed_kinds(here, there)
     methods = front["request_method"].to_list()
@@ -47,7 +47,7 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
 
 
 def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
-    """Return the target at the back for each kind that occurs only at the front."""
+    """Return the target at the back for each kind at the front whose prefix the proxy replaced."""
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
     renamed: dict[Kind, str] = {}
@@ -62,7 +62,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the replaced prefix that explains the most requests at the back; None if there is none."""
+    """Return the replaced prefix that explains the most targets (then the most requests); None if none explains enough."""
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for method, target in sorted(front, key=lambda kind: -front[kind])[:MAX_KINDS]:
         ends[method, last(target)].append((target, front[method, target]))
@@ -81,7 +81,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """Return pairs of a kind at the front and the kind at the back that it became."""
+    """Return pairs of a kind at the front and the kind at the back that results if this prefix is replaced."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front

@@ -22,8 +22,9 @@ _LATE = np.iinfo(np.int64).max
 class _Segments(NamedTuple):
     """The segments of one direction of a connection at a point.
 
-    They are distinct ranges sorted by start, with their first times and the greatest length; and the acknowledged offsets by
-    time.
+    starts, ends: the distinct ranges of the stream, sorted by start. times: when each first passed the point (ns). longest: the
+    length of the longest range. acks: the highest acknowledged offset after each ACK of the peer; ack_times: the times of the
+    ACKs.
     """
 
     starts: Array
@@ -73,7 +74,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return the time at which the peer first acknowledged everything up to `place`, or None."""
+        """Return the time (ns of this clock) at which the peer first acknowledged everything up to `place`, or None."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

@@ -82,7 +82,7 @@ class _Envelopes:
             self.sides.append((time[kept], ahead[kept], float(time.mean()), float(ahead.mean())))
 
     def offsets(self, drift: float) -> tuple[float, float]:
-        """Return the lowest forward point above the line through 0 with slope `drift`, and the highest of the other points."""
+        """Return the heights (ns) of the lowest forward point and the highest other point over the line through 0."""
         (t, a, _, _), (u, b, _, _) = self.sides
         return float((a - drift * t).min()), float((b - drift * u).max())
 
@@ -92,7 +92,7 @@ class _Envelopes:
         return low - high
 
     def slack(self, drift: float) -> float:
-        """Return the mean distance of the points from the envelopes."""
+        """Return the mean distance (ns) of the points from their envelope, summed over both directions."""
         low, high = self.offsets(drift)
         (_, _, t, a), (_, _, u, b) = self.sides
         return (a - drift * t - low) + (high - b + drift * u)
@@ -124,7 +124,7 @@ def _minimum(function: Callable[[float], float]) -> float:
 def fit_lines(points: Points) -> list[Line]:
     """Return the successive lines that the second clock follows; several if the clock was set.
 
-    The list is empty if the packets that passed both points have only one direction, or if a few lines do not fit.
+    The list is empty if the packets that passed both points have only one direction, or if they need more than MAX_STEPS lines.
     """
     lines: list[Line] = []
     begin, total = 0, len(points.time)
@@ -140,7 +140,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the end of the points to which a single line fits."""
+    """Return the index after the last of the points, from `begin` on, to which a single line fits."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total

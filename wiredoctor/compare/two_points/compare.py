@@ -183,7 +183,7 @@ def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
 
 
 def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None:
-    """Compare the server times of exchanges that are in both captures; their requests begin at the same byte."""
+    """Compare the server times of exchanges whose requests begin at the same byte in both captures; None if there are none."""
     keys: list[Array] = []
     times: list[Array] = []
     for second, rows in enumerate((one, two)):

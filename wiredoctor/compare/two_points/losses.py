@@ -72,8 +72,8 @@ MARGIN = SECOND // 100
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
     """Return which packets may have passed the other point before its capture began, and which after it ended.
 
-    No earlier (or later) packet of their direction is in the other capture, and the remaining time is not longer than packets
-    take. moment: the times at which the packets passed this point, by the clock of the other one.
+    That is possible if no earlier (or later) packet of their direction is in the other capture, and if the observed delays allow
+    it. moment: the times at which the packets passed this point, by the clock of the other one.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -106,7 +106,7 @@ class _Judge:
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def judge_sent(self, row: int, expected: float) -> Verdict:
-        """Judge a packet on its way to the other point, where it was expected at about `expected` (ns of that clock)."""
+        """Return the verdict on a packet that left for the other point. It was due there at `expected` (ns of that clock)."""
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
             return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
@@ -132,7 +132,7 @@ class _Judge:
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def judge_received(self, row: int) -> Verdict:
-        """Judge a packet that comes from the other point, although the other capture does not have it."""
+        """Return the verdict on a packet that comes from the other point, although the other capture does not have it."""
         group = int(self.near.group[row])
         ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last

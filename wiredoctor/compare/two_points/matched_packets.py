@@ -21,8 +21,8 @@ class Wire:
     partner: the row in b of each row of a, or NOBODY; back: the reverse. part_a, part_b: how many bytes of a row without a
     partner arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture relative to the first; empty
     if unknown. typical: the median delay of each direction, forward first (ns). shift: by group (pair and direction), the number
-    to add to offsets of the second capture to get those of the first. turned: the pairs whose client is nearer to the second
-    point.
+    to add to offsets of the second capture to get those of the first. turned: for each pair, whether its client is nearer to the
+    second point.
     """
 
     one: Point
@@ -92,10 +92,10 @@ def _reverse(partner: Array, length: int) -> Array:
 
 
 def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
-    """Mark the packets that pass the first point first. Return the pairs whose client is nearer to the second point.
+    """Set `forward` to whether a packet passes the first point first. Return for each pair whether it is turned (see Wire).
 
-    Usually these are the packets of the client according to the first capture. If the round trip to the server is shorter at the
-    first point, they are those of the server, because both sides of a proxy may use one path.
+    Usually the packets of the client pass the first point first. If the first point sees the server's replies sooner than the
+    second, it is nearer to the server. One path may have both cases, because the two sides of a proxy may share it.
     """
     rows = np.flatnonzero(partner != NOBODY)
     there = partner[rows]
@@ -114,7 +114,10 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Fit the clock to packets that are unique in both captures, because these match beyond doubt."""
+    """Fit lines to packets that are unique in both captures, because these match beyond doubt.
+
+    If no line fits, return one with the median difference, whose `gap` is NaN.
+    """
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]
     ahead = b.time[partner[rows]] - a.time[rows] + begun
@@ -126,7 +129,10 @@ def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
 
 
 def _shift(wire: Wire) -> Array:
-    """Derive the shift from packets with partners, otherwise from sequence numbers that differ by less than half their range."""
+    """Return the shift of each group (see Wire), from packets with partners.
+
+    Without such packets, it is the difference of the sequence numbers, which is taken to be less than half their range.
+    """
     bases: list[Array] = []
     for rows, packets in ((wire.a, wire.one.packets), (wire.b, wire.two.packets)):
         base = np.zeros(2 * len(wire.pairs), np.int64)

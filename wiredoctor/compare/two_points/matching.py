@@ -88,7 +88,7 @@ def _alone(keys: Array) -> Array:
 
 
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
-    """Match packets that have identical copies: each is matched with the packet nearest to its expected time.
+    """Match packets that have identical copies, in their order and as near to their expected times as possible.
 
     `partner` is filled in: the row in the second capture for each row of the first, or NOBODY. `expected`: the time at which each
     packet would pass the other point, in ns of that clock.
@@ -121,7 +121,7 @@ def _starts(keys: Array) -> Array:
 
 
 def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
-    """Match the shorter of two sorted lists of times with a part of the longer one.
+    """Return index pairs that match each time of the shorter of two sorted lists with one of the longer list.
 
     The order is kept and the differences are minimal. In very long lists, each time is matched with the nearest remaining one.
     """
@@ -131,7 +131,7 @@ def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
 
 
 def _least(short: Array, long: Array) -> list[tuple[int, int]]:
-    """Match by dynamic programming, within the used part of each list."""
+    """Return the index pairs with the smallest sum of differences, by dynamic programming."""
     apart = np.abs(short[:, None].astype(np.float64) - long[None, :])
     cost = np.full((len(short) + 1, len(long) + 1), np.inf)
     cost[0] = 0

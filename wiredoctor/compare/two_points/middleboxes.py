@@ -34,7 +34,7 @@ _ECE, _CWR = 0x40, 0x80
 
 
 class _One(NamedTuple):
-    """A packet that differs at the second point it passes. `row`: its row in the first Rows."""
+    """A change to a packet between the points. `row`: the packet's row in the Rows of the first capture."""
 
     what: str
     sent: str
@@ -43,7 +43,7 @@ class _One(NamedTuple):
 
 
 def changes(wire: Wire) -> list[Changed]:
-    """Return each kind of change once, the most frequent first."""
+    """Return each kind of change once: rewritten addresses and sequence numbers, then the others, the most frequent first."""
     found: dict[tuple[str, bool, str, str], list[int]] = {}
     for one in (*_handshakes(wire), *_later(wire)):
         found.setdefault((one.what, bool(wire.a.forward[one.row]), one.sent, one.received), []).append(one.row)
@@ -147,7 +147,10 @@ def _addresses(wire: Wire) -> Iterator[Changed]:
 
 
 def hops(wire: Wire, forward: bool) -> tuple[int | None, int]:
-    """Return by how much most packets' time to live decreases between the points, and how many packets differ from that."""
+    """Return by how much most packets' time to live decreases between the points, and how many packets differ from that.
+
+    Return (None, 0) if no packet of this direction passed both points.
+    """
     rows = np.flatnonzero((wire.partner != NOBODY) & (wire.a.forward == forward))
     if not len(rows):
         return None, 0

@@ -56,8 +56,8 @@ class Point:
     """The packets that passed a point.
 
     packets: the columns of KEPT and from_client, in frame order, without duplicate copies. first_time: the time of the first
-    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: options by row. connections: rows of
-    tables.CONNECTIONS.
+    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: the options of SYNs, by row.
+    connections: rows of tables.CONNECTIONS.
     """
 
     packets: Columns
@@ -76,7 +76,7 @@ def apart(one: int, two: int) -> int:
 
 
 def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, last: int) -> Point:
-    """Read a capture a second time. `connections`: its rows of tables.CONNECTIONS."""
+    """Read a capture again and return its packets. `connections`: its rows of tables.CONNECTIONS. For the times, see Point."""
     parts: list[Columns] = []
     syns: dict[int, Options] = {}
     for portion in access.portions(_READ):
@@ -130,7 +130,7 @@ def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Column
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
     """Return the TCP options of the header before this payload; None for a fragment or a truncated header.
 
-    The start of the header is not known: it is where a header with these sequence numbers ends at the payload.
+    The length of the header is not known, so each length is tried until the sequence numbers match.
     """
     numbers = struct.pack("!II", seq, ack)
     before = read(max(payload - 60, 0), min(payload, 60))

@@ -10,10 +10,13 @@ from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.tables import FIN, RST, SYN, Array, Columns
 
 MAX_ALIKE = 8
-"""The maximum number of connections in a capture for which a shared packet counts: in floods, numbers are often 0."""
+"""A packet is ignored if more than this many connections of a capture have an equal one: in floods, sequence numbers are often 0.
+
+The maximum also applies to the connections with equal addresses that are considered for one connection.
+"""
 
 ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2
-"""The methods by which a pair of connections is found."""
+"""How a pair was found: by addresses and sequence numbers, by sequence numbers only, or by addresses and offsets from the SYN."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
@@ -34,7 +37,8 @@ def hash_rows(*columns: Array) -> Array:
 class Pairs:
     """Connections that match: their ids in the first and in the second capture, and how each pair was found.
 
-    shifts: the number to add to a number of the second capture to get the one of the first; by direction, client first.
+    shifts: for each pair and direction (client first), the number to add to a sequence number of the second capture to get that
+    of the first.
     """
 
     one: Array
@@ -106,7 +110,7 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
 
 
 def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
-    """Return the best partner of each connection; one shared packet is enough if the addresses are equal."""
+    """Return pairs of connections, each at most once. They share two packets, or one if their addresses are equal."""
     del ones, twos
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
     ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))
@@ -120,7 +124,7 @@ def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]]
 
 
 def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Pair connections with equal addresses whose packets agree relative to their SYNs.
+    """Pair connections with equal addresses by packets with equal lengths and equal offsets from the SYN.
 
     This finds connections whose sequence numbers were rewritten between the points.
     """

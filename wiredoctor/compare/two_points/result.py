@@ -85,10 +85,11 @@ class Way:
     """One direction: the packets that passed its first point, and those that arrived at the other.
 
     sent: without packets outside the other capture. retransmissions: of payload that had passed the first point before. needless:
-    those whose payload the receiver had acknowledged, as the second point shows. ack_lost: the ACK was lost. ack_late: it came
-    after the retransmission was sent. ack_not_sent: it had not been sent yet. ack_beyond: it had passed the first point and was
-    lost or late after that. hops: the number of routers between the points, from the time to live; None if no packet passed.
-    not_recorded_here: packets that the second point has but the first does not.
+    those whose payload the receiver acknowledged before they could arrive; each has one of four reasons. ack_lost: the ACK was
+    lost between the points. ack_late: it passed the first point after the retransmission. ack_not_sent: the retransmission was
+    sent first. ack_beyond: it passed the first point before the retransmission, and was lost or late after that. hops: the number
+    of routers between the points, from the time to live; None if no packet passed. not_recorded_here: packets that the second
+    point has but the first does not.
     """
 
     sender: Where
@@ -127,7 +128,11 @@ class OneSided:
 
 @dataclass(frozen=True)
 class Pair:
-    """A connection that passed both points."""
+    """A connection that passed both points.
+
+    client, server: its endpoints in the client's capture; client_there, server_there: those in the server's capture. packets: the
+    number in both captures; only_client, only_server: the numbers in one capture only.
+    """
 
     client_id: int
     server_id: int
@@ -181,7 +186,8 @@ class Shares:
 class SideFinding:
     """A finding and the captures that have it. `connection`, `exchange` and `frames` are those of the first of these.
 
-    shares: the parts of the time from the first to the last packet of the evidence, if both captures have these packets.
+    delay_there: the delay in the second capture that has it. shares: the parts of the time from the first to the last packet of
+    the evidence, if both captures have these packets. lost: the frames of packets that were lost during the finding.
     """
 
     rule: str
@@ -200,7 +206,7 @@ class SideFinding:
     why: str
     title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
     request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """Title and request with (masked) where they have `*` for something masked; empty if they are equal."""
+    """The title and the request with (masked) in place of masked parts; empty if nothing in the finding is masked."""
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ class Shared:
         """Return how much of the time from the first to the last packet of the evidence was spent on each part of the path.
 
         Time between two packets of one sender belongs to the sender's side. Between packets of different senders, the first
-        packet was in transit, and then the other side took its time to send. The last packet was in transit to the capture that
-        has the finding.
+        packet was in transit, and then the other side took its time to send. If the last packet came from the other point, its
+        transit counts too. Return None if a capture lacks one of the packets, or if there are fewer than two.
         """
         if len(finding.evidence) < 2:
             return None
@@ -125,7 +125,10 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return the direction of a packet, and when it passed its sender's point and the other (ns of the first clock)."""
+        """Return whether a packet is forward, and when it passed its sender's point and the other (ns of the first clock).
+
+        Return None if only one capture has the packet.
+        """
         frames, rows = self.frames[int(second)]
         at = int(np.searchsorted(frames, frame))
         if at >= len(frames) or frames[at] != frame:
@@ -141,7 +144,7 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame number of each row, and the row numbers."""
+    """Return the frame number of each of these rows, and their indexes."""
     return frames[rows], np.arange(len(rows))
 
 

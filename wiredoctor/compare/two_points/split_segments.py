@@ -43,7 +43,7 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct edges of segments in both captures, sorted by group, and the index of each segment's edge."""
+    """Return the distinct edges (`places`) of segments in both captures, sorted by group, and the index there of each place."""
     order = np.lexsort((places, groups))
     new = np.ones(len(groups), bool)
     new[1:] = (groups[order][1:] != groups[order][:-1]) | (places[order][1:] != places[order][:-1])
@@ -63,9 +63,9 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 
 
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
-    """Return which pieces of either side have a match on the other side.
+    """Return for each piece of either side whether it has a match on the other side.
 
-    If a piece was sent more often than it arrived, the copies whose expected arrivals are nearest to the actual ones match.
+    If one side has more copies of a piece than the other, its last copies match.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))

@@ -29,9 +29,9 @@ class Anonymized:
 
 
 def anonymize(access: PacketAccess, seed: bytes) -> Anonymized:
-    """Replace the addresses, names, targets, values, tokens and contents of a capture, which is held in memory.
+    """Replace the addresses, names, targets, values, tokens and message bodies of a capture.
 
-    The same seed (at most 64 bytes) gives the same replacements.
+    The complete capture is held in memory. The same seed (at most 64 bytes) gives the same replacements.
     """
     original = read_original(access)
     said = collect_words(original)

@@ -1,4 +1,4 @@
-"""Replace contents but keep their structure: lengths, chunks, line ends and multipart delimiters.
+"""Replace message bodies but keep their structure: lengths, chunks, line ends and multipart delimiters.
 
 See RFC 9112 section 7.1 and RFC 2046 section 5.1.
 """
@@ -20,7 +20,7 @@ _LONGEST_DELIMITER = 72
 
 
 def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) -> list[tuple[int, int]]:
-    """Replace the contents of chunks from `begin` on, but keep their sizes; return the start and end of each content."""
+    """Replace the data of chunks from `begin` on, but keep their sizes. Return the start and end of each chunk's data."""
     parts: list[tuple[int, int]] = []
     at = begin
     while at < end:
@@ -48,10 +48,10 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
 
 
 def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
-    """Return the size of the chunk at this offset, as far as it may be shown.
+    """Return a chunk size as far as it may be shown. `begin`: the stream offset of the chunk's data.
 
-    If no chunk ends after it, it may be a number at the beginning of a body, from a server that announces chunks but sends none.
-    Then only the number of its digits and the first digit are kept.
+    If the data does not end there like a chunk, the digits may begin a body, from a server that announces chunks but sends none.
+    Then all digits but the first become 0. The first one changes too if the end would otherwise be in another kind of place.
     """
     number = digits.lstrip(b"0")
     end = _ends(stream, begin + int(digits, 16))
@@ -63,7 +63,7 @@ def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
 
 
 def _ends(stream: Stream, end: int) -> bytes:
-    """Return the first byte of the line end after a chunk's content, or a description of what is there instead."""
+    """Return the first byte of the line end after a chunk's data, or a description of what is there instead."""
     if end >= stream.high:
         return b"the end of the capture"
     there = stream.part(end, end + 1)
@@ -71,7 +71,7 @@ def _ends(stream: Stream, end: int) -> bytes:
 
 
 def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:
-    """Restore the delimiters of multipart content with another boundary; they may be split over chunks."""
+    """Write the delimiters of a multipart body again, with a replaced boundary; they may be split over chunks."""
     content = b"".join(stream.part(*part) for part in parts)
     line = content.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r \t")
     if line[:2] != b"--" or not 2 < len(line) <= _LONGEST_DELIMITER:

@@ -36,7 +36,7 @@ _LIMIT = 8192
 
 
 class Packet(NamedTuple):
-    """A packet of the capture, without its tunnel if it came through one.
+    """A packet of the capture, without the outer headers if it was tunneled.
 
     frame: the frame number. time: ns since the first packet. length: the length on the network in bytes. data: the captured
     bytes. parts: the positions of the headers and the payload.
@@ -53,7 +53,8 @@ class Packet(NamedTuple):
 class Original:
     """The contents of a capture in memory.
 
-    `left_out`: the number of packets left out, by reason; `sender`: the side that sent each frame.
+    `left_out`: the number of packets left out, by reason. `base`: the stream offset of each side's sequence number 0. `sender`:
+    the side that sent each frame.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -102,7 +103,7 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield the packets inside tunnels, or the reason why there is none inside."""
+    """Yield, for each of `others`, the packet inside its tunnel, or the reason why it is not understood."""
     columns = ("frame", "payload", "source_port", "destination_port", "seq")
     frames = [row["frame"] for row, _, _ in others]
     rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
@@ -123,7 +124,7 @@ def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str
 
 
 def _find_senders(original: Original) -> None:
-    """Determine the side that sent each packet, and the stream offset of each packet's sequence number 0."""
+    """Set `base` and `sender`."""
     tables, headers = original.tables, {p.frame: p for p in original.packets}
     of_side: dict[tuple[int, bytes], int] = {}
     owners = dict(
@@ -164,7 +165,10 @@ def addresses_of(original: Original, seed: bytes) -> Addresses:
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Fill the streams with replacements. `said`: original words in lower case that no replacement may equal."""
+    """Fill the streams with replacements, and return the Heads with the words that were kept.
+
+    `said`: original words in lower case that are not used as replacements.
+    """
     tokens = Tokens(seed, said)
     heads = Heads(tokens, addresses)
     protocols = dict(original.tables["connections"].select("connection", "protocol").iter_rows())
@@ -225,7 +229,7 @@ def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: 
 
 
 def anonymized_packets(original: Original, seed: bytes, addresses: Addresses) -> Iterator[Packet]:
-    """Yield the packets with all bytes replaced."""
+    """Yield the anonymized packets."""
     last: dict[Side, int] = {}
     for packet in original.packets:
         payload = packet.data[packet.parts.payload : packet.parts.end]

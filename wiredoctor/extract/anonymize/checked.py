@@ -90,7 +90,10 @@ def write(out: BinaryIO, packets: Sequence[Packet]) -> None:
 
 
 def finding_facts(finding: Finding, frames: Sequence[int] | None) -> Said:
-    """Return the properties of a finding that must be equal. `frames`, if given, has the original frame numbers."""
+    """Return the properties of a finding that must be equal in both captures.
+
+    `frames`: the original number of each frame, for a finding in the anonymized capture; otherwise None.
+    """
     proof = tuple(evidence.frame if frames is None else frames[evidence.frame - 1] for evidence in finding.evidence)
     return (
         finding.rule, finding.kind, finding.side, finding.severity, finding.confidence, finding.delay, finding.count, proof,

@@ -38,7 +38,8 @@ def tls(stream: Stream, tokens: Tokens) -> None:
 def hello(data: bytes, tokens: Tokens) -> bytes:
     """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with only its structure.
 
-    The lengths and types of its parts, versions and protocol names are kept; the host name keeps its form.
+    The lengths and types of its parts, versions, cipher suites, compression methods and known protocol names are kept. Each word
+    of the host name is replaced.
     """
     made = bytearray([NEUTRAL]) * len(data)
     if len(data) < 39 or data[0] not in (1, 2):

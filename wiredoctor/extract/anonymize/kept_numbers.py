@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from wiredoctor.extract.anonymize.vocabulary import GENERIC
 
 Number = Callable[[bytes, bytes, Collection[bytes]], bytes]
-"""A function that takes a word, the text before it and the words that are kept; returns the part of the word to keep."""
+"""A function of a word, the text before it, and the words that are kept. It returns what is kept of the word, or nothing."""
 
 _LENGTH = re.compile(rb"0*([0-9]{0,20})")
 _LENGTHS = re.compile(rb"(?:[ \t]*[0-9]+[ \t]*,)*[ \t]*")
@@ -26,7 +26,7 @@ NEAR = 64
 
 
 def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Keep a length in Content-Length (RFC 9110 section 8.6). Of an implausible length, keep only the number of digits."""
+    """Return a length in Content-Length (RFC 9110 section 8.6). Of an implausible one, only the number of digits is kept."""
     found = _LENGTH.fullmatch(word) if _LENGTHS.fullmatch(before) else None
     if found is None or len(found[1]) <= _SURE:
         return word if found else b""
@@ -34,12 +34,12 @@ def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
 
 
 def limit(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Keep the timeout and max parameters of Keep-Alive."""
+    """Return the word if it is the value of the timeout or max parameter of Keep-Alive."""
     return word if _LIMIT.fullmatch(word) and _LIMITED.search(before) else b""
 
 
 def version(word: bytes, before: bytes, stays: Collection[bytes]) -> bytes:
-    """Keep the version of a common product in Server, User-Agent, Via and Upgrade, or the HTTP version in Via.
+    """Return the word if it is the version of a common product, or the HTTP version in Via.
 
     See RFC 9110 sections 7.6.3, 7.8 and 10.1.5.
     """

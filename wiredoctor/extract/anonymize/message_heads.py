@@ -176,7 +176,7 @@ class Heads:
         return self._tokens.text(word)
 
     def _authentication(self, value: bytes) -> bytes:
-        """Replace quoted text except the value of stale, but keep the scheme and the names of parameters."""
+        """Replace quoted text except true and false (values of stale), but keep the scheme and the names of parameters."""
         stays = KEPT[b"authorization"]
         parts = re.split(rb'("[^"]*"?)', value)
         return b"".join(self._replace_quoted(part) if part[:1] == b'"' else self._replace_words(part, stays) for part in parts)
@@ -185,7 +185,10 @@ class Heads:
         return text if text.strip(b'"').lower() in (b"true", b"false") else self._tokens.plain(text)
 
     def _basic(self, text: bytes) -> bytes:
-        """Replace Basic credentials (RFC 7617): all user names by the same text, the password by filler of the same length."""
+        """Replace Basic credentials (RFC 7617): the user name word by word, the password by filler of the same length.
+
+        Text that cannot be decoded is replaced by the same filler for all users.
+        """
         nobody = (base64.b64encode(b"xxx") * len(text))[: len(text)]
         try:
             said = binascii.a2b_base64(text)

@@ -10,15 +10,15 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""A translation table that replaces characters that no grammar needs (RFC 9110 section 5.6.2); secrets may contain them."""
+"""A translation table that replaces characters that no grammar needs (RFC 9110 section 5.6.2) by `-`: they may be secret."""
 
 _CLASSES = (string.digits, string.ascii_lowercase)
 TRIES = 200
-"""The maximum number of attempts per word. If its length allows no other replacement, two words share one."""
+"""The maximum number of attempts to find an unused replacement for a word; after these, two words share one."""
 
 
 def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
-    """Return bytes that cannot be derived without the seed."""
+    """Return `size` bytes that cannot be derived from the parts without the seed."""
     made = hashlib.blake2b(b"\0".join((b"%d" % len(part) + b":" + part) for part in parts), key=seed[:64]).digest()
     while len(made) < size:
         made += hashlib.blake2b(made, key=seed[:64]).digest()
@@ -28,7 +28,8 @@ def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
 class Tokens:
     """Maps words of letters and digits to others with the same length and character classes, ignoring case.
 
-    `originals`: words in lower case that are never used as replacements, because a search could not distinguish them from leaks.
+    `originals`: words in lower case that are not used as replacements if others are left, because a search for leaks would find
+    them.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes] = ()) -> None:
@@ -41,13 +42,13 @@ class Tokens:
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
     def plain(self, data: bytes) -> bytes:
-        """Replace each word, and replace characters without a meaning in HTTP by one character."""
+        """Replace each word of a text, and replace characters that no grammar of HTTP needs by `-`."""
         return self.text(data).translate(_SIGNS)
 
     def token(self, word: bytes) -> bytes:
-        """Replace a word.
+        """Return the replacement for a word.
 
-        All non-ASCII bytes and all control bytes become one placeholder each, as binary data consists of them.
+        Binary data consists of non-ASCII and control bytes, so each of these is replaced by the same byte.
         """
         if word[0] >= 0x80:
             return b"\xbf" * len(word)
@@ -75,11 +76,11 @@ class Tokens:
 
 
 class Addresses:
-    """Maps IP and MAC addresses to others, but never to one of `originals`.
+    """Maps IP and MAC addresses to others that are not among `originals`.
 
-    A replacement has the same length as text as its original if possible, so header sections can name it, too. It comes from a
-    range for documentation or tests, or from a private range if the addresses of the former are too long or too short; a loopback
-    address stays one.
+    If possible, a replacement has as many characters as its original, so it also fits into header sections. It comes from a range
+    for documentation or tests, or from a private range if no address of the former has this length. An IPv4 loopback address is
+    replaced by another one.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
@@ -90,7 +91,7 @@ class Addresses:
         self._taken: set[bytes] = set()
 
     def __call__(self, address: bytes) -> bytes:
-        """Return the replacement for an address of 4, 16 or 6 bytes."""
+        """Return the replacement for an address of 4, 16 or 6 bytes. Zeros and the Ethernet broadcast address are kept."""
         if address == bytes(len(address)) or address == b"\xff" * 6:
             return address
         made = self._known.get(address)
@@ -149,8 +150,9 @@ def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
 
 
 def _ipv6(length: int, chance: bytes) -> bytes | None:
-    """Return an address of 2001:db8::/32 or, if its length allows none, of fd00::/8, with this many characters in its shortest
-    form (RFC 5952); None if there is none.
+    """Return an address with this many characters in its shortest form (RFC 5952); None if there is none.
+
+    It is in 2001:db8::/32 or, if no address there has this length, in fd00::/8.
     """
     if 7 <= length < 11:
         begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])

@@ -1,4 +1,4 @@
-"""Anonymize one packet: link and IP addresses, options and padding. The payload comes from the replaced stream."""
+"""Anonymize one packet: link and IP addresses, options and padding. The payload is taken from the anonymized stream."""
 
 from __future__ import annotations
 

@@ -12,16 +12,17 @@ NEUTRAL = 0x80
 """A byte that cannot begin a message or a part of one."""
 
 KEEP = bytes(b if b in b"\r\n" else NEUTRAL for b in range(256))
-"""A translation table for unknown bytes, which keeps line ends."""
+"""A translation table that replaces all bytes but line ends by NEUTRAL."""
 
 BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
-"""A translation table for contents, which keeps line ends."""
+"""A translation table that replaces all bytes but line ends by x."""
 
 
 class Stream:
     """The captured bytes of one direction.
 
-    `before`, `after`: the original and the replaced bytes from offset `low` on. `known`: which of them were captured.
+    `before`, `after`: the original and the anonymized bytes from stream offset `low` on. `known`: which of them were captured. If
+    the range is longer than `room` bytes, the stream stays empty.
     """
 
     def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
@@ -63,13 +64,13 @@ class Stream:
             self.after[begin : begin + size] = data[:size]
 
     def body(self, begin: int, end: int) -> None:
-        """Replace a range of contents by filler."""
+        """Replace a part of a message body by filler."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low
         if begin < end:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """Return the replaced payload of a packet at this offset. If it differed from its first copy, it still does."""
+        """Return the anonymized payload of a packet at this offset. A copy that differed from the first still does."""
         made: Array = np.frombuffer(payload.translate(KEEP), np.uint8).copy()
         begin, end = max(offset, self.low), min(offset + len(payload), self.high)
         if begin >= end:

@@ -47,7 +47,7 @@ client protocol compatible goahead boa rompager thttpd mini_httpd httpd wsgi asy
 """Names of servers, proxies, clients and systems in Server, Via and User-Agent."""
 
 GENERIC = _word_set("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
-"""The product names that anyone may give to a program, so the number after such a name may reveal something."""
+"""Product names that anyone may give to a program. Versions after these are replaced, because they may reveal something."""
 
 KEPT: dict[bytes, frozenset[bytes]] = {
     b"content-length": frozenset(),
