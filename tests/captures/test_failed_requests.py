@@ -7,12 +7,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from tests.captures.papers import PATHS
 from tests.captures.reports import report_of
 from tests.support.sweeps import sweep
-from wiredoctor.report.by_status import find_backs
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.html import tiles
@@ -47,7 +47,15 @@ def test_the_headline_the_page_and_json_agree_on_what_failed(path: Path) -> None
     expected = _failed_in_headline(parsed["summary"]["headline"])
     shown = tiles.find_tiles(report, [])
     assert (int(shown.failed.replace(",", "")) if shown else 0) == expected
-    forwarded = find_backs(report)
-    behind = set[tuple[str, int, int]]() if forwarded is None else {*forwarded.select(*PLACE).iter_rows()}
-    back = len(behind & failed_exchanges(report).keys())
-    assert sum(one["failed"] for one in parsed["servers"]) == expected + back
+    failed = failed_exchanges(report).keys()
+    tries = [(capture, row) for capture, known in report.gateways.items() for row in known.tries.iter_rows(named=True)]
+    behind = {
+        (capture, row["connection"], row["exchange"]): (capture, row["front_connection"], row["front_exchange"])
+        for capture, row in tries
+        if row["certain"] and row["exchange"] is not None
+    }
+    complete = (pl.col("response_end_reason") == "complete") & (pl.col("response_status") >= 200)
+    answered = report.scan_exchanges().filter(complete).select(PLACE)
+    whole = {*answered.collect().iter_rows()}
+    back = [place for place, front in behind.items() if place in failed or (front in failed and place not in whole)]
+    assert sum(one["failed"] for one in parsed["servers"]) == expected + len(back)

@@ -34,8 +34,13 @@ LADDERS = {
 SOON = 5.0
 """Seconds after the client got it, within which a failure is told."""
 
-NOT_PROVEN = {"truncated on both sides"}
-"""The only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance."""
+NOT_PROVEN = {
+    # the only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance
+    "truncated on both sides",
+    # no pair at all: only the final report knows that no request shows what is behind them
+    "two gateways on one host were refused at the same time, and no other request shows that they are gateways",
+}
+"""Failures that are left to the final report."""
 
 
 def silently(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:

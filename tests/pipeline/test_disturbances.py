@@ -89,6 +89,10 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         # the answer to the second try is lost
         "silent: the client tried again at once, and got it",
     ),
+    # without whole heads, the request behind the gateway cannot be paired with that of its client, who left first
+    ("gateway_error", "snap-96"): (
+        "silent: the client left a gateway whose server hung inside its response: one client-abort, which names that server",
+    ),
     # what the server said shows that it is no HTTP; the client's side alone is, byte for byte, a request with a body
     ("malformed_head", "drop-side-1"): ("silent: another that sends both at once",),
     # the other connections that the program closed are lost; this one is whole, and the same as that of an impatient client

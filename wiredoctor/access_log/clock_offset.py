@@ -53,8 +53,9 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
     last = np.searchsorted(sorted_differences, sorted_differences + unit + LOOSE, side="right")
     pairs = last - np.arange(len(last))
     best: Offset | None = None
-    # a window with more lines has at least as many pairs, so look only at windows with the most pairs
-    for first in np.flatnonzero(pairs >= pairs.max() * 0.9)[:1000]:
+    # a window with more lines has at least as many pairs, so look only at windows with the most pairs, and at the one of offset 0
+    same_clock = np.searchsorted(sorted_differences, [-unit])
+    for first in np.unique([*np.flatnonzero(pairs >= pairs.max() * 0.9)[:1000], *same_clock[same_clock < len(pairs)]]):
         within = slice(int(first), int(last[first]))
         low, high = int(sorted_differences[within][0]), int(sorted_differences[within][-1])
         least, most = sorted((high, low + unit))
