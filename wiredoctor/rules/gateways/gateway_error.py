@@ -624,7 +624,9 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     if any(one.values[name] for one in seen for name in ("gap_before", "request_has_gap", "response_has_gap")):
         return "low"
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
-    return "medium" if inferred else "high"
+    # a server also says 503 on purpose, and another program of its host may have tried to connect meanwhile
+    on_purpose = front.status == 503 and all(isinstance(one, Attempt) for one in failure.tries)
+    return "medium" if inferred or on_purpose else "high"
 
 
 def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
