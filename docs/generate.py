@@ -126,9 +126,9 @@ more load will cause. Notes are information.
 """
 
 COMPARED = """\
-Rules that compare connections ({rules}) use only the last {time} of a capture, and
-at most its last {exchanges}. They ignore connections that started earlier, with all their exchanges. Rules of the family
-`capture` still use such a connection if it was open during that time. The report says how many connections were ignored
+Rules that compare connections ({rules}) see the last {rows}.
+They ignore connections that started earlier, with all their exchanges. Rules of the family `capture` still use such a connection
+if it was open after that. The report says under "Not judged" how many connections were ignored
 ([`{limit}`](../limits.md#rules)).
 """
 
@@ -253,10 +253,8 @@ def by_family(rules: Iterable[RuleModule]) -> list[RuleModule]:
 def _compared(rules: Iterable[RuleModule]) -> str:
     """How much of a long capture the rules see that look across connections."""
     across = [f"`{m.name}`" for m in rules if m.rule.summary and m.family != "capture"]
-    time, exchanges = limits.COMPARED_TIME, limits.COMPARED_EXCHANGES
-    return COMPARED.format(
-        rules=f"{', '.join(across)}, and the family `capture`", time=time.text, exchanges=exchanges.text, limit=time.name
-    )
+    rows = limits.COMPARED_ROWS
+    return COMPARED.format(rules=f"{', '.join(across)}, and the family `capture`", rows=rows.text, limit=rows.name)
 
 
 def main() -> None:

@@ -97,12 +97,16 @@ def diagnose(
     already reported when they became final, and do not change.
     """
     totals: dict[str, RuleTotal] = {}
-    findings, explained, known = _resolve(capture, analysis, rules, found, connections, exchanges, judge, totals, live=live)
+    findings, explained, known, uncompared = _resolve(
+        capture, analysis, rules, found, connections, exchanges, judge, totals, live=live
+    )
     suspects = analysis.suspects(exchanges, connections)
     left = rule_engine.unjudged(
         *suspects, explained, answers=exchanges.scan(), hosts=connections.scan(), latest=analysis.latest,
         most=limits.UNJUDGED.value, file=capture.file, first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
+    if uncompared:
+        left.counts["not-compared"] = uncompared
     return Done(
         analysis.summary(),
         findings,
@@ -120,8 +124,8 @@ def diagnose(
 def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
-) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways]:  # fmt: skip
-    """Return the findings (one per cause), what all candidates explain, and the gateways.
+) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
+    """Return the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared connections.
 
     Summary rules run here, over the complete capture or over the end of a long one. `totals` receives what each rule found.
     """
@@ -139,9 +143,10 @@ def _resolve(
         found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
     if shuffled:
         found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, shuffled) for batch in found))
-    parts = [(dict(modules), scans)]
-    if window := rule_engine.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest, analysis.back):
-        parts = rule_engine.restrict_to_window(scans, modules, window, analysis.met, connections.forgotten)
+    parts, uncompared = [(dict(modules), scans)], 0
+    counts = connections.rows, exchanges.rows
+    if start := rule_engine.window_start(scans["connections"], scans["exchanges"], counts):
+        parts, uncompared = rule_engine.restrict_to_window(scans, modules, start, connections.forgotten)
     if steps:
         parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
     for some, tables in parts:
@@ -169,7 +174,8 @@ def _resolve(
         if rule_engine.failures(modules) == failed:
             explain = {name: modules[name] for name in (*rules.chosen, *rules.known)}
             explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), explain)
-            return [_add_file(finding, capture) for finding in findings] if capture.files else findings, explained, known
+            located = [_add_file(finding, capture) for finding in findings] if capture.files else findings
+            return located, explained, known, uncompared
         # what cannot be reported cannot explain anything either
 
 

@@ -288,21 +288,12 @@ REMEMBERED_HEADS = Limit(
 
 # rules and tables
 
-COMPARED_TIME = Limit(
-    "compared-time", "rules", _HOUR, "ns",
-    "The time before the last packet whose connections are visible to rules that compare many of them: the behavior"
-    " of a pool or a server shows within minutes, and memory must not grow with the days of a capture. It counts "
-    "from the end, so a growing capture is judged like its finished file. These rules see a connection from its "
-    "first packet on or not at all, because a part of one would look like another. Only rules about the capture "
-    "itself also see connections that began before and continued",
-    "rules that compare connections see the last {limit} of a capture: {count:connection that began earlier "
-    "was|connections that began earlier were} not compared",
-)  # fmt: skip
-COMPARED_EXCHANGES = Limit(
-    "compared-exchanges", "rules", 1_000_000, "exchanges",
-    "The exchanges that are visible to such rules: those with the latest starts, and the connections that began no earlier",
-    "rules that compare connections see the last {limit} of a capture: {count:connection that began earlier "
-    "was|connections that began earlier were} not compared",
+COMPARED_ROWS = Limit(
+    "compared-rows", "rules", 1_000_000, "exchanges, and as many connections",
+    "Exchanges and connections that are visible to rules that compare many of them: those that began last. Memory must not grow "
+    "with the length of a capture. It counts from the end, so a growing capture is judged like its finished file. These rules "
+    "see a connection from its first packet on or not at all, because a part of one would look like another. Only rules about "
+    "the capture itself also see connections that began before and continued. The others are listed under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",

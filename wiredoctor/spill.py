@@ -202,33 +202,27 @@ class BatchSpill(Spill):
 class SpillWindow(Spill):
     """The newer rows of a growing capture; old ones are dropped.
 
-    `time`: an expression for the time of a row (ns). `kinds`: the columns by which dropped rows are counted in `tally`; its
-    column `rows` has the number of equal rows.
+    `kinds`: the columns by which dropped rows are counted in `tally`; its column `rows` has the number of equal rows.
     """
 
-    time: pl.Expr = field(default_factory=lambda: pl.lit(0))
     kinds: tuple[pl.Expr, ...] = ()
     tally: pl.DataFrame | None = None
     names: dict[int, str] = field(default_factory=dict[int, str])
     """The address and port for each hash of an endpoint, as used in `tally`."""
-    _stored: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
+    _stored: dict[Path, int] = field(default_factory=dict[Path, int])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
 
     def _store(self, path: Path, rows: pl.DataFrame) -> None:
         super()._store(path, rows)
-        latest = rows.select(self.time.max()).item()
-        self._stored[path] = (0 if latest is None else int(latest), rows.height)
+        self._stored[path] = rows.height
 
-    def forget(self, before: int, most: int, needed: Collection[int]) -> None:
-        """Drop files if all of their rows are older than `before` (ns), or if `most` newer rows exist.
-
-        Rows of the connections in `needed` (ids) are kept.
-        """
-        behind = self._held_rows + sum(rows for _, rows in self._stored.values())
-        for path, (latest, rows) in list(self._stored.items()):
-            behind -= rows
-            if latest >= before and behind < most:
-                continue
+    def forget(self, most: int, needed: Collection[int]) -> None:
+        """Drop the files with `most` newer rows. Rows of the connections in `needed` (ids) are kept."""
+        newer = self._held_rows + sum(self._stored.values())
+        for path, rows in list(self._stored.items()):
+            newer -= rows
+            if newer < most:
+                break
             ids = pl.Series(list(needed), dtype=pl.Int64).implode()
             wanted = pl.col("connection").is_in(ids)
             left = pl.scan_ipc(path).filter(wanted).collect()

@@ -19,7 +19,6 @@ from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, 
 from tests.report.pages import page_data
 from tests.support.command_line import run_command
 from tests.support.sweeps import examples, sweep
-from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report import html
 from wiredoctor.report.data import csv, csv_rows, har, json, junit, sarif, table_folder
@@ -166,12 +165,6 @@ def all_talks(random: Random, step: int) -> Iterator[list[Packet]]:
     for harmless in (True, False):
         yield from (planted(talk, random, harmless=harmless) for talk in speaking(step))
     yield from in_places(random)
-
-
-@pytest.fixture(autouse=True)
-def _of_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conversations are hours apart here, and rules that compare connections are to see them all."""
-    monkeypatch.setattr(limits.COMPARED_TIME, "value", 1 << 60)
 
 
 class Comments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sys
@@ -12,19 +13,20 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.ladders import ladder_packets, set_back, to_pcap
-from tests.pipeline import feeding
-from tests.pipeline.processes import WRITTEN, report, reports
+from tests.ladders import ladder_packets, ladders_in, set_back, to_pcap
+from tests.pipeline import feeding, processes
+from tests.pipeline.processes import WRITTEN
 from tests.support.sweeps import sweep
 from wiredoctor import Report, limits, rule_engine
-from wiredoctor.rule_engine.summaries import SummaryWindow
+from wiredoctor.findings import UNJUDGED
+from wiredoctor.report import formats
+from wiredoctor.report.data import json as report_json
+from wiredoctor.report.fail_on import reaches_level
+from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.rule_engine import summaries
 from wiredoctor.tables import SECOND, SMALL
 
 HOUR = 3_600
-
-
-def told(count: int, limit: limits.Limit = limits.COMPARED_TIME) -> list[str]:
-    return [limit.describe(count)]
 
 
 def connection(number: int, start: float, *lines: str, server: str = "10.0.0.2:80") -> str:
@@ -65,6 +67,10 @@ STALL = connection(
 """nagle-delayed-ack, an event."""
 
 
+GATEWAY_ERRORS = ladders_in(Path(__file__).parents[1] / "rules" / "gateways" / "gateway_error.txt")
+REASON = UNJUDGED["not-compared"].reason
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "long.pcap"
     path.write_bytes(to_pcap(ladder_packets(text)))
@@ -79,104 +85,145 @@ def rules_of(report: Report) -> list[str]:
     return [finding.rule for finding in report.findings]
 
 
-def test_what_was_compared_an_hour_before_the_end_is_not_said(tmp_path: Path) -> None:
-    report = analysed(tmp_path, closing(1, 0), last_packet(2 * HOUR), select=["keep-alive-disabled"])
-    assert rules_of(report) == []
-    assert report.limits == told(3)
-    assert report.limits == [
-        "rules that compare connections see the last 1 h of a capture: 3 connections that began earlier were not compared"
-    ]
+def limited(patch: pytest.MonkeyPatch, most: int) -> None:
+    """Rules compare the last `most` exchanges, and the last `most` connections."""
+    patch.setattr(limits.COMPARED_ROWS, "value", most)
+
+
+def uncompared(report: Report) -> int:
+    """The number of connections that were not compared, as text and JSON say it."""
+    [number] = [n for (_, reason), n in report.not_judged_counts.items() if reason == "not-compared"] or [0]
+    assert not_compared(as_json(report)) == ([number] if number else [])
+    assert (f"{number} of {report.connection_count} connections: {REASON}" in as_text(report)) == bool(number)
+    return number
+
+
+def not_compared(text: str) -> list[int]:
+    return [one["count"] for one in json.loads(text)["summary"]["not_judged"] if one["reason"] == REASON]
+
+
+def as_json(report: Report) -> str:
+    out = io.BytesIO()
+    report_json.write(report, out)
+    return out.getvalue().decode()
+
+
+def as_text(report: Report) -> str:
+    """The text report with everything, as one line."""
+    out = io.BytesIO()
+    formats.write(report, "text", out, formats.Options(everything=True, paper=Terminal(width=200)))
+    return " ".join(out.getvalue().decode().split())
+
+
+def test_days_are_compared_as_a_whole(tmp_path: Path) -> None:
+    """Only the number of rows bounds the memory: three connections, two of them 100 hours after the first."""
+    report = analysed(
+        tmp_path, closing(1, 0, 1), closing(10, 100 * HOUR, 2), last_packet(101 * HOUR), select=["keep-alive-disabled"]
+    )
+    assert rules_of(report) == ["keep-alive-disabled"]
+    assert report.findings[0].measures["exchanges"] == 3
+    assert uncompared(report) == 0
+
+
+def test_a_gateway_error_early_in_a_long_capture_is_explained(tmp_path: Path) -> None:
+    """The server behind the gateway closes at the start of the capture, whose last packet comes a day later."""
+    [text] = [text for title, text in GATEWAY_ERRORS if "closed, and 502 in front" in title]
+    report = analysed(tmp_path, text, last_packet(24 * HOUR))
+    assert "gateway-error" in rules_of(report)
+
+
+def test_connections_before_the_last_exchanges_are_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handshake of the fifth exchange from the end lies before it, so its connection is left out, too."""
+    limited(monkeypatch, 5)
+    report = analysed(tmp_path, closing(1, 0, 3), closing(10, 50, 4), select=["keep-alive-disabled"])
+    assert rules_of(report) == ["keep-alive-disabled"]
+    assert report.findings[0].measures["exchanges"] == 4
+    assert uncompared(report) == 3
+    assert reaches_level(report, "any")
+
+
+def test_it_is_the_first_thing_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 5)
+    report = analysed(tmp_path, "\n".join(connection(n, 10 * n, *exchange(0, close=False)) for n in range(7)))
+    assert "3 of 7 connections were not compared with the others" in as_text(report).partition(".")[0]
+    assert reaches_level(report, "any")
+    assert not reaches_level(report, "note")
 
 
 @pytest.mark.parametrize("engine", ["auto", "streaming"])
 def test_more_exchanges_than_are_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     """They are read from their batches while queries run, and a query for them is not run like one over a table."""
     monkeypatch.setattr(limits.SUMMARIES_TOGETHER, "value", 0 if engine == "streaming" else 1 << 30)
+    limited(monkeypatch, SMALL + 2)
     text = "\n".join([closing(1, 0), closing(10, HOUR, SMALL + 1), last_packet(2 * HOUR, 900)])
     report = analysed(tmp_path, text, select=["keep-alive-disabled", "no-connection-reuse"])
     assert rules_of(report) == ["keep-alive-disabled"]
     assert report.findings[0].measures["exchanges"] == SMALL + 1
-    assert report.limits == told(3)
+    assert uncompared(report) == 3
 
 
-def test_what_was_compared_in_the_last_hour_is_said(tmp_path: Path) -> None:
-    report = analysed(tmp_path, closing(1, 0, 2), closing(10, 1.5 * HOUR), last_packet(2 * HOUR), select=["keep-alive-disabled"])
-    assert rules_of(report) == ["keep-alive-disabled"]
-    assert report.findings[0].measures["exchanges"] == 3
-    assert report.limits == told(2)
+def test_so_many_connections_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One connection that has no exchange counts, too: of six connections the first is left out."""
+    limited(monkeypatch, 5)
+    report = analysed(tmp_path, closing(1, 0, 5), last_packet(2 * HOUR), select=["keep-alive-disabled"])
+    assert report.findings[0].measures["exchanges"] == 4
+    assert uncompared(report) == 1
 
 
-def test_an_hour_is_compared_as_a_whole(tmp_path: Path) -> None:
-    """The first packet is in the window when it lies exactly an hour before the last one."""
-    report = analysed(tmp_path, closing(1, 0), last_packet(HOUR), select=["keep-alive-disabled"])
-    assert rules_of(report) == ["keep-alive-disabled"]
-    assert report.limits == []
-    report = analysed(tmp_path, closing(1, 0), last_packet(HOUR + 0.001), select=["keep-alive-disabled"])
-    assert rules_of(report) == []  # one is left out, and two are a coincidence
-    assert report.limits == told(1)
-
-
-def test_what_comes_after_the_clock_was_set_back_is_compared(tmp_path: Path) -> None:
-    """Their time stamps are two hours older, but they are the newest. Of what was before, the last hour counts by its stamps."""
-    text = "\n".join([closing(1, 0), closing(20, 2 * HOUR), last_packet(2 * HOUR + 60)])
+def test_what_comes_after_the_clock_was_set_back_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their time stamps are two hours older, but they are the newest."""
+    limited(monkeypatch, 4)
     path = tmp_path / "back.pcap"
     early = set_back(ladder_packets(closing(40, 2 * HOUR + 120)), 0, round(2 * HOUR * SECOND))
-    path.write_bytes(to_pcap([*ladder_packets(text), *early]))
-    report = wiredoctor.analyze(path, select=["keep-alive-disabled"])
-    assert rules_of(report) == ["keep-alive-disabled"]
-    assert report.findings[0].measures["exchanges"] == 6
-    assert report.limits == told(3)
-
-
-def test_an_hour_is_compared_after_the_clock_was_set_back(tmp_path: Path) -> None:
-    """The clock was set back by five hours, and went on for two: the first of these is left out, and what was before."""
-    packets = ladder_packets("\n".join([closing(1, 0), last_packet(6 * HOUR)]))
-    later = "\n".join([closing(20, 6 * HOUR + 60), closing(40, 7.9 * HOUR), last_packet(8 * HOUR)])
-    path = tmp_path / "back.pcap"
-    path.write_bytes(to_pcap([*packets, *set_back(ladder_packets(later), 0, round(5 * HOUR * SECOND))]))
+    path.write_bytes(to_pcap([*ladder_packets("\n".join([closing(1, 0), last_packet(2 * HOUR)])), *early]))
     report = wiredoctor.analyze(path, select=["keep-alive-disabled"])
     assert rules_of(report) == ["keep-alive-disabled"]
     assert report.findings[0].measures["exchanges"] == 3
-    assert report.limits == told(6)
+    assert uncompared(report) == 3
 
 
 STRADDLING = "\n".join(connection(n, 10 * n, *exchange(0, close=False), *exchange(1.5 * HOUR, close=True)) for n in range(21, 24))
 """Connections of two exchanges, of which the window has one."""
 
 
-def test_a_connection_is_seen_from_its_first_packet_on_or_not_at_all(tmp_path: Path) -> None:
+def test_a_connection_is_seen_from_its_first_packet_on_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the last exchange alone it would look as if each were closed after its first."""
+    limited(monkeypatch, 3)
     wanted = ["keep-alive-disabled", "no-connection-reuse", "idle-close"]
-    report = analysed(tmp_path, STRADDLING, last_packet(2 * HOUR), select=wanted)
+    report = analysed(tmp_path, STRADDLING, select=wanted)
     assert rules_of(report) == []
-    assert report.limits == told(3)
-    assert rules_of(analysed(tmp_path, closing(1, 1.5 * HOUR), last_packet(2 * HOUR), select=wanted)) == ["keep-alive-disabled"]
+    assert uncompared(report) == 3
+    assert rules_of(analysed(tmp_path, closing(1, 1.5 * HOUR), select=wanted)) == ["keep-alive-disabled"]
 
 
 ENCRYPTED = ['0.100 > P. "\\x16\\x03\\x01\\x00\\x04\\x01\\x00\\x00\\x00"', "0.200 < ."]
 
 
-def test_rules_about_the_capture_see_what_lasted_until_the_window(tmp_path: Path) -> None:
+def test_rules_about_the_capture_see_what_lasted_until_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window begins with the second of two connections."""
+    limited(monkeypatch, 1)
     lasting = connection(1, 0, *ENCRYPTED, f"{1.5 * HOUR} > .")
     over = connection(2, 0, *ENCRYPTED)
-    report = analysed(tmp_path, lasting, last_packet(2 * HOUR), select=["encrypted"])
+    report = analysed(tmp_path, lasting, last_packet(HOUR), select=["encrypted"])
     assert rules_of(report) == ["encrypted"]
-    assert report.limits == []
-    report = analysed(tmp_path, over, last_packet(2 * HOUR), select=["encrypted"])
+    assert uncompared(report) == 0
+    report = analysed(tmp_path, over, last_packet(HOUR), select=["encrypted"])
     assert rules_of(report) == []
-    assert report.limits == told(1)
-    report = analysed(tmp_path, over, lasting, last_packet(2 * HOUR))
-    assert report.limits == told(2)  # others do not see the lasting one either
+    assert uncompared(report) == 1
+    report = analysed(tmp_path, over, lasting, last_packet(HOUR))
+    assert uncompared(report) == 2  # others do not see the lasting one either
 
 
-def test_events_are_told_whenever_they_were(tmp_path: Path) -> None:
+def test_events_are_told_whenever_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 1)
     report = analysed(tmp_path, STALL, last_packet(2 * HOUR), select=["nagle-delayed-ack"])
     assert rules_of(report) == ["nagle-delayed-ack"]
-    assert report.limits == []  # no rule that compares was asked
+    assert uncompared(report) == 0  # no rule that compares was asked
 
 
-def test_rules_about_the_file_are_not_limited(tmp_path: Path) -> None:
-    assert analysed(tmp_path, closing(1, 0), last_packet(2 * HOUR), select=["clock-step", "damaged-file"]).limits == []
+def test_rules_about_the_file_are_not_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 1)
+    assert uncompared(analysed(tmp_path, closing(1, 0), last_packet(2 * HOUR), select=["clock-step", "damaged-file"])) == 0
 
 
 @pytest.mark.parametrize(
@@ -184,13 +231,10 @@ def test_rules_about_the_file_are_not_limited(tmp_path: Path) -> None:
 )
 def test_what_a_live_capture_has_forgotten_counts_as_left_out(chosen: str, count: int) -> None:
     """By the rules that would have looked at it: the report of the file says the same."""
-    rows = {"connection": [0, 1], "start": [3, 6], "end": [6, 9]}
+    rows = {"connection": [0, 1], "first_frame": [3, 6], "last_frame": [6, 9]}
     tables = {"connections": pl.LazyFrame(rows), "exchanges": pl.LazyFrame({"connection": [0, 1]})}
-    met = limits.LimitsReached()
-    rule_engine.restrict_to_window(
-        tables, {chosen: rule_engine.catalogue()[chosen]}, SummaryWindow(5, limits.COMPARED_TIME), met, forgotten=1
-    )
-    assert met.counts == ({limits.COMPARED_TIME.name: count} if count else {})
+    _, left_out = rule_engine.restrict_to_window(tables, {chosen: rule_engine.catalogue()[chosen]}, 5, forgotten=1)
+    assert left_out == count
 
 
 LONG = "\n".join([STALL, closing(1, 0), STRADDLING, closing(60, 1.6 * HOUR),
@@ -198,67 +242,50 @@ LONG = "\n".join([STALL, closing(1, 0), STRADDLING, closing(60, 1.6 * HOUR),
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 31])
-def test_steps_do_not_matter(tmp_path: Path, step: int) -> None:
+def test_steps_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Of twelve connections the window has the last four."""
+    limited(monkeypatch, 4)
     path = written(tmp_path, LONG)
     whole = feeding.report(path)
-    assert json.loads(whole)["limits"] == told(8)
+    assert not_compared(whole) == [8]
     assert {"keep-alive-disabled", "nagle-delayed-ack"} <= {f["rule"] for f in json.loads(whole)["findings"]}
     assert feeding.report(path, step) == whole
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 @pytest.mark.parametrize("before", sweep(["", WRITTEN], "".__eq__), ids=["held", "written"])
-def test_processes_do_not_matter(tmp_path: Path, before: str) -> None:
+def test_processes_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    limited(monkeypatch, 4)
     path = written(tmp_path, LONG)
-    expected = json.loads(feeding.report(path, show_secrets=True))
-    [answers] = reports([path], [1, 2], before=before, steps=(11, 1_000))
-    assert [report(answer) for answer in answers] == [expected] * 4
-
-
-def test_so_many_exchanges_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection of the first of them began before it, with its handshake."""
-    monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", 5)
-    report = analysed(tmp_path, closing(1, 0, 5), select=["keep-alive-disabled"])
-    assert report.findings[0].measures["exchanges"] == 5
-    assert report.limits == []
-    monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", 4)
-    report = analysed(tmp_path, closing(1, 0, 5), select=["keep-alive-disabled"])
-    assert report.findings[0].measures["exchanges"] == 3
-    assert report.limits == told(2, limits.COMPARED_EXCHANGES)
-    assert "the last 4 exchanges" in report.limits[0]
-
-
-def test_the_closer_limit_is_the_one_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = (closing(1, 0), closing(10, 1.5 * HOUR, 5), last_packet(2 * HOUR))
-    monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", 6)
-    assert analysed(tmp_path, *texts, select=["keep-alive-disabled"]).limits == told(3)
-    monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", 4)
-    report = analysed(tmp_path, *texts, select=["keep-alive-disabled"])
-    assert report.limits == told(5, limits.COMPARED_EXCHANGES)
-    assert report.findings[0].measures["exchanges"] == 3
+    whole = feeding.report(path, show_secrets=True)
+    assert not_compared(whole) == [8]
+    [answers] = processes.reports([path], [1, 2], before=f"{before}\nlimits.COMPARED_ROWS.value = 4", steps=(11, 1_000))
+    assert [processes.report(answer) for answer in answers] == [json.loads(whole)] * 4
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_start_of_the_last_exchanges_is_that_of_sorting_them(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_window_starts_at_the_earliest_of_the_last_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frame numbers are those of sorting them; ranges of 8 frames are counted together."""
+    monkeypatch.setattr(summaries, "_FRAMES", 8)
     chance = random.Random(seed)
-    starts = [chance.choice([None, chance.randrange(-5 * SECOND, 40 * SECOND), 7 * SECOND]) for _ in range(200)]
-    answered = [start if start is None or chance.random() < 0.5 else None for start in starts]
-    asked = [start if late is None else None for start, late in zip(starts, answered, strict=True)]
-    rows = pl.LazyFrame({"request_start": asked, "response_start": answered}, schema_overrides={
-        "request_start": pl.Int64, "response_start": pl.Int64,
-    })  # fmt: skip
-    latest = 40 * SECOND
-    for count in (1, 3, 50, 100, 199):
-        monkeypatch.setattr(limits.COMPARED_EXCHANGES, "value", count)
-        known = sorted((start for start in starts if start is not None), reverse=True)
-        found = rule_engine.window(rows, len(starts), -5 * SECOND, latest)
-        assert (found and found.since) == (known[count - 1] if count <= len(known) else None)
+    frames = chance.sample(range(1, 400), 200)
+    asked = [frame if chance.random() < 0.8 else None for frame in frames]
+    answered = [frame + chance.randrange(3) if ask else frame for ask, frame in zip(asked, frames, strict=True)]
+    rows = pl.LazyFrame(
+        {"request_frame": asked, "response_frame": answered}, schema_overrides={"request_frame": pl.Int64},
+    )  # fmt: skip
+    opened = sorted(chance.sample(range(1, 400), 60))
+    connections = pl.LazyFrame({"first_frame": opened})
+    for most in (1, 3, 50, 100, 199, 200):
+        limited(monkeypatch, most)
+        starts = [sorted(some)[-most] for some in (frames, opened) if len(some) > most]
+        assert rule_engine.window_start(connections, rows, (60, 200)) == max(starts, default=None)
 
 
 def test_a_capture_that_is_short_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one query is spent on it."""
-    asked = pl.LazyFrame({"request_start": [0]}).select(pl.col("request_start").map_batches(_never))
-    assert rule_engine.window(asked, 1_000_000, 0, HOUR * SECOND) is None
+    asked = pl.LazyFrame({"first_frame": [0]}).select(pl.col("first_frame").map_batches(_never))
+    assert rule_engine.window_start(asked, asked, (1_000_000, 1_000_000)) is None
     with pytest.raises(pl.exceptions.PolarsError):
         asked.collect()
 

@@ -25,14 +25,11 @@ class Step(NamedTuple):
 class ClockSteps:
     """The steps at which the clock went back so far: their number, the largest (ns), and the first SHOWN of them.
 
-    `frames`: the numbers of the frames at which it went back, at most MAX_KEPT. `highest`: the latest time (ns) from which it
-    went back; `highest_frame`: the frame at which this happened last.
+    `frames`: the numbers of the frames at which it went back, at most MAX_KEPT.
     """
 
     count: int = 0
     worst: int = 0
-    highest: int = 0
-    highest_frame: int = 0
     first: list[Step] = field(default_factory=list[Step])
     frames: array[int] = field(default_factory=lambda: array("q"))
 
@@ -40,8 +37,6 @@ class ClockSteps:
         """Count the next step. Steps are added in frame order."""
         self.count += 1
         self.worst = max(self.worst, step.time_before - step.time)
-        if not self.highest_frame or step.time_before >= self.highest:
-            self.highest, self.highest_frame = step.time_before, step.frame
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MAX_KEPT:

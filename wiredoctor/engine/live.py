@@ -20,8 +20,6 @@ from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.spill import Folder, Spill, SpillWindow
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
 
-_ALL = 1 << 62
-
 _FAILED = 500
 """The lowest status that means that a server or gateway has failed."""
 
@@ -47,10 +45,9 @@ class LiveAnalysis(Analysis):
         self, capture: GrowingCapture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
-        begun = pl.coalesce("request_start", "response_start")
         self.found = CandidateStore(folder, apart=False)
-        self.connections = SpillWindow(CONNECTIONS, folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
-        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
+        self.connections = SpillWindow(CONNECTIONS, folder, kinds=_OF_CONNECTIONS)
+        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, kinds=_OF_EXCHANGES)
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self.failures: list[tuple[int, int]] = []
         """The exchanges with a status of 500 or above, as (connection, exchange), that no caller has taken yet."""
@@ -115,12 +112,10 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest candidates and rows that no rule needs, except rows of the connections in `needed`.
 
-        Twice as many exchanges are kept as rules compare, because exchanges are in the order of their ends, not of their starts.
+        Twice as many are kept as rules compare, because rows are in the order of their ends, not of their starts.
         """
-        newest = self.latest if self.back is None else min(self.latest, self.back.last)
-        before = newest - limits.COMPARED_TIME.value
-        self.connections.forget(before, _ALL, needed)
-        self.exchanges.forget(before, 2 * limits.COMPARED_EXCHANGES.value, needed)
+        for rows in (self.connections, self.exchanges):
+            rows.forget(2 * limits.COMPARED_ROWS.value, needed)
         self.found.forget(limits.CANDIDATES.value)
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:

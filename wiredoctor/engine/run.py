@@ -186,19 +186,6 @@ class Analysis:
         return exchanges.scan(), connections.scan()
 
     @property
-    def earliest(self) -> int:
-        """The time of the earliest packet, in ns since the first packet of the file; negative if that is not the earliest."""
-        return self.records.times.earliest
-
-    @property
-    def back(self) -> rule_engine.SetBack | None:
-        """The frame at which the clock was set back, and the time (ns) of the last packet; None if it never was.
-
-        If the clock was set back several times, it is the frame after the latest time.
-        """
-        return rule_engine.SetBack(self.steps.highest_frame, self.records.times.last) if self.steps.count else None
-
-    @property
     def latest(self) -> int:
         """The time of the latest packet, in ns since the first packet."""
         return self.records.times.latest

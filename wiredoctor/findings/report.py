@@ -64,8 +64,11 @@ UNJUDGED: dict[str, Ending] = {
     "gap": Ending("exchanges", "not answered, or not completely, but packets are missing from the capture"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
+    "not-compared": Ending(
+        "connections", "rules that compare connections, such as gateway-error, see only the end of so long a capture"
+    ),
 }
-"""The reasons why something that did not end normally is not judged, worst first."""
+"""The reasons why something is not judged, worst first. All but the last one are about what did not end normally."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Report:
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
     """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """The number of all such exchanges and connections, for each (capture, reason)."""
+    """The number of all such exchanges and connections, and of those that were not compared, for each (capture, reason)."""
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])

@@ -24,7 +24,7 @@ from wiredoctor.rule_engine.run import (
 )
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
-from wiredoctor.rule_engine.summaries import SetBack, restrict_to_window, window
+from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.shared.idle_times import TOGETHER
 
@@ -36,7 +36,6 @@ __all__ = [
     "RuleError",
     "RuleModule",
     "RuleSet",
-    "SetBack",
     "add_streaming_behind",
     "after_stalls",
     "are_few",
@@ -66,6 +65,6 @@ __all__ = [
     "through_gateways",
     "unjudged",
     "unsure_across",
-    "window",
+    "window_start",
     "with_causes",
 ]

@@ -1,4 +1,4 @@
-"""Restrict summary rules, which compare connections, to the end of a long capture, so their memory is bounded.
+"""Restrict summary rules, which compare connections, to the end of a very long capture, so their memory is bounded.
 
 This end of the capture is called the window; it has nothing to do with TCP's windows.
 """
@@ -6,98 +6,72 @@ This end of the capture is called the window; it has nothing to do with TCP's wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.limits import Limit, LimitsReached
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.tables import SECOND
 
 _OF_EXCHANGES = {"exchanges", "closes"}
 """The tables with one row per exchange."""
 
+_FRAMES = 1 << 16
+"""The frames that are counted together to find the start of the window."""
 
-class SetBack(NamedTuple):
-    """The first frame after the clock was set back from its latest time, and the time (ns) of the last packet."""
-
-    frame: int
-    last: int
+Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
+"""Rules, and the tables for their summaries."""
 
 
-class SummaryWindow(NamedTuple):
-    """The time (ns since the first packet) from which on connections are compared, and the limit that requires this.
+def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tuple[int, int]) -> int | None:
+    """Return the frame number from which on connections are compared; None if the whole capture can be compared.
 
-    If the clock was set back (`back`), the time of later frames is compared with that of the last packet instead.
+    `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are compared instead of times, because a clock
+    may be set back.
     """
-
-    since: int
-    limit: Limit
-    back: SetBack | None = None
-
-    def has(self, time: str, frame: str) -> pl.Expr:
-        """Return an expression that is true if a packet lies within the window; `time` and `frame` name its columns."""
-        within = pl.col(time) >= self.since
-        if self.back is None:
-            return within
-        return within | (pl.col(frame) >= self.back.frame) & (pl.col(time) >= self.back.last - limits.COMPARED_TIME.value)
+    most = limits.COMPARED_ROWS.value
+    firsts = ((connections, pl.col("first_frame")), (exchanges, pl.coalesce("request_frame", "response_frame")))
+    starts = (
+        _start_of_last(rows.select(first.alias("frame")), most)
+        for (rows, first), count in zip(firsts, counts, strict=True)
+        if count > most
+    )
+    return max((start for start in starts if start is not None), default=None)
 
 
-def window(
-    exchanges: pl.LazyFrame, count: int, earliest: int, latest: int, back: SetBack | None = None
-) -> SummaryWindow | None:  # fmt: skip
-    """Return the window that summary rules may use; None if they can use the whole capture.
+def _start_of_last(frames: pl.LazyFrame, count: int) -> int | None:
+    """Return the lowest of the `count` highest numbers in the column `frame`; None if it has no more than `count` numbers.
 
-    `exchanges`: the finished rows of the capture, `count` of them. The times of all packets are between `earliest` and `latest`
-    (ns). `back`: see SummaryWindow.
+    They are counted in ranges first, so that only the numbers in one range have to be sorted.
     """
-    since = latest - limits.COMPARED_TIME.value
-    if count > limits.COMPARED_EXCHANGES.value:
-        newest = _start_of_last(exchanges, limits.COMPARED_EXCHANGES.value, since)
-        if newest is not None and newest > since:
-            return SummaryWindow(newest, limits.COMPARED_EXCHANGES)
-    return SummaryWindow(since, limits.COMPARED_TIME, back) if since > earliest else None
-
-
-def _start_of_last(exchanges: pl.LazyFrame, count: int, since: int) -> int | None:
-    """Return the start (ns) of the exchange that begins the last `count` ones; None if fewer began at or after `since`.
-
-    Exchanges are counted per second, because there are few seconds; only the exchanges of one second are sorted.
-    """
-    start = pl.col("start")
-    starts = exchanges.select(pl.coalesce("request_start", "response_start").alias("start")).filter(start >= since)
-    seconds = starts.group_by((start // SECOND).alias("second")).len().collect(engine="streaming").sort("second", descending=True)
-    so_many = seconds["len"].cast(pl.Int64).cum_sum().to_numpy()
-    place = int(np.searchsorted(so_many, count))
-    if place == len(so_many):
+    of_range = pl.col("frame") // _FRAMES
+    ranges = frames.drop_nulls().group_by(of_range.alias("range")).len().collect(engine="streaming")
+    ranges = ranges.sort("range", descending=True)
+    so_many = ranges["len"].cast(pl.Int64).cum_sum().to_numpy()
+    if not len(so_many) or so_many[-1] <= count:
         return None
-    within = starts.filter(start // SECOND == seconds["second"][place]).collect(engine="streaming")["start"].sort()
+    place = int(np.searchsorted(so_many, count))
+    within = frames.filter(of_range == ranges["range"][place]).collect(engine="streaming")["frame"].sort()
     return int(within[int(so_many[place]) - count])
 
 
 def restrict_to_window(
-    tables: Mapping[str, pl.LazyFrame],
-    modules: Mapping[str, RuleModule],
-    of: SummaryWindow,
-    met: LimitsReached,
-    forgotten: int = 0,
-) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return the rules in two parts, each with the tables for its summaries, restricted to the window `of`.
+    tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], start: int, forgotten: int = 0
+) -> tuple[Parts, int]:
+    """Return the rules in two parts, each with its tables restricted to the window, and the number of omitted connections.
 
-    Rules about the capture get every connection with a packet in the window. The others get the connections that began in it with
-    all of their exchanges, because a connection looks different without its first exchanges. `met` counts the omitted
-    connections, including those that a live capture has `forgotten`, if a rule needed them.
+    `start`: the first frame of the window. Rules about the capture get every connection with a packet in the window. The others
+    get the connections that began in it with all of their exchanges, because a connection looks different without its first
+    exchanges. The number includes the connections that a live capture has `forgotten`; it is 0 if no rule needed them.
     """
     about = {name: module for name, module in modules.items() if module.is_about_capture}
     others = {name: module for name, module in modules.items() if name not in about}
-    begun, lasted = of.has("start", "first_frame"), of.has("end", "last_frame")
+    begun, lasted = pl.col("first_frame") >= start, pl.col("last_frame") >= start
     parts = [(about, lasted, _summary_tables(about)), (others, begun, _summary_tables(others))]
+    left_out = 0
     if kept := [which for _, which, names in parts if names & {"connections", *_OF_EXCHANGES}]:
-        left_out = tables["connections"].select((~pl.all_horizontal(kept)).sum()).collect(engine="streaming").item()
-        met.add(of.limit, left_out + forgotten)
-    return [(some, _of_connections(tables, which, names)) for some, which, names in parts]
+        left_out = forgotten + tables["connections"].select((~pl.all_horizontal(kept)).sum()).collect(engine="streaming").item()
+    return [(some, _of_connections(tables, which, names)) for some, which, names in parts], left_out
 
 
 def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:

@@ -78,8 +78,8 @@ def unexplained(reach: Coverage) -> list[str]:
     For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503".
     """
     answers, endings = reach.answers, reach.endings
-    unended = endings.get("breaks-off", 0)
-    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended
+    unended, uncompared = endings.get("breaks-off", 0), endings.get("not-compared", 0)
+    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended - uncompared
     lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
     partly = endings.get("gap", 0) + endings.get("one-sided", 0)
     clauses = [
@@ -94,6 +94,7 @@ def unexplained(reach: Coverage) -> list[str]:
         (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
+        (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
     ]
     failures = answers.failures
     said = [
