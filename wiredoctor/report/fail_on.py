@@ -19,7 +19,7 @@ Least = Literal["error", "warning", "note", "any"]
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
     """Return whether a report fails the command, because it has a finding that does (see `fails`).
 
-    With `any`, unexplained endings, statuses of 500 or above and dropped packets fail it, too.
+    With `any`, unexplained endings, uncompared connections, statuses of 500 or above and dropped packets fail it, too.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True
