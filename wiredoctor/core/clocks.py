@@ -178,10 +178,10 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether a data packet was sent after at least half of the pause before it.
+    """Return whether the sender's clock shows at least half of the pause before a data packet, or is unknown.
 
-    The pause is `pause` minus the round trip `rtt`, both in ns. If the result is False, the packet was sent earlier and delayed
-    in transit. Return True if the clock of its side is unknown.
+    The pause is `pause` minus the round trip `rtt` (ns). If the clock shows less, the packet was sent earlier and delayed in
+    transit.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)

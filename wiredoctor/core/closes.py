@@ -72,9 +72,9 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
 
 
 def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
-    """Record the newest payload of either side if the connection has been idle since then, when the side `own` closes it.
+    """When the side `own` closes an idle connection, record the newest payload of either side.
 
-    The connection is not idle while data is unacknowledged or does not fit in the receive window.
+    A connection is not idle while data is unacknowledged or does not fit in the receive window.
     """
     if segment.new_bytes > 0 or not is_delivered(own, peer) or not is_delivered(peer, own):
         return

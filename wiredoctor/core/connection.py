@@ -210,8 +210,8 @@ class Close:
     Both have a frame number, a time, the offset that they acknowledge (`*_ack`), a stream offset, and the evidence that another
     host sent them (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
 
-    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if it had arrived and
-    the connection was idle since. `rest_is_own`: this side sent that payload.
+    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if that payload had
+    arrived and the connection had been idle since. `rest_is_own`: this side sent that payload.
     """
 
     def __init__(self) -> None:

@@ -205,7 +205,7 @@ class Copies:
         return True
 
     def difference(self, first: RecentPacket, packet: Packet) -> i64:
-        """Return in what two copies differ, as a number of SecondCopies.difference; 0 if in nothing."""
+        """Return how two copies differ, as a value of SecondCopies.difference; 0 if they do not differ."""
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)

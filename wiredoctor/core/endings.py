@@ -224,8 +224,8 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    For this, responses or acknowledged bytes of the server must be missing from the capture. The server must also have sent more
-    than the client had received when it sent the request.
+    Two conditions must hold. Responses, or acknowledged bytes of the server, are missing from the capture. And the server had
+    sent more than the client had received when the client sent the request.
     """
     if request is None:
         return False

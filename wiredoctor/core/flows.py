@@ -246,10 +246,7 @@ class Flows:
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Retire connections after a record.
-
-        These are closed ones after their retention time, and the longest idle ones of full buckets.
-        """
+        """After a record, retire closed connections whose retention time is over, and the longest idle ones of full buckets."""
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:

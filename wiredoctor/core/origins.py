@@ -135,10 +135,10 @@ def id_of(side: Side) -> i64:
 def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
-    It does not fit if it is 0 although the sender counts its packets in it. Nor does it fit if it is far from the sender's own,
-    and the sender counts or the number is that of the peer's newest packet (or the next one). If packets before it were not
-    captured (`is_ahead`), the sender may have counted on. A host that counts for all its connections together is far ahead after
-    an idle time.
+    It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
+    sender's newest one, and either the sender increments it or it equals the peer's newest one (or the number after that). If
+    packets before it were not captured (`is_ahead`), the sender may have incremented it in between. A host with one counter for
+    all its connections is far ahead after an idle time.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:

@@ -1,8 +1,9 @@
-"""Put HTTP's bytes in order: new bytes go to their reader, or wait for missing bytes or for the other direction.
+"""Put the bytes of each direction in order for its reader. Bytes may have to wait for missing bytes or for the other direction.
 
 Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. It is skipped after a grace period
 (`Stream.gap_ends_at`), at a limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in
-`Stream.held` while their reader `waits`: a response for its request, or data after an upgrade request for the response.
+`Stream.held` while their reader `waits`: a response waits for its request, and data after an upgrade request waits for the
+response.
 """
 
 from __future__ import annotations

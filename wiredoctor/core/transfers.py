@@ -460,7 +460,9 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body if it has many segments and has lasted for a fraction of `least` ns, and if round trips are known."""
+    """Begin to track a body if it has many segments, has lasted long enough (a fraction of `least` ns), and round trips are
+    known.
+    """
     if message.body_bytes < BEGINS * segment.mss:
         return
     if peer.acknowledged == NEVER or packet.time - message.body_time < least // BEGINS:

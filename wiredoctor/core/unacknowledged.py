@@ -111,7 +111,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Schedule the early rows of a connection that was reset for now, because they need not wait any longer."""
+        """Make the early rows of a reset connection due now, because they need not wait any longer."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:

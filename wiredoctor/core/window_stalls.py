@@ -262,7 +262,7 @@ class WindowStalls:
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
-    """Add a stall that ends at a packet to its row.
+    """Add a stall to its row; it ended at packet `frame`.
 
     `waited`: its length in ns. `shut`: for how many ns of it the window was 0.
     """
