@@ -56,12 +56,12 @@ NAMED = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("protocol") == "tls"
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of connections that carry TLS, and their most frequent names; none without TLS."""
+    """Return one row with the number of connections that carry TLS, and their most frequent names; no row if there are none."""
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
@@ -88,7 +88,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """List the most frequent values, with the number of connections if it is more than one; "" without values."""
+    """List the most frequent values, with the number of connections if it is more than one; "" if there are none."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)

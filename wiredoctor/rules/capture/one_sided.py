@@ -49,7 +49,7 @@ SLICE = Threshold("1 s", "a peer that is alive answers within this time: a few r
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("one_sided")
 
 

@@ -118,7 +118,7 @@ CONNECTIONS = Threshold(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each kind of fault on each side of a connection, about the first head that has it."""
+    """For each side of a connection, return a row per kind of fault, about the first head with that fault."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the head of the {}: {} ({})", message_label(), "fault", "excerpt")

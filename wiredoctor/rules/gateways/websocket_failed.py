@@ -99,7 +99,7 @@ _HAS_ONE = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return _is_refused()
 
 
@@ -174,7 +174,9 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a candidate for each server, path and kind, from its refused requests."""
+    """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
+    certain.
+    """
     c = pl.col
     refused = _without_success_elsewhere(rows).filter(~_told_of_another())
     kind = (

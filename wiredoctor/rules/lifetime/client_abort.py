@@ -185,7 +185,7 @@ QUIET = Threshold("1 s", "the minimum time without data that is worth telling: t
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     return may_be_early()
 
 

@@ -117,7 +117,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 
@@ -157,7 +157,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
-    """Return one candidate per server, and one per process end of a server."""
+    """Return one candidate for each server with an idle timeout, and one for each end of a server process."""
     c = pl.col
     stopped = rests.all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
@@ -320,7 +320,7 @@ _OF_STOPS = ("within", "ended_how", "met_by")
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a candidate for each process end. `stops`: each with its server."""
+    """Return a candidate for each end of a server process. `stops`: pairs of a server and a process end."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")

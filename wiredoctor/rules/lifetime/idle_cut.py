@@ -110,7 +110,7 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
@@ -160,7 +160,7 @@ def _is_unfinished() -> pl.Expr:
 
 
 def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
-    """Return candidates that this side closed.
+    """Return candidates for the connections that this side closed.
 
     `from_afar`: true if the last payload came from the other side. Then the idle time at this side is shorter by a round trip
     than at the capture point.
@@ -307,7 +307,7 @@ def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _count_near(rows: pl.DataFrame) -> pl.Series:
-    """Return for each idle time the number of similar ones that the same side ended."""
+    """For each idle time, return the number of similar idle times after which the same side closed."""
     c = pl.col
     order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
     width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value

@@ -169,7 +169,7 @@ UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single tim
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     return may_be_lost()
 
 
@@ -264,7 +264,7 @@ _TOLD = pl.Schema(
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about the server's idle timeout. Drop at-limit candidates whose close matches no timeout.
+    """Add the texts about the server's idle timeout. Drop candidates of kind at-limit whose close matches no timeout.
 
     `live`: use only what was known when the candidate became final.
     """

@@ -91,7 +91,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for exactly the rows that become candidates."""
+    """Return whether a row becomes a candidate."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)

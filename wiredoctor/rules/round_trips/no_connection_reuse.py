@@ -139,7 +139,7 @@ _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """Return an expression over all rows that is true if there may be a candidate."""
+    """Return a cheap test of all rows together: if it fails, there is no candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
@@ -290,7 +290,7 @@ def _used_again() -> pl.Expr:
 def _still_open() -> pl.Expr:
     """Return whether a connection is open at the end of the capture, so the program may still reuse it.
 
-    This is false if the program has long left it unused, like many of its other open connections.
+    This is false if the program has left it unused for a long time, like many of its other open connections.
     """
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")

@@ -215,13 +215,13 @@ SOON = Threshold("60 s", "a server that starts or restarts accepts connections w
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
+    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one narrow row for each failed connection, because a port scan produces a million."""
+    """Return one row with few columns for each failed connection, because a port scan produces a million of them."""
     c = pl.col
     # some clients reset an attempt when they give it up
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")

@@ -212,7 +212,7 @@ def _remaining_time_text() -> pl.Expr:
 
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
-    """Return the frames that prove a kind, null for the other kinds."""
+    """Return the columns with the frames that are evidence; a frame that is no evidence for the kind of a row is null."""
     c = pl.col
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER

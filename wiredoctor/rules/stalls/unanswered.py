@@ -170,7 +170,7 @@ def cutoffs() -> dict[str, int]:
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each direction of a connection with data that was repeatedly retransmitted.
 
-    A row about data that was acknowledged later withdraws the finding that was reported before.
+    A row about data that was acknowledged later withdraws an earlier finding about this data.
     """
     c = pl.col
     # a column `direction` would name the side that must change
@@ -237,8 +237,8 @@ def _missing() -> pl.Expr:
 def _full_segments_lost() -> pl.Expr:
     """Return whether full segments were repeatedly lost before the capture point while smaller packets arrived.
 
-    A single loss is repaired within the time that the receiver waited. The capture did not drop them, because the receiver would
-    have acknowledged them.
+    A single loss does not count, because it is repaired while the receiver waits. Nor does a segment that only the capture
+    missed: the receiver has acknowledged it.
     """
     c = pl.col
     size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")

@@ -77,7 +77,7 @@ HTML = ("text/html", "application/xhtml+xml")
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return _is_late() & pl.col("response_content_type").is_in(HTML)
 
 
