@@ -33,7 +33,7 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 class CheckedCount:
     """The number of connections and exchanges of one subject that were checked.
 
-    All rules of `families` checked them, and `rules`, which are only some of the rules of other families.
+    `families`: the families of which all rules checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject
@@ -259,7 +259,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return the subject of a rule: what each row of the table stands for that the rule reads, such as "connections"."""
+    """Return the subject of a rule, such as "connections": what a row of the table that the rule reads stands for."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject

@@ -59,7 +59,7 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the first and last moments that this bound may mean at its precision, moved apart by `skew` ns on both sides."""
+        """Return the first and last moments that this bound may mean at its precision, each moved outward by `skew` ns."""
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 

@@ -117,7 +117,9 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
+    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
+    differ.
+    """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -204,7 +206,9 @@ def _selected(report: Report) -> str:
 
 
 def _left_out(report: Report, what: str) -> str:
-    """Say how many findings were excluded: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
+    """Return a sentence that counts excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of lower
+    confidence)".
+    """
     number = Counter[LeftOutBy]()
     for one in report.left_out:
         number[one.by] += one.findings

@@ -131,7 +131,7 @@ EXCHANGE_COLUMNS = [
 
 
 def is_final() -> pl.Expr:
-    """Return an expression: whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
+    """Return an expression for whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
     import polars as pl
 
     return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
@@ -158,7 +158,7 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
 
 
 def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression: whether the client still waited for the response when the capture ended."""
+    """Return an expression for whether the client still waited for the response when the capture ended."""
     return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
 
 
@@ -252,7 +252,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression: whether a row has one of the chosen statuses and took long enough."""
+    """Return an expression for whether a row has one of the chosen statuses and took long enough."""
     import polars as pl
 
     wanted = pl.lit(value=True)

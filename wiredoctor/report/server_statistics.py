@@ -158,9 +158,10 @@ def unusable_connections(report: Report) -> Counter[str]:
 
 
 def _never_established(report: Report, key: str) -> Counter[str]:
-    """Return the number of connections that were never established, by the values of column `key`.
+    """Return the number of connections that were never established, by the value of column `key`.
 
-    A single SYN less than a second before the end of the capture does not count: its answer may have come later.
+    A connection with only one SYN, sent less than a second before the end of the capture, does not count: the answer may have
+    come later.
     """
     import polars as pl
 
@@ -206,7 +207,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None without any.
+    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.

@@ -54,7 +54,7 @@ _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """Rows in order of captures and time. `of`: the number of rows in the report."""
+    """Rows in the order of captures and, within a capture, of time. `of`: the number of rows in the report."""
 
     rows: pl.DataFrame
     of: int

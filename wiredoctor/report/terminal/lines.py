@@ -1,4 +1,4 @@
-"""Write long tables line by line; lines are kept encoded until they are sorted."""
+"""Write long tables line by line. Lines are stored as encoded text until they are sorted."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _MESSAGE = ("offset", "head_bytes", "frame")
 
 
 class ShowRequest(NamedTuple):
-    """The request of what to show: a finding, or a connection or only part of it.
+    """A request to show a finding, a connection, or only part of a connection.
 
     A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture; both ends are included.
     """
