@@ -254,9 +254,9 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of one table of all captures, which are read on demand. Without `secrets`, values that may be secret are masked.
+    """The rows of one table of all captures; they are read on demand. Without `secrets`, values that may be secret are masked.
 
-    `people`: use masks that people cannot confuse with sent text.
+    `people`: use masks that people cannot confuse with text that was sent.
     """
 
     parts: Sequence[tuple[str, Spill]]

@@ -69,7 +69,10 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order; and for all lines, the event whose time they have, and the offset of their clock."""
+    """The lines to explain, in order.
+
+    For all lines: the event (start or end of an exchange) whose time they give, and the offset of their clock.
+    """
 
     matches: list[Match]
     moment: Moment

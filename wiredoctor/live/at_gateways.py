@@ -133,7 +133,7 @@ class GatewaySearch:
 
     @cached_property
     def tries(self) -> pl.DataFrame:
-        """The tries found, as rows of tables.TRIES."""
+        """The tries that the search found, as rows of tables.TRIES."""
         return tries_of(self.known)
 
     @cached_property

@@ -182,7 +182,7 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates, changed by what gateways did and by stalls, and the rows of tables.TRIES of these groups.
+        """Return the candidates after taking gateways and stalls into account, and the rows of tables.TRIES of these groups.
 
         Without groups, only stalls change candidates, and the second value is None.
         """
@@ -279,7 +279,7 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys without slow-response candidates during which a request to another server was open.
+        """Return the keys, except those of slow-response candidates during which a request to another server was open.
 
         The slow response may depend on that other request.
         """
@@ -380,7 +380,7 @@ class PendingFindings:
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
     def _of_all(self) -> gateways.Gateways | None:
-        """Return the gateways according to all exchanges if there are more than one search covers; otherwise None."""
+        """Return the gateways according to all exchanges if one search does not cover all of them; otherwise None."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:

@@ -24,7 +24,9 @@ _PLACE = ("connection", "exchange")
 
 
 class Clients(Protocol):
-    """A function that returns the ids of the connections whose client is a gateway: those known so far, or at the end all."""
+    """A function that returns the ids of the connections whose client is a gateway: those known so far; at the end, all of
+    them.
+    """
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
 
@@ -56,7 +58,7 @@ class HeldCandidates:
         return self.connections_of(self._held)
 
     def connections_of(self, rules: Collection[str]) -> frozenset[int]:
-        """Return the ids of the connections of the held candidates of these rules."""
+        """Return the ids of the connections with held candidates of these rules."""
         held = (rows for name, rows in self._held.items() if name in rules)
         return frozenset(number for rows in held for number in rows["connection"].to_list())
 
