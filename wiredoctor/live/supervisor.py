@@ -340,7 +340,9 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the listener from the program's process, None if it could not install its filter; the second value is ""."""
+    """Return the listener from the program's process (None if it could not install its filter), and "" in place of an error
+    message.
+    """
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

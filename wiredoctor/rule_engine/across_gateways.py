@@ -45,7 +45,7 @@ def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Return the candidates of all rules, changed by what gateways did.
+    """Return the candidates of all rules, after dropping or changing those that the other side of a gateway explains.
 
     `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
     """

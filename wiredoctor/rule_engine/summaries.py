@@ -62,7 +62,7 @@ def window(
 
 
 def _start_of_last(exchanges: pl.LazyFrame, count: int, since: int) -> int | None:
-    """Return the start (ns) of the exchange that begins the last `count` ones; None if fewer began at or after `since`.
+    """Return the start (ns) of the first of the last `count` exchanges; None if fewer began at or after `since`.
 
     Exchanges are counted per second, because there are few seconds; only the exchanges of one second are sorted.
     """
