@@ -100,4 +100,4 @@ def connection_at(report: Report, span: Filter, option: str) -> int:
     ] or [f"--connection {number}" for number in sorted(connections)[:MAX_CHOICES]]
     total = len(rows) or len(connections)
     more = f"; and {total - len(shown):,} more" if total > len(shown) else ""
-    raise UsageError(f"{option}: several were active at that time; choose one: {'; '.join(shown)}{more}")
+    raise UsageError(f"{option}: several connections were active at that time; choose one: {'; '.join(shown)}{more}")

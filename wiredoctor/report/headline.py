@@ -21,8 +21,8 @@ LEAST_IDLE_TIMEOUT = 1.0
 """Seconds; no common server has a shorter idle timeout, so an earlier close had another reason."""
 
 _NO_HTTP = {
-    "tls": ("the only connection is encrypted (TLS, not decrypted)", "all {} connections are encrypted (TLS, not decrypted)"),
-    "http2": ("the only connection uses HTTP/2, which is not parsed", "all {} connections use HTTP/2, which is not parsed"),
+    "tls": ("the only connection is encrypted (TLS, not decrypted)", "each of the {} connections is encrypted (TLS, not decrypted)"),
+    "http2": ("the only connection uses HTTP/2, which is not parsed", "each of the {} connections uses HTTP/2, which is not parsed"),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
 """Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
@@ -30,7 +30,7 @@ _NO_HTTP = {
 _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP, and of which connects and stalls are judged."""
 
-_OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "all {} connections carry neither HTTP/1.x nor TLS")
+_OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
 """What connections of other protocols carry, of which stalls and connects are judged; for one and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
@@ -39,7 +39,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "unreachable"): "{server} was not reachable",
     ("connect-failed", "timed-out"): "{server} did not answer the SYN",
     ("connect-failed", "closed-at-once"): "{server} accepted the connection and reset it at once",
-    ("keep-alive-race", "at-limit"): "{server} was closing the idle connection",
+    ("keep-alive-race", "at-limit"): "{server} was closing the connection, which had been idle",
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
 }

@@ -47,7 +47,7 @@ RULE = Rule(
     },
     message={
         None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
-        "If a connection has packets on both sides of such a step, times between them are not used.",
+        "If a connection has packets before and after such a step, times between them are not used.",
         "out-of-order": (
             "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: several threads or "
             "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "

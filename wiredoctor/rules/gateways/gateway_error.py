@@ -658,7 +658,7 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     if _is_late(one):
         close = "RST" if v["client_close_rst"] == 1 else "FIN"
-        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had got no response"))
+        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had received no response"))
         return
     yield from _end_evidence(one, "the server's", "the gateway's")
 
@@ -677,7 +677,7 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str,
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
-    waited = ", without a response" if one.server_first else ": it had got no response"
+    waited = ", without a response" if one.server_first else ": it had received no response"
     before = ", before the response is complete" if one.begun else waited
     yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}{before}"))
 

@@ -229,7 +229,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
                 ("client_close_frame", "client_close_time", _close_note()),
-                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and takes no response"),
+                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
             ),
             *FACTS,
         )

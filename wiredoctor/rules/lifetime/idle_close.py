@@ -376,7 +376,7 @@ def _ended_how(stop: Stop) -> str:
             f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
         )
     if stop.form == "e":
-        said.append("no older connection was used again, and a later one stayed idle as long without a close")
+        said.append("no older connection was used again, and a later one stayed idle for as long without being closed")
     if stop.form == "f":
         said.append("their responses had ended at different times, and no older connection was used again")
     return "".join(f"; {one}" for one in said)

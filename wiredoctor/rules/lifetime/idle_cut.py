@@ -54,7 +54,7 @@ RULE = Rule(
     severity="warning",
     title="{subject} was closed after {limit} idle",
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with {close}, "
-    "without announcing it.{alike}{named}",
+    "without notice.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
     "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",

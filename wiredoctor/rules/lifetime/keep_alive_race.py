@@ -74,7 +74,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
-_IDLE = "Before the request, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
+_IDLE = "When the request was sent, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
     "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -101,7 +101,7 @@ RULE = Rule(
         "timeout is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
         "kernel had acknowledged the request, but {taken}{unread}."
-        "{behind} Before the request, the connection had been idle for {idle}." + _CLOSED,
+        "{behind} When the request was sent, the connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -564,7 +564,7 @@ def _request_note() -> pl.Expr:
     return (
         pl.coalesce(rested, pl.lit("the request"))
         + pl.when((c("kind") == "race") & (c("server_close_rst") == 0))
-        .then(pl.lit(", which does not acknowledge the FIN"))
+        .then(pl.lit("; it does not acknowledge the FIN"))
         .otherwise(pl.lit(""))
-        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit(", which acknowledges the FIN")).otherwise(pl.lit(""))
+        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit("; it acknowledges the FIN")).otherwise(pl.lit(""))
     )

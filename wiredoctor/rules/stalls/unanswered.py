@@ -393,7 +393,7 @@ def _texts() -> list[pl.Expr]:
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
-        "{}, although an ACK of the {} that covers it had passed the capture point: its ACKs do not reach the {}.",
+        "{}, although an ACK of the {} for this data had passed the capture point: its ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
@@ -414,7 +414,7 @@ def _texts() -> list[pl.Expr]:
         .then(_missing_data_text())
         .when("acknowledged_before")
         .then(covered)
-        .otherwise(pl.format("{}, and it was never acknowledged.", sent))
+        .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
         .alias("sent_again"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
         pl.when(_missing()).then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
@@ -535,7 +535,7 @@ def _evidence() -> pl.Expr:
         ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
         ("again_frame", "second_time", again),
-        ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
+        ("alive_frame", "peer_time", pl.format("proof that the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),
