@@ -1,4 +1,4 @@
-"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list those that Wireshark knows."""
+"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list the ones that Wireshark knows."""
 
 from __future__ import annotations
 

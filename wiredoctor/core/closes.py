@@ -30,9 +30,9 @@ SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Record a FIN or RST if it is the first one of its side. Two FINs, or one RST, close the connection.
 
-    An RST has no data, acknowledges nothing, and does not advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST
-    refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how an RST affects an open
-    message.
+    The data and the ACK number of an RST are not evaluated, and it does not advance sequence numbers (delivery.py, acks.py,
+    numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how
+    an RST affects an open message.
     """
     closing = own.close
     if closing is None:

@@ -92,7 +92,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side; its `frame` is that of the side's first SYN."""
+    """The newest SYN of a side; only `frame` is from the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame

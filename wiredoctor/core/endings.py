@@ -173,7 +173,7 @@ def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
 
 
 def forget_ended(talk: HttpConnection) -> None:
-    """Remove the exchanges that have ended from the list of those that wait for a response."""
+    """Remove the exchanges that have ended from the list of exchanges that wait for a response."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
     talk.unanswered = 0

@@ -71,7 +71,7 @@ ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 
 
 def pace_of(own: Side) -> Pace:
-    """Return the pace of a side; create it if there is none."""
+    """Return the state of a side that this module needs; create it if there is none."""
     waits = waits_of(own)
     pace = waits.pace
     if pace is None:

@@ -147,7 +147,7 @@ def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def resume(talk: HttpConnection) -> None:
-    """Let readers that wait continue as far as possible, that of the client first."""
+    """Let waiting readers continue as far as possible, the client's reader first."""
     client = talk.reader_of(max(talk.client, 0))
     server = talk.peer_of(client)
     goes_on = True

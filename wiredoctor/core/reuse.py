@@ -123,7 +123,8 @@ def follows_time_wait(distance: i64) -> bool:
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as those of that one.
+    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as the numbers of
+    that connection.
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """

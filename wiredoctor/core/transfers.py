@@ -59,7 +59,7 @@ TRANSFERS: Final = (
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is that of the first."""
+    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is the time of the first."""
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame

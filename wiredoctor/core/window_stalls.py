@@ -171,7 +171,7 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if that one is over.
+        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if its stalls are over.
 
         `sort`: the kind of stall. `receiver`: the direction whose window it is.
         """

@@ -1,4 +1,4 @@
-"""Find the possible pairs of exchanges at the front and at the back: those that nothing contradicts."""
+"""Find the possible pairs of an exchange at the front and an exchange at the back: the pairs that nothing contradicts."""
 
 from __future__ import annotations
 

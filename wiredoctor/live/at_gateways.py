@@ -155,7 +155,7 @@ class _Pairing:
     ) -> None:
         """Index the exchanges.
 
-        `now`: those of `exchanges` whose connection is still open, without a stored row. `ends`: rows of tables.CONNECTIONS.
+        `now`: the exchanges whose connection is still open, which have no stored row yet. `ends`: rows of tables.CONNECTIONS.
         `servers`: the server's endpoint by connection id.
         """
         c = pl.col
@@ -208,7 +208,8 @@ class _Pairing:
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the group of each of these exchanges, and of those in the same groups, if it is final and proven."""
+        """Return the group of each of these exchanges if it is final and proven, and the groups of the other exchanges in them.
+        """
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):

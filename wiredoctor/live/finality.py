@@ -48,7 +48,7 @@ The columns are: the time from which on exchanges are not over; the time from wh
 class PendingFindings:
     """The candidates of event rules that are not reported yet, and reported ones that may explain later candidates.
 
-    `modules` are the rules that run, `chosen` those that are reported.
+    `modules`: the rules that run. `chosen`: the rules whose findings are reported.
     """
 
     analysis: LiveAnalysis
@@ -91,7 +91,7 @@ class PendingFindings:
         return sum(rows.height for rows in self._candidates.values()) - self._settled.height
 
     def add(self, found: Candidates) -> None:
-        """Add judged candidates, except those of summary rules and those without a connection."""
+        """Add judged candidates, except candidates of summary rules and candidates without a connection."""
         events = {
             name: rows.filter(pl.col("connection").is_not_null())
             for name, rows in found.items()
@@ -301,8 +301,9 @@ class PendingFindings:
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
         """Search for gateways if candidates depend on them. `ready`: the keys of candidates that are final on their connection.
 
-        Return the keys that gateways cannot change any more, with those of failures at gateways; the search, None if there was
-        none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the final report.
+        Return the keys of candidates that gateways cannot change any more, including failures at gateways; the search, None if
+        there was none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the
+        final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False

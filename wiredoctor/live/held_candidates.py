@@ -75,7 +75,9 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return those that are kept."""
+        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return the candidates that are
+        kept.
+        """
         if not self._held:
             return {}
         over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
@@ -101,7 +103,7 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Hold those of `told` that may still change, again as they were in `ready`; return the others."""
+        """Hold the candidates in `told` that may still change again, in the form that they have in `ready`; return the others."""
         sure: Candidates = {}
         for name, rows in told.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)

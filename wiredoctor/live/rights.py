@@ -143,7 +143,9 @@ def _installation() -> list[str]:
 
 
 def _confine(confinement: Confinement | None) -> list[str]:
-    """Confine the process with Landlock and seccomp; return the names of those that failed. None counts as a failed Landlock."""
+    """Confine the process with Landlock and seccomp; return the names of the mechanisms that failed. None counts as a failed
+    Landlock.
+    """
     missing: list[str] = []
     try:
         if confinement is None:

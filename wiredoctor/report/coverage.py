@@ -307,7 +307,7 @@ def _protocol_reasons() -> list[str]:
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each name in `_protocol_reasons`; empty without connections."""
+    """Return the number of connections for each name in `_protocol_reasons`; empty if there are no connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -321,7 +321,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure says how the connection ended.
 
-    A finding about many connections explains those of its client and server that were never established, or reset at once.
+    A finding about many connections explains the connections of its client and server that were never established, or were
+    reset at once.
     """
     import polars as pl
 
@@ -385,9 +386,10 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each key of _EXCHANGES, of those that can be judged ("judged"), and of all ("rows").
+    """Return the number of exchanges for each key of _EXCHANGES, the number of exchanges that can be judged ("judged"), and the
+    number of all ("rows").
 
-    The result is empty without exchanges.
+    The result is empty if there are no exchanges.
     """
     if report.scan_exchanges is None or not report.exchange_count:
         return {}

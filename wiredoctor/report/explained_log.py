@@ -90,9 +90,9 @@ class _Findings:
                     self._by_connection.setdefault((finding.capture, connection), []).append(finding)
 
     def of(self, one: CapturedExchange) -> list[Finding]:
-        """Return the findings about an exchange, then those about its connection that overlap the exchange in time.
+        """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        At a gateway, findings about its connections to upstream servers count, too, if they name this connection as their front.
+        Findings about a gateway's connections to upstream servers count, too, if they name this connection as their front.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -160,7 +160,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans of `narrowed` to those of `report` with the filter applied, and its counts of rows."""
+    """Set the scans of `narrowed` to the filtered scans of `report`, and set its counts of rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered

@@ -68,7 +68,7 @@ class Counts(NamedTuple):
     delay: float
 
     def __str__(self) -> str:
-        """Format as "2 errors and 1 warning, 9 occurrences. Time lost: 5 s."; empty without problems."""
+        """Format as "2 errors and 1 warning, 9 occurrences. Time lost: 5 s."; empty if there are no problems."""
         each = severities(self.problems)
         if not each:
             return ""

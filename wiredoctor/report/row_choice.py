@@ -90,7 +90,7 @@ def exchange_end() -> pl.Expr:
 
 
 def _close_after(time: pl.Expr) -> pl.Expr:
-    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null without one.
+    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null if there is none.
 
     The FIN of a client that half-closes after its request does not count, because the client still waits for the response.
     """
@@ -252,7 +252,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether a row has one of the chosen statuses and took long enough."""
+    """Return an expression for whether a row has one of the chosen statuses and took at least the chosen time."""
     import polars as pl
 
     wanted = pl.lit(value=True)

@@ -234,7 +234,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges that gateways certainly sent for those of their clients' exchanges that are in `failed`."""
+    """Yield the exchanges that gateways certainly sent for client exchanges in `failed`."""
     import polars as pl
 
     c = pl.col
@@ -285,7 +285,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 def _flags() -> list[pl.Expr]:
     """Return the columns that depend only on the row of an exchange: flags, and `wait`, the server time in ns.
 
-    `wait` is null without a final response. The flags say in which counts the exchange may belong.
+    `wait` is null if there is no final response. The flags say in which counts the exchange may belong.
     """
     import polars as pl
 
@@ -354,7 +354,7 @@ def _with_silent_servers(
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
     """Add connections without HTTP to the count of each server, and add servers that have no other connections.
 
-    Connections that were never established do not count. The names of added servers are those in TLS (SNI).
+    Connections that were never established do not count. The names of added servers come from TLS (SNI).
     """
     import polars as pl
 

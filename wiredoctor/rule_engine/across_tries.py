@@ -1,4 +1,4 @@
-"""Relate the candidates of an exchange at the front of a gateway to those of its tries at the back.
+"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back.
 
 The words are explained in across_gateways.py.
 """

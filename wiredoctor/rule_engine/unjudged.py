@@ -349,8 +349,8 @@ def _repeated(
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
-    matters, because the capture may contain the same request very often. `connections`: those of `left`; `hosts`: those of
-    `answers`, which may be healthy.
+    matters, because the capture may contain the same request very often. `connections`: the connections of `left`. `hosts`: the
+    connections of `answers`, which may be healthy.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

@@ -125,7 +125,9 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
+    """Return the first and last frames of the request and the response in the finding's exchange; empty if the finding has no
+    exchange.
+    """
     import polars as pl
 
     if finding.exchange is None or report.scan_exchanges is None:

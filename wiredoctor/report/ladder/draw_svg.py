@@ -146,7 +146,7 @@ def style() -> str:
 def svg(
     ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True, narrow: bool = False, clock: Clock = NO_CLOCK
 ) -> str:
-    """Return the picture, or "" without steps; `title` describes it to readers who cannot see it.
+    """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
 
     `name`: the prefix of its ids, which must be unique on a page. `alone`: include style and background, for a separate file or a
     page without that style. `narrow`: draw it for a phone; it has no description of its own, but refers to that of the wide

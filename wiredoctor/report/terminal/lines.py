@@ -58,7 +58,7 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column for the names of captures by its key; empty without names."""
+    """Return the column for the names of captures by its key; empty if there are no names."""
     return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 

@@ -384,7 +384,7 @@ def _left_out_line(one: LeftOut) -> str:
 
 
 def _span(capture: CaptureSummary) -> str:
-    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" without timestamps."""
+    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" if there are no timestamps."""
     first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
     if first is None or last is None:
         return ""

@@ -129,8 +129,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    They are those of the requested exchange or, if a connection was requested, of the exchanges with a message that begins within
-    the ladder. A finding without an exchange has none.
+    They belong to the requested exchange or, if a connection was requested, to the exchanges with a message that begins within
+    the ladder. There are none for a finding without an exchange.
     """
     import polars as pl
 

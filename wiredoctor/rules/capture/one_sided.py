@@ -54,7 +54,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of one-sided connections, by the side that was captured; none if there are none."""
+    """Return one row with the number of one-sided connections, by the side that was captured; no row if there are none."""
     c = pl.col
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))

@@ -192,7 +192,7 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these closes are harmless. `judge` examines them, which costs nothing for a batch without such rows.
+    Most of these closes are harmless. `judge` examines them; for a batch without such rows that costs nothing.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
@@ -264,7 +264,7 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Return the candidates with their kinds, which depend on the other connections of their clients.
 
-    Drop those for which no kind applies, and those of clients that have only half-closed.
+    Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]

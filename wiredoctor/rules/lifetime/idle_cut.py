@@ -250,7 +250,7 @@ class _IdleClose(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Return the candidates, judged by their own idle times and those of connections that were closed before."""
+    """Return the candidates, judged by their own idle times and by the idle times of connections that were closed earlier."""
     memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []

@@ -360,7 +360,7 @@ def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str
 def _on_waking(
     row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
 ) -> _Explanation | None:  # fmt: skip
-    """Return the explanation of a request that waited while the server's process was suspended; None without proof of that."""
+    """Return the explanation of a request that waited while the server's process was suspended; None if that is not proved."""
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None

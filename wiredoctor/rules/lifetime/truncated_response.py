@@ -170,7 +170,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.
 
 
 def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether the finding about another stream covers this one. If not, remember this close at `time` (ns)."""
+    """Return whether a finding about another stream covers this stream. If not, remember this close at `time` (ns)."""
     if kind is None:
         return False
     closes = memory[endpoint]

@@ -268,7 +268,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return for each connection whether the server closed it first and its client is one that checks connections before use.
 
-    Such a client closes most of these connections just before it opens another.
+    Such a client closes most of the connections that the server has closed just before it opens another one.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())

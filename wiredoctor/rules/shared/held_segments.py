@@ -155,7 +155,7 @@ class Stalls:
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
         """Yield verdicts on small last segments that a cork (TCP_CORK) held back.
 
-        The first verdicts wait until several exchanges in a row show the same; later ones are yielded immediately.
+        The first verdicts wait until several exchanges in a row show the same; later verdicts are yielded immediately.
         """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:

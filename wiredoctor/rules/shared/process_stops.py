@@ -202,7 +202,9 @@ def _is_close(moment: list[End]) -> bool:
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and a later one stays open while idle for as long."""
+    """Return whether no connection from before these closes is used again, and a later connection stays open although it is
+    idle for as long.
+    """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))

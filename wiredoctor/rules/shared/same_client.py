@@ -36,7 +36,7 @@ Who = tuple[str, str, str]
 class Request(NamedTuple):
     """A request of a client. Times are in ns.
 
-    `answered`, `status`: the start and status of the final response, None without one. `completed`: the time at which the
+    `answered`, `status`: the start and status of the final response; None if there is none. `completed`: the time at which the
     response was complete, if it was. `navigation`: the request loads a page in a browser.
     """
 

@@ -435,10 +435,10 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the index of the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null if none was.
-    `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`: the
-    numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an outage.
-    Hosts are replaced by numbers before sorting, which takes less memory.
+    `row`: the index of the first failure. `end`: the end of the last failure (ns). `lost`: the time lost (ns), null if none
+    was. `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`:
+    the numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an
+    outage. Hosts are replaced by numbers before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
