@@ -287,7 +287,10 @@ def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(1, "the only connection carries neither HTTP/1.x nor TLS"), (5, "each of the 5 connections carries neither HTTP/1.x nor TLS")],
+    [
+        (1, "the only connection carries neither HTTP/1.x nor TLS"),
+        (5, "each of the 5 connections carries neither HTTP/1.x nor TLS"),
+    ],
 )
 def test_other_protocols_are_judged_for_stalls(number: int, why: str) -> None:
     rows = [connection(n, protocol="unknown") for n in range(number)]

@@ -85,5 +85,5 @@ def link_type_name(link_type: int) -> str:
 
 
 def is_known(link_type: int) -> bool:
-    """Return whether Wireshark 4.0 knows this link type. It finds no packets in a pcap file with another link type."""
+    """Return whether Wireshark 4.0 knows this link type. Wireshark finds no packets in a pcap file with another link type."""
     return any(first <= link_type <= last for first, last in _KNOWN)

@@ -70,7 +70,7 @@ class Source(Protocol):
 
 
 class _Pushback:
-    """A source whose first bytes were read before to recognize its format; `read` returns these bytes first."""
+    """A source whose first bytes were already read to recognize its format; `read` returns these bytes first."""
 
     def __init__(self, head: bytes, source: Source) -> None:
         self._head = head

@@ -206,7 +206,9 @@ Verbose = Annotated[
 ]
 LiveVerbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Print why the analysis runs as root, if it does; show the traceback of internal errors."),
+    typer.Option(
+        "--verbose", "-v", help="Print why the analysis runs as root, if it does; show the traceback of internal errors."
+    ),
 ]
 
 

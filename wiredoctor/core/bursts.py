@@ -123,7 +123,7 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet arrived before an earlier part of the body. It ends a pause nevertheless."""
+    """Return whether a body packet arrived before an earlier part of the body. Such a packet ends a pause, too."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

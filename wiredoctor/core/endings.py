@@ -1,6 +1,6 @@
 """End the open messages of a connection.
 
-They end a grace period after a close, when no more packets come, or at the end of the capture.
+This happens when the grace period after a close is over, when no more packets come, or at the end of the capture.
 """
 
 from __future__ import annotations

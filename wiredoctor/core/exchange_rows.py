@@ -236,7 +236,7 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 class SideClose:
     """The first close and the first RST of a side.
 
-    The close is a FIN. It is an RST if there is no FIN, or if a device on the path sent the RST before the FIN.
+    The close is the FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, it is the RST.
     """
 
     def __init__(self, side: Side, peer: Side) -> None:

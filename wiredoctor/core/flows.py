@@ -344,7 +344,7 @@ def secret_factor() -> i64:
 def bucket(key: bytes) -> i64:
     """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
 
-    It is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    The number of the bucket is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)

@@ -220,7 +220,7 @@ class Exchange:
     def is_asked_by(self, offset: i64) -> bool:
         """Return whether a response at this stream offset can answer the request.
 
-        It cannot if the client had received the byte at this offset before it sent the request.
+        That is impossible if the client had received the byte at this offset before it sent the request.
         """
         request = self.request
         return request is None or request.ack <= offset

@@ -452,8 +452,8 @@ class HttpConnection:
     def may_answer(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK number, captured at `time`, can be read now.
 
-        It can if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its request may
-        still be captured late.
+        That is possible if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its
+        request may still be captured late.
         """
         if self.is_forced or ack == NEVER:
             return True

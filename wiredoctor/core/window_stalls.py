@@ -61,7 +61,7 @@ class WindowStalls:
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
         """Return whether a window, and not a loss, is the reason for a retransmission.
 
-        It is if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
+        That is the case if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
         """
         window = waits.zero_window
         if window is not None and window.is_closed:

@@ -34,7 +34,7 @@ class Edges(NamedTuple):
     """The possible pairs: the row numbers of a back and of a front, in order.
 
     `crowded`: the backs with too many possible fronts, which are in no pair. `doubted`: for each row, whether it is a possible
-    front of one of these.
+    front of a crowded back.
     """
 
     back: Array

@@ -208,8 +208,7 @@ class _Pairing:
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the group of each of these exchanges if it is final and proven, and the groups of the other exchanges in them.
-        """
+        """Return the group of each of these exchanges if it is final and proven, and the groups of the other exchanges in them."""
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):

@@ -21,8 +21,14 @@ LEAST_IDLE_TIMEOUT = 1.0
 """Seconds; no common server has a shorter idle timeout, so an earlier close had another reason."""
 
 _NO_HTTP = {
-    "tls": ("the only connection is encrypted (TLS, not decrypted)", "each of the {} connections is encrypted (TLS, not decrypted)"),
-    "http2": ("the only connection uses HTTP/2, which is not parsed", "each of the {} connections uses HTTP/2, which is not parsed"),
+    "tls": (
+        "the only connection is encrypted (TLS, not decrypted)",
+        "each of the {} connections is encrypted (TLS, not decrypted)",
+    ),
+    "http2": (
+        "the only connection uses HTTP/2, which is not parsed",
+        "each of the {} connections uses HTTP/2, which is not parsed",
+    ),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
 """Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
@@ -117,9 +123,7 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
-    differ.
-    """
+    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -221,7 +225,9 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 
 
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
-    """Say why no connection has readable HTTP, and what was judged; empty if one has, or if the reasons differ."""
+    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
+    differ.
+    """
     protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
     if reach.exchanges or not protocol:
         return ""

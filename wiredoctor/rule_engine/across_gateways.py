@@ -1,4 +1,4 @@
-"""Change candidates because of what happened on the other side of a gateway.
+"""Change candidates according to the events on the other side of a gateway.
 
 A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request, or an attempt to
 connect, that the gateway made at the back for an exchange at the front. The client may never have seen a failure at the back, and

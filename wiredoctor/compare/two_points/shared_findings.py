@@ -144,7 +144,7 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame number of each of these rows, and their indexes."""
+    """Return the frame numbers of these rows, and the indexes of the rows."""
     return frames[rows], np.arange(len(rows))
 
 

@@ -44,9 +44,9 @@ PRECONNECTED = 1_000_000_000
 
 
 class Bytes:
-    """Decompress data with the first of these zlib windows that works; stop at `most` + 1 bytes.
+    """The header sections and bodies of all entries, read batch by batch in the order in which they were stored.
 
-    Return None if no window works. With `whole`, data without its end counts as an error, too.
+    `kept`: the captures that can be read again. `read`: the index of the current batch's first range.
     """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:

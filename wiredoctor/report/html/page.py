@@ -110,7 +110,9 @@ def _final(value: Any) -> Any:
 
 @cache
 def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
-    """Return style, the script made of these files, and a content security policy that permits only these two (CSP level 3)."""
+    """Return the style, the script (all files in `scripts` together), and a content security policy that permits only these two
+    (CSP level 3).
+    """
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
     script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in scripts)

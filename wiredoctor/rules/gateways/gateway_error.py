@@ -714,7 +714,7 @@ def _software(row: Mapping[str, Any]) -> str:
 
 
 def _hidden_text(row: Mapping[str, Any]) -> str:
-    """Return the text about connections of other hosts that may be those of the gateway to the servers behind it."""
+    """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
     said = [
         f"but {text} {_list_servers(sorted(row[name]))}"
         for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))
@@ -724,7 +724,7 @@ def _hidden_text(row: Mapping[str, Any]) -> str:
 
 
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
+    """Return a candidate from a row about a server and a status, if no connection of a gateway was captured."""
     software = _software(row)
     median = row["median"] or 0
     seconds = round(median / SECOND)

@@ -149,7 +149,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
 
 
 def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each request to a gateway the last request that it forwarded for it, if the pairing is certain."""
+    """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
+    certain.
+    """
     c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
@@ -174,9 +176,7 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
-    certain.
-    """
+    """Return a candidate for each server, path and kind, from its refused requests."""
     c = pl.col
     refused = _without_success_elsewhere(rows).filter(~_told_of_another())
     kind = (
@@ -268,7 +268,7 @@ def _setting() -> pl.Expr:
 
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return a candidate, with its texts, for each of these rows."""
+    """Return a candidate, with its texts, for each row."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))

@@ -380,7 +380,7 @@ def _keep_alive_interval() -> pl.Expr:
 
 
 def _least(*names: str) -> pl.Expr:
-    """Return the lowest of these confidences."""
+    """Return the lowest of the confidences in these columns."""
     values = [pl.col(name) for name in names]
     low = pl.any_horizontal(value == "low" for value in values)
     medium = pl.any_horizontal(value == "medium" for value in values)

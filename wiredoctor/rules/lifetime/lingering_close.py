@@ -114,7 +114,7 @@ def _client_round_trip() -> pl.Expr:
 
 
 def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a candidate for each of these rows."""
+    """Return a candidate for each row."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
     start = pl.when(delimited).then("last_byte").otherwise("over")

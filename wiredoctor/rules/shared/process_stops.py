@@ -218,7 +218,7 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 def _lone(moments: list[list[End]]) -> int | None:
     """Return the index of the only moment at which the server closed idle connections together; None if it is not the only one.
 
-    Their responses must have ended at different times.
+    The responses on these connections must have ended at different times.
     """
     closing = [number for number, moment in enumerate(moments) if _rests(moment)]
     if len(closing) != 1:

@@ -159,7 +159,8 @@ class Clients:
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the connection's client opened another to the same server, or sent a request, from `since` to `until`.
+        """Return whether the connection's client opened another connection to the same server, or sent a request, from `since`
+        to `until`.
 
         A connection from the same host whose User-Agent is unknown counts as the client's.
         """

@@ -339,7 +339,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return one of three columns, by what ended the attempt; null if nothing answered the SYN.
+    """Return the one of three columns that belongs to the event that ended the attempt; null if nothing answered the SYN.
 
     `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
     """

@@ -152,7 +152,7 @@ def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the servers whose median is far above the median of others with responses of a similar size."""
+    """Return the servers whose median is far above the median of other servers with responses of a similar size."""
     c = pl.col
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
