@@ -613,7 +613,7 @@ class HttpConnection:
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
-        """Remove the oldest exchange, whose rows were both written."""
+        """Remove the oldest exchange, whose rows of `exchanges` and `closes` were both written."""
         self.oldest = exchange.next
         exchange.next = None
         if self.oldest is None:

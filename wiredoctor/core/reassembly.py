@@ -57,7 +57,8 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
 def add_range(
     talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Add the new bytes [start, end) of a packet, all or none of which were captured. Store them if earlier bytes are missing.
+    """Add the new bytes [start, end) of a packet. `is_captured`: all of them were captured; otherwise none was. Store them if
+    earlier bytes are missing.
 
     Return whether all bytes before them were available.
     """

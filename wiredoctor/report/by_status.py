@@ -217,7 +217,7 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain attempts of gateways for client requests that failed, or of which an attempt failed."""
+    """Return the certain tries of gateways for client requests, if the client's request or one of the tries failed."""
     import polars as pl
 
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

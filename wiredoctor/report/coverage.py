@@ -33,7 +33,7 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 class CheckedCount:
     """The number of connections and exchanges of one subject that were checked.
 
-    `families`: the families of which all rules checked them. `rules`: the rules of other families that checked them.
+    `families`: the families whose rules all checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject

@@ -141,9 +141,9 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
     The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
-    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null if only one
-    direction was captured, because the response may only be missing from the capture; and without a close, if bytes are missing,
-    because the close may be missing, too.
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of
+    an incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
+    missing and no close was captured, the close may be missing, too.
     """
     import polars as pl
 

@@ -31,7 +31,7 @@ _CORE = {
 
 
 class Rows(Protocol):
-    """The candidates of a rule: a data frame, or an object for candidates of which some are stored in files."""
+    """The candidates of a rule: a data frame, or an object that stores some of them in files."""
 
     @property
     def schema(self) -> pl.Schema:

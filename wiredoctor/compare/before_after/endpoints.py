@@ -104,7 +104,7 @@ def request_for_people(method: str | None, target: str | None, shown: str | None
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints that either side has, sorted by the change, the greatest first, and the number of omitted endpoints."""
+    """Return the endpoints that either side has, those with the greatest change first, and the number of omitted endpoints."""
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests

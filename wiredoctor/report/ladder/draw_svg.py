@@ -74,7 +74,7 @@ class _Columns(NamedTuple):
     """Positions in pixels.
 
     `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the lines of both sides. `notes`: the left
-    edge of notes. `width`: of the picture. `top`: the position of the first step.
+    edge of notes. `width`: the picture's width. `top`: the position of the first step.
 
     In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
     """

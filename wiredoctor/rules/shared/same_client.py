@@ -193,8 +193,8 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
     to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
 
-    `severity` and `addition` (a sentence) are null without such a repetition; `evidence` includes it. `pending_until`: a
-    repetition still waits for a response, which counts if it begins by this time (ns); otherwise null.
+    `severity` and `addition` (a sentence) are null if there is no such repetition; `evidence` includes its frames.
+    `pending_until`: if a repetition still waits for a response, the time (ns) by which this must begin; otherwise null.
     """
     severities: list[str | None] = []
     pending: list[int | None] = []

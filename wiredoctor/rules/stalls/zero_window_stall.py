@@ -211,8 +211,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
     """Return the columns from which `conclude` recognizes a client that reads at its own pace.
 
-    `opened`: the time (ns) when the window opened. `offset`: of the next data. `may_pause`: the window may have been closed on
-    purpose.
+    `opened`: the time (ns) when the window opened. `offset`: the stream offset of the next data. `may_pause`: the window may
+    have been closed on purpose.
     """
     return [
         pl.col("http"),

@@ -120,7 +120,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a candidate for each page, from all loads of which a request's Referer names the page."""
+    """Return a candidate for each page. A request belongs to a load of a page if its Referer names the page."""
     c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
