@@ -659,7 +659,7 @@ class Handshake:
         """The frame number of the newest SYN-ACK before the client acknowledged anything."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
-        """The frame number of the newest SYN before that SYN-ACK."""
+        """The frame number of the newest SYN before `newest_answer_frame`."""
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
         self.echoes_first: bool = False

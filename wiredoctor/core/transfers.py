@@ -163,11 +163,11 @@ class Round:
         self.mark: i64 = NEVER
         """The offset whose ACK ends the round trip."""
         self.acked: i64 = NEVER
-        """The time at which that ACK reached the sender."""
+        """The time at which the ACK of `mark` reached the sender."""
         self.flight: i64 = 0
         """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The room in the window in bytes at that maximum; NEVER if unknown."""
+        """The room in the window in bytes when `flight` was reached; NEVER if unknown."""
         self.is_filled: bool = False
         """True if the receiver's window was full."""
         self.is_unread: bool = False
