@@ -243,19 +243,19 @@ def test_only_notes() -> None:
     [
         (
             *("tls", 14, "No HTTP could be read: each of the 14 connections is encrypted (TLS, not decrypted)"),
-            "connects and stalls were judged",
+            "connection attempts and stalls were judged",
         ),
         (
             "tls",
             1,
             "No HTTP could be read: the only connection is encrypted (TLS, not decrypted)",
-            "connects and stalls were judged",
+            "connection attempts and stalls were judged",
         ),
         (
             "http2",
             2,
             "No HTTP could be read: each of the 2 connections uses HTTP/2, which is not parsed",
-            "connects and stalls were judged",
+            "connection attempts and stalls were judged",
         ),
     ],
 )
@@ -277,7 +277,7 @@ def test_connections_without_data_are_judged_for_connects() -> None:
     why = "none of the 3 connections carried data"
     assert said(report([], rows, [])) == f"Nothing could be judged: {why}."
     connects = report([], rows, [], checked={"connect-failed": Checked("stalls", "connections", ends=True)})
-    assert said(connects) == f"No HTTP was seen: {why}; connects were judged, and nothing wrong was found."
+    assert said(connects) == f"No HTTP was seen: {why}; connection attempts were judged, and nothing wrong was found."
 
 
 def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
@@ -294,7 +294,7 @@ def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
 )
 def test_other_protocols_are_judged_for_stalls(number: int, why: str) -> None:
     rows = [connection(n, protocol="unknown") for n in range(number)]
-    only = "only stalls and connects could be judged"
+    only = "only stalls and connection attempts could be judged"
     assert said(report([], rows, [])) == f"Nothing wrong was found, but {only}: {why}."
     assert only not in said(report([finding(delay=0.4)], rows, []))
     assert only not in said(report([], [*rows, connection(99)], [exchange(99)]))

@@ -164,7 +164,7 @@ Ignores = Annotated[
     typer.Option(
         "--ignore",
         metavar="RULE",
-        help="Do not report these rules or families; what they explain counts as known.",
+        help="Do not report these rules or families; failures that they explain still count as explained.",
         autocompletion=rules,
     ),
 ]

@@ -122,9 +122,9 @@ class Coverage:
 
 
 _CONNECTIONS = {
-    "tls": "TLS, not decrypted: only stalls and connects were checked, not the HTTP inside",
-    "http2": "HTTP/2 is not parsed: only stalls and connects were checked",
-    "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were checked",
+    "tls": "TLS, not decrypted: only stalls and connection attempts were checked, not HTTP",
+    "http2": "HTTP/2 is not parsed: only stalls and connection attempts were checked",
+    "unknown": "neither HTTP/1.x nor TLS: only stalls and connection attempts were checked",
     "unused": "carried no data",
     "one_sided": "only one direction was captured: rules that need both did not run",
     "unseen": "bytes are missing from the capture: findings near a gap have low confidence",
@@ -132,8 +132,9 @@ _CONNECTIONS = {
     "open": "still open when the capture ended: the close was not captured",
 }
 _CUT = (
-    "packets were cut after {} bytes, so the protocol is unknown: only stalls and connects were checked",
-    "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: only stalls and connects were checked",
+    "packets were cut after {} bytes, so the protocol is unknown: only stalls and connection attempts were checked",
+    "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
+    "only stalls and connection attempts were checked",
 )
 """Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
 

@@ -34,10 +34,10 @@ _NO_HTTP = {
 """Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols whose connections may carry HTTP, and of which connects and stalls are judged."""
+"""Protocols whose connections may carry HTTP, and whose connection attempts and stalls are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""What connections of other protocols carry, of which stalls and connects are judged; for one and for several."""
+"""What connections of other protocols carry, whose stalls and connection attempts are judged; for one and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -152,9 +152,9 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     dropped = any(capture.dropped for capture in report.captures)
     well_so_far = not (groups or report.left_out or unexplained(reach) or dropped) and knows_failures(report)
     if well_so_far and (why := _cut(reach) or _other_protocol(reach)):
-        return f"Nothing wrong was found, but only stalls and connects could be judged: {why}{scope}."
+        return f"Nothing wrong was found, but only stalls and connection attempts could be judged: {why}{scope}."
     if not judged and (why := _cut(reach)):
-        return f"Only stalls and connects could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
+        return f"Only stalls and connection attempts could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
     failed = find_failed(report, reach)
     if failed.cause is not None:
         return f"{_failed(failed, failed.cause, groups)}{scope}."
@@ -238,7 +238,7 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     lead = f"No HTTP could be read: {why}" if protocol in _UNREADABLE else f"No HTTP was seen: {why}"
     if not knows_failures(report):
         return f"{lead}; {_lower(_selected(report))} found nothing{_and(doubts, ', but ')}"
-    lead += f"; {'connects and stalls' if protocol in _UNREADABLE else 'connects'} were judged"
+    lead += f"; {'connection attempts and stalls' if protocol in _UNREADABLE else 'connection attempts'} were judged"
     if doubts:
         return f"{lead}: {join_words(doubts)}"
     if report.left_out:

@@ -64,8 +64,8 @@ c = pl.col
 class Explained(NamedTuple):
     """What findings explain: ends of connections and exchanges.
 
-    `connections`: for each connection, the first explained exchange (`since`; -1 if all are). `endpoints`: the client, the server
-    or both, of connections that summaries explain.
+    `connections`: for each connection, from which exchange on all are explained (`since`; -1 if all are). `endpoints`:
+    endpoints of connections that summaries explain: the client, the server, or both.
     """
 
     connections: pl.DataFrame

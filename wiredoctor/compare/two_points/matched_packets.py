@@ -114,7 +114,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Fit lines to packets that are unique in both captures, because these match beyond doubt.
+    """Return lines that map one clock to the other, fitted to packets that are unique in both captures, because these match
+    beyond doubt.
 
     If no line fits, return one with the median difference, whose `gap` is NaN.
     """

@@ -6,9 +6,9 @@ What it means
     protocol.
 
 Why it hurts
-    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connects, losses,
-    closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the kind of data matters. A
-    server that computes for a long time looks like a client that waits.
+    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection attempts,
+    losses, closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the conclusion
+    depends on what the encrypted data is. A server that computes for a long time looks like a client that waits.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
@@ -36,7 +36,8 @@ RULE = Rule(
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
     message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
-    "Connects and stalls are still judged, with medium confidence at most if the kind of data matters. "
+    "Connection attempts and stalls are still judged, with at most medium confidence if the conclusion depends on what the "
+    "encrypted data is. "
     "Slow responses, closes, framing and streaming are not judged.",
     remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer at which TLS ends, or on the "
     "loopback device of that host.",
@@ -72,14 +73,14 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.len().cast(pl.Int64).alias("encrypted"),
         _most(" Names asked for (SNI): {}.", "server_name").alias("names"),
         _most(" Protocols offered (ALPN): {}.", "alpn_offered").alias("offered"),
-        _most(" Protocols chosen: {}.", "alpn_chosen").alias("chosen"),
+        _most(" Protocols selected (ALPN): {}.", "alpn_chosen").alias("chosen"),
         pl.when(unsure > 0).then(hidden).otherwise(pl.lit("")).alias("hidden"),
     )  # fmt: skip
 
 
 def _hello() -> pl.Expr:
     """Return a text with the known facts from a connection's ClientHello and ServerHello."""
-    parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", chosen {}": "alpn_chosen"}
+    parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", selected {}": "alpn_chosen"}
     return pl.concat_str([_if_any(text, name) for text, name in parts.items()])
 
 

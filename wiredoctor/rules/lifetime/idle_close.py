@@ -331,7 +331,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
     rests = sorted(end.rest for end in stop.resting if end.rest is not None)
     several = len(stop.resting) > 1
     low, high = duration_text(rests[0]), duration_text(rests[-1])
-    rested = f" after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
+    rested = f", after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
     within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
     shown = [(end.frame, end.time, _close_text(end)) for end in stop.resting[: SHOWN.value]]
     shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]

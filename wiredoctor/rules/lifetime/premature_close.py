@@ -141,7 +141,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 _UNAUTHORIZED = (
     " A 401 is the classic case: the part of the server that checks credentials answers on its own and ends the connection, "
-    "although the client will repeat the request with credentials on it."
+    "although the client will repeat the request with credentials on the same connection."
 )
 _UNAUTHORIZED_CURE = (
     "If an ISAPI filter answers from OnPreprocHeaders: SF_STATUS_REQ_FINISHED_KEEP_CONN closes like SF_STATUS_REQ_FINISHED, so "

@@ -43,7 +43,7 @@ RULE = Rule(
     symptom="many packets for few bytes",
     severity="warning",
     title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
-    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average "
+    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average, "
     "although {mss:,} fit. Nagle's algorithm, which would have merged them, is turned off.",
     remedy="Let the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
     "once, writev, TCP_CORK or MSG_MORE); TCP_NODELAY can then stay on.",

@@ -534,8 +534,8 @@ def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
 
 
 _REASONS = {
-    ": it has no route to that address, or an unreachable route": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
-    ": no host answers for that address there (ARP, neighbor discovery), or its route is an unreachable route": (
+    ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),

@@ -233,7 +233,11 @@ def _evidence() -> pl.Expr:
         ("syn_peer_frame", "syn_peer_time", unscaled),
         ("first_frame", "start", "the body begins"),
         ("window_frame", "window_time", pl.format("announces a window of {} bytes", "window")),
-        ("filled_frame", "filled_time", pl.format("fills it: later data has to wait for an ACK, {}", duration(pl.col("rtt")))),
+        (
+            "filled_frame",
+            "filled_time",
+            pl.format("the window is full: later data waits for an ACK, {}", duration(pl.col("rtt"))),
+        ),
         ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
         ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),
     )

@@ -146,7 +146,7 @@ def _began_with_interim(begin: pl.Expr) -> pl.Expr:
 
 
 def _since(begin: pl.Expr) -> pl.Expr:
-    free = pl.lit("The request was complete, and the connection was free")
+    free = pl.lit("The request and all earlier responses were complete")
     heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
     return pl.when(_began_with_interim(begin)).then(heard).otherwise(free)
 

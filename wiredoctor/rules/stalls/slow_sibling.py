@@ -247,7 +247,7 @@ def _evidence() -> pl.Expr:
     """Return the first requests to the slow server, and its responses, as evidence."""
     c = pl.col
     items = [
-        packet("request_frame", "request_start", pl.format("{} is asked", "server")),
+        packet("request_frame", "request_start", pl.format("the request to {}", "server")),
         packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
     ]
     return pl.concat_list([item.implode() for item in items]).alias("evidence")
