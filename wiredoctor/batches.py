@@ -63,7 +63,7 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """How the cells of a table are converted to its columns."""
+    """The conversion of the cells of a table to its columns."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]

@@ -203,7 +203,7 @@ def _add_file(finding: Finding, capture: Captured) -> Finding:
 
 
 def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
-    """Return the report on all captures. Without `secrets`, tables in it are masked."""
+    """Return the report on all captures. Unless `secrets` is true, tables in it are masked."""
     failed = rule_engine.failures(rules.modules)
     every = {
         name: Checked(module.family, module.tables[0], module.rule.ends)
@@ -260,9 +260,9 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of one table of all captures, which are read on demand. Without `secrets`, values that may be secret are masked.
+    """The rows of one table of all captures; they are read on demand. Without `secrets`, values that may be secret are masked.
 
-    `people`: use masks that people cannot confuse with sent text.
+    `people`: use masks that people cannot confuse with text that was sent.
     """
 
     parts: Sequence[tuple[str, Spill]]

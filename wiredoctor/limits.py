@@ -1,6 +1,6 @@
 """All limits of wiredoctor, which bound memory and work for any capture, each with its reason.
 
-A stage reads `limits.HEAD.value` when it works, never earlier. It counts in a LimitsReached object what it left out or cut off,
+A stage reads `limits.HEAD.value` when it runs, never earlier. It counts in a LimitsReached object what it left out or cut off,
 and the report has a sentence about it. Thresholds of rules are different: they decide what becomes a finding, and users may
 change them.
 """

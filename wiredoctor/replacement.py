@@ -159,7 +159,10 @@ def _walk(path: str) -> Target:
 
 
 def _names(path: str) -> list[str]:
-    """Return the components of a path, the last one first. It is "." if the path ends with a slash."""
+    """Return the components of a path, the last component first.
+
+    The last component is "." if the path ends with a slash.
+    """
     *folders, last = path.split("/")
     return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
 

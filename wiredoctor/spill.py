@@ -250,10 +250,7 @@ class SpillWindow(Spill):
 
 
 def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Return rows of a share with the ids of the complete capture: those of connections and those of messages.
-
-    `number`: the new ids, by the connection ids of the share. `names`: the columns of the rows.
-    """
+    """Return rows of a share with the connection ids and message ids of the complete capture."""
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):

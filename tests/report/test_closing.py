@@ -91,8 +91,8 @@ def test_what_was_checked_and_for_what() -> None:
     one = of(*some, connection(5, protocol="none"), exchanges=7)
     one.checked = {**CHECKED, "connect-failed": Checked("stalls", "connections"), "slow-response": Checked("stalls", "exchanges")}
     assert checked_lines(find_coverage(one)) == [
-        "7 exchanges on 2 connections: stalls, connects, closes, streaming",
-        "1 TLS connection: stalls, connects",
+        "7 exchanges on 2 connections: stalls, connection attempts, closes, streaming",
+        "1 TLS connection: stalls, connection attempts",
         "1 connection without data: connect-failed",
         "the capture itself",
     ]
@@ -149,8 +149,8 @@ def test_it_stands_in_the_text() -> None:
     assert text.endswith(
         """
 Checked and healthy
-  1 exchange on 1 connection: stalls, connects, closes, streaming
-  1 TLS connection: stalls, connects
+  1 exchange on 1 connection: stalls, connection attempts, closes, streaming
+  1 TLS connection: stalls, connection attempts
   the capture itself
   4 of 5 rules found nothing:
     capture: capture-loss, damaged-file
@@ -158,7 +158,7 @@ Checked and healthy
     stalls: nagle-delayed-ack
 
 Not judged
-  1 of 2 connections: TLS, not decrypted: only stalls and connects were checked, not the HTTP inside
+  1 of 2 connections: TLS, not decrypted: only stalls and connection attempts were checked, not HTTP
 
 Left out
   2 occurrences (tinygrams) ignored by the configuration: known since May

@@ -38,13 +38,13 @@ def test_a_protocol_that_was_cut_off_is_unknown(tmp_path: Path, snap: int) -> No
     cut = analyze(tmp_path, r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"', snap)
     reach = find_coverage(cut)
     assert headline(cut, group_findings(cut.findings), reach) == (
-        "Nothing wrong was found, but only stalls and connects could be judged: "
+        "Nothing wrong was found, but only stalls and connection attempts could be judged: "
         f"packets were cut after {snap} bytes, too few to see a protocol."
     )
-    why = f"packets were cut after {snap} bytes, so the protocol is unknown: only stalls and connects were checked"
+    why = f"packets were cut after {snap} bytes, so the protocol is unknown: only stalls and connection attempts were checked"
     assert why in [one.reason for one in reach.not_judged]
     assert why in [one.reason for one in coverage_by_capture(cut)[cut.captures[0].file].not_judged]
-    assert "1 connection (protocol not captured): stalls, connects" in checked_lines(reach)
+    assert "1 connection (protocol not captured): stalls, connection attempts" in checked_lines(reach)
 
 
 @pytest.mark.parametrize("snap", [70, 96, 128])
@@ -54,10 +54,10 @@ def test_a_protocol_that_is_not_recognized_in_cut_packets_may_still_be_visible(t
     for request in (r'"*2\r\n$3\r\nGET\r\n$9\r\nuser:1000\r\n" + x*100', r'"GET /" + x*300 + " HTTP/1.1\r\nHost: a\r\n\r\n"'):
         cut = analyze(tmp_path, request, snap)
         reach = find_coverage(cut)
-        only = "only stalls and connects could be judged"
+        only = "only stalls and connection attempts could be judged"
         assert headline(cut, [], reach) == f"Nothing wrong was found, but {only}: {seen}."
-        assert f"{seen}: only stalls and connects were checked" in [one.reason for one in reach.not_judged]
-        assert "1 connection (protocol not recognized): stalls, connects" in checked_lines(reach)
+        assert f"{seen}: only stalls and connection attempts were checked" in [one.reason for one in reach.not_judged]
+        assert "1 connection (protocol not recognized): stalls, connection attempts" in checked_lines(reach)
     assert not find_coverage(analyze(tmp_path, r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"', snap)).carried["unknown"]
 
 
@@ -69,14 +69,14 @@ def test_what_cannot_be_read_is_not_called_healthy_after_doubts(tmp_path: Path) 
     for one in (doubtful, replace(cut, left_out=[LeftOut("ignore", "r", 1, ("no-response",))])):
         assert "Nothing wrong" not in headline(one, [], reach)
         assert headline(one, [], reach).endswith(
-            "Only stalls and connects could be judged: packets were cut after 54 bytes, too few to see a protocol."
+            "Only stalls and connection attempts could be judged: packets were cut after 54 bytes, too few to see a protocol."
         )
 
 
 def test_another_protocol_is_named_if_enough_was_captured(tmp_path: Path) -> None:
     reach = find_coverage(analyze(tmp_path, '"SSH-2.0-OpenSSH_9.2" + x*100', 150))
     assert reach.snap_length is None
-    assert "1 connection (neither HTTP/1.x nor TLS): stalls, connects" in checked_lines(reach)
+    assert "1 connection (neither HTTP/1.x nor TLS): stalls, connection attempts" in checked_lines(reach)
 
 
 def test_health_names_what_is_encrypted() -> None:

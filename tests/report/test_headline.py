@@ -56,7 +56,7 @@ def test_an_idle_timeout_is_said_only_where_it_is_known() -> None:
     because = "because 10.0.0.2:80 closed the connection while the request was on its way."
     assert said(of(early)) == f"1 of 33 requests failed {because}"
     met = lost(1, kind="at-limit", measures={}, title="A request was lost: it came as the server was closing the idle connection")
-    assert said(of(met)) == "1 of 33 requests failed because 10.0.0.2:80 was closing the idle connection."
+    assert said(of(met)) == "1 of 33 requests failed because 10.0.0.2:80 was closing the connection, which had been idle."
     known = finding(
         rule="idle-close", family="lifetime", kind=None, severity="note", measures={"limit": 5.0}, delay=None, connection=None
     )
@@ -242,20 +242,20 @@ def test_only_notes() -> None:
     ("protocol", "number", "why", "judged"),
     [
         (
-            *("tls", 14, "No HTTP could be read: all 14 connections are encrypted (TLS, not decrypted)"),
-            "connects and stalls were judged",
+            *("tls", 14, "No HTTP could be read: each of the 14 connections is encrypted (TLS, not decrypted)"),
+            "connection attempts and stalls were judged",
         ),
         (
             "tls",
             1,
             "No HTTP could be read: the only connection is encrypted (TLS, not decrypted)",
-            "connects and stalls were judged",
+            "connection attempts and stalls were judged",
         ),
         (
             "http2",
             2,
-            "No HTTP could be read: all 2 connections use HTTP/2, which is not parsed",
-            "connects and stalls were judged",
+            "No HTTP could be read: each of the 2 connections uses HTTP/2, which is not parsed",
+            "connection attempts and stalls were judged",
         ),
     ],
 )
@@ -277,7 +277,7 @@ def test_connections_without_data_are_judged_for_connects() -> None:
     why = "none of the 3 connections carried data"
     assert said(report([], rows, [])) == f"Nothing could be judged: {why}."
     connects = report([], rows, [], checked={"connect-failed": Checked("stalls", "connections", ends=True)})
-    assert said(connects) == f"No HTTP was seen: {why}; connects were judged, and nothing wrong was found."
+    assert said(connects) == f"No HTTP was seen: {why}; connection attempts were judged, and nothing wrong was found."
 
 
 def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
@@ -287,11 +287,14 @@ def test_nothing_could_be_judged_of_one_direction_of_tls() -> None:
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(1, "the only connection carries neither HTTP/1.x nor TLS"), (5, "all 5 connections carry neither HTTP/1.x nor TLS")],
+    [
+        (1, "the only connection carries neither HTTP/1.x nor TLS"),
+        (5, "each of the 5 connections carries neither HTTP/1.x nor TLS"),
+    ],
 )
 def test_other_protocols_are_judged_for_stalls(number: int, why: str) -> None:
     rows = [connection(n, protocol="unknown") for n in range(number)]
-    only = "only stalls and connects could be judged"
+    only = "only stalls and connection attempts could be judged"
     assert said(report([], rows, [])) == f"Nothing wrong was found, but {only}: {why}."
     assert only not in said(report([finding(delay=0.4)], rows, []))
     assert only not in said(report([], [*rows, connection(99)], [exchange(99)]))

@@ -69,7 +69,7 @@ Next: `wiredoctor show trace.pcap --finding 8800bc00`, `wiredoctor explain nagle
   - not analyzed: UDP, 12 packets
   - not analyzed: ARP, 3 packets
 - 5 TCP connections, 7 HTTP exchanges
-- Checked: 7 exchanges on 5 connections: stalls, connects, closes
+- Checked: 7 exchanges on 5 connections: stalls, connection attempts, closes
 - 1 of 2 rules found nothing
 
 </details>

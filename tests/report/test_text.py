@@ -73,7 +73,7 @@ What was read
   5 TCP connections, 7 HTTP exchanges
 
 Checked
-  7 exchanges on 5 connections: stalls, connects, closes
+  7 exchanges on 5 connections: stalls, connection attempts, closes
   1 of 2 rules found nothing
 """
 
@@ -344,7 +344,7 @@ def test_nothing_found() -> None:
         """
 
 Checked and healthy
-  7 exchanges on 5 connections: stalls, connects, closes
+  7 exchanges on 5 connections: stalls, connection attempts, closes
   2 of 2 rules found nothing:
     stalls: nagle-delayed-ack
     lifetime: premature-close
@@ -357,7 +357,7 @@ def test_rules_that_found_nothing_are_named_where_all_is_asked_for() -> None:
         """
 
 Checked
-  7 exchanges on 5 connections: stalls, connects, closes
+  7 exchanges on 5 connections: stalls, connection attempts, closes
   1 of 2 rules found nothing:
     lifetime: premature-close
 """

@@ -41,7 +41,7 @@ class Offset(NamedTuple):
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the most frequent offset, or of several the one nearest to 0; None if no line supports one.
+    """Return the most frequent offset; if several are equally frequent, the one nearest to 0; None if no line supports one.
 
     `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
     its time minus that of the exchange. `unit`: the precision of the log's times in ns; smaller digits are cut off.
@@ -73,7 +73,7 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
-    """Return the offset on which all of a few lines agree if it is that of a time zone; otherwise None.
+    """Return the offset on which all of a few lines agree if it is the offset of a time zone; otherwise None.
 
     Each line must match only one exchange. Other offsets of so few lines may be chance, because requests repeat. `differences`
     are sorted.

@@ -38,7 +38,9 @@ FORMATS: Mapping[str, str] = {
 
 
 class ReadLog:
-    """Reads a log. `total`: the number of lines that are not blank. `unknown`: the number of these in no known format."""
+    """Reads a log. `total`: the number of lines that are not blank. `unknown`: the number of such lines that are in no known
+    format.
+    """
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._keys = keys or {}

@@ -18,8 +18,8 @@ LATEST = 1 << 62
 class LogLine(NamedTuple):
     """A request in a log. `number`: the line number, from 1. `time`: ns since 1970, precise to `unit` ns. `duration`: ns.
 
-    `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 without a response.
-    `target_status`: the status that the server behind a load balancer sent, 0 if it is the same or unknown.
+    `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 if there was no
+    response. `target_status`: the status that the server behind a load balancer sent, 0 if it is the same or unknown.
     """
 
     number: int
@@ -36,7 +36,7 @@ class LogLine(NamedTuple):
 
 
 def read_time(text: str) -> LogTime | None:
-    """Parse a time with a date; return None if it is not one, or too far away for 64 bits."""
+    """Parse a time with a date; return None if the text is not such a time, or if it is too far away for 64 bits."""
     try:
         time = parse_log_time(text)
     except ValueError:
@@ -55,7 +55,7 @@ def read_epoch(number: float) -> LogTime | None:
 
 
 def read_number(text: str) -> int | None:
-    """Parse a status; return None if it is not one."""
+    """Parse a status; return None if the text is not a status."""
     return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else None
 
 

@@ -37,7 +37,7 @@ MAX_OUTER = 50
 
 
 class CapturedExchange(NamedTuple):
-    """An exchange. Times are in ns since 1970; `status` is None without a response; `frame` is its first packet."""
+    """An exchange. Times are in ns since 1970; `status` is None if no response was captured; `frame` is its first packet."""
 
     capture: str
     connection: int
@@ -69,7 +69,10 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order; and for all lines, the event whose time they have, and the offset of their clock."""
+    """The lines to explain, in order.
+
+    For all lines: the event (start or end of an exchange) whose time they give, and the offset of their clock.
+    """
 
     matches: list[Match]
     moment: Moment
@@ -127,7 +130,7 @@ def _origin_form(target: str) -> str:
 
 
 def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
-    """Match lines with exchanges: those with a status of 500 or above, and those with a duration of `slow` ns or more."""
+    """Match lines with exchanges: lines with a status of 500 or above, and lines with a duration of `slow` ns or more."""
     chosen: list[LogLine] = []
     compared: list[LogLine] = []
     for line in lines:

@@ -156,7 +156,9 @@ class CaptureFile:
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes, and None. If there are fewer because of damage, describe it instead of None."""
+        """Return the first `size` unpacked bytes and None. If damage leaves fewer, return these and a description of the
+        damage.
+        """
         with self.reopen() as file:
             return decompressed_head(file, size)
 

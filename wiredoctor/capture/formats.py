@@ -57,7 +57,7 @@ def detect_format(head: bytes) -> str | None:
 
 
 def is_capture(head: bytes) -> bool:
-    """Return whether a file with these first bytes is pcap, pcapng or snoop."""
+    """Return whether a file with these first bytes is a pcap, pcapng or snoop file."""
     return detect_format(head) is not None
 
 

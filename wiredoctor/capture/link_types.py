@@ -1,4 +1,4 @@
-"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list those that Wireshark knows."""
+"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list the ones that Wireshark knows."""
 
 from __future__ import annotations
 
@@ -85,5 +85,5 @@ def link_type_name(link_type: int) -> str:
 
 
 def is_known(link_type: int) -> bool:
-    """Return whether Wireshark 4.0 knows this link type. In pcap files with other link types it counts no packets."""
+    """Return whether Wireshark 4.0 knows this link type. Wireshark finds no packets in a pcap file with another link type."""
     return any(first <= link_type <= last for first, last in _KNOWN)

@@ -70,7 +70,7 @@ class Source(Protocol):
 
 
 class _Pushback:
-    """A source whose first bytes were read before to recognize its format; `read` returns these bytes first."""
+    """A source whose first bytes were already read to recognize its format; `read` returns these bytes first."""
 
     def __init__(self, head: bytes, source: Source) -> None:
         self._head = head
@@ -115,9 +115,8 @@ def compression(head: bytes) -> str | None:
 
 
 def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first `size` bytes of the unpacked content, or a few more, and None.
-
-    If there are fewer because of damage, return a description of it instead of None.
+    """Return the first `size` bytes of the unpacked content, or a few more, and None. If damage leaves fewer, return these and
+    a description of the damage.
     """
     head = source.read(size) or b""
     method = compression(head)

@@ -155,7 +155,7 @@ def _write_plainly(argument: Any) -> None:
 
 
 def with_command(words: list[str]) -> list[str]:
-    """Return the arguments of the command line with the command in front; `analyze` if they name a capture but no command.
+    """Return the arguments of the command line with the command first; `analyze` if they name a capture but no command.
 
     Options may come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run`
     belong to another program, so they stay unchanged.

@@ -33,7 +33,7 @@ def fingerprints(path: str) -> frozenset[str]:
 
 
 def _findings(text: str) -> Iterator[Any]:
-    """Yield the findings of a report; in JSON Lines, the last line is the summary."""
+    """Yield the findings of a JSON report, or of JSON Lines, whose last line is the summary."""
     try:
         report: Any = json.loads(text)
     except json.JSONDecodeError:

@@ -94,7 +94,7 @@ _UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str | None) -> float | None:
-    """Return the value of --duration in seconds, None without it; raise UsageError if it is not a time."""
+    """Return the value of --duration in seconds, or None if it was not given; raise UsageError if it is not a duration."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)

@@ -80,7 +80,8 @@ MAX_CHOICES = 5
 
 
 def connection_at(report: Report, span: Filter, option: str) -> int:
-    """Return the id of the only connection with an exchange in a time span; without exchanges, of the only active connection.
+    """Return the id of the only connection with an exchange in a time span; if there are no exchanges, the id of the only
+    active connection.
 
     Raise UsageError if there is none, or more than one. `option`: the name of the option, for the message.
     """
@@ -100,4 +101,4 @@ def connection_at(report: Report, span: Filter, option: str) -> int:
     ] or [f"--connection {number}" for number in sorted(connections)[:MAX_CHOICES]]
     total = len(rows) or len(connections)
     more = f"; and {total - len(shown):,} more" if total > len(shown) else ""
-    raise UsageError(f"{option}: several were active at that time; choose one: {'; '.join(shown)}{more}")
+    raise UsageError(f"{option}: several connections were active at that time; choose one: {'; '.join(shown)}{more}")

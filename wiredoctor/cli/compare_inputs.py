@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CompareInput(NamedTuple):
-    """How to read the captures to compare. `budget`: the disk space that they share."""
+    """The settings for reading the captures to compare. `budget`: the disk space that they share."""
 
     request: Request
     budget: Budget

@@ -212,9 +212,10 @@ def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:
 
 
 def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[ThresholdKey, str]:
-    """Return the argument of `pipeline.configured`; raise UsageError with the file.
+    """Check the thresholds in a configuration, and return them as `pipeline.configured` takes them.
 
-    Print a line for each threshold that also applies to rules which the file does not name.
+    Print a line for each threshold that also applies to rules which the file does not name. Raise UsageError, which names the
+    file, if a threshold is invalid.
     """
     from wiredoctor.pipeline import set_thresholds
     from wiredoctor.report.words import join_words

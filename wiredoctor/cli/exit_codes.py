@@ -57,7 +57,7 @@ def print_message(line: str) -> None:
 
 
 def run_command(command: Callable[..., int]) -> Callable[..., None]:
-    """Return a function that calls a command and exits with the exit code that the command returns, or with that of a signal."""
+    """Return a function that calls a command, and exits with the exit code of the command or of a signal."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:

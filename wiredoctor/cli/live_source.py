@@ -122,9 +122,10 @@ def _tcpdump(device: str, snaplen: int | None) -> list[str]:
 def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None, *, sudo: bool) -> list[str]:
     """Return the command that captures on a host over SSH; raise UsageError if `host` looks like an option.
 
-    The packets of the SSH connection itself are not captured: sshd tells its ports in SSH_CONNECTION. When standard input ends,
-    the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it takes
-    the same rights, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script gets it as arguments.
+    The packets of the SSH connection itself are not captured: sshd puts its ports into SSH_CONNECTION. When standard input
+    ends, the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it
+    takes the same rights, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script gets it as
+    arguments.
     """
     if host.startswith("-"):
         raise UsageError(f"--ssh: {host!r} is not a host")

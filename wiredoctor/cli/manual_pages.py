@@ -1,4 +1,4 @@
-"""Write what a wheel installs below share/: man pages, made of the same texts as --help, and completion for shells.
+"""Write the files that a wheel installs under share/: man pages with the texts of --help, and shell completions.
 
     python -m wiredoctor.cli.manual_pages FOLDER
 

@@ -164,7 +164,7 @@ Ignores = Annotated[
     typer.Option(
         "--ignore",
         metavar="RULE",
-        help="Do not report these rules or families; what they explain counts as known.",
+        help="Do not report these rules or families; failures that they explain still count as explained.",
         autocompletion=rules,
     ),
 ]
@@ -206,7 +206,9 @@ Verbose = Annotated[
 ]
 LiveVerbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Say why the analysis runs as root, if it does; show the traceback of internal errors."),
+    typer.Option(
+        "--verbose", "-v", help="Print why the analysis runs as root, if it does; show the traceback of internal errors."
+    ),
 ]
 
 
@@ -258,7 +260,9 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 
 
 def parse_size(option: str, text: str | None) -> int | None:
-    """Return a size such as "10GB", "1.5 GiB" or "100000" in bytes, None for None; raise UsageError if it is not a size."""
+    """Parse a size such as "10GB", "1.5 GiB" or "100000", and return bytes; return None for None; raise UsageError if it is not
+    a size.
+    """
     if text is None:
         return None
     from fractions import Fraction
@@ -273,7 +277,9 @@ _SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 
 
 def parse_duration(option: str, text: str | None) -> int | None:
-    """Return a duration such as "500ms", "1.5 s" or "2" (seconds) in ns, None for None; raise UsageError if it is not one."""
+    """Parse a duration such as "500ms", "1.5 s" or "2" (seconds), and return ns; return None for None; raise UsageError if it
+    is not one.
+    """
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)\s*", text, re.ASCII)

@@ -21,7 +21,7 @@ _OPTIONS = {"LESS": LESS, "LV": "-c"}
 
 
 class _State:
-    """`is_off`: --no-pager was given."""
+    """The state of this module. `is_off`: --no-pager was given."""
 
     is_off = False
 

@@ -34,7 +34,7 @@ Relative = Annotated[bool, typer.Option("--relative", help="Draw each bar from i
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What the commands `exchanges` and `connections` print."""
+    """A request to print the table of exchanges or of connections."""
 
     table: TableName
     options: TableOptions

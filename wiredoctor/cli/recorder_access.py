@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def file_access(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
     """Return functions that write the files of -o through the recorder, because this process has given up its privileges.
 
-    They accept only `files`, in the order in which the recorder knows them, and files in those that are folders.
+    They accept only `files`, in the order in which the recorder knows them; for a folder, the files in it.
     """
     numbers = {file.path: number for number, file in enumerate(files)}
 

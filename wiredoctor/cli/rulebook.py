@@ -1,4 +1,4 @@
-"""Load all rules, and report problems with those of other packages."""
+"""Load all rules, and report problems with rules of other packages."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ def run(
 
 
 def allow_many_files() -> None:
-    """Raise the soft limit of open files: those of a rotation or ring, and captures that are kept, are open at the same time."""
+    """Raise the soft limit of open files, because the files of a rotation or ring, and captures that are kept, are open at the
+    same time.
+    """
     try:
         import resource
 

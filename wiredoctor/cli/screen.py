@@ -53,7 +53,9 @@ class View(Protocol):
 
 
 class Lines:
-    """Prints a line for each problem as soon as its first finding is final, and from time to time how often it came again."""
+    """Prints a line for each problem as soon as its first finding is final, and from time to time how often it has occurred
+    again.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         from wiredoctor.report.terminal.live_view import Tally
@@ -80,7 +82,7 @@ class Lines:
             print_message(line)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one line per new problem, and one per AGAIN seconds for a problem that came again."""
+        """Print one line per new problem, and at most one per AGAIN seconds for a problem that occurs again."""
         from wiredoctor.report.capture_clocks import other_day
         from wiredoctor.report.groups import problem_key
         from wiredoctor.report.terminal.live_view import plain, recurrence

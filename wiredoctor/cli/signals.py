@@ -33,9 +33,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """`is_running`: a command runs. `number`: the first signal that asked the command to end; it came at `time`.
+    """The state of signal handling.
 
-    `time` is in seconds of time.monotonic(). `is_reported`: a line has named the signal.
+    `is_running`: a command runs. `number`: the first signal that asked the command to end. `time`: when it came, in seconds of
+    time.monotonic(). `is_reported`: a line has named the signal.
     """
 
     is_running = False

@@ -2,7 +2,7 @@
 
 Its modules are compiled when wiredoctor is installed (build.py). They run interpreted if that was not possible, or if a source
 has changed since. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of this
-folder, so a user who can set it for a command under sudo cannot choose whose code runs.
+folder, so a user who can set it for a command under sudo cannot make the command run other code.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment,
 def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, is_first: bool) -> None:
     """Update the smallest round trip between the capture point and the sender of an ACK.
 
-    The first ACK of a side is measured from the peer's SYN, later ones from the newest segment that they acknowledge.
+    For the first ACK of a side, the round trip is measured from the peer's SYN; for later ACKs, from the newest segment that
+    they acknowledge.
     """
     sent = segment.answered_time
     syn = peer.syn

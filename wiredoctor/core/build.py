@@ -60,7 +60,7 @@ def library(folder: Path = FOLDER) -> str:
 
 
 def check_platform() -> None:
-    """Raise BuildError if the core cannot be compiled on this platform; mypy may be missing there."""
+    """Raise BuildError if the core cannot be compiled on this platform. This check does not need mypy."""
     import platform
     import sysconfig
 
@@ -276,7 +276,7 @@ def get_build_hook() -> type[Any]:
                 self.share(build_data)
 
         def share(self, build_data: dict[str, Any]) -> None:
-            """Add the man pages and completion that are installed below share/. Only warn if they cannot be made."""
+            """Add the man pages and shell completions that are installed under share/. Only warn if they cannot be generated."""
             self.shared = Path(tempfile.mkdtemp())
             try:
                 run(

@@ -103,7 +103,7 @@ def join_flights(
 ) -> None:  # fmt: skip
     """Record how far the sender's clock advanced before a packet, unless the sender waited for its receiver.
 
-    `pieces` ignores the time before the packet if the sender waited in it for an ACK or for room in the window.
+    If the sender waited for an ACK or for room in the window, `pieces` ignores the time before the packet.
     """
     releases, syn = message.releases, own.syn
     if releases is None:
@@ -123,7 +123,7 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet overtook an earlier part of the body. Even such a packet ends a pause."""
+    """Return whether a body packet arrived before an earlier part of the body. Such a packet ends a pause, too."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

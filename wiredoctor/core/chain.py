@@ -49,7 +49,7 @@ class Files:
 class FrameRuns:
     """Finds the file of each frame number. A run is a series of consecutive frames of one file.
 
-    A rotated capture has one run per file, files that overlap in time have more.
+    A rotated capture has one run per file; files that overlap in time have more.
     """
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ class ChainRecords(Records):
             self.snap_length = records.snap_length
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the number in the chain of an interface that has number `own` in its file."""
+        """Return the number, in the chain, of the interface that has number `own` in its file."""
         found = file.numbers.get(own)
         if found is not None:
             return found

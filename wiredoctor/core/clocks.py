@@ -128,12 +128,12 @@ def find_unit(passed: i64, count: i64) -> i64:
     return 0
 
 
-def fits(passed: i64, told: i64, part: i64) -> bool:
+def fits(passed: i64, by_clock: i64, part: i64) -> bool:
     """Return whether two times in ns differ by at most `passed` divided by `part`.
 
-    `passed`: the time between two packets in the capture. `told`: the same time by the sender's clock.
+    `passed`: the time between two packets in the capture. `by_clock`: the time between them by the sender's clock.
     """
-    return -(passed // part) <= told - passed <= passed // part
+    return -(passed // part) <= by_clock - passed <= passed // part
 
 
 def vote(clock: Clock, unit: i64, votes: i64) -> None:
@@ -173,24 +173,24 @@ def lateness(own: Side, packet: Packet) -> i64:
     time, before = data.time, data.stamp
     if data.frame == NEVER and syn is not None:
         time, before = syn.time, syn.stamp
-    told = elapsed(own, before, stamp_of(packet))
-    return i64(NEVER) if told == NEVER else packet.time - time - told
+    by_clock = elapsed(own, before, stamp_of(packet))
+    return i64(NEVER) if by_clock == NEVER else packet.time - time - by_clock
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether a data packet was sent after at least half of the pause before it.
+    """Return whether the sender's clock shows at least half of the pause before a data packet, or is unknown.
 
-    The pause is `pause` minus the round trip `rtt`, both in ns. If the result is False, the packet was sent earlier and delayed
-    in transit. Return True if the clock of its side is unknown.
+    The pause is `pause` minus the round trip `rtt` (ns). If the clock shows less, the packet was sent earlier and delayed in
+    transit.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
-def agrees(own: Side, told: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether a pause of `told` ns by the sender's clock is at least half as long as in the capture.
+def agrees(own: Side, by_clock: i64, pause: i64, rtt: i64) -> bool:
+    """Return whether the sender's clock shows at least half of a captured pause, or is unknown.
 
-    The captured pause is `pause` minus the round trip `rtt` (ns); a difference of one tick is accepted. Return True if `told` is
-    NEVER.
+    `by_clock`: the pause by the sender's clock in ns, or NEVER. The captured pause is `pause` minus the round trip `rtt` (ns).
+    A difference of one tick is accepted.
     """
-    return told == NEVER or 2 * (told + unit_of(own)) >= pause - rtt
+    return by_clock == NEVER or 2 * (by_clock + unit_of(own)) >= pause - rtt

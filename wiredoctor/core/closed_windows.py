@@ -32,9 +32,9 @@ def change_window(
 ) -> ClosedWindow | None:
     """Return the state of a closed window after an announcement; None if the window is open and delayed no data.
 
-    A window is dropped if it was closed for less than `least` ns. If it closes again before the sender continued, the new closed
-    window replaces it. Either way it is kept if it refused data, because the sender's retransmission timer then determines when
-    the data is sent again.
+    A window that opens again is dropped if it was closed for less than `least` ns. If it closes again before the sender
+    continued, the new closed window replaces it. If the sender had sent data into the closed window, however, the window is
+    kept: the retransmission timer then determines when the data is sent again.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:

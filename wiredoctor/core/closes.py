@@ -30,9 +30,9 @@ SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Record a FIN or RST if it is the first one of its side. Two FINs, or one RST, close the connection.
 
-    An RST has no data, acknowledges nothing, and does not advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST
-    refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how an RST affects an open
-    message.
+    The data and the ACK number of an RST are not evaluated, and it does not advance sequence numbers (delivery.py, acks.py,
+    numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how
+    an RST affects an open message.
     """
     closing = own.close
     if closing is None:
@@ -72,9 +72,9 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
 
 
 def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
-    """Record the newest payload of either side if the connection has been idle since then, when the side `own` closes it.
+    """When the side `own` closes an idle connection, record the newest payload of either side.
 
-    The connection is not idle while data is unacknowledged or does not fit in the receive window.
+    A connection is not idle while data is unacknowledged or does not fit in the receive window.
     """
     if segment.new_bytes > 0 or not is_delivered(own, peer) or not is_delivered(peer, own):
         return

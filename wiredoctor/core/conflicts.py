@@ -46,7 +46,7 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return the first copy in `sent` with bytes that differ from those of a packet; None if there is none.
+    """Return the first copy in `sent` whose bytes differ from a packet's; None if there is none.
 
     `key` contains the addresses and ports in the direction of the packet.
     """
@@ -78,8 +78,8 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
     """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
-    `place` and `length` are those of its payload in the capture. The header is searched backwards from there: it contains the
-    ports of `key`, and a data offset that leads to the payload. Return False if it is not found.
+    `place` and `length`: the position and the length of its payload in the capture. The header is searched backwards from
+    there: it contains the ports of `key`, and a data offset that leads to the payload. Return False if it is not found.
     """
     size: i64 = (len(key) - 4) // 2
     ports = key[2 * size : 2 * size + 4]

@@ -92,7 +92,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side; its `frame` is that of the side's first SYN."""
+    """The newest SYN of a side; only `frame` is from the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -210,8 +210,8 @@ class Close:
     Both have a frame number, a time, the offset that they acknowledge (`*_ack`), a stream offset, and the evidence that another
     host sent them (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
 
-    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if it had arrived and
-    the connection was idle since. `rest_is_own`: this side sent that payload.
+    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if that payload had
+    arrived and the connection had been idle since. `rest_is_own`: this side sent that payload.
     """
 
     def __init__(self) -> None:
@@ -659,7 +659,7 @@ class Handshake:
         """The frame number of the newest SYN-ACK before the client acknowledged anything."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
-        """The frame number of the newest SYN before that SYN-ACK."""
+        """The frame number of the newest SYN before `newest_answer_frame`."""
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
         self.echoes_first: bool = False

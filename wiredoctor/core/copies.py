@@ -205,7 +205,7 @@ class Copies:
         return True
 
     def difference(self, first: RecentPacket, packet: Packet) -> i64:
-        """Return in what two copies differ, as a number of SecondCopies.difference; 0 if in nothing."""
+        """Return how two copies differ, as a value of SecondCopies.difference; 0 if they do not differ."""
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)
@@ -231,7 +231,7 @@ class Copies:
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
     """Return whether a copy may be late: the connection already had copies from both sides of a router, which has a queue.
 
-    The packet must have an IP identification and timestamps; `first` has equal ones.
+    The packet must have an IP identification and timestamps; those of `first` are equal to them.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False

@@ -19,7 +19,7 @@ BURST_GAP: Final = 10 * MILLISECOND
 
 
 class Cutoffs:
-    """Minimums and maximums for event rows. Times are in nanoseconds."""
+    """The least strict thresholds, as minimums and maximums for columns of event rows. Times are in nanoseconds."""
 
     def __init__(self) -> None:
         self.min_ack_delay: i64 = UNREACHABLE
@@ -62,5 +62,5 @@ class Cutoffs:
         """The minimum duration of a body whose limiting factors are determined."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause in ns between two bursts. Callers use two round trips instead if they are longer."""
+        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if they are longer."""
         return min(BURST_GAP, self.min_pause)

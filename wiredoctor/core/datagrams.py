@@ -1,4 +1,4 @@
-"""Reassemble IP fragments into datagrams, in a buffer whose positions follow those of the capture."""
+"""Reassemble IP fragments into datagrams, in a buffer whose positions continue after those of the capture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Datagrams:
     def is_of_tunnel(self, datagram: int, is_first: bool) -> bool:
         """Return whether a fragment of this UDP datagram belongs to a tunnel.
 
-        `datagram`: a hash of addresses and identification. `is_first`: the fragment contains the port, which is that of a tunnel.
+        `datagram`: a hash of addresses and identification. `is_first`: this fragment contains the ports, and one of them is the
+        port of a tunnel.
         """
         if is_first:
             self.tunnels[datagram] = None
@@ -46,7 +47,7 @@ class Datagrams:
         return datagram in self.tunnels
 
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
-        """Add a fragment that begins with byte `first` of its datagram; `more`: it is not the last one.
+        """Add a fragment that begins with byte `first` of its datagram; `more`: further fragments follow.
 
         If the datagram is complete, return the addresses followed by the datagram; otherwise None, and `reason` says why.
         """

@@ -24,7 +24,7 @@ LONGEST_GAP: Final = 1 << 32
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Set which bytes of a segment are new. If it begins at or after the end of its side's highest byte, all of them are new."""
+    """Set which bytes of a segment are new. All are new if the side has sent none with a higher sequence number."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0

@@ -1,6 +1,6 @@
 """End the open messages of a connection.
 
-They end a grace period after a close, when no more packets come, or at the end of the capture.
+This happens when the grace period after a close is over, when no more packets come, or at the end of the capture.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
 
 
 def forget_ended(talk: HttpConnection) -> None:
-    """Remove the exchanges that have ended from the list of those that wait for a response."""
+    """Remove the exchanges that have ended from the list of exchanges that wait for a response."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
     talk.unanswered = 0
@@ -224,8 +224,8 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    For this, responses or acknowledged bytes of the server must be missing from the capture. The server must also have sent more
-    than the client had received when it sent the request.
+    Two conditions must hold. Responses, or acknowledged bytes of the server, are missing from the capture. And the server had
+    sent more than the client had received when the client sent the request.
     """
     if request is None:
         return False

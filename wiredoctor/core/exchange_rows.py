@@ -191,7 +191,9 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write the frames and times of the head and of the first body byte, and the longest early pause; NEVER without a body."""
+    """Write the frames and times of the head and of the first body byte, and the longest early pause; write NEVER if there is
+    no body.
+    """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
         write_i64_le(out, request.head_time)
@@ -234,7 +236,7 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 class SideClose:
     """The first close and the first RST of a side.
 
-    The close is a FIN. It is an RST if there is no FIN, or if a device on the path sent the RST before the FIN.
+    The close is the FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, it is the RST.
     """
 
     def __init__(self, side: Side, peer: Side) -> None:
@@ -290,7 +292,7 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`: how the connection stood when nothing but the next exchange, `following`, could follow.
+        """Write a row of `closes`: the state of the connection when only the next exchange, `following`, could still come.
 
         `decided` is the deadline after a close at which this became final, or NEVER if it became final for another reason.
         """

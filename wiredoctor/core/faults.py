@@ -217,7 +217,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the name of the fault of a response that excess bytes follow; "" if the bytes may have another reason."""
+    """Return the name of a response's fault if excess bytes follow it; "" if the bytes may have another reason."""
     response = exchange.response
     if response is None or response.reason != COMPLETE:
         return ""
@@ -229,7 +229,7 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the name of the fault of a request that excess bytes follow; "" if there is none.
+    """Return the name of a request's fault if excess bytes follow it; "" if it has no fault.
 
     `ack`: the offset that the packet with these bytes acknowledges.
     """

@@ -1,4 +1,6 @@
-"""Keep the segments that contain bytes for the first time: unacknowledged ones, and the newest ones for later comparisons."""
+"""Keep the segments that contain bytes for the first time: until they are acknowledged, and the newest segments for later
+comparisons.
+"""
 
 from __future__ import annotations
 

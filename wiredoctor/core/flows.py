@@ -1,8 +1,8 @@
 """Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
 Packets between the same two endpoints belong to one connection until a packet opens another one. A SYN does that if its initial
-sequence number differs from the known one of its side (tshark 4.0, packet-tcp.c). So does a packet long after the last one of a
-closed connection, or a packet whose numbers show that a SYN was not captured (reuse.py).
+sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c). So does a packet long after the last
+one of a closed connection, or a packet whose numbers show that a SYN was not captured (reuse.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes analyzes: those of every `count`th bucket."""
+    """The connections that one of several processes analyzes: the connections in every `count`th bucket."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
@@ -52,7 +52,7 @@ class Share:
 
 
 class Flows:
-    """The tracked connections. `retired` collects those that are over, until the caller ends them and empties the list."""
+    """The tracked connections. `retired` collects connections that are over, until the caller ends them and empties the list."""
 
     def __init__(self, met: LimitsReached, share: Share | None = None) -> None:
         self.share: Share | None = share
@@ -246,10 +246,7 @@ class Flows:
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Retire connections after a record.
-
-        These are closed ones after their retention time, and the longest idle ones of full buckets.
-        """
+        """After a record, retire closed connections whose retention time is over, and the longest idle ones of full buckets."""
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:
@@ -347,7 +344,7 @@ def secret_factor() -> i64:
 def bucket(key: bytes) -> i64:
     """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
 
-    It is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    The number of the bucket is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)

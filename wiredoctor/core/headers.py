@@ -311,7 +311,9 @@ class Headers:
         return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
 
     def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
-        """Read an IPv4 fragment, unless it certainly contains no TCP. On the network it ended at index `whole` of the block."""
+        """Read an IPv4 fragment, unless it certainly contains no TCP. `whole`: the index in the block at which the complete
+        fragment ends, even if it was not captured up to there.
+        """
         layers, datagrams = self.layers, self.datagrams
         at = self.addresses - ADDRESSES
         field, protocol = u16(block, at + 6), i64(block[at + 9])
@@ -344,9 +346,10 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment to its datagram. It begins with byte `first` of the datagram, and ended at index `whole` of the block.
+        """Add a fragment to its datagram. It begins with byte `first` of the datagram.
 
-        A fragment that was not captured completely cannot be reassembled, but the first fragment contains the TCP header.
+        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot
+        be reassembled, but the first fragment contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:

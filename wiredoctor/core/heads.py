@@ -251,9 +251,10 @@ class HeadReader:
         return at + 2
 
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
-        """Return the node for a line after the node `lines`, which then tries that node first; create the node if it is missing.
+        """Return the node for a line after the node `lines`, which then tries that node first; create the node if it is
+        missing.
 
-        `name` is the key of the line. `text` and `value` are those of the node.
+        `name` is the key of the line. `text` and `value`: the attributes of the node.
         """
         found = lines.following.get(name)
         if found is None:
@@ -283,7 +284,7 @@ class HeadReader:
     def remember(self, lines: Lines, head: bytes) -> Head | None:
         """Parse a complete head, store the result at the node of its last line, and return it.
 
-        The values that differ between equal heads (target, length, request id) are kept as they are.
+        The attributes for values that differ between equal heads (target, length, request id) do not change.
         """
         target, length, request_id = self.target, self.length, self.request_id
         lines.head = self.parse(head, head[:5] == b"HTTP/")

@@ -435,7 +435,7 @@ class Reader(Stream):
         self.announced = talk.add_request(self, message, partial.rtt_own, partial.rtt_peer)
 
     def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
-        """Return a message for a head of which only the beginning, `partial`, was captured. `number`: the id of the message."""
+        """Return a message for an incomplete head. `number`: the id of the message."""
         heads = self.talk().http.heads
         message = Message(number, head, target, heads.length)
         message.request_id = heads.request_id

@@ -53,7 +53,7 @@ class Keeping:
             self.is_full = True
 
     def forget(self, talk: HttpConnection) -> None:
-        """Remove an ended connection from those with waiting bytes."""
+        """Remove an ended connection from the connections with waiting bytes."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 

@@ -242,7 +242,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """Return the number of the IP header whose version is in the first half byte."""
+    """Return the number of the IPv4 or IPv6 header, according to the version in the first half byte."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4

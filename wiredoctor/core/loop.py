@@ -90,7 +90,7 @@ class Core:
     def put_in_order(self, is_growing: bool) -> None:
         """Sort records by time: from now on, hold each back until no earlier one can follow.
 
-        A growing capture cannot be read again, so there this begins with the first record that is out of order.
+        A growing capture cannot be read again. Its records are sorted from the first one that is out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)

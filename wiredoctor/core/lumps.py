@@ -36,7 +36,7 @@ delayed the segment.
 class Releases:
     """The receiver's ACKs for which the sender may have waited.
 
-    `ack` and `edge`: up to where the receiver had acknowledged and permitted data before the first of them.
+    `ack` and `edge`: the offsets up to which the receiver had acknowledged and permitted data before the first of these ACKs.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:

@@ -70,9 +70,9 @@ class Pause:
 class Pauses:
     """The pauses of one body.
 
-    `bursts` counts the bursts. `application` counts the pauses that the application caused; `total` is their sum in ns. `frames`
-    and `times` are those of the packets around the first three of them. `open` contains pauses that count unless the sender's
-    clock, once known, shows a delay in transit.
+    `bursts` counts the bursts. `application` counts the pauses that the application caused; `total` is their sum in ns.
+    `frames` and `times`: the frame numbers and times (ns) of the packets around the first three of these pauses. `open`
+    contains pauses that count unless the sender's clock, once known, shows a delay in transit.
     """
 
     def __init__(self) -> None:
@@ -91,8 +91,8 @@ class Pauses:
 class Message:
     """The captured part of a message.
 
-    `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the TCP
-    stream, like those in ACKs. Over plain TCP, the two are the same.
+    `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the
+    TCP stream, like ACK numbers. Over plain TCP, the two are the same.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:
@@ -220,7 +220,7 @@ class Exchange:
     def is_asked_by(self, offset: i64) -> bool:
         """Return whether a response at this stream offset can answer the request.
 
-        It cannot if the client had received the byte at this offset before it sent the request.
+        That is impossible if the client had received the byte at this offset before it sent the request.
         """
         request = self.request
         return request is None or request.ack <= offset

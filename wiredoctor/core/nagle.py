@@ -26,7 +26,7 @@ MAX_CLAIMS: Final = 1_024
 
 
 def nagle_of(own: Side) -> Nagle:
-    """Return the Nagle state of a side; create it if there is none."""
+    """Return the state of a side that nagle.py needs; create it if there is none."""
     waits = waits_of(own)
     nagle = waits.nagle
     if nagle is None:

@@ -1,9 +1,9 @@
 """Sort records that are out of order: capturing programs with several threads or processors may write packets late.
 
-Packets are held for 50 ms of capture time, those of several interfaces for 500 ms. A packet with an earlier timestamp than a
-previous packet is moved to the place of its timestamp. If, however, the clock was set back, the order of the file is right.
-Connections with packets before and after that place show which of the two happened: an ACK comes after the segment that it
-acknowledges, whatever the timestamps are.
+Packets are held for 50 ms of capture time, or for 500 ms if the capture has several interfaces. A packet with an earlier
+timestamp than a previous packet is moved to the place of its timestamp. If, however, the clock was set back, the order of the
+file is right. Connections with packets before and after that place show which of the two happened: an ACK comes after the
+segment that it acknowledges, whatever the timestamps are.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Add a packet before which a clock was set back: that of its own interface, or that of another one."""
+        """Add a packet before which the clock of its own or of another interface was set back."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)
@@ -338,7 +338,7 @@ class Ordering:
         return base != NO_BASE and base != packet.sequence
 
     def compare(self, held: HeldPacket) -> None:
-        """Compare a packet with earlier ones of its connection that have later timestamps (see `weigh`)."""
+        """Compare a packet with earlier packets of its connection that have later timestamps (see `weigh`)."""
         at: i64 = len(self.queue)
         least = max(self.gone + self.due, at - COMPARED)
         while at > least:
@@ -348,7 +348,8 @@ class Ordering:
                 self.weigh(other, held)
 
     def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
-        """Count which order the sequence and ACK numbers of two packets confirm: that of the file, or that of the timestamps.
+        """Count whether the sequence and ACK numbers of two packets confirm the order of the file or the order of the
+        timestamps.
 
         `first` comes first in the file, and `second` has the earlier timestamp.
         """

@@ -1,7 +1,7 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
 An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. These signs show
-it: the time to live or IP identification is not that of the host; the host continues to send; the packet came too early for a
+it: the time to live or IP identification does not fit the host; the host continues to send; the packet came too early for a
 reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Two of the signs are
 required, because each may occur by itself.
 
@@ -135,10 +135,10 @@ def id_of(side: Side) -> i64:
 def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
-    It does not fit if it is 0 although the sender counts its packets in it. Nor does it fit if it is far from the sender's own,
-    and the sender counts or the number is that of the peer's newest packet (or the next one). If packets before it were not
-    captured (`is_ahead`), the sender may have counted on. A host that counts for all its connections together is far ahead after
-    an idle time.
+    It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
+    sender's newest value, and either the sender increments it or the value equals the peer's newest one (or that plus one). If
+    packets before it were not captured (`is_ahead`), the sender may have incremented it in between. A host with one counter for
+    all its connections is far ahead after an idle time.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -287,7 +287,9 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return all signs that a FIN or RST of a side is not from its host, as bits; `ip` is that of the packet, as in Side.ip."""
+    """Return all signs that a FIN or RST of a side is not from its host, as bits; `ip`: the properties of the packet, packed as
+    in Side.ip.
+    """
     found: i64 = 0 if signs is None else signs.found
     if own.ip != NEVER:
         lowest, highest = ttl_range(own)

@@ -71,7 +71,7 @@ ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 
 
 def pace_of(own: Side) -> Pace:
-    """Return the pace of a side; create it if there is none."""
+    """Return the state of a side that this module needs; create it if there is none."""
     waits = waits_of(own)
     pace = waits.pace
     if pace is None:
@@ -196,7 +196,7 @@ def watch(sender: Side, packet: Packet) -> Watch:
 def is_answer(watch: Watch, packet: Packet) -> bool:
     """Return whether a packet with payload is the watched answer.
 
-    It is if it goes from the sender of the ACK to the receiver of the ACK, on another connection.
+    That is the case if it goes from the sender of the ACK to the receiver of the ACK, on another connection.
     """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False

@@ -39,9 +39,9 @@ class Packet:
 
     `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
     the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram instead, between
-    `at` and `end`. `place` is the position of the payload in the capture, `block_place` that of the block. A position is an
-    offset in the file, or from SCRATCH on an offset in the buffer of reassembled datagrams. Times are nanoseconds since the first
-    packet, lengths are bytes.
+    `at` and `end`. `place` is the position of the payload in the capture, `block_place` the position of the block. A position
+    is an offset in the file, or from SCRATCH on an offset in the buffer of reassembled datagrams. Times are nanoseconds since
+    the first packet, lengths are bytes.
     """
 
     def __init__(self) -> None:

@@ -190,8 +190,8 @@ class HttpConnection:
     def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
         """Record whether the newest segment of an upgraded connection is a WebSocket Close frame (RFC 6455 section 5.5.1).
 
-        The first octet must be that of a Close frame, and the length in the second octet must fit the segment. The high bit of
-        the second octet adds a masking key of four bytes.
+        The first octet must be the one of a Close frame, and the length in the second octet must fit the segment. The high bit
+        of the second octet adds a masking key of four bytes.
         """
         at, captured = packet.payload, packet.captured
         is_goodbye = captured > 1 and i64(packet.block[at]) == CLOSE_FRAME
@@ -299,7 +299,7 @@ class HttpConnection:
         return exchange
 
     def append_waiting(self, exchange: Exchange) -> None:
-        """Add an exchange at the end of the list of those that wait for a response."""
+        """Append an exchange to the list of exchanges that wait for a response."""
         last = self.last_waiting
         if last is None:
             self.waiting = exchange
@@ -309,7 +309,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def prepend_waiting(self, exchange: Exchange) -> None:
-        """Add an exchange at the start of the list of those that wait for a response."""
+        """Insert an exchange at the beginning of the list of exchanges that wait for a response."""
         exchange.next_waiting = self.waiting
         self.waiting = exchange
         if self.last_waiting is None:
@@ -317,7 +317,7 @@ class HttpConnection:
         self.unanswered += 1
 
     def take_waiting(self) -> None:
-        """Remove the first exchange from the list of those that wait for a response."""
+        """Remove the first exchange from the list of exchanges that wait for a response."""
         exchange = self.waiting
         if exchange is not None:
             self.waiting = exchange.next_waiting
@@ -452,8 +452,8 @@ class HttpConnection:
     def may_answer(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK number, captured at `time`, can be read now.
 
-        It can if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its request may
-        still be captured late.
+        That is possible if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its
+        request may still be captured late.
         """
         if self.is_forced or ack == NEVER:
             return True
@@ -547,7 +547,9 @@ class HttpConnection:
     # rows
 
     def write_finished(self, segment: Segment) -> None:
-        """Write the rows of exchanges that this segment made final, and rows of `closes` of exchanges that have a next one."""
+        """Write the rows of `exchanges` that this segment made final, and the rows of `closes` for exchanges that another
+        exchange follows.
+        """
         oldest, exchange = self.oldest, self.unwritten
         is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
@@ -567,9 +569,9 @@ class HttpConnection:
         self.unwritten = exchange
 
     def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
-        """Write the rows of `closes` for written exchanges that have a next exchange.
+        """Write the rows of `closes` for written exchanges that another exchange follows.
 
-        `with_last`: write that of the last exchange too. The round trips are in ns.
+        `with_last`: also write the row for the last exchange. The round trips are in ns.
         """
         exchange = self.oldest
         while exchange is not None and exchange is not self.unwritten:
@@ -611,7 +613,7 @@ class HttpConnection:
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
-        """Remove the oldest exchange, whose rows were both written."""
+        """Remove the oldest exchange, whose rows of `exchanges` and `closes` were both written."""
         self.oldest = exchange.next
         exchange.next = None
         if self.oldest is None:

@@ -25,7 +25,7 @@ HTTP2: Final = 3
 class Cuts:
     """The packets that the snap length cut off inside heads or chunk framing.
 
-    They are counted; `frame` and `time` are those of the first one.
+    They are counted; `frame` and `time` describe the first of them.
     """
 
     def __init__(self) -> None:

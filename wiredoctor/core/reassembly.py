@@ -1,8 +1,9 @@
-"""Put HTTP's bytes in order: new bytes go to their reader, or wait for missing bytes or for the other direction.
+"""Put the bytes of each direction in order for its reader. Bytes may have to wait for missing bytes or for the other direction.
 
 Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. It is skipped after a grace period
 (`Stream.gap_ends_at`), at a limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in
-`Stream.held` while their reader `waits`: a response for its request, or data after an upgrade request for the response.
+`Stream.held` while their reader `waits`: a response waits for its request, and data after an upgrade request waits for the
+response.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
 def add_range(
     talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Add the new bytes [start, end) of a packet, all or none of which were captured. Store them if earlier bytes are missing.
+    """Add the new bytes [start, end) of a packet. `is_captured`: all of them were captured; otherwise none was. Store them if
+    earlier bytes are missing.
 
     Return whether all bytes before them were available.
     """
@@ -146,7 +148,7 @@ def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def resume(talk: HttpConnection) -> None:
-    """Let readers that wait continue as far as possible, that of the client first."""
+    """Let waiting readers continue as far as possible, the client's reader first."""
     client = talk.reader_of(max(talk.client, 0))
     server = talk.peer_of(client)
     goes_on = True

@@ -61,7 +61,7 @@ class Extras:
 
 
 class Selection:
-    """The connections (by id) and the single frames of which rows are written."""
+    """The connections (by id) and the single frames for which rows are written."""
 
     def __init__(self, connections: set[int], frames: set[int]) -> None:
         self.connections: set[int] = connections

@@ -136,7 +136,7 @@ class Times:
             self.is_shuffled = True
 
     def change_interface(self, packet: Packet) -> None:
-        """Set `of_interface` to the interface of a packet, which differs from that of the previous packet."""
+        """Set `of_interface` for a packet that is from another interface than the previous packet."""
         interface = packet.interface
         behind = self.latest - packet.time
         if behind > LEAST and behind <= ACROSS and not self.is_ordered:
@@ -223,7 +223,8 @@ class Records:
     def fill(self, packet: Packet, header: i64, captured: i64, length: i64) -> None:
         """Fill the packet from the record at `at`.
 
-        `header`: the size of the record header. `captured`: the number of captured bytes, `length`: that on the network.
+        `header`: the size of the record header. `captured`: the number of captured bytes. `length`: the number of bytes on the
+        network.
         """
         self.frame += 1
         packet.frame = self.frame

@@ -67,7 +67,8 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how many bytes the sequence number of a packet is ahead of its side's newest byte, and its ACK of the peer's.
+    """Return how many bytes the sequence number of a packet is ahead of its side's newest byte, and how many its ACK is ahead
+    of the peer's.
 
     Each is negative if the number is behind, and 0 if unknown. The distance from the newest numbers is used if it is shorter,
     because a damaged packet may have moved the newest byte.
@@ -122,7 +123,8 @@ def follows_time_wait(distance: i64) -> bool:
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as those of that one.
+    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as the numbers of
+    that connection.
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """

@@ -157,7 +157,7 @@ class SegmentRecorder:
 
 
 def write_kind(out: BytesWriter, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
-    """Write the cells that say what kind of segment this is."""
+    """Write the cells that classify the segment: new data, retransmission, zero window and so on."""
     is_zero = packet.window == 0 and packet.flags & (SYN | RST) == 0
     write_i64_le(out, segment.new_bytes)
     write_i64_le(out, i64(segment.retransmission))

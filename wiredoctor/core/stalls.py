@@ -256,7 +256,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write the held rows of a connection that has ended or of which no more packets were captured."""
+        """Write the held rows of a connection that has ended or gets no more packets."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)

@@ -234,7 +234,7 @@ class Story:
         self.window_stalls.end(connection)
 
     def remember(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Store the facts about a packet that later ones need."""
+        """Store the facts about a packet that later packets need."""
         segment = self.segment
         if packet.flags & (FIN | RST) == 0:
             ip = origins.pack_ip(packet)

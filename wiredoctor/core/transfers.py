@@ -59,7 +59,7 @@ TRANSFERS: Final = (
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is that of the first."""
+    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is the time of the first."""
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame
@@ -163,11 +163,11 @@ class Round:
         self.mark: i64 = NEVER
         """The offset whose ACK ends the round trip."""
         self.acked: i64 = NEVER
-        """The time at which that ACK reached the sender."""
+        """The time at which the ACK of `mark` reached the sender."""
         self.flight: i64 = 0
         """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The room in the window in bytes at that maximum; NEVER if unknown."""
+        """The room in the window in bytes when `flight` was reached; NEVER if unknown."""
         self.is_filled: bool = False
         """True if the receiver's window was full."""
         self.is_unread: bool = False
@@ -460,7 +460,9 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body if it has many segments and has lasted for a fraction of `least` ns, and if round trips are known."""
+    """Begin to track a body if it has many segments, has lasted long enough (a fraction of `least` ns), and round trips are
+    known.
+    """
     if message.body_bytes < BEGINS * segment.mss:
         return
     if peer.acknowledged == NEVER or packet.time - message.body_time < least // BEGINS:

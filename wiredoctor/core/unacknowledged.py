@@ -111,7 +111,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Schedule the early rows of a connection that was reset for now, because they need not wait any longer."""
+        """Make the early rows of a reset connection due now, because they need not wait any longer."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
@@ -491,7 +491,7 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
 def misses_acks(repetition: Repetition) -> bool:
     """Return whether a side that repeats acknowledged data seems to miss even small ACKs.
 
-    It does if it repeated the data after the peer had sent an ACK without data.
+    That is the case if it repeated the data after the peer had sent an ACK without data.
     """
     least = repetition.copies_before_ack if repetition.copies_before_ack else REPEATS
     return repetition.was_acknowledged and repetition.copies >= REPEATS and repetition.copies > least
@@ -500,7 +500,7 @@ def misses_acks(repetition: Repetition) -> bool:
 def has_gone_on(own: Side, repetition: Repetition) -> bool:
     """Return whether packets of the peer have reached a side since it began to repeat data.
 
-    They have if the side has sent new data since then, or has acknowledged more data of the peer.
+    That is the case if the side has sent new data since then, or has acknowledged more data of the peer.
     """
     data = own.previous
     has_sent = data is not None and data.frame > repetition.second_frame

@@ -61,7 +61,7 @@ class WindowStalls:
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
         """Return whether a window, and not a loss, is the reason for a retransmission.
 
-        It is if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
+        That is the case if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
         """
         window = waits.zero_window
         if window is not None and window.is_closed:
@@ -171,7 +171,7 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if that one is over.
+        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if its stalls are over.
 
         `sort`: the kind of stall. `receiver`: the direction whose window it is.
         """
@@ -262,7 +262,7 @@ class WindowStalls:
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
-    """Add a stall that ends at a packet to its row.
+    """Add a stall to its row; it ended at packet `frame`.
 
     `waited`: its length in ns. `shut`: for how many ns of it the window was 0.
     """

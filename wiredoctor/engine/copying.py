@@ -58,7 +58,7 @@ class _Notes:
         return self._next[0] if self._next is not None else 1 << 62
 
     def of(self, frame: int) -> Sequence[str]:
-        """Return the comments of a frame, and drop those of earlier frames."""
+        """Return the comments of a frame, and drop the comments of earlier frames."""
         texts: list[str] = []
         while self._next is not None and self._next[0] <= frame:
             if self._next[0] == frame:

@@ -100,7 +100,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return a column of such a frame; its first row has the value for "none"."""
+    """Return a column of a frame like that of `head_part`; its first row has the value for "none"."""
     sentinel, dtype = column.sentinel, column.dtype
     none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
@@ -176,7 +176,7 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
 
 
 def _bursts(batch: Batch) -> Array:
-    """Return the number of bursts of each response body: one if no pause was recorded, 0 without a body."""
+    """Return the number of bursts of each response body: 1 if no pause was recorded, 0 if there is no body."""
     if len(batch.parts["extras"]) == 1:
         return batch.cell("response_body_bytes") > 0
     noted = batch.of_part("extras", "response_bursts", "extra").to_numpy()

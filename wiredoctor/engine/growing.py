@@ -67,10 +67,7 @@ class Stream(Source):
 
 
 class GrowingCapture:
-    """A capture that is still being written: the packet records so far, and those that will follow.
-
-    `name` is its name in reports. The owner calls `add` when a file is created, and `extend` when it grows.
-    """
+    """A capture that is still being written: the packet records so far, and the records that will follow."""
 
     lost = None
     is_growing = True

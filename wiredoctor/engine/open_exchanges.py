@@ -143,9 +143,10 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether another server than that of `of` received a request, or a failed connection attempt, in a time.
+    """Return whether a server other than that of `of` received a request, or a failed connection attempt, between `start` and
+    `end` (ns).
 
-    The time is from `start` to `end` (ns). Only exchanges without a row of `closes` are examined.
+    Only exchanges without a row of `closes` are examined.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:

@@ -165,7 +165,7 @@ def _one_file(file: CaptureFile, opened: OpenFiles) -> CaptureFiles:
 
 
 def _first_time(file: CaptureFile) -> int | None:
-    """Return the time of a file's first packet in ns since 1970, or None without a timestamp.
+    """Return the time of a file's first packet in ns since 1970, or None if it has no timestamp.
 
     Raise CaptureError if the file is damaged before that packet.
     """

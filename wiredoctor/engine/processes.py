@@ -100,7 +100,7 @@ class CommonEnd:
         self._end = memoryview(mmap.mmap(-1, 8)).cast("q")
 
     def is_before(self, process: int, batch: int) -> bool:
-        """Return whether processes must stop before this batch. Record that this process has come to the batch."""
+        """Return whether processes must stop before this batch. Record that this process has reached the batch."""
         self._batches[process] = batch
         return 0 < self._end[0] <= batch
 

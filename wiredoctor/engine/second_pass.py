@@ -53,7 +53,7 @@ class End(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The requested tables with their columns, and the connections and frames of which rows are requested (None: all)."""
+    """The requested tables with their columns, and the connections and frames whose rows are requested (None: all)."""
 
     tables: dict[str, Table]
     connections: frozenset[int] | None

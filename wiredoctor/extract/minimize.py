@@ -225,7 +225,7 @@ def _numbers(finding: Finding) -> dict[str, float]:
 
 
 def _frames(report: Report, connections: Collection[int]) -> list[int]:
-    """Return the frame numbers of some connections, ascending."""
+    """Return the frame numbers of these connections, ascending."""
     [capture] = report.captures
     parts = report.packets[capture.file].portions(_RECORD, connections)
     return sorted(chain.from_iterable(part.tables["records"]["frame"].to_list() for part in parts))

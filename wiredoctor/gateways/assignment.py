@@ -28,9 +28,9 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """The certain and uncertain pairs (row numbers of fronts and backs, and whether each is certain), and the doubts.
+    """The pairs, as row numbers of fronts and backs, with whether each pair is certain; and the doubts.
 
-    A doubt is a set of fronts and backs of one part that cannot be paired with certainty.
+    A doubt is a set of connected fronts and backs that cannot be paired with certainty.
     """
 
     front: Array

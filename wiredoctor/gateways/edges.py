@@ -1,4 +1,4 @@
-"""Find the possible pairs of exchanges at the front and at the back: those that nothing contradicts."""
+"""Find the possible pairs of an exchange at the front and an exchange at the back: the pairs that nothing contradicts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Edges(NamedTuple):
     """The possible pairs: the row numbers of a back and of a front, in order.
 
     `crowded`: the backs with too many possible fronts, which are in no pair. `doubted`: for each row, whether it is a possible
-    front of one of these.
+    front of a crowded back.
     """
 
     back: Array

@@ -1,4 +1,4 @@
-"""Determine which endpoint is a gateway for which other one, by counting exchanges that enclose another."""
+"""Determine which endpoint is a gateway for which other endpoint, by counting exchanges that enclose another."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ class Until(NamedTuple):
 class GatewaySearch:
     """The result of a search among the newest exchanges.
 
-    `groups`: the final group of each exchange that is in one. `failures`: the new candidates of the rule gateway-error in these
-    groups. `servers`: the server's endpoint by connection id.
+    `groups`: the final group of each exchange, if it belongs to one. `failures`: the new candidates of the rule gateway-error
+    in these groups. `servers`: the server's endpoint by connection id.
     """
 
     known: Gateways
@@ -133,7 +133,7 @@ class GatewaySearch:
 
     @cached_property
     def tries(self) -> pl.DataFrame:
-        """The tries found, as rows of tables.TRIES."""
+        """The tries that the search found, as rows of tables.TRIES."""
         return tries_of(self.known)
 
     @cached_property
@@ -155,7 +155,7 @@ class _Pairing:
     ) -> None:
         """Index the exchanges.
 
-        `now`: those of `exchanges` whose connection is still open, without a stored row. `ends`: rows of tables.CONNECTIONS.
+        `now`: the exchanges whose connection is still open, which have no stored row yet. `ends`: rows of tables.CONNECTIONS.
         `servers`: the server's endpoint by connection id.
         """
         c = pl.col
@@ -208,7 +208,7 @@ class _Pairing:
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the group of each of these exchanges, and of those in the same groups, if it is final and proven."""
+        """Return the final and proven groups that contain one of the exchanges `of`, by each exchange of the group."""
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):
@@ -216,7 +216,7 @@ class _Pairing:
         return found
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
-        """Return the groups that contain one of these exchanges."""
+        """Return the groups that contain one of the exchanges `of`."""
         up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
 
         def root(place: tuple[int, int | None]) -> tuple[int, int | None]:

@@ -48,7 +48,7 @@ The columns are: the time from which on exchanges are not over; the time from wh
 class PendingFindings:
     """The candidates of event rules that are not reported yet, and reported ones that may explain later candidates.
 
-    `modules` are the rules that run, `chosen` those that are reported.
+    `modules`: the rules that run. `chosen`: the rules whose findings are reported.
     """
 
     analysis: LiveAnalysis
@@ -91,7 +91,7 @@ class PendingFindings:
         return sum(rows.height for rows in self._candidates.values()) - self._settled.height
 
     def add(self, found: Candidates) -> None:
-        """Add judged candidates, except those of summary rules and those without a connection."""
+        """Add judged candidates, except candidates of summary rules and candidates without a connection."""
         events = {
             name: rows.filter(pl.col("connection").is_not_null())
             for name, rows in found.items()
@@ -182,7 +182,7 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates, changed by what gateways did and by stalls, and the rows of tables.TRIES of these groups.
+        """Return the candidates after taking gateways and stalls into account, and the rows of tables.TRIES of these groups.
 
         Without groups, only stalls change candidates, and the second value is None.
         """
@@ -279,7 +279,7 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys without slow-response candidates during which a request to another server was open.
+        """Return the keys, except those of slow-response candidates during which a request to another server was open.
 
         The slow response may depend on that other request.
         """
@@ -301,8 +301,9 @@ class PendingFindings:
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
         """Search for gateways if candidates depend on them. `ready`: the keys of candidates that are final on their connection.
 
-        Return the keys that gateways cannot change any more, with those of failures at gateways; the search, None if there was
-        none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the final report.
+        Return the keys of candidates that gateways cannot change any more, including failures at gateways; the search, None if
+        there was none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the
+        final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False
@@ -380,7 +381,7 @@ class PendingFindings:
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
     def _of_all(self) -> gateways.Gateways | None:
-        """Return the gateways according to all exchanges if there are more than one search covers; otherwise None."""
+        """Return the gateways according to all exchanges if one search does not cover all of them; otherwise None."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:

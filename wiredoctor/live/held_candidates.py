@@ -24,7 +24,9 @@ _PLACE = ("connection", "exchange")
 
 
 class Clients(Protocol):
-    """A function that returns the ids of the connections whose client is a gateway: those known so far, or at the end all."""
+    """A function that returns the ids of the connections whose client is a gateway: those known so far; at the end, all of
+    them.
+    """
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
 
@@ -56,7 +58,7 @@ class HeldCandidates:
         return self.connections_of(self._held)
 
     def connections_of(self, rules: Collection[str]) -> frozenset[int]:
-        """Return the ids of the connections of the held candidates of these rules."""
+        """Return the ids of the connections with held candidates of these rules."""
         held = (rows for name, rows in self._held.items() if name in rules)
         return frozenset(number for rows in held for number in rows["connection"].to_list())
 
@@ -73,7 +75,9 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return those that are kept."""
+        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return the candidates that are
+        kept.
+        """
         if not self._held:
             return {}
         over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
@@ -99,7 +103,7 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Hold those of `told` that may still change, again as they were in `ready`; return the others."""
+        """Hold the candidates in `told` that may still change again, in the form that they have in `ready`; return the others."""
         sure: Candidates = {}
         for name, rows in told.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)

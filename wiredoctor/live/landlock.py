@@ -43,9 +43,10 @@ class _Beneath(ctypes.Structure):
 class Confinement:
     """The rules that `enforce` applies to the calling thread and everything it starts.
 
-    `readable`: files that may be read, and folders with everything below them; those that cannot be opened are omitted.
-    `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed and removed.
-    Descriptors that are open already are not affected. The constructor raises OSError if the kernel has no Landlock.
+    `readable`: files that may be read, and folders with everything below them; files and folders that cannot be opened are
+    omitted. `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed
+    and removed. Descriptors that are open already are not affected. The constructor raises OSError if the kernel has no
+    Landlock.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[int]) -> None:

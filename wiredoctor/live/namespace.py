@@ -1,4 +1,4 @@
-"""A network namespace of its own for this process and those that it starts (network_namespaces(7)), with loopback only."""
+"""Create a network namespace for this process and the processes that it starts (network_namespaces(7)), with loopback only."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Recorder:
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
-        """Wait up to `timeout` seconds for events, and return those that arrived. Progress events only update `progress`.
+        """Wait up to `timeout` seconds for events, and return the events that arrived. Progress events only update `progress`.
 
         Raise RecorderError if capturing could not begin.
         """

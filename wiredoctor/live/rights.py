@@ -82,7 +82,7 @@ def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
 
 
 def _number(text: str | None) -> int:
-    """Return a user or group id; 0 if it is invalid or root's id."""
+    """Parse a user or group id; return 0 if it is invalid."""
     number = int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 10 else 0
     return number if number < (1 << 32) - 1 else 0
 
@@ -143,7 +143,9 @@ def _installation() -> list[str]:
 
 
 def _confine(confinement: Confinement | None) -> list[str]:
-    """Confine the process with Landlock and seccomp; return the names of those that failed. None counts as a failed Landlock."""
+    """Confine the process with Landlock and seccomp; return the names of the mechanisms that failed. None counts as a failed
+    Landlock.
+    """
     missing: list[str] = []
     try:
         if confinement is None:
@@ -242,7 +244,10 @@ def _nearest_folder(place: str) -> str:
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
-    """Yield what is unreadable of a folder, its subfolders and files. One file per folder is checked: all would be slow."""
+    """Yield the unreadable ones among a folder, its subfolders and its files.
+
+    Only one file per folder is checked, because checking all of them would be slow.
+    """
     if not os.access(place, os.R_OK | os.X_OK):
         yield place
     for folder, folders, files in os.walk(place):

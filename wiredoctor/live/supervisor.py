@@ -279,7 +279,10 @@ def _stay(listener: int | None, control: _Control) -> None:
 
 
 def _leave_streams(keep: Sequence[int]) -> None:
-    """Close the standard streams: their readers wait for the end, and processes left behind keep the supervisor running."""
+    """Close the standard streams, because a reader of them waits for their end.
+
+    Processes that the program left behind keep the supervisor running, so it would keep the streams open.
+    """
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in {0, 1, 2}.difference(keep):  # a socket may have the number of a stream that was closed
         os.dup2(nothing, number)
@@ -340,7 +343,9 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the listener from the program's process, None if it could not install its filter; the second value is ""."""
+    """Return the listener from the program's process (None if it could not install its filter), and "" in place of an error
+    message.
+    """
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -441,7 +446,9 @@ def _copy(thread: int, file: int) -> socket.socket:
 
 
 def _tell_port(one: _Pending, control: _Control) -> bool:
-    """Report the local port of a socket, or that it has none, and close the copy. Return False if it may still get a port."""
+    """Report the local port of a socket, or that the socket has none, and close the copy. Return False if it may still get a
+    port.
+    """
     address, port = "", 0
     with contextlib.suppress(OSError):
         address, port = one.copy.getsockname()[:2]

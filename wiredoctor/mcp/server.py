@@ -112,7 +112,7 @@ def _with_plain_errors(tool: Call) -> Call:
 
 
 class Tools:
-    """The tools. Language models read their docstrings."""
+    """The tools that `wiredoctor mcp` offers. Language models read the docstrings of the methods."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive

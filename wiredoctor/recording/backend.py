@@ -46,7 +46,7 @@ class Backend:
         self._ends: list[float] = []
 
     def first(self) -> Source | str:
-        """Start the backends in order until one captures, and return that one; return an error message if none does.
+        """Start the backends in order until one captures, and return it; return an error message if none does.
 
         Raise StoppedError if a stop is requested.
         """

@@ -115,7 +115,7 @@ class Blocks:
         self._start, _ = self._packets(self._start, LARGEST, self._end)
 
     def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
-        """Find the complete Enhanced Packet Blocks at the offset `at`: at most `most`, all before the offset `stop`.
+        """Find up to `most` complete Enhanced Packet Blocks between the offsets `at` and `stop`.
 
         Return the offset after the last of them, and their number. This runs for every packet.
         """

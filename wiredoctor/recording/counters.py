@@ -37,7 +37,9 @@ class Counters:
         self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Add the packets dropped since the last call to `dropped`; without permission or on other systems, do nothing."""
+        """Add the packets dropped since the last call to `dropped`; do nothing if this is not permitted, or not supported by
+        the system.
+        """
         if sys.platform != "linux":
             return
         with contextlib.suppress(OSError):

@@ -55,8 +55,7 @@ def ending(until: int, packets: int) -> bytes:
 def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
     """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: a time (ns since 1970) at which fewer packets had been
-    dropped.
+    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: the time (ns since 1970) of the previous, lower count.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)

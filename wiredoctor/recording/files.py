@@ -192,7 +192,7 @@ class _Member(NamedTuple):
 class RingFiles:
     """Writes a ring of at most `ring.files` files of at most `ring.bytes` bytes each.
 
-    With `has_names`, the files are called STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as in dumpcap. Without, the name of each
+    With `has_names`, the files are called STEM_00001_YYYYmmddHHMMSS.pcapng and so on, as in dumpcap. Otherwise the name of each
     file is removed as soon as the file is open.
     """
 

@@ -30,7 +30,8 @@ _AT_MOST = 10.0
 
 
 class PrivateFolder:
-    """A temporary folder that is removed with this object. `gid`: the group of the analyzing user if that is another user.
+    """A temporary folder that is removed with this object. `gid`: the group of the analyzing user, if the analysis runs as
+    another user.
 
     `lock`: the descriptor of `path`, locked while a process has it open. `rows`: the descriptor of the folder for rows.
     `rows_path`: a path to that folder that works for this process as any user. The constructor raises OSError.
@@ -118,7 +119,7 @@ def _empty(top: int) -> None:
 
 
 def remove_abandoned(place: str) -> None:
-    """Remove from `place` the folders of captures whose processes were all killed, including those of older versions.
+    """Remove from `place` the folders of captures whose processes were all killed, including folders of older versions.
 
     Remove nothing if another user could rename entries of `place`.
     """

@@ -1,4 +1,4 @@
-"""End the backends when this program is killed: a shell waits only for that."""
+"""End the backends when this program is killed. A shell process waits for that and does nothing else."""
 
 from __future__ import annotations
 

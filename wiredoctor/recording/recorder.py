@@ -160,7 +160,7 @@ class Recorder:
             self._events.send_event("note", text=f"the recorder could not drop {' and '.join(refused)}")
 
     def _serve(self) -> None:
-        """After the capture, open, commit, discard and remove report files for the analysis until it ends."""
+        """Handle requests for report files after the capture: open, commit, discard and remove them, until the analysis ends."""
         keep_only(self._for_outputs)
         while self._request.waits and not self._control.closed and os.getppid() == self._parent:
             out = self._events.file if self._events.waiting else -1

@@ -52,8 +52,8 @@ class Writing:
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
         """Record the number of packets dropped in this section, by interface number, while the backend runs.
 
-        Each increase is written as a statistics block, so a report can state its time. `since`: a time (ns since 1970) at which
-        fewer had been dropped. Raise OSError if writing fails.
+        Each increase is written as a statistics block, so a report can state its time. `since`: the time (ns since 1970) of the
+        previous, lower counts. Raise OSError if writing fails.
         """
         if not dropped:
             return

@@ -62,7 +62,7 @@ class Captures(Paged):
 class Cause(TypedDict):
     """Findings that one change would fix.
 
-    Texts, endpoints and status are those of the worst finding. `times` and `seconds_lost` are for all of them.
+    Texts, endpoints and status come from the worst finding. `times` and `seconds_lost` are for all of them.
     """
 
     rule: str

@@ -1,4 +1,4 @@
-"""Count each server's final responses by status class, and attribute those of 500 and above."""
+"""Count each server's final responses by status class, and attribute responses with 500 and above."""
 
 from __future__ import annotations
 
@@ -217,10 +217,7 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain attempts of gateways for those client requests of which an exchange failed.
-
-    The failed exchange may be on either side of the gateway: that of its client, or one of the attempts.
-    """
+    """Return the certain tries of gateways for client requests, if the client's request or one of the tries failed."""
     import polars as pl
 
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

@@ -35,11 +35,11 @@ class SharedConversations(NamedTuple):
 def shared_conversations(report: Report) -> SharedConversations:
     """Return how many conversations were captured at several points.
 
-    Two connections of different captures are one conversation if their addresses and ports are equal, they sent the same number
-    of bytes in both directions in the same number of exchanges, and they began within CLOCK_OFFSET, the later one with a SYN or
-    before the end of the other; or if the addresses and ports are equal, and they existed at the same time for most of the
-    shorter one. The second condition is for conversations that look different at both points because of losses. Loopback
-    addresses belong to each host, so only the first condition counts there.
+    Two connections of different captures are one conversation if their addresses and ports are equal, and one of two conditions
+    holds. First: they sent the same number of bytes in each direction in the same number of exchanges, and began within
+    CLOCK_OFFSET of each other, the later one with a SYN or before the end of the other. Second, for conversations that look
+    different at both points because of losses: they existed at the same time for most of the shorter one. Loopback addresses
+    belong to each host, so only the first condition counts there.
     """
     if report.scan_connections is None or len(report.captures) < 2:
         return SharedConversations(0, 0)
@@ -63,7 +63,7 @@ def shared_conversations(report: Report) -> SharedConversations:
 
 
 def _is_same(before: int) -> pl.Expr:
-    """Return an expression: whether a row is the same conversation as the row `before` rows earlier.
+    """Return an expression for whether a row is the same conversation as the row `before` rows earlier.
 
     Rows are sorted by addresses and ports, then by time.
     """

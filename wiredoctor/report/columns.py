@@ -67,7 +67,7 @@ class Filtered:
 
 
 def endpoints(report: Report) -> pl.DataFrame:
-    """Return capture, id, client and server of every connection, including those that a filter of the report excludes."""
+    """Return capture, id, client and server of every connection, including connections that a filter of the report excludes."""
     names = ["capture", "connection", "client", "server"]
     scan = report.scan_connections
     if scan is None:

@@ -33,7 +33,7 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 class CheckedCount:
     """The number of connections and exchanges of one subject that were checked.
 
-    All rules of `families` checked them, and `rules`, which are only some of the rules of other families.
+    `families`: the families whose rules all checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject
@@ -122,9 +122,9 @@ class Coverage:
 
 
 _CONNECTIONS = {
-    "tls": "TLS, not decrypted: only stalls and connects were checked, not the HTTP inside",
-    "http2": "HTTP/2 is not parsed: only stalls and connects were checked",
-    "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were checked",
+    "tls": "TLS, not decrypted: only stalls and connection attempts were checked, not HTTP",
+    "http2": "HTTP/2 is not parsed: only stalls and connection attempts were checked",
+    "unknown": "neither HTTP/1.x nor TLS: only stalls and connection attempts were checked",
     "unused": "carried no data",
     "one_sided": "only one direction was captured: rules that need both did not run",
     "unseen": "bytes are missing from the capture: findings near a gap have low confidence",
@@ -132,8 +132,9 @@ _CONNECTIONS = {
     "open": "still open when the capture ended: the close was not captured",
 }
 _CUT = (
-    "packets were cut after {} bytes, so the protocol is unknown: only stalls and connects were checked",
-    "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: only stalls and connects were checked",
+    "packets were cut after {} bytes, so the protocol is unknown: only stalls and connection attempts were checked",
+    "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
+    "only stalls and connection attempts were checked",
 )
 """Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
 
@@ -259,7 +260,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return the subject of a rule: what each row of the table stands for that the rule reads, such as "connections"."""
+    """Return the subject of a rule, such as "connections": what a row of the table that the rule reads stands for."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -307,7 +308,7 @@ def _protocol_reasons() -> list[str]:
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each name in `_protocol_reasons`; empty without connections."""
+    """Return the number of connections for each name in `_protocol_reasons`; empty if there are no connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -321,7 +322,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure says how the connection ended.
 
-    A finding about many connections explains those of its client and server that were never established, or reset at once.
+    A finding about many connections explains the connections of its client and server that were never established, or were
+    reset at once.
     """
     import polars as pl
 
@@ -385,9 +387,10 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each key of _EXCHANGES, of those that can be judged ("judged"), and of all ("rows").
+    """Return the number of exchanges for each key of _EXCHANGES, the number of exchanges that can be judged ("judged"), and the
+    number of all ("rows").
 
-    The result is empty without exchanges.
+    The result is empty if there are no exchanges.
     """
     if report.scan_exchanges is None or not report.exchange_count:
         return {}

@@ -1,4 +1,4 @@
-"""Exclude known findings: those in a baseline, and those that a configuration ignores for a reason."""
+"""Exclude known findings: findings in a baseline, and findings that a configuration ignores for a reason."""
 
 from __future__ import annotations
 

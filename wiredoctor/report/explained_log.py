@@ -43,7 +43,7 @@ class ExplainedLog(NamedTuple):
 def explain_log(report: Report, name: str, raw: Iterable[bytes], slow: float, keys: Mapping[str, str]) -> ExplainedLog:
     """Explain the lines of a log that have a status of 500 or above, or took at least `slow` seconds.
 
-    `name`: the name of the log. `raw`: its lines. `keys`: as for ReadLog.
+    `name`: the name of the log. `raw`: its lines. `keys`: as in ReadLog.
     """
     log, formats = ReadLog(keys), dict[str, None]()
 
@@ -90,9 +90,9 @@ class _Findings:
                     self._by_connection.setdefault((finding.capture, connection), []).append(finding)
 
     def of(self, one: CapturedExchange) -> list[Finding]:
-        """Return the findings about an exchange, then those about its connection that overlap the exchange in time.
+        """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        At a gateway, findings about its connections to upstream servers count, too, if they name this connection as their front.
+        Findings about a gateway's connections to upstream servers count, too, if they name this connection as their front.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -133,7 +133,7 @@ def failed_exchanges(report: Report) -> dict[Place, Finding]:
 def failed_connections_by_server(report: Report, *, established: bool = False) -> Counter[str]:
     """Return the number of connections to each server that failed without a request.
 
-    `established`: count only those that failed after a SYN-ACK.
+    `established`: count only connections that failed after a SYN-ACK.
     """
     failed: Counter[str] = Counter()
     for f in _failed_connections(report):
@@ -190,9 +190,9 @@ class _Causes:
     def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
         """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
-        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server count
-        together; the most expensive one is returned. Of equally frequent causes, the first one counts. Return None without
-        failures.
+        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server
+        count together; the most expensive one is returned. Of equally frequent causes, the first one counts. Return None if
+        there are no failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

@@ -51,7 +51,9 @@ def width(fields: Sequence[Field]) -> int:
 
 
 def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
-    """Return the optional columns that fit beside the fixed ones; those from the first that does not fit are left out."""
+    """Return as many of the optional columns as fit beside the fixed ones; the first that does not fit and all after it are
+    left out.
+    """
     shown: list[Field] = []
     for one in optional:
         if width([*fixed, *shown, one]) > room:

@@ -59,7 +59,7 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the first and last moments that this bound may mean at its precision, moved apart by `skew` ns on both sides."""
+        """Return the first and last moments that this bound may mean at its precision, each moved outward by `skew` ns."""
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 
@@ -160,7 +160,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans of `narrowed` to those of `report` with the filter applied, and its counts of rows."""
+    """Set the scans of `narrowed` to the filtered scans of `report`, and set its counts of rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered

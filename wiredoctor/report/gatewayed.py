@@ -53,7 +53,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row for each exchange at a gateway: those of its clients, and its attempts, including uncertain ones."""
+    """Return one row for each exchange at a gateway: the exchanges of its clients, and its attempts, including uncertain ones."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

@@ -21,17 +21,23 @@ LEAST_IDLE_TIMEOUT = 1.0
 """Seconds; no common server has a shorter idle timeout, so an earlier close had another reason."""
 
 _NO_HTTP = {
-    "tls": ("the only connection is encrypted (TLS, not decrypted)", "all {} connections are encrypted (TLS, not decrypted)"),
-    "http2": ("the only connection uses HTTP/2, which is not parsed", "all {} connections use HTTP/2, which is not parsed"),
+    "tls": (
+        "the only connection is encrypted (TLS, not decrypted)",
+        "each of the {} connections is encrypted (TLS, not decrypted)",
+    ),
+    "http2": (
+        "the only connection uses HTTP/2, which is not parsed",
+        "each of the {} connections uses HTTP/2, which is not parsed",
+    ),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
 """Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols whose connections may carry HTTP, and of which connects and stalls are judged."""
+"""Protocols whose connections may carry HTTP, and whose connection attempts and stalls are judged."""
 
-_OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "all {} connections carry neither HTTP/1.x nor TLS")
-"""What connections of other protocols carry, of which stalls and connects are judged; for one and for several."""
+_OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
+"""What connections of other protocols carry, whose stalls and connection attempts are judged; for one and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -39,7 +45,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "unreachable"): "{server} was not reachable",
     ("connect-failed", "timed-out"): "{server} did not answer the SYN",
     ("connect-failed", "closed-at-once"): "{server} accepted the connection and reset it at once",
-    ("keep-alive-race", "at-limit"): "{server} was closing the idle connection",
+    ("keep-alive-race", "at-limit"): "{server} was closing the connection, which had been idle",
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
 }
@@ -68,7 +74,7 @@ class Counts(NamedTuple):
     delay: float
 
     def __str__(self) -> str:
-        """Format as "2 errors and 1 warning, 9 occurrences. Time lost: 5 s."; empty without problems."""
+        """Format as "2 errors and 1 warning, 9 occurrences. Time lost: 5 s."; empty if there are no problems."""
         each = severities(self.problems)
         if not each:
             return ""
@@ -146,9 +152,9 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     dropped = any(capture.dropped for capture in report.captures)
     well_so_far = not (groups or report.left_out or unexplained(reach) or dropped) and knows_failures(report)
     if well_so_far and (why := _cut(reach) or _other_protocol(reach)):
-        return f"Nothing wrong was found, but only stalls and connects could be judged: {why}{scope}."
+        return f"Nothing wrong was found, but only stalls and connection attempts could be judged: {why}{scope}."
     if not judged and (why := _cut(reach)):
-        return f"Only stalls and connects could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
+        return f"Only stalls and connection attempts could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
     failed = find_failed(report, reach)
     if failed.cause is not None:
         return f"{_failed(failed, failed.cause, groups)}{scope}."
@@ -204,7 +210,9 @@ def _selected(report: Report) -> str:
 
 
 def _left_out(report: Report, what: str) -> str:
-    """Say how many findings were excluded: "No new findings (6 known)", "No findings (2 ignored, 1 of lower confidence)"."""
+    """Return a sentence that counts excluded findings: "No new findings (6 known)", "No findings (2 ignored, 1 of lower
+    confidence)".
+    """
     number = Counter[LeftOutBy]()
     for one in report.left_out:
         number[one.by] += one.findings
@@ -217,7 +225,9 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 
 
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
-    """Say why no connection has readable HTTP, and what was judged; empty if one has, or if the reasons differ."""
+    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
+    differ.
+    """
     protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
     if reach.exchanges or not protocol:
         return ""
@@ -228,7 +238,7 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     lead = f"No HTTP could be read: {why}" if protocol in _UNREADABLE else f"No HTTP was seen: {why}"
     if not knows_failures(report):
         return f"{lead}; {_lower(_selected(report))} found nothing{_and(doubts, ', but ')}"
-    lead += f"; {'connects and stalls' if protocol in _UNREADABLE else 'connects'} were judged"
+    lead += f"; {'connection attempts and stalls' if protocol in _UNREADABLE else 'connection attempts'} were judged"
     if doubts:
         return f"{lead}: {join_words(doubts)}"
     if report.left_out:

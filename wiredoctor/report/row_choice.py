@@ -90,7 +90,7 @@ def exchange_end() -> pl.Expr:
 
 
 def _close_after(time: pl.Expr) -> pl.Expr:
-    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null without one.
+    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null if there is none.
 
     The FIN of a client that half-closes after its request does not count, because the client still waits for the response.
     """
@@ -131,7 +131,7 @@ EXCHANGE_COLUMNS = [
 
 
 def is_final() -> pl.Expr:
-    """Return an expression: whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
+    """Return an expression for whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
     import polars as pl
 
     return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
@@ -141,9 +141,9 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
     The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
-    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null if only one
-    direction was captured, because the response may only be missing from the capture; and without a close, if bytes are missing,
-    because the close may be missing, too.
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of
+    an incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
+    missing and no close was captured, the close may be missing, too.
     """
     import polars as pl
 
@@ -158,7 +158,7 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
 
 
 def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression: whether the client still waited for the response when the capture ended."""
+    """Return an expression for whether the client still waited for the response when the capture ended."""
     return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
 
 
@@ -252,7 +252,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression: whether a row has one of the chosen statuses and took long enough."""
+    """Return an expression for whether a row has one of the chosen statuses and took at least the chosen time."""
     import polars as pl
 
     wanted = pl.lit(value=True)

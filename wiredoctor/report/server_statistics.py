@@ -158,9 +158,10 @@ def unusable_connections(report: Report) -> Counter[str]:
 
 
 def _never_established(report: Report, key: str) -> Counter[str]:
-    """Return the number of connections that were never established, by the values of column `key`.
+    """Return the number of connections that were never established, by the value of column `key`.
 
-    A single SYN less than a second before the end of the capture does not count: its answer may have come later.
+    A connection with only one SYN, sent less than a second before the end of the capture, does not count: the answer may have
+    come later.
     """
     import polars as pl
 
@@ -206,7 +207,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None without any.
+    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.
@@ -233,7 +234,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges that gateways certainly sent for those of their clients' exchanges that are in `failed`."""
+    """Yield the exchanges that gateways certainly sent for client exchanges in `failed`."""
     import polars as pl
 
     c = pl.col
@@ -284,7 +285,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 def _flags() -> list[pl.Expr]:
     """Return the columns that depend only on the row of an exchange: flags, and `wait`, the server time in ns.
 
-    `wait` is null without a final response. The flags say in which counts the exchange may belong.
+    `wait` is null if there is no final response. The flags say in which counts the exchange may belong.
     """
     import polars as pl
 
@@ -353,7 +354,7 @@ def _with_silent_servers(
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
     """Add connections without HTTP to the count of each server, and add servers that have no other connections.
 
-    Connections that were never established do not count. The names of added servers are those in TLS (SNI).
+    Connections that were never established do not count. The names of added servers come from TLS (SNI).
     """
     import polars as pl
 

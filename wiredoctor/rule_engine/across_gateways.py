@@ -1,4 +1,4 @@
-"""Change candidates because of what happened on the other side of a gateway.
+"""Change candidates according to the events on the other side of a gateway.
 
 A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request, or an attempt to
 connect, that the gateway made at the back for an exchange at the front. The client may never have seen a failure at the back, and
@@ -45,7 +45,7 @@ def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Return the candidates of all rules, changed by what gateways did.
+    """Return the candidates of all rules, after dropping or changing those that the other side of a gateway explains.
 
     `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
     """
@@ -74,7 +74,7 @@ def through_gateways(
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
     """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
 
-    It is that of the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
+    That body belongs to the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
     `earlier_time`. `exchanges` is the capture's table.
     """
     whole = {**found}
@@ -170,10 +170,10 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
 class _Try(NamedTuple):
     """A try of a gateway: a request to a server, or an attempt to connect to it.
 
-    `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start` and
-    `end`: ns; it ended when the response began, or without one at the close. `over`: the time (ns) at which the response ended,
-    or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or of the
-    RST that refused an attempt; None without one.
+    `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start`
+    and `end`: ns; it ended when the response began, or, if there was none, at the close. `over`: the time (ns) at which the
+    response ended, or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or of
+    the RST that refused an attempt; None if there is neither.
     """
 
     front: tuple[int, int]

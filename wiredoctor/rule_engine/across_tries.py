@@ -1,4 +1,4 @@
-"""Relate the candidates of an exchange at the front of a gateway to those of its tries at the back.
+"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back.
 
 The words are explained in across_gateways.py.
 """
@@ -27,7 +27,7 @@ class CertainTries:
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return those of the candidates `mine`, at the back of a gateway, that candidates in `causes` at its front explain.
+        """Return the candidates in `mine` (at the back of a gateway) that candidates in `causes` (at its front) explain.
 
         A candidate of the same rule only explains others that ended later.
         """

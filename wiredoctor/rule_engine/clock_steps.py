@@ -18,7 +18,7 @@ from wiredoctor.tables import Array
 def drop_across_clock_steps(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates (rule name -> rows) without those that have packets before and after a clock step.
+    """Return the candidates (rule name -> rows), except candidates with packets before and after a clock step.
 
     `steps`: the numbers of the frames with an earlier time than the frame before, ascending. Candidates that packet order alone
     proves are kept.

@@ -8,11 +8,11 @@ from wiredoctor.tables import NEVER
 
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Assign an exchange to the candidates for which `timed` is true and that have none: the exchange that waited at that time.
+    """Assign an exchange to candidates that have none and for which `timed` is true: the exchange that waited at that time.
 
-    It is the exchange whose request was first captured during the candidate's time, because the original request was lost before
-    the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If neither
-    exists, the column stays null.
+    It is the exchange whose request was first captured during the candidate's time, because the original request was lost
+    before the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If
+    neither exists, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():

@@ -72,7 +72,7 @@ class Cutoffs:
         return min(_BURST_GAP, self.min_pause)
 
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
-        """Return cutoffs within which are all rows that are within these cutoffs, or within any of `others` (field -> value)."""
+        """Return cutoffs that admit all rows that these cutoffs, or any of `others` (field -> value), admit."""
         wide = {field.name: getattr(self, field.name) for field in fields(self)}
         for other in others:
             for name, value in other.items():
@@ -100,6 +100,6 @@ _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
 
 
 def least_demanding(declared: Sequence[Mapping[str, int]]) -> Cutoffs:
-    """Return cutoffs within which are all rows that any of these declarations (field -> value) needs."""
+    """Return cutoffs that admit all rows that any of these declarations (field -> value) needs."""
     own = {name: UNREACHABLE for name in _OF_ONE_RULE if any(name in one for one in declared)}
     return replace(Cutoffs(), **own).widened(declared)

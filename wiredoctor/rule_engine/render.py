@@ -109,7 +109,7 @@ NOTICED = SECOND // 1000
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """Return the findings of a rule. The findings of one problem become notes if they all together cost next to nothing."""
+    """Return the findings of a rule. The findings of one problem become notes if together they cost next to nothing."""
     told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:

@@ -83,7 +83,7 @@ def find_summaries(
 def judge(
     modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any], *, live: bool = False
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
-    """Judge the candidates of a batch in the order of their frame numbers; return those that remain.
+    """Judge the candidates of a batch in the order of their frame numbers; return the remaining candidates.
 
     `state` is the memory of the rules between batches, changed in place: rule name -> the state that its `judge` returned.
     Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end, unless `live`.

@@ -28,9 +28,9 @@ def until_close(start: str, end: str, close: str) -> pl.Expr:
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Return the candidates, with changed `truncated-response` ones if a `zero-window-stall` of the client may be their cause.
+    """Return the candidates; change `truncated-response` candidates if a `zero-window-stall` of the client may be their cause.
 
-    Their text names the stall as a possible cause, and their confidence becomes medium.
+    The changed text names the stall as a possible cause, and the confidence becomes medium.
     """
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found

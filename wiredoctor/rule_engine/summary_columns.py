@@ -31,7 +31,7 @@ _CORE = {
 
 
 class Rows(Protocol):
-    """The candidates of a rule: a data frame, or an object for candidates of which some are stored in files."""
+    """The candidates of a rule: a data frame, or an object that stores some of them in files."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -90,7 +90,7 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return at most `most` candidates, equally many of each rule: those with the longest delays, then the earliest ones."""
+    """Return at most `most` candidates, equally many of each rule: the ones with the longest delays, then the earliest."""
     if core.height <= most:
         return core
     order = core.with_row_index("at").sort(

@@ -64,8 +64,8 @@ c = pl.col
 class Explained(NamedTuple):
     """What findings explain: ends of connections and exchanges.
 
-    `connections`: for each connection, the first explained exchange (`since`; -1 if all are). `endpoints`: the client, the server
-    or both, of connections that summaries explain.
+    `connections`: for each connection, from which exchange on all are explained (`since`; -1 if all are). `endpoints`:
+    endpoints of connections that summaries explain: the client, the server, or both.
     """
 
     connections: pl.DataFrame
@@ -349,8 +349,8 @@ def _repeated(
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
-    matters, because the capture may contain the same request very often. `connections`: those of `left`; `hosts`: those of
-    `answers`, which may be healthy.
+    matters, because the capture may contain the same request very often. `connections`: the connections of `left`. `hosts`: the
+    connections of `answers`, which may be healthy.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

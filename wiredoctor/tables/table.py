@@ -23,7 +23,7 @@ Columns = dict[str, Array]
 
 
 class Column(NamedTuple):
-    """A column: its name, type, unit (empty without one) and meaning.
+    """A column: its name, type, unit (empty if it has none) and meaning.
 
     In `nullable` columns, "no value" is NEVER (64 bits) or NONE (fewer bits) in `Columns`, and null in Polars.
     """

@@ -73,7 +73,7 @@ def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
 
 
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
-    """Return the round-trip times (ns) from the capture point to the client and to the server; None without a handshake.
+    """Return the round-trip times (ns) from the capture point to the client and to the server; None if there is no handshake.
 
     If SYNs or SYN-ACKs were retransmitted, the shortest time from the newest SYN to a SYN-ACK is used.
     """

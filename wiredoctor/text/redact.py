@@ -237,7 +237,7 @@ def without_tokens(text: str) -> str:
 def _random(run: str) -> bool:
     """Return whether a run of letters, digits and `_+%-` looks random.
 
-    It does if digits and letters alternate repeatedly in one word, or if the case changes often in a long word.
+    That is the case if digits and letters alternate repeatedly in one word, or if the case changes often in a long word.
     """
     for word in _WORDS.findall(run):
         if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):

@@ -75,7 +75,10 @@ def _map_distinct(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
 
 
 def _query(query: pl.Series) -> pl.Series:
-    """Mask the values of queries and the parts without a name. Replacing without a group takes a quarter of the time."""
+    """Mask the values of queries and the parts without a name.
+
+    If every part has a name, a regular expression without a group suffices, which takes a quarter of the time.
+    """
     if query.str.contains(_NAMELESS).any():
         return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
     return query.str.replace_all("=[^&]*", "=*")

@@ -101,7 +101,7 @@ def _offset(at: datetime) -> str:
 
 
 class Clock(NamedTuple):
-    """Converts the times of a capture. `first`: the time of its first packet (ns since 1970); None without timestamps.
+    """Converts the times of a capture. `first`: the time of its first packet (ns since 1970); None if there are no timestamps.
 
     `dates`: times are shown with dates.
     """

@@ -54,7 +54,7 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
 
 
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
-    """Return an Enhanced Packet Block. `number` is that of its interface, and `length` the packet's length on the network.
+    """Return an Enhanced Packet Block. `number`: the number of its interface. `length`: its length on the network in bytes.
 
     `ticks`: the timestamp in ns, as counted by the interface. `options` are already encoded.
     """

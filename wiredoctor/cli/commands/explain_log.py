@@ -130,7 +130,7 @@ def explain_log(
 
 
 def _unreadable(result: ExplainedLog) -> str:
-    """Return the sentence for a log of which no line has a known format."""
+    """Return the sentence for a log in which no line has a known format."""
     log = result.log
     lines = f"{log.total:,} lines, the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
     return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"

@@ -62,7 +62,7 @@ def extract(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Extract the smallest capture that still shows a finding, checked by analyzing it, or complete connections.
+    """Extract complete connections, or the smallest capture in which an analysis still reports a finding.
 
     Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
     of analyze with the same rules.

@@ -186,9 +186,9 @@ def live(
 
 
 def _with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
-    """Return the BPF filter for packets that match `filter`, and are of these TCP ports or ICMP.
+    """Return the BPF filter for packets that match `filter` and belong to one of these TCP ports or to ICMP.
 
-    ICMP errors may tell why a connection failed. Without ports, return `filter`.
+    ICMP errors may show why a connection failed. If there are no ports, return `filter`.
     """
     if not ports:
         return filter

@@ -286,7 +286,8 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     """Return the ids of the connections of the program.
 
-    A call without a known local port is matched to the next connection to its destination that belongs to no other call.
+    A connect(2) call whose local port is unknown is matched to the next connection to its destination that belongs to no other
+    call.
     """
     assert report.scan_connections is not None
     columns = ("connection", "client", "server", "start")

@@ -238,7 +238,7 @@ def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]
 
 
 def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
-    """Return the rules with findings on either side, those with the longest delays first."""
+    """Return the rules with findings on either side, sorted by delay, the longest first."""
     families: dict[str, str] = {}
     counts: dict[str, list[float]] = {}
     for side, findings in enumerate((before.findings, after.findings)):

@@ -104,7 +104,7 @@ def request_for_people(method: str | None, target: str | None, shown: str | None
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints that either side has, those with the greatest change first, and the number of omitted ones."""
+    """Return the endpoints that either side has, those with the greatest change first, and the number of omitted endpoints."""
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
@@ -132,7 +132,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
 def _weight(one: EndpointChange) -> tuple[int, float]:
     """Return a sort key: endpoints that became slower, then those that became faster, then the others.
 
-    The first two groups are sorted by the total time gained or lost, the last one by the number of exchanges after.
+    The first two groups are sorted by the total time gained or lost, the others by the number of exchanges after the change.
     """
     verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
     rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2

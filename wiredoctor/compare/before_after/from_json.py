@@ -65,7 +65,7 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
 
 
 def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
-    """Return the rows of each table by name, and the lines outside. Raise ValueError if a row spans several lines."""
+    """Return the rows of each table by name, and the lines outside the tables. Raise ValueError if a row spans several lines."""
     taken: dict[str, Rows] = {}
     rest: list[bytes] = []
     table: str | None = None

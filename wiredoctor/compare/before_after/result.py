@@ -59,9 +59,10 @@ class Shift:
 class FindingChange:
     """The findings with one fingerprint on both sides.
 
-    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances: how many `of` there are:
-    exchanges with the endpoint (with the server if there is no request), connections with the server, or captures; None if
-    unknown. delay_before, delay_after: the total time lost. why: the reason if the status is uncertain.
+    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances: how often the finding
+    could have occurred; None if unknown. of: what the chances count: exchanges with the endpoint (with the server if there is
+    no request), connections with the server, or captures. delay_before, delay_after: the total time lost. why: the reason if
+    the status is uncertain.
     """
 
     status: Status

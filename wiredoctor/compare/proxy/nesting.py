@@ -168,7 +168,7 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of a proxy in one capture; of a chain of proxies, those of the outermost.
+    """Return the two sides of a proxy in one capture; for a chain of proxies, the sides of the outermost one.
 
     rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection.
     """

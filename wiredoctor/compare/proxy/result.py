@@ -44,7 +44,8 @@ class Side:
 class Rewritten:
     """A kind of change that the proxy makes to messages: the received value and the forwarded value.
 
-    exchanges: the number of exchanges with this change; the connections and exchanges named are those of the first one.
+    exchanges: the number of exchanges with this change; the connections and exchanges named belong to the first of these
+    exchanges.
     """
 
     message: Literal["request", "response"]

@@ -36,7 +36,7 @@ class _Segments(NamedTuple):
 
 
 class Streams:
-    """The packets at one point, by group (pair * 2 + forward). Offsets are those of the first capture.
+    """The packets at one point, by group (pair * 2 + forward). Offsets are converted to the first capture's.
 
     start, end: the range of the stream that each packet covers, including SYN and FIN (RFC 9293 section 3.4). ack: the
     acknowledged offset of the other direction, or NEVER. group: the group of each packet.

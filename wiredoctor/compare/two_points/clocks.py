@@ -178,7 +178,7 @@ def _line(points: Points) -> Line | None:
 
 
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
-    """Return the error of the drift (99.9 %), or None with fewer than four usable intervals.
+    """Return the error of the drift (99.9 %), or None if there are fewer than four usable intervals.
 
     It is estimated from the distances between the line and the middles of WINDOWS intervals.
     """

@@ -94,7 +94,7 @@ def _clock(held: Wire) -> Clock | None:
 
 
 def spread(values: Array) -> Delays | None:
-    """Summarize times in ns; return None if there are none."""
+    """Summarize times in ns; return None if there are no times."""
     if not len(values):
         return None
     numbers = np.quantile(values, (0.0, 0.5, 0.95)) / SECOND

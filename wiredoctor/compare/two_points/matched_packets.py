@@ -114,7 +114,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Fit lines to packets that are unique in both captures, because these match beyond doubt.
+    """Return lines that map one clock to the other, fitted to packets that are unique in both captures, because these match
+    beyond doubt.
 
     If no line fits, return one with the median difference, whose `gap` is NaN.
     """
@@ -131,7 +132,8 @@ def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
 def _shift(wire: Wire) -> Array:
     """Return the shift of each group (see Wire), from packets with partners.
 
-    Without such packets, it is the difference of the sequence numbers, which is taken to be less than half their range.
+    If there are no such packets, it is the difference of the sequence numbers, which is assumed to be less than half of their
+    range.
     """
     bases: list[Array] = []
     for rows, packets in ((wire.a, wire.one.packets), (wire.b, wire.two.packets)):

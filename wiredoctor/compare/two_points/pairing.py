@@ -110,7 +110,9 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
 
 
 def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
-    """Return pairs of connections, each at most once. They share two packets, or one if their addresses are equal."""
+    """Return pairs of connections, each at most once. The connections of a pair share two packets, or one if their addresses
+    are equal.
+    """
     del ones, twos
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
     ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))

@@ -130,8 +130,8 @@ class OneSided:
 class Pair:
     """A connection that passed both points.
 
-    client, server: its endpoints in the client's capture; client_there, server_there: those in the server's capture. packets: the
-    number in both captures; only_client, only_server: the numbers in one capture only.
+    client, server: its endpoints in the client's capture; client_there, server_there: its endpoints in the server's capture.
+    packets: the number in both captures; only_client, only_server: the numbers in one capture only.
     """
 
     client_id: int
@@ -184,7 +184,8 @@ class Shares:
 
 @dataclass(frozen=True)
 class SideFinding:
-    """A finding and the captures that have it. `connection`, `exchange` and `frames` are those of the first of these.
+    """A finding and the captures that have it. `connection`, `exchange` and `frames` have the numbers of the first of these
+    captures.
 
     delay_there: the delay in the second capture that has it. shares: the parts of the time from the first to the last packet of
     the evidence, if both captures have these packets. lost: the frames of packets that were lost during the finding.

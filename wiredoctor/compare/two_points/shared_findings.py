@@ -65,7 +65,7 @@ class Shared:
         return None if finding.connection is None else self.pair_of[side].get(finding.connection)
 
     def _start(self, finding: Finding, side: int) -> float:
-        """Return the start of a finding by the first clock (ns)."""
+        """Return when a finding starts, by the first clock (ns)."""
         time = np.array([finding.elapsed * SECOND])
         return float((self.wire.on_first(time.astype(np.int64)) if side else time)[0])
 
@@ -144,7 +144,7 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame number of each of these rows, and their indexes."""
+    """Return the frame numbers of these rows, and the indexes of the rows."""
     return frames[rows], np.arange(len(rows))
 
 

@@ -1,4 +1,4 @@
-"""Locate the parts of a captured packet, for those encapsulations of TCP of which every byte is understood.
+"""Locate the parts of a captured packet, if the meaning of every byte of its headers is known.
 
 Other packets are left out with a reason, so none of their content can leak.
 """

@@ -113,7 +113,9 @@ class Heads:
         return self._with_addresses(text[: port.start()], self._tokens.text) + text[port.start() :]
 
     def _with_addresses(self, text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
-        """Replace the IP addresses in a text as in the packets if the lengths allow it, and the rest with `replace`."""
+        """Replace IP addresses in a text with the same ones as in the packets if the lengths are equal, and all other text with
+        `replace`.
+        """
         made, at = b"", 0
         for found in _ADDRESS.finditer(text):
             if address := self._addresses.text(found[0]):

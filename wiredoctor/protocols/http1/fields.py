@@ -179,7 +179,7 @@ def _range(fields: Fields, values: list[str]) -> None:
 def _credentials(fields: Fields, values: list[str]) -> None:
     """Parse credentials (RFC 9110 section 11.4). Of a user name, store only a checksum.
 
-    User names are those of RFC 7617 section 2 and RFC 7616 section 3.4.
+    User names are defined in RFC 7617 section 2 and RFC 7616 section 3.4.
     """
     fields.has_credentials = True
     scheme, _, rest = values[0].partition(" ")
@@ -383,7 +383,9 @@ def collect(lines: list[Line], number: int) -> Fields:
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    """Return whether the media type is that of an event stream. Lines of JSON with a length or a file name are a file instead."""
+    """Return whether the response is an event stream according to its media type. Lines of JSON with a length or a file name
+    are a file instead.
+    """
     is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
     return fields.content_type in EVENT_STREAMS and not is_file
 

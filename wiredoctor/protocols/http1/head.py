@@ -150,7 +150,7 @@ class HeadParser:
         del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
-        """Return a parsed status line; None if the line is none."""
+        """Return a parsed status line; None if it is not a status line."""
         try:
             return self._statuses[line]
         except KeyError:
@@ -243,7 +243,7 @@ def unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def request_line(line: bytes) -> RequestLine | None:
-    """Return a parsed request line of HTTP/1.x; None if the line is none.
+    """Return a parsed request line of HTTP/1.x; None if it is not a request line.
 
     The target may contain spaces, which careless clients send.
     """

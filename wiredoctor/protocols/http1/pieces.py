@@ -75,16 +75,16 @@ class Flight:
 
 
 class Pieces:
-    """The chunks, flights and events of one response so far.
+    """The chunks, flights and events of one response so far. Flights and lumps are explained at the beginning of this module.
 
-    `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: that of chunk size lines
-    in packets without content. `apart`: that of chunks that began some time after the previous one; `began`: when the newest one
-    did. `lines`: every data chunk ended with a newline. `counter`: None if events are not counted. `is_timed`: flights are
-    tracked. `full`: the number of flights with content.
+    `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk
+    size lines in packets without content. `apart`: the number of chunks that began some time after the previous one. `began`:
+    the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the events; None
+    if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
 
-    `held` is the number of lumps after a long pause of the application, and `held_events` that of their events. `large` and
-    `large_events`: the same of lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
-    followed by another lump; `first_cut`: whether the first flight is such a lump. `shown`: the first lumps.
+    `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
+    `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
+    followed by another lump. `first_cut`: whether the first flight is such a lump. `shown`: the first lumps.
     """
 
     __slots__ = (
@@ -126,12 +126,12 @@ class Pieces:
 
     @property
     def watching(self) -> bool:
-        """True if the times of further packets matter."""
+        """True as long as the arrival times of further packets must be recorded."""
         return self.is_timed or self.first is None or (self.together and self.early < EARLY)
 
     @property
     def median(self) -> int:
-        """The median chunk size in bytes, rounded down; NONE without chunks."""
+        """The median chunk size in bytes, rounded down; NONE if there are no chunks."""
         count, passed, middle = sum(self.sizes.values()), 0, list[int]()
         for size, number in sorted(self.sizes.items()):
             middle += [size for place in ((count - 1) // 2, count // 2) if passed <= place < passed + number]

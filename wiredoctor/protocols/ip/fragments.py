@@ -62,7 +62,7 @@ class FragmentStore:
     def add(self, key: Hashable, first: int, more: bool, content: bytes) -> bytes | None:
         """Add a fragment that begins at byte `first` of its datagram. Return the datagram if it is complete now, or None.
 
-        `more`: it is not the last fragment.
+        `more`: further fragments follow.
         """
         if first + len(content) > _MAX_DATAGRAM:
             return None

@@ -102,9 +102,9 @@ _FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less 
 
 
 def format_hits(hits: int, chances: int | None, of: str) -> str:
-    """Return "3 in 12 exchanges", or only the number if the chances are unknown or are captures.
+    """Format a number of occurrences: "3 in 12 exchanges", or only "3" if `chances` is unknown or counts captures.
 
-    `of`: what the chances are, in the plural.
+    `of`: the noun for the chances, in the plural.
     """
     if chances is None or of == "captures":
         return f"{hits:,}"

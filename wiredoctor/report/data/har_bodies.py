@@ -84,7 +84,7 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Return the decompressed data, with the first of these zlib windows that works; stop at `most` + 1 bytes.
+    """Decompress data with the first of these zlib windows that works; stop at `most` + 1 bytes.
 
     Return None if no window works. With `whole`, data without its end counts as an error, too.
     """

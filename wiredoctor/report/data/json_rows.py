@@ -143,7 +143,7 @@ def _exchange_columns() -> list[str]:
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of an exchange in JSON schema 1; all times are in seconds.
 
-    The last ones have the names of columns of the table `exchanges`, where times are in ns.
+    The last of these columns have the names of columns of the table `exchanges`, where times are in ns.
     """
     return [
         pl.col("capture"),

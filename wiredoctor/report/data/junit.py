@@ -193,7 +193,7 @@ def _unread(lines: list[str]) -> _Suite:
 
 
 def _paragraphs(groups: list[Group]) -> str:
-    """Return the paragraphs of the text report, limited to as many problems as people read."""
+    """Return the paragraphs of the text report, for at most MAX_GROUPS problems."""
     out = io.StringIO()
     writer = TerminalWriter(out, _PAPER)
     for number, group in enumerate(groups[:MAX_GROUPS]):

@@ -18,7 +18,7 @@ _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
 class Descriptors:
-    """The rules that a log names: first in catalogue order, then those that are not in the catalogue."""
+    """The rules that a log names: first the rules of the catalogue in its order, then the others."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)

@@ -33,7 +33,7 @@ _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
 
 
 def columns(name: str) -> list[Column]:
-    """Return the columns of the file for this table, including earlier names and without those that are withheld."""
+    """Return the columns of the file for this table: withheld columns are left out, earlier names of columns are included."""
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})
@@ -90,7 +90,7 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 class _RowFilter:
-    """The rows of a capture that the report covers: all, or those that passed a filter.
+    """The rows of a capture that the report covers: all rows, or the rows that passed a filter.
 
     `connections`: ids of the connections, or None for all.
     """
@@ -119,7 +119,7 @@ def _with_derived(
 ) -> pl.DataFrame:
     """Return the rows with the columns tables.DERIVED.
 
-    `ends`: the result of `columns.endpoints`. `capture`: the name of the capture if the rows do not have it.
+    `ends`: the result of `columns.endpoints`. `capture`: the name of the capture, given if the rows do not contain it.
     """
     if name not in DERIVED:
         return rows
@@ -134,7 +134,7 @@ def _with_derived(
 def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of a file in order, with text escaped as in JSON.
 
-    `capture`: the name of the capture if the rows do not have it, otherwise None.
+    `capture`: the name of the capture if the rows do not contain it, otherwise None.
     """
     # column by column, because a query would take longest of all for a small capture
     made: list[pl.Series] = []

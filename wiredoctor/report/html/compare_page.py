@@ -45,7 +45,7 @@ class Card(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings with one status; `left`: a sentence with the number of those that are not on the page, or ""."""
+    """The findings with one status; `left`: a sentence with the number of findings that are not on the page, or ""."""
 
     status: str
     heading: str

@@ -72,8 +72,8 @@ class Packets:
 def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> list[Place]:
     """Return the connections that get graphs, at most MAX_GRAPHS.
 
-    First come those of the worst finding of each group, then those of the second worst and the third worst. The rest are the
-    largest connections that end within the first FAR packets.
+    First come the connections of the worst finding of each group, then the connections of the second worst and of the third
+    worst. The rest are the largest connections that end within the first FAR packets.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
@@ -113,7 +113,7 @@ def read(report: Report, places: list[Place], exchanges: LimitedRows, names: lis
 
 
 def _streamed_bodies(exchanges: LimitedRows, names: list[str]) -> Bodies:
-    """Return the response bodies that arrived in several bursts; if there are too many, those with the most bursts."""
+    """Return the response bodies that arrived in several bursts; if there are too many, only the bodies with the most bursts."""
     several = exchanges.rows.filter(
         pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
     )

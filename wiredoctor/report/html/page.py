@@ -89,7 +89,7 @@ def environment() -> Environment:
 
 
 def _time_of_day(time: str) -> str:
-    """Format RFC 3339 in the zone of the report; empty without a time of day."""
+    """Format RFC 3339 in the zone of the report; empty if there is no time of day."""
     moment = _moment(time)
     return "" if moment is None else time_text(moment, date=True)
 
@@ -104,13 +104,15 @@ def _moment(time: str | None) -> int | None:
 
 
 def _final(value: Any) -> Any:
-    """Escape characters in a text that browsers do not show, and those that change the direction of neighboring text."""
+    """Escape invisible characters in a text, and characters that change the direction of neighboring text."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
 def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
-    """Return style, the script made of these files, and a content security policy that permits only these two (CSP level 3)."""
+    """Return the style, the script (all files in `scripts` together), and a content security policy that permits only these two
+    (CSP level 3).
+    """
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
     script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in scripts)
@@ -220,7 +222,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
 
 def zone_of(times: Iterable[str | None]) -> str:
-    """Return the text for the report's time zone at the earliest of these times (RFC 3339); "" without a time of day."""
+    """Return the text for the report's time zone at the earliest of these times (RFC 3339); "" if there is no time of day."""
     first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
     return "" if first is None else zone_text(first)
 

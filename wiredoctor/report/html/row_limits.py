@@ -1,4 +1,6 @@
-"""Choose the exchanges and connections of a page: all, or those with findings or failures, then the slowest or largest."""
+"""Choose the exchanges and connections of a page: all of them, or first the ones with findings or failures, then the slowest or
+largest.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """Rows in order of captures and time. `of`: the number of rows in the report."""
+    """Rows in the order of captures and, within a capture, of time. `of`: the number of rows in the report."""
 
     rows: pl.DataFrame
     of: int
@@ -96,7 +98,7 @@ def connections(report: Report, most: int = MAX_CONNECTIONS) -> LimitedRows:
 
 
 def exchanges_over_time(report: Report) -> dict[str, Any]:
-    """Count all exchanges, and those with status 5xx, by the time of their first byte.
+    """Count all exchanges, and the exchanges with status 5xx, by the time of their first byte.
 
     Return `step`, the length of a time step in ns, and the counts in each step: `sent` for all exchanges, and `failed`.
     """
@@ -127,7 +129,8 @@ def _worst(
     scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
-    """Return at most `most` rows with `columns` and `made`: first those in `told` (with findings), then the largest by `size`.
+    """Return at most `most` rows with `columns` and `made`: first the rows in `told` (rows with findings), then the largest by
+    `size`.
 
     `made`: additional columns, computed from the columns `needed`.
     """

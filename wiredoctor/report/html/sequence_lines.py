@@ -1,4 +1,4 @@
-"""Prepare one direction of a connection for a time-sequence graph, in bounded memory by merging neighbors."""
+"""Prepare one direction of a connection for a time-sequence graph; neighboring segments are merged to bound memory."""
 
 from __future__ import annotations
 

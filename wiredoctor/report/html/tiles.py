@@ -40,7 +40,9 @@ class ServerRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Servers:
-    """The table of servers. `headings`: the columns in order, without those that have no values. `left_out`: servers omitted."""
+    """The table of servers. `headings`: the columns in order; columns that have no values are left out. `left_out`: servers
+    omitted.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[ServerRow, ...]
@@ -52,7 +54,7 @@ class Tiles:
     """The numbers at the top, as texts.
 
     `times`: names and values of server times. `errors`: servers and their numbers of responses with a status of 500 or above;
-    `more_errors`: the number of other such servers.
+    `more_errors`: the number of servers with errors that are not in `errors`.
     """
 
     requests: str
@@ -71,7 +73,7 @@ _ONLY_WITH_VALUES = (NOT_USABLE, "4xx", "5xx", "p50", "p95", "p99", "Max", "Time
 
 
 def find_servers(report: Report, servers: Sequence[ServerStatistics]) -> Servers | None:
-    """Return the table of servers; None without exchanges and failed connections."""
+    """Return the table of servers; None if there are neither exchanges nor failed connections."""
     if not report.exchange_count and not any(one.unusable_connections for one in servers):
         return None
     rows = tuple(map(_row, servers[:MAX_ROWS]))
@@ -80,7 +82,7 @@ def find_servers(report: Report, servers: Sequence[ServerStatistics]) -> Servers
 
 
 def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | None:
-    """Return the tiles; None without exchanges."""
+    """Return the tiles; None if there are no exchanges."""
     whole = overall_statistics(report) if report.exchange_count else None
     if whole is None:
         return None

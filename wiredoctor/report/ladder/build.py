@@ -125,7 +125,9 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
+    """Return the first and last frames of the request and the response in the finding's exchange; empty if the finding has no
+    exchange.
+    """
     import polars as pl
 
     if finding.exchange is None or report.scan_exchanges is None:
@@ -186,8 +188,8 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
     """Return the span of time that the finding counts as lost, in seconds since the first packet, or None.
 
-    It lies between two packets of the evidence: of those at least as far apart as the delay, the two closest to each other. If no
-    two are that far apart, it is the time from the first to the last packet of the evidence.
+    It lies between two packets of the evidence. Of all pairs that are at least as far apart as the delay, the closest pair is
+    used. If no two packets are that far apart, it is the time from the first to the last packet of the evidence.
     """
     if not finding.delay or finding.connection is None:
         return None

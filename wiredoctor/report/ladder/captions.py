@@ -47,8 +47,8 @@ def flags(bits: int) -> str:
 class PacketCaption(NamedTuple):
     """Facts about a segment that follow from earlier packets of the ladder.
 
-    `repeats`: the frame of which it is a retransmission, or None. `closes`: whether it is the first to acknowledge a FIN.
-    `wider`: whether its window is larger than the previous one of the same side.
+    `repeats`: the frame that it retransmits, or None. `closes`: whether it is the first to acknowledge a FIN. `wider`: whether
+    its window is larger than the previous one of the same side.
     """
 
     repeats: int | None

@@ -74,7 +74,7 @@ class _Columns(NamedTuple):
     """Positions in pixels.
 
     `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the lines of both sides. `notes`: the left
-    edge of notes. `width`: of the picture. `top`: the position of the first step.
+    edge of notes. `width`: the picture's width. `top`: the position of the first step.
 
     In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
     """
@@ -146,7 +146,7 @@ def style() -> str:
 def svg(
     ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True, narrow: bool = False, clock: Clock = NO_CLOCK
 ) -> str:
-    """Return the picture, or "" without steps; `title` describes it to readers who cannot see it.
+    """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
 
     `name`: the prefix of its ids, which must be unique on a page. `alone`: include style and background, for a separate file or a
     page without that style. `narrow`: draw it for a phone; it has no description of its own, but refers to that of the wide

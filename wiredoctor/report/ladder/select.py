@@ -18,8 +18,8 @@ class Plan(NamedTuple):
     """The specification of the packets for a ladder.
 
     `wanted`: frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): the range of packets to
-    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more, prefer the
-    first and the last ones to neighbors of the evidence.
+    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more packets,
+    prefer the first and the last packets to neighbors of the evidence.
     """
 
     capture: str

@@ -132,7 +132,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
 
 
 def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
-    """Return, in order, the frames of all connections with findings or with packets that are evidence, and all evidence."""
+    """Return, in order, all evidence, and all frames of the connections with findings or with evidence of findings."""
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}

@@ -1,7 +1,7 @@
 """Reassemble what both sides of a connection sent, in order of time and in bounded memory.
 
 The bytes come from findings.Portion; `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap waits
-until the gap is filled, or is known to stay, because the peer acknowledged it or too many bytes wait.
+until the gap is filled or given up: some time after the peer acknowledged the missing bytes, or because too many bytes wait.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Side:
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
         """Add a piece of the stream; yield the data that can now be yielded in order.
 
-        If too many bytes wait, the first gap is yielded as a hole.
+        If too many bytes wait, the first gap is given up and yielded as a Hole.
         """
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
@@ -82,7 +82,7 @@ class _Side:
         yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """Record that the peer acknowledged everything before this offset, so that a gap there will not be filled for long."""
+        """Record that the peer acknowledged everything before this offset; gaps before it are given up LATE ns later."""
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
@@ -169,7 +169,9 @@ def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
 def spans(
     access: PacketAccess, connection: int, wanted: Collection[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], bytes | None]:
-    """Return the bytes of the `wanted` parts: (direction, offset, end offset); None if a part was not captured completely."""
+    """Return the bytes of each `wanted` part, given as (direction, offset, end offset); None for a part that was not captured
+    completely.
+    """
     import polars as pl
 
     parts: dict[tuple[int, int, int], dict[int, bytes]] = {span: {} for span in wanted}

@@ -106,7 +106,7 @@ def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> It
 
 
 def write_markdown(parts: Iterable[Part], out: Sink) -> None:
-    """Write the page as GitHub Flavored Markdown in UTF-8; omit what exceeds the size of a comment."""
+    """Write the page as GitHub Flavored Markdown in UTF-8; omit everything beyond the maximum size of a comment."""
     room = MAX_BYTES - len(_FULL)
     before: type[Part] | None = None
     for part in parts:

@@ -1,4 +1,4 @@
-"""Write long tables line by line; lines are kept encoded until they are sorted."""
+"""Write long tables line by line. Lines are stored as encoded text until they are sorted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column for the names of captures by its key; empty without names."""
+    """Return the column for the names of captures by its key; empty if there are no names."""
     return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 
@@ -130,7 +130,7 @@ def severity_sign(severity: str | None, *, color: bool) -> str:
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return a sentence that explains the characters of these severities, or nothing."""
+    """Return a sentence that explains the characters of these severities; an empty list if there are none."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:

@@ -76,7 +76,7 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the known error message that the words contain, or the only one of which they are a part.
+    """Return the known error message that the words contain, or the only message that contains the words.
 
     Return None if there is none, if rules match better, or if the message has rules and none of them is in `entries`.
     """

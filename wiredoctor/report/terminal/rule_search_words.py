@@ -1,4 +1,4 @@
-"""Search words by rule: error messages and descriptions that users type.
+"""The search words of each rule: error messages and descriptions that users type.
 
 A rule's page is searched, too, so its words are not repeated here. If several rules match, the first one in this list is
 likelier.

@@ -119,8 +119,8 @@ def failing(reach: Coverage) -> list[str]:
 def _failing(one: ServerAnswers) -> str:
     """Describe the responses of a server with status 500 or above.
 
-    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself: closed 2; 1 not
-    explained), 1 x 503 (...)".
+    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error:
+    2 closed; 1 not explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
     shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MAX_KINDS]]
@@ -134,8 +134,8 @@ def _failing(one: ServerAnswers) -> str:
 def _failure_counts(failed: Failures) -> str:
     parts: list[str] = []
     if failed.own:
-        kinds = ", ".join(f"{kind} {number:,}" for kind, number in failed.own.items())
-        parts.append(f"{sum(failed.own.values()):,} from the gateway itself: {kinds}")
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in failed.own.items())
+        parts.append(f"{sum(failed.own.values()):,} from the gateway itself, gateway-error: {kinds}")
     parts += [f"{number:,} passed on from {server}" for server, number in failed.passed_on.items()]
     if failed.repeated:
         parts.append(f"{failed.repeated:,} repeated on another server")
@@ -277,7 +277,7 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return a line for each subject that was checked: "12 exchanges on 3 connections: stalls, connects, closes"."""
+    """Return a line for each subject that was checked: "12 exchanges on 3 connections: stalls, connection attempts, closes"."""
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:
         return lines
@@ -286,7 +286,7 @@ def checked_lines(reach: Coverage) -> list[str]:
 
 
 _WORDS = {
-    "stalls": "stalls, connects",
+    "stalls": "stalls, connection attempts",
     "lifetime": "closes",
     "streaming": "streaming",
     "framing": "framing",
@@ -385,7 +385,7 @@ def _left_out_line(one: LeftOut) -> str:
 
 
 def _span(capture: CaptureSummary) -> str:
-    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" without timestamps."""
+    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" if there are no timestamps."""
     first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
     if first is None or last is None:
         return ""

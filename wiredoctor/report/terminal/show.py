@@ -31,7 +31,7 @@ _MESSAGE = ("offset", "head_bytes", "frame")
 
 
 class ShowRequest(NamedTuple):
-    """The request of what to show: a finding, or a connection or only part of it.
+    """A request to show a finding, a connection, or only part of a connection.
 
     A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture; both ends are included.
     """
@@ -129,8 +129,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    They are those of the requested exchange or, if a connection was requested, of the exchanges with a message that begins within
-    the ladder. A finding without an exchange has none.
+    They belong to the requested exchange or, if a connection was requested, to the exchanges with a message that begins within
+    the ladder. There are none for a finding without an exchange.
     """
     import polars as pl
 

@@ -17,7 +17,9 @@ _LONGEST_REQUEST = 60
 
 
 def slowest_request(report: Report) -> str:
-    """Return a sentence with the number of requests, and the phases and total time of the slowest one; "" without requests."""
+    """Return a sentence with the number of requests, and the phases and total time of the slowest one; "" if there are no
+    requests.
+    """
     import polars as pl
 
     from wiredoctor.report.for_people import for_people

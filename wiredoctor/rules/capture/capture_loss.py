@@ -77,7 +77,7 @@ SHOWN = Threshold("5 places", "the maximum number of places shown as evidence; t
 
 
 def screen() -> dict[str, pl.Expr]:
-    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
+    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 

@@ -47,7 +47,7 @@ RULE = Rule(
     },
     message={
         None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
-        "If a connection has packets on both sides of such a step, times between them are not used.",
+        "If a connection has packets before and after such a step, times between them are not used.",
         "out-of-order": (
             "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: several threads or "
             "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
@@ -71,7 +71,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 
 
@@ -98,8 +98,8 @@ def _prefixed_names(prefix: str) -> dict[str, str]:
 def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
     """Return a row for each capture whose number of `steps` is not zero.
 
-    The columns _FIELDS are lists that describe the first steps. `worst`: the largest step (ns). The notes are for the packets
-    before and after a step.
+    The columns _FIELDS contain lists that describe the first steps. `worst`: the largest step (ns). `note_before`, `note`: the
+    evidence notes of the packets before and after a step.
     """
     c = pl.col
     once = c("steps").first() == 1

@@ -58,12 +58,12 @@ SHOWN = Threshold("5 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("conflicts") > 0
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the numbers of contradicting packets and of affected connections; none if there are none."""
+    """Return one row with the numbers of contradicting packets and of affected connections; no row if there are none."""
     c = pl.col
     note = pl.format(
         "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"

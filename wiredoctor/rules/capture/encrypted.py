@@ -6,9 +6,9 @@ What it means
     protocol.
 
 Why it hurts
-    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connects, losses,
-    closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the kind of data matters. A
-    server that computes for a long time looks like a client that waits.
+    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection attempts,
+    losses, closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the conclusion
+    depends on what the encrypted data is. A server that computes for a long time looks like a client that waits.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
@@ -36,7 +36,8 @@ RULE = Rule(
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
     message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
-    "Connects and stalls are still judged, with medium confidence at most if the kind of data matters. "
+    "Connection attempts and stalls are still judged, with at most medium confidence if the conclusion depends on what the "
+    "encrypted data is. "
     "Slow responses, closes, framing and streaming are not judged.",
     remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer at which TLS ends, or on the "
     "loopback device of that host.",
@@ -56,12 +57,12 @@ NAMED = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("protocol") == "tls"
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of connections that carry TLS, and their most frequent names; none without TLS."""
+    """Return one row with the number of connections that carry TLS, and their most frequent names; no row if there are none."""
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
@@ -72,14 +73,14 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.len().cast(pl.Int64).alias("encrypted"),
         _most(" Names asked for (SNI): {}.", "server_name").alias("names"),
         _most(" Protocols offered (ALPN): {}.", "alpn_offered").alias("offered"),
-        _most(" Protocols chosen: {}.", "alpn_chosen").alias("chosen"),
+        _most(" Protocols selected (ALPN): {}.", "alpn_chosen").alias("chosen"),
         pl.when(unsure > 0).then(hidden).otherwise(pl.lit("")).alias("hidden"),
     )  # fmt: skip
 
 
 def _hello() -> pl.Expr:
     """Return a text with the known facts from a connection's ClientHello and ServerHello."""
-    parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", chosen {}": "alpn_chosen"}
+    parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", selected {}": "alpn_chosen"}
     return pl.concat_str([_if_any(text, name) for text, name in parts.items()])
 
 
@@ -88,7 +89,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """List the most frequent values, with the number of connections if it is more than one; "" without values."""
+    """List the most frequent values, with the number of connections if it is more than one; "" if there are none."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)

@@ -48,7 +48,7 @@ SHOWN = Threshold("5 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("super_segments") > 0
 
 

@@ -35,8 +35,8 @@ RULE = Rule(
     symptom="nothing (it shows what cannot be judged)",
     severity="warning",
     title="One direction was not captured on {one_sided:,} of {connections:,} connections",
-    message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: only the client's were "
-    "captured on {client_only:,}, only the server's on {server_only:,}. Without the other direction, little can be judged.",
+    message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: {missing}. Without "
+    "the other direction, little can be judged.",
     remedy="Capture at a place that both directions pass: on a SPAN port with rx and tx, on the host itself, or on both paths "
     "if routing is asymmetric. Check that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",
@@ -49,22 +49,31 @@ SLICE = Threshold("1 s", "a peer that is alive answers within this time: a few r
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("one_sided")
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of one-sided connections, by the side that was captured; none if there are none."""
+    """Return one row with the number of one-sided connections, by the side that was captured; no row if there are none."""
     c = pl.col
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
+    of_client, of_server = ((c(name) > 0).sum().cast(pl.Int64) for name in ("client_packets", "server_packets"))
+    missing = (
+        pl.when(of_server == 0)
+        .then(pl.lit("the server's"))
+        .when(of_client == 0)
+        .then(pl.lit("the client's"))
+        .otherwise(pl.format("the server's on {}, the client's on {}", of_client, of_server))
+    )
     return one_capture_candidate(
         connections, c("one_sided") & ~_is_slice(), place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("one_sided"),
-        (c("client_packets") > 0).sum().cast(pl.Int64).alias("client_only"),
-        (c("server_packets") > 0).sum().cast(pl.Int64).alias("server_only"),
+        of_client.alias("client_only"),
+        of_server.alias("server_only"),
+        missing.alias("missing"),
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("response_framing") == "close-delimited"
 
 

@@ -87,7 +87,7 @@ _REMEDIES: dict[str | None, str] = {
     "and its output (a traceback, a message) went to the client. Let it print to standard error, and let the server answer "
     "500. If another program listens on that port, send the request elsewhere.",
 }
-_ONCE = "{also} It is reported once per connection and kind."
+_ONCE = "{also} Only the first such fault on each connection is reported."
 _ANSWER = (
     "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
     "client cannot read them as a response, so the request has failed. No head followed them on this connection."
@@ -118,10 +118,10 @@ CONNECTIONS = Threshold(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each kind of fault on each side of a connection, about the first head that has it."""
+    """For each side of a connection, return a row per kind of fault, about the first head with that fault."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
-    head = pl.format("the head of the {}: {} ({})", message_label(), "fault", "excerpt")
+    head = pl.format("the fault in the head of the {}: {}", message_label(), "excerpt")
     what = request_or_response()
     begins = pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
     also = pl.lit("", pl.String).alias("also")

@@ -79,7 +79,7 @@ WAITING = Threshold("1 s", "a server that ends a response by closing closes at o
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("response_framing") == "close-delimited"
 
 
@@ -121,9 +121,10 @@ def _is_unframed() -> pl.Expr:
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Add `closer` (server or client), `close_frame`, `close_rst`, and `waited`: the time (ns) from the last body byte on.
+    """Add `closer` (server or client), `close_frame`, `close_rst`, and `waited`: the time (ns) from the last body byte to the
+    close.
 
-    If neither side closed, these are null, but `waited` lasts until `final_at`.
+    If neither side closed, the first three are null, and `waited` ends at `final_at`.
     """
     c = pl.col
     server = server_closed_first()

@@ -155,7 +155,7 @@ _SETTINGS = {
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
+    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
     c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
@@ -172,9 +172,9 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row for each try of each exchange that may have failed at the front of a gateway.
+    """Return a row for each exchange of a client with a gateway that may have failed, and each try of the gateway for it.
 
-    Further rows have what `judge` needs besides: attempts that may have been made for such an exchange (`loose_of`), and the
+    Other rows contain facts for `judge`: connection attempts that may have been made for such an exchange (`loose_of`), and the
     servers to which routes lead (`leads_to`). If the capture contains no gateway, return a row for each server and status.
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
@@ -223,7 +223,7 @@ def _route() -> pl.Expr:
 
 
 def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server (`leads_to`) to which a gateway forwarded requests with a `route`; `server`: the gateway."""
+    """Return a row for each server (`leads_to`) to which a gateway (`server`) forwarded requests with a `route`."""
     asked = exchanges.select("connection", "exchange", "request_target", "request_host")
     at = connections.select("connection", "server")
     return (
@@ -240,7 +240,8 @@ def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.
 def _remembering(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Add the last server that the gateway had failed to reach before the request, and when a server last answered it.
+    """Add the last server that the gateway had failed to reach before the request, and the time at which a server last answered
+    the gateway.
 
     Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns).
     """
@@ -261,9 +262,9 @@ def _remembering(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the exchanges at the back that are not paired with certainty, with `given`.
+    """Return the exchanges of gateways with servers that cannot be paired with certainty, and `given`.
 
-    `given`: their status is at least as frequent at the front as at the back, so the gateway forwarded all these responses.
+    `given`: clients received this status at least as often as servers sent it, so the gateway forwarded all these responses.
     """
     c = pl.col
     whole = c("response_end_reason") == "complete"
@@ -290,7 +291,10 @@ def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame
 
 
 def _likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the exchanges with a gateway's status from servers not known as gateways, whose host failed to open a connection."""
+    """Return exchanges that suggest that their server is a gateway.
+
+    The server responded with a status that gateways use, and its host failed to open a connection.
+    """
     c = pl.col
     host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((*_UNSEEN, 503)))
@@ -306,10 +310,9 @@ def _failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.La
 def _unassigned_attempts(
     tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each failed connection (`vain`) from the host of a gateway; `loose_of`: the gateway.
+    """Return a row for each failed connection (`vain`) that a gateway opened for an unknown request; `loose_of`: the gateway.
 
-    It is unknown for which request the connection was opened. `likely`: exchanges with servers that only their responses show to
-    be gateways.
+    `likely`: exchanges with servers that are probably gateways (`_likely_fronts`).
     """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
@@ -366,10 +369,10 @@ def _unseen(
 
 
 def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each server and status the servers to which hosts other than its clients connected.
+    """For each server and status, return the servers to which hosts other than its clients connected.
 
-    These connections may be those of the gateway. `failed`: servers to which connection attempts failed that began while a
-    response with this status was due. `encrypted`: servers with TLS connections.
+    One of these hosts may be the gateway. `failed`: servers that such a host failed to reach while a response with this status
+    was due. `encrypted`: servers to which such a host had TLS connections.
     """
     c = pl.col
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
@@ -451,7 +454,7 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the exchanges at the back of a gateway whose failure is found, with the time (ns) of that failure.
+    """Return the exchanges that a failure at a gateway nearer to the client explains, with the time (ns) of that failure.
 
     Only the failure at the outermost gateway is reported.
     """
@@ -655,7 +658,7 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     if _is_late(one):
         close = "RST" if v["client_close_rst"] == 1 else "FIN"
-        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had got no response"))
+        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had received no response"))
         return
     yield from _end_evidence(one, "the server's", "the gateway's")
 
@@ -674,7 +677,7 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str,
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
-    waited = ", without a response" if one.server_first else ": it had got no response"
+    waited = ", without a response" if one.server_first else ": it had received no response"
     before = ", before the response is complete" if one.begun else waited
     yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}{before}"))
 
@@ -711,7 +714,7 @@ def _software(row: Mapping[str, Any]) -> str:
 
 
 def _hidden_text(row: Mapping[str, Any]) -> str:
-    """Return the text about connections of other hosts that may be those of the gateway to the servers behind it."""
+    """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
     said = [
         f"but {text} {_list_servers(sorted(row[name]))}"
         for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))

@@ -99,7 +99,7 @@ _HAS_ONE = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return _is_refused()
 
 
@@ -149,7 +149,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
 
 
 def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each request to a gateway the last request that it forwarded for it, if the pairing is certain."""
+    """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
+    certain.
+    """
     c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
@@ -266,7 +268,7 @@ def _setting() -> pl.Expr:
 
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return a candidate, with its texts, for each of these rows."""
+    """Return a candidate, with its texts, for each row."""
     c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))

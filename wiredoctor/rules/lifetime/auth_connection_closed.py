@@ -75,7 +75,7 @@ IMMEDIATE = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for exactly the rows that become candidates."""
+    """Return whether a row becomes a candidate."""
     c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")

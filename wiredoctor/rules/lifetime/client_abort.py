@@ -185,14 +185,14 @@ QUIET = Threshold("1 s", "the minimum time without data that is worth telling: t
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     return may_be_early()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these closes are harmless. `judge` examines them, which costs nothing for a batch without such rows.
+    Most of these closes are harmless. `judge` examines them; for a batch without such rows that costs nothing.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
@@ -229,7 +229,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
                 ("client_close_frame", "client_close_time", _close_note()),
-                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and takes no response"),
+                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
             ),
             *FACTS,
         )
@@ -264,7 +264,7 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Return the candidates with their kinds, which depend on the other connections of their clients.
 
-    Drop those for which no kind applies, and those of clients that have only half-closed.
+    Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]

@@ -107,7 +107,7 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return the confidence: high without an exchange, otherwise the confidence that this exchange was lost.
+    """Return the confidence: high if there is no exchange; otherwise the confidence that this exchange was lost.
 
     The evidence that a device sent the packet does not depend on exchanges.
     """
@@ -131,14 +131,14 @@ def _bytes_passed() -> pl.Expr:
 
 
 def _cut_off() -> pl.Expr:
-    """Return whether the response had begun but its end had not passed before the close."""
+    """Return whether the response had begun, but its end had not passed the capture point before the close."""
     c = pl.col
     later = (c("sender") == "server") & c("rst") & (c("response_end_offset") > c("reached"))
     return _begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
 
 
 def _is_lost() -> pl.Expr:
-    """Return whether a request or response was lost: it was incomplete at that time, or the request was never answered."""
+    """Return whether a request or response was lost: it was incomplete at the close, or the request was never answered."""
     unanswered = pl.col("has_request").fill_null(value=False) & ~_begun()
     return (unanswered | _cut_off()) & ~pl.col("upgraded").fill_null(value=False)
 

@@ -117,7 +117,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 
@@ -157,7 +157,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
-    """Return one candidate per server, and one per process end of a server."""
+    """Return one candidate for each server with an idle timeout, and one for each end of a server process."""
     c = pl.col
     stopped = rests.all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
@@ -320,7 +320,7 @@ _OF_STOPS = ("within", "ended_how", "met_by")
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a candidate for each process end. `stops`: each with its server."""
+    """Return a candidate for each end of a server process. `stops`: pairs of a server and a process end."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")
@@ -331,7 +331,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
     rests = sorted(end.rest for end in stop.resting if end.rest is not None)
     several = len(stop.resting) > 1
     low, high = duration_text(rests[0]), duration_text(rests[-1])
-    rested = f" after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
+    rested = f", after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
     within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
     shown = [(end.frame, end.time, _close_text(end)) for end in stop.resting[: SHOWN.value]]
     shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]
@@ -376,7 +376,7 @@ def _ended_how(stop: Stop) -> str:
             f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
         )
     if stop.form == "e":
-        said.append("no older connection was used again, and a later one stayed idle as long without a close")
+        said.append("no older connection was used again, and a later one stayed idle for as long without being closed")
     if stop.form == "f":
         said.append("their responses had ended at different times, and no older connection was used again")
     return "".join(f"; {one}" for one in said)

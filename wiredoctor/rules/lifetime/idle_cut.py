@@ -54,7 +54,7 @@ RULE = Rule(
     severity="warning",
     title="{subject} was closed after {limit} idle",
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with {close}, "
-    "without announcing it.{alike}{named}",
+    "without notice.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
     "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -110,7 +110,7 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
@@ -160,7 +160,7 @@ def _is_unfinished() -> pl.Expr:
 
 
 def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
-    """Return candidates that this side closed.
+    """Return candidates for the connections that this side closed.
 
     `from_afar`: true if the last payload came from the other side. Then the idle time at this side is shorter by a round trip
     than at the capture point.
@@ -250,7 +250,7 @@ class _IdleClose(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Return the candidates, judged by their own idle times and those of connections that were closed before."""
+    """Return the candidates, judged by their own idle times and by the idle times of connections that were closed earlier."""
     memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
@@ -307,7 +307,7 @@ def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _count_near(rows: pl.DataFrame) -> pl.Series:
-    """Return for each idle time the number of similar ones that the same side ended."""
+    """For each idle time, return the number of similar idle times after which the same side closed."""
     c = pl.col
     order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
     width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
@@ -380,7 +380,7 @@ def _keep_alive_interval() -> pl.Expr:
 
 
 def _least(*names: str) -> pl.Expr:
-    """Return the lowest of these confidences."""
+    """Return the lowest of the confidences in these columns."""
     values = [pl.col(name) for name in names]
     low = pl.any_horizontal(value == "low" for value in values)
     medium = pl.any_horizontal(value == "medium" for value in values)

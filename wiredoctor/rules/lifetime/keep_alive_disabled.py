@@ -81,7 +81,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return an expression over all rows that is true if there may be a candidate."""
+    """Return a cheap test of all rows together: if it fails, there is no candidate."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close") & (pl.col("exchange") == 0)
     return closes.sum() >= ENOUGH.value
 
@@ -151,7 +151,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """Add names and evidence to the pairs that are shown; there may be a million others."""
+    """Add names and evidence, but only to the pairs that are shown, because there may be a million pairs."""
     c = pl.col
     first = answers.select("connection", "response_frame", "response_start", "response_status").join(
         pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"

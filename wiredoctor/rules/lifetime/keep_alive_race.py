@@ -74,7 +74,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
-_IDLE = "Before the request, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
+_IDLE = "When the request was sent, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
     "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -101,7 +101,7 @@ RULE = Rule(
         "timeout is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
         "kernel had acknowledged the request, but {taken}{unread}."
-        "{behind} Before the request, the connection had been idle for {idle}." + _CLOSED,
+        "{behind} When the request was sent, the connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -169,7 +169,7 @@ UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single tim
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     return may_be_lost()
 
 
@@ -264,7 +264,7 @@ _TOLD = pl.Schema(
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about the server's idle timeout. Drop at-limit candidates whose close matches no timeout.
+    """Add the texts about the server's idle timeout. Drop candidates of kind at-limit whose close matches no timeout.
 
     `live`: use only what was known when the candidate became final.
     """
@@ -348,7 +348,7 @@ def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explan
 
 
 def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str:
-    """Return the text about an idle timeout: how it is known, and whose default it is unless the server announces it."""
+    """Return the text about an idle timeout: its source, and the product whose default it is, unless the server announces it."""
     said = limit.how == "announced" or rests.announced_timeout(row["connection"]) is not None
     whose = "" if said else default_of_server(limit.low, rests.server(row["connection"]))
     return f"{limit.as_text()}, {limit.origin()}{whose}"
@@ -360,7 +360,7 @@ def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str
 def _on_waking(
     row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
 ) -> _Explanation | None:  # fmt: skip
-    """Return the explanation of a request that waited while the server's process was suspended; None without proof of that."""
+    """Return the explanation of a request that waited while the server's process was suspended; None if that is not proved."""
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None
@@ -564,7 +564,7 @@ def _request_note() -> pl.Expr:
     return (
         pl.coalesce(rested, pl.lit("the request"))
         + pl.when((c("kind") == "race") & (c("server_close_rst") == 0))
-        .then(pl.lit(", which does not acknowledge the FIN"))
+        .then(pl.lit("; it does not acknowledge the FIN"))
         .otherwise(pl.lit(""))
-        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit(", which acknowledges the FIN")).otherwise(pl.lit(""))
+        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit("; it acknowledges the FIN")).otherwise(pl.lit(""))
     )

@@ -79,7 +79,7 @@ LINGERS = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & ~pl.col("persistent")
 
@@ -114,7 +114,7 @@ def _client_round_trip() -> pl.Expr:
 
 
 def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a candidate for each of these rows."""
+    """Return a candidate for each row."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
     start = pl.when(delimited).then("last_byte").otherwise("over")

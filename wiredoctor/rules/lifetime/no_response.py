@@ -175,7 +175,7 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     # a half-closed client received nothing but the server's close
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 

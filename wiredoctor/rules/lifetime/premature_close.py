@@ -91,7 +91,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for exactly the rows that become candidates."""
+    """Return whether a row becomes a candidate."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
@@ -141,7 +141,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 _UNAUTHORIZED = (
     " A 401 is the classic case: the part of the server that checks credentials answers on its own and ends the connection, "
-    "although the client will repeat the request with credentials on it."
+    "although the client will repeat the request with credentials on the same connection."
 )
 _UNAUTHORIZED_CURE = (
     "If an ISAPI filter answers from OnPreprocHeaders: SF_STATUS_REQ_FINISHED_KEEP_CONN closes like SF_STATUS_REQ_FINISHED, so "

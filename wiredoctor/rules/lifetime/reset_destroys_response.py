@@ -76,7 +76,7 @@ AT_ONCE = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 
 

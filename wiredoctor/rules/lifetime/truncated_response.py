@@ -107,7 +107,7 @@ REMEMBERED = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     # an RST after which its host continues the response may not come from that host
@@ -170,7 +170,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.
 
 
 def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether the finding about another stream covers this one. If not, remember this close at `time` (ns)."""
+    """Return whether a finding about another stream covers this stream. If not, remember this close at `time` (ns)."""
     if kind is None:
         return False
     closes = memory[endpoint]

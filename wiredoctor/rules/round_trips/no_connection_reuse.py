@@ -139,7 +139,7 @@ _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """Return an expression over all rows that is true if there may be a candidate."""
+    """Return a cheap test of all rows together: if it fails, there is no candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
@@ -268,7 +268,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return for each connection whether the server closed it first and its client is one that checks connections before use.
 
-    Such a client closes most of these connections just before it opens another.
+    Such a client closes most of the connections that the server has closed just before it opens another one.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
@@ -290,7 +290,7 @@ def _used_again() -> pl.Expr:
 def _still_open() -> pl.Expr:
     """Return whether a connection is open at the end of the capture, so the program may still reuse it.
 
-    This is false if the program has long left it unused, like many of its other open connections.
+    This is false if the program has left it unused for a long time, like many of its other open connections.
     """
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")

@@ -85,7 +85,7 @@ _CONNECTION_BOUND = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression over all rows that is true if there may be a candidate."""
+    """Return a cheap test of all rows together: if it fails, there is no candidate."""
     return _is_refused().sum() >= ENOUGH.value
 
 

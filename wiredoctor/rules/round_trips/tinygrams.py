@@ -43,7 +43,7 @@ RULE = Rule(
     symptom="many packets for few bytes",
     severity="warning",
     title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
-    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average "
+    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average, "
     "although {mss:,} fit. Nagle's algorithm, which would have merged them, is turned off.",
     remedy="Let the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
     "once, writev, TCP_CORK or MSG_MORE); TCP_NODELAY can then stay on.",
@@ -169,10 +169,10 @@ def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple
 def _nagle_off() -> pl.Expr:
     """Return whether Nagle's algorithm is proved to be off.
 
-    Any of three facts proves it. Earlier packets of the connection proved it already; half of the run is unacknowledged, although
-    Nagle's algorithm allows only one small segment in flight; or the run took less than half a round trip per segment, although
-    each segment would have waited for a full one. The last fact also is a proof in captures at the receiver, where every segment
-    may be acknowledged as soon as it is captured.
+    Any of three facts proves it. Earlier packets of the connection proved it already; half of the run is unacknowledged,
+    although Nagle's algorithm allows only one small segment in flight; or the run took less than half a round trip per segment,
+    although each segment would have waited for a full one. The last fact is a proof even in captures at the receiver, where
+    every segment may be acknowledged as soon as it is captured.
     """
     c = pl.col
     earlier = c("small_run_bytes") - c("length")

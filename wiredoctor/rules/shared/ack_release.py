@@ -146,7 +146,7 @@ def _inferred_text() -> pl.Expr:
 
 
 def data_note(told: pl.Expr) -> pl.Expr:
-    """Return the evidence note of the first write: `told`, and that more data was pending if that is known."""
+    """Return the evidence note of the first write: the text `told`, and ", more data pending" if that is known."""
     return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 

@@ -36,7 +36,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def streams() -> pl.Expr:
-    """Return whether the response has one of the types in ENDLESS, or is another endless medium (`response_endless`)."""
+    """Return whether the response has a media type of ENDLESS, or is endless for another reason (`response_endless`)."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 

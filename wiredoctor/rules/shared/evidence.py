@@ -8,7 +8,7 @@ EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.St
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
-    """Return the column `evidence` from (frame column, time column, note) triples; null frames are left out."""
+    """Return the column `evidence` from (frame column, time column, note) triples; triples without a frame are left out."""
     items = [packet(frame, time, pl.lit(note) if isinstance(note, str) else note) for frame, time, note in packets]
     return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
 
@@ -79,7 +79,8 @@ def one_capture_candidate(
     affected packet and that packet's time (ns). `place`: an item of evidence for one connection. `more`: additional aggregates.
 
     The row has the number of `connections` and of affected ones (`touched`), the first frame and time, and the end of the last
-    affected connection. Its evidence is the places of the first `most`; only these get texts, because there may be a million.
+    affected connection. Its evidence is `place` for the first `most` affected connections. Only these get texts, because there
+    may be a million.
     """
     c = pl.col
     those = connections.filter(touched)

@@ -213,9 +213,10 @@ def _common_failure(front: Front) -> Failure | None:
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
-    """Return whether a try began while the exchange waited, and did not fail later. An attempt always may.
+    """Return whether a try may belong to this exchange: it began while the exchange waited, and did not fail after the
+    response.
 
-    A gateway that has responded waits for no server, so a later failure is not the reason.
+    A gateway that has responded waits for no server, so a later failure is not the reason. An attempt may always belong to it.
     """
     if isinstance(one, Attempt):
         return True
@@ -338,7 +339,7 @@ def shared_out(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts`, in which exchanges without a try have the attempts that may have been made for them.
+    """Return `fronts`, with the attempts that may have been made for the exchanges without a try.
 
     `loose`: the attempts of each gateway for which it is unknown which request they were made for. `routes`: the part of each
     exchange's request by which the gateway chooses a server. `known`: the servers to which a route has led.

@@ -72,9 +72,11 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall. `row` is its index in the candidates; None if the verdict had to wait, and `values` has the columns.
+    """A stall.
 
-    `delay`: in ns. `prompt`: True if an earlier S of the same side did not wait, because its D was acknowledged promptly.
+    `row`: its index in the candidates. If the verdict had to wait for later rows, it is None, and `values` has the columns of
+    the stall instead. `delay`: in ns. `prompt`: True if an earlier segment of the same side did not wait, because the data
+    before it was acknowledged promptly.
     """
 
     row: int | None

@@ -155,7 +155,7 @@ class Stalls:
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
         """Yield verdicts on small last segments that a cork (TCP_CORK) held back.
 
-        The first verdicts wait until several exchanges in a row show the same; later ones are yielded immediately.
+        The first verdicts wait until several exchanges in a row show the same; later verdicts are yielded immediately.
         """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:
@@ -221,7 +221,7 @@ class Stalls:
 
 
 def _cause(row: Row, side: _Side) -> Cause | None:
-    """Return the reason why S may have been held back until the ACK arrived; None if there is none."""
+    """Return why the segment may have been held back until the ACK arrived; None if there is no possible reason."""
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
     run = (message is not None and message == row.message) if row.http else last == row.frame

@@ -66,12 +66,12 @@ def key(router: str, type: str, code: str) -> pl.Expr:
 
 
 def number(version: int, type: int, code: int) -> int:
-    """Return the number that `key` computes for these values."""
+    """Return the number by which `key` identifies an ICMP error."""
     return ((version == 6) * 256 + type) * 256 + code
 
 
 def error_text(numbers: pl.Expr) -> pl.Expr:
-    """Return the error as text, from the number of `key`: 'ICMP "host unreachable" (type 3, code 1)'."""
+    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as `key` identifies them."""
     return numbers.map_elements(_error_text, return_dtype=pl.String)
 
 

@@ -166,8 +166,8 @@ class IdleTimes:
     def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
         """Return the idle times (ns) of the endpoint's other connections that the server closed at about `time` (ns).
 
-        An idle time is 0 if a request or response was in progress. Connections do not count if they were last used after this one
-        was closed, or closed before `since` (ns), the start of this one. `until` as in `limits`.
+        An idle time is 0 if a request or response was in progress. A connection does not count if it was last used after
+        `time`, or closed before `since` (ns), the start of `connection`. `until` as in `limits`.
         """
         ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)

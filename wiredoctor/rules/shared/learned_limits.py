@@ -153,7 +153,7 @@ def _same(rest: int) -> int:
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
-    """Return the closes, but only the first of those that came together after similar idle times."""
+    """Return the closes, but of several that came together after similar idle times only the first."""
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

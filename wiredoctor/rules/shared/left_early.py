@@ -72,7 +72,7 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true for every row that may become a candidate."""
+    """Return whether a row may become a candidate."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -148,7 +148,7 @@ def _half_closed() -> pl.Expr:
 
 
 def _head_only() -> pl.Expr:
-    """Return whether the client had acknowledged the head, and closed as soon as it can have read it."""
+    """Return whether the client had acknowledged the head, and closed immediately after it had received the head."""
     c = pl.col
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
@@ -290,9 +290,9 @@ class Ended(NamedTuple):
     """The reason for an early end: a kind of client-abort, "half-closed", or None for an unfinished upload without a reason.
 
     `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
-    True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for such a
-    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from a
-    SYN that was retransmitted.
+    True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for a similar
+    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from
+    a SYN that was retransmitted.
     """
 
     kind: str | None
@@ -342,7 +342,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
-    """Return the client's longest earlier wait (ns) for such a response; 0 if there is none, or if it would prove nothing.
+    """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
 
     A long poll may begin its response at once and end it when there is news; then the wait lasts until the end. Timeouts between
     two segments start again with each segment, so a long response does not show that a client has no common timeout.

@@ -81,7 +81,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that same_client.beside_repetitions needs. `due` (ns): a repetition, if any, has begun by then."""
+    """Return the columns that same_client.beside_repetitions needs. `due`: the time (ns) by which a repetition must begin."""
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),

@@ -8,7 +8,7 @@ _HOSTS = ("client_host", "server_host")
 
 
 def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add what other connections of the two hosts show to rows about unacknowledged data.
+    """Add columns to rows about unacknowledged data: the facts that other connections of the two hosts show.
 
     `rows` have `number`, `connection`, `exchange`, `sender_direction`, and the times of the first, second and last copy of the
     data. Added columns, besides those of the connection itself: `alive_elsewhere`: the receiver sent a packet on another

@@ -64,7 +64,9 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The process ends at an endpoint in order, and the connections that it closed late because its process was suspended."""
+    """The process ends at an endpoint in order, and the connections that the endpoint closed late because its process was
+    suspended.
+    """
 
     stops: tuple[Stop, ...] = ()
     late: frozenset[int] = frozenset()
@@ -200,7 +202,9 @@ def _is_close(moment: list[End]) -> bool:
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and a later one stays idle as long without a close."""
+    """Return whether no connection from before these closes is used again, and a later connection stays open although it is
+    idle for as long.
+    """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
@@ -214,7 +218,7 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 def _lone(moments: list[list[End]]) -> int | None:
     """Return the index of the only moment at which the server closed idle connections together; None if it is not the only one.
 
-    Their responses must have ended at different times.
+    The responses on these connections must have ended at different times.
     """
     closing = [number for number, moment in enumerate(moments) if _rests(moment)]
     if len(closing) != 1:

@@ -1,9 +1,9 @@
 """Find clients that close their window because they read at their own pace: a rate limit, or a player with a full buffer.
 
-Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens at regular times. Or
-it sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is proportional to the time
-between them. The amount alone shows less, because the kernel opens a window early or late. The pauses of players vary (ffplay),
-like those of a slow disk, so players are recognized by what they read, or by their User-Agent.
+Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens at regular times.
+Or it sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is proportional to the
+time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses of players (ffplay)
+vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their User-Agent.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ Who = tuple[str, str, str]
 class Request(NamedTuple):
     """A request of a client. Times are in ns.
 
-    `answered`, `status`: the start and status of the final response, None without one. `completed`: the time at which the
+    `answered`, `status`: the start and status of the final response; None if there is none. `completed`: the time at which the
     response was complete, if it was. `navigation`: the request loads a page in a browser.
     """
 
@@ -159,7 +159,8 @@ class Clients:
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the connection's client opened another to the same server, or sent a request, from `since` to `until`.
+        """Return whether the connection's client opened another connection to the same server, or sent a request, from `since`
+        to `until`.
 
         A connection from the same host whose User-Agent is unknown counts as the client's.
         """
@@ -192,8 +193,8 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
     to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
 
-    `severity` and `addition` (a sentence) are null without such a repetition; `evidence` includes it. `pending_until`: a
-    repetition still waits for a response, which counts if it begins by this time (ns); otherwise null.
+    `severity` and `addition` (a sentence) are null if there is no such repetition; `evidence` includes its frames.
+    `pending_until`: if a repetition still waits for a response, the time (ns) by which this must begin; otherwise null.
     """
     severities: list[str | None] = []
     pending: list[int | None] = []

@@ -215,13 +215,13 @@ SOON = Threshold("60 s", "a server that starts or restarts accepts connections w
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return one expression per table; if there is a candidate, at least one of them is true for some row."""
+    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one narrow row for each failed connection, because a port scan produces a million."""
+    """Return one row with few columns for each failed connection, because a port scan produces a million of them."""
     c = pl.col
     # some clients reset an attempt when they give it up
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
@@ -339,7 +339,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return one of three columns, by what ended the attempt; null if nothing answered the SYN.
+    """Return the one of three columns that belongs to the event that ended the attempt; null if nothing answered the SYN.
 
     `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
     """
@@ -435,10 +435,10 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the index of the first failure. `end`: the end of the last one (ns). `lost`: the time lost (ns), null if none was.
-    `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`: the
-    numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an outage.
-    Hosts are replaced by numbers before sorting, which takes less memory.
+    `row`: the index of the first failure. `end`: the end of the last failure (ns). `lost`: the time lost (ns), null if none
+    was. `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`:
+    the numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an
+    outage. Hosts are replaced by numbers before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
@@ -534,8 +534,8 @@ def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
 
 
 _REASONS = {
-    ": it has no route to that address, or an unreachable route": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
-    ": no host answers for that address there (ARP, neighbor discovery), or its route is an unreachable route": (
+    ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),

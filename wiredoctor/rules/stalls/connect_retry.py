@@ -69,7 +69,7 @@ MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Win
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("syns") > 1
 
 

@@ -71,7 +71,7 @@ _TIMERS = (
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("request_expect_continue")
 
 

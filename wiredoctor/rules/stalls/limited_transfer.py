@@ -212,7 +212,7 @@ def _remaining_time_text() -> pl.Expr:
 
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
-    """Return the frames that prove a kind, null for the other kinds."""
+    """Return the columns with the frames that are evidence; a frame that is no evidence for the kind of a row is null."""
     c = pl.col
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER
@@ -233,7 +233,11 @@ def _evidence() -> pl.Expr:
         ("syn_peer_frame", "syn_peer_time", unscaled),
         ("first_frame", "start", "the body begins"),
         ("window_frame", "window_time", pl.format("announces a window of {} bytes", "window")),
-        ("filled_frame", "filled_time", pl.format("fills it: later data has to wait for an ACK, {}", duration(pl.col("rtt")))),
+        (
+            "filled_frame",
+            "filled_time",
+            pl.format("the window is full: later data waits for an ACK, {}", duration(pl.col("rtt"))),
+        ),
         ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
         ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),
     )

@@ -130,7 +130,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             c("stall_duplicate_acks").alias("duplicates"),
             c("retransmission_count").alias("tries"),
             evidence(
-                ("stall_frame", "stall_time", "the last forward progress"),
+                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
                 ("first_retransmission_frame", "first_retransmission_time", "retransmitted, also lost"),
                 ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
                 ("frame", "time", "its acknowledgment"),

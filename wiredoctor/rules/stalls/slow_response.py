@@ -85,7 +85,7 @@ MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely compl
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
 
 
@@ -133,7 +133,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _last_interim_response() -> pl.Expr:
     """Return the time (ns) of the last interim response if it came after the request; otherwise null.
 
-    It is also null if all are 100, which only requests the body.
+    It is also null if all of them are 100 Continue, which only requests the body.
     """
     c = pl.col
     told = c("interim").list.set_difference([100]).list.len() > 0
@@ -146,7 +146,7 @@ def _began_with_interim(begin: pl.Expr) -> pl.Expr:
 
 
 def _since(begin: pl.Expr) -> pl.Expr:
-    free = pl.lit("The request was complete, and the connection was free")
+    free = pl.lit("The request and all earlier responses were complete")
     heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
     return pl.when(_began_with_interim(begin)).then(heard).otherwise(free)
 

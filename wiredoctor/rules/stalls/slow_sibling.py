@@ -90,7 +90,7 @@ def _least() -> int:
 
 
 def screen() -> pl.Expr:
-    """Return an expression over all rows that is true if there may be a candidate."""
+    """Return a cheap test of all rows together: if it fails, there is no candidate."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
@@ -152,7 +152,7 @@ def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the servers whose median is far above the median of others with responses of a similar size."""
+    """Return the servers whose median is far above the median of other servers with responses of a similar size."""
     c = pl.col
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
@@ -247,7 +247,7 @@ def _evidence() -> pl.Expr:
     """Return the first requests to the slow server, and its responses, as evidence."""
     c = pl.col
     items = [
-        packet("request_frame", "request_start", pl.format("{} is asked", "server")),
+        packet("request_frame", "request_start", pl.format("the request to {}", "server")),
         packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
     ]
     return pl.concat_list([item.implode() for item in items]).alias("evidence")

@@ -170,7 +170,7 @@ def cutoffs() -> dict[str, int]:
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each direction of a connection with data that was repeatedly retransmitted.
 
-    A row about data that was acknowledged later withdraws the finding that was reported before.
+    A row about data that was acknowledged later withdraws an earlier finding about this data.
     """
     c = pl.col
     # a column `direction` would name the side that must change
@@ -237,8 +237,8 @@ def _missing() -> pl.Expr:
 def _full_segments_lost() -> pl.Expr:
     """Return whether full segments were repeatedly lost before the capture point while smaller packets arrived.
 
-    A single loss is repaired within the time that the receiver waited. The capture did not drop them, because the receiver would
-    have acknowledged them.
+    A single loss does not count, because it is repaired while the receiver waits. Nor does a segment that only the capture
+    missed: the receiver has acknowledged it.
     """
     c = pl.col
     size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")
@@ -393,7 +393,7 @@ def _texts() -> list[pl.Expr]:
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
-        "{}, although an ACK of the {} that covers it had passed the capture point: its ACKs do not reach the {}.",
+        "{}, although an ACK of the {} for this data had passed the capture point: its ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
@@ -414,7 +414,7 @@ def _texts() -> list[pl.Expr]:
         .then(_missing_data_text())
         .when("acknowledged_before")
         .then(covered)
-        .otherwise(pl.format("{}, and it was never acknowledged.", sent))
+        .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
         .alias("sent_again"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
         pl.when(_missing()).then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
@@ -535,7 +535,7 @@ def _evidence() -> pl.Expr:
         ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
         ("again_frame", "second_time", again),
-        ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
+        ("alive_frame", "peer_time", pl.format("proof that the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),

@@ -211,8 +211,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
     """Return the columns from which `conclude` recognizes a client that reads at its own pace.
 
-    `opened`: the time (ns) when the window opened. `offset`: of the next data. `may_pause`: the window may have been closed on
-    purpose.
+    `opened`: the time (ns) when the window opened. `offset`: the stream offset of the next data. `may_pause`: the window may
+    have been closed on purpose.
     """
     return [
         pl.col("http"),
@@ -273,7 +273,7 @@ def _stall_texts() -> list[pl.Expr]:
         *(repeated, duration(c("waited") - c("closed"))),
     )
     times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
-    probed = pl.format(" of it, as its probes ({}) show", c("window_probes") + c("copies"))
+    probed = pl.format(" of that time, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_text_columns(
             _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
@@ -363,4 +363,5 @@ def _confidence() -> pl.Expr:
 
 def _counted_text() -> pl.Expr:
     probes = pl.format("as its probes ({}) show", "window_probes")
-    return pl.lit(" of it, ") + pl.when(_at_once()).then(pl.lit("and went on as soon as it was allowed to")).otherwise(probes)
+    at_once = pl.lit("and went on as soon as it was allowed to")
+    return pl.lit(" of that time, ") + pl.when(_at_once()).then(at_once).otherwise(probes)

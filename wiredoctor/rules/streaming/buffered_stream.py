@@ -172,7 +172,7 @@ def _is_streamed() -> pl.Expr:
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return _is_late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _is_streamed().fill_null(False)
 
 
@@ -265,7 +265,7 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """Return the proof that events were held back, or LIKELY, or OTHER_SIDE if nothing else can prove it."""
+    """Return the proof that events were held back, or LIKELY, or OTHER_SIDE if only the other side of a gateway can prove it."""
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
         return CUT

@@ -64,7 +64,7 @@ SHOWN = Threshold("3 responses", "the maximum number of responses shown as evide
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return pl.col("response_version") == "HTTP/1.0"
 
 

@@ -77,7 +77,7 @@ HTML = ("text/html", "application/xhtml+xml")
 
 
 def screen() -> pl.Expr:
-    """Return an expression that is true on at least one row if there is a candidate."""
+    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
     return _is_late() & pl.col("response_content_type").is_in(HTML)
 
 
@@ -120,7 +120,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a candidate for each page, from all loads of which a request's Referer names the page."""
+    """Return a candidate for each page. A request belongs to a load of a page if its Referer names the page."""
     c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
