@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.sweeps import SLOW
 from wiredoctor.cli import completion
 from wiredoctor.cli.app import COMMANDS, application
 from wiredoctor.rule_engine import catalogue
@@ -57,7 +58,7 @@ def test_what_fits_is_proposed(line: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("wiredoctor show x.pcap --format ", ["text", "json"]),
+        pytest.param("wiredoctor show x.pcap --format ", ["text", "json"], marks=SLOW),
         ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close", "stalls,idle-cut"]),
     ],
 )

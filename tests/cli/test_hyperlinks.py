@@ -16,8 +16,9 @@ import pytest
 
 from tests.report.examples import finding
 from tests.report.test_text import busy
+from tests.support.command_line import run_command
 from tests.support.recordings import find_recording
-from tests.support.sweeps import sweep
+from tests.support.sweeps import SLOW
 from wiredoctor.cli.hyperlinks import has_hyperlinks
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
@@ -88,15 +89,22 @@ def on_a_terminal(*words: str, **environment: str) -> str:
     return out.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize(
-    ("name", "value"), sweep([("NO_COLOR", "1"), ("TERM", "dumb"), ("VTE_VERSION", "")], ("TERM", "dumb").__eq__)
-)
+WORDS = ["--no-pager", "analyze", str(find_recording("server-head-body-split.pcap"))]
+KNOWN = {"TERM": "xterm-256color", "VTE_VERSION": "7200"}
+ON_A_TERMINAL = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+
+
+@ON_A_TERMINAL
+def test_on_a_terminal_in_color() -> None:
+    assert PAGE in LINK.findall(on_a_terminal(*WORDS, **KNOWN))
+
+
+@SLOW
+@ON_A_TERMINAL
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("VTE_VERSION", "")])
 def test_only_on_a_terminal_in_color(name: str, value: str) -> None:
-    words = ["--no-pager", "analyze", str(find_recording("server-head-body-split.pcap"))]
-    known = {"TERM": "xterm-256color", "VTE_VERSION": "7200"}
-    assert PAGE in LINK.findall(on_a_terminal(*words, **known))
-    assert not LINK.search(on_a_terminal(*words, **{**known, name: value}))
-    piped = subprocess.run([sys.executable, "-m", "wiredoctor", *words, "--color", "always"], cwd=ROOT, capture_output=True,
-                           text=True, check=True, env={**os.environ, **known})  # fmt: skip
-    assert not LINK.search(piped.stdout)
+    assert not LINK.search(on_a_terminal(*WORDS, **{**KNOWN, name: value}))
+
+
+def test_not_in_a_pipe() -> None:
+    assert not LINK.search(run_command(*WORDS, "--color", "always", **KNOWN).stdout)

@@ -29,7 +29,7 @@ from tests.live.processes import (
 from tests.recording.conftest import everybodys
 from tests.recording.namespaces import Cable, cable
 from tests.recording.running import needs
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor.interfaces.capabilities import required_capabilities
 from wiredoctor.live.rights import User, target_user
 
@@ -97,7 +97,7 @@ def readable() -> Iterator[Python]:
         yield python
 
 
-@pytest.fixture(params=["readable", "closed"])
+@pytest.fixture(params=sweep(["readable", "closed"], "closed".__eq__))
 def python(request: pytest.FixtureRequest, tmp_path: Path) -> Python:
     if request.param == "closed":
         return closed_python(tmp_path / "closed")

@@ -122,7 +122,9 @@ CLOSED, LATE = 0.211, 1.0
     [
         pytest.param("", "error", 1.0, 1.2, id="it is not repeated: as soon as the close is decided"),
         pytest.param(ELSEWHERE, "error", 1.0, 1.2, id="another request is none of it", marks=SLOW),
-        pytest.param(REPEATED + ANSWER.format(after="0.022", status="200 OK"), "warning", 1.0, 1.2, id="it is answered at once"),
+        pytest.param(
+            REPEATED + ANSWER.format(after="0.022", status="200 OK"), "warning", 1.0, 1.2, id="it is answered at once", marks=SLOW
+        ),
         pytest.param(
             REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 1.5, 3.7, id="it is answered later", marks=SLOW
         ),

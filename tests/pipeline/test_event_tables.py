@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,22 @@ COLUMNS = {
 }
 
 
-def rows(name: str, text: str, tmp_path: Path) -> list[tuple[Any, ...]]:
-    """Return the rows of this table in a ladder, which are the same in steps of 1, 3 and all packets."""
-    path = tmp_path / "ladder.pcap"
-    path.write_bytes(capture(text))
-    found = [tables(path, size, messages=False, all_segments=False)[name] for size in (WHOLE, 1, 3)]
-    assert all(one.equals(other) for one, other in pairwise(found))
-    return found[0].select(COLUMNS[name]).rows()
+Row = tuple[Any, ...]
+Read = Callable[[str], dict[str, list[Row]]]
+
+
+@pytest.fixture(params=[pytest.param((1,), id="by packet"), pytest.param((WHOLE, 1, 3), id="in any steps", marks=SLOW)])
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
+    """Return the rows of each event table in a ladder, which are the same in steps of each size."""
+
+    def read_in_steps(text: str) -> dict[str, list[Row]]:
+        path = tmp_path / "ladder.pcap"
+        path.write_bytes(capture(text))
+        found = [tables(path, size, messages=False, all_segments=False) for size in request.param]
+        assert all(one[name].equals(other[name]) for one, other in pairwise(found) for name in EVENT_TABLES)
+        return {name: found[0][name].select(COLUMNS[name]).rows() for name in EVENT_TABLES}
+
+    return read_in_steps
 
 
 SPLIT = OPEN + HEAD + '  0.062  >  .    ack 39\n  0.072  <  P.   "hello"\n'
@@ -66,8 +76,8 @@ FULL = OPEN + '  0.022  <  .   "HTTP/1.1 200 OK\\r\\nContent-Length: 1425\\r\\n\
         pytest.param(FULL + "  0.022  >  .\n  0.033  <  P.   body*6\n", [], id="prompt, and the end of a download in time"),
     ],
 )
-def test_releases(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    assert rows("releases", text, tmp_path) == expected
+def test_releases(text: str, expected: list[Row], read: Read) -> None:
+    assert read(text)["releases"] == expected
 
 
 RESPONSE = '<  P.   1:44 "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"\n'
@@ -84,8 +94,8 @@ LOST = OPEN + f"  0.022  {RESPONSE}  0.232  {RESPONSE}  0.232  >  .    ack 44\n"
         pytest.param(LOST.replace("  0.232  <", "  0.023  >  .    ack 44\n  0.232  <", 1), [], id="acknowledged before"),
     ],
 )
-def test_recoveries(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    assert rows("recoveries", text, tmp_path) == expected
+def test_recoveries(text: str, expected: list[Row], read: Read) -> None:
+    assert read(text)["recoveries"] == expected
 
 
 LARGE = OPEN + '  0.022  <  .    "HTTP/1.1 200 OK\\r\\nContent-Length: 7240\\r\\n\\r\\n" + body*1419\n'
@@ -102,8 +112,8 @@ CLOSED = LARGE + "  0.022  >  .    win 0\n  0.322  >  .    win 64240\n  0.332  <
         pytest.param(CLOSED.replace("0.322", "0.121"), [], id="shorter than any wait that a rule looks for"),
     ],
 )
-def test_closures(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    assert rows("closures", text, tmp_path) == expected
+def test_closures(text: str, expected: list[Row], read: Read) -> None:
+    assert read(text)["closures"] == expected
 
 
 REFUSED = (
@@ -163,8 +173,8 @@ def pieces(*waits: int) -> str:
         pytest.param(LARGE + "  0.022  >  .    win 0\n", [], id="closed at the end, and nothing shows that there was more"),
     ],
 )
-def test_window_stalls(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    assert rows("window_stalls", text, tmp_path) == expected
+def test_window_stalls(text: str, expected: list[Row], read: Read) -> None:
+    assert read(text)["window_stalls"] == expected
 
 
 def crumbs(*lengths: int) -> str:
@@ -175,14 +185,14 @@ def crumbs(*lengths: int) -> str:
     return OPEN + ask + "  0.043  <  .\n" + "".join(said)
 
 
-def test_runs(tmp_path: Path) -> None:
+def test_runs(read: Read) -> None:
     """Segments from the eighth of a run on, and the first of another message within it: frames 6 to 15, 7 to 11 and 12 to 16."""
-    assert rows("runs", crumbs(9), tmp_path) == [(13, 8, 6, 1, 1), (14, 9, 6, 1, 1), (15, 10, 6, 1, 1)]
-    assert rows("runs", crumbs(4, 4), tmp_path) == [
+    assert read(crumbs(9))["runs"] == [(13, 8, 6, 1, 1), (14, 9, 6, 1, 1), (15, 10, 6, 1, 1)]
+    assert read(crumbs(4, 4))["runs"] == [
         *((12, 6, 7, 3, 1), (14, 8, 7, 3, 3)),
         *((15, 9, 7, 3, 3), (16, 10, 7, 3, 3)),
     ]
-    assert rows("runs", crumbs(6), tmp_path) == []
+    assert read(crumbs(6))["runs"] == []
 
 
 REQUEST = '>  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
@@ -202,14 +212,14 @@ AFTER_ACK = OPEN + "  0.022  <  .    ack 28\n" + f"  0.221  {REQUEST}  0.641  {R
         pytest.param(AFTER_ACK + '  0.700  <  P.   "y"\n  0.700  >  .\n', [], id="and then an ACK of something new"),
     ],
 )
-def test_unacknowledged(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    assert rows("unacknowledged", text, tmp_path) == expected
+def test_unacknowledged(text: str, expected: list[Row], read: Read) -> None:
+    assert read(text)["unacknowledged"] == expected
 
 
-def test_nothing_else_has_a_row(tmp_path: Path) -> None:
+def test_nothing_else_has_a_row(read: Read) -> None:
     """A plain exchange."""
     text = OPEN + '  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"\n  0.022  >  .\n'
-    assert {name: rows(name, text, tmp_path) for name in EVENT_TABLES} == {name: [] for name in EVENT_TABLES}
+    assert read(text) == {name: [] for name in EVENT_TABLES}
 
 
 @pytest.mark.parametrize("name", EVENT_TABLES)

@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
     # as root it refuses to start in its sandbox
     words = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as one:
-        started = one.chromium.launch(executable_path=path, args=[*words, "--disable-dev-shm-usage"])
+        started = one.chromium.launch(executable_path=path, args=[*words, "--disable-dev-shm-usage", "--in-process-gpu"])
         yield started
         started.close()
 

@@ -169,6 +169,12 @@ def test_pieces_in_any_order_and_size(tmp_path: Path) -> None:
     assert [h["name"] for h in entry["request"]["headers"]] == ["Host", "Cookie", "User-Agent"]
 
 
+def test_a_clock_that_is_set_back_during_a_request_leaves_the_wait_as_it_was() -> None:
+    row = exchange(1, request_start=400_000_000, request_end=370_000_000, response_start=530_000_000, response_end=531_000_000)
+    [entry] = written(report([], [connection(1)], [row]))["entries"]
+    assert [entry["timings"][phase] for phase in ("send", "wait", "receive")] == [0, 160, 1]
+
+
 def test_without_a_response_and_without_a_request() -> None:
     rows = [exchange(1), exchange(1, exchange=1, **without_response()), exchange(2, **without_request())]
     log = written(report([finding(connection=1, exchange=1)], [connection(1), connection(2)], rows))

@@ -68,7 +68,7 @@ def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None
     check(text, epoch_packets=epoch_packets)
 
 
-@pytest.mark.parametrize("file", sweep(FILES, FILES[::4].__contains__), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sweep(FILES, FILES[::6].__contains__), ids=lambda file: file.stem)
 def test_cut_at_random(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All ladders of a file at once: wherever epochs end, the whole report stays what it is."""
     packets = together(file)

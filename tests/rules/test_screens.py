@@ -40,7 +40,7 @@ def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
 
 
 def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert speaking_rules(EACH_RULE[::12], monkeypatch)
+    assert speaking_rules(EACH_RULE[::24], monkeypatch)
 
 
 @SLOW

@@ -66,12 +66,7 @@ def resolve(
     if explains is not None:
         explains(core)
     behind = CertainTries(tries)
-    told = ~pl.col("silent").fill_null(value=False)
-    core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
-    core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
-    if losses:
-        core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
-    core = _without_overlaps(core.drop("until_end"))
+    core = _one_per_cause(core, modules, behind, losses)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
     before: set[int] = set()
@@ -92,6 +87,21 @@ def resolve(
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
     return build_findings(told, _causes(parts, modules, behind), file, first_time, before)
+
+
+def _one_per_cause(
+    core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
+) -> pl.DataFrame:
+    """Return the candidates that no other one explains or repeats, with no time counted twice.
+
+    A candidate that relies on the silence until the end of the capture is dropped if packets were lost meanwhile.
+    """
+    told = ~pl.col("silent").fill_null(value=False)
+    core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
+    core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
+    if losses:
+        core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
+    return _without_overlaps(core.drop("until_end"))
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:

@@ -117,8 +117,31 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
 
     `latest`: the end of the capture (ns).
     """
+    last = pl.coalesce("response_end", "response_start", "request_end", "request_start")
+    return exchanges.filter(suspect_exchanges()).select(
+        "connection",
+        c("exchange").cast(pl.Int64),
+        _reason().cast(_REASONS).alias("reason"),
+        pl.coalesce("request_frame", "response_frame").alias("frame"),
+        pl.coalesce("request_start", "response_start").alias("time"),
+        (~_is_answered()).alias("unanswered"),
+        (pl.lit(latest, pl.Int64) - last).alias("waited"),
+        pl.max_horizontal("request_start", "previous_end").alias("over"),
+        pl.lit(0, pl.Int64).alias("bytes"),
+        "request_method",
+        "request_target",
+    )
+
+
+def _is_answered() -> pl.Expr:
+    """Return whether an exchange has a response that is not only interim."""
     interim = (c("has_response") & (c("response_status") < 200) & ~c("upgraded")).fill_null(value=False)
-    answered = c("has_response") & ~interim
+    return c("has_response") & ~interim
+
+
+def _reason() -> pl.Expr:
+    """Return why an exchange did not end normally; null if it did."""
+    answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
@@ -131,7 +154,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     gap = c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
-    reason = (
+    return (
         pl.when((answered & ended & asked) | (left & asked))
         .then(None)
         .when(~c("both_directions"))
@@ -159,20 +182,6 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .when(c("previous_announced_close"))
         .then(pl.lit("after-close-announced"))
         .otherwise(pl.lit("closed"))
-    )
-    last = pl.coalesce("response_end", "response_start", "request_end", "request_start")
-    return exchanges.filter(suspect_exchanges()).select(
-        "connection",
-        c("exchange").cast(pl.Int64),
-        reason.cast(_REASONS).alias("reason"),
-        pl.coalesce("request_frame", "response_frame").alias("frame"),
-        pl.coalesce("request_start", "response_start").alias("time"),
-        (~answered).alias("unanswered"),
-        (pl.lit(latest, pl.Int64) - last).alias("waited"),
-        pl.max_horizontal("request_start", "previous_end").alias("over"),
-        pl.lit(0, pl.Int64).alias("bytes"),
-        "request_method",
-        "request_target",
     )
 
 

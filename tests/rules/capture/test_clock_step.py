@@ -8,6 +8,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, set_back, to_pcap
+from tests.support.sweeps import sweep
 from wiredoctor import diagnosis, limits, spill
 from wiredoctor.findings import Finding
 
@@ -44,7 +45,7 @@ def rules(findings: list[Finding]) -> list[str]:
     return sorted(f.rule for f in findings)
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 3, 128_000], {1}.__contains__))
 @pytest.mark.parametrize(
     ("back", "kinds"),
     [
@@ -67,7 +68,7 @@ def test_more_than_a_millisecond(tmp_path: Path, back: int, kinds: list[str | No
         assert (steps[0].measures["steps"], steps[0].measures["worst"], steps[0].connection) == (1, back / 1e9, None)
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 3, 128_000], {1}.__contains__))
 @pytest.mark.parametrize(
     ("behind", "stalls"),
     [
@@ -89,7 +90,7 @@ def test_another_connection_keeps_its_findings(tmp_path: Path) -> None:
     assert rules(analysed(tmp_path, STALL + ANOTHER, 9, 500 * MS)) == ["clock-step", "nagle-delayed-ack"]
 
 
-@pytest.mark.parametrize("epoch", [1, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 128_000], {1}.__contains__))
 @pytest.mark.parametrize("stepped", [False, True])
 def test_no_idle_close_across_a_step(tmp_path: Path, stepped: bool, epoch: int) -> None:
     """A summary has no times of a connection that goes on across a step."""
@@ -108,7 +109,7 @@ def test_no_idle_close_across_a_step(tmp_path: Path, stepped: bool, epoch: int) 
     assert found == (["clock-step"] if stepped else ["idle-close"])
 
 
-@pytest.mark.parametrize("epoch", [1, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 128_000], {1}.__contains__))
 def test_what_order_proves_stands(tmp_path: Path, epoch: int) -> None:
     cut = (
         STALL.split("\n  0.222", maxsplit=1)[0].replace("Length: 5", "Length: 9")

@@ -43,7 +43,7 @@ def brief(whole: Report, frames: dict[int, int]) -> list[tuple[object, ...]]:
     )
 
 
-@pytest.mark.parametrize("title", sweep(LADDERS, [*LADDERS][::14].__contains__))
+@pytest.mark.parametrize("title", sweep(LADDERS, [*LADDERS][::28].__contains__))
 def test_what_is_found_is_what_is_found_in_order(title: str, tmp_path: Path) -> None:
     """A step back of more than 1 ms shows that records are out of order; then everything is found."""
     packets = sorted((p for p in ladder_packets(LADDERS[title]) if not p.uncaptured), key=lambda p: p.time)
@@ -90,7 +90,7 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 3, 128_000], {1}.__contains__))
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_stream_is_found_all_the_same(order: str, epoch: int, tmp_path: Path) -> None:
     path = tmp_path / "shuffled.pcap"
@@ -167,7 +167,7 @@ def forwarded() -> list[tuple[Packet, int]]:
     return [(p, 0) for p in packets] + [(replace(p, time=p.time + MS // 10), 1) for p in packets]
 
 
-@pytest.mark.parametrize("epoch", [1, 128_000])
+@pytest.mark.parametrize("epoch", sweep([1, 128_000], {1}.__contains__))
 def test_interfaces_one_after_the_other(epoch: int, tmp_path: Path) -> None:
     """Each packet is there twice; the second copies are known, and nothing is taken for lost or sent again."""
     path = tmp_path / "router.pcapng"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,16 @@ Line = tuple[float, str]
 Check = Callable[[str], None]
 
 
-@pytest.fixture(params=["at every capture point", pytest.param("in small batches", marks=SLOW)])
+@pytest.fixture(
+    params=["at the client", pytest.param("at every capture point", marks=SLOW), pytest.param("in small batches", marks=SLOW)]
+)
 def check_everywhere(request: pytest.FixtureRequest) -> Check:
-    """`wiredoctor.testing.check_everywhere` in two parts: hundreds of batches take long."""
-    ways = [{"at": at} for at in POINTS] if "point" in request.param else [{"epoch_packets": size} for size in EPOCHS]
+    """`wiredoctor.testing.check_everywhere` in parts: hundreds of batches take long."""
+    ways: list[dict[str, Any]] = {
+        "at the client": [{"at": "client"}],
+        "at every capture point": [{"at": at} for at in POINTS],
+        "in small batches": [{"epoch_packets": size} for size in EPOCHS],
+    }[request.param]
 
     def check_all(text: str) -> None:
         for way in ways:

@@ -159,15 +159,16 @@ class Entries:
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
     """Return the start of an entry (ns since the capture's first packet) and its phases (ns; -1 for one that does not apply)."""
-    start, end = row["request_start"] or 0, row["request_end"]
-    end = start if end is None else max(start, end)
+    start = row["request_start"] or 0
+    end = start if row["request_end"] is None else row["request_end"]
     first, last = end, end
     if row["has_response"] and row["response_start"] is not None:
         first = max(end, row["response_start"])
         last = max(first, first if row["response_end"] is None else row["response_end"])
     blocked, connect = _connecting(row, start)
     phases = {"blocked": blocked, "dns": -1, "connect": connect, "ssl": -1}
-    phases |= {"send": end - start, "wait": first - end, "receive": last - first}
+    # a clock that was set back during the request shortens that phase only
+    phases |= {"send": max(0, end - start), "wait": first - end, "receive": last - first}
     return start - max(0, blocked) - max(0, connect), phases
 
 

@@ -123,9 +123,36 @@ def _layout(
     """Return the layout, and a sentence about columns that do not fit; None if there are no connections."""
     if report.scan_connections is None:
         return None
-    facts = (
-        report.scan_connections()
-        .group_by("capture")
+    facts = _extremes(report.scan_connections())
+    if not facts.height:
+        return None
+    room, (most,) = max(paper.width, _NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
+    known, common = clocks(report), _common_texts(report)
+    base, optional = _columns(most, known, names, has_times=has_times_of_day(report))
+    for name in common:
+        base.pop(name, None)
+        optional.pop(name, None)
+    squeeze(base, _SQUEEZED, room)
+    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
+    fields = base | {name: optional[name] for name in shown}
+    bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)
+    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    if relative:
+        axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, most["longest"], bar - 1))
+    else:
+        spans = facts.select("capture", "begin", "end").iter_rows()
+        axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, begin, end in spans}
+    left = [optional[name].heading for name in optional if name not in shown]
+    missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
+    lane, busy = ("─", "█") if paper.unicode else ("-", "#")
+    ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
+    return _Layout(ordered, axes, known, common, relative, most["end"], paper, lane, busy, names), missing
+
+
+def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
+    """Return a row for each capture: its first and last time, its largest numbers and its longest texts."""
+    return (
+        connections.group_by("capture")
         .agg(
             pl.col("start").min().alias("begin"),
             pl.col("end").max(),
@@ -135,21 +162,21 @@ def _layout(
         )
         .collect()
     )
-    if not facts.height:
-        return None
-    room, (most,) = max(paper.width, _NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
-    latest, longest = most["end"], most["longest"]
-    known, common = clocks(report), _common_texts(report)
-    time = Field("time (s)", max(8, len(clock(latest, latest))))
+
+
+def _columns(
+    most: Mapping[str, Any], known: Mapping[str, Clock], names: Mapping[str, str], *, has_times: bool
+) -> tuple[dict[str, Field], dict[str, Field]]:  # fmt: skip
+    """Return the columns that are always shown, and those for which there may be no room, by name."""
+    time = Field("time (s)", max(8, len(clock(most["end"], most["end"]))))
     of_day = Field("time of day", max([11, *(one.width for one in known.values())]))
-    has_times = has_times_of_day(report)
     base = {
         "sign": Field("", 1),
         **capture_field(names),
         "id": Field("id", max(2, len(str(most["connection"])))),
         **({"clock": of_day} if has_times else {"time": time}),
         "server": Field("server", min(max(6, most["server"] or 0), _MAX_ENDPOINT), right=False),
-        "duration": Field("lasted", 11 if longest >= _LONG else 7),
+        "duration": Field("lasted", 11 if most["longest"] >= _LONG else 7),
         "close": Field("closed by", 10, right=False),
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
@@ -164,24 +191,7 @@ def _layout(
         "packets": Field("packets", max(7, len(f"{most['packets']:,}"))),
         "protocol": Field("protocol", 8, right=False),
     }
-    for name in common:
-        base.pop(name, None)
-        optional.pop(name, None)
-    squeeze(base, _SQUEEZED, room)
-    shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
-    fields = base | {name: optional[name] for name in shown}
-    bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)
-    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
-    if relative:
-        axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, longest, bar - 1))
-    else:
-        spans = facts.select("capture", "begin", "end").iter_rows()
-        axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, begin, end in spans}
-    left = [optional[name].heading for name in optional if name not in shown]
-    missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
-    lane, busy = ("─", "█") if paper.unicode else ("-", "#")
-    ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, known, common, relative, latest, paper, lane, busy, names), missing
+    return base, optional
 
 
 def _common_texts(report: Report) -> dict[str, str]:

@@ -176,31 +176,9 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that arrived after a close, or at the server's idle timeout (`by_limits` decides)."""
     c = pl.col
-    covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    # the close was announced, but it acknowledges the request: the FIN may have come later
-    warned = (c("took") == WARNED) & ~closed_against_request()
-    rows = find_lost(closes).filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
-    kind = (
-        pl.when("at_limit")
-        .then(pl.lit("at-limit"))
-        .when(c("took") == FORGOTTEN)
-        .then(pl.lit("forgotten"))
-        .when(covers | warned)
-        .then(pl.lit("stale-pool"))
-        .otherwise(pl.lit("race"))
-    )
-    ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
-    rows = (
-        rows.with_columns(
-            kind.alias("kind"), warned.alias("warned"), fin_or_rst("server_close_rst").alias("close"), c("idle").alias("rest_ns")
-        )
-        .with_columns(client_idle_time().clip(0).alias("idle"))
-        .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
-    )
     before = c("server_close_time") - c("request_end")
-    reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
-    return rows.with_columns(reset).select(
+    return _lost_by_kind(closes, foreign_closes).select(
         "connection",
         "exchange",
         "kind",
@@ -236,6 +214,38 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         (c("server_close_rst") == 1).alias("by_rst"),
         *repetition_columns(),
         pl.lit(None, pl.Int64).alias("waited"),
+    )
+
+
+def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `closes` at which a request was lost, with the kind and with the TTLs if the RST is foreign."""
+    c = pl.col
+    covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
+    # the close was announced, but it acknowledges the request: the FIN may have come later
+    warned = (c("took") == WARNED) & ~closed_against_request()
+    kind = (
+        pl.when("at_limit")
+        .then(pl.lit("at-limit"))
+        .when(c("took") == FORGOTTEN)
+        .then(pl.lit("forgotten"))
+        .when(covers | warned)
+        .then(pl.lit("stale-pool"))
+        .otherwise(pl.lit("race"))
+    )
+    reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame")
+    ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
+    return (
+        find_lost(closes)
+        .filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
+        .with_columns(
+            kind.alias("kind"),
+            warned.alias("warned"),
+            fin_or_rst("server_close_rst").alias("close"),
+            c("idle").alias("rest_ns"),
+            reset.alias("reset_frame"),
+        )
+        .with_columns(client_idle_time().clip(0).alias("idle"))
+        .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
     )
 
 

@@ -183,12 +183,6 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
     c = pl.col
-    unanswered = (
-        find_lost(closes)
-        .filter(c("took").is_in([*_KINDS]))
-        .with_columns(*repetition_columns(), pl.lit(None, pl.Int64).alias("waited"))
-    )
-    rows = pl.concat([unanswered, _half_closed(closes)], how="diagonal_relaxed")
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
@@ -202,15 +196,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     early = fresh()
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
-    # data that the client sent after the close is not evidence
-    in_time = (c("took") != IN_PART) | (c("request_end") <= c("server_close_time"))
-    rows = rows.with_columns(
-        pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"),
-        pl.when(c("took") == IN_PART).then("request_frame").alias("begun_frame"),
-        pl.when(in_time).then("request_last_frame").alias("ended_frame"),
-        pl.when(half).then("client_close_frame").alias("half_frame"),
-    )
-    return rows.select(
+    return _unanswered(closes).select(
         "connection",
         "exchange",
         kind.alias("kind"),
@@ -253,6 +239,24 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("wait_ns"),
         *FACTS,
     )  # fmt: skip
+
+
+def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `closes` at which a request was left without a response, with the frames of the evidence."""
+    c = pl.col
+    lost = (
+        find_lost(closes)
+        .filter(c("took").is_in([*_KINDS]))
+        .with_columns(*repetition_columns(), pl.lit(None, pl.Int64).alias("waited"))
+    )
+    # data that the client sent after the close is not evidence
+    in_time = (c("took") != IN_PART) | (c("request_end") <= c("server_close_time"))
+    return pl.concat([lost, _half_closed(closes)], how="diagonal_relaxed").with_columns(
+        pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"),
+        pl.when(c("took") == IN_PART).then("request_frame").alias("begun_frame"),
+        pl.when(in_time).then("request_last_frame").alias("ended_frame"),
+        pl.when(c("took") == HALF_CLOSED).then("client_close_frame").alias("half_frame"),
+    )
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
