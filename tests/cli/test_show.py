@@ -150,3 +150,61 @@ def test_the_finding_that_caused_another_is_named() -> None:
     assert f"caused by finding {cause['number']}: no-response. {cause['title']}" in " ".join(shown.split())
     assert "caused by" not in run("show", capture, "--finding", str(cause["number"])).stdout
     assert "that this one names" not in shown
+
+
+def _gateway_error() -> tuple[str, Any, Any]:
+    """Return a recording of two gateways in a row, its gateway-error, and the finding at the server that caused it."""
+    capture = str(find_recording("behind-two-gateways.pcap"))
+    findings = as_json("analyze", capture)["findings"]
+    [effect], [cause] = ([f for f in findings if f["rule"] == rule] for rule in ("gateway-error", "no-response"))
+    return capture, effect, cause
+
+
+def test_the_packets_behind_the_gateway_and_of_the_cause_are_shown() -> None:
+    """The client's connection, that of the first gateway to the second, and that of the second to the server."""
+    capture, effect, cause = _gateway_error()
+    shown = as_json("show", capture, "--finding", str(effect["number"]))
+    [behind, of_cause] = shown["related"]
+    [own] = {step["connection"] for step in shown["ladder"]["steps"]}
+    ids = [own, *(one["connection"]["id"] for one in (behind, of_cause))]
+    assert len({*ids}) == 3
+    assert own == effect["connection"]
+    assert behind["connection"]["server"] == "127.0.0.1:8081"
+    assert ids[2] == cause["connection"]
+    steps = [step for one in (shown["ladder"], behind["ladder"], of_cause["ladder"]) for step in one["steps"]]
+    assert {e["frame"] for f in (effect, cause) for e in f["evidence"]} <= {step["frame"] for step in steps}
+    notes = {note for step in steps for note in step["notes"]}
+    assert {e["note"] for f in (effect, cause) for e in f["evidence"]} <= notes
+    text = run("show", capture, "--finding", str(effect["number"])).stdout
+    assert "127.0.0.1:8081, behind the gateway (exchange 0)" in text
+    assert f"10.9.0.2:8001, of finding {cause['number']}" in text
+    ranges = re.findall(r"Below: frames (\d+) to (\d+), \d\d:\d\d:\d\d", text)
+    assert len(ranges) == 3
+    assert ranges[0] == (str(shown["ladder"]["steps"][0]["frame"]), str(shown["ladder"]["steps"][-1]["frame"]))
+
+
+def test_the_exchange_of_a_finding_is_followed() -> None:
+    capture, effect, _ = _gateway_error()
+    done = run("show", capture, "--finding", str(effect["number"]), "--follow", "--color", "never")
+    assert f"# finding {effect['number']}: exchange 1 of connection 0 (--connection 0: all)" in done.stdout
+    assert "# for it, the gateway sent another request: --connection 3 --exchange 0" in done.stdout
+    assert done.stdout.count("> GET /a/order") == 1
+    assert "/a/list" not in done.stdout
+    part = run("show", capture, "--connection", "0", "--exchange", "1", "--follow", "--color", "never").stdout
+    assert [line for line in done.stdout.splitlines() if line[0] in "<>"] == [
+        line for line in part.splitlines() if line[0] in "<>"
+    ]
+    raw_side = run("show", capture, "--finding", str(effect["number"]), "--follow", "--raw", "--side", "server")
+    assert raw_side.stdout_bytes.startswith(b"HTTP/1.1 502")
+    assert "in exchange 1 of connection 0" in raw_side.stderr
+
+
+def test_a_finding_without_an_exchange_is_followed_from_the_beginning_to_the_end() -> None:
+    """A server that speaks no HTTP: a finding names a connection and no exchange."""
+    capture = str(find_recording("redis-two-writes-client.pcap"))
+    found = next(f for f in as_json("analyze", capture)["findings"] if f["exchange"] is None and f["connection"] is not None)
+    done = run("show", capture, "--finding", str(found["number"]), "--follow", "--color", "never").stdout
+    assert f"# finding {found['number']}: all of connection {found['connection']}, because it is not about" in done
+    whole = run("show", capture, "--connection", str(found["connection"]), "--follow", "--color", "never").stdout
+    assert done.splitlines()[2:] == whole.splitlines()[1:]
+    assert len(whole.splitlines()) > 2

@@ -27,7 +27,7 @@ from wiredoctor.report.ladder.build import Ladder, Step, Wait
 from wiredoctor.report.packets import pcapng
 from wiredoctor.report.packets.heads import Head
 from wiredoctor.report.terminal import connections, exchanges, markdown, show_text, text
-from wiredoctor.report.terminal.show import ShownPackets, ShowRequest
+from wiredoctor.report.terminal.show import Related, ShownPackets, ShowRequest
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.words import clean
 from wiredoctor.text.time_of_day import Clock
@@ -172,7 +172,8 @@ def test_a_ladder_obeys_nobody(one: Report, width: int) -> None:
     for color in (True, False):
         out = io.StringIO()
         writer = TerminalWriter(out, Terminal(width=width, color=color, unicode=True))
-        show_text.write(ShownPackets(asked, ladder, None, heads, 0, [f], [f], Clock(None), f.title), writer, secrets=one.secrets)
+        shown = ShownPackets(asked, ladder, None, heads, 0, [f], [f], Clock(None), f.title, [Related(None, ladder, "")])
+        show_text.write(shown, writer, secrets=one.secrets)
         assert safe(_SGR.sub("", out.getvalue()))
         drawn = [line for line in _SGR.sub("", out.getvalue()).splitlines() if "│" in line]
         assert all(line.startswith(" " * 4) for line in drawn)

@@ -36,7 +36,7 @@ from wiredoctor.report.data import json
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.html import data, graphs, proof_pictures, row_limits, sequence_lines, tiles
-from wiredoctor.report.server_statistics import server_statistics
+from wiredoctor.report.server_statistics import FEWEST, server_statistics
 from wiredoctor.report.terminal.sentences import change, example, rule_and_confidence
 from wiredoctor.report.words import clean
 from wiredoctor.text.time_of_day import use_utc
@@ -443,4 +443,4 @@ def test_the_page_says_only_the_percentiles_that_so_many_times_have(times: list[
     assert shown.times[-1][1] == f"{max(times)} ms"
     servers = tiles.find_servers(made, server_statistics(made))
     assert servers is not None
-    assert [name for name in servers.headings if name in tiles.FEWEST] == [name for name in names if name in tiles.FEWEST]
+    assert [name for name in servers.headings if name in FEWEST] == [name for name in names if name in FEWEST]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.report.examples import report as example_report
 from tests.report.test_by_status import GET, connection
 from tests.support.recordings import find_recording
 from tests.support.sweeps import sweep
@@ -18,7 +19,15 @@ from wiredoctor.findings import Report
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import servers_json
 from wiredoctor.report.html import tiles
-from wiredoctor.report.server_statistics import Grouping, ServerOrder, overall_statistics, server_statistics, sort_servers
+from wiredoctor.report.server_statistics import (
+    FEWEST,
+    Grouping,
+    ServerOrder,
+    ServerStatistics,
+    overall_statistics,
+    server_statistics,
+    sort_servers,
+)
 from wiredoctor.report.terminal import servers
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.testing import capture
@@ -255,7 +264,8 @@ def printed(one: Report, width: int = 80, by: Grouping = Grouping.server, order:
 def test_the_columns_that_are_needed_first_fit_in_80(report: Report) -> None:
     heading, first, *_ = printed(report).splitlines()
     assert heading.split()[:4] == ["server", "host", "requests", "failed"]
-    assert {"p50", "p95", "max", "lost"} <= {*heading.split()}
+    assert {"p50", "max", "lost"} <= {*heading.split()}
+    assert {"p95", "p99"}.isdisjoint(heading.split())
     assert first.split()[:4] == ["10.0.0.4:80", "a", "1", "1"]
 
 
@@ -279,18 +289,62 @@ def test_columns_without_any_value_are_left_out(tmp_path: Path) -> None:
     [
         (ServerOrder.failed, ["4:80", "2:80", "3:8080"]),
         (ServerOrder.requests, ["2:80", "3:8080", "4:80"]),
-        (ServerOrder.p50, ["3:8080", "2:80", "4:80"]),
+        (ServerOrder.p50, ["2:80", "3:8080", "4:80"]),
         (ServerOrder.p99, ["3:8080", "2:80", "4:80"]),
         (ServerOrder.max, ["3:8080", "2:80", "4:80"]),
         (ServerOrder.names, ["2:80", "3:8080", "4:80"]),
     ],
 )
 def test_orders(report: Report, order: ServerOrder, expected: list[str]) -> None:
-    """10.0.0.3 takes 1.5 s, 10.0.0.2 a millisecond; 10.0.0.4 sends no response, so it has no times."""
+    """10.0.0.3 takes 1.5 s twice, 10.0.0.2 a millisecond five times; 10.0.0.4 sends no response, so it has no times."""
     rows = sort_servers(server_statistics(report), order)
     assert [row.key for row in rows] == [f"10.0.0.{end}" for end in expected]
     words = {ServerOrder.failed: "most failures first", ServerOrder.requests: "most requests first", ServerOrder.names: "by name"}
+    words[ServerOrder.p99] = "longest max first (too few responses for p99)"
     assert f"3 servers, {words.get(order, f'longest {order} first')}" in printed(report, order=order)
+
+
+@pytest.mark.parametrize(
+    ("number", "names"), [(2, []), (3, ["p50"]), (19, ["p50"]), (20, ["p50", "p95"]), (100, ["p50", "p95", "p99"])]
+)
+def test_a_percentile_needs_enough_responses(tmp_path: Path, number: int, names: list[str]) -> None:
+    path = tmp_path / "some.pcap"
+    path.write_bytes(capture(connection(1, "10.0.0.2:80", *[200] * number) + "\n"))
+    one = wiredoctor.analyze(path)
+    assert [name for name in printed(one, 200).splitlines()[0].split() if name in FEWEST] == names
+    assert ("p50, p95 and p99 need 3, 20 and 100 responses" in printed(one, 200)) == (number < 100)
+    [row] = server_statistics(one)
+    assert row.p99 is not None
+
+
+@pytest.mark.parametrize("order", ServerOrder)
+def test_the_column_of_the_order_is_shown_in_80_columns(order: ServerOrder) -> None:
+    """The rows have every column, and 100 responses; names and numbers are long."""
+    rows = [
+        ServerStatistics(
+            f"192.168.100.20{n}:50123", ("api.shop.example", f"host{n}.example"), 54_321, 1_234, 0, 0, 12_345, 1_234,
+            0.0123, 0.123, 1.23, 12.3, 12_345, {"slow-response": 71.5}, 3, 13, timed=54_321,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    out = io.StringIO()
+    terminal = Terminal(width=80, color=False, unicode=False)
+    servers.write(example_report(), rows, out, terminal, by=Grouping.server, order=order)
+    heading = out.getvalue().splitlines()[0]
+    assert {ServerOrder.lost: "time lost", ServerOrder.names: "server"}.get(order, order.value) in heading
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def test_names_are_complete_where_there_is_room() -> None:
+    """The address says what the name 10.9.1.2 says; the third name fits in 160 columns only."""
+    names = ("shop.example", "10.9.1.2", "a-rather-long-name.example", "other.example")
+    row = ServerStatistics("10.9.1.2:80", names, 4, 0, 0, 0, 0, 0, 0.1, 0.1, 0.1, 0.2, 1, timed=4)
+    for width, shown in ((80, "shop.example +2 "), (160, "shop.example, a-rather-long-name.example, other.example ")):
+        out = io.StringIO()
+        terminal = Terminal(width=width, color=False, unicode=False)
+        servers.write(example_report(), [row], out, terminal, by=Grouping.server)
+        assert f"10.9.1.2:80 {shown}" in out.getvalue()
+        assert ("+2: 2 more names" in out.getvalue()) == (width == 80)
 
 
 def test_forwarded_requests_are_named() -> None:

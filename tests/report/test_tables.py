@@ -7,13 +7,15 @@ from io import StringIO
 from itertools import product
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
 from tests.support.sweeps import in_turn
 from wiredoctor.findings import Report
+from wiredoctor.gateways import TRIES, Gateways
 from wiredoctor.report.filter import Filter, Moment, filter_report
-from wiredoctor.report.row_choice import Order, RowChoice, choose_rows, parse_statuses
+from wiredoctor.report.row_choice import Order, RowChoice, choose_rows, count_waiting, parse_statuses
 from wiredoctor.report.terminal import connections, exchanges
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
@@ -180,6 +182,8 @@ def test_orders(order: Order, numbers: list[int]) -> None:
         (RowChoice(("5xx",)), [1, 2]),
         (RowChoice(("4xx", "502")), [0, 2]),
         (RowChoice(("none",)), [3]),
+        (RowChoice(("any",)), [0, 1, 2]),
+        (RowChoice(("any", "none"), top=1), [0]),
         (RowChoice(slow=100 * MS), [1, 2, 3]),
         (RowChoice(("5xx",), slow=100 * MS + 1), [2]),
         (RowChoice(("5xx",), top=1, order=Order.duration), [2]),
@@ -413,6 +417,60 @@ def test_a_hang_is_the_longest(order: Order, first: list[int]) -> None:
     assert [int(number) for number in re.findall(r" (\d)#0 ", out.getvalue())] == first
     assert choose_rows(one, "exchanges", RowChoice(slow=7500 * MS)).exchanges["connection"].to_list() == [1]
     assert choose_rows(one, "exchanges", RowChoice(slow=7500 * MS + 1)).exchanges.height == 0
+
+
+def test_an_unknown_duration_comes_after_all_known_ones() -> None:
+    """Exchange 0 takes 50 ms; exchange 1 still waits when the capture ends, 10.5 s after it began."""
+    one = waiting(**without_response())
+    out = StringIO()
+    exchanges.write(one, out, Terminal(200), order=Order.duration)
+    assert [int(number) for number in re.findall(r" (\d)#0 ", out.getvalue())] == [0, 1]
+    assert "complete when the capture ended (sorted last, because its duration is unknown)" in out.getvalue()
+    first = choose_rows(one, "exchanges", RowChoice(top=1, order=Order.duration))
+    assert first.exchanges["connection"].to_list() == [0]
+    assert (count_waiting(one), count_waiting(first)) == (1, 0)
+    out = StringIO()
+    exchanges.write(first, out, Terminal(200), waiting_left_out=1)
+    assert "1 other request was still waiting for a complete response when the capture ended; " in out.getvalue()
+
+
+@pytest.mark.parametrize("module", [exchanges, connections])
+@pytest.mark.parametrize("order", [Order.duration, Order.size])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_column_of_the_order_is_shown_in_80_columns(module: Any, order: Order, several: bool) -> None:
+    names = [f"a/rather/long/name/{n}.pcap" if several else "trace.pcap" for n in range(2)]
+    rows = [timed(n, 0, 0, 250, 0) | {"response_body_bytes": 7_654_321, "capture": names[n]} for n in range(2)]
+    opened = [
+        connection(n, capture=names[n], start=0, end=250 * MS, client_bytes=7_654_321, server=f"192.168.100.20{n}:50123")
+        for n in range(2)
+    ]
+    captures = [capture(file=name) for name in dict.fromkeys(names)]
+    out = StringIO()
+    module.write(report([], opened, rows, captures=captures), out, Terminal(80), order=order)
+    value = "250 ms" if order is Order.duration else "7.65 MB"
+    assert sum(f" {value} " in line for line in out.getvalue().splitlines()) == 2
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (2_000_000_001, 2_000_000_002, 2_000_000_003)])
+def test_an_exchange_of_a_gateway_names_the_exchange_of_its_client(width: int, numbers: tuple[int, int, int]) -> None:
+    """Connection 2 certainly carries what the client asked on connection 1; whether connection 3 does is not certain."""
+    front, sure, doubtful = numbers
+    one = report([], [connection(i) for i in numbers], [exchange(i) for i in numbers])
+    tries = [(front, 0, sure, 0, True, 0), (front, 0, doubtful, 0, False, 0), (front, 0, doubtful, None, True, 0)]
+    one.gateways = {one.captures[0].file: Gateways(pl.DataFrame(tries, TRIES, orient="row"))}
+    lines = table(exchanges, one, width)
+    ids = [re.findall(r"\b\d+#0\??", line) for line in lines if "GET" in line]
+    assert max(map(len, lines)) <= width
+    if width == 80 and front > 1_000_000_000:
+        assert "front: set COLUMNS" in " ".join(lines)
+        assert ids == [[f"{front}#0"], [f"{sure}#0"], [f"{doubtful}#0"]]
+        return
+    assert ids == [[f"{front}#0"], [f"{sure}#0", f"{front}#0"], [f"{doubtful}#0", f"{front}#0?"]]
+    assert "front: a gateway sent this request for that exchange (? = probably)" in " ".join(lines)
+    without = choose_rows(one, "exchanges", RowChoice(top=1))
+    assert "front" not in " ".join(table(exchanges, without, width))
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,26 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
     ends, window = _ends(report, asked), _window(report, asked, side)
     with paged() as page, TextOutput(page, paper) as out:
-        out.write(paint(f"# {UNMASKED}", "bold", color=paper.color) + "\n")
+        for line in (UNMASKED, *_about(report, asked)):
+            out.write(paint(f"# {line}", "bold", color=paper.color) + "\n")
         for line, style in text(_events(report, asked, window), ends, window):
             out.write(paint(line, style, color=paper.color) + "\n")
+
+
+def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
+    """Yield lines that say which part of a connection is printed for a finding, and where the rest is."""
+    from wiredoctor.report.ladder.build import places_behind
+
+    if asked.finding is None:
+        return
+    finding = f"finding {asked.finding.number}"
+    if asked.exchange is None:
+        yield f"{finding}: all of connection {asked.connection}, because it is not about a single exchange"
+        return
+    yield f"{finding}: exchange {asked.exchange} of connection {asked.connection} (--connection {asked.connection}: all)"
+    for connection, exchange in places_behind(report, asked.finding):
+        if exchange is not None:
+            yield f"for it, the gateway sent another request: --connection {connection} --exchange {exchange}"
 
 
 def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
@@ -43,7 +60,9 @@ def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
     sys.stdout.buffer.flush()
     left = [f"{count(missing, 'byte')} missing in the capture and left out"] if missing else []
     left += [f"{count(late, 'byte')} captured too late to be put in order, and left out"] if late else []
-    print_message("; ".join([f"{count(written, 'byte')} of the {side} as sent, without masking", *left]))
+    of_finding = asked.finding is not None and asked.exchange is not None
+    where = f" in exchange {asked.exchange} of connection {asked.connection}" if of_finding else ""
+    print_message("; ".join([f"{count(written, 'byte')} of the {side}{where} as sent, without masking", *left]))
 
 
 def _events(report: Report, asked: ShowRequest, window: Window) -> Iterator[Run | Hole]:

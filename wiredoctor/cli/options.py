@@ -293,7 +293,7 @@ def parse_status(option: str, values: list[str] | None) -> tuple[str, ...]:
     try:
         return parse_statuses(values or [])
     except ValueError as error:
-        raise UsageError(f"{option}: {error.args[0]!r} is not a status like 502, 5xx or none") from None
+        raise UsageError(f"{option}: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
 
 
 def _moment(option: str, text: str | None) -> Moment | None:

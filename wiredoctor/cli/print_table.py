@@ -14,7 +14,7 @@ from wiredoctor.cli.outputs import spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.report.fields import footer
-from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows
+from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows, count_waiting
 from wiredoctor.report.terminal.terminal import TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
@@ -51,6 +51,9 @@ def print_table(asked: TableRequest) -> int:
     chosen = choose_rows(report, asked.table, asked.choice)
     number = chosen.exchange_count if asked.table == "exchanges" else chosen.connection_count
     wanted = asked.options.filter._replace(request_id=asked.request_id)
+    left_out = 0
+    if asked.choice.top is not None and asked.choice.order is Order.duration and asked.table == "exchanges":
+        left_out = count_waiting(choose_rows(report, asked.table, asked.choice._replace(top=None))) - count_waiting(chosen)
     nothing = "" if number else why_empty(chosen, asked.table, wanted, asked.choice)
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
@@ -58,7 +61,7 @@ def print_table(asked: TableRequest) -> int:
             with TextOutput(out, paper) as stream:
                 stream.write(footer([nothing], paper.width))
         else:
-            _write(chosen, asked, form, out, paper)
+            _write(chosen, asked, form, out, paper, left_out)
 
     if report.captures:
         write_stdout(asked.options.format, write, asked.options.color)
@@ -85,7 +88,9 @@ def why_empty(report: Report, table: TableName, wanted: Filter, choice: RowChoic
     return explain_no_rows(for_people(report), table, wanted, choice)
 
 
-def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal) -> None:
+def _write(
+    report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal, waiting_left_out: int
+) -> None:  # fmt: skip
     from wiredoctor.report.data import csv_rows, json
     from wiredoctor.report.terminal import connections, exchanges
 
@@ -100,5 +105,10 @@ def _write(report: Report, asked: TableRequest, form: str, out: BinaryIO, paper:
 
         report = for_people(report)
         with TextOutput(out, paper) as stream:
-            write = exchanges.write if asked.table == "exchanges" else connections.write
-            write(report, stream, paper, spool=spool, relative=asked.relative, order=asked.choice.order)
+            order, relative = asked.choice.order, asked.relative
+            if asked.table == "connections":
+                connections.write(report, stream, paper, spool=spool, relative=relative, order=order)
+            else:
+                exchanges.write(
+                    report, stream, paper, spool=spool, relative=relative, order=order, waiting_left_out=waiting_left_out
+                )

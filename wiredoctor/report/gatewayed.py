@@ -46,6 +46,25 @@ class Roles:
         return placed.with_columns(gateway.alias("gateway")).drop(*_MEMBERS, "at_front")
 
 
+def front_ids(report: Report) -> pl.DataFrame | None:
+    """Return the client's exchange of each exchange that a gateway sent: `front` as "7#2", "7#2?" if the pair is uncertain.
+
+    Only exchanges that the report contains are in the result; it is None if there are none.
+    """
+    tries = [
+        known.tries.filter(pl.col("exchange").is_not_null()).with_columns(pl.lit(file).alias("capture"))
+        for file, known in report.gateways.items()
+        if known.tries.height
+    ]
+    if not tries or report.scan_exchanges is None:
+        return None
+    doubt = pl.when("certain").then(pl.lit("")).otherwise(pl.lit("?"))
+    front = pl.format("{}#{}{}", "front_connection", "front_exchange", doubt)
+    found = pl.concat(tries).lazy().select(*KEY, front.alias("front"))
+    found = found.join(report.scan_exchanges().select(KEY), on=KEY, how="semi").collect()
+    return found if found.height else None
+
+
 def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
     assert report.scan_connections is not None
     here = (pl.col("capture") == file) & pl.col("server").is_in(servers)

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
     from wiredoctor.report.columns import Scan
 
-_STATUS = re.compile(r"[1-5](?:[0-9]{2}|xx)|none", re.IGNORECASE)
+_STATUS = re.compile(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
 _AFTER_ALL = 1000
 """Sorts requests without a response before all status codes, which are sorted in descending order."""
+
+_AFTER_KNOWN = 1 << 61
+"""Sorts durations of which only a lower bound is known after all others: it depends on when the capture was stopped."""
 
 TableName = Literal["connections", "exchanges"]
 
@@ -48,7 +51,8 @@ class Order(StrEnum):
 class RowChoice(NamedTuple):
     """The choice of the rows to print, and their order.
 
-    `statuses`: "502", "5xx" or "none" (no final response). `slow`: the minimum duration in ns. `top`: the maximum number of rows.
+    `statuses`: "502", "5xx", "any" or "none" (a final response, or none). `slow`: the minimum duration in ns. `top`: the maximum
+    number of rows.
     """
 
     statuses: tuple[str, ...] = ()
@@ -58,7 +62,7 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split comma-separated lists of "502", "5xx" and "none"; raise ValueError with the first part that is none of these."""
+    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first other part."""
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):
@@ -162,6 +166,16 @@ def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
     return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
 
 
+def count_waiting(report: Report) -> int:
+    """Return the number of exchanges whose client was still waiting when the capture ended."""
+    import polars as pl
+
+    if report.scan_exchanges is None:
+        return 0
+    waiting = is_still_waiting(capture_ends(report)).alias("waiting")
+    return int(report.scan_exchanges().select(waiting).select(pl.col("waiting").sum()).collect().item())
+
+
 def took_until(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) of an exchange's last byte, or of the end of its client's wait.
 
@@ -197,7 +211,10 @@ def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
 
 
 def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last."""
+    """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last.
+
+    By duration, exchanges that were still waiting at the end of the capture come after all with a known duration.
+    """
     import polars as pl
 
     c = pl.col
@@ -205,6 +222,8 @@ def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
         value = exchange_start() if table == "exchanges" else c("start")
     elif order is Order.duration:
         value = -time_taken(table, ends)
+        if table == "exchanges":
+            value = pl.when(is_still_waiting(ends)).then(_AFTER_KNOWN + value).otherwise(value)
     elif order is Order.status and table == "exchanges":
         value = -pl.when(is_final()).then(c("response_status").cast(pl.Int64)).otherwise(_AFTER_ALL)
     else:
@@ -267,7 +286,7 @@ def _has_status(text: str) -> pl.Expr:
     import polars as pl
 
     status = pl.col("response_status").cast(pl.Int64)
-    if text == "none":
-        return pl.col("has_request") & ~is_final()
+    if text in ("any", "none"):
+        return is_final() if text == "any" else pl.col("has_request") & ~is_final()
     same = status // 100 == int(text[0]) if text.endswith("xx") else status == int(text)
     return (pl.col("has_response") & same).fill_null(value=False)

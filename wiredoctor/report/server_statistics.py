@@ -29,6 +29,9 @@ CLIENT_ERROR = 400
 NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
+FEWEST = {"p50": 3, "p95": 20, "p99": 100}
+"""The minimum number of times for a percentile that people see; by nearest rank, that of fewer times is simply the longest."""
+
 _KEY = ["capture", "connection"]
 
 
@@ -42,7 +45,7 @@ class Grouping(StrEnum):
 
 
 class ServerOrder(StrEnum):
-    """The order of lines; in an order by p50 to max, lines without responses come last."""
+    """The order of lines; in an order by p50 to max, lines without enough responses come last, ordered by the longest time."""
 
     failed = "failed"
     requests = "requests"
@@ -97,6 +100,12 @@ class ServerStatistics:
         return sum(self.lost.values())
 
     @property
+    def percentiles(self) -> dict[str, float | None]:
+        """The percentiles that people see, by name: those for which there are enough times."""
+        values = {"p50": self.p50, "p95": self.p95, "p99": self.p99}
+        return {name: value for name, value in values.items() if self.timed >= FEWEST[name]}
+
+    @property
     def requests_per_connection(self) -> float | None:
         """Requests per connection; None if there are no connections."""
         return self.requests / self.connections if self.connections else None
@@ -130,7 +139,7 @@ def sort_servers(some: list[ServerStatistics], order: ServerOrder) -> list[Serve
     if order is ServerOrder.names:
         return sorted(some, key=lambda one: one.key)
     value = _VALUES[order]
-    return sorted(some, key=lambda one: (-value(one), *_worst_first(one)))
+    return sorted(some, key=lambda one: (*(-number for number in value(one)), *_worst_first(one)))
 
 
 def _worst_first(one: ServerStatistics) -> tuple[int, int, float, int, int, int, str]:
@@ -138,14 +147,19 @@ def _worst_first(one: ServerStatistics) -> tuple[int, int, float, int, int, int,
     return -failures, -one.server_errors, -one.time_lost, -one.unusable_connections, -one.requests, -one.connections, one.key
 
 
-_VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], float]] = {
-    ServerOrder.failed: lambda one: one.failed + one.failed_connections,
-    ServerOrder.requests: lambda one: one.requests,
-    ServerOrder.p50: lambda one: -1 if one.p50 is None else one.p50,
-    ServerOrder.p95: lambda one: -1 if one.p95 is None else one.p95,
-    ServerOrder.p99: lambda one: -1 if one.p99 is None else one.p99,
-    ServerOrder.max: lambda one: -1 if one.longest is None else one.longest,
-    ServerOrder.lost: lambda one: one.time_lost,
+def _times(name: str) -> Callable[[ServerStatistics], tuple[float, float]]:
+    def times(one: ServerStatistics) -> tuple[float, float]:
+        percentile = one.percentiles.get(name)
+        return -1 if percentile is None else percentile, -1 if one.longest is None else one.longest
+
+    return times
+
+
+_VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], tuple[float, ...]]] = {
+    ServerOrder.failed: lambda one: (one.failed + one.failed_connections,),
+    ServerOrder.requests: lambda one: (one.requests,),
+    **{order: _times(order.value) for order in (ServerOrder.p50, ServerOrder.p95, ServerOrder.p99, ServerOrder.max)},
+    ServerOrder.lost: lambda one: (one.time_lost,),
 }
 
 

@@ -82,7 +82,10 @@ def show(
         bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Print the data of both sides, reassembled and escaped, without masking.")
+        bool,
+        typer.Option(
+            "--follow", help="Print the data of both sides (of a finding: of its exchange), reassembled, escaped, not masked."
+        ),
     ] = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
     raw: Annotated[
@@ -122,7 +125,7 @@ def show(
         return Exit.BAD_INPUT
     if finding is None and connection is None:
         connection = connection_at(report, span, f"--at {at}")
-    asked = _show_request(report, finding, connection, exchange, between, span)._replace(everything=everything)
+    asked = _show_request(report, finding, connection, exchange, between, span, follow=follow)._replace(everything=everything)
     with showing_secrets(show_secrets):
         if follow:
             _follow(report, asked, side, color, raw=raw)
@@ -177,14 +180,20 @@ def _show_request(
     exchange: int | None,
     frames: tuple[int, int] | None,
     span: Filter,
+    *,
+    follow: bool,
 ) -> ShowRequest:
-    """Return what to show; raise UsageError if it does not exist."""
+    """Return what to show; raise UsageError if it does not exist. With `follow`, a finding's exchange is its range of frames."""
     from wiredoctor.report.filter import seconds_in
     from wiredoctor.report.terminal.show import ShowRequest, exchange_frames
 
     if finding is not None:
         found = chosen_finding(report, finding)
-        return ShowRequest(found, found.capture, found.connection)
+        asked = ShowRequest(found, found.capture, found.connection)
+        if not follow or found.connection is None or found.exchange is None:
+            return asked
+        frames = exchange_frames(report, found.capture, found.connection, found.exchange)
+        return asked._replace(exchange=found.exchange, frames=frames)
     assert connection is not None
     if len(report.captures) > 1:
         raise UsageError(

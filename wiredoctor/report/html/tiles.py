@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.failed_requests import knows_failures
-from wiredoctor.report.server_statistics import ServerStatistics, overall_statistics
+from wiredoctor.report.server_statistics import FEWEST, ServerStatistics, overall_statistics
 from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
-
-FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The number of times from which on a percentile (by nearest rank) is not simply the longest of them."""
 
 
 class Cause(NamedTuple):
@@ -108,14 +105,9 @@ def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
     """
     if one.timed < 2:
         return ((count(one.timed, "response"), _time(one.longest)),)
-    if one.timed < FEWEST["p50"]:
+    if "p50" not in (shown := one.percentiles):
         return (("fastest", _time(one.p50)), ("slowest", _time(one.longest)))
-    return (*((name, text) for name, text in _percentiles(one).items() if text != "-"), ("slowest", _time(one.longest)))
-
-
-def _percentiles(one: ServerStatistics) -> dict[str, str]:
-    times = {"p50": one.p50, "p95": one.p95, "p99": one.p99}
-    return {name: _time(time) if one.timed >= FEWEST[name] else "-" for name, time in times.items()}
+    return (*((name, _time(value)) for name, value in shown.items()), ("slowest", _time(one.longest)))
 
 
 def _failed(number: int, *, certain: bool) -> str:
@@ -153,7 +145,7 @@ def _row(one: ServerStatistics) -> ServerRow:
         NOT_USABLE: number(one.unusable_connections),
         "4xx": number(one.client_errors),
         "5xx": number(one.server_errors),
-        **_percentiles(one),
+        **{name: _time(one.percentiles.get(name)) for name in FEWEST},
         "Max": _time(one.longest),
         "Time lost": _time(one.time_lost or None),
         "Connections": f"{one.connections:,}",

@@ -91,6 +91,50 @@ def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STE
     return [_ladder(rows, finding) for rows, finding in zip(read(report, plans), findings, strict=True)]
 
 
+def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
+    """Return the ladder of a finding with the evidence of its causes, then those of the other connections that it involves.
+
+    These are the connections on which a gateway sent the finding's request, and those of the causes, at most MAX_RELATED.
+    """
+    plan = _plan(report, finding, most)
+    frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}
+    if plan.frames and frames:
+        first, last = (limit([end, *frames]) for limit, end in zip((min, max), plan.frames, strict=True))
+        plan = plan._replace(wanted=plan.wanted | frames, frames=(first, last))
+    plans = [plan, *_related(report, finding, causes, most)]
+    own, *others = read(report, plans)
+    return [_ladder(own, finding, causes), *(_ladder(rows, None, [finding, *causes]) for rows in others)]
+
+
+MAX_RELATED = 4
+"""The maximum number of other connections whose packets are shown with a finding."""
+
+
+def places_behind(report: Report, finding: Finding) -> list[tuple[int, int | None]]:
+    """Return the connections and exchanges with which a gateway tried to get a response to the finding's request."""
+    known = report.gateways.get(finding.capture)
+    if known is None or finding.exchange is None:
+        return []
+    tries = known.tries.filter(front_connection=finding.connection, front_exchange=finding.exchange)
+    return [(connection, exchange) for connection, exchange in tries.select("connection", "exchange").iter_rows()]
+
+
+def _related(report: Report, finding: Finding, causes: Sequence[Finding], most: int) -> list[Plan]:
+    if finding.connection is None:
+        return []
+    places = [*places_behind(report, finding), *((one.connection, one.exchange) for one in causes)]
+    plans: list[Plan] = []
+    for connection in dict.fromkeys(number for number, _ in places if number not in (None, finding.connection)):
+        here = [one for one in causes if one.connection == connection]
+        evidence = frozenset(e.frame for one in (finding, *here) for e in one.evidence)
+        around = frozenset[int]().union(
+            *(_frames_of(report, finding.capture, connection, exchange) for number, exchange in places if number == connection)
+        )
+        every = evidence | around
+        plans.append(Plan(finding.capture, connection, evidence, around, (min(every), max(every)), None, most))
+    return plans[:MAX_RELATED]
+
+
 def of_connection(
     report: Report,
     capture: str,
@@ -125,14 +169,16 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange; empty if the finding has no
-    exchange.
-    """
+    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
+    return _frames_of(report, finding.capture, finding.connection, finding.exchange)
+
+
+def _frames_of(report: Report, capture: str, connection: int | None, exchange: int | None) -> frozenset[int]:
     import polars as pl
 
-    if finding.exchange is None or report.scan_exchanges is None:
+    if exchange is None or report.scan_exchanges is None:
         return frozenset()
-    place = {"capture": finding.capture, "connection": finding.connection, "exchange": finding.exchange}
+    place = {"capture": capture, "connection": connection, "exchange": exchange}
     row = report.scan_exchanges().filter(pl.all_horizontal(pl.col(name) == value for name, value in place.items()))
     names = [f"{side}_{name}" for side in ("request", "response") for name in ("frame", "last_frame")]
     found = row.select(names).head(1).collect().rows()
@@ -145,7 +191,7 @@ def _ladder(rows: Rows, finding: Finding | None, others: Sequence[Finding] = ())
         why = NO_PACKETS if finding and finding.evidence else NO_PROOF if finding else NO_SEGMENTS
         own = () if plan.connection is None else (plan.connection,)
         return Ladder(plan.capture, rows.client, rows.server, own, (), None, rows.missing or why)
-    said = _notes([finding] if finding else others)
+    said = _notes([*([finding] if finding else []), *others])
     lost = _counted_time(finding) if finding else None
     words = LadderMessages(rows)
     steps: list[Step] = []

@@ -86,7 +86,7 @@ def write(
     together. `relative` draws each bar from the start of its own connection; this is always done if captures are sorted together.
     """
     names = names_of_captures(report, order)
-    made = _layout(report, paper, names, relative=relative or bool(names))
+    made = _layout(report, paper, names, order, relative=relative or bool(names))
     if made is None:
         out.write("No TCP connection was seen.\n")
         return
@@ -118,9 +118,12 @@ _LEGENDS = {
 
 
 def _layout(
-    report: Report, paper: Terminal, names: Mapping[str, str], *, relative: bool
+    report: Report, paper: Terminal, names: Mapping[str, str], order: Order, *, relative: bool
 ) -> tuple[_Layout, list[str]] | None:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit; None if there are no connections."""
+    """Return the layout, and a sentence about columns that do not fit; None if there are no connections.
+
+    The columns of the order always fit.
+    """
     if report.scan_connections is None:
         return None
     facts = _extremes(report.scan_connections())
@@ -132,7 +135,11 @@ def _layout(
     for name in common:
         base.pop(name, None)
         optional.pop(name, None)
+    if order is Order.size:
+        base |= {name: optional.pop(name) for name in ("sent", "received")}
     squeeze(base, _SQUEEZED, room)
+    if width([*base.values()]) > room:
+        optional["close"] = base.pop("close")  # the character after the bar says almost the same
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
     bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)

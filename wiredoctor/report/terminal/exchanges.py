@@ -13,6 +13,7 @@ from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
 from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
+from wiredoctor.report.gatewayed import KEY, front_ids
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
@@ -100,6 +101,7 @@ class _Layout:
     paper: Terminal
     signs: Mapping[str, str]
     names: Mapping[str, str]
+    has_doubt: bool
 
     @property
     def thin(self) -> str:
@@ -114,13 +116,13 @@ Cell = Callable[[Row, _Layout], str]
 
 def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
-    order: Order = Order.time,
+    order: Order = Order.time, waiting_left_out: int = 0,
 ) -> None:  # fmt: skip
     """Write one line per exchange.
 
     In the order of time, the lines of each capture are in order of first frames; in any other order, lines of several captures
     are sorted together. `relative` draws each bar from the start of its own exchange; this is always done if captures are sorted
-    together.
+    together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were still waiting.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -129,7 +131,8 @@ def write(
         out.write("No HTTP exchange was seen.\n")
         return
     names = names_of_captures(report, order)
-    layout, missing = _layout(report, facts, paper, names, relative=relative or bool(names))
+    fronts = front_ids(report)
+    layout, missing = _layout(report, facts, paper, names, fronts, order, relative=relative or bool(names))
     worst = worst_severities(report, "exchanges")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
@@ -142,13 +145,27 @@ def write(
     if {"client", "server"} & layout.fields.keys() and report.scan_connections is not None:
         ends = report.scan_connections().select(_ENDPOINTS).collect()
     for batch in batches(report.scan_exchanges, _COLUMNS):
-        _add(lines, batch, places, layout, order, ends, worst)
+        joined = batch if ends is None else batch.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
+        if fronts is not None:
+            joined = joined.join(fronts, on=KEY, how="left", maintain_order="left")
+        _add(lines, joined, places, layout, order, worst)
     lines.write(Encoded(out))
-    signs = "; ".join(_signs(facts, layout, worst.values()))
-    out.write(footer([count(report.exchange_count, "HTTP exchange"), signs, *missing], max(paper.width, _NARROWEST)))
+    closing = [count(report.exchange_count, "HTTP exchange")]
+    if waiting_left_out:
+        closing.append(_left_out(waiting_left_out))
+    closing.append("; ".join(_signs(facts, layout, worst.values(), order)))
+    out.write(footer([*closing, *missing], max(paper.width, _NARROWEST)))
 
 
-def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str]) -> Iterator[str]:
+def _left_out(waiting: int) -> str:
+    were, they = ("were", "they come") if waiting > 1 else ("was", "it comes")
+    return (
+        f"{count(waiting, 'other request')} {were} still waiting for a complete response when the capture ended; "
+        f"without --top {they} last."
+    )
+
+
+def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Order) -> Iterator[str]:
     yield from signs_explained(severities)
     if facts.has_bad:
         yield "! = status 4xx or 5xx"
@@ -157,7 +174,10 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str]) -> Iterato
     if facts.has_closed:
         yield f"{_CLOSED} = closed before the response was complete; the time ends with the close"
     if facts.has_waiting:
-        yield "> = the response was not complete when the capture ended"
+        last = " (sorted last, because its duration is unknown)" if order is Order.duration else ""
+        yield f"> = the response was not complete when the capture ended{last}"
+    if "front" in layout.fields:
+        yield f"front: a gateway sent this request for that exchange{' (? = probably)' if layout.has_doubt else ''}"
     yield "exch 7#2: show --connection 7 --exchange 2"
 
 
@@ -212,9 +232,10 @@ def _common_texts(report: Report) -> dict[str, str]:
 
 
 def _layout(
-    report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], *, relative: bool
+    report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], fronts: pl.DataFrame | None, order: Order,
+    *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit."""
+    """Return the layout, and a sentence about columns that do not fit; the column of the order always fits."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
     took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
@@ -225,12 +246,16 @@ def _layout(
         **capture_field(names),
         **({"clock": clock_field} if has_times_of_day(report) else {"time": optional.pop("time")}),
         "exchange": Field("exch", max(4, len(f"{facts.texts['connection']}#{facts.texts['exchange']}"))),
+        **({} if fronts is None else {"front": Field("front", max(5, *fronts["front"].str.len_chars()))}),
         "request": Field("request", least, right=False),
         "status": Field("status", 6, right=False),
         "took": Field("took", took),
+        **({"size": optional.pop("size")} if order is Order.size else {}),
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
     squeeze(base, _SQUEEZED, room)
+    if "front" in base and width([*base.values()]) > room:
+        optional["front"] = base.pop("front")
     shown = _fitting(base, optional, room)
     if not {*_TIMES} <= {*shown}:
         shown = [name for name in shown if name not in _TIMES]
@@ -246,12 +271,13 @@ def _layout(
     else:
         axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, (begin, end) in facts.spans.items()}
     signs = dict(zip((*_PHASES, _REST), "▒░█╌" if paper.unicode else ">.#-", strict=True))
+    has_doubt = fronts is not None and bool(fronts["front"].str.ends_with("?").any())
     left = [name for name in optional if name not in shown]
     missing = (
         [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
     )
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
-    return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs, names), missing
+    return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs, names, has_doubt), missing
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
@@ -265,8 +291,8 @@ def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int
 
 
 _IN_ORDER = (
-    *("sign", "capture", "clock", "time", "exchange", "frame", "client", "server", "host", "request", "status", "size", "took"),
-    *("request_time", "server_time", "response_time", "limited", "bar"),
+    *("sign", "capture", "clock", "time", "exchange", "front", "frame", "client", "server", "host", "request", "status", "size"),
+    *("took", "request_time", "server_time", "response_time", "limited", "bar"),
 )
 _TIME_HEADINGS = ("req time", "server time", "resp time")
 
@@ -308,11 +334,9 @@ def _legend(layout: _Layout) -> str:
 
 def _add(
     lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, order: Order,
-    ends: pl.DataFrame | None, worst: Mapping[tuple[str, int, int], Any],
+    worst: Mapping[tuple[str, int, int], Any],
 ) -> None:  # fmt: skip
-    joined = batch if ends is None else batch.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
-    end = [pl.lit("").alias(side) for side in ("client", "server")] if ends is None else [pl.col("client", "server")]
-    shown = joined.select(
+    shown = batch.select(
         pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64).alias("place"),
         (pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("exchanges", order, layout.ends)).alias("rank"),
         pl.coalesce("request_frame", "response_frame", pl.lit(0)).cast(pl.Int64).alias("frame"),
@@ -320,7 +344,7 @@ def _add(
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
         (escape_column("request_method") + " " + escape_column("request_target")).alias("request"),
         escape_column("request_host").alias("host"),
-        *end,
+        *(pl.col(name) if name in batch.columns else pl.lit("").alias(name) for name in ("client", "server", "front")),
         row_choice.exchange_start().alias("start"),
         row_choice.drawn_until(layout.ends).alias("end"),
         row_choice.time_taken("exchanges", layout.ends).alias("took"),
@@ -376,6 +400,7 @@ _CELLS: Mapping[str, Cell] = {
     "time": lambda row, layout: clock(row["start"], layout.latest),
     "clock": lambda row, layout: layout.clocks[row["capture"]].at(row["start"])[-layout.fields["clock"].width :],
     "exchange": lambda row, _: f"{row['connection']}#{row['exchange']}",
+    "front": lambda row, _: row["front"] or "",
     "frame": lambda row, _: str(row["frame"] or "-"),
     "client": lambda row, _: row["client"] or "",
     "server": lambda row, _: row["server"] or "",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, TextIO
 
+from wiredoctor.findings import host
 from wiredoctor.report.fields import Field, footer, heading, paint, width
-from wiredoctor.report.server_statistics import Grouping, ServerOrder, forwarded_requests, unusable_connections
+from wiredoctor.report.server_statistics import FEWEST, Grouping, ServerOrder, forwarded_requests, unusable_connections
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from wiredoctor.report.server_statistics import ServerStatistics
     from wiredoctor.report.terminal.terminal import Terminal
 
-_LEFT_OUT_FIRST = ("req/conn", "conns", "lost to", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
-_ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "lost to")
+_LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
+_ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
-_LEAST_NAME = 10
-"""The minimum widths of the texts: an IPv4 address with its port always fits, and a host or a path can be recognized."""
+_READABLE_NAME, _LEAST_NAME = 18, 10
+"""The minimum widths of the texts: an IPv4 address with its port always fits, and a host or a path can be recognized.
+
+Names are readable before any column to the left of theirs in _LEFT_OUT_FIRST is shown.
+"""
 
 _NARROWEST = 80
 
@@ -32,6 +36,8 @@ _TIED = "\xa0"
 
 _FAILED = "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why)"
 _TIMES = "p50 to max: from the end of the request to the response"
+_MORE = "+2: 2 more names"
+_TOO_FEW = f"p50, p95 and p99 need {', '.join(map(str, [*FEWEST.values()][:-1]))} and {FEWEST['p99']} responses"
 _NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"
 _NAMES = {Grouping.server: "host", Grouping.client: "server"}
 _ORDERS = {
@@ -57,10 +63,11 @@ def write(
         return
     shown = statistics[:top]
     lines = [_cells(one) for one in shown]
-    fields = _fields(lines, by, max(paper.width, _NARROWEST))
+    fields = _fields(lines, by, order, max(paper.width, _NARROWEST))
     out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
     for one, cells in zip(shown, lines, strict=True):
-        text = " ".join(field.pad(shorten(cells[name], field.width, paper.gap)) for name, field in fields.items()).rstrip()
+        texts = cells | {"name": _fitting_names(one, fields["name"].width, paper)} if "name" in fields else cells
+        text = " ".join(field.pad(shorten(texts[name], field.width, paper.gap)) for name, field in fields.items()).rstrip()
         out.write(
             paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
         )
@@ -72,6 +79,8 @@ def write(
         (_FAILED, any(one.failed for one in shown)),
         (_NO_CONNECTION, "no conn" in fields),
         (_TIMES, any(one.longest is not None for one in shown)),
+        (_MORE, "name" in fields and any(" +" in _fitting_names(one, fields["name"].width, paper) for one in shown)),
+        (_TOO_FEW, any(one.timed and len(one.percentiles) < len(FEWEST) for one in shown)),
     )
     out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
     if "lost to" not in fields and any(one.lost for one in shown):
@@ -91,22 +100,38 @@ def write(
 
 
 def _cells(one: ServerStatistics) -> dict[str, str]:
-    names = [clean(name) for name in one.names if name != one.key]
     return {
         "key": clean(one.key) or "(none)",
-        "name": ", ".join(names),
+        "name": ", ".join(_names(one)),
         "requests": f"{one.requests:,}",
         "failed": f"{one.failed:,}" if one.failed else "-",
         "fail%": _share(one.failed, one.requests),
         "no conn": f"{one.unusable_connections:,}" if one.unusable_connections else "-",
         "4xx": f"{one.client_errors:,}" if one.client_errors else "-",
         "5xx": f"{one.server_errors:,}" if one.server_errors else "-",
-        **{name: _time(value) for name, value in (("p50", one.p50), ("p95", one.p95), ("p99", one.p99), ("max", one.longest))},
+        **{name: _time(one.percentiles.get(name)) for name in FEWEST},
+        "max": _time(one.longest),
         "lost": _time(one.time_lost or None),
         "conns": f"{one.connections:,}",
         "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
         "lost to": _causes(one.lost),
     }
+
+
+def _names(one: ServerStatistics) -> list[str]:
+    """Return the names that say more than the key, which is an address with its port."""
+    return [clean(name) for name in one.names if name != one.key and name.strip("[]") != host(one.key)]
+
+
+def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> str:
+    """Return the names that fit in full, and the number of others; the first one is shortened if it has no room."""
+    names = _names(one)
+    for number in range(len(names), 0, -1):
+        more = f" +{len(names) - number}" if number < len(names) else ""
+        text = ", ".join(names[:number])
+        if len(text) + len(more) <= room or number == 1:
+            return shorten(text, room - len(more), paper.gap) + more
+    return ""
 
 
 def _share(part: int, whole: int) -> str:
@@ -151,8 +176,11 @@ def _causes(lost: Mapping[str, float]) -> str:
     return ", ".join(f"{rule} {duration(seconds)}" for rule, seconds in lost.items())
 
 
-def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict[str, Field]:
-    """Return the columns that fit in `room`: texts are shortened first, down to a minimum; then columns are left out."""
+def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder, room: int) -> dict[str, Field]:
+    """Return the columns that fit in `room`: texts are shortened first, down to a minimum; then columns are left out.
+
+    The column of the order is never left out.
+    """
     left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
     headings = {**left, "lost": "time lost"}
     widths = {name: max(len(headings.get(name, name)), *(len(cells[name]) for cells in lines)) for name in lines[0]}
@@ -161,30 +189,37 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, room: int) -> dict
         del fields["name"]
     for name in _without_values(lines):
         del fields[name]
-    least = {"key": _LEAST_KEY[by], "name": _LEAST_NAME}
+    every = dict(fields)
     for name in _LEFT_OUT_FIRST:
-        if width(list(fields.values())) > room and name in fields:
-            _shrink(fields, room, least)
-            if width(list(fields.values())) > room:
-                del fields[name]
-    _shrink(fields, room, least)
-    return fields
+        least = {"key": _LEAST_KEY[by], "name": _LEAST_NAME if name in ("name", "p50") else _READABLE_NAME}
+        if width([*_shrunk(fields, room, least).values()]) > room and name in fields and name != order:
+            del fields[name]
+    least = {"key": _LEAST_KEY[by], "name": _READABLE_NAME}
+    for name in reversed(_LEFT_OUT_FIRST):
+        wider = {one: field for one, field in every.items() if one in fields or one == name}
+        if width([*_shrunk(wider, room, least).values()]) <= room:
+            fields = wider
+    return _shrunk(fields, room, least | {"name": _LEAST_NAME})
 
 
-def _shrink(fields: dict[str, Field], room: int, least: Mapping[str, int]) -> None:
-    """Make the columns of texts narrower until all columns fit in `room`, but not narrower than `least`."""
+def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) -> dict[str, Field]:
+    """Return the columns, those of texts narrower so that all fit in `room`, but not narrower than `least`."""
+    fields = dict(fields)
     while (excess := width(list(fields.values())) - room) > 0:
         longer = [name for name in least if name in fields and fields[name].width > least[name]]
         if not longer:
-            return
+            break
         name = max(longer, key=lambda name: fields[name].width)
         fields[name] = Field(fields[name].heading, max(least[name], fields[name].width - excess), right=False)
+    return fields
 
 
 def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, forwarded: int, order: ServerOrder) -> str:
     groups = count(len(statistics), by.value)
     if len(statistics) > 1:
-        groups += f", {_ORDERS.get(order, f'longest {order} first')}"
+        is_too_few = order in FEWEST and not any(order in one.percentiles for one in statistics)
+        longest = f"longest max first (too few responses for {order})" if is_too_few else f"longest {order} first"
+        groups += f", {_ORDERS.get(order, longest)}"
     more = f", {len(statistics) - shown:,} not shown" if shown < len(statistics) else ""
     requests, failed = sum(one.requests for one in statistics), sum(one.failed for one in statistics)
     errors = sum(one.server_errors for one in statistics)

@@ -9,7 +9,7 @@ from wiredoctor.findings import printable
 from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.report.data.json import SCHEMA_VERSION
 from wiredoctor.report.data.json import finding as finding_json
-from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_findings
+from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_finding, places_behind
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
 from wiredoctor.text.time_of_day import Clock
@@ -45,11 +45,20 @@ class ShowRequest(NamedTuple):
     everything: bool = False
 
 
+class Related(NamedTuple):
+    """Another connection that a finding involves: its row, its ladder, and its role in words."""
+
+    row: dict[str, Any] | None
+    ladder: Ladder
+    role: str
+
+
 class ShownPackets(NamedTuple):
     """The packets to show, and facts about them.
 
     `connection`: the row of the connection, or None if there is no single one. `heads_left`: the number of omitted header
-    sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one.
+    sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one. `related`: other
+    connections that the finding involves, with their ladders: those behind a gateway, and those of the causes.
     """
 
     asked: ShowRequest
@@ -62,6 +71,7 @@ class ShownPackets(NamedTuple):
     clock: Clock
     request_id: str
     """The request id of the exchange that is shown, or ""."""
+    related: list[Related]
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
@@ -69,8 +79,10 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS
+    causes = [f for f in here if asked.finding is not None and f.place[1] in asked.finding.caused_by]
+    others: list[Ladder] = []
     if asked.finding is not None:
-        ladder = of_findings(report, [asked.finding], most)[0]
+        ladder, *others = of_finding(report, asked.finding, causes, most)
     else:
         assert asked.connection is not None
         ladder = of_connection(
@@ -79,10 +91,21 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     heads, left = _heads(report, asked, ladder)
     whose = asked._replace(connection=ladder.connections[0]) if len(ladder.connections) == 1 else asked
     clock = clocks(report).get(asked.capture, Clock(None))
-    others = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
+    also = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
     row, request_id = connection_row(report, whose), _request_id(report, asked)
-    causes = [f for f in here if asked.finding is not None and f.place[1] in asked.finding.caused_by]
-    return ShownPackets(asked, ladder, row, heads, left, others, causes, clock, request_id)
+    related = [_related(report, asked, one, causes) for one in others]
+    return ShownPackets(asked, ladder, row, heads, left, also, causes, clock, request_id, related)
+
+
+def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequence[Finding]) -> Related:
+    connection = ladder.connections[0]
+    row = connection_row(report, asked._replace(connection=connection))
+    behind = dict(places_behind(report, asked.finding)) if asked.finding else {}
+    if connection in behind:
+        exchange = behind[connection]
+        return Related(row, ladder, f"behind the gateway{'' if exchange is None else f' (exchange {exchange})'}")
+    numbers = ", ".join(str(one.number) for one in causes if one.connection == connection)
+    return Related(row, ladder, f"of finding {numbers}")
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
@@ -183,37 +206,38 @@ def _start_line(row: dict[str, Any], side: str) -> str:
 
 def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
     """Return the result as a JSON object, in the format of `show`."""
-    ladder, row = shown.ladder, shown.connection
-    connection = None
-    if row is not None:
-        names = (
-            "client",
-            "server",
-            "packets",
-            "client_bytes",
-            "server_bytes",
-            "first_frame",
-            "last_frame",
-            "protocol",
-            "exchanges",
-        )
-        connection = {"id": row["connection"], **{name: row[name] for name in names}}
-        connection |= {name: row[name] or None for name in ("closed_by", "close")}
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "wiredoctor", "version": report.version},
         "secrets": report.secrets,
         "capture": shown.asked.capture,
-        "connection": connection,
+        "connection": _connection(shown.connection),
         "request_id": shown.request_id or None,
         "finding": None if shown.asked.finding is None else finding_json(shown.asked.finding),
-        "ladder": {
-            "client": ladder.client or None, "server": ladder.server or None, "connections": [*ladder.connections],
-            "steps": [_step(step) for step in ladder.steps], "packets_after": ladder.left_out, "missing": ladder.missing or None,
-        },
+        "ladder": _ladder(shown.ladder),
+        "related": [{"connection": _connection(one.row), "ladder": _ladder(one.ladder)} for one in shown.related],
         "heads": [{**head._asdict(), "lines": None if head.lines is None else [*head.lines]} for head in shown.heads],
         "more_heads": shown.heads_left,
         "also": [{"number": f.number, "rule": f.rule, "severity": f.severity, "title": f.title} for f in shown.findings],
+    }  # fmt: skip
+
+
+_OF_CONNECTION = (
+    *("client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame", "protocol", "exchanges"),
+)
+
+
+def _connection(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    ends = {name: row[name] or None for name in ("closed_by", "close")}
+    return {"id": row["connection"], **{name: row[name] for name in _OF_CONNECTION}, **ends}
+
+
+def _ladder(ladder: Ladder) -> dict[str, Any]:
+    return {
+        "client": ladder.client or None, "server": ladder.server or None, "connections": [*ladder.connections],
+        "steps": [_step(step) for step in ladder.steps], "packets_after": ladder.left_out, "missing": ladder.missing or None,
     }  # fmt: skip
 
 

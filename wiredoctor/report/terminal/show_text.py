@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wiredoctor.report.ladder.draw_text import write_ladder
 from wiredoctor.report.terminal.sentences import SECRETS, change
@@ -12,8 +12,10 @@ from wiredoctor.report.words import SECOND, clean, count, duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding
+    from wiredoctor.report.ladder.build import Ladder
     from wiredoctor.report.packets.heads import Head
     from wiredoctor.report.terminal.show import ShownPackets
+    from wiredoctor.text.time_of_day import Clock
 
 
 MAX_NUMBERS = 10
@@ -28,9 +30,9 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
     finding = shown.asked.finding
     if finding is not None:
         _write_finding(writer, finding, shown.causes)
-    _write_place(writer, shown)
-    if shown.ladder.steps and shown.clock.first is not None:
-        writer.paragraph((_times(shown), "dim"), indent=2, hang=2)
+    _write_place(writer, shown.connection, shown.ladder)
+    if shown.ladder.steps:
+        writer.paragraph((f"{_range(shown.ladder, shown.clock)} {shown.clock.heading()}".rstrip(), "dim"), indent=2, hang=2)
     if shown.request_id:
         writer.paragraph((f"request id {shown.request_id}", "dim"), indent=2, hang=2)
     writer.blank()
@@ -41,6 +43,13 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
     if shown.heads_left:
         writer.blank()
         writer.paragraph(f"{count(shown.heads_left, 'more head')}: add --exchange for one exchange, or --all for all.")
+    for related in shown.related:
+        writer.blank()
+        _write_place(writer, related.row, related.ladder, related.role)
+        if related.ladder.steps:
+            writer.paragraph((_range(related.ladder, shown.clock), "dim"), indent=2, hang=2)
+        writer.blank()
+        write_ladder(writer, related.ladder, shown.clock)
     if finding is not None:
         writer.blank()
         writer.paragraph((f"{change(finding)}: ", "bold"), finding.remedy, hang=2)
@@ -82,8 +91,7 @@ def _write_finding(writer: TerminalWriter, finding: Finding, causes: list[Findin
     writer.blank()
 
 
-def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
-    row, ladder = shown.connection, shown.ladder
+def _write_place(writer: TerminalWriter, row: dict[str, Any] | None, ladder: Ladder, role: str = "") -> None:
     if row is None:
         ends = " -> ".join(end for end in (ladder.client, ladder.server) if end)
         which = f"Connections {', '.join(map(str, ladder.connections))}" if ladder.connections else "No connection"
@@ -91,7 +99,7 @@ def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
         if ladder.connections:
             writer.paragraph(("only packets of the evidence; --connection shows all packets of a connection", "dim"), indent=2)
         return
-    writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}")
+    writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}{role and f', {role}'}")
     closed = f"closed by {row['closed_by']} ({row['close'].upper()})" if row["close"] else "not closed in the capture"
     facts = [
         row["protocol"] if row["protocol"] != "none" else "without data", count(row["packets"], "packet"),
@@ -101,11 +109,15 @@ def _write_place(writer: TerminalWriter, shown: ShownPackets) -> None:
     writer.paragraph(("; ".join(facts), "dim"), indent=2, hang=2)
 
 
-def _times(shown: ShownPackets) -> str:
-    """Return the times of the first and last packets shown: "10:42:16.123 to 10:42:17.001. Times are ..."."""
-    clock, steps = shown.clock, shown.ladder.steps
-    first, last = (clock.at(step.elapsed * SECOND) for step in (steps[0], steps[-1]))
-    return f"{first} to {last}. {clock.heading()}"
+def _range(ladder: Ladder, clock: Clock) -> str:
+    """Return the range of the packets shown: "Below: frames 15 to 20, 10:42:16.123 to 10:42:17.001."."""
+    first, last = ladder.steps[0], ladder.steps[-1]
+    one = first.frame == last.frame
+    frames = f"frame {first.frame}" if one else f"frames {first.frame} to {last.frame}"
+    if clock.first is None:
+        return f"Below: {frames}."
+    times = clock.at(first.elapsed * SECOND)
+    return f"Below: {frames}, {times if one else f'{times} to {clock.at(last.elapsed * SECOND)}'}."
 
 
 def _write_head(writer: TerminalWriter, head: Head) -> None:
