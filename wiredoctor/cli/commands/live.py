@@ -79,7 +79,7 @@ def live(
             "--interface",
             "-i",
             metavar="IFACE",
-            help="Interface to capture on, such as lo or any (repeatable; without it, live asks).",
+            help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
             autocompletion=interfaces,
             show_default=False,
         ),
