@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from tests.cli.conftest import INTERRUPTIBLE
 from tests.support.command_line import run_command
@@ -117,6 +118,23 @@ def test_what_is_neither_a_capture_nor_a_command(words: list[str], errors: str) 
     assert done.stderr == errors or "No such command" in errors
 
 
+@pytest.mark.parametrize(
+    ("option", "similar"),
+    [
+        ("--duratoin", ["--duration"]),
+        ("--prot", ["--port"]),
+        ("--quite", ["--quiet"]),
+        ("--out", ["--output"]),
+        ("--zzz", []),
+        ("--json", []),
+    ],
+)
+def test_only_similar_options_are_suggested(option: str, similar: list[str]) -> None:
+    done = CliRunner().invoke(application(["live"]), ["live", option])
+    words = done.stderr.split("Error: ")[1].split()
+    assert (done.exit_code, [word.strip("(),?") for word in words if word.startswith("--")]) == (2, [option, *similar])
+
+
 def _with_command(line: str) -> str:
     return " ".join(with_command(line.split()))
 
@@ -142,6 +160,14 @@ def _with_command(line: str) -> str:
         ("--verison", "--verison"),
         ("--version", "--version"),
         ("-h", "-h"),
+        ("-h -q", "-h"),
+        ("-q -h", "-h"),
+        ("-q --help", "--help"),
+        ("--color never --version -v", "--version"),
+        ("--no-pager --quiet --version", "--no-pager --version"),
+        ("--no-pager -qh", "--no-pager -h"),
+        ("-q -h trace.pcap", "analyze -q -h trace.pcap"),
+        ("-q exchanges -h", "exchanges -q -h"),
         ("--install-completion", "--install-completion"),
         ("--show-completion bash", "--show-completion bash"),
         ("run -- git --no-pager log", "run -- git --no-pager log"),

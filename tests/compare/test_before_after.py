@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -185,10 +186,64 @@ def test_another_server() -> None:
     before, after = seen([one()] * 9), seen([one(server="10.9.9.9:8080")] * 9, server="10.9.9.9:8080")
     apart = compare(before, after, "0")
     assert {f.status for f in apart.findings} == {"new", "not-seen-again"}
-    assert any("--any-server" in note for note in apart.notes)
+    why = "before and after have no server in common, so requests cannot be compared"
+    assert apart.notes == [f"{why}; --any-server would match 1 endpoint and 1 problem"]
+    assert before_after.headline(apart).startswith(f"B{apart.notes[0][1:]}. 1 new problem, ")
     together = compare(before, after, "0", any_server=True)
     assert [(f.status, f.server) for f in together.findings] == [("stayed", None)]
     assert [(e.exchanges_before, e.exchanges_after) for e in together.endpoints] == [(10, 10)]
+
+
+@pytest.mark.parametrize(
+    ("after", "any_server", "why"),
+    [
+        (seen([], target="/other"), False, "before and after have no requests with the same method and path"),
+        (
+            seen([], target="/other", server="10.9.9.9:80"),
+            False,
+            "before and after have no requests with the same method and path",
+        ),
+        (
+            seen([], target="/other", server="10.9.9.9:80"),
+            True,
+            "before and after have no requests with the same method and path",
+        ),
+        (seen([], 0), False, "after has no HTTP exchange"),
+    ],
+)
+def test_any_server_is_offered_only_if_it_would_match(after: ComparedSide, any_server: bool, why: str) -> None:
+    told = compare(seen([]), after, "0", any_server=any_server)
+    assert told.notes == [f"{why}, so requests cannot be compared"]
+    page = [*before_after.page(told)]
+    assert [why[1:] in str(part) for part in page] == [True, *[False] * (len(page) - 1)]
+
+
+def test_any_server_is_offered_for_some_of_the_requests() -> None:
+    before = seen([])
+    both = [seen([], 4, "/other"), seen([], 6, server="10.9.9.9:80")]
+    rows = pl.concat([side.exchanges for side in both if side.exchanges is not None])
+    after = replace(both[0], exchanges=rows)
+    [note] = compare(before, after, "0").notes
+    assert note.startswith("before and after have no requests to the same server with the same method and path")
+    assert note.endswith("; --any-server would match 1 endpoint")
+
+
+def test_any_server_is_offered_for_problems_without_requests() -> None:
+    failed = [
+        finding(
+            rule="connect-failed",
+            kind=None,
+            server=name,
+            request=None,
+            exchange=None,
+            fingerprint=fingerprint("connect-failed", None, "server", name, None, None),
+        )
+        for name in (SERVER, "10.9.9.9:80")
+    ]
+    told = compare(seen(failed[:1], 0), seen(failed[1:], 0), "0")
+    assert told.notes == [
+        "before and after have no HTTP exchange, so requests cannot be compared; --any-server would match 1 problem"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,46 @@ def test_a_signal_is_passed_on(number: signal.Signals) -> None:
 
 
 @REAL
+@SLOW
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("sleep 60", 143),
+        ("trap 'exit 3' TERM; while :; do sleep 0.1; done", 3),
+        ("trap '' TERM; while :; do sleep 0.1; done", 137),
+    ],
+)
+def test_a_time_limit_ends_the_program(script: str, code: int) -> None:
+    done = run("--duration", "300ms", "--", "sh", "-c", f"exec 2>/dev/null; {script}")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("wiredoctor: sh was still running at its time limit, so it was ended (--duration 300ms)\n")
+
+
+@REAL
+@SLOW
+def test_a_program_within_its_time_limit_is_not_ended() -> None:
+    done = run("--duration", "1m", "--", "sh", "-c", "exit 4")
+    assert (done.returncode, "--duration" in done.stderr) == (4, False)
+
+
+def test_a_time_limit_that_is_none() -> None:
+    done = run("--duration", "soon", "--", "true")
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: --duration: 'soon' is not a time like 90, 30s, 10m or 2h\n")
+
+
+@REAL
+@SLOW
+@pytest.mark.parametrize("more", [(), ("--filter", "host 127.0.0.1")])
+def test_only_the_port_is_captured(more: tuple[str, ...], tmp_path: Path) -> None:
+    path, port, other = tmp_path / "report.json", closed_port(), closed_port()
+    script = "; ".join(f"bash -c '</dev/tcp/127.0.0.1/{one}' 2>/dev/null" for one in (port, other, port))
+    run("-o", str(path), "--port", str(port), *more, "--", "sh", "-c", script)
+    report = reported(path)
+    assert report["summary"]["connections"] == 2
+    assert {finding["server"] for finding in report["findings"]} == {f"127.0.0.1:{port}"}
+
+
+@REAL
 def test_it_does_not_run_what_it_cannot_watch(tmp_path: Path) -> None:
     done = run("-i", "no-such-one", "--", "touch", str(tmp_path / "ran"))
     assert done.returncode == 2

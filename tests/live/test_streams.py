@@ -37,7 +37,8 @@ read go && cat "$CAPTURE"
 SSH = """#!/bin/sh
 printf '%s\\n' "$@" > "$NOTES"
 export SSH_CONNECTION="127.0.0.1 $CLIENT_PORT 127.0.0.1 $SERVER_PORT"
-exec sh -c "$2"
+shift
+exec sh -c "$*"
 """
 
 
@@ -143,7 +144,8 @@ def test_a_pod_is_captured_in_an_ephemeral_container(tmp_path: Path) -> None:
     with live(*words, path=folder, NOTES=str(notes), CAPTURE=str(PCAP)) as process:
         output, errors = process.communicate(timeout=60)
     given = notes.read_text("utf-8").splitlines()
-    shown = errors.decode().splitlines()[0].removeprefix("wiredoctor: ")
+    said, shown = (line.removeprefix("wiredoctor: ") for line in errors.decode().splitlines()[:2])
+    assert said == "running tcpdump in an ephemeral container of the pod shop/web-1, on all interfaces (-i chooses one):"
     assert shlex.split(shown) == ["kubectl", *given]
     assert b"the node may keep the captured packets" in errors
     assert given[:6] == ["debug", "-n", "shop", "web-1", "--quiet", "-i"]
@@ -162,12 +164,12 @@ def test_another_host_is_captured_without_the_connection_to_it(tmp_path: Path) -
     with server() as port, server() as other:
         ports = {"CLIENT_PORT": "1-65535", "SERVER_PORT": str(other)}
         # tcpdump takes a range where the real variable has a port
-        script = SSH.replace('exec sh -c "$2"', 'exec sh -c "$(printf %s "$2" | sed "s/tcp port/tcp portrange/")"')
+        script = SSH.replace('exec sh -c "$*"', 'exec sh -c "$(printf %s "$*" | sed "s/tcp port/tcp portrange/")"')
         program(folder, "ssh", script)
         words = ("--ssh", "app1", "-i", "lo", "--filter", f"tcp portrange {port} or tcp portrange {other}", "--write", str(kept))
         with live(*words, "--format", "jsonl", path=folder, NOTES=str(notes), **ports) as process:
             assert process.stderr is not None
-            shown = process.stderr.readline().decode().removeprefix("wiredoctor: ")
+            said, shown = (process.stderr.readline().decode().removeprefix("wiredoctor: ") for _ in range(2))
             while b"listening on" not in process.stderr.readline():
                 assert process.poll() is None
             time.sleep(0.3)
@@ -176,6 +178,7 @@ def test_another_host_is_captured_without_the_connection_to_it(tmp_path: Path) -
             found = json.loads(next_line(process))  # type: ignore[arg-type]
             process.terminate()
             process.communicate(timeout=60)
+    assert said == "running tcpdump on app1, on interface lo, without the packets of this SSH connection:\n"
     assert shlex.split(shown) == ["ssh", *notes.read_text("utf-8").splitlines()]
     assert (found["rule"], found["server"]) == ("nagle-delayed-ack", f"127.0.0.1:{port}")
     assert process.returncode == 0
@@ -188,12 +191,12 @@ def test_another_host_is_captured_without_the_connection_to_it(tmp_path: Path) -
 def test_all_of_the_script_runs_below_sudo(tmp_path: Path) -> None:
     """Without its rights nothing could end tcpdump. sudo takes the variables away, as its default is."""
     notes, folder = tmp_path / "notes", tmp_path / "bin"
-    program(folder, "sudo", '#!/bin/sh\n[ "$1 $2" = "-n sh" ] || exit 9\nshift\nexec env -i PATH="$PATH" ROOT=1 "$@"\n')
+    program(folder, "sudo", '#!/bin/sh\n[ "$1 $2" = "-n env" ] || exit 9\nshift\nexec env -i PATH="$PATH" ROOT=1 "$@"\n')
     ends = f'trap "echo $ROOT ended >> {notes}; exit" TERM\nwhile :; do sleep 0.1; done\n'
     program(folder, "tcpdump", f'#!/bin/sh\nprintf "%s\\n" "$ROOT" "$@" > {notes}\n{ends}')
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SSH_CONNECTION": "10.0.0.1 40000 10.0.0.2 2222"}
-    *_, remote = ssh_command("app1", "eth0", "host 'a'", None, sudo=True)
-    with subprocess.Popen(["sh", "-c", remote], env=environment, stdin=subprocess.PIPE) as process:
+    _, _, *remote = ssh_command("app1", "eth0", "host 'a'", None, sudo=True)
+    with subprocess.Popen(["sh", "-c", " ".join(remote)], env=environment, stdin=subprocess.PIPE) as process:
         end = time.monotonic() + 20
         while not notes.exists() and time.monotonic() < end:
             time.sleep(0.05)
@@ -209,20 +212,20 @@ def test_all_of_the_script_runs_below_sudo(tmp_path: Path) -> None:
 def test_a_filter_reaches_tcpdump_as_it_was_given(text: str, tmp_path: Path) -> None:
     folder = program(tmp_path / "bin", "tcpdump", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SSH_CONNECTION": "10.0.0.1 40000 10.0.0.2 2222"}
-    *_, remote = ssh_command("app1", "eth0", text, 96, sudo=False)
+    _, _, *remote = ssh_command("app1", "eth0", text, 96, sudo=False)
     reader, writer = os.pipe()  # its end would end tcpdump
-    command = ["sh", "-c", remote]
+    command = ["sh", "-c", " ".join(remote)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, stdin=reader)
     os.close(writer)
     os.close(reader)
     own = "not (tcp port 40000 and tcp port 2222)"
-    assert done.stdout.splitlines() == ["-i", "eth0", "-n", "-U", "-s", "96", "-w", "-", f"{own} and ({text})"]
+    assert done.stdout.splitlines() == ["-i", "eth0", "-U", "-s", "96", "-w", "-", f"{own} and ({text})"]
     *command, last = kubectl_command("shop/web", "image", "eth0", text, None, 60)
     behind = command[command.index("--") + 1 :]
     behind.remove("timeout")
     behind.remove("60")
     done = subprocess.run([*behind, last], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, input="\n")
-    assert done.stdout.splitlines() == ["-i", "eth0", "-n", "-U", "-s", "0", "-w", "-", text]
+    assert done.stdout.splitlines() == ["-i", "eth0", "-U", "-w", "-", text]
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
 

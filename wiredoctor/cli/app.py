@@ -20,7 +20,9 @@ from wiredoctor.cli.exit_codes import Exit, exit_code, exit_on_broken_pipe, open
 
 HELP = ["-h", "--help"]
 
-OPTIONS = {*HELP, "--version", pager.OPTION, "--install-completion", "--show-completion"}
+VERSION = "--version"
+
+OPTIONS = {*HELP, VERSION, pager.OPTION, "--install-completion", "--show-completion"}
 """The options of the program itself, which are given without a command."""
 
 MAX_COLUMNS = 200
@@ -49,7 +51,24 @@ _MODULES = {"run": "run_program"}
 """The module of each command whose module has another name."""
 
 
-class Commands(TyperGroup):
+class _CloseSuggestions:
+    """Makes the error for an unknown option name only similar options; click finds all similar because each begins with "--"."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc]
+        except Exception as error:
+            if found := getattr(error, "possibilities", None):
+                from difflib import get_close_matches
+
+                names = {option.lstrip("-"): option for option in found}
+                name = str(getattr(error, "option_name", "")).lstrip("-")
+                similar = get_close_matches(name, names, cutoff=0.7)
+                error.possibilities = [names[one] for one in names if one in similar or one.startswith(name)]  # type: ignore[attr-defined]
+            raise
+
+
+class Commands(_CloseSuggestions, TyperGroup):
     """The group of all commands. It exits with the code of SIGPIPE if standard output is closed, even while it prints help."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
@@ -71,7 +90,7 @@ class Commands(TyperGroup):
         write_examples(FIRST_STEPS, formatter)
 
 
-class Command(TyperCommand):
+class Command(_CloseSuggestions, TyperCommand):
     """A command whose help ends with examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
@@ -123,7 +142,7 @@ def _turn_pager_off(wanted: bool) -> None:
 
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option(VERSION, callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     no_pager: Annotated[
         bool, typer.Option(pager.OPTION, callback=_turn_pager_off, is_eager=True, help="Do not show long output in a pager.")
@@ -157,15 +176,17 @@ def _write_plainly(argument: Any) -> None:
 def with_command(words: list[str]) -> list[str]:
     """Return the arguments of the command line with the command first; `analyze` if they name a capture but no command.
 
-    Options may come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run`
-    belong to another program, so they stay unchanged.
+    Without either, only an option for the help or the version stays. Options may come before the command or the capture, and
+    --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:
         words = [pager.OPTION, *(one for place, one in enumerate(words) if place >= len(own) or one != pager.OPTION)]
     first = int(words[:1] == [pager.OPTION])
     rest = words[first:]
-    if rest and rest[0].startswith("-") and rest[0] != "-" and rest[0].partition("=")[0] not in OPTIONS:
+    if rest and rest[0] in (*HELP, VERSION):
+        rest = rest[:1]
+    elif rest and rest[0].startswith("-") and rest[0] != "-" and rest[0].partition("=")[0] not in OPTIONS:
         rest = _options_last(rest)
     elif rest and _is_capture(rest[0]):
         rest = ["analyze", *rest]
@@ -183,7 +204,7 @@ def _options_last(words: list[str]) -> list[str]:
     Return them unchanged if they contain no command, no capture and no option of `analyze`.
     """
     analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
-    context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True)
+    context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True, help_option_names=[])
     values, *_ = analyze.make_parser(context).parse_args([*words])
     given = values.pop("captures", None) or ()
     plain = [word for word in given if word == "-" or not word.startswith("-")]
@@ -191,6 +212,9 @@ def _options_last(words: list[str]) -> list[str]:
     known = len(plain) == len(given)
     named = next((word for word in plain if word in COMMANDS or (known and _is_capture(word))), None)
     named = named or next(filter(_is_capture, plain), None)
+    own = next((word for word in given if word in (*HELP, VERSION)), None)
+    if own and not named:
+        return [own]
     if named in COMMANDS:
         place = words.index(named)
         return [named, *words[:place], *words[place + 1 :]]

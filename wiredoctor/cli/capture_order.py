@@ -90,6 +90,17 @@ def _ring(text: str) -> Ring:
     return Ring(int(files), room)
 
 
+def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
+    """Return the BPF filter for packets that match `filter`, and are of these TCP ports or ICMP.
+
+    ICMP errors may tell why a connection failed. Without ports, return `filter`.
+    """
+    if not ports:
+        return filter
+    of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
+    return f"({of_ports}) and ({filter})" if filter else of_ports
+
+
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 

@@ -93,10 +93,13 @@ def find_source(
     if len(interfaces or ()) > 1:
         raise UsageError(f"{chosen[0]} captures on one interface, or on all of them with -i any")
     device = next(iter(interfaces or ()), "any")
+    where = f"on interface {device}" if interfaces else "on all interfaces (-i chooses one)"
     if ssh is not None:
+        print_message(f"running tcpdump on {ssh}, {where}, without the packets of this SSH connection:")
         return _start(ssh_command(ssh, device, filter, snaplen, sudo=sudo), f"ssh {ssh}")
     assert kubectl is not None
     seconds = LONGEST if duration is None else round(duration) + SPARE
+    print_message(f"running tcpdump in an ephemeral container of the pod {kubectl}, {where}:")
     source = _start(kubectl_command(kubectl, image or IMAGE, device, filter, snaplen, seconds), f"kubectl {kubectl}")
     print_message("the node may keep the captured packets in the log of the ephemeral container")
     return source
@@ -116,27 +119,27 @@ def _standard_input(interfaces: Sequence[str] | None, filter: str | None, snaple
 
 
 def _tcpdump(device: str, snaplen: int | None) -> list[str]:
-    return ["tcpdump", "-i", device, "-n", "-U", "-s", str(snaplen or 0), "-w", "-"]
+    return ["tcpdump", "-i", device, "-U", *(["-s", str(snaplen)] if snaplen else []), "-w", "-"]
 
 
 def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None, *, sudo: bool) -> list[str]:
     """Return the command that captures on a host over SSH; raise UsageError if `host` looks like an option.
 
-    The packets of the SSH connection itself are not captured: sshd puts its ports into SSH_CONNECTION. When standard input
-    ends, the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it
-    takes the same rights, so sudo runs the whole script. sudo does not pass on SSH_CONNECTION, so the script gets it as
-    arguments.
+    The packets of the SSH connection itself are not captured: sshd puts its ports into SSH_CONNECTION. When standard input ends,
+    the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it takes
+    the same rights, so sudo runs the whole script. sudo does not pass on variables, so the script gets SSH_CONNECTION from env.
     """
     if host.startswith("-"):
         raise UsageError(f"--ssh: {host!r} is not a host")
-    own = "not (tcp port ${2:-22} and tcp port ${4:-22})"
+    own = "not (tcp port ${2-22} and tcp port ${4-22})"
     wanted = _in_double_quotes(f" and ({filter})") if filter else ""
     script = (
-        f'exec 3<&0; {shlex.join(_tcpdump(device, snaplen))} "{own}{wanted}" & p=$!; '
-        "(cat <&3 >/dev/null; kill $p) 2>/dev/null & wait $p; kill $! 2>/dev/null"
+        "set -- $SSH_CONNECTION; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & "
+        f'exec {shlex.join(_tcpdump(device, snaplen))} "{own}{wanted}"'
     )
-    begin = f'exec {"sudo -n " if sudo else ""}sh -c "$0" sh $SSH_CONNECTION'
-    return ["ssh", host, shlex.join(["sh", "-c", begin, script])]
+    # the login shell may not be a POSIX shell
+    rights = ["sudo", "-n", "env", 'SSH_CONNECTION="$SSH_CONNECTION"'] if sudo else []
+    return ["ssh", host, *rights, "sh", "-c", shlex.quote(script)]
 
 
 def _in_double_quotes(text: str) -> str:
@@ -168,7 +171,7 @@ def _start(command: list[str], name: str) -> Source:
     """
     if shutil.which(command[0]) is None:
         raise UsageError(f"{command[0]} is not installed")
-    print_message(shlex.join(command))
+    print_message(" ".join(map(_quote, command)))
     reader, writer = os.pipe()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writer, preexec_fn=_end_with_parent)  # noqa: PLW1509
     os.close(writer)
@@ -176,6 +179,14 @@ def _start(command: list[str], name: str) -> Source:
     process.stdin.write(b"\n")  # the command for a pod waits for this line
     process.stdin.flush()
     return Source((), reader, name, process)
+
+
+def _quote(word: str) -> str:
+    """Quote a word for a shell. If it is quoted already, this is shorter and easier to read than shlex.quote."""
+    inner = word[1:-1]
+    if word[:1] == word[-1:] == "'" and "'" not in inner:
+        return rf"\''{inner}'\'"
+    return shlex.quote(word)
 
 
 def _end_with_parent() -> None:

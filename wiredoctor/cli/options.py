@@ -119,6 +119,13 @@ Ports = Annotated[
     list[int] | None,
     typer.Option("--port", metavar="PORT", min=0, max=65535, help="Show only results for this port (repeatable)."),
 ]
+CaptureFilter = Annotated[
+    str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
+]
+CapturedPorts = Annotated[
+    list[int] | None,
+    typer.Option("--port", metavar="PORT", min=1, max=65535, help="Capture only this TCP port, and ICMP (repeatable)."),
+]
 Connections = Annotated[
     list[int] | None, typer.Option("--connection", min=0, metavar="ID", help="Show only this tcp.stream (repeatable).")
 ]

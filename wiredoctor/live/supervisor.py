@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import math
 import os
 import platform
 import select
@@ -86,9 +87,12 @@ class Attempt(NamedTuple):
 
 
 class Supervisor:
-    """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges."""
+    """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    `limits`: after how many seconds it sends which signals to the program and its descendants, in order of time.
+    """
+
+    def __init__(self, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]] = ()) -> None:
         self.has_begun = False
         self.ended: int | None = None
         """The exit code of the program, or 128 plus its signal; None while it runs."""
@@ -99,6 +103,8 @@ class Supervisor:
         self.servers: set[int] = set()
         """The ports on which the program listened."""
         self.is_supported = True
+        self.is_overdue = False
+        """The program was still running at its time limit."""
         self.failure = ""
         """Why the program could not be started; "" if it was."""
         self._partial = b""
@@ -106,7 +112,7 @@ class Supervisor:
         self.process = os.fork()
         if self.process == 0:
             self._socket.close()
-            _supervise(theirs, command)
+            _supervise(theirs, command, limits)
         theirs.close()
 
     def begin(self) -> None:
@@ -149,6 +155,8 @@ class Supervisor:
             self.servers.add(event["port"])
         elif kind == UNSUPPORTED:
             self.is_supported = False
+        elif kind == "overdue":
+            self.is_overdue = True
         elif kind == "ended":
             self.ended, self.failure = event["code"], event["text"]
 
@@ -157,14 +165,14 @@ class Supervisor:
         self._socket.close()
 
 
-def _supervise(control: socket.socket, command: Sequence[str]) -> NoReturn:
+def _supervise(control: socket.socket, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]]) -> NoReturn:
     """Run the supervisor in the forked process: wait for `begin`, then run the program."""
     code = 1
     try:
         for number in (signal.SIGINT, signal.SIGQUIT):  # signals of the terminal are for the program
             signal.signal(number, signal.SIG_IGN)
         if control.recv(6) == b"begin\n":
-            _run(_Control(control), command)
+            _run(_Control(control), command, limits)
         code = 0
     finally:
         os._exit(code)
@@ -209,7 +217,7 @@ class _Control:
             return b""
 
 
-def _run(control: _Control, command: Sequence[str]) -> None:
+def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]]) -> None:
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -227,10 +235,12 @@ def _run(control: _Control, command: Sequence[str]) -> None:
             watched.register(file, select.POLLIN)
     pending: list[_Pending] = []
     is_asked = True
+    begun = time.monotonic()
+    ends = [(begun + seconds, number) for seconds, number in limits]
     while True:
         wanted = (select.POLLIN if is_asked else 0) | (select.POLLOUT if control.is_behind else 0)
         watched.register(control, wanted) if wanted else _forget(watched, control)
-        ready = {file for file, _ in watched.poll(0 if pending else None)}
+        ready = {file for file, _ in watched.poll(0 if pending else _milliseconds_until(ends[0][0]) if ends else None)}
         if listener is not None and listener in ready and (call := _answer(listener)):
             pending.append(call)
         pending = [one for one in pending if not _tell_port(one, control)]
@@ -241,10 +251,31 @@ def _run(control: _Control, command: Sequence[str]) -> None:
             is_asked = is_asked and _forward(control, child)
         if done in ready and not pending:
             break
+        if ends and done not in ready and time.monotonic() >= ends[0][0]:
+            _signal_all(child, ends.pop(0)[1])
+            control.report(event="overdue")
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     control.report(event="ended", code=code if code >= 0 else 128 - code, text=_read_failure(ours) or failure)
     _stay(listener, control)
+
+
+def _signal_all(child: int, number: signal.Signals) -> None:
+    """Send a signal to the program and all its descendants: a shell does not forward SIGTERM to what it runs."""
+    processes = [child]
+    for one in processes:  # the list grows by their children
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{one}/task"):
+                with open(f"/proc/{one}/task/{thread}/children", encoding="ascii") as children:
+                    processes += map(int, children.read().split())
+    for one in processes:
+        with contextlib.suppress(OSError):
+            os.kill(one, number)  # it may have ended, or belong to another user
+
+
+def _milliseconds_until(moment: float) -> int:
+    """Return the time until `moment` (time.monotonic()), at most the maximum of poll(2)."""
+    return min(max(0, math.ceil((moment - time.monotonic()) * 1000)), 2**31 - 1)
 
 
 def _forget(watched: select.poll, control: _Control) -> None:

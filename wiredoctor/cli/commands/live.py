@@ -17,14 +17,24 @@ import typer
 
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.capture_order import Backend, capture_order
+from wiredoctor.cli.capture_order import Backend, capture_order, with_ports
 from wiredoctor.cli.completion import interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError, print_message
 from wiredoctor.cli.interface_choice import choose_interface
 from wiredoctor.cli.live_source import IMAGE, find_source
-from wiredoctor.cli.options import Color, Confidence, Failing, LiveOptions, OnlyFindings, parse_filter, with_shared_options
+from wiredoctor.cli.options import (
+    CapturedPorts,
+    CaptureFilter,
+    Color,
+    Confidence,
+    Failing,
+    LiveOptions,
+    OnlyFindings,
+    parse_filter,
+    with_shared_options,
+)
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -69,7 +79,7 @@ def live(
             "--interface",
             "-i",
             metavar="IFACE",
-            help="Interface to capture on, such as lo or any (repeatable; without it, live asks).",
+            help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
             autocompletion=interfaces,
             show_default=False,
         ),
@@ -91,13 +101,8 @@ def live(
             "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
         ),
     ] = None,
-    filter: Annotated[
-        str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
-    ] = None,
-    port: Annotated[
-        list[int] | None,
-        typer.Option("--port", metavar="PORT", min=1, max=65535, help="Capture only this TCP port, and ICMP (repeatable)."),
-    ] = None,
+    filter: CaptureFilter = None,
+    port: CapturedPorts = None,
     write: Annotated[
         str | None,
         typer.Option("--write", "-w", metavar="FILE", help="Keep the packets in this pcapng file instead of a temporary ring."),
@@ -141,7 +146,7 @@ def live(
     use_utc(shared.utc)
     if port and source is not None:
         raise UsageError("--port: standard input is already a capture; give a filter to the program that captures")
-    filter = _with_ports(filter, port)
+    filter = with_ports(filter, port)
     files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
@@ -183,17 +188,6 @@ def live(
         )
         access = file_access(started.recorder, files) if started.was_root else DIRECT
         return code if _write(report, files, format, view, shared.color, options, access) else Exit.BAD_INPUT
-
-
-def _with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
-    """Return the BPF filter for packets that match `filter` and belong to one of these TCP ports or to ICMP.
-
-    ICMP errors may show why a connection failed. If there are no ports, return `filter`.
-    """
-    if not ports:
-        return filter
-    of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
-    return f"({of_ports}) and ({filter})" if filter else of_ports
 
 
 @contextlib.contextmanager

@@ -16,11 +16,19 @@ import typer
 
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.capture_order import capture_order
+from wiredoctor.cli.capture_order import capture_order, parse_duration, with_ports
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
-from wiredoctor.cli.options import Confidence, Failing, LiveOptions, parse_filter, with_shared_options
+from wiredoctor.cli.options import (
+    CapturedPorts,
+    CaptureFilter,
+    Confidence,
+    Failing,
+    LiveOptions,
+    parse_filter,
+    with_shared_options,
+)
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -44,6 +52,9 @@ LAST_PACKETS = 0.3
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
 """The maximum time in ns by which a SYN may precede its connect(2), and may follow it: clocks differ, and machines are busy."""
+
+GRACE = 5
+"""Seconds between the SIGTERM of --duration and a SIGKILL."""
 
 _NONE = (-1,)
 """Connection ids that match nothing: a filter without any ids would match every connection."""
@@ -73,8 +84,15 @@ def run(
             "--isolate", help="Run COMMAND in its own network namespace, where it can reach only servers that it starts."
         ),
     ] = False,
-    filter: Annotated[
-        str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
+    filter: CaptureFilter = None,
+    port: CapturedPorts = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--duration",
+            metavar="TIME",
+            help=f"End COMMAND after this time (90, 30s, 10m, 2h): SIGTERM, and SIGKILL {GRACE} s later.",
+        ),
     ] = None,
     write: Annotated[
         str | None,
@@ -99,14 +117,16 @@ def run(
     if isolate and interface and {*interface} != {"lo"}:
         raise UsageError("--isolate: a network namespace of its own has the interface lo only: leave out --interface")
     interfaces = ["lo"] if isolate else interface or ["any"]
-    order = capture_order(interfaces, filter or FILTER, write, None, None, None, None, None, None, files)
+    seconds = parse_duration(duration)
+    limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
+    order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, None, None, None, None, None, None, files)
     configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     allow_many_files()
     if isolate:
         _isolate(quiet=shared.quiet)
     with (
-        contextlib.closing(Supervisor(command)) as program,
+        contextlib.closing(Supervisor(command, limits)) as program,
         _forwarded(program),
         start(order) as started,
         _keeping_code(program) as kept,
@@ -124,6 +144,8 @@ def run(
         if program.failure:
             print_message(f"{command[0]}: {program.failure[:1].lower()}{program.failure[1:]}")
             return program.ended or 0
+        if program.is_overdue:
+            print_message(f"{command[0]} was still running at its time limit, so it was ended (--duration {duration})")
         report = whole if isolate else _of_program(whole, program)
         is_empty = report.connection_count == 0
         if is_empty:
@@ -279,7 +301,7 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
     ends = {(f"[{one.address}]" if ":" in one.address else one.address, one.port) for one in program.attempts}
     places = [f"{address}:{port}" for address, port in sorted(ends)[:3]]
     where = f" (to {', '.join(places)})" if places else ""
-    why = "a namespace of its own has loopback only (--isolate)" if isolate else "see --interface and --filter"
+    why = "a namespace of its own has loopback only (--isolate)" if isolate else "see --interface, --port and --filter"
     return f"the program called connect{where}, but none of its packets were captured: {why}"
 
 

@@ -60,12 +60,13 @@ def compare(
     one, two = times_of(before, any_server=any_server), times_of(after, any_server=any_server)
     findings = _findings(_Sides(before, after, one, two, any_server, tolerance, summaries))
     places, left = endpoints(one, two, tolerance)
-    notes = _notes(before, after, one, two, any_server=any_server)
+    mismatch = _mismatch(before, after, one, two, any_server=any_server)
+    notes = _notes(before, after, mismatch)
     if left:
         notes.append(f"only the {len(places):,} endpoints with the most requests are compared, of {left + len(places):,}")
     return Changes(
         version, before.source, after.source, any_server, tolerance,
-        findings, places, _rules(before, after), notes, left,
+        findings, places, _rules(before, after), notes, left, mismatch,
     )  # fmt: skip
 
 
@@ -254,19 +255,47 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
     return sorted(made, key=lambda r: (-max(r.delay_before, r.delay_after), -max(r.before, r.after), r.rule))
 
 
-def _notes(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> list[str]:
-    notes: list[str] = []
+def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
+    """Return why no request of one side can be compared with one of the other, and whether --any-server helps.
+
+    Return "" if requests can be compared, or the sides do not have all requests.
+    """
+    sides = (("before", before), ("after", after))
+    if any(seen.exchanges is None for _, seen in sides) or one.left_out or two.left_out or one.endpoints.keys() & two.endpoints:
+        return ""
+    lacking = [name for name, seen in sides if not seen.source.exchanges]
+    common = {place[1:] for place in one.endpoints} & {place[1:] for place in two.endpoints}
+    if lacking:
+        why = f"{' and '.join(lacking)} {'have' if len(lacking) > 1 else 'has'} no HTTP exchange"
+    elif common and not one.servers.keys() & two.servers.keys():
+        why = "before and after have no server in common"
+    else:
+        place = "to the same server with" if common else "with"
+        why = f"before and after have no requests {place} the same method and path"
+    problems = 0 if any_server else len(_stayed(before, after, any_server=True)) - len(_stayed(before, after, any_server=False))
+    numbers = ((0 if any_server else len(common), "endpoint"), (problems, "problem"))
+    gains = [f"{n:,} {noun}{'s' if n > 1 else ''}" for n, noun in numbers if n > 0]
+    offer = f"; --any-server would match {' and '.join(gains)}" if gains else ""
+    return f"{why}, so requests cannot be compared{offer}"
+
+
+def _stayed(before: ComparedSide, after: ComparedSide, *, any_server: bool) -> set[str]:
+    """Return the fingerprints that both sides have."""
+    one, two = ({_fingerprint(each, any_server=any_server) for each in side.findings} for side in (before, after))
+    return one & two
+
+
+def _notes(before: ComparedSide, after: ComparedSide, mismatch: str) -> list[str]:
+    notes = [mismatch] if mismatch else []
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
                 f"{name} is a report without exchanges, so times cannot be compared and occurrences are counted against all "
                 "exchanges; write the report with --full"
             )
-        elif not seen.source.exchanges:
+        elif not seen.source.exchanges and not mismatch:
             notes.append(f"{name} has no HTTP exchange")
         notes += [f"{name}: {note}" for note in seen.notes]
-    if not any_server and one.servers and two.servers and not one.servers.keys() & two.servers.keys():
-        notes.append("before and after have no server in common, so nothing matches; --any-server ignores the server")
     only = sorted(before.checked ^ after.checked)
     if only and "report" not in (before.source.kind, after.source.kind):
         notes.append(f"checked on one side only: {', '.join(only)}")

@@ -157,6 +157,8 @@ class Changes:
     rules: list[RuleChange] = field(default_factory=list[RuleChange])
     notes: list[str] = field(default_factory=list[str])
     endpoints_left_out: int = 0
+    mismatch: str = field(default="", metadata={"private": True})
+    """The first note, if it says why no requests can be compared."""
 
     def of(self, status: Status) -> list[FindingChange]:
         """Return the findings with this status."""

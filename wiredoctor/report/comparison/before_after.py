@@ -44,11 +44,17 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
         yield Heading("What was compared")
         yield Line(source_sentence("before", changes.before))
         yield Line(source_sentence("after", changes.after))
-        yield from (Line(note) for note in changes.notes)
+        yield from map(Line, other_notes(changes))
+
+
+def other_notes(changes: Changes) -> list[str]:
+    """Return the notes that are not in the headline."""
+    return [note for note in changes.notes if note != changes.mismatch]
 
 
 def headline(changes: Changes) -> str:
-    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower"."""
+    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower.", after why no request matches, if so."""
+    first = f"{changes.mismatch[0].upper()}{changes.mismatch[1:]}. " if changes.mismatch else ""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     parts = [f"{n:,} {_STATUS.get(status, status)}" for status, n in numbers.items() if n]
     if parts:
@@ -63,7 +69,7 @@ def headline(changes: Changes) -> str:
         quiet = "no endpoint slower or faster"
     else:
         quiet = _too_few(changes) if verdicts - {"unknown"} else "no times to compare"
-    return f"{found}; {', '.join(times) or quiet}."
+    return f"{first}{found}; {', '.join(times) or quiet}."
 
 
 _STATUS = {"not-seen-again": "not seen again"}

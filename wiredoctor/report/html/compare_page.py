@@ -94,7 +94,7 @@ def write(changes: Changes, out: Sink, *, quiet: bool = False) -> None:
         rule_headings=before_after.RULE_HEADINGS,
         rules=[*before_after.rule_rows(changes)],
         sources=[] if quiet else [source_sentence("before", changes.before), source_sentence("after", changes.after)],
-        notes=[] if quiet else changes.notes,
+        notes=[] if quiet else before_after.other_notes(changes),
         parts=[],
     )
 
