@@ -42,6 +42,10 @@ class ClockSteps:
         self.worst = max(self.worst, step.time_before - step.time)
         if not self.highest_frame or step.time_before >= self.highest:
             self.highest, self.highest_frame = step.time_before, step.frame
+        self.keep(step)
+
+    def keep(self, step: Step) -> None:
+        """Store a step that is already counted."""
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MAX_KEPT:

@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture.clock_steps import Step
 from wiredoctor.capture.drops import Count
 from wiredoctor.capture.model import Interface
 from wiredoctor.core.packet import NO_PACKET, Packet
@@ -105,17 +106,22 @@ class ChainRecords(Records):
     """The packet records of several files.
 
     `first_times`: the time of each file's first packet in ns since 1970, or None. If `one_interface` is true, interfaces of
-    different files with equal numbers and descriptions count as one interface.
+    different files with equal numbers and descriptions count as one interface. `origin`: the time from which times count, in ns
+    since 1970; None for that of the first packet.
     """
 
     format: str = "pcap"
 
-    def __init__(self, source: Source, files: Files, first_times: list[int | None], one_interface: bool) -> None:
+    def __init__(
+        self, source: Source, files: Files, first_times: list[int | None], one_interface: bool, origin: int | None = None
+    ) -> None:
         super().__init__(source)
         self.files: Files = files
         self.one_interface: bool = one_interface
         known = [time for time in first_times if time is not None]
         first = min(known) if known else None
+        if origin is not None:
+            first = origin
         self.times.first = first
         self.due: list[tuple[int, int]] = []
         """A heap with (time of the next packet, rank) of each file except the active one."""
@@ -242,8 +248,18 @@ class ChainRecords(Records):
         self.times.add(packet, packet.time)
         if records.times.is_stamped:
             self.times.watch(packet)
+        if records.moved == records.frame and self.runs.files[len(self.runs.files) - 1] == file.number:
+            self.keep_moved(packet, records)
         if records.snap_length > self.snap_length:
             self.snap_length = records.snap_length
+
+    def keep_moved(self, packet: Packet, records: Records) -> None:
+        """Record that a file which is not in time order was sorted at this packet."""
+        steps = records.times.shuffled.first
+        step = steps[len(steps) - 1]
+        if step.frame_before == records.frame:
+            before = packet.time - (step.time_before - step.time)
+            self.times.shuffled.keep(Step(self.frame - 1, before, self.frame, packet.time))
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
         """Return the number in the chain of an interface that has number `own` in its file."""

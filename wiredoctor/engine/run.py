@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """The records of a capture are out of order, so it must be read again from its beginning to sort them."""
+    """The timestamps of a capture go back, so it must be examined and read again from its beginning."""
 
 
 class Analysis:
@@ -100,7 +100,7 @@ class Analysis:
         """Analyze the capture in batches of `batch_packets` packets. `judge` is called with the candidates of each batch.
 
         `progress` is called with the fraction that was read. If `is_stopped` returns True, the analysis ends as if the capture
-        ended there. Raise OutOfOrder if the records must be sorted.
+        ended there. Raise OutOfOrder if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -131,7 +131,7 @@ class Analysis:
                 self.is_stopped = True
                 break
             count = self.core.run(min(STEP, most - read))
-            if self.records.times.is_shuffled and self.is_first:
+            if self.records.times.is_shuffled and self.is_first and not self.capture.is_order_known:
                 raise OutOfOrder
             read += count
             if self.core.http.closes.rows.count > ROWS_AT_ONCE:
