@@ -131,7 +131,7 @@ def test_what_comes_after_the_clock_was_set_back_is_compared(tmp_path: Path) -> 
 def test_an_hour_is_compared_after_the_clock_was_set_back(tmp_path: Path) -> None:
     """The clock was set back by five hours, and went on for two: the first of these is left out, and what was before."""
     packets = ladder_packets("\n".join([closing(1, 0), last_packet(6 * HOUR)]))
-    later = "\n".join([closing(20, 6 * HOUR + 60), closing(40, 7.9 * HOUR), last_packet(8 * HOUR)])
+    later = "\n".join([closing(20, 6 * HOUR + 60), closing(40, 7.9 * HOUR), last_packet(8 * HOUR, 98)])
     path = tmp_path / "back.pcap"
     path.write_bytes(to_pcap([*packets, *set_back(ladder_packets(later), 0, round(5 * HOUR * SECOND))]))
     report = wiredoctor.analyze(path, select=["keep-alive-disabled"])

@@ -238,6 +238,8 @@ class ChainRecords(Records):
         self.frame += 1
         packet.frame = self.frame
         records = file.records
+        if records.moved == records.frame:
+            self.times.shuffled.keep(Step(self.frame - 1, self.times.last, self.frame, packet.time))
         if file.number != self.newest_file:
             self.newest_file = file.number
             self.runs.add(self.frame, file.number, records.frame)
@@ -248,18 +250,8 @@ class ChainRecords(Records):
         self.times.add(packet, packet.time)
         if records.times.is_stamped:
             self.times.watch(packet)
-        if records.moved == records.frame and self.runs.files[len(self.runs.files) - 1] == file.number:
-            self.keep_moved(packet, records)
         if records.snap_length > self.snap_length:
             self.snap_length = records.snap_length
-
-    def keep_moved(self, packet: Packet, records: Records) -> None:
-        """Record that a file which is not in time order was sorted at this packet."""
-        steps = records.times.shuffled.first
-        step = steps[len(steps) - 1]
-        if step.frame_before == records.frame:
-            before = packet.time - (step.time_before - step.time)
-            self.times.shuffled.keep(Step(self.frame - 1, before, self.frame, packet.time))
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
         """Return the number in the chain of an interface that has number `own` in its file."""
@@ -282,6 +274,9 @@ class ChainRecords(Records):
         file.records.end()
         for count in file.records.drops.counts:
             self.drops.add(self.place(count, file))
+        own, shuffled = file.records.times.shuffled, self.times.shuffled
+        shuffled.count += own.count
+        shuffled.worst = max(shuffled.worst, own.worst)
         self.note_damage(file.number, self.files.close(file.number, file.records))
         self.done += self.files.size(file.number)
         self.active = None

@@ -261,8 +261,6 @@ class SortedRecords(ChainRecords):
         self.file_size: i64 = own.begin + own.at
         self.own_frame: i64 = 0
         """The number that the newest packet has in the file."""
-        self.time: i64 = 0
-        """The time of the newest packet."""
         self.drops = shifted(own.drops, 0 if first is None else start - first)
         shuffled = self.times.shuffled
         shuffled.count, shuffled.worst = int(lanes.late), int(lanes.worst)
@@ -282,12 +280,11 @@ class SortedRecords(ChainRecords):
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
         """Set frame number and time, and record a place where packets were moved."""
-        before, time_before = self.own_frame, self.time
+        if file.records.frame < self.own_frame:
+            self.moved = self.frame + 1
+            self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))
+        self.own_frame = file.records.frame
         super().hand_out(packet, file)
-        self.own_frame, self.time = file.records.frame, packet.time
-        if self.own_frame < before:
-            self.times.shuffled.keep(Step(self.frame - 1, time_before, self.frame, packet.time))
-            self.moved = self.frame
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
         """Return the number of an interface, which is that in the file."""

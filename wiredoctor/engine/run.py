@@ -231,7 +231,7 @@ class Analysis:
             "damage": [self._damage() or ""], "snap_length": [cut],
             "clock_steps": [steps.count], "clock_step_worst": [steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
-            "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
+            "sorted": [self.capture.is_sorted], "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
             **{f"shuffled_{name}": [[getattr(step, name) for step in shuffled.first]] for name in _OF_STEPS},
             **self._drops(),
         })  # fmt: skip
@@ -271,6 +271,7 @@ class Analysis:
             not_analysed=_by_count(self._not_analyzed()), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
             dropped=records.drops.total(), dropped_of=records.drops.packets_with_drops(int(records.frame)),
+            sorted=self.capture.is_sorted, clock_steps=self.steps.count,
         )  # fmt: skip
 
     def _not_analyzed(self) -> dict[str, int]:
