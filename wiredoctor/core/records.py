@@ -203,7 +203,7 @@ class Records:
         self.times.first = time
 
     def state(self) -> tuple[int, int, bool]:
-        """Return what is needed to read the next record besides its offset: for pcapng the section's interfaces, and byte order."""
+        """Return what reading needs besides an offset: the index and number of the section's interfaces, and the byte order."""
         return 0, 0, self.big
 
     def restore(self, state: tuple[int, int, bool]) -> None:

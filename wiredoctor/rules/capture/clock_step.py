@@ -92,15 +92,12 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_prefixed_names("clock_step")})
     shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_prefixed_names("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
+    set_back = pl.format("a timestamp {} earlier than the previous packet's", back)
+    moved = pl.format("a timestamp {} earlier", back)
     return pl.concat(
         [
-            _candidates(
-                steps,
-                pl.lit(None, pl.String),
-                "the previous packet",
-                pl.format("a timestamp {} earlier than the previous packet's", back),
-            ),
-            _candidates(shuffled, _KIND, "an earlier packet of the file", pl.format("a timestamp {} earlier", back)),
+            _candidates(steps, pl.lit(None, pl.String), "the previous packet", set_back),
+            _candidates(shuffled, _KIND, "an earlier packet of the file", moved),
         ]
     )
 
