@@ -12,6 +12,7 @@ from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_findings
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
+from wiredoctor.report.terminal.sentences import unordered
 from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class ShownPackets(NamedTuple):
     clock: Clock
     request_id: str
     """The request id of the exchange that is shown, or ""."""
+    unordered: Sequence[str] = ()
+    """A sentence if the capture is not in time order."""
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
@@ -82,7 +85,8 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     others = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
     row, request_id = connection_row(report, whose), _request_id(report, asked)
     causes = [f for f in here if asked.finding is not None and f.place[1] in asked.finding.caused_by]
-    return ShownPackets(asked, ladder, row, heads, left, others, causes, clock, request_id)
+    said = unordered(one for one in report.captures if one.file == asked.capture)
+    return ShownPackets(asked, ladder, row, heads, left, others, causes, clock, request_id, said)
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:

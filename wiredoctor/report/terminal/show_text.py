@@ -31,6 +31,8 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
     _write_place(writer, shown)
     if shown.ladder.steps and shown.clock.first is not None:
         writer.paragraph((_times(shown), "dim"), indent=2, hang=2)
+    for line in shown.unordered:
+        writer.paragraph((line, "bold"), indent=2)
     if shown.request_id:
         writer.paragraph((f"request id {shown.request_id}", "dim"), indent=2, hang=2)
     writer.blank()
