@@ -184,6 +184,18 @@ REORDERED = Limit(
     "Packets held at a time to sort records that are up to 50 ms out of order, or 500 ms between interfaces, in "
     "captures with such records",
 )  # fmt: skip
+SORTED_RUNS = Limit(
+    "sorted-runs", "capture", 1 << 20, "runs of consecutive packets",
+    "A capture that is far from time order is sorted: an appended part is one run, and interfaces that alternate have a "
+    "run each time. 32 bytes are kept of each. Beyond the limit, the packets stay in the order of the file",
+    "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
+)  # fmt: skip
+SORTED_LANES = Limit(
+    "sorted-lanes", "capture", 1 << 10, "parts",
+    "The parts that are merged if a capture is far from time order: each is in time order itself. Beyond the limit, the "
+    "packets stay in the order of the file",
+    "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
+)  # fmt: skip
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
     "Connections on reused ports whose first packet waits to be sorted, with the number that is reserved for each. No more "

@@ -18,7 +18,9 @@ from wiredoctor.capture.files import OpenFiles
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
 from wiredoctor.engine.run import Analysis, OutOfOrder, Progress, Stopping, never
 from wiredoctor.engine.second_pass import SecondPass
+from wiredoctor.engine.time_order import examine
 from wiredoctor.findings import Report, ThresholdKey, configured
+from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_thresholds
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.cutoffs import Cutoffs
@@ -179,8 +181,11 @@ def _one(
     try:
         return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
     except OutOfOrder:
-        capture.is_shuffled, capture.first_pass = True, None
-    return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
+        met = LimitsReached()
+        examine(capture, met, is_stopped)
+    done = _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
+    done.limits += met.messages()
+    return done
 
 
 def _read_once(

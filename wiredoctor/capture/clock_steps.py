@@ -37,6 +37,10 @@ class ClockSteps:
         """Count the next step. Steps are added in frame order."""
         self.count += 1
         self.worst = max(self.worst, step.time_before - step.time)
+        self.keep(step)
+
+    def keep(self, step: Step) -> None:
+        """Store a step that is already counted."""
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MAX_KEPT:

@@ -72,7 +72,17 @@ class Captured(Protocol):
 
     @property
     def is_shuffled(self) -> bool:
-        """True if the records may be out of order, so they are sorted."""
+        """True if the records may be slightly out of order, so they are sorted while they are read."""
+        ...
+
+    @property
+    def is_order_known(self) -> bool:
+        """True if it was examined whether the records are out of order."""
+        ...
+
+    @property
+    def is_sorted(self) -> bool:
+        """True if the records are read sorted by time, so frames have other numbers than in the file."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture.clock_steps import Step
 from wiredoctor.capture.drops import Count
 from wiredoctor.capture.model import Interface
 from wiredoctor.core.packet import NO_PACKET, Packet
@@ -105,17 +106,22 @@ class ChainRecords(Records):
     """The packet records of several files.
 
     `first_times`: the time of each file's first packet in ns since 1970, or None. If `one_interface` is true, interfaces of
-    different files with equal numbers and descriptions count as one interface.
+    different files with equal numbers and descriptions count as one interface. `origin`: the time from which times count, in ns
+    since 1970; None for that of the first packet.
     """
 
     format: str = "pcap"
 
-    def __init__(self, source: Source, files: Files, first_times: list[int | None], one_interface: bool) -> None:
+    def __init__(
+        self, source: Source, files: Files, first_times: list[int | None], one_interface: bool, origin: int | None = None
+    ) -> None:
         super().__init__(source)
         self.files: Files = files
         self.one_interface: bool = one_interface
         known = [time for time in first_times if time is not None]
         first = min(known) if known else None
+        if origin is not None:
+            first = origin
         self.times.first = first
         self.due: list[tuple[int, int]] = []
         """A heap with (time of the next packet, rank) of each file except the active one."""
@@ -232,6 +238,8 @@ class ChainRecords(Records):
         self.frame += 1
         packet.frame = self.frame
         records = file.records
+        if records.moved == records.frame:
+            self.times.shuffled.keep(Step(self.frame - 1, self.times.last, self.frame, packet.time))
         if file.number != self.newest_file:
             self.newest_file = file.number
             self.runs.add(self.frame, file.number, records.frame)
@@ -266,6 +274,9 @@ class ChainRecords(Records):
         file.records.end()
         for count in file.records.drops.counts:
             self.drops.add(self.place(count, file))
+        own, shuffled = file.records.times.shuffled, self.times.shuffled
+        shuffled.count += own.count
+        shuffled.worst = max(shuffled.worst, own.worst)
         self.note_damage(file.number, self.files.close(file.number, file.records))
         self.done += self.files.size(file.number)
         self.active = None

@@ -44,6 +44,11 @@ class PcapRecords(Records):
         self.not_zero: i64 = -1
         """The offset of the first nonzero byte after an empty record; -1 before the first such record."""
 
+    def count_from(self, time: int) -> None:
+        """Count times from `time` (ns since 1970) instead of the first packet."""
+        super().count_from(time)
+        self.first_time = time
+
     def next(self, packet: Packet) -> bool:
         """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
         if self.damage is not None or not self.has(self.header):
@@ -127,6 +132,11 @@ class SnoopRecords(Records):
         self.link_type: i64 = self.interfaces[0].link_type
         self.begin = FILE_HEADER
         self.first_time: i64 = -1
+
+    def count_from(self, time: int) -> None:
+        """Count times from `time` (ns since 1970) instead of the first packet."""
+        super().count_from(time)
+        self.first_time = time
 
     def next(self, packet: Packet) -> bool:
         """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""

@@ -106,7 +106,17 @@ class PcapngRecords(Records):
                 if kind == STATISTICS:
                     self.count_drops(length)
                 self.at += (length + 3) & ~3
+            self.after_blocks = self.begin + self.at
         return False
+
+    def state(self) -> tuple[int, int, bool]:
+        """Return the index of the section's first interface and the number of interfaces known in it, and the byte order."""
+        return int(self.base), int(self.known), self.big
+
+    def restore(self, state: tuple[int, int, bool]) -> None:
+        """Set what `state` returned."""
+        super().restore(state)
+        self.base, self.known = state[0], state[1]
 
     def is_whole(self, length: i64) -> bool:
         """Return whether the block at `at` is complete and its lengths are valid; if they are not, report it as damage."""

@@ -85,7 +85,7 @@ class Times:
         """True if ordering.py interprets steps; the step is then in `newest_step`."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
-        """True if a counted step may be disorder rather than a step of the clock."""
+        """True if packets may be out of order."""
         self.newest: dict[int, Newest] = {}
         self.interface: i64 = NEVER
         self.of_interface: Newest = Newest()
@@ -132,14 +132,12 @@ class Times:
             self.newest_step = step
             return
         self.steps.add(step)
-        if step.time_before - step.time <= SHUFFLED:
-            self.is_shuffled = True
+        self.is_shuffled = True
 
     def change_interface(self, packet: Packet) -> None:
         """Set `of_interface` for a packet that is from another interface than the previous packet."""
         interface = packet.interface
-        behind = self.latest - packet.time
-        if behind > LEAST and behind <= ACROSS and not self.is_ordered:
+        if self.latest - packet.time > LEAST and not self.is_ordered:
             self.is_shuffled = True
         newest = self.newest.get(interface)
         if newest is None:
@@ -169,7 +167,11 @@ class Records:
         """The position of the next record in the block."""
         self.big: bool = False
         """True if numbers are big-endian."""
+        self.after_blocks: i64 = 0
+        """The offset after the newest block that is not a record."""
         self.frame: i64 = 0
+        self.moved: i64 = 0
+        """The newest frame that was moved in front of others, because the file is not in time order."""
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
         """The captured length in bytes of the longest truncated packet; NEVER if no packet is truncated."""
@@ -195,6 +197,18 @@ class Records:
         """Return the number of the file with this frame, and the frame number in that file; None if there is only one file."""
         del frame
         return None
+
+    def count_from(self, time: int) -> None:
+        """Count times from `time` (ns since 1970) instead of the first packet. Call this before the first record is read."""
+        self.times.first = time
+
+    def state(self) -> tuple[int, int, bool]:
+        """Return what reading needs besides an offset: the index and number of the section's interfaces, and the byte order."""
+        return 0, 0, self.big
+
+    def restore(self, state: tuple[int, int, bool]) -> None:
+        """Set what `state` returned."""
+        self.big = state[2]
 
     def go_on_at(self, offset: i64) -> None:
         """Continue with the record at another offset of the file."""

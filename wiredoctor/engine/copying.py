@@ -98,7 +98,7 @@ def copy(
     contents = [member.open() for member in capture.members]
     are_blocks = [detect_format(content.read(0, 64)) == "pcapng" for content in contents]
     interfaces: Sequence[Interface] = ()
-    if len(contents) == 1 and are_blocks[0]:
+    if len(contents) == 1 and are_blocks[0] and not capture.is_sorted:
         _BlockCopy(contents[0], 1, frames, notes, selection).write(out, [about] if about else [])
         return
     if any(are_blocks):
@@ -129,7 +129,7 @@ def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence
         pass
     assert isinstance(records, ChainRecords)
     runs = records.runs
-    if runs.end or any(one >= other for one, other in pairwise(runs.files)):
+    if capture.is_sorted or runs.end or any(one >= other for one, other in pairwise(runs.files)):
         return None, records.interfaces
     counts = [0] * len(capture.members)
     for file, (first, end) in zip(runs.files, pairwise([*runs.first_frames, records.frame + 1]), strict=True):

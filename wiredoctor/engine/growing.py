@@ -71,6 +71,9 @@ class GrowingCapture:
 
     lost = None
     is_growing = True
+    is_order_known = True
+    """Always True: the capture cannot be read again."""
+    is_sorted = False
     is_shuffled = True
     """Always True: whether records are out of order is only known after reading, and records are read only once."""
     files: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from wiredoctor.core.chain import ChainRecords, Files
 from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records, Source
+from wiredoctor.core.sorting import Lanes, SortedRecords
 
 _FIRST_BLOCK = 1 << 12
 """The number of bytes read from a file to find its first packet."""
@@ -47,9 +48,20 @@ class CaptureFiles:
         """One sentence for each file that is missing from `members` because disk space did not suffice."""
         self.first_pass: Records | None = None
         """The records as read by the first pass."""
+        self.is_order_known = False
+        """True after a pass found a timestamp that goes back, and `time_order.examine` found out why."""
         self.is_shuffled = False
-        """True after a pass found records out of order; later passes sort them."""
+        """True if packets are slightly out of order, so they are sorted while they are read."""
+        self.lanes: list[Lanes | None] = [None] * len(members)
+        """For each file that is far from time order, how it is read sorted."""
+        self.origin: int | None = None
+        """The time of the earliest packet in ns since 1970, if it is not the first one."""
         self._opened = opened
+
+    @property
+    def is_sorted(self) -> bool:
+        """True if the file, or one of the files, is read sorted by time, so its frames have other numbers than in the file."""
+        return any(lanes is not None for lanes in self.lanes)
 
     @property
     def is_growing(self) -> bool:
@@ -112,12 +124,19 @@ def open_capture_records(capture: CaptureFiles) -> Records:
     """Return the records of an open capture from its first packet on. Raise CaptureError if the format is unknown."""
     if len(capture.members) > 1:
         source = ChainSource(capture)
-        records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation)
+        records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation, capture.origin)
     else:
-        records = open_records(ContentSource(capture.members[0].open(), 0), capture.file)
+        records = _open_file(ContentSource(capture.members[0].open(), 0), capture.file, capture.lanes[0])
+        if capture.origin is not None and capture.lanes[0] is None:
+            records.count_from(capture.origin)
     if capture.first_pass is None:
         capture.first_pass = records
     return records
+
+
+def _open_file(source: Source, name: str, lanes: Lanes | None) -> Records:
+    """Return the records of a file, sorted if there are lanes. Raise CaptureError if the format is unknown."""
+    return open_records(source, name) if lanes is None else SortedRecords(source, name, lanes)
 
 
 def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str], None]) -> CaptureFiles:
@@ -269,7 +288,7 @@ class _Members(Files):
 
     def __init__(self, capture: CaptureFiles, source: ChainSource) -> None:
         super().__init__()
-        self._members = capture.members
+        self._members, self._lanes = capture.members, capture.lanes
         self._source = source
         self._name = capture.file
 
@@ -278,7 +297,8 @@ class _Members(Files):
         member = self._members[number]
         try:
             content = member.open()
-            return open_records(ContentSource(content, self._source.add(number, content.size)), member.name)
+            source = ContentSource(content, self._source.add(number, content.size))
+            return _open_file(source, member.name, self._lanes[number])
         except TooManyFiles as error:
             raise CaptureError(
                 f"{self._name}: too many compressed files overlap in time and must be unpacked together, but only "

@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """The records of a capture are out of order, so it must be read again from its beginning to sort them."""
+    """The timestamps of a capture go back, so it must be examined and read again from its beginning."""
 
 
 class Analysis:
@@ -100,7 +100,7 @@ class Analysis:
         """Analyze the capture in batches of `batch_packets` packets. `judge` is called with the candidates of each batch.
 
         `progress` is called with the fraction that was read. If `is_stopped` returns True, the analysis ends as if the capture
-        ended there. Raise OutOfOrder if the records must be sorted.
+        ended there. Raise OutOfOrder if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -131,7 +131,7 @@ class Analysis:
                 self.is_stopped = True
                 break
             count = self.core.run(min(STEP, most - read))
-            if self.records.times.is_shuffled and self.is_first:
+            if self.records.times.is_shuffled and self.is_first and not self.capture.is_order_known:
                 raise OutOfOrder
             read += count
             if self.core.http.closes.rows.count > ROWS_AT_ONCE:
@@ -218,7 +218,7 @@ class Analysis:
             "damage": [self._damage() or ""], "snap_length": [cut],
             "clock_steps": [steps.count], "clock_step_worst": [steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
-            "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
+            "sorted": [self.capture.is_sorted], "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
             **{f"shuffled_{name}": [[getattr(step, name) for step in shuffled.first]] for name in _OF_STEPS},
             **self._drops(),
         })  # fmt: skip
@@ -258,6 +258,7 @@ class Analysis:
             not_analysed=_by_count(self._not_analyzed()), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
             dropped=records.drops.total(), dropped_of=records.drops.packets_with_drops(int(records.frame)),
+            sorted=self.capture.is_sorted, clock_steps=self.steps.count,
         )  # fmt: skip
 
     def _not_analyzed(self) -> dict[str, int]:

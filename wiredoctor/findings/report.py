@@ -113,7 +113,7 @@ class CaptureSummary:
     last_time: str | None
     """The latest timestamp (RFC 3339), which need not belong to the last packet; None without any timestamp.
 
-    `first_time` is the timestamp of the first packet; elapsed times count from it.
+    `first_time` is the timestamp of the first packet, or of an earlier one after it; elapsed times count from it.
     """
     not_analysed: dict[str, int]
     duplicates: int = 0
@@ -129,6 +129,10 @@ class CaptureSummary:
     """The number of packets that were dropped before they could be captured; None if the capture does not state it."""
     dropped_of: int = 0
     """The number of captured and dropped packets together."""
+    sorted: bool = False
+    """True if the file is far from time order and was sorted: frames and connections have the numbers after reordercap(1)."""
+    clock_steps: int = 0
+    """The number of packets with an earlier timestamp than the previous one on their interface that were not sorted."""
 
 
 class RuleTotal(NamedTuple):

@@ -178,6 +178,8 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
         "files": list(capture.files),
         "duplicates": capture.duplicates,
         "dropped": capture.dropped,
+        "sorted": capture.sorted,
+        "clock_steps": capture.clock_steps,
         "damage": capture.damage,
     }
 

@@ -89,7 +89,7 @@ CAPTURE = _object(
     packets=_integer("packet records read"),
     bytes=_integer("size of the file in bytes"),
     first_time=_or_null(
-        _text("timestamp of the first packet, the start of elapsed, RFC 3339 UTC; null without packets", pattern=UTC)
+        _text("timestamp of the earliest packet, the start of elapsed, RFC 3339 UTC; null without packets", pattern=UTC)
     ),
     last_time=_or_null(_text("latest timestamp; the last packet may have an earlier one if the clock was set back", pattern=UTC)),
     encapsulations=_list(
@@ -105,6 +105,11 @@ CAPTURE = _object(
     ),
     duplicates=_integer("duplicate copies of packets, which were not analyzed"),
     dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
+    sorted={
+        "type": "boolean",
+        "description": "true if the file is far from time order: it was sorted, and frames have the numbers after reordercap",
+    },
+    clock_steps=_integer("packets with an earlier timestamp than the previous one on their interface that were not sorted"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),
 )
 

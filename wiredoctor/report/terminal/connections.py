@@ -26,6 +26,7 @@ from wiredoctor.report.terminal.lines import (
     signs_explained,
     worst_severities,
 )
+from wiredoctor.report.terminal.sentences import unordered
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
@@ -95,6 +96,7 @@ def write(
     worst = worst_severities(report, "connections")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
+    out.write(footer(unordered(report.captures), room))
     out.write(footer(common_texts(layout.common), room))
     out.write(_legend(layout))
     lines = Ordered(spool)

@@ -27,7 +27,7 @@ from wiredoctor.report.terminal.lines import (
     signs_explained,
     worst_severities,
 )
-from wiredoctor.report.terminal.sentences import SECRETS
+from wiredoctor.report.terminal.sentences import SECRETS, unordered
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
@@ -136,6 +136,7 @@ def write(
     worst = worst_severities(report, "exchanges")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
+    out.write(footer(unordered(report.captures), max(paper.width, _NARROWEST)))
     out.write(footer(common_texts(facts.common), max(paper.width, _NARROWEST)))
     out.write(_legend(layout))
     lines = Ordered(spool)

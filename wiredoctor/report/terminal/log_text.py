@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wiredoctor.access_log.lines import FORMATS
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import show_command, show_place_command
-from wiredoctor.report.terminal.sentences import SECRETS
+from wiredoctor.report.terminal.sentences import SECRETS, unordered
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
 from wiredoctor.report.words import SECOND, count, duration, shorten
 from wiredoctor.text.escape import REQUEST_LENGTH
@@ -39,6 +39,8 @@ def write(result: ExplainedLog, report: Report, writer: TerminalWriter, *, slow:
     writer.paragraph(_log_facts(result))
     if line := zone_line(report):
         writer.paragraph((line, "dim"))
+    for line in unordered(report.captures):
+        writer.paragraph((line, "bold"))
     shown = inside if everything else inside[:MAX_LINES]
     for one in shown:
         writer.blank()

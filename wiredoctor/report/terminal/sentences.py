@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import UNJUDGED, host
@@ -52,7 +52,26 @@ def incomplete(report: Report) -> list[str]:
 
 def opening(report: Report) -> list[str]:
     """Return sentences about missing parts of the report and of the captures, and about conversations captured several times."""
-    return [*incomplete(report), *lacking(report), *shared_sentence(report)]
+    return [*incomplete(report), *lacking(report), *unordered(report.captures), *shared_sentence(report)]
+
+
+def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
+    """Return a sentence for each capture that is far from time order, and what to do; too many are counted."""
+    lines = [
+        f"{capture.file} is not in time order, so its packets were sorted: frame and connection numbers are those after "
+        "reordercap IN OUT."
+        if capture.sorted
+        else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}. No finding depends on "
+        "times across such a place. If files were appended, sort the result first: reordercap IN OUT."
+        for capture in captures
+        if capture.sorted or capture.clock_steps
+    ]
+    rest = len(lines) - MAX_INCOMPLETE
+    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"{count(rest, 'more capture')} are not in time order."]
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def lacking(report: Report) -> list[str]:

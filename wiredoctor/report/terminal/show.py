@@ -12,6 +12,7 @@ from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_finding, places_behind
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
+from wiredoctor.report.terminal.sentences import unordered
 from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class ShownPackets(NamedTuple):
     request_id: str
     """The request id of the exchange that is shown, or ""."""
     related: list[Related]
+    unordered: Sequence[str] = ()
+    """A sentence if the capture is not in time order."""
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
@@ -94,7 +97,8 @@ def look(report: Report, asked: ShowRequest) -> ShownPackets:
     also = [f for f in beside if asked.finding is None or f.number != asked.finding.number]
     row, request_id = connection_row(report, whose), _request_id(report, asked)
     related = [_related(report, asked, one, causes) for one in others]
-    return ShownPackets(asked, ladder, row, heads, left, also, causes, clock, request_id, related)
+    said = unordered(one for one in report.captures if one.file == asked.capture)
+    return ShownPackets(asked, ladder, row, heads, left, also, causes, clock, request_id, related, said)
 
 
 def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequence[Finding]) -> Related:

@@ -33,6 +33,8 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
     _write_place(writer, shown.connection, shown.ladder)
     if shown.ladder.steps:
         writer.paragraph((f"{_range(shown.ladder, shown.clock)} {shown.clock.heading()}".rstrip(), "dim"), indent=2, hang=2)
+    for line in shown.unordered:
+        writer.paragraph((line, "bold"), indent=2)
     if shown.request_id:
         writer.paragraph((f"request id {shown.request_id}", "dim"), indent=2, hang=2)
     writer.blank()

@@ -1,30 +1,34 @@
-"""The clock of the capture was set back, or its packets are out of order.
+"""The clock of the capture was set back, or its packets are not in time order.
 
 What it means
     A packet has an earlier timestamp than the previous packet on the same interface. The clock of the capturing host was set
-    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Or several captures
-    were appended to one file. Kind out-of-order (a note): the clock was right. Several threads or processors captured, and some
-    wrote their packets a little later than others; dumpcap does so with several interfaces.
+    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Kind out-of-order (a
+    note): the clock was right. Several threads or processors captured, and some wrote their packets a little later than others;
+    dumpcap does so with several interfaces. Kind unsorted (a note): packets are far out of order. Captures were appended to one
+    file (mergecap -a, cat), or an interface was written much later than another.
 
 Why it hurts
     Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request. In a
     file that is out of order, a response may come before its request, too. wiredoctor sorts those packets by time before it
-    analyzes them, and keeps their frame numbers. Wireshark does not, and may show them as lost or retransmitted.
+    analyzes them. Wireshark does not, and may show them as lost or retransmitted. Frame numbers are those of the file or, if
+    packets are far out of order, those after reordercap.
 
 How it is proved
     A timestamp goes back by more than 1 ms within one interface, and later times continue from there. Out-of-order: it goes
     back by 50 ms at most. Connections with packets before and after the step show that the timestamps are right and the order
     is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go back. If no connection shows this, the
     timestamps must be back at their earlier value at most 10 ms or five packets after the step. Between two interfaces the
-    limit is 500 ms instead of 50 ms, and only the evidence of connections is accepted.
+    limit is 500 ms instead of 50 ms, and only the evidence of connections is accepted. Unsorted: it goes back further, and the
+    connections show the same. If none has packets on both sides, the parts must not overlap in time, or must overlap for more
+    than half of the longer one; a clock that is set back leads to a short overlap.
 
 What it is not
     Several queues or processors may write packets less than 1 ms out of order. The clocks of several interfaces may differ. A
     clock that was set forward looks like a pause.
 
 What to do
-    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Out-of-order: this
-    report needs nothing; for other programs sort the file with reordercap.
+    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Out-of-order and
+    unsorted: this report needs nothing; for other programs sort the file with reordercap.
 
 References
     chrony.conf(5), makestep; mergecap(1); reordercap(1).
@@ -40,10 +44,11 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
     symptom="nothing (it shows between which packets times are wrong)",
-    severity={None: "warning", "out-of-order": "note"},
+    severity={None: "warning", "out-of-order": "note", "unsorted": "note"},
     title={
         None: "The capture's clock goes back {times}, by {worst}{at_most}",
         "out-of-order": "Packets are out of order in the file, by {worst}{at_most}: they were sorted before the analysis",
+        "unsorted": "The file is not in time order, by {worst}{at_most}: its packets were sorted before the analysis",
     },
     message={
         None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
@@ -53,12 +58,19 @@ RULE = Rule(
             "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
             "Findings that depend on times between such packets have medium confidence at most."
         ),
+        "unsorted": (
+            "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: captures were appended, or "
+            "an interface was written later than another. The packets were sorted by time; frame and connection numbers are "
+            "those after reordercap. Findings that depend on times where packets were moved have medium confidence at most."
+        ),
     },
     remedy={
         None: "Capture again without setting the clock: let chrony or ntpd slew it (chrony: no makestep after the start). If "
         "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
         "out-of-order": "This report needs no change. Before Wireshark or another program reads the file, sort it: "
         "reordercap in.pcap out.pcap.",
+        "unsorted": "This report needs no change. To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap. "
+        "Join captures by time: mergecap without -a.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -80,13 +92,17 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_prefixed_names("clock_step")})
     shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_prefixed_names("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
+    set_back = pl.format("a timestamp {} earlier than the previous packet's", back)
+    moved = pl.format("a timestamp {} earlier", back)
     return pl.concat(
         [
-            _candidates(steps, None, "the previous packet", pl.format("a timestamp {} earlier than the previous packet's", back)),
-            _candidates(shuffled, "out-of-order", "an earlier packet of the file", pl.format("a timestamp {} earlier", back)),
+            _candidates(steps, pl.lit(None, pl.String), "the previous packet", set_back),
+            _candidates(shuffled, _KIND, "an earlier packet of the file", moved),
         ]
     )
 
+
+_KIND = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
 
 _FIELDS = ("frame", "time", "frame_before", "time_before")
 
@@ -95,7 +111,7 @@ def _prefixed_names(prefix: str) -> dict[str, str]:
     return {f"{prefix}_{name}": name for name in _FIELDS}
 
 
-def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Expr) -> pl.LazyFrame:
+def _candidates(captures: pl.LazyFrame, kind: pl.Expr, note_before: str, note: pl.Expr) -> pl.LazyFrame:
     """Return a row for each capture whose number of `steps` is not zero.
 
     The columns _FIELDS contain lists that describe the first steps. `worst`: the largest step (ns). `note_before`, `note`: the
@@ -109,7 +125,8 @@ def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note
     return (
         places.group_by("row", maintain_order=True)
         .agg(
-            *_capture_columns(),
+            *(column.first() for column in capture_columns()),
+            c("sorted").first(),
             c("frame").first(),
             c("time").min().alias("start"),
             c("time_before").max().alias("end"),
@@ -119,10 +136,6 @@ def _candidates(captures: pl.LazyFrame, kind: str | None, note_before: str, note
             pl.when(once).then(pl.lit("")).otherwise(pl.lit(" at most")).alias("at_most"),
             pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
         )
-        .with_columns(pl.lit(kind, pl.String).alias("kind"))
+        .with_columns(kind.alias("kind"))
+        .drop("sorted")
     )
-
-
-def _capture_columns() -> list[pl.Expr]:
-    """Return the columns of `capture_columns`, for an aggregation."""
-    return [column.first() for column in capture_columns()]

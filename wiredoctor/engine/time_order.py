@@ -1,0 +1,59 @@
+"""Find out why the timestamps of a capture go back, and how it must be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.capture.model import CaptureError
+from wiredoctor.core.disorder import Disorder
+from wiredoctor.core.file_formats import open_records
+from wiredoctor.core.sorting import Lanes
+from wiredoctor.engine.opening import ContentSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wiredoctor.capture.files import CaptureFile
+    from wiredoctor.core.records import Records
+    from wiredoctor.engine.opening import CaptureFiles
+    from wiredoctor.limits import LimitsReached
+
+_STEP = 10_000
+"""The number of packets read between two calls of `is_stopped`."""
+
+
+def examine(capture: CaptureFiles, met: LimitsReached, is_stopped: Callable[[], bool]) -> None:
+    """Read the files of a capture, and set how it is to be read from now on.
+
+    A file that is far from time order is sorted; where a clock was set back, the order of the file is kept.
+    """
+    capture.is_order_known, capture.first_pass = True, None
+    earliest: list[int] = []
+    for number, member in enumerate(capture.members):
+        try:
+            disorder = Disorder(_open(member))
+        except CaptureError:  # the file was removed in the meantime, which the next pass reports
+            continue
+        while disorder.read(_STEP) and not is_stopped():
+            pass
+        first = disorder.records.times.first
+        if first is None:
+            continue
+        if disorder.is_unsorted():
+            lanes = Lanes(_open(member), disorder.set_back())
+            while lanes.read(_STEP) and not is_stopped():
+                pass
+            if lanes.limit is None:
+                lanes.finish()
+                capture.lanes[number] = lanes
+                capture.first_times[number] = lanes.first_time
+                earliest.append(lanes.first_time or first)
+                continue
+            met.add(lanes.limit)
+        capture.is_shuffled = capture.is_shuffled or disorder.is_slight
+        earliest.append(first + min(int(disorder.earliest), 0))
+    capture.origin = min(earliest, default=None)
+
+
+def _open(member: CaptureFile) -> Records:
+    return open_records(ContentSource(member.open(), 0), member.name)
