@@ -89,7 +89,7 @@ ENDS: dict[str, tuple[tuple[Line, ...], *tuple[str, ...]]] = {
     ),
     "a broken promise": (
         (*ASKED, (0.011, 2, f"<  P. {PROMISE}"), (3.011, 2, "<  F."), (3.011, 2, ">  F.")),
-        "idle-timeout-broken-promise, side server, confidence high",
+        "idle-timeout-broken-promise, side server, kind once, confidence medium",
     ),
     "a kept promise": (
         (*ASKED, (0.011, 2, f"<  P. {PROMISE}"), (9.011, 2, "<  F."), (9.011, 2, ">  F.")),

@@ -26,9 +26,10 @@ How it is proved
     unanswered, and no idle timeout explains that. Fourth: the server refused the next SYN, whenever it came. Fifth: there are
     three or more, no older connection was used again, and a later connection stays idle as long without a close. Sixth: there
     are two or more, their responses had ended at different times, the server closed no other connections, and no older
-    connection was used again; and they were idle for less than a second, or another connection was idle for more than twice
-    as long and stayed open. It is not a stop if an announced or otherwise known idle timeout had passed on all of them. A stop is
-    not reported as premature-close or as a broken promise, and no timeout is learned from it.
+    connection was used again; and they were idle for less than a second, or for more than a second less than announced, or
+    another connection was idle for more than twice as long and stayed open. It is not a stop if an announced or otherwise known
+    idle timeout had passed on all of them. A stop is not reported as premature-close or as a broken promise, and no timeout is
+    learned from it.
 
 What it is not
     A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is

@@ -4,6 +4,8 @@ What it means
     With Keep-Alive: timeout=30 a server tells its clients how long it keeps an idle connection, so that they can close it
     first. Here the server closed more than a second before the announced time.
 
+    Kind once: it did so at one moment only. Then a restart or a reload may have closed the connection.
+
 Why it hurts
     Clients that use the announcement (Node's fetch, Apache HttpClient, browsers) rely on it. They send a request on a
     connection that is gone, and lose it (keep-alive-race). Other clients are no worse off.
@@ -13,6 +15,8 @@ How it is proved
     more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came in
     between, and the client had not closed. (A server counts from the moment at which it has written the response, which may
     then wait in buffers.)
+
+    A habit is shown by closes at two moments after similar idle times, or at three moments. With less, the kind is once.
 
 What it is not
     A close after the announced time is idle-close. A close within a second is premature-close. A server that counts requests
@@ -38,17 +42,27 @@ from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
 
+_CLOSED = (
+    "In its response to {request} the server announced that it keeps an idle connection for {announced} "
+    "(Keep-Alive: timeout={timeout}{max_said}). It closed this one with {close} after {idle} idle."
+)
+
 RULE = Rule(
     symptom="lost requests, although the client respects the announced idle timeout",
-    severity="warning",
+    severity={None: "warning", "once": "note"},
     title="The server closed an idle connection after {idle}, although it had announced a timeout of {announced}",
-    message="In its response to {request} the server announced that it keeps an idle connection for {announced} "
-    "(Keep-Alive: timeout={timeout}{max_said}). It closed this one with {close} after {idle} idle. A client "
-    "that relies on the announcement sends its next request on a connection that is gone.",
-    remedy="Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
-    "front of it closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, and "
-    "let the device that talks to the client announce its own. A restart or a reload also closes idle connections early; a "
-    "single connection does not show that.",
+    message={
+        None: _CLOSED + " A client that relies on the announcement sends its next request on a connection that is gone.",
+        "once": _CLOSED + " The capture shows no second close of this kind, so the cause may be a restart or a reload of the "
+        "server: both close idle connections early.",
+    },
+    remedy={
+        None: "Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
+        "front of it closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, "
+        "and let the device that talks to the client announce its own.",
+        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise record "
+        "for longer. If it closes early again, announce the idle timeout that the server really has.",
+    },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),
@@ -117,8 +131,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that happened when a server process ended."""
-    return rests.without_stopped(rows, live=live)
+    """Drop the closes that happened when a server process ended, and set the kind of those that may have.
+
+    Closes at a single moment are of the kind "once", with at most medium confidence.
+    """
+    return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)
 
 
 def _close_note(idle: pl.Expr) -> pl.Expr:

@@ -14,6 +14,9 @@ How it is proved
     close, and the server's FIN or RST follows within a second. The client had not closed before. Acknowledgment numbers show
     that, so it holds at any capture point.
 
+    A close within 20 ms belongs to the response. Later closes are a habit at two moments after similar times, or at three
+    moments. With less, the kind is once.
+
 What it is not
     Servers close idle connections after more than a second, or after the one second that they announced (Keep-Alive:
     timeout=1). A response may say `Connection: close`, or its body may end with the connection. The client may close first, or
@@ -42,19 +45,32 @@ from wiredoctor.rules.shared.connection_close import (
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.idle_times import IdleTimes
+from wiredoctor.rules.shared.learned_limits import AT_ONCE
 from wiredoctor.rules.shared.numbers import DURATION, duration
+
+_CLOSED = (
+    "The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
+    "{close}. Neither had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
+    "the response has no header field Connection: close."
+)
 
 RULE = Rule(
     symptom="*expected to be kept alive was closed by the server*",
-    severity="warning",
+    severity={None: "warning", "once": "note"},
     title="The server closed a connection that was expected to be kept alive, after a {status}",
-    message="The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
-    "{close}. Neither had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
-    "the response has no header field Connection: close. A client that sends its next request at that "
-    'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
-    remedy="Let the server send Connection: close in the response after which it closes, or keep the connection open. "
-    "{cure}Until then let clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
-    "resort.",
+    message={
+        None: _CLOSED + " A client that sends its next request at that "
+        'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
+        "once": _CLOSED + " The capture shows no second close of this kind, so the cause may be a restart or a reload of the "
+        "server: both close idle connections without an announcement.",
+    },
+    remedy={
+        None: "Let the server send Connection: close in the response after which it closes, or keep the connection open. "
+        "{cure}Until then let clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
+        "resort.",
+        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise record "
+        "for longer. If it closes so again, let the server send Connection: close in the response after which it closes.",
+    },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -135,8 +151,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that happened when a server process ended."""
-    return rests.without_stopped(rows, live=live)
+    """Drop the closes that happened when a server process ended, and set the kind of those that may have.
+
+    Closes at a single moment, longer than AT_ONCE after the response, are of the kind "once", with at most medium confidence.
+    """
+    later = pl.col("gap").cast(pl.Int64).fill_null(0) > AT_ONCE
+    return rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
 
 
 _UNAUTHORIZED = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
@@ -14,8 +15,8 @@ import polars as pl
 from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.shared.evidence import server_closed_first
 from wiredoctor.rules.shared.idle_defaults import usual_limits
-from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, learn
-from wiredoctor.rules.shared.process_stops import NONE, REFUSED, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, is_similar, learn
+from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
 __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
@@ -31,7 +32,18 @@ LEARNED_SHARE = 2
 
 Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
 """
+MANY = 3
+"""The number of moments from which early closes are a habit although their idle times differ; fewer may be restarts."""
 _EVER = 1 << 62
+
+
+@dataclass(slots=True)
+class _CloseMoment:
+    """Closes within STRAGGLERS: the time of the first (ns), the idle times (ns) by connection, and whether one came early."""
+
+    start: int
+    rests: dict[int, int]
+    has_early: bool = False
 
 
 class IdleTimes:
@@ -55,6 +67,7 @@ class IdleTimes:
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
         self._stops: dict[int, Stops] = {}
+        self._moments: dict[int, list[_CloseMoment]] = {}
         self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
@@ -132,6 +145,52 @@ class IdleTimes:
             for endpoint, number, final_at in places
         ]
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
+
+    def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
+        """Return the candidates; those that are `single` and whose close the endpoint did not repeat have the kind "once".
+
+        Their confidence is medium at most. Candidates have `endpoint`, `connection` and `end`, the time of the close (ns); `live`
+        as in `without_stopped`.
+        """
+        places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
+        repeated = [
+            self._is_repeated(endpoint, connection, time, final_at + TOGETHER if live else None)
+            for endpoint, connection, time, final_at in places
+        ]
+        once = single & ~pl.Series(repeated, dtype=pl.Boolean)
+        doubtful = once & (pl.col("confidence") == "high")
+        return rows.with_columns(
+            pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),
+            pl.when(doubtful).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
+        )
+
+    def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
+        """Return whether the server closed at another moment, too, after a similar idle time, or early at MANY moments."""
+        moments = self._close_moments(endpoint, until)
+        if sum(moment.has_early for moment in moments) >= MANY:
+            return True
+        own = next((moment for moment in moments if moment.start <= time <= moment.start + STRAGGLERS), None)
+        rest = None if own is None else own.rests.get(connection)
+        return rest is not None and any(
+            is_similar(rest, other) for moment in moments if moment is not own for other in moment.rests.values()
+        )
+
+    def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
+        """Return the moments at which the endpoint closed connections, without process ends; `until` as in `limits`."""
+        if until is None and endpoint in self._moments:
+            return self._moments[endpoint]
+        stopped = self.stops(endpoint, until).connections
+        moments: list[_CloseMoment] = []
+        for end in self._closes_of(endpoint):
+            if not end.teaches or end.rest is None or end.connection in stopped or (until is not None and end.known > until):
+                continue
+            if not moments or end.time - moments[-1].start > STRAGGLERS:
+                moments.append(_CloseMoment(end.time, {}))
+            moments[-1].rests[end.connection] = end.rest
+            moments[-1].has_early |= end.is_early()
+        if until is None:
+            self._moments[endpoint] = moments
+        return moments
 
     def is_refused(self, endpoint: int, time: int) -> bool:
         """Return whether the endpoint refused a SYN within a second after this time (ns)."""

@@ -98,6 +98,10 @@ class End(NamedTuple):
     said: int | None = None
     frame: int = 0
 
+    def is_early(self) -> bool:
+        """Return whether the server closed after less than a second, or more than a second before the announced idle time."""
+        return self.rest is not None and (self.rest <= SECOND or (self.said is not None and self.rest < (self.said - 1) * SECOND))
+
 
 def learn(ends: list[End]) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none."""
@@ -145,11 +149,12 @@ def _learned_from_lost(ends: list[End]) -> Limit | None:
 def _near_median(rests: list[int]) -> list[int]:
     """Return the sorted idle times that are near their median."""
     median = rests[len(rests) // 2]
-    return [rest for rest in rests if abs(rest - median) <= _same(median)]
+    return [rest for rest in rests if is_similar(median, rest)]
 
 
-def _same(rest: int) -> int:
-    return rest * 5 // 100 + NEAR
+def is_similar(rest: int, other: int) -> bool:
+    """Return whether one timeout may have ended both idle times (ns): they differ by 5 % of the first, and NEAR, at most."""
+    return abs(rest - other) <= rest * 5 // 100 + NEAR
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
@@ -171,4 +176,4 @@ def _newest(kept: list[End], time: int) -> Iterable[End]:
 def _is_again(end: End, other: End) -> bool:
     if end.rest is None or other.rest is None or end.teaches != other.teaches:
         return False
-    return abs(end.rest - other.rest) <= _same(min(end.rest, other.rest))
+    return is_similar(min(end.rest, other.rest), max(end.rest, other.rest))

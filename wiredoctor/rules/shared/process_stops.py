@@ -232,15 +232,15 @@ def _lone(moments: list[list[End]]) -> int | None:
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
     """Return whether no connection from before these closes is used again, and the idle times match no timeout.
 
-    They match none if the shortest is shorter than any timeout, or if another connection stayed open after a much longer idle
-    time.
+    They match none if the shortest is shorter than any timeout, if all are shorter than announced, or if another connection
+    stayed open after a much longer idle time.
     """
     c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
     if rows.filter((c("first") < start) & (c("request_start") > end)).height:
         return False
-    if rested[0] < EARLIEST:
+    if rested[0] < EARLIEST or all(end.said is not None and end.is_early() for end in moment if end.teaches):
         return True
     longest = max(2 * rested[0], rested[-1]) + NEAR
     used = c("answered") & (c("request_start") - c("previous_end") > longest)
