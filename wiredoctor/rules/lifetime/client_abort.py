@@ -5,7 +5,8 @@ What it means
     time out: a program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
     The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
-    connections at once. Kind unread: the client had the head of the response and did not want the body. Kind superseded: the
+    connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as it
+    had the head. Kind superseded: the
     next request replaced this one, as in search as you type. Kind left: the user went on while a page was loading, or the
     client had waited longer for the same response before. Kind seek: the client requested another part of the same resource, as
     players and download managers do. Kind stream: the response came in pieces without an announced end. Kind timeout: a
@@ -22,7 +23,8 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it.
-    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
+    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came
+    with the end of the request, and the client had never waited for such a response before. superseded: at that
     moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
     client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
     which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
@@ -130,7 +132,7 @@ RULE = Rule(
     },
     title={
         "stopped": "A program of the client ended while it waited: it closed {closed} connections at once",
-        "unread": "The client closed the connection after the head of the {status}: it did not want the body",
+        "unread": "The client closed the connection {unread}",
         "superseded": "The client replaced its request with another one after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
         "seek": "The client requested another part and gave this one up",
@@ -140,7 +142,7 @@ RULE = Rule(
     },
     message={
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a tab ended there.",
-        "unread": _CLOSED + " It had the head of the response and closed {read} after the response began.",
+        "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + " Within {apart} it requested {instead} instead.",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
@@ -150,8 +152,7 @@ RULE = Rule(
     },
     remedy={
         "stopped": _NOTHING + "If the responses matter, let the program wait for them before it ends. " + _NOTICE,
-        "unread": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to reuse "
-        "the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+        "unread": "{unread_remedy}",
         "superseded": _NOTHING + "If the client waits for a pause in typing before each request, it sends fewer of them.",
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,
@@ -223,7 +224,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),
             "had",
-            (c("client_close_time") - c("response_start")).clip(0).cast(DURATION).alias("read"),
+            "response_status",
+            (c("client_close_time") - c("response_start")).clip(0).alias("read"),
             *_timeout_texts(),
             evidence(
                 ("request_frame", "request_start", "the request"),
@@ -268,6 +270,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
+    whys = [_unread_texts(one, *seen) for one, seen in zip(ended, rows.select("response_status", "read").rows(), strict=True)]
     moments = rows["ended_at"].to_list()
     apart = [0 if one.other is None else abs(one.other.start - at) for one, at in zip(ended, moments, strict=True)]
     made = rows.with_columns(
@@ -279,6 +282,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         pl.Series("apart", apart, pl.Int64).cast(DURATION),
         pl.lit(TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
+        *(pl.Series(name, [one[name] for one in whys], pl.String) for name in ("unread", "unread_means", "unread_remedy")),
         *_from_syn([one.from_syn for one in ended]),
     )
     return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
@@ -314,6 +318,23 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
         told |= {"filter": "", "evidence": [*proof, *notes]}
     return told
+
+
+def _unread_texts(one: Ended, status: int | None, read: int | None) -> dict[str, str]:
+    """Return the texts of the kind unread. `read`: ns since the response began."""
+    if one.not_awaited:
+        return {
+            "unread": "right after its request, without waiting for the response",
+            "unread_means": " The FIN followed the request at once: the client did not wait.",
+            "unread_remedy": "If it matters whether the request succeeded, let the client read the response before it closes. "
+            "Some servers stop their work for a client that has left.",
+        }
+    return {
+        "unread": f"after the head of the {status}: it did not want the body",
+        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began.",
+        "unread_remedy": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to "
+        "reuse the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+    }
 
 
 _SHOWN = 3

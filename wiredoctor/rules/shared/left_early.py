@@ -22,6 +22,9 @@ HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
 AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+NOT_AWAITED = Threshold(
+    "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
+)
 STILL_WAITING = Threshold(
     "5 s", "the time without data after its FIN for which a half-closed client still waits; after that it has left"
 )
@@ -82,7 +85,7 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "media", "opens", "unsized"),
+    *("partial", "round_trip", "media", "opens", "unsized", "received", "at_end"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -99,6 +102,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
     or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first
     exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
+    `received`: the response had begun when the client closed. `at_end`: the FIN came with the end of the request, and
+    acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -128,6 +133,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
+        (begun() & (c("response_start") <= c("client_close_time"))).fill_null(value=False).alias("received"),
+        _at_end().alias("at_end"),
     )
 
 
@@ -145,6 +152,14 @@ def _half_closed() -> pl.Expr:
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
     asked = (c("request_end_reason") == "complete") & ~c("has_response")
     return (with_it & alone & asked & c("server_close_frame").is_not_null() & _unfinished()).fill_null(value=False)
+
+
+def _at_end() -> pl.Expr:
+    """Return whether the client sent its FIN with the end of the request, before it can have seen any of the response."""
+    c = pl.col
+    soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
+    unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
+    return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
 
 
 def _head_only() -> pl.Expr:
@@ -291,8 +306,8 @@ class Ended(NamedTuple):
 
     `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
     True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for such a
-    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from a
-    SYN that was retransmitted.
+    response. `not_awaited`: the client closed with the end of its request. `plays`: the client is a media player that was
+    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
     """
 
     kind: str | None
@@ -300,6 +315,7 @@ class Ended(NamedTuple):
     others: tuple[Close, ...] = ()
     silent: bool = False
     longest: int = 0
+    not_awaited: bool = False
     plays: bool = False
     from_syn: int | None = None
 
@@ -310,6 +326,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     # a connection may also be opened long before its first request: a preconnect, or a pool
     first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
     connecting = 0 if first_syn is None else row["ended_at"] - first_syn
+    # a load test ends as soon after a request, but its earlier requests got their responses
+    not_awaited = row["at_end"] and not row["half_closed"]
+    if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
+        return Ended("unread", not_awaited=True)
     if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group)
         speaks = first is not None and first.connection != row["connection"]
@@ -331,12 +351,12 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("seek", other)
     if row["in_pieces"]:
         return Ended("stream")
-    plays = row["media"] or (own is not None and re.search(PLAYERS, clients.user_agent(own)) is not None)
-    if plays and row["begun"] and not row["stood_still"]:
+    player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
+    if (row["media"] or player) and row["received"] and not row["stood_still"]:
         return Ended("left", plays=True)
-    if row["timeout"] is not None:
+    if row["timeout"] is not None and not row["at_end"]:
         return Ended("timeout")
-    if connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
+    if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
