@@ -81,6 +81,22 @@ TORRENT = (
 
 NETDATA = f"for n in $(seq 12); do curl -s {URL}/api/v1/info '{URL}/api/v1/data?chart=system.cpu&after=-5' {URL}/api/v1/allmetrics -o /dev/null -o /dev/null -o /dev/null; sleep 0.5; done"
 
+PUBLISH = (
+    "exec ffmpeg -v error -re -f lavfi -i testsrc=s=320x180:r=15 -t 12 -c:v mpeg4 -b:v 300k -g 15 -f hls -hls_time 1 -hls_list_size 3 "
+    f"-hls_flags delete_segments -method PUT -http_persistent 0 {URL}/live/h.m3u8"
+)
+
+HOOKS = (
+    f"for ($i = 0; $i < 20; $i++) {{ $s = fsockopen('{SERVER}', {PORT}); $b = json_encode(['i' => $i]); "
+    'fwrite($s, \'POST /hook HTTP/1.1\'."\\r\\nHost: lab\\r\\nContent-Length: ".strlen($b)."\\r\\n\\r\\n".$b); fclose($s); usleep(300000); }'
+)
+
+TAKER = """daemon off; pid {folder}/n.pid; error_log {folder}/errors; worker_processes 1; user root;
+events { worker_connections 256; }
+http { access_log off; client_body_temp_path {folder}/b;
+  server { listen 8080; root {folder}; location /live/ { dav_methods PUT DELETE; create_full_put_path on; } location /hook { return 204; } } }
+"""
+
 LIBRARIES = (
     Program(
         "cheroot",
@@ -148,6 +164,23 @@ LIBRARIES = (
 )
 
 CALLS = (
+    Program(
+        "publisher",
+        "ffmpeg publishes HLS at nginx, and closes with the end of each upload",
+        command("nginx -c {folder}/n.conf", n_conf=TAKER),
+        (shell(PUBLISH),),
+        ("nginx", "ffmpeg"),
+        seconds=15,
+    ),
+    Program(
+        "hooks",
+        "PHP calls a webhook of nginx, and does not wait for the response",
+        command("nginx -c {folder}/n.conf", n_conf=TAKER),
+        (("php", "-r", HOOKS),),
+        ("nginx", "php"),
+        may=ALONE | {"no-response": "a client that closes with its request looks half-closed"},
+        seconds=10,
+    ),
     Program(
         "modbus",
         "Modbus: registers polled every 40 and 100 ms",

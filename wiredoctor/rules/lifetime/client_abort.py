@@ -6,11 +6,10 @@ What it means
 
     The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
     connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as it
-    had the head. Kind superseded: the
-    next request replaced this one, as in search as you type. Kind left: the user went on while a page was loading, or the
-    client had waited longer for the same response before. Kind seek: the client requested another part of the same resource, as
-    players and download managers do. Kind stream: the response came in pieces without an announced end. Kind timeout: a
-    timeout of the client expired. Kind gave-up: anything else.
+    had the head. Kind superseded: the next request replaced this one, as in search as you type. Kind left: the user went on while
+    a page was loading, or the client had waited longer for the same response before. Kind seek: the client requested another part
+    of the same resource, as players and download managers do. Kind stream: the response came in pieces without an announced end.
+    Kind timeout: a timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
     The work of the server was wasted. The client often repeats the request, so the load grows just when the server is slow.
@@ -23,10 +22,10 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it.
-    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came
-    with the end of the request, and the client had never waited for such a response before. superseded: at that
-    moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
-    client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
+    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came with
+    the end of the request, and the client had never waited for such a response before. superseded: at that moment the same
+    client (host and User-Agent) requested the same path with another query. left: within half a second the client requested a
+    page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
     which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
     the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
     (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same

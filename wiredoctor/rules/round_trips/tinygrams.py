@@ -10,9 +10,9 @@ Why it hurts
 
 How it is proved
     Eight or more small segments of one message follow one another, each within 20 ms of the previous one, with less than a
-    quarter of the MSS on average, or of 1,460 bytes if the MSS is larger, as on loopback. Their sender is proved to have turned off Nagle's algorithm: earlier data was not yet
-    acknowledged, or it sent faster than ACKs can come back. The counts are those of the run up to the packet that proves it;
-    the run may go on.
+    quarter of the MSS on average, or of 1,460 bytes if the MSS is larger, as on loopback. Their sender is proved to have turned
+    off Nagle's algorithm: earlier data was not yet acknowledged, or it sent faster than ACKs can come back. The counts are those
+    of the run up to the packet that proves it; the run may go on.
 
 What it is not
     Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
