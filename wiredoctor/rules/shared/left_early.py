@@ -15,7 +15,7 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period
 from wiredoctor.rules.shared.reading_pace import MEDIA, PLAYERS
-from wiredoctor.rules.shared.same_client import WINDOW, Clients, Close, Request
+from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
 HALF_CLOSE = Threshold(
@@ -102,7 +102,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
     or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first
     exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
-    `received`: the response had begun when the client closed. `at_end`: the FIN came with the end of the request, and
+    `received`: a part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
     acknowledges nothing of the response.
     """
     c = pl.col
@@ -133,7 +133,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
-        (begun() & (c("response_start") <= c("client_close_time"))).fill_null(value=False).alias("received"),
+        _received().alias("received"),
         _at_end().alias("at_end"),
     )
 
@@ -152,6 +152,13 @@ def _half_closed() -> pl.Expr:
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
     asked = (c("request_end_reason") == "complete") & ~c("has_response")
     return (with_it & alone & asked & c("server_close_frame").is_not_null() & _unfinished()).fill_null(value=False)
+
+
+def _received() -> pl.Expr:
+    """Return whether a part of the response had come when the client closed, and the close does not show the opposite."""
+    c = pl.col
+    seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
+    return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
 
 
 def _at_end() -> pl.Expr:
@@ -306,8 +313,9 @@ class Ended(NamedTuple):
 
     `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
     True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for such a
-    response. `not_awaited`: the client closed with the end of its request. `plays`: the client is a media player that was
-    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
+    response. `not_awaited`: the client closed with the end of its request. `hedged`: `other` is the same request, and got its
+    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from
+    a SYN that was retransmitted.
     """
 
     kind: str | None
@@ -316,6 +324,7 @@ class Ended(NamedTuple):
     silent: bool = False
     longest: int = 0
     not_awaited: bool = False
+    hedged: bool = False
     plays: bool = False
     from_syn: int | None = None
 
@@ -340,6 +349,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if own is not None:
         if (other := _next_question(own, row, clients)) is not None:
             return Ended("superseded", other)
+        if (other := _same_elsewhere(own, row, clients)) is not None:
+            return Ended("superseded", other, hedged=True)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
         longest = _longest_wait(own, row, clients)
@@ -410,6 +421,28 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
         if same and other.target != own.target:
             return other
     return None
+
+
+def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the same request on another connection, whose response the client got just before it closed; None without one.
+
+    It must be the only such response during this wait: a client that repeats a request all the time often gets one.
+    """
+    moment = row["ended_at"]
+    got = [
+        other
+        for other in clients.other_requests(own, own.start - WINDOW, moment)
+        if other.asks_the_same(own)
+        and other.connection != own.connection
+        and other.answered is not None
+        and own.start - REPLACED.value <= other.answered <= moment
+    ]
+    if len(got) != 1 or row["received"] or row["timeout"] is not None:
+        return None
+    [other] = got
+    had = other.answered if other.completed is None or other.completed > moment else other.completed
+    soon = had is not None and moment - had <= REPLACED.value + 2 * row["round_trip"]
+    return other if soon and other.status is not None and other.status < FAILED else None
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
