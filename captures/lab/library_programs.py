@@ -91,6 +91,19 @@ HOOKS = (
     'fwrite($s, \'POST /hook HTTP/1.1\'."\\r\\nHost: lab\\r\\nContent-Length: ".strlen($b)."\\r\\n\\r\\n".$b); fclose($s); usleep(300000); }'
 )
 
+LATE = (
+    "require('http').createServer((asked, answer) => setTimeout(() => answer.end('ok'), 30 + 270 * Math.random())).listen(8080)"
+)
+
+HEDGE = (
+    "const ask = (stop) => fetch('" + URL + "/late', { signal: stop.signal }).then((answer) => answer.text()); "
+    "const wait = (ms) => new Promise((done) => setTimeout(done, ms)); "
+    "(async () => { for (let n = 0; n < 20; n++) { const stops = [new AbortController(), new AbortController()]; "
+    "const first = ask(stops[0]), second = wait(40).then(() => ask(stops[1])); "
+    "await Promise.race([first.then(() => stops[1].abort()), second.then(() => stops[0].abort())]); "
+    "await Promise.allSettled([first, second]); await wait(150); } process.exit(); })()"
+)
+
 TAKER = """daemon off; pid {folder}/n.pid; error_log {folder}/errors; worker_processes 1; user root;
 events { worker_connections 256; }
 http { access_log off; client_body_temp_path {folder}/b;
@@ -171,6 +184,14 @@ CALLS = (
         (shell(PUBLISH),),
         ("nginx", "ffmpeg"),
         seconds=15,
+    ),
+    Program(
+        "hedge",
+        "Node's fetch sends each request twice, 40 ms apart, and cancels one when the other is answered",
+        command("node {folder}/late.js", late_js=LATE),
+        (("node", "-e", HEDGE),),
+        ("node",),
+        seconds=10,
     ),
     Program(
         "hooks",

@@ -292,7 +292,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
-        asked = shorten(_asked(one.other), REQUEST_LENGTH)
+        asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
         told["left_means"] = f" At that time the same client requested a page: {asked}."
@@ -345,7 +345,7 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
             "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
             "superseded_remedy": "If the client sends the second copy later, it sends fewer of them.",
         }
-    asked = shorten(_asked(one.other), REQUEST_LENGTH)
+    asked = shorten(_request_text(one.other), REQUEST_LENGTH)
     return {
         "superseded": "replaced its request with another one",
         "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
@@ -353,7 +353,7 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
     }
 
 
-def _asked(one: Request) -> str:
+def _request_text(one: Request) -> str:
     return redact.escape_around_masks(f"{redact.method(one.method)} {redact.target(one.target)}")
 
 
