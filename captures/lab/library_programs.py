@@ -81,6 +81,35 @@ TORRENT = (
 
 NETDATA = f"for n in $(seq 12); do curl -s {URL}/api/v1/info '{URL}/api/v1/data?chart=system.cpu&after=-5' {URL}/api/v1/allmetrics -o /dev/null -o /dev/null -o /dev/null; sleep 0.5; done"
 
+PUBLISH = (
+    "exec ffmpeg -v error -re -f lavfi -i testsrc=s=320x180:r=15 -t 12 -c:v mpeg4 -b:v 300k -g 15 -f hls -hls_time 1 -hls_list_size 3 "
+    f"-hls_flags delete_segments -method PUT -http_persistent 0 {URL}/live/h.m3u8"
+)
+
+HOOKS = (
+    f"for ($i = 0; $i < 20; $i++) {{ $s = fsockopen('{SERVER}', {PORT}); $b = json_encode(['i' => $i]); "
+    'fwrite($s, \'POST /hook HTTP/1.1\'."\\r\\nHost: lab\\r\\nContent-Length: ".strlen($b)."\\r\\n\\r\\n".$b); fclose($s); usleep(300000); }'
+)
+
+LATE = (
+    "require('http').createServer((asked, answer) => setTimeout(() => answer.end('ok'), 30 + 270 * Math.random())).listen(8080)"
+)
+
+HEDGE = (
+    "const ask = (stop) => fetch('" + URL + "/late', { signal: stop.signal }).then((answer) => answer.text()); "
+    "const wait = (ms) => new Promise((done) => setTimeout(done, ms)); "
+    "(async () => { for (let n = 0; n < 20; n++) { const stops = [new AbortController(), new AbortController()]; "
+    "const first = ask(stops[0]), second = wait(40).then(() => ask(stops[1])); "
+    "await Promise.race([first.then(() => stops[1].abort()), second.then(() => stops[0].abort())]); "
+    "await Promise.allSettled([first, second]); await wait(150); } process.exit(); })()"
+)
+
+TAKER = """daemon off; pid {folder}/n.pid; error_log {folder}/errors; worker_processes 1; user root;
+events { worker_connections 256; }
+http { access_log off; client_body_temp_path {folder}/b;
+  server { listen 8080; root {folder}; location /live/ { dav_methods PUT DELETE; create_full_put_path on; } location /hook { return 204; } } }
+"""
+
 LIBRARIES = (
     Program(
         "cheroot",
@@ -148,6 +177,31 @@ LIBRARIES = (
 )
 
 CALLS = (
+    Program(
+        "publisher",
+        "ffmpeg publishes HLS at nginx, and closes with the end of each upload",
+        command("nginx -c {folder}/n.conf", n_conf=TAKER),
+        (shell(PUBLISH),),
+        ("nginx", "ffmpeg"),
+        seconds=15,
+    ),
+    Program(
+        "hedge",
+        "Node's fetch sends each request twice, 40 ms apart, and cancels one when the other is answered",
+        command("node {folder}/late.js", late_js=LATE),
+        (("node", "-e", HEDGE),),
+        ("node",),
+        seconds=10,
+    ),
+    Program(
+        "hooks",
+        "PHP calls a webhook of nginx, and does not wait for the response",
+        command("nginx -c {folder}/n.conf", n_conf=TAKER),
+        (("php", "-r", HOOKS),),
+        ("nginx", "php"),
+        may=ALONE | {"no-response": "a client that closes with its request looks half-closed"},
+        seconds=10,
+    ),
     Program(
         "modbus",
         "Modbus: registers polled every 40 and 100 ms",

@@ -360,6 +360,8 @@ def _waited_for(last: _Try, left: int) -> str | None:
     if attempt:
         return f"{waiting} had not answered its SYN in {duration_text(left - last.start)}."
     if last.last is None or last.last > left:
+        if last.status is not None and last.end is not None and last.end <= left:
+            return None  # the response had begun, and went on
         return f"{waiting} had not answered in {duration_text(left - last.start)}."
     return f"{waiting} had sent only a part of its response, and nothing for {duration_text(left - last.last)}."
 

@@ -317,6 +317,10 @@ def test_a_client_that_left_a_waiting_gateway_says_for_whom_that_waited(words: s
     assert of(words, "client-abort").message.endswith(f"The gateway was waiting for 10.0.0.3:8001, which {said}")
 
 
+def test_a_client_that_left_a_stream_did_not_leave_a_waiting_gateway() -> None:
+    assert "The gateway was waiting" not in of("passed on piece by piece", "client-abort").message
+
+
 UNREACHABLE = r"""
 connection 1, client 10.0.0.1:4001, server 10.0.0.2:80
   0.000  >  S    win 64240 mss 1460

@@ -5,11 +5,11 @@ What it means
     time out: a program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
     The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
-    connections at once. Kind unread: the client had the head of the response and did not want the body. Kind superseded: the
-    next request replaced this one, as in search as you type. Kind left: the user went on while a page was loading, or the
-    client had waited longer for the same response before. Kind seek: the client requested another part of the same resource, as
-    players and download managers do. Kind stream: the response came in pieces without an announced end. Kind timeout: a
-    timeout of the client expired. Kind gave-up: anything else.
+    connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as it
+    had the head. Kind superseded: the next request replaced this one, as in search as you type, or another copy of it got the
+    response. Kind left: the user went on while a page was loading, or the client had waited longer for the same response before.
+    Kind seek: the client requested another part of the same resource, as players and download managers do. Kind stream: the
+    response came in pieces without an announced end. Kind timeout: a timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
     The work of the server was wasted. The client often repeats the request, so the load grows just when the server is slow.
@@ -22,9 +22,11 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it.
-    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. superseded: at that
-    moment the same client (host and User-Agent) requested the same path with another query. left: within half a second the
-    client requested a page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
+    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came with
+    the end of the request, and the client had never waited for such a response before. superseded: at that moment the same
+    client (host and User-Agent) requested the same path with another query. Or it had sent the same request on another
+    connection, and its response, the only one during this wait, had just come. left: within half a second the client requested a
+    page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
     which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
     the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
     (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same
@@ -87,7 +89,7 @@ from wiredoctor.rules.shared.left_early import (
 )
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.rules.shared.same_client import Clients
+from wiredoctor.rules.shared.same_client import Clients, Request
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH
@@ -130,8 +132,8 @@ RULE = Rule(
     },
     title={
         "stopped": "A program of the client ended while it waited: it closed {closed} connections at once",
-        "unread": "The client closed the connection after the head of the {status}: it did not want the body",
-        "superseded": "The client replaced its request with another one after {wait}",
+        "unread": "The client closed the connection {unread}",
+        "superseded": "The client {superseded} after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
         "seek": "The client requested another part and gave this one up",
         "stream": "The client ended a stream after {wait}",
@@ -140,8 +142,8 @@ RULE = Rule(
     },
     message={
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a tab ended there.",
-        "unread": _CLOSED + " It had the head of the response and closed {read} after the response began.",
-        "superseded": _CLOSED + " Within {apart} it requested {instead} instead.",
+        "unread": _CLOSED + "{unread_means}",
+        "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
         "stream": _CLOSED + " The response has no length and came piece by piece: a client can end it only by closing.",
@@ -150,9 +152,8 @@ RULE = Rule(
     },
     remedy={
         "stopped": _NOTHING + "If the responses matter, let the program wait for them before it ends. " + _NOTICE,
-        "unread": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to reuse "
-        "the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
-        "superseded": _NOTHING + "If the client waits for a pause in typing before each request, it sends fewer of them.",
+        "unread": "{unread_remedy}",
+        "superseded": _NOTHING + "{superseded_remedy}",
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,
         "stream": _NOTHING,
@@ -223,7 +224,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),
             "had",
-            (c("client_close_time") - c("response_start")).clip(0).cast(DURATION).alias("read"),
+            "response_status",
+            (c("client_close_time") - c("response_start")).clip(0).alias("read"),
             *_timeout_texts(),
             evidence(
                 ("request_frame", "request_start", "the request"),
@@ -258,6 +260,7 @@ __all__ = [
 ]
 """The thresholds of this rule; they are defined in left_early.py."""
 
+_WHYS = ("unread", "unread_means", "unread_remedy", "superseded", "superseded_means", "superseded_remedy")
 _WORDS = ("waits", "instead", "left_means", "filter")
 
 
@@ -268,17 +271,17 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
-    moments = rows["ended_at"].to_list()
-    apart = [0 if one.other is None else abs(one.other.start - at) for one, at in zip(ended, moments, strict=True)]
+    whys = [_unread_texts(one, *seen) for one, seen in zip(ended, rows.select("response_status", "read").rows(), strict=True)]
+    whys = [why | _superseded_texts(one, at) for why, one, at in zip(whys, ended, rows["ended_at"].to_list(), strict=True)]
     made = rows.with_columns(
         pl.Series("kind", [one.kind for one in ended], pl.String),
         pl.Series("silent", [one.silent for one in ended], pl.Boolean),
         pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
         pl.Series("evidence", [one.pop("evidence") for one in told], EVIDENCE),
         pl.Series("impatient", [one.kind in ("timeout", "gave-up") for one in ended], pl.Boolean),
-        pl.Series("apart", apart, pl.Int64).cast(DURATION),
         pl.lit(TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
+        *(pl.Series(name, [one[name] for one in whys], pl.String) for name in _WHYS),
         *_from_syn([one.from_syn for one in ended]),
     )
     return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
@@ -289,8 +292,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
-        asked = redact.escape_around_masks(f"{redact.method(one.other.method)} {redact.target(one.other.target)}")
-        asked = shorten(asked, REQUEST_LENGTH)
+        asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
         told["left_means"] = f" At that time the same client requested a page: {asked}."
@@ -314,6 +316,45 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
         told |= {"filter": "", "evidence": [*proof, *notes]}
     return told
+
+
+def _unread_texts(one: Ended, status: int | None, read: int | None) -> dict[str, str]:
+    """Return the texts of the kind unread. `read`: ns since the response began."""
+    if one.not_awaited:
+        return {
+            "unread": "right after its request, without waiting for the response",
+            "unread_means": " The FIN followed the request at once: the client did not wait.",
+            "unread_remedy": "If it matters whether the request succeeded, let the client read the response before it closes. "
+            "Some servers stop their work for a client that has left.",
+        }
+    return {
+        "unread": f"after the head of the {status}: it did not want the body",
+        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began.",
+        "unread_remedy": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to "
+        "reuse the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+    }
+
+
+def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
+    """Return the texts of the kind superseded; `ended_at` (ns) is the time of the client's close."""
+    if one.other is None:
+        return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
+    if one.hedged:
+        return {
+            "superseded": "had the response to another copy of its request, and canceled this one",
+            "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
+            "superseded_remedy": "If the client sends the second copy later, it sends fewer of them.",
+        }
+    asked = shorten(_request_text(one.other), REQUEST_LENGTH)
+    return {
+        "superseded": "replaced its request with another one",
+        "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
+        "superseded_remedy": "If the client waits for a pause in typing before each request, it sends fewer of them.",
+    }
+
+
+def _request_text(one: Request) -> str:
+    return redact.escape_around_masks(f"{redact.method(one.method)} {redact.target(one.target)}")
 
 
 _SHOWN = 3

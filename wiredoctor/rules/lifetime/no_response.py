@@ -9,7 +9,8 @@ What it means
     mid-request: the server closed in the middle of an upload, when a part of the request had arrived. Kind unread: the server
     sent an RST which shows that no process had read the request. Kind at-once: the server closed within milliseconds of the
     request. Kind later: the server closed after it had had the request for a while. Kind half-closed: the client had closed its
-    sending side after the request, and the server took this to mean that the client had left.
+    sending side right after the request, and the server took this to mean that the client had left. Perhaps it had: a client
+    that does not want the response looks the same.
 
 Why it hurts
     A browser shows an empty page ("ERR_EMPTY_RESPONSE"), curl reports "Empty reply from server" or "Connection reset by peer",
@@ -97,7 +98,7 @@ RULE = Rule(
         "unread": "The server reset the connection, probably without having read the request",
         "at-once": "The server closed the connection without an answer, at once",
         "later": "The server closed the connection without an answer, {wait} after the request",
-        "half-closed": "The server closed the connection without an answer after the client had half-closed it",
+        "half-closed": "The server closed the connection without an answer after the client's FIN",
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
@@ -117,9 +118,9 @@ RULE = Rule(
         "{ended} A process had the request, and ended or gave up.{worker_limit} The client cannot know whether it was "
         "carried out.",
         "half-closed": (
-            "The client sent its FIN {closed_after} after {request}. That is legal: it has nothing more to send and waits "
-            "for the response. {wait} after the request the server closed the connection with {close}, without a byte of a "
-            "response: it took the FIN to mean that the client had left, which looks the same."
+            "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
+            "response; one that has closed and wants no response looks the same. {wait} after the request the server closed the "
+            "connection with {close}, without a byte of a response: it took the FIN to mean that the client had left."
         ),
     },
     remedy={
@@ -130,8 +131,8 @@ RULE = Rule(
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion)? "
         "Let a process answer all accepted requests before it ends. Let the client repeat requests that were not read.",
         "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended? " + _SAY,
-        "half-closed": "Let the client keep its side of the connection open until it has its response (nc without -N; no "
-        "shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
+        "half-closed": "If the client wants the response, let it keep its side of the connection open until it has it (nc "
+        "without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
         "proxy_ignore_client_abort on, haproxy no option abortonclose.",
         "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, a handler that "
         "closed? " + _SAY,

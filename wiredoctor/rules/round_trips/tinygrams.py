@@ -10,9 +10,9 @@ Why it hurts
 
 How it is proved
     Eight or more small segments of one message follow one another, each within 20 ms of the previous one, with less than a
-    quarter of the MSS on average. Their sender is proved to have turned off Nagle's algorithm: earlier data was not yet
-    acknowledged, or it sent faster than ACKs can come back. The counts are those of the run up to the packet that proves it;
-    the run may go on.
+    quarter of the MSS on average, or of 1,460 bytes if the MSS is larger, as on loopback. Their sender is proved to have turned
+    off Nagle's algorithm: earlier data was not yet acknowledged, or it sent faster than ACKs can come back. The counts are those
+    of the run up to the packet that proves it; the run may go on.
 
 What it is not
     Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
@@ -63,6 +63,9 @@ FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a progr
 MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
 LARGEST_SHARE = Threshold(
     "25 %", "the maximum average size as a share of the MSS; below it, a quarter of the packets would be enough"
+)
+ETHERNET = Threshold(
+    "1460 bytes", "the MSS of Ethernet, by which segments on loopback and other paths with a larger MSS are measured, too"
 )
 LONGEST_LOOK = Threshold("64 segments", "a run that is not proved by then is not examined further")
 SIDES = Threshold(
@@ -144,7 +147,7 @@ def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple
             message.segments, message.size, message.flushes, message.said = run - 1, run_bytes - length, run_flushes, False
             message.frame, message.time = frame, time
         segments, size = run - message.segments, run_bytes - message.size
-        in_crumbs = segments >= least and 100 * size < share * segments * mss
+        in_crumbs = segments >= least and 100 * size < share * segments * min(mss, ETHERNET.value)
         on_purpose = 2 * (run_flushes - message.flushes) >= segments - 1
         if proved and not message.said and in_crumbs and not on_purpose:
             message.said = True

@@ -15,13 +15,16 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period
 from wiredoctor.rules.shared.reading_pace import MEDIA, PLAYERS
-from wiredoctor.rules.shared.same_client import WINDOW, Clients, Close, Request
+from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
 HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
 AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+NOT_AWAITED = Threshold(
+    "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
+)
 STILL_WAITING = Threshold(
     "5 s", "the time without data after its FIN for which a half-closed client still waits; after that it has left"
 )
@@ -82,7 +85,7 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "media", "opens", "unsized"),
+    *("partial", "round_trip", "media", "opens", "unsized", "received", "at_end"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -99,6 +102,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
     or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first
     exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
+    `received`: a part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
+    acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -128,6 +133,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
+        _received().alias("received"),
+        _at_end().alias("at_end"),
     )
 
 
@@ -145,6 +152,21 @@ def _half_closed() -> pl.Expr:
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
     asked = (c("request_end_reason") == "complete") & ~c("has_response")
     return (with_it & alone & asked & c("server_close_frame").is_not_null() & _unfinished()).fill_null(value=False)
+
+
+def _received() -> pl.Expr:
+    """Return whether a part of the response had come when the client closed, and the close does not show the opposite."""
+    c = pl.col
+    seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
+    return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
+
+
+def _at_end() -> pl.Expr:
+    """Return whether the client sent its FIN with the end of the request, before it can have seen any of the response."""
+    c = pl.col
+    soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
+    unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
+    return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
 
 
 def _head_only() -> pl.Expr:
@@ -291,6 +313,7 @@ class Ended(NamedTuple):
 
     `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
     True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for a similar
+    response. `not_awaited`: the client closed with the end of its request. `hedged`: `other` is the same request, and got its
     response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from
     a SYN that was retransmitted.
     """
@@ -300,6 +323,8 @@ class Ended(NamedTuple):
     others: tuple[Close, ...] = ()
     silent: bool = False
     longest: int = 0
+    not_awaited: bool = False
+    hedged: bool = False
     plays: bool = False
     from_syn: int | None = None
 
@@ -310,6 +335,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     # a connection may also be opened long before its first request: a preconnect, or a pool
     first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
     connecting = 0 if first_syn is None else row["ended_at"] - first_syn
+    # a load test ends as soon after a request, but its earlier requests got their responses
+    not_awaited = row["at_end"] and not row["half_closed"]
+    if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
+        return Ended("unread", not_awaited=True)
     if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group)
         speaks = first is not None and first.connection != row["connection"]
@@ -320,6 +349,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if own is not None:
         if (other := _next_question(own, row, clients)) is not None:
             return Ended("superseded", other)
+        if (other := _same_elsewhere(own, row, clients)) is not None:
+            return Ended("superseded", other, hedged=True)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
         longest = _longest_wait(own, row, clients)
@@ -331,12 +362,12 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("seek", other)
     if row["in_pieces"]:
         return Ended("stream")
-    plays = row["media"] or (own is not None and re.search(PLAYERS, clients.user_agent(own)) is not None)
-    if plays and row["begun"] and not row["stood_still"]:
+    player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
+    if (row["media"] or player) and row["received"] and not row["stood_still"]:
         return Ended("left", plays=True)
-    if row["timeout"] is not None:
+    if row["timeout"] is not None and not row["at_end"]:
         return Ended("timeout")
-    if connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
+    if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
@@ -390,6 +421,28 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
         if same and other.target != own.target:
             return other
     return None
+
+
+def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the same request on another connection, whose response the client got just before it closed; None without one.
+
+    It must be the only such response during this wait: a client that repeats a request all the time often gets one.
+    """
+    moment = row["ended_at"]
+    got = [
+        other
+        for other in clients.other_requests(own, own.start - WINDOW, moment)
+        if other.asks_the_same(own)
+        and other.connection != own.connection
+        and other.answered is not None
+        and own.start - REPLACED.value <= other.answered <= moment
+    ]
+    if len(got) != 1 or row["received"] or row["timeout"] is not None:
+        return None
+    [other] = got
+    had = other.answered if other.completed is None or other.completed > moment else other.completed
+    soon = had is not None and moment - had <= REPLACED.value + 2 * row["round_trip"]
+    return other if soon and other.status is not None and other.status < FAILED else None
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:

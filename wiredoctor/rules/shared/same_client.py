@@ -88,6 +88,7 @@ class Clients:
         self._agent: dict[int, str] = {}
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
+        self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
         self._longest: dict[bool, dict[tuple[Who, str, str, str], list[tuple[int, int]]]] = {}
         for connection, host, server, start, syns in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
@@ -98,7 +99,7 @@ class Clients:
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
         for times in self._sent.values():
             times.sort()
-        for time, connection, frame, waited in closes.sort("time", "connection").iter_rows():
+        for time, connection, frame, waited, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
             if connection in self._who:
                 close = Close(time, connection, frame, self._server[connection], waited)
                 self._closed.setdefault(self._who[connection], []).append(close)
@@ -138,13 +139,15 @@ class Clients:
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
         """Return the longest wait (ns) of the same client for the response to a similar request; 0 if there is none.
 
-        Only responses that began by `until` (ns) count. `whole`: return the wait for the end of a response, if it came by then.
+        Only responses count that began by `until` (ns), and of which the client acknowledged something. `whole`: return the wait
+        for the end of a response, if it came by then.
         Requests are similar if they have the same method and host, and their paths differ only in numbers.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
             for who, asked in self._asked.items():
-                waits = [(time, r) for r in asked if (time := r.completed if whole else r.answered) is not None]
+                seen = [r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1)]
+                waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
                 for time, other in sorted(waits, key=itemgetter(0)):
                     known = longest.setdefault((who, other.method, other.host, _pattern(other)), [])
                     known.append((time, max(time - other.start, known[-1][1] if known else 0)))
@@ -263,8 +266,9 @@ def known_clients(
     own = c("connection").is_in(wanted["connection"].unique().implode())
     ranges = c("request_range_start").is_not_null()
     asked = exchanges.filter(mine & c("request_start").is_not_null() & (near | own | ranges | long))
-    closed = closes.filter(mine & (c("client_close_time") // _BUCKET).is_in(buckets))
-    rows, ends = pl.collect_all([_requests(asked), _closes(closed)])
+    rows = _requests(asked).collect()
+    same = c("connection").is_in(rows["connection"].unique().implode())
+    ends = _closes(closes.filter(mine & (same | (c("client_close_time") // _BUCKET).is_in(buckets)))).collect()
     return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways)
 
 
@@ -298,18 +302,26 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection that its client closed first."""
+    """Return a row for each connection that its client closed.
+
+    `time`, `frame`, `waited` are null if the server closed first. `unseen`: the first exchange with a response of which the
+    client's close acknowledges nothing; null if there is none.
+    """
     c = pl.col
     first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(value=True)
     over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time")) & taken
     due = c("has_request") & ~over.fill_null(value=False) & (c("request_start") <= c("client_close_time"))
     waited = pl.when(due).then(c("client_close_time") - c("request_start"))
+    unseen = c("has_response") & (c("client_close_ack") <= c("response_offset"))
     return (
-        closes.filter(first)
+        closes.filter(c("client_close_time").is_not_null())
         .group_by("connection")
         .agg(
-            c("client_close_time").min().alias("time"), c("client_close_frame").min().alias("frame"), waited.max().alias("waited")
+            c("client_close_time").filter(first).min().alias("time"),
+            c("client_close_frame").filter(first).min().alias("frame"),
+            waited.filter(first).max().alias("waited"),
+            c("exchange").filter(unseen).min().cast(pl.Int64).alias("unseen"),
         )
-        .select("time", "connection", "frame", "waited")
+        .select("time", "connection", "frame", "waited", "unseen")
     )
