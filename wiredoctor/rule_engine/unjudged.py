@@ -18,7 +18,7 @@ from wiredoctor.findings import UNJUDGED, Unjudged, rfc3339, shorten
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
@@ -38,6 +38,8 @@ A client answers the server's close with an alert (close_notify, RFC 8446 sectio
 is lost with that.
 """
 
+REPLY = 50 * MILLISECOND
+"""The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
 AT_ONCE = SECOND
 """The time in ns after the SYN-ACK within which a host that closes an unused connection did not wait for a request."""
 
@@ -101,7 +103,17 @@ def _host(endpoint: str) -> pl.Expr:
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    return unread | ((c("response_status") < 200) & ~c("upgraded"))
+    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection()
+
+
+def _met_no_connection() -> pl.Expr:
+    """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
+
+    Whether the response had been acknowledged before, only the connection's row shows.
+    """
+    flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    answer = c("client_close_time") - c("response_end")
+    return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
 
 
 def suspect_connections() -> pl.Expr:
@@ -131,8 +143,9 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     gap = c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
+    lost = answered & ended & asked & ~left & c("both_directions") & ~gap & _met_no_connection()
     reason = (
-        pl.when((answered & ended & asked) | (left & asked))
+        pl.when(((answered & ended & asked) | (left & asked)) & ~lost)
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -173,6 +186,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pl.lit(0, pl.Int64).alias("bytes"),
         "request_method",
         "request_target",
+        lost.alias("if_unacknowledged"),
     )
 
 
@@ -251,7 +265,16 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     )
 
 
-_ENDS = ("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes")
+_ENDS = (
+    "connection",
+    "client",
+    "server",
+    "closed_by",
+    "close",
+    "client_unseen_bytes",
+    "server_unseen_bytes",
+    "server_unacknowledged",
+)
 
 
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
@@ -263,6 +286,9 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
     unseen = c("client_unseen_bytes") + c("server_unseen_bytes") > 0
+    pending = connections.filter(c("server_unacknowledged") > 0).select("connection").unique()
+    delivered = lost.filter("if_unacknowledged").join(pending, on="connection", how="anti").select("connection", "exchange")
+    lost = lost.join(delivered, on=["connection", "exchange"], how="anti").drop("if_unacknowledged")
     facts = connections.filter(closed | unseen).select("connection", closed.alias("closed"), unseen.alias("unseen"))
     lost = (
         lost.join(known, on="connection", how="left")
