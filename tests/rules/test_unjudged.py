@@ -244,6 +244,16 @@ NORMAL = {
 }
 
 EXPLAINED = {
+    "connect-failed, twice, of an IPv6 client": case(
+        """
+  connection 1, start 0, client [fd50::2]:4001, server [fd20::2]:80
+  0.000  >  S    mss 1440
+  0.010  <  R.   ack 1
+  connection 2, start 5, client [fd50::2]:4002, server [fd20::2]:80
+  0.000  >  S    mss 1440
+  0.010  <  R.   ack 1""",
+        opened=False,
+    ),
     "no-response": case(f"  0.011  >  P.  {GET}\n  0.211  <  F.\n  0.211  >  F."),
     "malformed-head, an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.'),
     "no-response, of a pipeline": case(f"  0.011  >  P.  {GET}+{GET}+{GET}\n  0.211  <  F.\n  0.211  >  F."),

@@ -96,8 +96,8 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port."""
-    return c(endpoint).str.replace(r"^\[?([0-9A-Fa-f:]+?)\]?$", "${1}").str.replace(r":\d+$", "").str.strip_chars("[]")
+    """Return an expression for an endpoint's address without its port, or for an address as it is."""
+    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
 def suspect_exchanges() -> pl.Expr:
