@@ -68,6 +68,9 @@ LISTED = {
   0.400  >  R""",
         ("reset-doubted", 0),
     ),
+    "a response that reaches a host which no longer knows the connection": case(
+        f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
+    ),
     "a response that goes on after an RST of the server": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
@@ -171,6 +174,9 @@ LISTED = {
 }
 
 NORMAL = {
+    "an RST without ACK flag soon after a response that was acknowledged": case(
+        f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  .\n  6.040  >  R"
+    ),
     "an unused connection whose probes are answered": case(
         "  2.000  >  .  0:0(0)\n  2.010  <  .\n  4.000  >  .  0:0(0)\n  4.010  <  .\n  6.000  >  .  0:0(0)\n  6.010  <  ."
     ),
@@ -238,6 +244,16 @@ NORMAL = {
 }
 
 EXPLAINED = {
+    "connect-failed, twice, of an IPv6 client": case(
+        """
+  connection 1, start 0, client [fd50::2]:4001, server [fd20::2]:80
+  0.000  >  S    mss 1440
+  0.010  <  R.   ack 1
+  connection 2, start 5, client [fd50::2]:4002, server [fd20::2]:80
+  0.000  >  S    mss 1440
+  0.010  <  R.   ack 1""",
+        opened=False,
+    ),
     "no-response": case(f"  0.011  >  P.  {GET}\n  0.211  <  F.\n  0.211  >  F."),
     "malformed-head, an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.'),
     "no-response, of a pipeline": case(f"  0.011  >  P.  {GET}+{GET}+{GET}\n  0.211  <  F.\n  0.211  >  F."),

@@ -100,6 +100,7 @@ class Syn:
         self.time: i64 = NEVER
         self.mss: i64 = -1
         self.window_shift: i64 = -1
+        self.window: i64 = 0
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
         """The TSval of the SYN."""
@@ -365,6 +366,8 @@ class Stall:
         """The TSval of the first copy of the missing segment."""
         self.first_stamp: i64 = NEVER
         """The TSval of the first retransmission of the missing segment."""
+        self.last_stamp: i64 = NEVER
+        """The TSval of its newest retransmission."""
 
 
 @mypyc_attr(acyclic=True)

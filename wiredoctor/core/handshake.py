@@ -63,6 +63,7 @@ def read_syn(own: Side, packet: Packet) -> None:
     syn.time = packet.time
     syn.mss = packet.mss
     syn.window_shift = packet.window_shift
+    syn.window = packet.window
     syn.has_timestamps = packet.has_timestamps
     syn.stamp = clocks.stamp_of(packet)
 

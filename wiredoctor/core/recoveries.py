@@ -66,6 +66,7 @@ def try_again(
         if stall.first_stamp != NEVER and not segment.fills_gap and own.flight is not None and places is not None:
             stall.original_stamp = stamp_of_first(own.flight, waited_for, places)
     stall.tries += 1
+    stall.last_stamp = clocks.stamp_of(packet)
     stall.retransmission_frame = packet.frame
     stall.retransmission_time = packet.time
     stall.retransmission_bytes = packet.length
@@ -90,6 +91,12 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
     if echo == NEVER or stall.original_stamp == NEVER:
         return False
     return clocks.ticks(stall.original_stamp, echo) >= 0 and clocks.ticks(echo, stall.first_stamp) > 0
+
+
+def answers_retransmission(stall: Stall, packet: Packet) -> bool:
+    """Return whether an ACK echoes a timestamp not older than the newest retransmission, so it was sent after that arrived."""
+    echo = clocks.echo_of(packet)
+    return echo != NEVER and stall.last_stamp != NEVER and clocks.ticks(stall.last_stamp, echo) >= 0
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:

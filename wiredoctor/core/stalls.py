@@ -40,7 +40,7 @@ RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
-    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious"),
+    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -352,6 +352,7 @@ class Stalls:
         put.put(stall.retransmission_bytes)
         put.put(1 if stall.is_first_copy else 0)
         put.put(1 if recoveries.is_spurious(stall, packet) else 0)
+        put.put(1 if recoveries.answers_retransmission(stall, packet) else 0)
 
     def write_closure(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events

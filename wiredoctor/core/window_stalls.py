@@ -33,6 +33,7 @@ WINDOW_STALLS: Final = (
     *("start_frame", "start_time", "window", "window_probes", "window_probe_frame", "window_probe_time"),
     *("copies", "copy_frame", "copy_time", "opened_frame", "opened_time", "sent_frame", "sent_time", "sent_bytes"),
     *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
+    "unscaled_window",
 )
 """The cell names of `window_stalls`."""
 
@@ -246,6 +247,8 @@ class WindowStalls:
         put.put(stall.end_time)
         put.put(i64(data is not None and data.ends_message))
         self.put_close(own.close, stall)
+        unscaled = own.syn is not None and own.syn.window_shift >= 0 and peer.syn is not None and peer.syn.window_shift == -1
+        put.put(peer.syn.window if unscaled and peer.syn is not None else i64(NEVER))
 
     def put_close(self, close: Close | None, stall: WindowStall) -> None:
         """Write the frame, time and kind of the sender's first FIN or RST since the stall began."""

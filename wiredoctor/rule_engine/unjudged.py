@@ -18,7 +18,7 @@ from wiredoctor.findings import UNJUDGED, Unjudged, rfc3339, shorten
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
@@ -38,6 +38,8 @@ A client answers the server's close with an alert (close_notify, RFC 8446 sectio
 is lost with that.
 """
 
+REPLY = 50 * MILLISECOND
+"""The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
 AT_ONCE = SECOND
 """The time in ns after the SYN-ACK within which a host that closes an unused connection did not wait for a request."""
 
@@ -94,14 +96,24 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port."""
-    return c(endpoint).str.replace(r"^\[?([0-9A-Fa-f:]+?)\]?$", "${1}").str.replace(r":\d+$", "").str.strip_chars("[]")
+    """Return an expression for an endpoint's address without its port, or for an address as it is."""
+    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    return unread | ((c("response_status") < 200) & ~c("upgraded"))
+    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection()
+
+
+def _met_no_connection() -> pl.Expr:
+    """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
+
+    Whether the response had been acknowledged before, only the connection's row shows.
+    """
+    flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    answer = c("client_close_time") - c("response_end")
+    return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
 
 
 def suspect_connections() -> pl.Expr:
@@ -130,6 +142,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pl.lit(0, pl.Int64).alias("bytes"),
         "request_method",
         "request_target",
+        _may_be_lost().alias("if_unacknowledged"),
     )
 
 
@@ -139,23 +152,44 @@ def _is_answered() -> pl.Expr:
     return c("has_response") & ~interim
 
 
+def _is_closed() -> pl.Expr:
+    """Return whether the server closed the connection, or the client reset it."""
+    reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
+    return c("server_close_frame").is_not_null() | reset
+
+
+def _is_left() -> pl.Expr:
+    """Return whether the response has no end of its own, and the client closed first, or nobody did."""
+    client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
+    client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
+    return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
+
+
+def _has_gap() -> pl.Expr:
+    """Return whether packets of the exchange, or before it on the connection, are missing from the capture."""
+    return c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
+
+
+def _may_be_lost() -> pl.Expr:
+    """Return whether the exchange is complete, but the client's host no longer knew the connection when the response came.
+
+    It was lost if it was not acknowledged, which only the connection's row shows.
+    """
+    ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
+    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
+
+
 def _reason() -> pl.Expr:
     """Return why an exchange did not end normally; null if it did."""
     answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"
-    client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
-    reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
-    closed = server | reset
-    client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
-    endless = c("upgraded") | (c("response_framing") == "tunnel") | streams()
-    left = answered & endless & (client_first | ~closed)
+    closed, left, gap = _is_closed(), answered & _is_left(), _has_gap()
     # data from the server after everything that was parsed
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
-    gap = c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
     return (
-        pl.when((answered & ended & asked) | (left & asked))
+        pl.when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost())
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -260,7 +294,16 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     )
 
 
-_ENDS = ("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes")
+_ENDS = (
+    "connection",
+    "client",
+    "server",
+    "closed_by",
+    "close",
+    "client_unseen_bytes",
+    "server_unseen_bytes",
+    "server_unacknowledged",
+)
 
 
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
@@ -272,6 +315,9 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
     unseen = c("client_unseen_bytes") + c("server_unseen_bytes") > 0
+    pending = connections.filter(c("server_unacknowledged") > 0).select("connection").unique()
+    delivered = lost.filter("if_unacknowledged").join(pending, on="connection", how="anti").select("connection", "exchange")
+    lost = lost.join(delivered, on=["connection", "exchange"], how="anti").drop("if_unacknowledged")
     facts = connections.filter(closed | unseen).select("connection", closed.alias("closed"), unseen.alias("unseen"))
     lost = (
         lost.join(known, on="connection", how="left")

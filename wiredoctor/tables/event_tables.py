@@ -160,6 +160,7 @@ RECOVERIES = Table(
             "by its timestamps the ACK answers the first copy, not a retransmission: the first copy was late, not lost (RFC "
             "3522)",
         ),
+        _c("answers_retransmission", BOOL, "", "by its timestamps the ACK was sent after the retransmission R had arrived"),
     ),
     subject="segments",
     at_packet=True,
@@ -256,6 +257,12 @@ WINDOW_STALLS = Table(
         _n("sender_close_frame", I64, "", "first FIN or RST of the sender since the first stall began"),
         _n("sender_close_time", I64, "ns", "time of `sender_close_frame`"),
         _c("sender_close_rst", BOOL, "", "`sender_close_frame` is an RST"),
+        _n(
+            "unscaled_window",
+            I64,
+            "bytes",
+            "window of the receiver's SYN if it has no window scale option although the sender's SYN offers scaling; else null",
+        ),
     ),
     subject="segments",
     at_packet=True,

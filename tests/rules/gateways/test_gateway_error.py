@@ -297,6 +297,7 @@ TLS = r"""
         (ATTEMPT.format(start=0.6), ""),
         (TLS, " (but there is TLS with 10.9.0.3:8443)"),
         (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
+        (TLS.replace("start 0.1", "start 0.6"), ""),
     ],
 )
 def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, said: str) -> None:

@@ -57,3 +57,25 @@ def test_attempts_that_overlap_count_once() -> None:
 def test_a_client_that_looks_for_open_ports_waits_for_none_of_them() -> None:
     [one] = of(*(silent(number, server=f"10.0.0.2:{8000 + number}") for number in range(1, 22)))
     assert (one.count, one.delay) == (21, None)
+
+
+def polled(number: int, start: float, server: str = "10.0.0.2:80", after: float = 0.05) -> str:
+    return f"""connection {number}, start {start}, client 10.0.0.1:{40000 + number}, server {server}
+  0.000  >  S    mss 1460
+  {after:.3f}  <  R.   0:0(0) ack 1"""
+
+
+@pytest.mark.parametrize(("tries", "lost"), [(2, 0.1), (3, None)])
+def test_nobody_waits_for_the_tries_of_a_program_that_polls(tries: int, lost: float | None) -> None:
+    """Over a round trip of 50 ms, every 5 s."""
+    [one] = of(*(polled(number, 5.0 * number) for number in range(1, tries + 1)))
+    assert (one.count, one.severity, one.delay) == (tries, "error", lost if lost is None else pytest.approx(lost))
+
+
+@pytest.mark.parametrize(("apart", "lost"), [(0.0, 0.4), (0.1, 0.5), (2.0, 0.8)])
+def test_both_addresses_at_once_cost_the_time_once(apart: float, lost: float) -> None:
+    """Each attempt takes 400 ms; the second begins `apart` seconds after the first."""
+    ipv6 = polled(2, apart, "[2001:db8::2]:80", after=0.4).replace("client 10.0.0.1:", "client [2001:db8::1]:")
+    found = of(polled(1, 0.0, after=0.4), ipv6)
+    assert len(found) == 2
+    assert sum(one.delay or 0 for one in found) == pytest.approx(lost)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rules.frames import MS, S, events, found
+from wiredoctor.testing.expectations import check
 
 
 def stalls(**changes: Any) -> list[dict[str, Any]]:
@@ -99,3 +100,19 @@ def test_what_was_lost() -> None:
     assert stalls(role=1)[0]["lost"] == "a segment of the request, or its acknowledgment, was lost"
     assert stalls(http=False)[0]["lost"].startswith("a segment of the data")
     assert "lost before the capture point" in stalls(retransmitted_late=True)[0]["lost"]
+
+
+@pytest.mark.parametrize(("echo", "expected"), [("0.241", "retransmission-stall, kind timeout, delay 0.210"), ("0.031", "")])
+def test_an_ack_that_echoes_the_copy_answers_it_however_soon_it_comes(echo: str, expected: str) -> None:
+    """The handshake took 30 ms because the server was busy, so the round trip seems longer than the 2 ms of this ACK."""
+    check(f"""
+  0.000  >  S    win 64240 mss 1460 ts
+  0.030  <  S.   win 64240 mss 1460 ts
+  0.030  >  .    ts
+  0.031  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" ts
+  0.241  >  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" ts
+  0.243  <  .    ack 28 ts echo {echo}
+  0.900  <  P.   "HTTP/1.1 204 No Content\\r\\n\\r\\n" ack 28 ts
+  0.901  >  .    ts
+  => {expected or "nothing"}
+""")

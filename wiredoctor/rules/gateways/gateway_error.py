@@ -371,26 +371,31 @@ def _unseen(
 def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """For each server and status, return the servers to which hosts other than its clients connected.
 
-    One of these hosts may be the gateway. `failed`: servers that such a host failed to reach while a response with this status
-    was due. `encrypted`: servers to which such a host had TLS connections.
+    These connections may be those of the gateway. `failed`: servers to which connection attempts failed that began while a
+    response with this status was due. `encrypted`: servers with a TLS connection that was open while such a response was due.
     """
     c = pl.col
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
     others = connections.join(asking, on="client_host", how="anti")
     vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MAX_LOOSE)
+    waits = some.drop_nulls("request_end").sort("request_end")
     during = (
         vain.select(c("server").alias("failed"), "syn_time")
         .sort("syn_time")
-        .join_asof(
-            some.drop_nulls("request_end").sort("request_end"), left_on="syn_time", right_on="request_end", check_sortedness=False
-        )
+        .join_asof(waits, left_on="syn_time", right_on="request_end", check_sortedness=False)
         .filter(c("syn_time") <= c("response_start"))
         .group_by(key)
         .agg(c("failed").unique())
     )
-    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted")).unique().head(MAX_LOOSE)
-    encrypted = some.select(key).unique().join(tls, how="cross").group_by("server", "code").agg("encrypted")
+    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted"), "start", "end").head(MAX_LOOSE)
+    encrypted = (
+        tls.sort("end")
+        .join_asof(waits, left_on="end", right_on="request_end", check_sortedness=False)
+        .filter(c("start") <= c("response_start"))
+        .group_by(key)
+        .agg(c("encrypted").unique())
+    )
     return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
 
 

@@ -65,11 +65,13 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
 
-    The answer came during the attempt or within `within` ns after it. Columns: `next_server`, `next_syn_time`, and `next_frame`
-    and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host. Elsewhere that is
-    assumed only if no other client got an answer from that IP version on that port in that time.
+    The answer came during the attempt or within `within` ns after it. For an answer that took longer than `within`, because a
+    SYN was lost or the server is far away, the time of its SYN counts instead. Columns: `next_server`, `next_syn_time`, and
+    `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
+    Elsewhere that is assumed only if no other client got an answer from that IP version on that port in that time.
     """
     ports = failed.select(_place_columns()[0]).unique()
+    slow = c("first_answer_time") - c("syn_time") > within
     answered = (
         connections.filter(c("first_answer_frame").is_not_null())
         .select(
@@ -79,19 +81,20 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
             c("syn_time").alias("next_syn_time"),
             c("first_answer_frame").alias("next_frame"),
             c("first_answer_time").alias("next_time"),
+            pl.when(slow).then("syn_time").otherwise("first_answer_time").alias("tried_time"),
         )
         .join(ports, on="port", how="semi")
-        .sort("next_time")
+        .sort("tried_time")
         .with_columns((c("pair") != c("pair").shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE).alias("run"))
     )
-    last = answered.select(*_PLACE, c("next_time").alias("last_time"), c("run").alias("last_run"))
+    last = answered.select(*_PLACE, c("tried_time").alias("last_time"), c("run").alias("last_run"))
     asked = failed.select("connection", "client_host", "syn_time", (c("over") + within).alias("until"), *_place_columns())
     return (
         asked.with_columns(~c("ipv6"))
         .join(answered.select(_PLACE).unique(), on=_PLACE, how="semi")
         .sort("syn_time")
-        .join_asof(answered, left_on="syn_time", right_on="next_time", by=_PLACE, strategy="forward", check_sortedness=False)
-        .filter(c("next_time") <= c("until"))
+        .join_asof(answered, left_on="syn_time", right_on="tried_time", by=_PLACE, strategy="forward", check_sortedness=False)
+        .filter(c("tried_time") <= c("until"))
         .sort("until")
         .join_asof(last, left_on="until", right_on="last_time", by=_PLACE, check_sortedness=False)
         .filter((c("run") == c("last_run")) & (one_host("client_host").n_unique().over("next_frame") == 1))

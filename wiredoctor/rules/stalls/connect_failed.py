@@ -42,9 +42,9 @@ How it is proved
     The kind of an attempt is the first of these that applies:
 
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so during
-    the attempt or within 300 ms after its end. This also applies to attempts without an answer. Packets do not show which IPv4
-    and IPv6 addresses belong to one host. So outside the loopback interface the rule requires that no other client got an answer
-    from that IP version on that port in that time.
+    the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, its SYN came in that time instead. This
+    also applies to attempts without an answer. Packets do not show which IPv4 and IPv6 addresses belong to one host. So outside
+    the loopback interface the rule requires that no other client got an answer from that IP version on that port in that time.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
 
@@ -59,9 +59,10 @@ How it is proved
 
     The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
     client may have waited longer, which packets do not show. With tried-next it ends with the SYN to the other address.
-    Attempts of one client in one finding count once where they overlap in time. No time is lost in attempts that took less
-    than a millisecond, and in not-up-yet and down, because a program then tries again and again. The attempts of a client at
-    more than 20 addresses and ports do not count either.
+    Attempts of one client in one finding count once where they overlap in time. So do attempts on one port, first at one IP
+    version and within 300 ms at the other. No time is lost in attempts that took less than a millisecond, in not-up-yet and
+    down, and if a server refuses the first SYN of a client three times or more, because a program then tries again and again.
+    The attempts of a client at more than 20 addresses and ports do not count either.
 
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
@@ -208,6 +209,7 @@ MANY_CLIENTS = Threshold(
 MANY_TIMES = Threshold("100 connections", "if a client fails more often at one server, the failures are reported as one finding")
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
 NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited, so it is a warning")
+POLLS = Threshold("3 refusals", "a client that a server refuses this often tries again on its own: no user waits for one try")
 AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
 NOTICED = 1_000_000
 """The time in ns from which a failed attempt has cost time: as in the engine, which makes cheaper findings notes."""
@@ -447,15 +449,19 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
         (c("number") * 2 + c("of_gateway")).alias("group"),
         pl.max_horizontal(pl.coalesce("answer_time", "last_syn_time"), c("syn_time") + _time_lost()).alias("end"),
         *("syn_time", _time_lost()),
-        "then_frame",
+        *("syns", "then_frame"),
         (c("since") - c("syn_time")).alias("waited_for"),
         (c("then_time") - c("since")).alias("down_for"),
         c("other_frame").is_not_null().alias("two"),
+        c("server").str.extract(r":(\d+)$").cast(pl.UInt32).alias("port"),
+        c("server").str.starts_with("[").alias("ipv6"),
         (~c("of_gateway") & ~c("number").is_in([_PROHIBITED, _UNREACHABLE, _TIMED_OUT])).alias("once"),
     ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
         rows["syn_frame"].arg_sort()
     ]
     servers, clients, times = _shared_counts(found)
+    polls = (c("group") // 2 == _REFUSED) & (c("syns") == 1) & (pl.Series("times", times) >= POLLS.value)
+    found = _both_counted_once(found).with_columns(pl.when(~polls).then("lost").alias("lost"))
     searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
     often = (times > MANY_TIMES.value) | (found["once"].to_numpy() & (times > 1)) | found["two"].to_numpy()
     by_itself = ~(searching | wanted | often)
@@ -499,6 +505,21 @@ def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     c = pl.col
     until = (c("syn_time") + c("lost").fill_null(0)).cum_max().shift(1).over(key)
     return found.with_columns((c("syn_time") + c("lost") - pl.max_horizontal("syn_time", until)).clip(0).alias("lost"))
+
+
+def _both_counted_once(found: pl.DataFrame) -> pl.DataFrame:
+    """Shorten `lost` where a client tried both IP versions at once (RFC 8305), so that no time counts twice.
+
+    Packets do not show which IPv4 and IPv6 addresses are one client, so no other client may have failed on that port. `found` is
+    sorted by `syn_time`.
+    """
+    c = pl.col
+    before = {name: c(name).shift(1).over("port") for name in ("ipv6", "syn_time", "lost")}
+    alone = (c("client").n_unique().over("port", "ipv6") == 1).all().over("port")
+    both = alone & (c("ipv6") != before["ipv6"]) & (c("syn_time") - before["syn_time"] <= NEXT_ADDRESS.value)
+    counted = (before["syn_time"] + before["lost"] - c("syn_time")).clip(0)
+    left = c("lost") - pl.when(both).then(counted).fill_null(0)
+    return found.with_columns(pl.when(left >= NOTICED).then(left).alias("lost"))
 
 
 _COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "client"}

@@ -16,12 +16,12 @@ How it is proved
 
 What it is not
     Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK, or an ACK that came
-    too early to answer the retransmission, shows that. A segment may be late instead of lost, because it lay in a full queue
-    for longer than the timer. Then the ACK that ends the wait echoes the timestamp of the first copy (RFC 3522); without
-    timestamps it looks like a loss. An idle connection with keep-alive probes is not stalled. A server that computes its
-    response has acknowledged the request. A copy into a closed window, or the first copy after it opened, is zero-window-stall:
-    the receiver had discarded the data. If the last segment was lost before the capture point, it looks like a pause and is not
-    reported.
+    too early to answer the retransmission and does not echo its timestamp, shows that. A segment may be late instead of lost,
+    because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the timestamp of the first
+    copy (RFC 3522); without timestamps it looks like a loss. An idle connection with keep-alive probes is not stalled. A server
+    that computes its response has acknowledged the request. A copy into a closed window, or the first copy after it opened, is
+    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, it looks like
+    a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides of
@@ -143,7 +143,9 @@ def _acked_too_early() -> pl.Expr:
     """Return whether the ACK came too early to answer the retransmission, so the receiver already had the data."""
     rtt = pl.col("rtt_own")
     earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
-    return (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
+    early = (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
+    # a slow handshake makes the round trip too long
+    return early & ~pl.col("answers_retransmission")
 
 
 def _receiver_waited() -> pl.Expr:

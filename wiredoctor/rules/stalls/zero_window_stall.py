@@ -26,6 +26,9 @@ How it is proved
     A window may still be 0 when the connection or the capture ends. Then two probes, or probes over a second, show that the
     sender had data. Its FIN or RST shows that it gave up.
 
+    Scaling removed: the sender's SYN offered window scaling, the receiver's SYN has no window scale option, and the small windows
+    are the window of that SYN divided by a power of two, as a receiver announces them that scales its windows.
+
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %).
     This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
@@ -41,10 +44,11 @@ What it is not
 
 What to do
     Find out what the receiving process does in that time. A larger receive buffer helps only against short interruptions, or if
-    it is smaller than two segments. A client that reads at its own pace needs no change.
+    it is smaller than two segments. A client that reads at its own pace needs no change. If the scaling was removed, find the
+    firewall or balancer that strips the option from SYN packets.
 
 References
-    RFC 9293 sections 3.8.6.1 and 3.8.6.2.
+    RFC 9293 sections 3.8.6.1 and 3.8.6.2, RFC 7323 section 2.2.
 """
 
 from __future__ import annotations
@@ -59,13 +63,18 @@ from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(
     symptom="a transfer that stalls",
-    severity={None: "warning", "own-pace": "note"},
+    severity={None: "warning", "own-pace": "note", "scaling-removed": "warning"},
     title={
         None: "The {side} {did}: its {window} held the {peer} up for {wait}",
         "own-pace": "The {side} reads at its own pace{every}",
+        "scaling-removed": "The {side}'s window scale option was probably removed, which held the {peer} up for {wait}",
     },
     message={
         None: "The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
+        "scaling-removed": "The {side} announced a window of {closed_window:,} bytes, less than a full segment, and no larger "
+        "one for {closed}. Its SYN had announced {unscaled_window:,} bytes, so the later windows look scaled. But that SYN has "
+        "no window scale option, although the {peer}'s SYN offered scaling. A device on the path probably removed the option, so "
+        "the {peer} takes the scaled windows for bytes. It {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed} in between, and the {peer} had more to send. As "
         "far as the packets show, nobody waited for that.",
     },
@@ -74,6 +83,9 @@ RULE = Rule(
         "garbage collection, a full thread pool). Let it read ahead, or drop data that it cannot process. Larger receive buffers "
         "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
         "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
+        "scaling-removed": "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) "
+        "removes the window scale option, and has to pass it on. Until then turn scaling off at one end (on Linux "
+        "net.ipv4.tcp_window_scaling = 0).",
         "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
         "with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
@@ -83,6 +95,7 @@ RULE = Rule(
         Reference(
             "RFC 9293 section 3.8.6.2, silly window syndrome", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.2"
         ),
+        Reference("RFC 7323 section 2.2, window scale option", "https://www.rfc-editor.org/rfc/rfc7323.html#section-2.2"),
     ),
     absence=True,
 )
@@ -102,6 +115,12 @@ OWN_PACE = Threshold(
 TIMERS = Threshold(
     "2 waits", "the minimum number of consecutive waits; a single such segment may have been delayed on the path, or written late"
 )
+
+
+SHIFTS = range(1, 15)
+"""The window scale shifts of RFC 7323, except 0."""
+MIN_SCALED = 16
+"""The smallest window (bytes) that is compared: smaller ones are near a power of two of many windows."""
 
 
 def cutoffs() -> dict[str, int]:
@@ -136,6 +155,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
             *("did not read enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
         ),
         _counted_text().alias("shown"),
+        pl.lit(None, pl.Int64).alias("unscaled_window"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
@@ -163,9 +183,10 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last"),
         pl.when(never & gave_up).then("sender_close_time").otherwise("end_time").alias("last_time"),
     )
+    scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")))
     newest = pl.when(c("last") != c("sent_frame").fill_null(-1)).then("last")
     return some.with_columns(newest.alias("newest_frame")).select(
-        *_of_receiver(exchange=pl.lit(None, pl.Int32)),
+        *_of_receiver(pl.lit(None, pl.Int32), pl.when(scaled).then(pl.lit("scaling-removed"))),
         pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("start_frame").alias("frame"),
         pl.max_horizontal("frame", "last").alias("last_frame"),
@@ -179,8 +200,16 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("held_up"),
         *_pace_columns(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
         *_stall_texts(),
+        "unscaled_window",
         _stall_evidence(),
     )
+
+
+def _is_scaled(window: pl.Expr) -> pl.Expr:
+    """Return whether this window (bytes) is that of the receiver's SYN divided by a power of two, rounded up or down."""
+    unscaled = pl.col("unscaled_window")
+    divided = pl.any_horizontal((window - unscaled / 2**shift).abs() < 1 for shift in SHIFTS)
+    return ((window >= MIN_SCALED) & divided).fill_null(value=False)
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -191,7 +220,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
     every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
     return known.with_columns(
-        pl.when(paced).then(pl.lit("own-pace")).alias("kind"),
+        pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
         pl.when(~paced).then("held_up").alias("delay"),
         pl.when(timed)
         .then(pl.format(": every {}", every))
@@ -228,12 +257,12 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
 _READS_NOT = "its application read nothing in that time, or too little"
 
 
-def _of_receiver(exchange: pl.Expr | None = None) -> list[pl.Expr]:
+def _of_receiver(exchange: pl.Expr | None = None, kind: pl.Expr | None = None) -> list[pl.Expr]:
     """Return the connection, the exchange, and the receiver's direction, because the receiver is the side that must change."""
     return [
         pl.col("connection"),
         pl.col("exchange") if exchange is None else exchange.alias("exchange"),
-        pl.lit(None, pl.String).alias("kind"),
+        (pl.lit(None, pl.String) if kind is None else kind).alias("kind"),
         pl.lit(None, pl.String).alias("side"),
         (1 - pl.col("direction")).alias("direction"),
     ]
