@@ -344,7 +344,9 @@ class PendingFindings:
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
 
     def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
-        """Return the groups of a search on whose connections no candidate is undecided that may be the cause of a failure."""
+        """Return the groups of a search, except those with an undecided candidate on their connections that may be the cause of
+        a failure.
+        """
         groups = {id(group): group for group in seen.groups.values()}
         if not groups:
             return []
