@@ -279,7 +279,8 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys, except those of slow-response candidates during which a request to another server was open.
+        """Return the keys in `ready`, except those of slow-response candidates during whose time a request to another server
+        was open.
 
         The slow response may depend on that other request.
         """

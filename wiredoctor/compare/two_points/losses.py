@@ -106,7 +106,7 @@ class _Judge:
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def judge_sent(self, row: int, expected: float) -> Verdict:
-        """Return the verdict on a packet that left for the other point and was due there at `expected` (ns of the clock there)."""
+        """Return the verdict on a packet that left for the other point, where it was due at `expected` (ns of its clock)."""
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
             return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
