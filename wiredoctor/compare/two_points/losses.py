@@ -187,7 +187,7 @@ class Repeats(NamedTuple):
 
 
 def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> Repeats:
-    """Return the retransmissions of one direction. near: the point that it passes first; far: the other point."""
+    """Return the retransmissions of one direction. near: the point that its packets pass first; far: the other point."""
     rows = near.rows
     second = not forward
     point = wire.two if second else wire.one
