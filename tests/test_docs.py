@@ -1,4 +1,4 @@
-"""The documents say what is true: commands, options, links and output in them are held against the program."""
+"""Test that the documents are true: their commands, options, links and output agree with the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of the package: few names at the top, file names that differ, and names that say what a thing is or does."""
+"""Test the structure of the package: few top-level names, unique file names, and names that say what a thing is or does."""
 
 import ast
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The page "What healthy traffic looks like": its recordings exist, and are not taken for the faults that they look like."""
+"""Test the page "What healthy traffic looks like": its recordings exist, and do not yield the findings that they resemble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a packet's text may leave in a report: of targets, hosts, methods, reason phrases, names of fields and payload."""
+"""Test which parts of a packet's text reports may contain: targets, hosts, methods, reason phrases, field names and payload."""
 
 from __future__ import annotations
 

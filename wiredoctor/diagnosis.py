@@ -69,7 +69,7 @@ class Done:
 def without_collector() -> Generator[None]:
     """Suspend the garbage collector in the block, because it would scan the open connections again and again.
 
-    No reference cycles that last are created.
+    The block creates no lasting reference cycles.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -357,7 +357,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 def _inherit(existing: int, file: int) -> None:
     """Give a new file the owner, access list and mode of the old one.
 
-    If that is impossible, it grants less access, never more.
+    If that is impossible, the new file grants less access, never more.
     """
     old, new = os.fstat(existing), os.fstat(file)
     mode = stat.S_IMODE(old.st_mode) & 0o777

@@ -1,4 +1,4 @@
-"""Floods of TCP: what each case does to a capture of size `n`, written by NumPy within seconds."""
+"""Cases of TCP floods; each writes a capture of size `n` with NumPy within seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile HTTP: what each case does to a capture of size `n`. Every case is written in plain Python within seconds."""
+"""Cases of hostile HTTP; each writes a capture of size `n` in plain Python within seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Live under load, as much of it as wrk and nginx make: that nothing is lost, and what is left where the analysis is killed."""
+"""Measure `wiredoctor live` under the highest load of wrk and nginx: nothing is lost, and nothing remains if the analysis is
+killed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`wiredoctor live` in a network namespace, watched from outside: what it says and when, what its processes take."""
+"""Run `wiredoctor live` in a network namespace, and observe it from outside: its output with times, and the resources that its
+processes use.
+"""
 
 from __future__ import annotations
 

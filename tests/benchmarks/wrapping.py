@@ -1,4 +1,4 @@
-"""Encapsulations as their standards draw them: what stands in front of each packet of an Ethernet capture."""
+"""Encapsulate the packets of an Ethernet capture, by the standards of the encapsulations."""
 
 from __future__ import annotations
 

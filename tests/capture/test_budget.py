@@ -1,4 +1,4 @@
-"""What captures take on disk while they are unpacked has a bound, for one of them as for all that are there together."""
+"""Test the limit on the disk space that unpacked captures use, for one capture and for all captures together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pcapng file says of packets that were dropped while capturing: counts that run on, and begin anew."""
+"""Test reading the counts of dropped packets in a pcapng file: running totals, which may begin again."""
 
 from __future__ import annotations
 

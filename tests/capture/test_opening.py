@@ -1,4 +1,6 @@
-"""What is no capture is refused in one line; what is compressed or cannot be sought is spooled first."""
+"""Test that input that is not a capture is refused in one line, and that compressed files and pipes are first copied to a
+temporary file.
+"""
 
 from __future__ import annotations
 

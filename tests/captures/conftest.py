@@ -1,4 +1,4 @@
-"""What the tests of the captures share."""
+"""Code that the tests of the captures share."""
 
 from __future__ import annotations
 

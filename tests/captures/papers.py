@@ -1,4 +1,4 @@
-"""Reads the papers beside the captures: what is in each, and what must be found."""
+"""Read the papers beside the captures: the contents of each capture, and the findings that it must yield."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server announces of its idle limit comes before what is usual."""
+"""Test that a server's announced idle timeout takes precedence over common defaults."""
 
 from __future__ import annotations
 

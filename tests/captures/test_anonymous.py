@@ -1,4 +1,4 @@
-"""Each capture in which something must be found, made anonymous: it shows the same faults, and nothing of what was said."""
+"""Test that each capture with expected findings still shows them after anonymization, without any original text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests failed: the same number in the headline, on the page and in JSON."""
+"""Test that the headline, the page and JSON state the same number of failed requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boxes on the wire of captures/lab: what they drop, answer and forge, and from when on."""
+"""Test the fault boxes of captures/lab: the packets that they drop, answer and forge, and when they begin."""
 
 from __future__ import annotations
 

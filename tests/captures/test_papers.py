@@ -1,4 +1,4 @@
-"""Every capture yields what its papers say, and nothing else."""
+"""Test that every capture yields the findings in its papers, and no others."""
 
 from __future__ import annotations
 

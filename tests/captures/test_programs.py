@@ -1,4 +1,4 @@
-"""The scripts of captures/lab can be imported, and what programs.py expects of a recording are rules that exist."""
+"""Test that the scripts of captures/lab can be imported, and that programs.py expects only rules that exist."""
 
 from __future__ import annotations
 

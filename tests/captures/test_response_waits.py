@@ -1,4 +1,4 @@
-"""How long clients waited for responses that never came or broke off; all times as tshark prints frame.time_relative."""
+"""Test how long clients waited for responses that never came or broke off; times are those of tshark's frame.time_relative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The wire of captures/lab between two namespaces: it delays, loses and holds back what it should, and nothing else."""
+"""Test that the simulated wire of captures/lab between two namespaces delays, drops and holds back only the packets that it
+should.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command line whose analysis is made up: what is tested here is everything around it."""
+"""Run the command line with an invented analysis, to test everything around it."""
 
 from __future__ import annotations
 

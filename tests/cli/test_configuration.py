@@ -1,4 +1,4 @@
-"""wiredoctor.toml and pyproject.toml: what they may say, where they are found, and what is wrong with them in one line."""
+"""Test wiredoctor.toml and pyproject.toml: their contents, where they are found, and that an error is reported in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wiredoctor extract: what it cuts out is a part of the capture, packet for packet, and shows the same."""
+"""Test that `wiredoctor extract` copies a part of the capture packet for packet, and that this part shows the same finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a real process shows: imports, pipes, signals."""
+"""Test properties that only a real process has: imports, pipes, signals."""
 
 from __future__ import annotations
 

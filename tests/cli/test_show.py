@@ -1,4 +1,4 @@
-"""wiredoctor show: what analyze numbers is shown, heads are decoded, streams are those that tshark follows."""
+"""Test `wiredoctor show`: it shows the findings that analyze numbers, decodes heads, and follows the same streams as tshark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captures in which there is nothing to diagnose: every format says what is in them."""
+"""Test captures without anything to diagnose: every format states their contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before and after: what becomes of findings and times, from reports that are made up and from real ones that were written."""
+"""Test comparing before and after: the findings and times of invented reports, and of real reports that were written to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both sides of a proxy: what those of captures/ were told to do, and conversations that are made up."""
+"""Test both sides of a proxy: recorded proxies with a known configuration, and invented conversations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of samples, held against counting every case, and against how often they claim what is not there."""
+"""Test the tests of samples against counting every case, and count how often they claim a difference that does not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two recordings of one wire: the clock, each packet, and what the wire lost, held against how the traffic was made."""
+"""Test two recordings of one path: the clock, each packet, and the lost packets agree with how the traffic was generated."""
 
 from __future__ import annotations
 

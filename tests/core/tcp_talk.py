@@ -1,4 +1,6 @@
-"""A connection that is told packet by packet to the TCP story of the core. Times are milliseconds, numbers as in the headers."""
+"""Pass the packets of a connection to the TCP analysis of the core, one by one. Times are in milliseconds, numbers as in the
+headers.
+"""
 
 from __future__ import annotations
 

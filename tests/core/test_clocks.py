@@ -1,4 +1,4 @@
-"""The clock of a sender is learned from its time stamps: whatever its unit and where it began, and never from what is none."""
+"""Test learning the clock of a sender from its timestamps, with any tick length and first value, and only from timestamps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SYNs agree on, who the client is, how a connection was established and how it ended."""
+"""Test what SYNs negotiate, which side is the client, and how a connection was established and ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quick way through plain heads finds what wiredoctor.protocols.http1.head finds, and leaves all other heads to it."""
+"""Test that the fast parser of usual heads agrees with wiredoctor.protocols.http1.head, and leaves all other heads to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are out of order: what is put in order, what is taken for a clock that was set back, and what stays as it is."""
+"""Test records that are out of order: which are sorted, which count as a clock that was set back, and which stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sent a FIN or an RST, by packets that are derived by hand. ladders of foreign-reset say what a report makes of it."""
+"""Test who sent a FIN or RST, with packets derived by hand; the ladders of foreign-reset test what reports make of it."""
 
 from __future__ import annotations
 

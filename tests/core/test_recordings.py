@@ -1,4 +1,6 @@
-"""All rows of recordings: they do not depend on how much is read at a time, on the packet before, or on what is recorded."""
+"""Test that the rows of recordings do not depend on the number of packets per read, on the packet before, or on which tables are
+recorded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of connections that are over, and of what waits for a time."""
+"""Test that nothing remains of connections that are over, and of rows that wait for a time."""
 
 from __future__ import annotations
 

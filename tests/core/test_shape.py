@@ -1,4 +1,6 @@
-"""The core stays readable: functions and classes keep to a size, and the page that explains it names what exists."""
+"""Test that the core stays readable: the size of functions and classes is limited, and the page that explains it only names
+existing code.
+"""
 
 from __future__ import annotations
 

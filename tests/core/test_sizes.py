@@ -1,4 +1,4 @@
-"""Full and small segments, what is in flight, and a path that carries less than the MSS."""
+"""Test full and small segments, the bytes in flight, and a path that carries less than the MSS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of a direction in order: what waits, and where a gap ends."""
+"""Test putting the bytes of a direction in order: which bytes wait, and when a gap ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encapsulations of which whole captures consist (tests/decode: the rest), and their names."""
+"""Test the encapsulations of complete captures, and their names (tests/decode has all others)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data that is sent again and again: what is known of it at each copy, and when its row is written."""
+"""Test data that is sent repeatedly: the facts recorded at each copy, and when its row is written."""
 
 from __future__ import annotations
 

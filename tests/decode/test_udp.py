@@ -1,4 +1,4 @@
-"""Tunnels in UDP: when they are none, what tells two apart, and what fragments of them do."""
+"""Test tunnels in UDP: packets that are none, tunnels that look alike, and fragments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IEEE 802.11 frames and what stands in front of them, as the standards draw them."""
+"""Build IEEE 802.11 frames, and the headers before them, by the standards."""
 
 from __future__ import annotations
 

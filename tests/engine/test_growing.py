@@ -1,4 +1,4 @@
-"""A capture that grows: every record is read once, and its bytes can be read again while their file is kept."""
+"""Test a growing capture: every record is read once, and its bytes can be read again as long as their file exists."""
 
 from __future__ import annotations
 

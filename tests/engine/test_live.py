@@ -1,4 +1,4 @@
-"""An analysis of what grows does not depend on how it comes, and needs nothing that was removed."""
+"""Test that the analysis of a growing capture does not depend on how it grows, and needs no bytes of removed files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What of a connection may still change, packet by packet. Times are milliseconds; FAR: nothing may."""
+"""Test which findings on a connection may still change, packet by packet. Times are in milliseconds; FAR means that none may
+change.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captures that were made anonymous, written and analysed; and a search of its own for what may be left in them."""
+"""Write and analyze anonymized captures, and search them for leaks independently of wiredoctor."""
 
 from __future__ import annotations
 

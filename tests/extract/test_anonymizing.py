@@ -1,4 +1,4 @@
-"""A capture that was made anonymous shows the same faults, and nothing of what was said."""
+"""Test that an anonymized capture shows the same faults, and contains none of the original text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What may stay of a capture stays where its grammar has it, and as long as such things are; elsewhere it may be a secret."""
+"""Test that harmless values stay only where the grammar allows them, and only up to their usual length: elsewhere they may be
+secrets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzzing for a while: the harnesses in turn, each in a process of its own, with an engine and a corpus that grows."""
+"""Fuzz for a limited time: run the harnesses in turn, each in its own process, with an engine and a growing corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of every report and of every set of tables, whatever the capture was."""
+"""Check conditions that every report and every set of tables must meet, whatever the capture contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of annotated copies, whatever the capture was: our own reader finds the same packets in them."""
+"""Check conditions that annotated copies must meet for any capture: wiredoctor's reader finds the same packets in them."""
 
 from __future__ import annotations
 

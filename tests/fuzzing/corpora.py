@@ -1,4 +1,6 @@
-"""What fuzzing begins with, per harness: small captures, packets of them, and a few inputs of each parser. Grown on disk."""
+"""Create the first corpus of each harness: small captures, their packets, and a few inputs for each parser. The corpora grow on
+disk.
+"""
 
 from __future__ import annotations
 

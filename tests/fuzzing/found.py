@@ -1,4 +1,4 @@
-"""What was found: an input, and beside it what went wrong, so that it can be read again."""
+"""Store inputs that break something, each with a description of the failure, so they can be read again."""
 
 from __future__ import annotations
 

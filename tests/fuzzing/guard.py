@@ -1,4 +1,4 @@
-"""Runs a harness on one input and says what came of it: nothing, an exception, a broken invariant, or too much time."""
+"""Run a harness on one input, and return the result: success, an exception, a broken invariant, or a timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many mutants of captures, each read by a harness: what goes wrong, what it costs, and from which seed."""
+"""Read many mutants of captures with a harness; report failures, costs and seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of single packets: header fields, what they say, and what they are wrapped in."""
+"""Change single packets: their header fields, their contents and their encapsulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchanges that are made up: rows of tables.EXCHANGES and tables.CONNECTIONS with what pairing reads."""
+"""Build rows of tables.EXCHANGES and tables.CONNECTIONS with the columns that the pairing reads."""
 
 from __future__ import annotations
 

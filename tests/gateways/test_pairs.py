@@ -1,4 +1,4 @@
-"""Which exchange was sent for which: conversations of which that is known, because they were made so."""
+"""Test the pairing of exchanges with invented conversations, whose pairs are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway that is made up, with clients that ask for the same at the same time: what is called certain is true."""
+"""Test a simulated gateway whose clients send equal requests at the same time: every pair that counts as certain is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Framing that contradicts itself: the message ends there, and what follows is looked at again at the next packet."""
+"""Test contradictory framing: the message ends there, and the reader searches for a message again from the next packet on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What heads say of credentials and challenges: their scheme, whose they are, and whether a nonce is stale."""
+"""Test reading credentials and challenges from heads: scheme, user, and whether a nonce is stale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What heads say of the clients for which a gateway asks."""
+"""Test reading the addresses of a gateway's clients from heads."""
 
 from __future__ import annotations
 

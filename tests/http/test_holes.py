@@ -1,4 +1,6 @@
-"""What the capture lacks: bodies are stepped over, heads are not, and nothing is claimed of what was not seen."""
+"""Test bytes that are missing from the capture: gaps in bodies are skipped, gaps in heads are not, and nothing is claimed about
+missing bytes.
+"""
 
 from __future__ import annotations
 

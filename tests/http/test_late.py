@@ -1,4 +1,4 @@
-"""What had to wait for the peer is not known when it comes: rows are the same in steps of every size."""
+"""Test that rows do not depend on the number of packets per read, although some bytes wait for the peer."""
 
 from __future__ import annotations
 

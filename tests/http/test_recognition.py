@@ -1,4 +1,4 @@
-"""HTTP is recognised by what is said, on any port and from the middle of a connection; what only resembles it is left alone."""
+"""Test that HTTP is recognized by its content, on any port and from the middle of a connection; similar data is ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exchange has a row in `exchanges` as soon as it has ended, and one in `closes` when it is known what followed."""
+"""Test that an exchange gets a row of `exchanges` as soon as it has ended, and one of `closes` once it is known what followed."""
 
 from __future__ import annotations
 

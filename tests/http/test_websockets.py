@@ -1,4 +1,4 @@
-"""What heads say of WebSockets: whether a key is there, and which version of the protocol (RFC 6455 sections 4.1 and 4.4)."""
+"""Test reading WebSocket fields from heads: whether there is a key, and the protocol version (RFC 6455 sections 4.1 and 4.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of capabilities(7), case by case, and the extended attribute in which a file has its own."""
+"""Test the rules of capabilities(7) case by case, and the extended attribute with a file's capabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether capturing is permitted: what is said is held against what the kernel then does."""
+"""Test whether capturing is permitted: the reported permissions agree with the kernel's behavior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' ladders are those of `wiredoctor.testing`, which explains their notation."""
+"""The ladders of the tests are in the notation that `wiredoctor.testing` explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notation itself: text becomes the packets that it says, and what cannot happen is refused."""
+"""Test the notation of ladders: text becomes packets, and impossible packets are refused."""
 
 from __future__ import annotations
 

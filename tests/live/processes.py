@@ -1,4 +1,6 @@
-"""Pythons that other users can or cannot read, and what rights the processes of `wiredoctor live` have."""
+"""Provide Python installations that other users can or cannot read, and return the privileges of the processes of `wiredoctor
+live`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures at gateways are told while a capture goes on, and the report says the same of them."""
+"""Test that failures at gateways are reported during a capture, and that the final report agrees."""
 
 from __future__ import annotations
 

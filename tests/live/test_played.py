@@ -1,4 +1,4 @@
-"""What a live capture tells is what the analysis of the file says in the end, and nothing is taken back."""
+"""Test that a live capture reports the same as the analysis of the file, and withdraws nothing."""
 
 from __future__ import annotations
 

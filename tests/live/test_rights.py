@@ -1,4 +1,4 @@
-"""Who analyzes has no rights, and who captures has those that it needs: read from the kernel, thread by thread."""
+"""Test that the analyzing process has no privileges, and the capturing process only the needed ones, thread by thread."""
 
 from __future__ import annotations
 

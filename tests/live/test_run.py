@@ -1,4 +1,4 @@
-"""`wiredoctor run`: a program of which only its own connections are reported, and which goes its way as without it."""
+"""Test `wiredoctor run`: only the connections of the program are reported, and the program runs as if alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a silent link nobody waits longer than for what the silence itself decides."""
+"""Test that on a silent link a finding waits only until the silence itself decides it."""
 
 from __future__ import annotations
 

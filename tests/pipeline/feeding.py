@@ -1,4 +1,4 @@
-"""A capture fed in every way: what comes out is every table that the core writes, or the JSON report."""
+"""Analyze a capture in every way; return all tables that the core writes, or the JSON report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a finding in a disturbed capture blames somebody for what the capture lacks."""
+"""Decide whether a finding in a disturbed capture blames a host for packets that the capture lacks."""
 
 from __future__ import annotations
 

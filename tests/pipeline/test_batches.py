@@ -1,4 +1,4 @@
-"""Columns are made of what the core wrote when they are asked for: they are the same wherever the rows are by then."""
+"""Test that columns, which are created on demand from the core's cells, are the same wherever the rows are stored."""
 
 from __future__ import annotations
 

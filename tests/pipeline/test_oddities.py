@@ -1,4 +1,4 @@
-"""What is odd about packets reaches the rules that ask for it, once; what was left out of them, the report."""
+"""Test that oddities of packets reach the rules that read them once, and that omitted ones are in the report."""
 
 from __future__ import annotations
 

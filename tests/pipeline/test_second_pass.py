@@ -1,4 +1,4 @@
-"""A capture that is read again says what it said the first time, of all connections or of some."""
+"""Test that a second pass returns the same rows as the first one, for all connections or for some."""
 
 from __future__ import annotations
 

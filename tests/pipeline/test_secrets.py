@@ -1,4 +1,4 @@
-"""Secrets that are planted in a capture stand in no output, in no form; with --show-secrets those do that it promises."""
+"""Test that no output contains the secrets planted in a capture; --show-secrets shows only the promised ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading that is stopped: the report is that of a capture that ends there, whatever number of processes read it."""
+"""Test that the report of stopped reading equals that of a capture that ends there, for any number of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates that wait in files are those that were found, and which of too many are kept does not depend on how they came."""
+"""Test candidates stored in files: none is lost or changed, and which ones a limit drops does not depend on their order."""
 
 from __future__ import annotations
 

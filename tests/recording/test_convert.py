@@ -1,4 +1,6 @@
-"""Classic pcap becomes Enhanced Packet Blocks: however it is cut, the same; and tshark reads what it read before."""
+"""Test the conversion of classic pcap to Enhanced Packet Blocks, for input in pieces of any size; tshark must read the same
+packets.
+"""
 
 from __future__ import annotations
 

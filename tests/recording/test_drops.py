@@ -1,4 +1,6 @@
-"""What the kernel had to drop is told while it runs, and at the end every packet is either in the file or counted."""
+"""Test that dropped packets are reported during the capture, and that at the end every packet is in the file or counted as
+dropped.
+"""
 
 from __future__ import annotations
 

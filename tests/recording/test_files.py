@@ -1,4 +1,4 @@
-"""The files: their names, their sizes, what is removed when, and what happens when there is no space."""
+"""Test the files of a recording: names, sizes, removal, and a full disk."""
 
 from __future__ import annotations
 

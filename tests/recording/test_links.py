@@ -1,4 +1,4 @@
-"""Interfaces that go down, vanish and come back; and what is said where nobody may capture."""
+"""Test interfaces that go down, vanish and return, and the messages if nobody may capture."""
 
 from __future__ import annotations
 

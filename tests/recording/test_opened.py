@@ -1,4 +1,4 @@
-"""Files are opened for the analysis: those that were named at the beginning, whole or not at all, and no others."""
+"""Test that the recorder opens only files that were named at the beginning, and replaces each completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each server answered: counted by class of status, its failures named, in every format."""
+"""Test the responses of each server by status class, and the causes of failures, in every format."""
 
 from __future__ import annotations
 

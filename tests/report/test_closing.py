@@ -1,4 +1,4 @@
-"""How far a report reaches."""
+"""Test what reports state about their coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules are found by what people type into a search box."""
+"""Test that rules are found by the words that people search for."""
 
 from __future__ import annotations
 

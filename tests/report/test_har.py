@@ -1,4 +1,4 @@
-"""HAR: keeps to the specification, times add up, fields and bodies are those that were sent, and secrets stay where they are."""
+"""Test HAR: it follows the specification, times add up, fields and bodies are as sent, and secrets are masked."""
 
 from __future__ import annotations
 

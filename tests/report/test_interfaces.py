@@ -1,4 +1,4 @@
-"""The list of interfaces on paper: widths, what cannot be trusted, and JSON."""
+"""Test the list of interfaces: widths, untrusted text, and JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JUnit XML: what Jenkins and GitLab read of it, by another parser."""
+"""Test JUnit XML as Jenkins and GitLab read it, with another parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known already is left out, and counted."""
+"""Test that known findings are left out of the report, and counted."""
 
 from __future__ import annotations
 

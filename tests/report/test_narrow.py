@@ -1,4 +1,4 @@
-"""A report reduced to what was asked for."""
+"""Test reducing a report to the requested part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table without rows says which condition excludes all of them, and what there is instead."""
+"""Test that a table without rows states which condition excludes all rows, and which values exist."""
 
 from __future__ import annotations
 

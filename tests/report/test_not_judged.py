@@ -1,4 +1,4 @@
-"""What no finding explains, in every format: "Nothing wrong was found" stands only where there is nothing such."""
+"""Test failures that no finding explains, in every format: only a report without any says "Nothing wrong was found"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of the capture with the diagnosis on its packets: opened with tshark, and its blocks held against those of the input."""
+"""Test copies of captures with packet comments: tshark opens them, and their blocks equal those of the input."""
 
 from __future__ import annotations
 

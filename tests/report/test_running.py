@@ -1,4 +1,4 @@
-"""What a live capture shows while it runs: like findings together, within the terminal, and nothing that a terminal obeys."""
+"""Test the screen of a live capture: similar findings are grouped, it fits the terminal, and has no control characters."""
 
 from __future__ import annotations
 

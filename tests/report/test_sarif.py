@@ -1,4 +1,4 @@
-"""SARIF: what the specification and GitHub's code scanning demand, and the same findings as in the report."""
+"""Test SARIF: it meets the requirements of the specification and of GitHub's code scanning, and has all findings."""
 
 from __future__ import annotations
 

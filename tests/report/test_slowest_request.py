@@ -1,4 +1,4 @@
-"""What is said of the slowest request."""
+"""Test the sentence about the slowest request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of tables by hand: what is not named has the value that says nothing."""
+"""Build rows of tables by hand; columns that are not given have values that prove nothing."""
 
 from __future__ import annotations
 

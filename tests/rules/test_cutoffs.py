@@ -1,4 +1,6 @@
-"""Thresholds are declared in the rule's file alone: findings follow them, and the engine writes what the rules that run need."""
+"""Test that thresholds are declared only in rule files: findings depend on them, and the engine writes the rows that the running
+rules need.
+"""
 
 from __future__ import annotations
 

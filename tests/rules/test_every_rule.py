@@ -1,4 +1,4 @@
-"""What holds for each rule, without traffic: its words, its page, its query."""
+"""Test properties of each rule that need no traffic: its texts, its page and its query."""
 
 from __future__ import annotations
 

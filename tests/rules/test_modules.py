@@ -1,4 +1,4 @@
-"""How rules are found and chosen."""
+"""Test finding and selecting rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of other packages: whatever is wrong with one costs that rule, one line says which, and all else stays as it is."""
+"""Test rules of other packages: an error disables only the rule, one line reports it, and everything else is unchanged."""
 
 from __future__ import annotations
 

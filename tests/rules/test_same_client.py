@@ -1,4 +1,4 @@
-"""What one client did elsewhere: who it is, what it asked for around a moment, how long it had waited before."""
+"""Test the facts about a client's other connections: its identity, its requests at about a time, and its earlier waits."""
 
 from __future__ import annotations
 

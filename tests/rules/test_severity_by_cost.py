@@ -1,4 +1,4 @@
-"""What costs next to nothing is a note, whatever its rule says."""
+"""Test that a finding that costs next to nothing is a note, whatever the severity of its rule."""
 
 from __future__ import annotations
 

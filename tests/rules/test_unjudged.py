@@ -1,4 +1,6 @@
-"""What did not end as it should is listed where no finding explains it, with the reason; what is normal is not."""
+"""Test that exchanges and connections that ended abnormally are listed with the reason if no finding explains them, and normal
+ones are not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All ladders of a file in one capture, between other hosts each: in each what must be found is found, and nothing else."""
+"""Check all ladders of a file in one capture, each between other hosts: each must yield its expected findings, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in this process: a process of its own costs half a second more."""
+"""Run the command line in this process, because another process takes half a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core writes of a ladder: its segments and connections, the same however many packets are read at a time."""
+"""Return the segments and connections that the core writes for a ladder; they do not depend on the number of packets per read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TCP remembers of one connection is bounded: beyond that, the oldest is forgotten."""
+"""Test that the TCP state of one connection is bounded: at the limit, the oldest entry is dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SYNs and what answers them."""
+"""Test SYNs and the replies to them."""
 
 from __future__ import annotations
 

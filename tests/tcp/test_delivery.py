@@ -1,4 +1,4 @@
-"""What each segment brings: new bytes, bytes seen before, holes; from conversations whose truth is written beside them."""
+"""Test which bytes of a segment are new, repeated or missing, with conversations that state the result."""
 
 from __future__ import annotations
 

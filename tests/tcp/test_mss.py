@@ -1,4 +1,4 @@
-"""MSS of a direction, and what is full or small by it (rules.md chapter 1)."""
+"""Test the MSS of a direction, and which segments are full or small (rules.md chapter 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came before a packet: D, the data of its side, and K, the ACK that answered it."""
+"""Test the columns about earlier packets: D, the previous data of the same side, and K, the ACK of D."""
 
 from __future__ import annotations
 

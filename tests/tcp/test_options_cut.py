@@ -1,4 +1,4 @@
-"""SYNs whose options the snap length cut: what they said is not known, which is not as if they had said nothing."""
+"""Test SYNs whose options the snap length cut off: the options are unknown, which differs from a SYN without options."""
 
 from __future__ import annotations
 

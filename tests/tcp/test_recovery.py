@@ -1,4 +1,4 @@
-"""What ended a time without forward progress."""
+"""Test which packets end a time without forward progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The capture point splits the round trip, and what an ACK answers."""
+"""Test that the capture point divides the round trip, and which segment an ACK acknowledges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure ACKs and the windows that they announce: updates, duplicates, room, scaling, what is in flight."""
+"""Test pure ACKs and the windows that they announce: updates, duplicates, room, scaling, bytes in flight."""
 
 from __future__ import annotations
 

@@ -91,8 +91,8 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
     """Return the bounds (ns) of the offsets that the most lines support; of several ranges, the one nearest to 0.
 
-    A line supports the offsets from its difference to `unit` more. If its request repeats, it has several differences, and all
-    but one of them belong to other requests.
+    A line supports the offsets from its time difference to `unit` ns above it. If its request repeats, it has several
+    differences, and all but one of them belong to other requests.
     """
     order = np.lexsort((differences, numbers))
     starts, lines = differences[order], numbers[order]

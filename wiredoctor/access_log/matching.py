@@ -210,7 +210,7 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether this is probably a proxy's exchange with a server: another exchange encloses it. Logs have the outer one.
+    """Return whether this is probably a proxy's exchange with a server: another exchange encloses it. Logs name the outer one.
 
     `some` are the exchanges with the same request, sorted by start.
     """

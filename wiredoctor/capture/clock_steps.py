@@ -13,7 +13,7 @@ MAX_KEPT = 1 << 16
 
 
 class Step(NamedTuple):
-    """A packet with an earlier timestamp than the previous packet on its interface, and that packet's frame and time."""
+    """A packet with an earlier timestamp than the previous packet on its interface, and the previous packet's frame and time."""
 
     frame: int
     time: int

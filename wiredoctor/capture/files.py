@@ -103,8 +103,8 @@ class OpenFiles:
 class CaptureFile:
     """A capture file.
 
-    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why. `cut`:
-    the first sentence of the report if a limit or a full disk is the reason for that.
+    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why.
+    `cut`: the first sentence of the report if this is due to a limit or a full disk.
     """
 
     def __init__(self, name: str, opened: OpenFiles) -> None:

@@ -75,7 +75,7 @@ def run_command(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int:
-    """Call a command and return its exit code; for an error or a signal, print one line and return the code of that."""
+    """Call a command and return its exit code; for an error or a signal, print one line and return the exit code for it."""
     try:
         code = command(*args, **options)
         sys.stdout.flush()

@@ -177,7 +177,7 @@ class ChainRecords(Records):
                 return True
 
     def end(self) -> None:
-        """Do nothing: `finish` reports what a file lost when its last packet was read."""
+        """Do nothing: when the last packet of a file was read, `finish` reports what the file lost."""
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
         """Return the number of the file with this frame, and the frame number in that file; None if they are unknown."""

@@ -785,7 +785,7 @@ class Connection:
         self.http: object | None = None
 
     def strip(self) -> None:
-        """Drop what only further packets need, because tables, alarms and queues may still refer to an ended connection."""
+        """Drop what only further packets would need; tables, alarms and queues may still refer to the ended connection."""
         if self.first.flight is not None:
             self.first.flight.clear()
         if self.second.flight is not None:

@@ -251,8 +251,8 @@ class HeadReader:
         return at + 2
 
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
-        """Return the node for a line after the node `lines`, which then tries that node first; create the node if it is
-        missing.
+        """Return the node for a line after the node `lines`; create it if it is missing. The next line after `lines` is
+        compared with it first.
 
         `name` is the key of the line. `text` and `value`: the attributes of the node.
         """

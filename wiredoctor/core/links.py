@@ -110,7 +110,7 @@ def ether_type(layers: Layers) -> i64:
 
 
 def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Skip a header of `size` bytes that ends with an EtherType. Return the number of the header that this announces."""
+    """Skip a header of `size` bytes that ends with an EtherType. Return the number of the header that the EtherType announces."""
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size
@@ -275,7 +275,7 @@ def cooked_2(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_type(layers: Layers, kind: i64) -> i64:
-    """Return the number of the header for a protocol number of Linux. Below FIRST_TYPE it is not an EtherType; 4 is LLC."""
+    """Return the number of the header for a protocol number of Linux. Numbers below FIRST_TYPE are not EtherTypes; 4 is LLC."""
     if kind < FIRST_TYPE:
         return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
     layers.type = kind

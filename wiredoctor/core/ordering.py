@@ -173,7 +173,7 @@ class Ordering:
         return waited >= self.longest() or len(self.queue) - self.gone >= self.most
 
     def hand_out(self, packet: Packet) -> None:
-        """Fill the packet with the first one in the queue, and remove that from the queue."""
+        """Remove the first packet from the queue, and copy its record into `packet`."""
         first = self.queue[self.gone]
         self.gone += 1
         if self.due > 0:

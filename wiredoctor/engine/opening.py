@@ -34,8 +34,8 @@ _PAGE = 1 << 12
 class CaptureFiles:
     """An open capture: one file, or several that are read as one.
 
-    `name` is its name in reports. Equal interfaces of a `rotation` count as one. Use the object as a context manager; its records
-    can be read until that ends.
+    `name` is its name in reports. Equal interfaces of a `rotation` count as one. Use the object as a context manager; its
+    records can be read until the context ends.
     """
 
     def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:

@@ -117,7 +117,7 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Return the endpoints with at least two enclosed exchanges, and at least half enclosed: a few may be enclosed by chance."""
+    """Return the endpoints of which at least two exchanges, and at least half, are enclosed: a few may be enclosed by chance."""
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()

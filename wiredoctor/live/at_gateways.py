@@ -74,7 +74,8 @@ Places = set[tuple[int, int | None]]
 def is_left(time: int, clock: int) -> bool:
     """Return whether a failure or candidate at `time` that is undecided at `clock` (both in ns) is left to the final report.
 
-    This includes a time far after `clock`: the clock was set back since, and that time may take hours to come again.
+    This includes a time far after `clock`, which occurs if the clock was set back: it may take hours until `clock` reaches it
+    again.
     """
     return abs(clock - time) > HELD
 

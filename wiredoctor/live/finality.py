@@ -279,7 +279,8 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys, except those of slow-response candidates during which a request to another server was open.
+        """Return the keys in `ready`, except those of slow-response candidates during whose time a request to another server
+        was open.
 
         The slow response may depend on that other request.
         """
@@ -344,7 +345,9 @@ class PendingFindings:
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
 
     def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
-        """Return the groups of a search on whose connections no candidate is undecided that may be the cause of a failure."""
+        """Return the groups of a search, except those with an undecided candidate on their connections that may be the cause of
+        a failure.
+        """
         groups = {id(group): group for group in seen.groups.values()}
         if not groups:
             return []

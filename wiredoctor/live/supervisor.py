@@ -374,8 +374,8 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the listener from the program's process (None if it could not install its filter), and "" in place of an error
-    message.
+    """Return the listener from the program's process and an empty error message. The listener is None if the filter was not
+    installed.
     """
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
@@ -462,7 +462,7 @@ def _plain(address: str) -> str:
 
 
 def _copy(thread: int, file: int) -> socket.socket:
-    """Return a copy of a socket, the descriptor `file` of another process that has this thread. Raise OSError if that fails."""
+    """Return a copy of a socket: the descriptor `file` of the process to which `thread` belongs. Raise OSError if that fails."""
     with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as lines:
         process = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
     owner = os.pidfd_open(process)

@@ -57,7 +57,7 @@ class Output(Protocol):
     def write(self, piece: Piece) -> int:
         """Write complete blocks, and return the number of bytes for which there was space.
 
-        If that is less than all, nothing of the piece counts as written, and a regular file is truncated to its old size.
+        If there was not enough space, nothing of the piece counts as written, and a regular file is truncated to its old size.
         """
         ...
 

@@ -158,7 +158,7 @@ def _count(process: Process, what: str) -> int | None:
 def _user() -> str:
     """Return the user that a tcpdump started by root changes to after opening its socket: tcpdump, otherwise nobody.
 
-    Without CAP_KILL, which stopping another user's process needs, it is root. Raise NotThereError without CAP_SETUID or
+    Without CAP_KILL, which stopping another user's process needs, the user is root. Raise NotThereError without CAP_SETUID or
     CAP_SETGID: as root, tcpdump must be able to change its user, even to root.
     """
     import pwd

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def wait(files: Sequence[int], seconds: float, out: int = -1) -> set[int]:
     """Wait until a file is readable or closed, or `out` is writable; return all that are.
 
-    Return an empty set after this time, or after an hour if it is longer.
+    Return an empty set after `seconds`, but after an hour at the latest.
     """
     poll = select.poll()
     for file in files:

@@ -69,7 +69,7 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark, which distinguish the row from another one and must be shown; 0 if there is no mark."""
+        """The width of host and mark, which must be shown because they distinguish the row from others; 0 if there is no mark."""
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:

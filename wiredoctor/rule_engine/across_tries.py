@@ -75,7 +75,7 @@ class CertainTries:
 
     @staticmethod
     def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates that belong to one of `tries`, with the columns of its front and its start."""
+        """Return the candidates that belong to one of `tries`, with the columns of that try's front and start."""
         place = ["connection", "exchange"]
         wanted = tries.select(*place, *_FRONT, "started")
         carried = core.join(wanted.drop_nulls("exchange"), on=place)

@@ -20,7 +20,7 @@ DRAINED = 5 * SECOND
 def until_close(start: str, end: str, close: str) -> pl.Expr:
     """Return an expression that is true if a stall may be the reason why the server closed.
 
-    `start` and `end` name the columns with the times of the stall, `close` that with the time of the close (ns).
+    `start` and `end` name the columns with the times of the stall, `close` the column with the time of the close (ns).
     """
     c = pl.col
     lasted = c(end) - c(start) >= LEAST

@@ -309,8 +309,8 @@ _ENDS = (
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
     """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
-    If an exchange of a connection has a row, the connection does not get its own. A finding on the end of a connection explains
-    all of its exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
+    If an exchange of a connection has a row, the connection gets none. A finding on the end of a connection explains all of its
+    exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")

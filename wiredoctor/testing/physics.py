@@ -54,7 +54,7 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
 def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], trips: tuple[int, int]) -> int | None:
     """Return the time (ns) whose timestamp is echoed; None if the peer has sent no timestamp.
 
-    It is that of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section 4.3).
+    It is the timestamp of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section 4.3).
     """
     recent: int | None = None
     for received in arrived:

@@ -1,4 +1,4 @@
-"""A clock that is set back while packets are captured, and what is not said across it."""
+"""Test a clock that is set back during the capture: findings that depend on times before and after are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A capture that several threads have written: what is found in it is what is found once it is in order."""
+"""Test captures that several threads wrote out of order: the findings are those of the sorted capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection on ports that are used again is one of its own, though its handshake is missing; a hole makes none."""
+"""Test that a connection on reused ports is a separate one even without its handshake, and that a gap does not begin one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `gateway-error` says, beside what its ladders hold it to: sentences, causes, and whose time is counted."""
+"""Test what ladders cannot express about `gateway-error`: sentences, causes, and whose time is counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `websocket-failed` says, beside what its ladders hold it to."""
+"""Test what ladders cannot express about `websocket-failed`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Requests that meet a server's idle limit after its kernel has acknowledged them, and what looks like that, at round trips from
-none to 150 ms, captured at the client, in the middle and at the server."""
+"""Test requests that arrive at a server's idle timeout and that its kernel still acknowledges, and similar traffic, at round
+trips from 0 to 150 ms, captured at the client, in the middle and at the server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""foreign-reset: what ladders cannot say, because a reset that comes too early is one thing that no host can send."""
+"""Test what ladders cannot express about foreign-reset: no host can send a reset that comes too early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""idle-cut: what is told as connections close, what at the end, and which limits have a name."""
+"""Test idle-cut: findings during and at the end of a capture, and the products whose default a timeout is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The idle limits of clients' pools are told by what each client sends as its User-Agent."""
+"""Test that the User-Agent of a client determines the idle timeout of its pool."""
 
 from __future__ import annotations
 

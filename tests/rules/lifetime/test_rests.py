@@ -1,4 +1,4 @@
-"""What closes teach of an idle limit: rests by hand, and the edges of each way in which a limit is known."""
+"""Test learning an idle timeout from closes: invented idle times, and the limits of each way of learning."""
 
 from __future__ import annotations
 

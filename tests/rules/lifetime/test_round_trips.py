@@ -1,4 +1,4 @@
-"""How connections end, at round trips from none to 120 ms, captured at the client, in the middle and at the server."""
+"""Test how connections end, at round trips from 0 to 120 ms, captured at the client, in the middle and at the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A process that stood still closes on waking what rested too long, before it reads what came; and what looks like that."""
+"""Test a suspended process that, when it wakes up, closes connections that were idle too long before it reads requests; and
+similar traffic.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""no-connection-reuse on connections that are open when the capture ends: what it says depends on how long that goes on."""
+"""Test no-connection-reuse with connections that are open at the end of the capture: the finding depends on how long they stay
+open.
+"""
 
 from __future__ import annotations
 

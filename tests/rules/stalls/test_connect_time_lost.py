@@ -1,4 +1,4 @@
-"""What a failed connection attempt cost its client."""
+"""Test the time that a client lost by a failed connection attempt."""
 
 from __future__ import annotations
 

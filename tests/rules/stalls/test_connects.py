@@ -1,4 +1,4 @@
-"""Connections that came late or not at all: many of them, and what ladders do not show."""
+"""Test connections that were established late or never: many of them, and cases that ladders do not show."""
 
 from __future__ import annotations
 

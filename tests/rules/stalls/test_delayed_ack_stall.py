@@ -1,4 +1,4 @@
-"""delayed-ack-stall on rows made by hand: what is a stall of whole segments, and both edges of each limit."""
+"""Test delayed-ack-stall with rows made by hand: stalls of full segments, and both sides of each threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""limited-transfer: bodies of which each round trip is drawn, so that it is known what limited them."""
+"""Test limited-transfer with bodies whose round trips are all drawn, so the limiting factor is known."""
 
 from __future__ import annotations
 

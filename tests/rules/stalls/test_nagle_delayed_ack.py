@@ -1,4 +1,4 @@
-"""nagle-delayed-ack on rows made by hand: what is a stall, both edges of each limit, and what earlier rows change."""
+"""Test nagle-delayed-ack with rows made by hand: stalls, both sides of each threshold, and the effect of earlier rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""connect-failed, where an ICMP error tells why: each kind in both versions of IP, and what looks like it."""
+"""Test connect-failed with ICMP errors: each kind in both IP versions, and similar errors."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ _SMALLEST = 12
 class Blocks:
     """Reads the blocks of a pcapng file one by one.
 
-    `kind` is the type of the current block, and `order` its byte order ("<" or ">"). It lies between the offsets `at` and `end`.
+    `kind` is the type of the current block, and `order` its byte order ("<" or ">"). The block lies between the offsets `at`
+    and `end`.
     """
 
     def __init__(self, content: Content) -> None:

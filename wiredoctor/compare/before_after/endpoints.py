@@ -140,7 +140,7 @@ def _weight(one: EndpointChange) -> tuple[int, float]:
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare all pairs of samples. All tests together have the error probability of one (Bonferroni)."""
+    """Compare all pairs of samples. All tests share the error probability of a single test (Bonferroni)."""
     first = [shift(a, b, tolerance) for a, b in pairs]
     tests = sum(one.probability is not None for one in first)
     if tests < 2:

@@ -41,8 +41,8 @@ class Shift:
     """The times after, compared with the times before.
 
     difference: the median after minus the median before; low and high are the bounds of its 99 % confidence interval.
-    probability: the probability that chance alone causes such a difference (Mann-Whitney, two-sided). verdict: on the medians.
-    tail: the verdict on the 95th percentiles.
+    probability: the probability that chance alone causes such a difference (Mann-Whitney, two-sided). verdict: the verdict on
+    the medians. tail: the verdict on the 95th percentiles.
     """
 
     before: Spread | None

@@ -97,7 +97,7 @@ def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
 
 
 def _rough(groups: Groups, front: Array, back: Array) -> float:
-    """Return the most frequent time difference (ns, back minus front) of requests that may match; 0 if none may."""
+    """Return the most frequent time difference (ns, back minus front) of requests that may match; 0 if there are none."""
     differences = [
         (back[b[:MAX_OF_A_KIND]][:, None] - front[a[:MAX_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MAX_OF_A_KIND]
     ]
@@ -135,8 +135,8 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
     """Return by how much (ns) the back's clock is ahead, from the matched rows; `rough` if no single line fits them.
 
-    A request reaches the back after the front, and a response reaches the front after the back. The result is 0 if that is
-    possible, because both sides are mostly captured on the proxy itself, with the same clock.
+    A request reaches the back after the front, and a response reaches the front after the back. The result is 0 if the captured
+    times permit it, because both sides are mostly captured on the proxy itself, with the same clock.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []

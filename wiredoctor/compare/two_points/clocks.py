@@ -180,7 +180,7 @@ def _line(points: Points) -> Line | None:
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     """Return the error of the drift (99.9 %), or None if there are fewer than four usable intervals.
 
-    It is estimated from the distances between the line and the middles of WINDOWS intervals.
+    The error is estimated from the distances between the line and the middles of WINDOWS intervals.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:

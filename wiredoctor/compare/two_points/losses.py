@@ -106,7 +106,7 @@ class _Judge:
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def judge_sent(self, row: int, expected: float) -> Verdict:
-        """Return the verdict on a packet that left for the other point. It was due there at `expected` (ns of that clock)."""
+        """Return the verdict on a packet that left for the other point, where it was due at `expected` (ns of its clock)."""
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
             return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
@@ -187,7 +187,7 @@ class Repeats(NamedTuple):
 
 
 def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> Repeats:
-    """Return the retransmissions of one direction. near: the point that it passes first; far: the other point."""
+    """Return the retransmissions of one direction. near: the point that its packets pass first; far: the other point."""
     rows = near.rows
     second = not forward
     point = wire.two if second else wire.one
@@ -222,7 +222,7 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 
 
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
-    """Return the time at which this packet passed the other point (ns of that clock), or None."""
+    """Return the time at which this packet passed the other point (ns of the clock there), or None."""
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
 

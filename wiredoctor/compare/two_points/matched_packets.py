@@ -132,8 +132,8 @@ def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
 def _shift(wire: Wire) -> Array:
     """Return the shift of each group (see Wire), from packets with partners.
 
-    If there are no such packets, it is the difference of the sequence numbers, which is assumed to be less than half of their
-    range.
+    If there are no such packets, the shift is the difference of the sequence numbers, which is assumed to be less than half of
+    their range.
     """
     bases: list[Array] = []
     for rows, packets in ((wire.a, wire.one.packets), (wire.b, wire.two.packets)):

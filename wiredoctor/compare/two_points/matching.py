@@ -90,8 +90,8 @@ def _alone(keys: Array) -> Array:
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
     """Match packets that have identical copies, in their order and as near to their expected times as possible.
 
-    `partner` is filled in: the row in the second capture for each row of the first, or NOBODY. `expected`: the time at which each
-    packet would pass the other point, in ns of that clock.
+    `partner` is filled in: the row in the second capture for each row of the first, or NOBODY. `expected`: the time at which
+    each packet would pass the other point, in ns of the clock there.
     """
     for keys_one, keys_two in ((one.sure, two.sure), (one.key, two.key)):
         left = np.flatnonzero(partner == NOBODY)

@@ -43,7 +43,7 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct edges (`places`) of segments in both captures, sorted by group, and the index there of each place."""
+    """Return the distinct edges of segments among `places`, sorted by group, and for each place the index of its edge."""
     order = np.lexsort((places, groups))
     new = np.ones(len(groups), bool)
     new[1:] = (groups[order][1:] != groups[order][:-1]) | (places[order][1:] != places[order][:-1])

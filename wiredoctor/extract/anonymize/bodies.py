@@ -48,10 +48,11 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
 
 
 def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
-    """Return a chunk size as far as it may be shown. `begin`: the stream offset of the chunk's data.
+    """Return a chunk size that does not reveal content. `begin`: the stream offset of the chunk's data.
 
-    If the data does not end there like a chunk, the digits may begin a body, from a server that announces chunks but sends none.
-    Then all digits but the first become 0. The first one changes too if the end would otherwise be in another kind of place.
+    If no line end follows the data, the digits may be the beginning of a body, from a server that announces chunks but sends
+    none. Then all digits but the first become 0, and the first may change, so that what follows the data (see `_ends`) stays
+    the same.
     """
     number = digits.lstrip(b"0")
     end = _ends(stream, begin + int(digits, 16))

@@ -70,7 +70,9 @@ class Stream:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """Return the anonymized payload of a packet at this offset. A copy that differed from the first still does."""
+        """Return the anonymized payload of a packet at this offset. If a copy differed from the first one, the anonymized
+        copies differ, too.
+        """
         made: Array = np.frombuffer(payload.translate(KEEP), np.uint8).copy()
         begin, end = max(offset, self.low), min(offset + len(payload), self.high)
         if begin >= end:

@@ -43,7 +43,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _as_text(data: bytes, most: int = MAX_SHOWN) -> str:
-    """Return at most `most` bytes as text, up to the first control byte, because another field may follow that."""
+    """Return at most `most` bytes as text, up to the first control byte, because another field may begin there."""
     return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
 
 

@@ -92,7 +92,7 @@ class Side:
         return self.head[0] == HANDSHAKE and self.head[1] == 3 and 0 < self.record <= limits.TLS_HELLO.value
 
     def _is_complete(self) -> bool:
-        """Parse the hello if it is complete. Return whether no more bytes are needed, because it is or cannot be a hello."""
+        """Parse the hello if it is complete. Return whether no more bytes are needed, because it is complete or not a hello."""
         message = self.message
         if len(message) < 4:
             return False

@@ -134,7 +134,7 @@ def _remarks(way: Way) -> Iterator[str]:
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [
-            f"{n:,} because {text}"
+            f"{text} ({n:,})"
             for n, text in (
                 (way.ack_lost, "the ACK was lost between the points"),
                 (way.ack_late, "the ACK took too long"),
@@ -144,7 +144,8 @@ def _remarks(way: Way) -> Iterator[str]:
             if n
         ]
         many = "" if way.needless == way.retransmissions else f"{way.needless:,} of them "
-        tail = f", {many}needlessly, as the receiver had acknowledged the data: {', '.join(why)}" if way.needless else ""
+        proof = "needless because the receiver had acknowledged the data"
+        tail = f", {many}{proof}: {', '.join(why)}" if way.needless else ""
         yield f"{to}: {count(way.retransmissions, 'retransmission')}{tail}."
     if way.not_recorded_there:
         them = "it" if way.not_recorded_there == 1 else "them"

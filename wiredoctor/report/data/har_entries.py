@@ -53,7 +53,7 @@ class Bytes:
         self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
 
     def place(self, rows: int, row: int, part: int) -> int:
-        """Return the index of the range with a header section in `bytes`; the range of its body is `rows` after it.
+        """Return the index of the range with a header section in `bytes`; the range of its body is `rows` places after it.
 
         `rows`: the number of rows in the batch. `row`: the index of the row. `part`: 0 for the request, 1 for the response.
         """

@@ -107,7 +107,7 @@ class Section:
 
     @property
     def rule_and_confidence(self) -> str:
-        """The rule, its confidence, and the cause of the finding."""
+        """The rule, the confidence and the cause of the finding."""
         return rule_and_confidence(self.group)
 
     @property

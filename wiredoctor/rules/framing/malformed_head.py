@@ -75,8 +75,8 @@ _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
     "newline.",
     "space-before-colon": "Put the colon right after the name.",
-    "folding": "Write each field on one line. Programs that follow the rules of mail fold fields, and so do long values with a "
-    "line end, such as certificates that are forwarded in a field.",
+    "folding": "Write each field on one line. Programs that follow the rules of mail fold fields. A value with a line end, such "
+    "as a certificate that is forwarded in a field, has the same effect.",
     "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
     "from user input, from binary data, and from strings with their terminating NUL.",
     "content-length": "Let the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "

@@ -264,7 +264,8 @@ def _remembering(
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the exchanges of gateways with servers that cannot be paired with certainty, and `given`.
 
-    `given`: clients received this status at least as often as servers sent it, so the gateway forwarded all these responses.
+    `given`: true if clients received this status at least as often as servers sent it, so the gateway forwarded all these
+    responses.
     """
     c = pl.col
     whole = c("response_end_reason") == "complete"

@@ -112,8 +112,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of it", fin_or_rst("server_close_rst"), duration(gap.clip(0)))
+    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(gap.clip(0)))
 
 
 def _challenge_note() -> pl.Expr:
-    return pl.format("the {}: a challenge ({}) with a token, to be answered here", "response_status", "response_auth_scheme")
+    text = "the {}: a challenge ({}) with a token, to be answered on this connection"
+    return pl.format(text, "response_status", "response_auth_scheme")

@@ -193,7 +193,7 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these closes are harmless. `judge` examines them; for a batch without such rows that costs nothing.
+    Most of these closes are harmless; `judge` decides which are not.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 

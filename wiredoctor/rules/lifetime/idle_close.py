@@ -321,7 +321,7 @@ _OF_STOPS = ("within", "ended_how", "met_by")
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a candidate for each end of a server process. `stops`: pairs of a server and a process end."""
+    """Return a candidate for each end of a server process. `stops`: pairs of a server and the end of a process."""
     rows = [_of_stop(server, stop) for server, stop in stops]
     types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
     return pl.DataFrame(rows, schema_overrides=types).sort("frame")

@@ -301,7 +301,7 @@ def _still_open() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    """Return packets of these connections, all of one kind, as evidence."""
+    """Return packets of the connections as evidence. All of the connections have the same kind."""
     c = pl.col
     asked = c("kind") == "asked"
     shown = (

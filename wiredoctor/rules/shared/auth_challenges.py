@@ -96,7 +96,9 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 
 def _directory(row: Row) -> str:
-    """Return the directory below which the credentials are valid (Basic, RFC 7617 section 2.2); "" if they are everywhere."""
+    """Return the directory below which the credentials are valid (Basic, RFC 7617 section 2.2); "" if they are valid
+    everywhere.
+    """
     return _path(row.target).rpartition("/")[0] + "/" if row.scheme == "basic" else ""
 
 

@@ -61,8 +61,8 @@ OF_CONNECTION = (
 class Exchange:
     """An exchange as its client sees it. Times are in ns, and LATE if the event did not happen.
 
-    `asked`: the end of the request. `began`: the start of the final response. `left`: the client's close. `dropped`: the server's
-    close. `answered`: `began`, or without a response the first close.
+    `asked`: the end of the request. `began`: the start of the final response. `left`: the client's close. `dropped`: the
+    server's close. `answered`: `began`, or the first close if there is no response.
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -216,7 +216,7 @@ def _may_belong(front: Exchange, one: Try) -> bool:
     """Return whether a try may belong to this exchange: it began while the exchange waited, and did not fail after the
     response.
 
-    A gateway that has responded waits for no server, so a later failure is not the reason. An attempt may always belong to it.
+    A gateway that has responded waits for no server, so a later failure is not the reason. An attempt always may.
     """
     if isinstance(one, Attempt):
         return True

@@ -74,9 +74,9 @@ class Row(NamedTuple):
 class Verdict(NamedTuple):
     """A stall.
 
-    `row`: its index in the candidates. If the verdict had to wait for later rows, it is None, and `values` has the columns of
-    the stall instead. `delay`: in ns. `prompt`: True if an earlier segment of the same side did not wait, because the data
-    before it was acknowledged promptly.
+    `row`: its index in the candidates, or None if the verdict had to wait for later rows; then `values` has the columns of the
+    stall. `delay`: in ns. `prompt`: True if an earlier segment of the same side did not wait, because the data before it was
+    acknowledged promptly.
     """
 
     row: int | None

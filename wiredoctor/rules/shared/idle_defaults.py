@@ -51,7 +51,7 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
 def default_of_server(limit: int | None, server: str) -> str:
     """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)", or "" if none.
 
-    `server`: the Server field. Only the default of that product is named; all are if the field is empty.
+    `server`: the Server field. Only that product is named; if the field is empty, all products with this default are.
     """
     whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
     if not whose:

@@ -47,7 +47,7 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """The idle timeouts and process ends of the servers of some candidates, learned from their closes (see `known_rests`)."""
+    """The idle timeouts of the servers of some candidates, and the ends of their processes (see `known_rests`)."""
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -117,7 +117,7 @@ class IdleTimes:
         return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
-        """Return the process ends at an endpoint; `until` as in `limits`."""
+        """Return the ends of processes at an endpoint; `until` as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
@@ -129,7 +129,7 @@ class IdleTimes:
         return self._stops[endpoint]
 
     def all_stops(self) -> dict[int, Stops]:
-        """Return the process ends, by endpoint."""
+        """Return the ends of processes, by endpoint."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:

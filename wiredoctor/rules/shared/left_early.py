@@ -94,9 +94,9 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
     `ended_at`: the client's close. `waited`: the time since the first byte of its request. `due`: the time until which other
-    packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN came
-    with the request, and the server closed without sending a byte. `uploading`: neither the request was complete, nor had a
-    final response begun.
+    packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN
+    came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and no final
+    response had begun.
 
     `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
     response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,

@@ -1,7 +1,7 @@
 """Find when a process of a server ended: closes at one moment that no idle timeout explains.
 
-All rules about closes share this code. The steps are: leave out closes right after responses; find possible process ends by their
-packets; learn idle timeouts from all other closes; and drop the process ends that these timeouts explain. No step changes an
+All rules about closes share this code. The steps are: leave out closes right after responses; find possible ends of processes by
+their packets; learn idle timeouts from all other closes; and drop the ends that these timeouts explain. No step changes an
 earlier one.
 """
 
@@ -19,13 +19,13 @@ from wiredoctor.tables import MILLISECOND, SECOND
 SPREAD = 100 * MILLISECOND
 """The maximum difference in ns between idle times that may end at one timeout, because the requests came together."""
 REFUSED = SECOND
-"""The maximum time in ns after a process end at which a SYN is refused if no other process takes over."""
+"""The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
 LAIN = 1_500 * MILLISECOND
 """The maximum time in ns that a request waited for the close if it arrived at the timeout that closed other connections."""
 STRAGGLERS = 500 * MILLISECOND
-"""The maximum time in ns between a process end and the closes by other processes of the server."""
+"""The maximum time in ns between the end of a process and the closes by other processes of the server."""
 AGAIN = SECOND
-"""The maximum time in ns between process ends that are merged into one."""
+"""The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
 """The minimum factor between the differences of idle times and of close times. Then the responses did not cause the closes."""
 APART = 5 * MILLISECOND
@@ -42,7 +42,7 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A process end at an endpoint: the proof (`form`), and the times of its first and last close (ns).
+    """The end of a process at an endpoint: the proof (`form`), and the times of its first and last close (ns).
 
     `resting`: the closes of idle connections. `lost`, `cut`: the numbers of lost requests, and of truncated responses and
     tunnels. `refused`: the refused SYNs. `form` is the proof, one of
@@ -64,15 +64,15 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The process ends at an endpoint in order, and the connections that the endpoint closed late because its process was
-    suspended.
+    """The ends of processes at an endpoint, in order, and the connections that the endpoint closed late because its process
+    was suspended.
     """
 
     stops: tuple[Stop, ...] = ()
     late: frozenset[int] = frozenset()
 
     def stop_at(self, time: int) -> Stop | None:
-        """Return the process end to which a close at this time (ns) belongs; None if there is none."""
+        """Return the end of a process to which a close at this time (ns) belongs; None if there is none."""
         return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
 
     @property
@@ -120,7 +120,7 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """Return the process ends at one endpoint, from its closes and the SYNs to it, both in time order.
+    """Return the ends of processes at one endpoint, from its closes and the SYNs to it, both in time order.
 
     `uses` returns the endpoint's exchanges. It is called only if closes and SYNs do not decide.
     """
@@ -167,7 +167,7 @@ def _rests(moment: Iterable[End]) -> list[int]:
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form (see `Stop`) of the process end that the closes of one moment and the SYNs show, or None."""
+    """Return the form (see `Stop`) of the end of a process that the closes of one moment and the SYNs show, or None."""
     rests = _rests(moment)
     if not rests:
         return None
@@ -286,7 +286,7 @@ def _answered(syn: Syn) -> int:
 
 
 def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
-    """Return the process end with the connections that other processes closed a little earlier or later."""
+    """Return the end of a process with the connections that other processes closed a little earlier or later."""
     some = [
         end
         for end in ends
@@ -305,7 +305,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: L
 
 
 def _merge_stops(stops: Iterable[Stop]) -> list[Stop]:
-    """Merge process ends that soon follow one another, because the processes of a server end one after the other."""
+    """Merge ends of processes that soon follow one another, because the processes of a server end one after the other."""
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None

@@ -122,7 +122,7 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 
 def _alike(of: str, count: int, tolerance: int) -> pl.Expr:
-    """Return the largest of `count` columns if all are positive and differ by at most 5 % and `tolerance`; otherwise null."""
+    """Return the largest of `count` columns if all are positive and differ by at most 5 % plus `tolerance`; otherwise null."""
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
     # horizontally, the maximum of null and a number is the number

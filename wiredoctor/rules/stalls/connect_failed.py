@@ -145,13 +145,13 @@ RULE = Rule(
             "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
             "administratively prohibited). Or ip route has a prohibit route. On other routers it is an access list. Allow "
             "this client and port there, or let the client use another path. In Kubernetes kube-proxy rejects a Service "
-            "without ready endpoints like this (kubectl get endpointslices). It is not a security group of a cloud: those do "
-            "not answer at all."
+            "without ready endpoints like this (kubectl get endpointslices). Security groups of a cloud are not the cause: "
+            "they do not answer at all."
         ),
-        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be an "
-        "unreachable route, or missing), and ip neigh shows whether a host answers for the address. Check whether the server is "
-        "up and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
-        "live was exceeded, traceroute shows which routers send the packets in circles.",
+        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be "
+        "missing, or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server "
+        "is up and has this address, and whether the client has the right one (DNS, a recreated container or pod). "
+        "If the time to live was exceeded, traceroute shows which routers send the packets in circles.",
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "Give clients a connect timeout of a few seconds, so that they try the next address.",
