@@ -661,7 +661,7 @@ def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path
     frame.write_text(f'<iframe sandbox="allow-scripts" src="{page.as_uri()}" width="1000" height="700"></iframe>', "utf-8")
     with opened(chromium, frame, ready=False) as one:
         inner = next(frame for frame in one.tab.frames if frame.parent_frame)
-        inner.wait_for_selector("html[data-ready]", timeout=30_000)
+        inner.wait_for_selector("html[data-ready]")
         assert inner.locator("#exchanges-table tbody tr[aria-rowindex]").count() > 5
         assert one.complaints == []
 
