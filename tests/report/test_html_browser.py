@@ -597,7 +597,7 @@ LABELS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("width", sweep([400, 700, 1000, 1400], {400, 1400}.__contains__))
+@pytest.mark.parametrize("width", sweep([400, 700, 1000, 1400], {400}.__contains__))
 def test_labels_of_the_time_axis_do_not_overlap(chromium: Browser, truncated: Path, width: int) -> None:
     with opened(chromium, truncated, viewport={"width": width, "height": 900}) as one:
         labels = one.eval(LABELS)
