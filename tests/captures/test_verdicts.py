@@ -30,6 +30,7 @@ from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import headline
 from wiredoctor.report.overview import OVERLAP
 from wiredoctor.rule_engine import catalogue
+from wiredoctor.text.time_of_day import nanoseconds
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 PARTS = 16
@@ -90,6 +91,12 @@ def gone(connection: dict[str, Any], latest: int) -> bool:
     return latest - connection["end"] >= LONG
 
 
+def end_of_capture(report: Report) -> int:
+    """The time of the last packet (ns since the first one), unless its stamp is far ahead of all others."""
+    [capture] = report.captures
+    return (nanoseconds(capture.last_time) or 0) - (nanoseconds(capture.first_time) or 0)
+
+
 def unexplained(report: Report) -> Iterator[tuple[str, int, int | None]]:
     """What failed and is neither in a finding nor among what was not judged."""
     told = [f for f in report.findings if f.rule in ENDS]
@@ -111,9 +118,8 @@ def unexplained(report: Report) -> Iterator[tuple[str, int, int | None]]:
         told_of = {place, (place[0], None)} & places if answered else place[0] in connections
         if failed(exchange) and not told_of and place not in listed and not cut:
             yield "exchange", *place
-    rows = report.connections
-    latest = max(rows["end"], default=0)
-    for row in rows.iter_rows(named=True):
+    latest = end_of_capture(report)
+    for row in report.connections.iter_rows(named=True):
         number = row["connection"]
         summed = any(
             client in (None, row["client"], row["client_host"], host(row["client"])) and server in (None, row["server"])
@@ -147,7 +153,7 @@ def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
         return []
     backs = {(a, b) for known in report.gateways.values() for a, b in known.tries.select("connection", "exchange").iter_rows()}
     notes = {(f.connection, f.exchange) for f in report.findings if f.rule in ENDS and f.severity != "error"}
-    latest = max(report.connections["end"], default=0)
+    latest = end_of_capture(report)
     bad: list[tuple[str, int, int | None]] = [
         ("exchange", row["connection"], row["exchange"])
         for row in report.exchanges.iter_rows(named=True)

@@ -62,7 +62,7 @@ def key(finding: Finding) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    ("path", "number"), sweep(CASES, CASES[1:3].__contains__), ids=lambda x: x.stem if isinstance(x, Path) else str(x)
+    ("path", "number"), sweep(CASES, CASES[2:3].__contains__), ids=lambda x: x.stem if isinstance(x, Path) else str(x)
 )
 def test_it_shows_the_same_in_fewer_packets(path: Path, number: int, tmp_path: Path) -> None:
     small = tmp_path / "small.pcapng"

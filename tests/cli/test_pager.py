@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recordings import find_recording
-from tests.support.sweeps import sweep
+from tests.support.sweeps import SLOW, sweep
 
 CAPTURE = find_recording("server-head-body-split.pcap")
 
@@ -54,12 +54,18 @@ def test_a_terminal_gets_a_pager(words: list[str], tmp_path: Path) -> None:
     assert not Path(f"{paged}.not").exists()
 
 
-def test_the_exit_code_is_that_of_the_report(tmp_path: Path) -> None:
-    words = ["analyze", str(CAPTURE), "-q", "--fail-on", "warning"]
-    assert on_a_terminal(*words, PAGER="cat >/dev/null") == (1, "")
-    code, printed = on_a_terminal("--no-pager", *words[1:])
+FAILING = ["analyze", str(CAPTURE), "-q", "--fail-on", "warning"]
+
+
+def test_the_exit_code_is_that_of_the_report() -> None:
+    assert on_a_terminal(*FAILING, PAGER="cat >/dev/null") == (1, "")
+
+
+@SLOW
+def test_without_a_pager_it_is_printed() -> None:
+    code, printed = on_a_terminal("--no-pager", *FAILING[1:])
     assert code == 1
-    assert on_a_terminal(*words, PAGER="no-such-pager") == (1, printed)
+    assert on_a_terminal(*FAILING, PAGER="no-such-pager") == (1, printed)
 
 
 def test_a_pager_that_is_left_early_is_no_error() -> None:

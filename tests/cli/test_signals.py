@@ -150,6 +150,7 @@ def test_all_processes_of_a_terminal_get_the_signal_and_one_reports_it(large: Pa
     assert list(temporary.iterdir()) == []
 
 
+@SLOW
 @ALL
 def test_a_server_whose_standard_input_stays_open(name: str, tmp_path: Path) -> None:
     """A thread reads it, for which Python waits at its end."""

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from tests import icmp
 from tests.capture import files
 from tests.fuzzing import capturefile, corpora, found, guard, mutants, mutators, tokens
 from tests.fuzzing.choices import Choices
@@ -96,6 +97,7 @@ BEFORE_THE_FIRST = to_pcap(ladder_packets("""
         pytest.param(files.pcap(UNKNOWN, link_type=195), id="times far apart"),
         pytest.param(files.section("<") + files.block("<", 0xBAD, bytes(8)), id="a record of no interface"),
         pytest.param(BEFORE_THE_FIRST, id="a packet before the first, cut short"),
+        pytest.param(icmp.capture("  0.000  >  S    mss 1460", icmp.Error(0.1, 1, 3, 13)), id="an ICMP error is evidence"),
     ],
 )
 def test_what_is_strange_and_no_trouble(data: bytes) -> None:

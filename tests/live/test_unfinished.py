@@ -39,6 +39,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@SLOW
 @REAL
 def test_a_full_disk(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "500")  # the paths may be longer than 80 columns
@@ -135,6 +136,7 @@ def test_one_signal_for_all_processes_ends_in_order() -> None:
     assert json.loads(out.splitlines()[-1])["summary"]["incomplete"] == []
 
 
+@SLOW
 @REAL
 def test_an_interface_that_does_not_come_back(cable: Cable) -> None:
     words = [sys.executable, "-m", "wiredoctor", "live", "-i", "wire1", "-f", "jsonl", "--duration", "3"]

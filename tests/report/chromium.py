@@ -15,8 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE = 30.0
-"""Seconds."""
+PATIENCE = 120.0
+"""Seconds that a page may take on a busy machine."""
 
 LAUNCHERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -64,10 +64,11 @@ class Opened:
 def opened(chromium: Browser, path: Path, *, ready: bool = True, **context: Any) -> Iterator[Opened]:
     """The page in a window of its own. `ready`: once its script is done."""
     window = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    window.set_default_timeout(PATIENCE * 1000)
     one = Opened(window.new_page())
     one.tab.goto(path.as_uri())
     if ready:
-        one.tab.wait_for_selector("html[data-ready]", timeout=30_000)
+        one.tab.wait_for_selector("html[data-ready]")
     try:
         yield one
     finally:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.report.chromium import opened
+from tests.report.chromium import PATIENCE, opened
 from tests.report.counted import true_of_all
 from wiredoctor.findings import shorten
 from wiredoctor.text.durations import duration_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Parsed = dict[str, Any]
 
-READ = """async () => {
+READ = """async (patience) => {
   const all = (node, what) => [...node.querySelectorAll(what)];
   const text = (node) => (node ? node.textContent.replace(/\\s+/g, ' ').trim() : '');
   // so high that no row is out of sight
@@ -28,7 +28,8 @@ READ = """async () => {
   }
   const missing = () => all(document, 'table[role=grid]')
     .filter((one) => all(one, 'tr[aria-rowindex]').length + 1 < one.getAttribute('aria-rowcount')).length;
-  for (let tries = 0; tries < 500 && missing(); tries++) await new Promise((done) => setTimeout(done, 10));
+  const begin = performance.now();
+  while (missing() && performance.now() - begin < patience) await new Promise((done) => setTimeout(done, 10));
   const rows = (id) => {
     const heads = all(document, `#${id} thead th`).map((one) => one.getAttribute('aria-label') || one.textContent);
     const said = (cell) => (cell.querySelector('canvas') || cell).getAttribute('aria-label') ?? cell.textContent;
@@ -63,7 +64,7 @@ PHASES = ("request", "server", "response")
 def check_drawn(chromium: Browser, page: Path, said: Parsed) -> None:
     """said: the whole JSON of the report, of several captures, of which the page has all."""
     with opened(chromium, page) as one:
-        shown = one.eval(READ)
+        shown = one.eval(READ, PATIENCE * 1000)
         assert one.complaints == []
         assert [url for url in one.requests if not url.startswith("data:")] == [page.as_uri()]
     counts = [f"{said['summary'][name]:,} {name}" for name in ("exchanges", "connections")]

@@ -597,7 +597,7 @@ LABELS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("width", sweep([400, 700, 1000, 1400], {400, 1400}.__contains__))
+@pytest.mark.parametrize("width", sweep([400, 700, 1000, 1400], {400}.__contains__))
 def test_labels_of_the_time_axis_do_not_overlap(chromium: Browser, truncated: Path, width: int) -> None:
     with opened(chromium, truncated, viewport={"width": width, "height": 900}) as one:
         labels = one.eval(LABELS)
@@ -661,7 +661,7 @@ def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path
     frame.write_text(f'<iframe sandbox="allow-scripts" src="{page.as_uri()}" width="1000" height="700"></iframe>', "utf-8")
     with opened(chromium, frame, ready=False) as one:
         inner = next(frame for frame in one.tab.frames if frame.parent_frame)
-        inner.wait_for_selector("html[data-ready]", timeout=30_000)
+        inner.wait_for_selector("html[data-ready]")
         assert inner.locator("#exchanges-table tbody tr[aria-rowindex]").count() > 5
         assert one.complaints == []
 

@@ -33,8 +33,8 @@ from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.testing import capture
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Report:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One server with a status of 5xx for three of five requests, one that answers in 1.501 s, one that closes instead."""
     lost = [
         "connection 4, start 9, client 10.0.0.9:4004, server 10.0.0.4:80",
@@ -52,7 +52,7 @@ def report(tmp_path: Path) -> Report:
         connection(3, "10.0.0.3:8080", 200, 301, start=2, slow=1.5),
         "\n".join(lost),
     ]
-    path = tmp_path / "some.pcap"
+    path = tmp_path_factory.mktemp("servers") / "some.pcap"
     path.write_bytes(capture("\n".join(text) + "\n"))
     return wiredoctor.analyze(path)
 

@@ -123,6 +123,9 @@ LISTED = {
         "  0.000  >  S  win 64240 mss 1460\n  1.020  >  S  win 64240 mss 1460", ("no-connection", None), opened=False
     ),
     "a SYN without an answer": case("  0.000  >  S  win 64240 mss 1460" + LATER, ("no-connection", None), opened=False),
+    "a SYN with data (TCP Fast Open), and nothing answers": case(
+        '  0.000  >  S  win 64240 mss 1460 "\\x00\\x01hello"' + LATER, ("no-connection", None), opened=False
+    ),
     "a window of 0 behind the handshake that is probed and never opens": Case(
         """
   0.000  >  S    win 64240 mss 1460

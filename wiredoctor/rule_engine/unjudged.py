@@ -260,7 +260,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
-        .when((c("syns") > 0) & nothing & (unanswered | (never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
+        .when((c("syns") > 0) & (unanswered | (nothing & never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
         .then(pl.lit("no-connection"))
         .when(nothing & c("handshake") & (c("close") == "") & probed)
         .then(pl.lit("probes-unanswered"))

@@ -62,7 +62,7 @@ def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
     check_tables(seen, packets)
     detailed = tables(path)
     same_tables({name: frame for name, frame in seen.items() if name != "messages"}, detailed, "with messages")
-    connection_of = frames_of(seen["segments"])
+    connection_of = {**frames_of(seen["segments"]), **frames_of(seen["icmp_errors"])}
     behind = _behind(seen)
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":

@@ -370,7 +370,7 @@ def _unseen(
 
 
 def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """For each server and status, return the servers to which hosts other than its clients connected.
+    """Return for each server and status the servers to which hosts other than its clients connected.
 
     These connections may be those of the gateway. `failed`: servers to which connection attempts failed that began while a
     response with this status was due. `encrypted`: servers with a TLS connection that was open while such a response was due.
