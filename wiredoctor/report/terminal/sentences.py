@@ -95,7 +95,7 @@ def unexplained(reach: Coverage) -> list[str]:
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
     ]
-    failures = answers.failures
+    failures = answers.unexplained
     said = [
         f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
     ]
