@@ -437,7 +437,7 @@ def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, An
     explained: dict[str, Counter[int]] = {}
     for (capture, _, _), status in told.items():
         explained.setdefault(capture, Counter())[status or 0] += 1
-    return {name: replace(one, explained={**explained.get(name, {})}) for name, one in answers.items()}
+    return {name: replace(one, explained=dict(explained.get(name, Counter[int]()))) for name, one in answers.items()}
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
