@@ -13,6 +13,7 @@ from tests.captures.papers import ONE_EACH, PATHS
 from wiredoctor.findings import Report
 from wiredoctor.report.capture_points import SharedConversations, shared_conversations
 from wiredoctor.report.formats import Options, write
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.testing import capture
 
 TALK = r"""
@@ -116,3 +117,11 @@ def test_a_quiet_report_without_problems_does_not_mention_them(tmp_path: Path) -
         out = io.BytesIO()
         write(report, name, out, Options(quiet=True))
         assert out.getvalue() == b""
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "concise", "junit", "sarif"])
+def test_every_format_of_people_says_that_conversations_were_captured_again(tmp_path: Path, form: str) -> None:
+    one = report_of(tmp_path, *(capture(talk(), at=at) for at in ("client", "server")))
+    out = io.BytesIO()
+    write(one, form, out, Options(paper=Terminal(200)))
+    assert "1 conversation was captured at 2 points" in " ".join(out.getvalue().decode().split())

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.test_manual import RULE, Page
 from tests.support.sweeps import sweep
-from wiredoctor.report.terminal.rule_search import find
+from wiredoctor.report.terminal.rule_search import at_once, find
 from wiredoctor.report.terminal.rule_search_words import SEARCHES
 from wiredoctor.rule_engine import catalogue
 
@@ -116,6 +116,49 @@ def test_the_rules_that_there_are(words: str, first: str) -> None:
 )
 def test_complaints_of_the_stories(complaint: str, first: str) -> None:
     assert find(catalogue(), complaint).entries[0].name == first
+
+
+QUESTIONS = {
+    "keepalive timeout 504": ("gateway-error", "idle-close"),
+    "nginx 504 upstream timed out": ("gateway-error", "slow-response"),
+    "504 gateway timeout": ("gateway-error", "slow-response"),
+    "connection reset after idle": ("keep-alive-race",),
+    "slow first byte": ("slow-response",),
+    "curl 52": ("keep-alive-race", "no-response"),
+    "intermittent 502 alb node": ("keep-alive-race", "no-response"),
+    "random 502 behind load balancer": ("keep-alive-race", "gateway-error"),
+    "gunicorn 502 nginx keepalive": ("keep-alive-race", "gateway-error"),
+    "502 only under load": ("keep-alive-race", "gateway-error"),
+    "k8s ingress 502 pod restart": ("idle-close", "gateway-error"),
+    "503 service unavailable haproxy": ("gateway-error",),
+    "first request after idle fails": ("unanswered", "keep-alive-race"),
+    "post hangs 1 second": ("expect-continue-stall",),
+    "large response truncated": ("truncated-response",),
+    "response cut off": ("truncated-response",),
+    "sse not streaming behind nginx": ("buffered-stream", "unchunked-streaming"),
+    "websocket disconnects after 60 seconds": ("idle-cut",),
+    "499 nginx": ("client-abort", "slow-response"),
+    "client closes connection early": ("client-abort",),
+    "slow download": ("limited-transfer",),
+    "tls handshake on every request": ("no-connection-reuse",),
+    "python requests connection aborted": ("keep-alive-race",),
+    "content-length mismatch": ("truncated-response", "excess-body"),
+    "connect timeout 3 seconds": ("connect-retry", "connect-failed"),
+}
+"""Questions that name no message exactly, and the rules that explain what they mean: one of these is the likeliest."""
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_questions_of_several_words_find_the_likeliest_rules(question: str) -> None:
+    found = [entry.name for entry in at_once(find(catalogue(), question).entries, question)]
+    assert found[0] in QUESTIONS[question]
+    assert {*QUESTIONS[question]} <= {*found}
+    assert len(found) <= 5
+
+
+@pytest.mark.parametrize("question", ["how to cook pasta", "every request of the server", "blue green violet"])
+def test_words_that_say_nothing_about_a_rule_find_none(question: str) -> None:
+    assert find(catalogue(), question) == ([], False)
 
 
 def test_slow_names_the_rules_of_those_who_wait() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import wiredoctor
@@ -10,6 +12,7 @@ from tests.support.recordings import find_recording
 from wiredoctor.findings import LeftOut, total_delay
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.exclude import Ignore, without_ignored, without_known
+from wiredoctor.report.headline import headline
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,16 @@ def test_a_known_gateway_error_still_explains_its_status() -> None:
         assert "gateway-error" not in {one.rule for one in left.findings}
         [failed] = find_coverage(left).servers[0].failures
         assert (failed.status, failed.count, failed.own, failed.unexplained) == (504, 1, {"timed-out": 1}, 0)
+        assert find_coverage(left).answers.failures == {504: 1}
+        assert find_coverage(left).answers.unexplained == {}
+        assert "status" not in headline(left, [], find_coverage(left))
+
+
+def test_a_status_that_the_known_finding_is_not_about_stays_unexplained() -> None:
+    """Both sides of the gateway have a 502; without its finding, nothing explains that of the client."""
+    whole = wiredoctor.analyze(find_recording("behind-two-gateways.pcap"))
+    [error] = [one for one in whole.findings if one.rule == "gateway-error"]
+    known = without_known(whole, {one.fingerprint for one in whole.findings}, "known.json")
+    assert find_coverage(known).answers.unexplained == {}
+    others = replace(whole, findings=[one for one in whole.findings if one is not error])
+    assert find_coverage(others).answers.unexplained == {502: 1}

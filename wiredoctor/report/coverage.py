@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from wiredoctor.findings import UNJUDGED, host
-from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status
+from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
 from wiredoctor.report.failed_requests import FAILURES, findings_with_failures
 
 if TYPE_CHECKING:
@@ -60,12 +61,14 @@ class NotJudged:
 class Answers:
     """The number of requests, of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400.
+    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of those from 500 on that findings about
+    gateways explain, including findings that were left out of the report.
     """
 
     requests: int
     answered: int
     statuses: dict[int, int]
+    explained: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def responses(self) -> int:
@@ -85,6 +88,12 @@ class Answers:
     def failures(self) -> dict[int, int]:
         """The number of final responses with a status of 500 or above, by status."""
         return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
+
+    @property
+    def unexplained(self) -> dict[int, int]:
+        """The part of `failures` that no finding explains."""
+        left = {status: number - self.explained.get(status, 0) for status, number in self.failures.items()}
+        return {status: number for status, number in left.items() if number > 0}
 
 
 @dataclass(frozen=True)
@@ -151,11 +160,12 @@ def find_coverage(report: Report) -> Coverage:
     """Return the coverage of a report; rules whose findings were excluded do not count as healthy."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
-    answers = _each_answers(rows)
+    answers = _with_explained(_each_answers(rows), report)
     whole = Answers(
         sum(one.requests for one in answers.values()),
         sum(one.answered for one in answers.values()),
         _sums(one.statuses for one in answers.values()),
+        _sums(one.explained for one in answers.values()),
     )
     endings = _sums({reason: number} for (_, reason), number in report.not_judged_counts.items())
     cuts = _snap_lengths(report)
@@ -173,7 +183,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
         found.setdefault(one.capture, set()).add(one.rule)
     none: dict[str, int] = {}
     rows = count_by_status(report)
-    answers = _each_answers(rows)
+    answers = _with_explained(_each_answers(rows), report)
     cut = _snap_lengths(report)
     endings: dict[str, dict[str, int]] = {}
     for (name, reason), number in report.not_judged_counts.items():
@@ -415,6 +425,22 @@ def _of_exchanges() -> dict[str, pl.Expr]:
         "judged": c("both_directions"),
         "unasked": ~c("has_request"),
     }
+
+
+def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
+    """Return the answers with the numbers of responses that findings about gateways explain; as there, only at the outermost."""
+    told = {
+        (one.capture, one.connection, one.exchange): one.status
+        for one in findings_with_failures(report)
+        if one.family == "gateways" and one.exchange is not None and (one.status or 0) >= SERVER_ERROR
+    }
+    backs = find_backs(report) if told else None
+    for place in backs.select("capture", "connection", "exchange").iter_rows() if backs is not None else ():
+        told.pop(place, None)
+    explained: dict[str, Counter[int]] = {}
+    for (capture, _, _), status in told.items():
+        explained.setdefault(capture, Counter())[status or 0] += 1
+    return {name: replace(one, explained=dict(explained.get(name, Counter[int]()))) for name, one in answers.items()}
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:

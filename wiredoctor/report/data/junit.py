@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from xml.sax.saxutils import escape, quoteattr
 
 from wiredoctor.findings import total_delay
+from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.coverage import Coverage, coverage_by_capture
 from wiredoctor.report.fail_on import Least, fails
 from wiredoctor.report.groups import MAX_GROUPS, Group, group_findings
@@ -109,7 +110,7 @@ def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: 
     )  # fmt: skip
     groups = group_findings(found)
     numbers = str(counts(alone, groups))
-    return [headline(alone, groups, far, shown), *([numbers] if numbers else []), *failing(far)]
+    return [headline(alone, groups, far, shown), *([numbers] if numbers else []), *shared_sentence(report), *failing(far)]
 
 
 def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, list[str]]]) -> str:

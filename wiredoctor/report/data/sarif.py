@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import ascii_text, finding, separate
 from wiredoctor.report.data.sarif_rules import Descriptors
@@ -46,6 +47,7 @@ _NOTIFICATIONS = {
     "not-analysed": "Packets were not analyzed.",
     "not-judged": "Some things could not be judged, or only in part.",
     "left-out": "Findings were excluded from this report.",
+    "captured-again": "Conversations were captured at several points; their findings count once per point.",
 }
 
 _IN_PROPERTIES_NOT = ("rule", "severity", "title", "message", "evidence", "capture", "fingerprint")
@@ -204,6 +206,8 @@ def _notifications(report: Report, unread: list[str], places: Mapping[str, int])
         yield _notification("not-judged", "note", line)
     for line in left_out_lines(report):
         yield _notification("left-out", "note", line)
+    for line in shared_sentence(report):
+        yield _notification("captured-again", "note", line)
 
 
 def _notification(name: str, level: str, text: str) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.groups import group_findings
@@ -28,12 +29,13 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[str]:
-    """Yield a line for each finding, in report order, then the headline and the counts unless `quiet`."""
+    """Yield a line for each finding, in report order, then the headline, the counts and shared conversations unless `quiet`."""
     for finding in report.findings:
         yield finding_line(finding)
     if not quiet:
         groups = group_findings(report.findings)
-        for line in (headline(report, groups, find_coverage(report), shown), str(counts(report, groups))):
+        told = headline(report, groups, find_coverage(report), shown)
+        for line in (told, str(counts(report, groups)), *shared_sentence(report)):
             if line:
                 yield clean(f"wiredoctor: {line}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from wiredoctor.report.terminal.error_messages import Message
 from wiredoctor.report.terminal.message_search import SMALL_WORDS, search, search_whole
+from wiredoctor.report.terminal.rule_ranking import RuleText, covers, rank
 from wiredoctor.report.terminal.rule_search_words import SEARCHES
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ SHORTEST_PIECE = 8
 
 LEAST_COMPLAINT = 12
 """A description of several words with this many characters ranks above a shorter message."""
+
+LONGEST_QUESTION = 7
+"""The maximum number of words that are searched one by one, even if some of them are a known phrase."""
 
 MAX_RULES = 5
 """The number of rules shown at once, unless a family was requested."""
@@ -65,14 +69,33 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
         return SearchResult([], sure=False)
     rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
     best = max(rated.values(), default=Match.NOWHERE)
-    if best == Match.NOWHERE:
-        return SearchResult([], sure=False)
     likely = [*SEARCHES, *entries]
+    if best <= Match.SOME_WORDS or (_is_question(wanted) and not any(_answers(entry, wanted) for entry in entries.values())):
+        texts = {name: _text(entries[name]) for name in sorted(entries, key=likely.index)}
+        found = [entries[name] for name in rank(texts, words)][:MAX_RULES]
+        return SearchResult(found, sure=len(found) == 1)
     ranked = sorted(rated, key=lambda name: (-rated[name], -_nearness(entries[name], wanted), likely.index(name)))
     sure = sum(rate >= Match.SEARCHED for rate in rated.values()) == 1
     least = _least(best, sure=sure)
     found = [entries[name] for name in ranked if rated[name] >= least]
     return SearchResult(found, sure or len(found) == 1)
+
+
+def _is_question(wanted: str) -> bool:
+    """Return whether words are several, but so few that a person typed them: a longer text was pasted."""
+    return 1 < len(wanted.split()) <= LONGEST_QUESTION
+
+
+def _answers(entry: Entry, wanted: str) -> bool:
+    """Return whether a text about a rule has these words in order, or a known phrase has all that they say."""
+    texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
+    return any(_has(text, wanted) for text in texts) or any(
+        _has(known, wanted) or (_has(wanted, known) and covers(known, wanted)) for known in _search_phrases(entry)
+    )
+
+
+def _text(entry: Entry) -> RuleText:
+    return RuleText(_search_words(entry), (entry.family, *_each_title(entry.rule), _first_line(entry)), entry.doc)
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:

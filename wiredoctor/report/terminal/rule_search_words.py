@@ -35,7 +35,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "zero-window-stall": ("zero window", "TCP ZeroWindow", "TCP Window Full", "slow reader", "backpressure", "slow", "hangs"),
     "expect-continue-stall": (
         *("Expect: 100-continue", "100 continue", "Expect100Continue", "1 second delay", "slow POST", "slow upload", "slow"),
-        "350 ms",
+        *("350 ms", "POST hangs for 1 second"),
     ),
     "gateway-error": (
         *("502", "502 bad gateway", "bad gateway", "503", "503 service unavailable", "service unavailable"),
@@ -74,6 +74,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "keep-alive is enabled but the server closes the connection",
     ),
     "keep-alive-race": (
+        "keepalive 502",
         "race condition",
         "The underlying connection was closed: A connection that was expected to be kept alive was closed by the server",
         *("connection was closed", "connection closed", "ECONNRESET", "socket hang up", "connection reset by peer"),
@@ -98,6 +99,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         *("502 bad gateway", "KeepAliveFailure", "server closed idle connection"),
     ),
     "truncated-response": (
+        *("large response truncated", "response truncated", "response cut off", "body cut short"),
         "incomplete read",
         *("ERR_CONTENT_LENGTH_MISMATCH", "ERR_INCOMPLETE_CHUNKED_ENCODING", "IncompleteRead", "ChunkedEncodingError"),
         *("transfer closed with outstanding read data remaining", "unexpected EOF", "unexpected end of file", "premature close"),
@@ -132,6 +134,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "connection was closed",
     ),
     "client-abort": (
+        *("client closes connection early", "client closed the connection"),
         *(
             "499",
             "client closed request",
@@ -152,6 +155,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "connection left hanging",
     ),
     "keep-alive-disabled": (
+        "handshake for every request",
         "TIME_WAIT",
         "too many connections",
         "Connection: close",
@@ -277,6 +281,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "103 Early Hints",
     ),
     "no-connection-reuse": (
+        *("new connection for every request", "TLS handshake for every request"),
         "client reconnects for every request",
         "a connection for every request",
         "TIME_WAIT",

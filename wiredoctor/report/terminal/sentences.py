@@ -115,7 +115,7 @@ def unexplained(reach: Coverage) -> list[str]:
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
         (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
     ]
-    failures = answers.failures
+    failures = answers.unexplained
     said = [
         f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
     ]

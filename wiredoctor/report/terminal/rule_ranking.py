@@ -1,0 +1,127 @@
+"""Rank rules by the words of a question: rare words count more, and words that occur together in one text about a rule."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from wiredoctor.report.terminal.error_messages import Message, messages
+from wiredoctor.report.terminal.message_search import SMALL_WORDS, plain
+
+_PHRASE, _TITLE, _PAGE = 3.0, 2.0, 0.7
+"""The weights of what users type, of names and titles, and of the page."""
+
+_LATER = 0.75
+"""The weight of each further rule of an error message, relative to the one before it."""
+
+_FILLER = 0.2
+"""The weight of words that are in so many questions that they decide nothing."""
+
+_STATUS = 2.0
+"""The weight of a status code, which says more than the words around it."""
+
+_LEAST = 0.4
+"""The minimum score of a rule, relative to the best one; others would be noise."""
+
+_SAME = (
+    (r"\bkeep alives?\b", "keepalive"),
+    (r"\bkeepalivetimeout\b|\bkeepalive time out\b", "keepalive timeout"),
+    (r"\b(?:timed|time|times|timing) out\b|\btimeouts\b", "timeout"),
+    (r"\b(?:cut|cuts|broken|breaks) (?:off|short)\b|\bincomplete\b|\bpartial\b|\bpremature(?:ly)?\b", "truncated"),
+    (r"\b(?:k8s|kubernetes|ingress|reverse proxy|proxy|upstream)\b", "gateway"),
+    (r"\btime to first byte\b|\bttfb\b", "slow first byte"),
+    (r"\beconnreset\b|\brst\b", "reset"),
+    (r"\b(?:load balancer|elb|balancer)\b", "alb"),
+    (r"\bhang(?:s|ing)?\b|\bstuck\b|\bfreezes?\b", "stall"),
+    (r"\bdisconnect(?:s|ed|ing|ion)?\b|\bdrop(?:s|ped)? after\b", "idle cut"),
+    (r"\bsse\b|\bserver sent events?\b|\beventsource\b", "event stream"),
+)
+"""Patterns with the words that stand for all that they match, both in questions and in texts about rules."""
+
+
+class RuleText(NamedTuple):
+    """What is written about a rule: what users type, its name and titles, and its page."""
+
+    phrases: tuple[str, ...]
+    titles: tuple[str, ...]
+    page: str
+
+
+class _Stems(NamedTuple):
+    stems: frozenset[str]
+    weight: float
+
+
+def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
+    """Return the names of the rules that fit the words of the question, best first; empty if no word says which rule is meant.
+
+    Rules with the same score stay in the order of `rules`.
+    """
+    texts = {name: [*_texts(name, rule)] for name, rule in rules.items()}
+    used = Counter(stem for some in texts.values() for stem in frozenset[str]().union(*(text.stems for text in some)))
+    weights = {stem: _weight(stem, used[stem], len(rules)) for stem in _stems(question) if used[stem]}
+    if weights.keys() <= _FILLERS:
+        return []
+    scores = {name: _score(some, weights) for name, some in texts.items()}
+    least = _LEAST * max(scores.values())
+    return sorted((name for name, score in scores.items() if score >= least), key=lambda name: -scores[name])
+
+
+def covers(phrase: str, question: str) -> bool:
+    """Return whether a phrase has all words of the question that say something."""
+    return _stems(question) - _FILLERS <= _stems(phrase)
+
+
+def _texts(name: str, rule: RuleText) -> Iterator[_Stems]:
+    yield from (_Stems(_stems(text), _PHRASE) for text in rule.phrases)
+    yield from (_Stems(_stems(text), _TITLE) for text in (name, *rule.titles))
+    yield _Stems(_stems(rule.page), _PAGE)
+    for row in messages():
+        if name in row.rules:
+            weight = _PHRASE * _LATER ** row.rules.index(name)
+            yield from (_Stems(_stems(text), weight) for text in _of_message(row))
+
+
+def _of_message(row: Message) -> Iterable[str]:
+    return [f"{row.software} {said.lstrip('~=%')}" for said in row.said] + [f"{row.software} {row.means}"]
+
+
+def _weight(stem: str, rules: int, of: int) -> float:
+    """Return the weight of a word that occurs in texts about this many rules."""
+    return math.log((of + 1) / rules) * (_FILLER if stem in _FILLERS else _STATUS if re.fullmatch("[45][0-9]{2}", stem) else 1.0)
+
+
+def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
+    """Add up the best weight of each word, and the value of the single text that fits best.
+
+    A text fits well if it has much of the question and little else.
+    """
+    best: dict[str, float] = {}
+    fit = 0.0
+    for stems, weight in texts:
+        here = [stem for stem in weights if stem in stems]
+        for stem in here:
+            best[stem] = max(best.get(stem, 0.0), weight * weights[stem])
+        if here and weight > _PAGE:
+            both = sum(weights[stem] for stem in here)
+            fit = max(fit, weight * both * len(here) / (len(weights) + len(stems) - len(here)) * 2)
+    return sum(best.values()) + fit
+
+
+@cache
+def _stems(text: str) -> frozenset[str]:
+    words = plain(text)
+    for pattern, word in _SAME:
+        words = re.sub(pattern, word, words)
+    return frozenset(re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word) for word in SMALL_WORDS.sub("", words).split())
+
+
+_FILLERS = _stems(
+    "after all always any bad behind can client close connection do does error every fail get here how http i intermittent "
+    "intermittently no off only out over problem random request server sent send some sometimes tcp there this too under up "
+    "very we what which while you"
+)
