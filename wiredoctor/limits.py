@@ -97,6 +97,11 @@ BLOCK = Limit(
     "A block of pcapng that announces more is damaged: Wireshark's MAX_BLOCK_SIZE",
 )  # fmt: skip
 
+FOLDER_ENTRIES = Limit(
+    "folder-entries", "capture", 100_000, "files and folders",
+    "Files and subfolders of a folder given as a capture: each file is opened, and a folder named by mistake, such as `/`, has "
+    "millions. A line names the folder at which the search stopped",
+)  # fmt: skip
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
     "Disk space for all compressed captures together, or half of the free space in the temporary folder if that is "

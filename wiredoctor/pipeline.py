@@ -68,9 +68,9 @@ def analyze(
 ) -> Report:
     """Analyze captures and return a report. Each capture has its own ids and frame numbers.
 
-    A folder stands for the captures in it. The files of a rotation (tcpdump -C and -W, dumpcap -b) are one capture, and a
-    connection may continue in the next file. With `merge`, all files are one capture with packets in time order; frame numbers
-    and ids are those of mergecap(1).
+    A folder stands for the captures in it and its subfolders. The files of a rotation (tcpdump -C and -W, dumpcap -b) are one
+    capture, and a connection may continue in the next file. With `merge`, all files are one capture with packets in time order;
+    frame numbers and ids are those of mergecap(1).
 
     `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name:
     {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
@@ -102,11 +102,13 @@ def run(
     budget: Budget | None = None,
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
     is_stopped: Stopping = never,
 ) -> Report:
     """Analyze captures like `analyze`. `budget`: disk space shared with other runs; it replaces `max_spool`.
 
-    `is_stopped` is called often while packets are read. When it returns True, the report covers what was read until then.
+    `on_note` is called with one line about the files of a folder that are not captures. `is_stopped` is called often while
+    packets are read. When it returns True, the report covers what was read until then.
     """
     rules = rule_engine.load(settings)
     if not settings.jobs:
@@ -130,7 +132,7 @@ def run(
                     one.packets = SecondPass(file, one.connections.scan, cutoffs, secrets=settings.show_secrets)
                 done.append(one)
 
-        captures = find_inputs(paths, failed, merge=settings.merge)
+        captures = find_inputs(paths, failed, merge=settings.merge, on_note=on_note)
         for number, capture in enumerate(captures):
             if number and is_stopped():
                 left = len(captures) - number

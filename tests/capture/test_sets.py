@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.capture import files
 from tests.capture.files import Packet
+from wiredoctor import limits
 from wiredoctor.capture import Input, find_inputs
 
 CONTENT = files.pcap([Packet(0, b"x" * 60, 60)])
@@ -94,14 +97,68 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.gz").write_bytes(gzip.compress(b"notes" * 100))
     (tmp_path / "empty.pcap").write_bytes(b"")
     (tmp_path / ".hidden.pcap").write_bytes(CONTENT)
-    (tmp_path / "below").mkdir()
-    (tmp_path / "below" / "deep.pcap").write_bytes(CONTENT)
-    found = [tuple(os.path.basename(file) for file in capture.files) for capture in find_inputs([tmp_path], never)]
+    said: list[str] = []
+    inputs = find_inputs([tmp_path], never, on_note=said.append)
+    found = [tuple(os.path.basename(file) for file in capture.files) for capture in inputs]
     assert sorted(found) == [("no-suffix",), ("other.cap",), ("packed",), ("trace.pcap9", "trace.pcap10")]
+    assert said == [f"{tmp_path}: skipped 3 files that are not captures"]
+
+
+def _names(top: Path, on_error: Callable[[str], None] = never) -> list[str]:
+    found = find_inputs([top], on_error)
+    return [str(Path(file).relative_to(top)) for capture in found for file in capture.files]
+
+
+def test_subfolders(tmp_path: Path) -> None:
+    """Those of a folder come before those below it, and each folder has rotations of its own."""
+    names = ["z.pcap", "a/z.pcap", "a/b/c/deep.pcap", "b/trace.pcap", "b/trace.pcap1", "c/trace.pcap2"]
+    for name in [*names, ".git/hidden.pcap"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(CONTENT)
+    assert _names(tmp_path) == names
+    assert [len(one.files) for one in find_inputs([tmp_path], never)] == [1, 1, 1, 2, 1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_links_in_a_folder(tmp_path: Path) -> None:
+    """A file counts once, whatever links lead to it; a folder is entered by its own name only."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside / "below", outside):
+        folder.mkdir(parents=True)
+        (folder / "one.pcap").write_bytes(CONTENT)
+    for name, target in {
+        "a-latest.pcap": inside / "below" / "one.pcap",
+        "another.pcap": outside / "one.pcap",
+        "below/up": inside,
+        "elsewhere": outside,
+        "itself": inside / "itself",
+        "nowhere": outside / "gone",
+    }.items():
+        (inside / name).symlink_to(target)
+    assert _names(inside) == ["another.pcap", "below/one.pcap"]
+
+
+def test_a_folder_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.pcap").write_bytes(CONTENT)
+    monkeypatch.setattr(limits.FOLDER_ENTRIES, "value", 5)
+    assert _names(tmp_path, said.append) == ["a/one.pcap", "b/one.pcap"]
+    assert said == [f"{tmp_path / 'c'}: not searched, nor what follows: {tmp_path} has more than 5 files and folders"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root cannot read")
+def test_a_file_that_cannot_be_read_is_not_skipped_silently(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "one.pcap").write_bytes(CONTENT)
+    (tmp_path / "two.pcap").symlink_to("/proc/self/mem")
+    assert _names(tmp_path, said.append) == ["one.pcap"]
+    assert said == [f"{tmp_path / 'two.pcap'}: input/output error"]
 
 
 def test_a_folder_without_captures(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "text.txt").write_text("notes")
     assert find_inputs([tmp_path], said.append) == []
-    assert said == [f"{tmp_path}: no capture file in this folder"]
+    assert said == [f"{tmp_path}: no capture file in this folder or its subfolders"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -211,6 +212,31 @@ def test_a_command_needs_no_pydantic() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["wiredoctor: no-such-file.pcap: no such file", "False"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs O_NONBLOCK")
+@pytest.mark.parametrize(
+    ("words", "stream"),
+    sweep(
+        [(["--version"], "stdout"), (["schema"], "stdout"), (["zzz"], "stderr")],
+        lambda case: case[0] in (["--version"], ["zzz"]),
+    ),
+)
+def test_a_full_pipe_that_does_not_block_loses_nothing(words: list[str], stream: str) -> None:
+    """Another program that shares the pipe may have set O_NONBLOCK."""
+    whole = getattr(subprocess.run([*PYTHON, *words], capture_output=True, env=clean_environment(), check=False), stream)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writer, b"." * 4096)
+    with subprocess.Popen([*PYTHON, *words], env=clean_environment(), **{stream: writer}) as process:
+        os.close(writer)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        with open(reader, "rb") as file:
+            assert file.read()[filled:] == whole
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from wiredoctor import limits
 from wiredoctor.capture.model import CaptureError
 
 if TYPE_CHECKING:
@@ -43,14 +45,20 @@ class Input(NamedTuple):
     rotation: bool = False
 
 
-def find_inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], *, merge: bool = False) -> list[Input]:
+def find_inputs(
+    paths: Sequence[str | os.PathLike[str]],
+    on_error: Callable[[str], None],
+    *,
+    merge: bool = False,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> list[Input]:
     """Return the captures that these paths name, in order.
 
-    A folder stands for the captures in it, without subfolders. Files whose names differ only in the number, date or time of a
+    A folder stands for the captures in it and its subfolders. Files whose names differ only in the number, date or time of a
     rotation by tcpdump or dumpcap are one capture; with `merge`, all files are one. `on_error` is called with one line for each
-    folder that cannot be used.
+    folder that cannot be used, and `on_note` with one line for each folder that has other files.
     """
-    files = list(_files(paths, on_error))
+    files = list(_files(paths, on_error, on_note))
     if merge or len(files) == 1:
         return [_together(files)] if files else []
     sets: dict[tuple[str, ...], list[str]] = {}
@@ -118,32 +126,71 @@ def _order(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]
     return one.template, one.times, one.counters, int(one.number or 0), name
 
 
-def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None]) -> Iterator[str]:
+def _files(
+    paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], on_note: Callable[[str], None]
+) -> Iterator[str]:
     for named in paths:
         path = os.fspath(named)
         if not os.path.isdir(path):
             yield path
             continue
+        found = _search(path, on_error)
+        captures = [file for file in found if _may_be_capture(file, on_error)]
+        if skipped := len(found) - len(captures):
+            on_note(
+                f"{path}: skipped {skipped:,} {'files that are not captures' if skipped > 1 else 'file that is not a capture'}"
+            )
+        if not captures:
+            on_error(f"{path}: no capture file in this folder or its subfolders")
+        yield from captures
+
+
+def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
+    """Return the files in a folder and its subfolders, in order: those of a folder before those of its subfolders.
+
+    Hidden files and folders are left out, and so are links to folders, and links to files that are found without them.
+    """
+    files: list[tuple[os.DirEntry[str], tuple[int, int]]] = []
+    folders, seen = [top], 0
+    while folders:
+        folder = folders.pop()
         try:
-            names = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_order)
+            with os.scandir(folder) as scan:
+                entries = sorted(
+                    (entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: _order(entry.name)
+                )
         except OSError as error:
-            on_error(f"{path}: {(error.strerror or str(error)).lower()}")
+            on_error(f"{folder}: {(error.strerror or str(error)).lower()}")
             continue
-        inside = [file for name in names if _may_be_capture(file := os.path.join(path, name))]
-        if not inside:
-            on_error(f"{path}: no capture file in this folder")
-        yield from inside
+        seen += len(entries)
+        if seen > limits.FOLDER_ENTRIES.value:
+            on_error(f"{folder}: not searched, nor what follows: {top} has more than {limits.FOLDER_ENTRIES.text}")
+            break
+        files += [(entry, number) for entry in entries if (number := _inode(entry)) is not None]
+        folders += [entry.path for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+    present = {number for entry, number in files if not entry.is_symlink()}
+    return [entry.path for entry, number in files if number not in present or not entry.is_symlink()]
 
 
-def _may_be_capture(path: str) -> bool:
-    """Return whether a file begins like a capture, compressed or not. Other files of a folder are silently skipped."""
+def _inode(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+    """Return device and inode of a file, or of the file that a link leads to; None if it is not a regular file."""
+    try:
+        found = entry.stat()
+    except OSError:  # the link leads to itself, or the file is gone
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _may_be_capture(path: str, on_error: Callable[[str], None]) -> bool:
+    """Return whether a file begins like a capture, compressed or not. Call `on_error` with one line if it cannot be read."""
     from wiredoctor.capture.formats import is_capture
     from wiredoctor.capture.spool import decompressed_head
 
     try:
-        if not os.path.isfile(path):
-            return False
         with open(path, "rb", buffering=0) as file:
             return is_capture(decompressed_head(file)[0])
-    except (OSError, CaptureError):
-        return False
+    except OSError as error:
+        on_error(f"{path}: {(error.strerror or str(error)).lower()}")
+    except CaptureError:
+        pass
+    return False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from wiredoctor.cli import signals
 from wiredoctor.replacement import FULL
@@ -33,11 +35,28 @@ class Exit(IntEnum):
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 
 
+class _WaitingFile(io.FileIO):
+    """A file that waits while a pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
+
+    The flag belongs to all programs that share the pipe or terminal, so this one may not remove it.
+    """
+
+    def write(self, data: Any, /) -> int:
+        while (written := cast("int | None", super().write(data))) is None:
+            select.select([], [self], [])
+        return written
+
+
 def open_streams() -> None:
-    """Open /dev/null in place of standard streams that the shell closed (>&-)."""
+    """Open /dev/null in place of standard streams that the shell closed (>&-); make the others wait while they are full."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
+        elif os.name == "posix" and isinstance(stream, io.TextIOWrapper):
+            buffer = io.BufferedWriter(_WaitingFile(stream.fileno(), "wb", closefd=False))
+            lines, through = stream.line_buffering, stream.write_through
+            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, "\n", lines, through))
 
 
 class UsageError(Exception):

@@ -149,13 +149,21 @@ Outputs = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help=f"Also write a report; the suffix names the format: {_SUFFIXES}; FOLDER/ gets all tables (repeatable).",
+        help=f"Also write a report; the suffix names the format: {_SUFFIXES}; FOLDER/ gets all tables, with times in ns "
+        "(repeatable).",
     ),
 ]
 Top = Annotated[int | None, typer.Option("--top", min=1, metavar="N", help="Show only the first N lines.", show_default=False)]
-PrintedTable = Annotated[TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object per line), or csv.")]
+PrintedTable = Annotated[
+    TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object per line), or csv; times are in seconds.")
+]
 TablesFormat = Annotated[
-    Files, typer.Option("--tables-format", help="File format of the tables in -o FOLDER/.", show_default=False)
+    Files,
+    typer.Option(
+        "--tables-format",
+        help="File format of the tables in -o FOLDER/. Parquet files have the unit of each column in their metadata.",
+        show_default=False,
+    ),
 ]
 Selects = Annotated[
     list[str] | None,
@@ -201,21 +209,15 @@ Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_CO
 Secrets = Annotated[
     bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bar, no summary at the end.")]
+_quiet = functools.partial(typer.Option, "--quiet", "-q")
+_verbose = functools.partial(typer.Option, "--verbose", "-v")
+Quiet = Annotated[bool, _quiet(help="Print only the result: no progress bar, no summary at the end.")]
 ProblemsOnly = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="Print only what is wrong or could not be judged, and nothing if all is well; no progress bar."
-    ),
+    bool, _quiet(help="Print only what is wrong or could not be judged, and nothing if all is well; no progress bar.")
 ]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print how long the run took; show the traceback of internal errors.")
-]
+Verbose = Annotated[bool, _verbose(help="Print how long the run took; show the traceback of internal errors.")]
 LiveVerbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose", "-v", help="Print why the analysis runs as root, if it does; show the traceback of internal errors."
-    ),
+    bool, _verbose(help="Print why the analysis runs as root, if it does; show the traceback of internal errors.")
 ]
 
 

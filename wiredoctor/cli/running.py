@@ -97,7 +97,11 @@ def run(
             unreadable.append(line)
             bar.say(line)
 
-        report = analyze(captures, request.settings, budget=budget, progress=bar, on_error=on_error, **options)
+        def on_note(line: str) -> None:
+            if not quiet:
+                bar.say(line)
+
+        report = analyze(captures, request.settings, budget=budget, progress=bar, on_error=on_error, on_note=on_note, **options)
         took = bar.seconds
     for line in incomplete(report):
         print_message(line)
