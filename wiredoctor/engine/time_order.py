@@ -29,6 +29,7 @@ def examine(capture: CaptureFiles, met: LimitsReached, is_stopped: Callable[[], 
     """
     capture.is_order_known, capture.first_pass = True, None
     earliest: list[int] = []
+    proved: list[bool] = []
     for number, member in enumerate(capture.members):
         try:
             disorder = Disorder(_open(member))
@@ -51,7 +52,9 @@ def examine(capture: CaptureFiles, met: LimitsReached, is_stopped: Callable[[], 
                 continue
             met.add(lanes.limit)
         capture.is_shuffled = capture.is_shuffled or disorder.is_slight
+        proved.append(disorder.is_proved() or not disorder.is_slight)
         earliest.append(first + min(int(disorder.earliest), 0))
+    capture.is_disorder_proved = all(proved)
     capture.origin = min(earliest, default=None)
 
 
