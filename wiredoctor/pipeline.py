@@ -20,7 +20,6 @@ from wiredoctor.engine.run import Analysis, OutOfOrder, Progress, Stopping, neve
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.engine.time_order import examine
 from wiredoctor.findings import Report, ThresholdKey, configured
-from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_thresholds
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.cutoffs import Cutoffs
@@ -183,10 +182,9 @@ def _one(
     try:
         return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
     except OutOfOrder:
-        met = LimitsReached()
-        examine(capture, met, is_stopped)
+        limits = examine(capture, is_stopped)
     done = _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
-    done.limits += met.messages()
+    done.limits += limits
     return done
 
 

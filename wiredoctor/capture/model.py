@@ -76,6 +76,11 @@ class Captured(Protocol):
         ...
 
     @property
+    def is_disorder_proved(self) -> bool:
+        """True if connections show that packets are slightly out of order, so this need not be found out again."""
+        ...
+
+    @property
     def is_order_known(self) -> bool:
         """True if it was examined whether the records are out of order."""
         ...

@@ -107,6 +107,9 @@ class Disorder:
         self.across_order: i64 = 0
         self.across_clock: i64 = 0
         """The votes (see Part) of packets on different interfaces."""
+        self.slight_order: i64 = 0
+        self.slight_clock: i64 = 0
+        """The votes of packets on one interface without a far step back between them."""
         self.newest: dict[int, Part] = {}
         """The newest part of each interface."""
         self.parts: list[Part] = []
@@ -214,6 +217,10 @@ class Disorder:
                 self.across_clock += 1
             else:
                 self.across_order += 1
+        elif is_clock:
+            self.slight_clock += 1
+        else:
+            self.slight_order += 1
 
     def forget(self) -> None:
         """Forget the half of the connections whose newest packets are the oldest."""
@@ -228,6 +235,10 @@ class Disorder:
         if not (self.has_more or len(self.parts) > OFTEN or (order and not clock)):
             clock += [p for p in self.parts if p.for_order == p.for_clock == 0 and p.may_be_clock()]
         return sorted(int(part.first_frame) for part in clock)
+
+    def is_proved(self) -> bool:
+        """Return whether connections show that packets are slightly out of order, and none that it is the right order."""
+        return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:
         """Return whether packets are so far out of order that the file must be sorted."""

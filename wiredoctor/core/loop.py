@@ -87,13 +87,15 @@ class Core:
                 self.retire(packet.clock)
         return count
 
-    def put_in_order(self, is_growing: bool) -> None:
+    def put_in_order(self, is_growing: bool, is_proved: bool = False) -> None:
         """Sort records by time: from now on, hold each back until no earlier one can follow.
 
-        A growing capture cannot be read again. Its records are sorted from the first one that is out of order.
+        A growing capture cannot be read again. Its records are sorted from the first one that is out of order. `is_proved`: it is
+        proved that records are out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
+        self.ordering.is_known = is_proved
 
     def step(self, packet: Packet) -> i64:
         """Analyze a segment, or an ICMP error that quotes a complete TCP header; return the id of its connection."""

@@ -74,6 +74,7 @@ class GrowingCapture:
     is_order_known = True
     """Always True: the capture cannot be read again."""
     is_sorted = False
+    is_disorder_proved = False
     is_shuffled = True
     """Always True: whether records are out of order is only known after reading, and records are read only once."""
     files: tuple[str, ...] = ()

@@ -52,6 +52,8 @@ class CaptureFiles:
         """True after a pass found a timestamp that goes back, and `time_order.examine` found out why."""
         self.is_shuffled = False
         """True if packets are slightly out of order, so they are sorted while they are read."""
+        self.is_disorder_proved = False
+        """True if connections show that packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
         """For each file that is far from time order, how it is read sorted."""
         self.origin: int | None = None

@@ -86,7 +86,7 @@ class Analysis:
         self.records = records
         self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
         if capture.is_shuffled:
-            self.core.put_in_order(capture.is_growing)
+            self.core.put_in_order(capture.is_growing, capture.is_disorder_proved)
         self.is_first = share is None or share.number == 0
         """True if this process also reports what does not belong to a connection, which exactly one process does."""
         self.is_stopped = False

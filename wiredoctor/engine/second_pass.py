@@ -189,7 +189,7 @@ class Reading:
         self.core = core = Core(records, cells, LimitsReached(), "messages" in tables, "bursts" in tables)
         core.http_of = request.http_of
         if capture.is_shuffled:
-            core.put_in_order(is_growing=False)
+            core.put_in_order(is_growing=False, is_proved=capture.is_disorder_proved)
         if "records" in tables or "packets" in tables:
             core.recorder = PacketRecorder(selection, "records" in tables, _columns(tables, "packets"))
         if "segments" in tables or "pieces" in tables:

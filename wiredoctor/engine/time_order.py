@@ -9,6 +9,7 @@ from wiredoctor.core.disorder import Disorder
 from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.sorting import Lanes
 from wiredoctor.engine.opening import ContentSource
+from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,19 +17,20 @@ if TYPE_CHECKING:
     from wiredoctor.capture.files import CaptureFile
     from wiredoctor.core.records import Records
     from wiredoctor.engine.opening import CaptureFiles
-    from wiredoctor.limits import LimitsReached
 
 _STEP = 10_000
 """The number of packets read between two calls of `is_stopped`."""
 
 
-def examine(capture: CaptureFiles, met: LimitsReached, is_stopped: Callable[[], bool]) -> None:
-    """Read the files of a capture, and set how it is to be read from now on.
+def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
+    """Read the files of a capture, set how it is to be read from now on, and return the sentences about limits.
 
     A file that is far from time order is sorted; where a clock was set back, the order of the file is kept.
     """
+    met = LimitsReached()
     capture.is_order_known, capture.first_pass = True, None
     earliest: list[int] = []
+    proved: list[bool] = []
     for number, member in enumerate(capture.members):
         try:
             disorder = Disorder(_open(member))
@@ -51,8 +53,11 @@ def examine(capture: CaptureFiles, met: LimitsReached, is_stopped: Callable[[], 
                 continue
             met.add(lanes.limit)
         capture.is_shuffled = capture.is_shuffled or disorder.is_slight
+        proved.append(disorder.is_proved() or not disorder.is_slight)
         earliest.append(first + min(int(disorder.earliest), 0))
+    capture.is_disorder_proved = all(proved)
     capture.origin = min(earliest, default=None)
+    return met.messages()
 
 
 def _open(member: CaptureFile) -> Records:

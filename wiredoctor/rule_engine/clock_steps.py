@@ -56,7 +56,7 @@ def unsure_across(
     less = {"high": "medium"}
     return {
         name: rows
-        if modules[name].is_about_capture or _is_raw(modules[name]) or rows.is_empty()
+        if modules[name].is_about_capture or _is_raw(modules[name]) or "confidence" not in rows.columns or rows.is_empty()
         else rows.with_columns(
             pl.when(~_is_timeless(modules[name], rows) & _around(rows, frames))
             .then(pl.col("confidence").replace(less))

@@ -61,7 +61,7 @@ def in_order(packets: list[Packet]) -> list[Packet]:
 
 
 def at_different_times(packets: list[Packet]) -> list[Packet]:
-    return [replace(packet, time=packet.time + number) for number, packet in enumerate(packets)]
+    return [replace(packet, time=packet.time + 1_000 * number) for number, packet in enumerate(packets)]
 
 
 def analyzed(path: Path, packets: list[Packet]) -> Report:
@@ -246,3 +246,15 @@ def test_as_reordercap_sorts_it(seed: int, tmp_path: Path) -> None:
         for one in (path, mended)
     )
     assert ours.equals(theirs)
+
+
+def test_a_direction_that_is_written_a_little_late(tmp_path: Path) -> None:
+    """Once a connection shows that a tap wrote one direction late, packets are sorted also where none shows it."""
+    proof = [(p, p.side) for p in moved(ladder_packets(STALL), 2 * SECOND)]
+    unclear = [(p, 0) for p in ladder_packets(f"connection 1, client 10.0.0.7:4001{STALL}")]
+    unclear += [(p, 1) for p in moved(ladder_packets(f"connection 1, client 10.0.0.7:4002{STALL}"), 5 * MS)]
+    path = tmp_path / "tap.pcapng"
+    path.write_bytes(to_pcapng(sorted(unclear + proof, key=lambda one: one[0].time + one[1] * 300 * MS)))
+    whole = wiredoctor.analyze(path, keep=True)
+    assert notes(whole) == [("out-of-order", "note")]
+    assert whole.packets[str(path)].tables(["records"])["records"]["time"].is_sorted()

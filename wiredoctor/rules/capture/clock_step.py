@@ -46,13 +46,14 @@ RULE = Rule(
     symptom="nothing (it shows between which packets times are wrong)",
     severity={None: "warning", "out-of-order": "note", "unsorted": "note"},
     title={
-        None: "The capture's clock goes back {times}, by {worst}{at_most}",
+        None: "The timestamps of the capture go back {times}, by {worst}{at_most}",
         "out-of-order": "Packets are out of order in the file, by {worst}{at_most}: they were sorted before the analysis",
         "unsorted": "The file is not in time order, by {worst}{at_most}: its packets were sorted before the analysis",
     },
     message={
-        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}. "
-        "If a connection has packets before and after such a step, times between them are not used.",
+        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}: "
+        "the clock was set back, or captures were appended. If a connection has packets before and after such a step, times "
+        "between them are not used.",
         "out-of-order": (
             "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: several threads or "
             "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
