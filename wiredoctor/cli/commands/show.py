@@ -84,7 +84,8 @@ def show(
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", help="Print the data of both sides (of a finding: of its exchange), reassembled, escaped, not masked."
+            "--follow",
+            help="Print what both sides sent, or a finding's exchange, without masking.",
         ),
     ] = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
