@@ -274,7 +274,7 @@ def node_dies(lab: Lab) -> None:
     at=("client", "server"),
     software=("node", "python"),
     connections=(ANSWERED, ASKED),
-    finds=(CROSSED, Find("idle-close", "stop", "server", note=True), Find("premature-close", None, "server", 4)),
+    finds=(CROSSED, Find("idle-close", "stop", "server", note=True), Find("premature-close", "once", "server", 4, note=True)),
     must_not={"no-response": "the close left before the request came"},
     wire=Conditions(0.040),
     mend=kept("race", young=0.9),
