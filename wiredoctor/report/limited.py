@@ -36,8 +36,6 @@ def shares(times: list[int | None], *, short: bool = False) -> list[str]:
 
     `times`: ns in the order of LIMITS.
     """
-    if not any(times):  # nearly all responses of a long capture are too short to judge
-        return []
     known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
     whole = sum(time for time, _, _ in known)
     ordered = sorted(known, key=lambda one: -one[0])
