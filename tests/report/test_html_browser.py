@@ -416,6 +416,7 @@ def test_brushing_filters_by_time_and_says_so(chromium: Browser, page: Path, rea
         assert one.eval("document.querySelector('#exchanges-table .said').textContent") == f"{real.exchange_count} exchanges"
 
 
+@SLOW
 def test_times_of_day_are_those_of_the_reader(chromium: Browser, page: Path, real: Report) -> None:
     """Dubai is 4 hours ahead of UTC all year."""
     first = {c.file: datetime.fromisoformat(c.first_time[:26]) for c in real.captures if c.first_time}
@@ -481,7 +482,8 @@ def test_labels_of_a_time_axis(blank: Page, begin: float, end: float, width: int
     assert told == labels
 
 
-@pytest.mark.parametrize("width", sweep([400, 1600], {400}.__contains__))
+@SLOW
+@pytest.mark.parametrize("width", [400, 1600])
 def test_nothing_vanishes_when_the_theme_changes(chromium: Browser, page: Path, width: int) -> None:
     inked = """() => [...document.querySelectorAll('canvas')].filter((one) => one.checkVisibility()).map((one) =>
       one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some((byte) => byte))"""
@@ -499,6 +501,7 @@ def test_nothing_vanishes_when_the_theme_changes(chromium: Browser, page: Path, 
         assert [text for text in one.complaints if not text.startswith("Canvas2D")] == []
 
 
+@SLOW
 def test_requests_of_a_gateway_stand_below_those_of_its_client(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -553,7 +556,7 @@ def test_a_ladder_shows_both_sides_at_once(chromium: Browser, page: Path, width:
         assert one.eval(SIDES_IN_SIGHT, width)
 
 
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("width", sweep([400, 1400], {400}.__contains__))
 def test_texts_of_ladders_do_not_overlap(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, width: int) -> None:
     """These have waits of a few pixels below notes, and long endpoints."""
     names = ("not-continued-rtt-20-middle.pcap", "gone-ipv6.pcap", "gone-middle.pcap", "gives-up-rtt-120-middle.pcap")
@@ -573,6 +576,7 @@ def test_a_ladder_says_the_time_of_day_in_the_zone_that_is_shown(chromium: Brows
         assert one.eval(clock) == "12:48:14.174"
 
 
+@SLOW
 def test_the_rest_of_a_response_is_waited_for_until_the_close(chromium: Browser, truncated: Path) -> None:
     """The server of the recording sends pieces of a response for 114 ms, and its FIN 19.4 ms later (frames 10 and 12)."""
     with opened(chromium, truncated, viewport={"width": 1400, "height": 900}) as one:
