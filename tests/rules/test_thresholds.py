@@ -87,7 +87,7 @@ def test_numbers_that_the_core_repeats_are_those_of_the_rules() -> None:
     """The core imports no rules, and the rule engine imports no core."""
     repeated = CoreCutoffs()
     own = Cutoffs().of_all_segments()
-    for name in vars(own):
+    for name in own._asdict():
         if getattr(own, name) not in (UNREACHABLE, -UNREACHABLE):
             assert getattr(repeated, name) == getattr(own, name), name
     assert repeated.burst_gap() == own.min_burst_gap

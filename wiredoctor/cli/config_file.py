@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from wiredoctor.cli.exit_codes import UsageError, print_message
 from wiredoctor.cli.options import suggestion
 from wiredoctor.report.exclude import Ignore
+from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
     from wiredoctor.pipeline import ThresholdKey
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
-_OURS = re.compile(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
+_OURS = Regex(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
 """A pyproject.toml without a match of this pattern has no keys for wiredoctor, so it need not be parsed."""
 
 ENTRY = ("rule", "kind", "client", "server", "target", "fingerprint", "reason", "until")
 
-_FINGERPRINT = re.compile("[0-9a-fA-F]{8,16}")
+_FINGERPRINT = Regex("[0-9a-fA-F]{8,16}")
 
 Catalogue = Mapping[str, Any]
 

@@ -6,9 +6,8 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -337,8 +336,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return suggestion(name, known, " (wiredoctor rules lists them)")
 
 
-@dataclass(frozen=True)
-class TableOptions:
+class TableOptions(NamedTuple):
     """The options that all commands which print one table share; `with_shared_options` adds them to a command."""
 
     captures: Captures
@@ -363,8 +361,7 @@ class TableOptions:
         return parse_filter(self.host, self.port, self.connection, self.begin, self.end, at=self.at)
 
 
-@dataclass(frozen=True)
-class LiveOptions:
+class LiveOptions(NamedTuple):
     """The options that `live` and `run` share; `with_shared_options` adds them to a command."""
 
     output: Outputs = None
@@ -388,10 +385,10 @@ def with_shared_options(command: Callable[..., int]) -> Callable[..., int]:
     hints = get_type_hints(group, include_extras=True)
     shared = [
         inspect.Parameter(
-            one.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name],
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[name],
+            default=group._field_defaults.get(name, inspect.Parameter.empty),
         )
-        for one in fields(group)
+        for name in group._fields
     ]  # fmt: skip
     rest = [
         inspect.signature(command).parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[name])

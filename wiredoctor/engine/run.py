@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -298,8 +297,8 @@ def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
 def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
     """Return the rule engine's cutoffs as an object of the core."""
     made = CoreCutoffs()
-    for one in fields(cutoffs):
-        setattr(made, one.name, getattr(cutoffs, one.name))
+    for name, value in cutoffs._asdict().items():
+        setattr(made, name, value)
     return made
 
 

@@ -35,7 +35,7 @@ EXCHANGES = [
 """The columns of tables.EXCHANGES that are read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rows:
     """Exchanges in time order. Equal texts are equal numbers; 0 is the empty text. Times are in ns; LATE means never.
 

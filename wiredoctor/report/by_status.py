@@ -42,8 +42,7 @@ class Failures:
         return self.count - sum(self.own.values()) - sum(self.passed_on.values()) - self.repeated
 
 
-@dataclass(frozen=True)
-class ServerAnswers:
+class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
     `server`: None for all servers that were not counted individually, because a long live capture had too many. `classes`: the

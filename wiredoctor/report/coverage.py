@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
@@ -30,8 +30,7 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 """Subjects of checks: connections by protocol (tables.PROTOCOLS), and the captures themselves."""
 
 
-@dataclass(frozen=True)
-class CheckedCount:
+class CheckedCount(NamedTuple):
     """The number of connections and exchanges of one subject that were checked.
 
     `families`: the families whose rules all checked them. `rules`: the rules of other families that checked them.
@@ -57,8 +56,7 @@ class NotJudged:
     ending: str = ""
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """The number of requests, of requests with a final response (`answered`), and of final responses by status.
 
     Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of those from 500 on that findings about
@@ -96,8 +94,7 @@ class Answers:
         return {status: number for status, number in left.items() if number > 0}
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(NamedTuple):
     """The coverage of a report.
 
     `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
@@ -108,16 +105,15 @@ class Coverage:
     checked: tuple[CheckedCount, ...]
     healthy: tuple[str, ...]
     not_judged: tuple[NotJudged, ...]
-    answers: Answers = Answers(0, 0, {})
-    connections: int = 0
-    exchanges: int = 0
+    answers: Answers
+    connections: int
+    exchanges: int
     """The total numbers of connections and exchanges in the report."""
-    servers: tuple[ServerAnswers, ...] = ()
-    carried: Mapping[str, int] = field(default_factory=dict[str, int])
+    carried: Mapping[str, int]
     """The number of connections by protocol (tables.PROTOCOLS)."""
-
-    snap_length: int | None = None
+    snap_length: int | None
     """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
+    servers: tuple[ServerAnswers, ...] = ()
 
     @property
     def shows_payload(self) -> bool:
@@ -172,7 +168,7 @@ def find_coverage(report: Report) -> Coverage:
     short = [length for length in cuts.values() if length is not None]
     cut = max(short) if short and len(short) == len(cuts) else None
     made = _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole, cut)
-    return replace(made, servers=by_server(report, rows))
+    return made._replace(servers=by_server(report, rows))
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
@@ -189,19 +185,16 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     for (name, reason), number in report.not_judged_counts.items():
         endings.setdefault(name, {})[reason] = number
     return {
-        name: replace(
-            _reach(
-                report,
-                connections.get(name, none),
-                exchanges.get(name, none),
-                1,
-                found.get(name, set()),
-                endings.get(name, none),
-                answers.get(name, Answers(0, 0, {})),
-                cut.get(name),
-            ),
-            servers=by_server(report, rows, name),
-        )
+        name: _reach(
+            report,
+            connections.get(name, none),
+            exchanges.get(name, none),
+            1,
+            found.get(name, set()),
+            endings.get(name, none),
+            answers.get(name, Answers(0, 0, {})),
+            cut.get(name),
+        )._replace(servers=by_server(report, rows, name))
         for name in dict.fromkeys(capture.file for capture in report.captures)
     }
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from wiredoctor.findings import CONFIDENCES, Finding, LeftOut, RuleTotal, sum_totals, total_delay
 from wiredoctor.report.failed_requests import FAILURES
 from wiredoctor.text.durations import SECOND
+from wiredoctor.text.regex import Regex
 from wiredoctor.text.time_of_day import DAY, nanoseconds, nearest_on_day, parse_log_time
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 FAR = 1e9
 """Seconds from a capture's first packet (31 years); a larger number is seconds since 1970."""
 
-_NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
-_HOST_NAME = re.compile(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?", re.ASCII)
+_NUMBER = Regex(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?", re.ASCII)
 
 
 class Moment(NamedTuple):

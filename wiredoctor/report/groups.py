@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from wiredoctor.findings import SEVERITIES, Finding, causes_first, host
 from wiredoctor.text.durations import LONG_UNITS, SECOND, UNITS
+from wiredoctor.text.regex import Regex
 
 MAX_GROUPS = 10
 """The number of problems described in one part of a report, such as a JUnit case."""
@@ -18,21 +18,22 @@ ProblemKey = tuple[str | None, ...]
 _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size for size, unit in UNITS}
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
-_LASTED = re.compile(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
+_LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
 """How long one occurrence lasted, in its title."""
 
-_AFTER = re.compile(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
+_AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
 """When one occurrence ended, in its title, which is complete without it."""
 
 _REQUESTS = (
-    (re.compile(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
-    (re.compile(r" came together: (?P<request>.+)$"), r" came together, for requests such as \g<request>"),
-    (re.compile(r"^The response to (?P<request>.+) came in tiny"), r"Responses to requests such as \g<request> came in tiny"),
+    (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
+    (Regex(r" came together: (?P<request>.+)$"), r" came together, for requests such as \g<request>"),
+    (Regex(r"^The response to (?P<request>.+) came in tiny"), r"Responses to requests such as \g<request> came in tiny"),
     (
-        re.compile(r"^The page (?P<request>.+) was (?P<sent>.+): its files"),
+        Regex(r"^The page (?P<request>.+) was (?P<sent>.+): its files"),
         r"Pages such as \g<request> were \g<sent>: their files",
     ),
 )
+
 """For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
 
 
@@ -84,7 +85,7 @@ class Group:
         return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.first_seen
 
 
-def _matches(pattern: re.Pattern[str], part: str | int, texts: Iterable[str]) -> set[str]:
+def _matches(pattern: Regex[str], part: str | int, texts: Iterable[str]) -> set[str]:
     return {match[part] for text in texts if (match := pattern.search(text))}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,7 @@ from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows
 from wiredoctor.report.groups import Group
 from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
+from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -62,8 +62,8 @@ _FIRST_WORDS = ("A", "After", "An", "Chunks", "Events", "No", "One", "Only", "Pa
 _SUBJECTS = ("A", "An", "Segments", "The")
 """The first words of titles that can follow "because"."""
 
-_THE_SERVER = re.compile(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")
-_BEHIND = re.compile(r": the server behind it (?P<did>.*)$")
+_THE_SERVER = Regex(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")
+_BEHIND = Regex(r": the server behind it (?P<did>.*)$")
 
 
 class Counts(NamedTuple):

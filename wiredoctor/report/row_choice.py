@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wiredoctor.report.by_status import FINAL
+from wiredoctor.text.regex import Regex
 from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
     from wiredoctor.report.columns import Scan
 
-_STATUS = re.compile(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
+_STATUS = Regex(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
 _AFTER_ALL = 1000
 """Sorts requests without a response before all status codes, which are sorted in descending order."""
 

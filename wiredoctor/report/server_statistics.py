@@ -6,9 +6,8 @@ The same can be computed per host, path or client.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.findings import host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
@@ -57,8 +56,7 @@ class ServerOrder(StrEnum):
     names = "name"
 
 
-@dataclass(frozen=True)
-class ServerStatistics:
+class ServerStatistics(NamedTuple):
     """The statistics of the exchanges of a group.
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
@@ -84,7 +82,7 @@ class ServerStatistics:
     p99: float | None
     longest: float | None
     connections: int
-    lost: Mapping[str, float] = field(default_factory=dict[str, float])
+    lost: Mapping[str, float]
     failed_connections: int = 0
     """The connections that failed without a request according to the findings; only counted for servers."""
     unusable_connections: int = 0
@@ -130,7 +128,7 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
         failed = failed_connections_by_server(report) if of_server else Counter[str]()
         unusable = unusable_connections(report) if of_server else _never_established(report, "client_host")
         made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed, **unusable} if key not in known]
-        made = [replace(one, failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
+        made = [one._replace(failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
     return sort_servers(made, ServerOrder.failed)
 
 

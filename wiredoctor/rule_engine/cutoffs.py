@@ -7,7 +7,7 @@ Rule files declare thresholds. The function `cutoffs` of a rule returns the limi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from wiredoctor.tables import MILLISECOND, SECOND
 
@@ -17,8 +17,7 @@ UNREACHABLE = (1 << 63) - 1
 _BURST_GAP = 10 * MILLISECOND
 
 
-@dataclass(frozen=True)
-class Cutoffs:
+class Cutoffs(NamedTuple):
     """The limits beyond which no event row is written. Minimums are named min_..., maximums max_...; times are in nanoseconds."""
 
     min_ack_delay: int = UNREACHABLE
@@ -73,7 +72,7 @@ class Cutoffs:
 
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
         """Return cutoffs that admit all rows that these cutoffs, or any of `others` (field -> value), admit."""
-        wide = {field.name: getattr(self, field.name) for field in fields(self)}
+        wide = self._asdict()
         for other in others:
             for name, value in other.items():
                 wide[name] = (max if name.startswith("max_") else min)(wide[name], value)
@@ -102,4 +101,4 @@ _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
 def least_demanding(declared: Sequence[Mapping[str, int]]) -> Cutoffs:
     """Return cutoffs that admit all rows that any of these declarations (field -> value) needs."""
     own = {name: UNREACHABLE for name in _OF_ONE_RULE if any(name in one for one in declared)}
-    return replace(Cutoffs(), **own).widened(declared)
+    return Cutoffs()._replace(**own).widened(declared)

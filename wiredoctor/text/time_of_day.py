@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from wiredoctor.text.durations import SECOND
+from wiredoctor.text.regex import Regex
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -148,7 +149,7 @@ class LogTime(NamedTuple):
     has_date: bool = True
 
 
-_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
+_FRACTION = Regex(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 _FORMATS = (
     "%d/%b/%Y:%H:%M:%S %z",  # nginx $time_local, Apache %t
     "%d/%b/%Y:%H:%M:%S",  # haproxy
@@ -161,9 +162,9 @@ _FORMATS = (
 )
 """Formats that are not ISO 8601, without the fraction of the second."""
 
-_OF_DAY = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
-_GREENWICH = re.compile(r" (?:GMT|UTC)\b")
-_BLANK_BEFORE_ZONE = re.compile(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE)
+_OF_DAY = Regex(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
+_GREENWICH = Regex(r" (?:GMT|UTC)\b")
+_BLANK_BEFORE_ZONE = Regex(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE)
 
 
 def parse_log_time(text: str) -> LogTime:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import field_name, secrets_are_shown, without_tokens
+from wiredoctor.text.regex import Regex
 
 KINDS = {
     BARE_LF: "bare-lf",
@@ -24,7 +23,7 @@ MAX_SHOWN = 32
 HTTP2_PREFACE = b"PRI * HTTP"
 """The first bytes of an HTTP/2 connection (RFC 9113 section 3.4)."""
 
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_NAME = Regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 MAX_LINES = 8
 """The maximum number of fields of a header section that are shown for a fault."""
@@ -39,7 +38,7 @@ def is_method(data: bytes) -> bool:
     return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
 
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = Regex(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _as_text(data: bytes, most: int = MAX_SHOWN) -> str:

@@ -196,7 +196,7 @@ def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
         "problems": count_problems(groups),
         "findings": counts,
         "delay": report.delay,
-        "checked": [asdict(one) for one in far.checked],
+        "checked": [one._asdict() for one in far.checked],
         "healthy": far.healthy,
         "not_judged": [{"what": one.what, "count": one.count, "reason": one.reason} for one in far.not_judged],
         "requests": {"count": far.answers.requests, "answered": far.answers.answered},

@@ -16,6 +16,7 @@ from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
 from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.text.regex import Regex
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SOFTWARE_LENGTH = 40
 _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
+
 """Browsers whose User-Agent begins with Mozilla, the rarer first, because each also names the browsers that it imitates."""
 
 
@@ -243,10 +245,8 @@ def example(group: Group, *, when: bool = True) -> str:
 
 
 _ELSEWHERE = {
-    "client": re.compile(
-        r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "
-    ),
-    "server": re.compile(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
+    "client": Regex(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "),
+    "server": Regex(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
 """For each side, a pattern for remedies that are not for this side alone."""
 

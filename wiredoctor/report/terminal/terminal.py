@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
 
 from wiredoctor.report.words import clean
+from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ LEAST_WIDTH = 40
 MAX_PROSE = 110
 """The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
 
-_QUANTITY = re.compile(
+_QUANTITY = Regex(
     r"(?<= x) (?=[0-9])|(?<= status) (?=[0-9])|(?<=-[0-9]{2}) (?=[0-9]{2}:)|(?<=[a-z]) (?=[0-9][0-9,]*(?:, [a-z]|\.$))|"
     r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|times|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
 )

@@ -7,7 +7,6 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
@@ -19,6 +18,7 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.regex import Regex
 
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which its other actions may be the reason."""
@@ -180,7 +180,7 @@ def nobody() -> Clients:
     return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns"), ())
 
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = Regex(r"\d+")
 
 
 def _pattern(one: Request) -> str:
