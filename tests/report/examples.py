@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+import wiredoctor
 from wiredoctor import tables
 from wiredoctor.findings import CaptureSummary, Checked, Evidence, Finding, Reference, Report, fingerprint, printable
+from wiredoctor.testing import capture as ladder_capture
 from wiredoctor.text.redact_tables import redact_table
 
 MS = tables.MILLISECOND
@@ -17,6 +20,13 @@ NAGLE_REMEDY = (
     "Write head and body in one call (writev, a buffered writer that is flushed once, MSG_MORE), "
     "or set TCP_NODELAY on the server's sockets. In nginx: tcp_nodelay on (the default) and tcp_nopush with sendfile."
 )
+
+
+def report_of(ladder: str, folder: Path) -> Report:
+    """Analyze the conversation that a ladder describes (wiredoctor.testing)."""
+    path = folder / "some.pcap"
+    path.write_bytes(ladder_capture(ladder))
+    return wiredoctor.analyze(path)
 
 
 def finding(**changes: Any) -> Finding:

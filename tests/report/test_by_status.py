@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import wiredoctor
+from tests.report.examples import report_of
 from wiredoctor.findings import Report
 from wiredoctor.gateways import TRIES, Gateways
 from wiredoctor.report import by_status
@@ -20,7 +20,6 @@ from wiredoctor.report.data import junit, sarif
 from wiredoctor.report.terminal import markdown, sentences, text
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.rule_engine import catalogue
-from wiredoctor.testing import capture
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
 
@@ -44,9 +43,7 @@ def connection(number: int, server: str, *statuses: int, client: str = "10.0.0.1
 
 
 def analyzed(folder: Path, *connections: str) -> Report:
-    path = folder / "some.pcap"
-    path.write_bytes(capture("\n".join(connections) + "\n"))
-    return wiredoctor.analyze(path)
+    return report_of("\n".join(connections) + "\n", folder)
 
 
 @pytest.fixture

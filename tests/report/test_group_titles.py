@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
 from tests.report.counted import written
-from tests.report.examples import finding
+from tests.report.examples import finding, report_of
 from wiredoctor.findings import Report
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import headline
-from wiredoctor.testing import capture
 
 REQUEST = """
 connection {number}, start {start}, client 10.0.0.1:{port}
@@ -41,9 +39,7 @@ ANSWERED = (
 def analyze(folder: Path, each: str, seconds: list[float]) -> Report:
     """Analyze one request on each of several connections, which the server answers or closes so much later."""
     lines = (each.format(number=n, start=20 * n, port=4000 + n, wait=wait + 0.001) for n, wait in enumerate(seconds, 1))
-    path = folder / "some.pcap"
-    path.write_bytes(capture("".join(lines)))
-    return wiredoctor.analyze(path)
+    return report_of("".join(lines), folder)
 
 
 def first_line(report: Report) -> str:

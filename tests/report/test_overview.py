@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
-from tests.report.examples import finding, report
-from wiredoctor.findings import Evidence, Report, total_delay
+from tests.report.examples import finding, report, report_of
+from wiredoctor.findings import Evidence, total_delay
 from wiredoctor.report.filter import Filter, Moment, filter_report
 from wiredoctor.report.formats import Options, write
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.html.problem_table import problem_table
 from wiredoctor.report.overview import OVERLAP, Row, split_rows
-from wiredoctor.testing import capture
 
 RACE = r"""
   0.000  >  S    win 64240 mss 1460
@@ -30,12 +28,6 @@ RACE = r"""
   5.041  <  R    41:41(0)
 """
 """The request, which a log names, was sent at 5.030 s; the FIN, the first packet of the proof, at 5.022 s."""
-
-
-def report_of(ladder: str, folder: Path) -> Report:
-    path = folder / "a.pcap"
-    path.write_bytes(capture(ladder))
-    return wiredoctor.analyze(path)
 
 
 def test_a_problem_was_first_seen_when_its_request_began(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.config_file import Configuration, check_thresholds
-from wiredoctor.cli.exit_codes import print_message
-from wiredoctor.cli.options import parse_rule_names
+from wiredoctor.cli.exit_codes import Exit, print_message
+from wiredoctor.cli.options import Failing, parse_rule_names
 from wiredoctor.cli.progress import Bar
 from wiredoctor.settings import Settings
 
@@ -141,3 +141,12 @@ def apply_filter(report: Report, request: Request) -> Report:
 
     report = without_ignored(filter_report(report, request.wanted), request.entries)
     return without_known(report, request.known, request.baseline)
+
+
+def report_exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
+    """Return the exit code for a report. `complete`: everything was read. `selected`: the rules of --select."""
+    from wiredoctor.report.fail_on import reaches_level
+
+    if not complete:
+        return Exit.BAD_INPUT
+    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -46,14 +45,13 @@ from wiredoctor.cli.options import (
 )
 from wiredoctor.cli.outputs import outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import combine_request, run
+from wiredoctor.cli.running import combine_request, report_exit, run
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, wants_packets
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.report.terminal.terminal import Terminal
 
 
@@ -142,7 +140,7 @@ def analyze(
     report, complete = run(captures, request, quiet=quiet, verbose=verbose, unread=unread, can_stop=True)
     least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
     selected = request.settings.select
-    code = Exit.INTERRUPTED if signals.stopped_reading() else _exit(report, least, selected, complete=complete)
+    code = Exit.INTERRUPTED if signals.stopped_reading() else report_exit(report, least, selected, complete=complete)
     options = Options(
         full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least and least.value,
         selected=selected, unread=unread, code=code, bodies=bodies,
@@ -158,11 +156,3 @@ def analyze(
         write_stdout(format, write, color)
         code = code if complete or signals.stopped_reading() else Exit.BAD_INPUT
     return code
-
-
-def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
-    from wiredoctor.report.fail_on import reaches_level
-
-    if not complete:
-        return Exit.BAD_INPUT
-    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

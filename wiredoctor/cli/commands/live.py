@@ -38,7 +38,7 @@ from wiredoctor.cli.options import (
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request
+from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
 from wiredoctor.settings import Settings
@@ -177,7 +177,9 @@ def live(
         report, interrupted = _run(started, name, request, view, quiet=shared.quiet, verbose=shared.verbose)
         least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
         selected = request.settings.select
-        code = _exit(report, least, selected) or (Exit.INTERRUPTED if interrupted else Exit.OK)
+        code = report_exit(report, least, selected, complete=not report.incomplete) or (
+            Exit.INTERRUPTED if interrupted else Exit.OK
+        )
         options = Options(
             quiet=shared.quiet,
             only_findings=only_findings,
@@ -300,11 +302,3 @@ def _write(
     else:
         write_stdout("text", write, color, pages=False)  # this process may no longer start other processes
     return complete
-
-
-def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str]) -> int:
-    from wiredoctor.report.fail_on import reaches_level
-
-    if report.incomplete:
-        return Exit.BAD_INPUT
-    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK

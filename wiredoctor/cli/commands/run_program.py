@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -32,7 +32,7 @@ from wiredoctor.cli.options import (
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request
+from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
 from wiredoctor.settings import Settings
@@ -153,7 +153,7 @@ def run(
         report = apply_filter(report, request)
         least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
         selected = request.settings.select
-        code = program.ended or _exit(report, least, selected)
+        code = program.ended or report_exit(report, least, selected, complete=not report.incomplete)
         options = Options(quiet=shared.quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
         access = file_access(started.recorder, files) if started.was_root else DIRECT
         if not write_files(report, files, options, access):
@@ -341,11 +341,3 @@ def _is_own(client: str, server: str, program: Supervisor) -> bool:
 def _parts(endpoint: str) -> tuple[str, int]:
     address, _, port = endpoint.rpartition(":")
     return address.strip("[]"), int(port)
-
-
-def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str]) -> int:
-    from wiredoctor.report.fail_on import reaches_level
-
-    if report.incomplete:
-        return Exit.BAD_INPUT
-    return Exit.FINDINGS if fail_on and reaches_level(report, fail_on.value, selected) else Exit.OK
