@@ -66,7 +66,7 @@ class Answers(NamedTuple):
     requests: int
     answered: int
     statuses: dict[int, int]
-    explained: dict[int, int] = field(default_factory=dict[int, int])
+    explained: Mapping[int, int] = {}
 
     @property
     def responses(self) -> int:
@@ -433,7 +433,7 @@ def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, An
     explained: dict[str, Counter[int]] = {}
     for (capture, _, _), status in told.items():
         explained.setdefault(capture, Counter())[status or 0] += 1
-    return {name: replace(one, explained=dict(explained.get(name, Counter[int]()))) for name, one in answers.items()}
+    return {name: one._replace(explained=dict(explained.get(name, Counter[int]()))) for name, one in answers.items()}
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
