@@ -199,7 +199,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     }
 
 
-def _sums(parts: Iterable[dict[Key, int]]) -> dict[Key, int]:
+def _sums(parts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
     sums: dict[Key, int] = {}
     for part in parts:
         for key, number in part.items():
