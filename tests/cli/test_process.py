@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -237,6 +238,21 @@ def test_a_full_pipe_that_does_not_block_loses_nothing(words: list[str], stream:
             process.wait(2)
         with open(reader, "rb") as file:
             assert file.read()[filled:] == whole
+
+
+def test_a_line_is_written_at_once_if_nothing_may_be_buffered() -> None:
+    """The program still runs when its line is read."""
+    code = "import sys; from wiredoctor.cli import exit_codes; exit_codes.open_streams(); print('said'); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=clean_environment(PYTHONUNBUFFERED="1"), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdin is not None
+        ready, _, _ = select.select([process.stdout], [], [], 20)
+        process.stdin.close()
+        assert ready
+        assert process.stdout.readline() == "said\n"
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -55,8 +55,8 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
         elif os.name == "posix" and isinstance(stream, io.TextIOWrapper):
             buffer = io.BufferedWriter(_WaitingFile(stream.fileno(), "wb", closefd=False))
-            lines, through = stream.line_buffering, stream.write_through
-            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, "\n", lines, through))
+            at_newlines = stream.line_buffering or stream.write_through  # as PYTHONUNBUFFERED wants it
+            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, "\n", at_newlines))
 
 
 class UsageError(Exception):
