@@ -231,6 +231,16 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     assert without_servers(as_json(played.report)) == without_servers(expected)
 
 
+def times_of_day(text: str) -> list[tuple[Any, ...]]:
+    """What is found beside `clock-step`, and at which time of day.
+
+    If the clock was set back, only a file can be read again: its elapsed times count from the earliest packet, those of a live
+    capture from the first one, and only the packets of a file can be sorted, which changes ids and frame numbers.
+    """
+    names = ("rule", "kind", "client", "server", "request", "status", "delay", "time")
+    return sorted(tuple(str(one[name]) for name in names) for one in json.loads(text)["findings"] if one["rule"] != "clock-step")
+
+
 def without_servers(text: str) -> dict[str, Any]:
     """The report but for its servers, which are counted over the exchanges that are kept."""
     report: dict[str, Any] = json.loads(text)
@@ -265,7 +275,7 @@ def test_a_clock_that_is_set_back_is_told_while_it_is_news(tmp_path: Path) -> No
     assert [note for note in played.notes if "clock" in note] == [
         "the clock was set back by 1 h (frame 11): times across the step are not judged"
     ]
-    assert as_json(played.report) == of_file(trace)
+    assert times_of_day(as_json(played.report)) == times_of_day(of_file(trace))
 
 
 LATE = """
@@ -290,7 +300,7 @@ def test_findings_are_told_at_once_after_the_clock_was_set_back(tmp_path: Path) 
     played = play([(trace, 0)], pcapng(tmp_path / "ladder.pcap", trace))
     assert_true_to(played)
     assert [(analysed, one.rule) for analysed, one in played.told] == [(9 * number + 6, "slow-response") for number in range(6)]
-    assert as_json(played.report) == of_file(trace)
+    assert times_of_day(as_json(played.report)) == times_of_day(of_file(trace))
 
 
 GIVEN_UP = """

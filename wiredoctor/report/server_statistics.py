@@ -82,7 +82,7 @@ class ServerStatistics(NamedTuple):
     p99: float | None
     longest: float | None
     connections: int
-    lost: Mapping[str, float]
+    lost: Mapping[str, float] = {}
     failed_connections: int = 0
     """The connections that failed without a request according to the findings; only counted for servers."""
     unusable_connections: int = 0
