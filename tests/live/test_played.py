@@ -63,10 +63,10 @@ EARLY = "unanswered"
 
 
 def identity(finding: Finding) -> str:
-    """What a finding that was told has in common with the one in the report."""
+    """What a finding that was told has in common with the one in the report, whose cause may have become known later."""
     if finding.rule == EARLY:
         return f"{EARLY} on connection {finding.connection}, frame {finding.evidence[0].frame}"
-    return comparable(finding)
+    return comparable(replace(finding, caused_by=()))
 
 
 def assert_true_to(played: Played) -> None:

@@ -95,6 +95,8 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     # what the server said shows that it is no HTTP; the client's side alone is, byte for byte, a request with a body
     ("malformed_head", "drop-side-1"): ("silent: another that sends both at once",),
+    # without the SYN-ACK, an RST that came after it refuses the connection
+    ("connect_failed", "lose-1%"): ("silent: reset after the SYN-ACK, by something on the way",),
     # the other connections that the program closed are lost; this one is whole, and the same as that of an impatient client
     ("client_abort", "drop-flow-sides"): ("speaks: stopped, also of an upload that its program breaks off as it ends",),
 }
