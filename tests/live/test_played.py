@@ -70,11 +70,14 @@ def identity(finding: Finding) -> str:
 
 
 def assert_true_to(played: Played) -> None:
-    """Each finding that was told is in the report, and was told once."""
+    """Each finding that was told is in the report, with at least its causes, and was told once."""
     told = [identity(finding) for _, finding in played.told]
     assert len(set(told)) == len(told)
-    missing = set(told) - {identity(finding) for finding in played.report.findings}
+    reported = {identity(finding): finding for finding in played.report.findings}
+    missing = set(told) - reported.keys()
     assert not missing, sorted(missing)[:2]
+    for one, (_, finding) in zip(told, played.told, strict=True):
+        assert {*finding.caused_by} <= {*reported[one].caused_by}
 
 
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::16].__contains__), ids=lambda path: path.stem)
