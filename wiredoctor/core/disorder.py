@@ -18,7 +18,7 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""So many packets with earlier times may be late; more are continuing earlier times."""
+"""With fewer packets behind the latest time, these were only late; with as many, their clock may have been set back."""
 OFTEN: Final = 8
 """A clock is not set back more often than this."""
 MAX_PARTS: Final = 1 << 16
