@@ -164,6 +164,19 @@ def test_answers_are_as_the_tools_say(answers: dict[str, Any]) -> None:
     assert seen == schemas.keys()
 
 
+def test_a_gateway_error_comes_with_the_packets_behind_it() -> None:
+    """The second gateway listens on port 8081, the server behind it on port 8001 (captures/lab)."""
+    made = analyze(find_recording("behind-two-gateways.pcap"), keep=True)
+    [effect] = [one for one in made.findings if one.rule == "gateway-error"]
+    shown = TypeAdapter(answered.Proof).validate_python(one_finding(made, effect.number or 0))
+    [behind, of_cause] = shown["related"]
+    assert behind["role"] == "behind the gateway (exchange 0)"
+    assert behind["ladder"]["server"] == "127.0.0.1:8081"
+    assert of_cause["role"].startswith("of finding ")
+    assert of_cause["ladder"]["server"] == "10.9.0.2:8001"
+    assert all(one["ladder"]["steps"] for one in shown["related"])
+
+
 @pytest.mark.parametrize("name", ["lost-packets.pcap", "one-sided.pcap", "encrypted.pcap", "unanswered-syns-client.pcap"])
 def test_answers_about_what_is_not_there_are_so_too(name: str) -> None:
     """Findings without a connection, exchanges without a request or a response, connections without any."""

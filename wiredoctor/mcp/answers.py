@@ -220,11 +220,11 @@ def _show_answer(report: Report, asked: ShowRequest) -> ShowAnswer:
         head | {"lines": head["lines"] and [clean_text(line) for line in head["lines"][:MAX_LINES]]} for head in said["heads"]
     ]
     answer: ShowAnswer = {
-        **_begin(report), "connection": said["connection"], "ladder": said["ladder"], "heads": heads,
-        "more_heads": said["more_heads"], "also_found": said["also"][:MAX_ALSO],
+        **_begin(report), "connection": said["connection"], "ladder": said["ladder"], "related": said["related"],
+        "heads": heads, "more_heads": said["more_heads"], "also_found": said["also"][:MAX_ALSO],
     }  # fmt: skip
     # drop the least important parts first
-    for rows in (answer["heads"], answer["also_found"], answer["ladder"]["steps"]):
+    for rows in (answer["heads"], answer["also_found"], answer["related"], answer["ladder"]["steps"]):
         while rows and _size(answer) > MAX_CHARACTERS:
             rows.pop()
             answer["left_out"] = "the answer was too long: request fewer frames"

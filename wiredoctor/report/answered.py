@@ -257,9 +257,19 @@ class OtherFinding(TypedDict):
 
 
 @_whole
+class RelatedConnection(TypedDict):
+    """Another connection that a finding involves."""
+
+    connection: ConnectionFacts | None
+    role: Annotated[str, Field(description="why it is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]
+    ladder: Ladder
+
+
+@_whole
 class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
+    related: Annotated[list[RelatedConnection], Field(description="those behind a gateway, and those of the causes")]
     heads: list[Head]
     more_heads: int
     also_found: list[OtherFinding]

@@ -219,7 +219,9 @@ def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
         "request_id": shown.request_id or None,
         "finding": None if shown.asked.finding is None else finding_json(shown.asked.finding),
         "ladder": _ladder(shown.ladder),
-        "related": [{"connection": _connection(one.row), "ladder": _ladder(one.ladder)} for one in shown.related],
+        "related": [
+            {"connection": _connection(one.row), "role": one.role, "ladder": _ladder(one.ladder)} for one in shown.related
+        ],
         "heads": [{**head._asdict(), "lines": None if head.lines is None else [*head.lines]} for head in shown.heads],
         "more_heads": shown.heads_left,
         "also": [{"number": f.number, "rule": f.rule, "severity": f.severity, "title": f.title} for f in shown.findings],
