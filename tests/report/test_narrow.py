@@ -36,7 +36,7 @@ def whole() -> Report:
             finding(
                 rule="idle-close", connection=None, exchange=None, client=None, server="10.0.0.2:80", delay=None, elapsed=0.5
             ),
-            capture_loss(elapsed=9.0),
+            capture_loss(elapsed=9.0, kind="dropped"),
         ],
         [
             connection(i, client=client, server=server, start=i * SECOND, end=i * SECOND + 300 * MS)
@@ -227,3 +227,20 @@ def test_wanted_in_words() -> None:
     assert str(wanted) == "host 10.0.0.1, host a.b, port 80, connection 3, the chosen time span, confidence medium or higher"
     assert str(Filter()) == ""
     assert str(Filter(hosts=("10.0.0.9",), names=("10.0.0.9", "a.example"))) == "host 10.0.0.9, host a.example"
+
+
+@pytest.mark.parametrize(("number", "rules"), [(0, []), (1, ["capture-loss"]), (2, ["capture-loss"])])
+def test_lost_bytes_are_reported_only_for_connections_that_lack_some(number: int, rules: list[str]) -> None:
+    lossy = [connection(0), connection(1, server_unseen_bytes=1448), connection(2, reuse_frame=9)]
+    one = filter_report(report([capture_loss(elapsed=9.0)], lossy, []), Filter(connections=(number,)))
+    assert [f.rule for f in one.findings] == rules
+
+
+def test_a_finding_about_an_exchange_belongs_to_all_of_its_time() -> None:
+    """The exchange lasts for 3 s; the finding is about its first 100 ms, the time span about its last second."""
+    long = exchange(0, request_start=0, request_end=0, response_start=MS, response_end=3 * SECOND)
+    late = exchange(1, request_start=0, request_end=0, response_start=MS, response_end=2 * MS)
+    early = [finding(connection=i, exchange=0, elapsed=0.0, evidence=(Evidence(1, 0.1, ""),)) for i in range(2)]
+    wanted = Filter(begin=Moment.parse("2"), end=Moment.parse("2.5"))
+    one = filter_report(report(early, [connection(i, end=3 * SECOND) for i in range(2)], [long, late]), wanted)
+    assert [f.connection for f in one.findings] == [0]

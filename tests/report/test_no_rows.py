@@ -58,6 +58,25 @@ SPAN = "The packets are from 2026-01-31 12:00:00.000 to 12:00:12.500 UTC."
         ("exchanges", {"begin": Moment.parse("60")}, RowChoice(), f"None of 4 HTTP exchanges matches the time span. {SPAN}"),
         (
             "exchanges",
+            {"begin": Moment.parse("13:30:00"), "end": Moment.parse("13:30:00.1")},
+            RowChoice(),
+            f"None of 4 HTTP exchanges matches the time span. {SPAN}"
+            " In the time zone +0130, 2 HTTP exchanges match: write the zone after the time.",
+        ),
+        (
+            "exchanges",
+            {"begin": Moment.parse("13:45:00"), "end": Moment.parse("13:45:01")},
+            RowChoice(),
+            f"None of 4 HTTP exchanges matches the time span. {SPAN}",
+        ),
+        (
+            "exchanges",
+            {"begin": Moment.parse("13:00:00 +0200"), "end": Moment.parse("13:00:00.1 +0200")},
+            RowChoice(),
+            f"None of 4 HTTP exchanges matches the time span. {SPAN}",
+        ),
+        (
+            "exchanges",
             {"names": ("b.example",)},
             RowChoice(("404",)),
             "None of 4 HTTP exchanges matches all conditions: --host b.example (3), --status 404 (1).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import StringIO
 from itertools import product
 from typing import Any
@@ -419,13 +420,22 @@ def test_a_hang_is_the_longest(order: Order, first: list[int]) -> None:
     assert choose_rows(one, "exchanges", RowChoice(slow=7500 * MS + 1)).exchanges.height == 0
 
 
+def test_a_request_that_hangs_by_a_fault_comes_first() -> None:
+    one = replace(waiting(**without_response()), findings=[finding(connection=1, exchange=0)])
+    out = StringIO()
+    exchanges.write(one, out, Terminal(120), order=Order.duration)
+    assert [int(number) for number in re.findall(r" (\d)#0 ", out.getvalue())] == [1, 0]
+    best = choose_rows(one, "exchanges", RowChoice(top=1, order=Order.duration))
+    assert best.exchanges["connection"].to_list() == [1]
+
+
 def test_an_unknown_duration_comes_after_all_known_ones() -> None:
     """Exchange 0 takes 50 ms; exchange 1 still waits when the capture ends, 10.5 s after it began."""
     one = waiting(**without_response())
     out = StringIO()
     exchanges.write(one, out, Terminal(200), order=Order.duration)
     assert [int(number) for number in re.findall(r" (\d)#0 ", out.getvalue())] == [0, 1]
-    assert "complete when the capture ended (sorted last, because its duration is unknown)" in out.getvalue()
+    assert "complete when the capture ended (sorted last, unless it is part of an error or warning)" in out.getvalue()
     first = choose_rows(one, "exchanges", RowChoice(top=1, order=Order.duration))
     assert first.exchanges["connection"].to_list() == [0]
     assert (count_waiting(one), count_waiting(first)) == (1, 0)

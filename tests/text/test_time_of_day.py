@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor.text.time_of_day import (
+    DAY,
     SECOND,
     Clock,
     local,
@@ -102,7 +103,7 @@ def test_times_of_logs(monkeypatch: pytest.MonkeyPatch, text: str, fraction: flo
     zone(monkeypatch, "Europe/Berlin")
     expected = nanoseconds("2026-01-31T09:42:16Z")
     assert expected is not None
-    assert parse_log_time(text) == (expected + round(fraction * 1_000_000), unit, True)
+    assert parse_log_time(text)[:3] == (expected + round(fraction * 1_000_000), unit, True)
 
 
 def test_a_time_without_a_zone_follows_utc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +117,29 @@ def test_a_time_without_a_zone_follows_utc(monkeypatch: pytest.MonkeyPatch) -> N
     [("09:42:16", BERLIN, SECOND), ("9:42:16", BERLIN, SECOND), ("09:42", BERLIN - 16, 60 * SECOND)],
 )
 def test_a_time_of_day_alone(text: str, seconds: int, unit: int) -> None:
-    assert parse_log_time(text) == (seconds * SECOND, unit, False)
+    assert parse_log_time(text) == (seconds * SECOND, unit, False, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [("10:42:16 +0100", 1), ("10:42:16+01:00", 1), ("09:42:16Z", 0), ("9:42:16 UTC", 0), ("06:12:16 -0330", -3.5)],
+)
+def test_a_time_of_day_may_name_its_zone(monkeypatch: pytest.MonkeyPatch, text: str, hours: float) -> None:
+    """All say 09:42:16 UTC, whatever the zone of the report is."""
+    zone(monkeypatch, "Asia/Tokyo")
+    time = parse_log_time(text)
+    assert time.offset == hours * 3600 * SECOND
+    near = nanoseconds("2026-01-31T02:00:00Z")
+    assert near is not None
+    assert nearest_on_day(time.nanoseconds, near, time.offset) == nanoseconds("2026-01-31T09:42:16Z")
+
+
+@given(st.integers(0, DAY - 1), st.integers(0, 2**61), st.integers(-24, 28))
+def test_the_nearest_time_of_day_in_a_zone(of_day: int, moment: int, half_hours: int) -> None:
+    ahead = half_hours * 1800 * SECOND
+    at = nearest_on_day(of_day, moment, ahead)
+    assert (at + ahead) % DAY == of_day
+    assert abs(at - moment) <= DAY // 2
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "25:00", "10:61:00", "31/Foo/2026:10:42:16", "2026-13-01", "10:42:16x"])

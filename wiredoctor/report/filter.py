@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FAR = 1e9
 """Seconds from a capture's first packet (31 years); a larger number is seconds since 1970."""
 
+TIME_SPAN = "the chosen time span"
+
 _NUMBER = Regex(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
 _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?", re.ASCII)
 
@@ -33,12 +35,14 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 class Moment(NamedTuple):
     """A bound of a time span, in ns since the first packet of a capture, since 1970, or since midnight.
 
-    `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet.
+    `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet. `offset`: the ns by which the zone
+    that a time of day or date names is ahead of UTC; None if it names none.
     """
 
     nanoseconds: int
     base: Literal["first packet", "1970", "midnight"]
     unit: int = 0
+    offset: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Moment:
@@ -50,13 +54,14 @@ class Moment(NamedTuple):
             number = Fraction(text.strip())
             return cls(round(number * SECOND), "first packet" if number < FAR else "1970")
         time = parse_log_time(text)
-        return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit)
+        return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit, time.offset)
 
     def since(self, first: int | None) -> int:
         """Return the ns since `first`, the time of a capture's first packet; for a time of day, use the day nearest to it."""
         if self.base == "first packet":
             return self.nanoseconds
-        moment = nearest_on_day(self.nanoseconds, first or 0) if self.base == "midnight" else self.nanoseconds
+        of_day = self.base == "midnight"
+        moment = nearest_on_day(self.nanoseconds, first or 0, self.offset) if of_day else self.nanoseconds
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
@@ -104,7 +109,7 @@ class Filter(NamedTuple):
         if self.request_id:
             parts.append(f"request id {self.request_id}")
         if self.begin or self.end:
-            parts.append("the chosen time span")
+            parts.append(TIME_SPAN)
         if self.confidence != "low":
             parts.append(f"confidence {self.confidence}" + (" or higher" if self.confidence != "high" else ""))
         return ", ".join(parts)
@@ -137,15 +142,45 @@ def filter_report(report: Report, wanted: Filter) -> Report:
     spans = {c.file: _span(c, wanted) for c in report.captures}
     servers = _servers_of(report, wanted.connections)
     named = _find_named(report, wanted.names)
-    findings = [f for f in report.findings if _concerns(f, wanted, spans, servers, named)]
-    totals = sum_totals({f.rule: RuleTotal(1, f.delay or 0.0)} for f in findings)
-    left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers, named)]
+    active = _active(report, wanted, spans, named)
+    findings = [f for f in report.findings if _concerns(f, wanted, spans, servers, named, active)]
+    left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers, named, active)]
     counts = Counter((one.capture, one.reason) for one in left)
-    narrowed = replace(
-        report, findings=findings, delay=total_delay(findings), totals=totals, not_judged=left, not_judged_counts={**counts}
-    )  # fmt: skip
+    narrowed = replace(report, not_judged=left, not_judged_counts={**counts})
     _narrow_tables(report, narrowed, wanted, spans, named)
+    if any(_misses_bytes(f) for f in findings) and not _loses_bytes(narrowed):
+        findings = [f for f in findings if not _misses_bytes(f)]
+    narrowed.findings, narrowed.delay = findings, total_delay(findings)
+    narrowed.totals = sum_totals({f.rule: RuleTotal(1, f.delay or 0.0)} for f in findings)
     return _filter_by_confidence(narrowed, wanted.confidence)
+
+
+def _active(report: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> frozenset[tuple[str, int, int | None]]:
+    """Return the exchanges, as (capture, connection, exchange), that have a finding and are active in the requested time span."""
+    places = {(f.capture, f.connection, f.exchange) for f in report.findings if f.exchange is not None}
+    if not (wanted.begin or wanted.end) or not places or report.scan_exchanges is None:
+        return frozenset()
+    import polars as pl
+
+    keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
+    within = _exchange_filter(report, Filter(begin=wanted.begin, end=wanted.end), spans, named)(report.scan_exchanges())
+    found = within.select(pl.col(name).cast(dtype) for name, dtype in keys.items())
+    return frozenset(found.join(pl.LazyFrame([*places], keys, orient="row"), on=[*keys], how="semi").collect().iter_rows())
+
+
+def _misses_bytes(finding: Finding) -> bool:
+    return finding.rule == "capture-loss" and finding.kind is None
+
+
+def _loses_bytes(report: Report) -> bool:
+    """Return whether bytes or a handshake of a connection in the report are missing from the capture."""
+    if report.scan_connections is None:
+        return True
+    import polars as pl
+
+    lost = pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes") > 0
+    rows = report.scan_connections().select((lost | pl.col("reuse_frame").is_not_null()).any())
+    return bool(rows.collect().item())
 
 
 def _filter_by_confidence(report: Report, least: Confidence) -> Report:
@@ -249,13 +284,20 @@ def _is_named(column: str, names: tuple[str, ...]) -> pl.Expr:
     return (name.is_in(list(names)) | name.str.replace(r":\d+$", "").is_in(list(names))).fill_null(value=False)
 
 
-def _concerns(f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named) -> bool:
-    """Return whether a finding concerns the requested part; findings about the complete capture always do."""
+def _concerns(
+    f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named,
+    active: frozenset[tuple[str, int, int | None]],
+) -> bool:  # fmt: skip
+    """Return whether a finding concerns the requested part; findings about the complete capture always do.
+
+    A finding about an exchange in `active` concerns the requested time span even if its packets are outside of it.
+    """
     if f.connection is None and f.client is None and f.server is None:
         return True
     begin, end = spans.get(f.capture, (float("-inf"), float("inf")))
     moments = [f.elapsed, f.first_seen, *(e.elapsed for e in f.evidence)] if isinstance(f, Finding) else [f.elapsed]
-    if max(moments) * SECOND < begin or min(moments) * SECOND > end:
+    outside = max(moments) * SECOND < begin or min(moments) * SECOND > end
+    if outside and (f.connection is None or (f.capture, f.connection, f.exchange) not in active):
         return False
     if wanted.connections and f.connection not in wanted.connections and (f.connection is not None or f.server not in servers):
         return False

@@ -173,12 +173,15 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
 
 def nothing_to_diagnose(report: Report, shown: str) -> str:
     """Return the sentence for a report without connections to diagnose."""
+    from wiredoctor.report.filter import TIME_SPAN
+    from wiredoctor.report.no_rows import packet_times
     from wiredoctor.report.terminal.sentences import other_packets
 
     scope = f" ({shown})" if shown else ""
     empty = report.captures and not any(capture.packets for capture in report.captures)
     seen = "" if shown or empty else other_packets(report)
-    return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
+    times = f" {packet_times(report)}" if TIME_SPAN in shown else ""
+    return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}.{times}"
 
 
 def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, lossy: bool = False) -> str:

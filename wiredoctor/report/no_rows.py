@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.columns import Filtered
-from wiredoctor.report.filter import Filter, filter_report
+from wiredoctor.report.filter import Filter, Moment, filter_report
 from wiredoctor.report.row_choice import RowChoice, TableName, capture_ends, matches, time_taken
-from wiredoctor.report.words import SECOND, clean, duration, shorten
-from wiredoctor.text.time_of_day import DAY, local, nanoseconds, time_text, zone_name
+from wiredoctor.report.words import SECOND, clean, count, duration, shorten
+from wiredoctor.text.time_of_day import DAY, HOUR, local, nanoseconds, offset, offset_text, time_text, zone_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _NOUNS: dict[TableName, str] = {"exchanges": "HTTP exchange", "connections": "TCP connection"}
 _PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}
 _MAX_VALUES = 5
+_HALF_HOUR = HOUR // 2
+_OFFSETS = range(-24, 29)
+"""The UTC offsets of time zones, from -12:00 to +14:00, in half hours."""
 _MAX_TEXT = 40
 
 
@@ -71,7 +74,9 @@ def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowCho
     if wanted.connections:
         yield f"--connection {_join(wanted.connections)}", _number(report, table, Filter(connections=wanted.connections)), ""
     if wanted.begin or wanted.end:
-        yield "the time span", _number(report, table, Filter(begin=wanted.begin, end=wanted.end)), _times(report)
+        number = _number(report, table, Filter(begin=wanted.begin, end=wanted.end))
+        zone = "" if number else _other_zone(report, table, wanted)
+        yield "the time span", number, f"{packet_times(report)}{zone}"
     if wanted.request_id:
         option = f"--request-id {clean(wanted.request_id)}"
         yield option, _number(report, table, Filter(request_id=wanted.request_id)), _request_ids(report)
@@ -144,18 +149,48 @@ def _request_ids(report: Report) -> str:
     return _listed("Request ids", _most_frequent(report.scan_exchanges, pl.col("request_id"))) or "No request has an id."
 
 
-def _times(report: Report) -> str:
-    """Return a sentence on the times of the packets, with their time zone if they have times of day."""
-    moments = [
-        moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
-    ]
-    if not moments:
+def packet_times(report: Report) -> str:
+    """Return a sentence on the times of the packets, with their time zone if they have times of day; "" without timestamps."""
+    span = _first_and_last(report)
+    if span is None:
         return ""
-    first, last = min(moments), max(moments)
+    first, last = span
     if first < DAY:
         return f"The packets span {duration((last - first) / SECOND)}."
     has_dates = local(first).date() != local(last).date()
     return f"The packets are from {time_text(first, date=True)} to {time_text(last, date=has_dates)} {zone_name(first)}."
+
+
+def _first_and_last(report: Report) -> tuple[int, int] | None:
+    """Return the earliest and the latest time of all captures in ns since 1970; None without timestamps."""
+    moments = [
+        moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
+    ]
+    return (min(moments), max(moments)) if moments else None
+
+
+def _other_zone(report: Report, table: TableName, wanted: Filter) -> str:
+    """Return a sentence that names the time zone in which the requested times of day would match rows.
+
+    Return "" if the times name a zone, or if no zone or more than one is possible. Zones differ by multiples of half an hour.
+    """
+    span = _first_and_last(report)
+    named = any(bound is not None and bound.offset is not None for bound in (wanted.begin, wanted.end))
+    if named or not wanted.by_clock or span is None or span[0] < DAY:
+        return ""
+    zone = offset(span[0])
+    shifts = [ahead for half in _OFFSETS if (ahead := half * _HALF_HOUR - zone)]
+    moved = ((shift, Filter(begin=_earlier(wanted.begin, shift), end=_earlier(wanted.end, shift))) for shift in shifts)
+    matching = [(shift, number) for shift, part in moved if (number := _number(report, table, part))]
+    if len(matching) != 1:
+        return ""
+    [(ahead, number)] = matching
+    rows = f"{count(number, _NOUNS[table])} {'matches' if number == 1 else 'match'}"
+    return f" In the time zone {offset_text(zone + ahead)}, {rows}: write the zone after the time."
+
+
+def _earlier(bound: Moment | None, shift: int) -> Moment | None:
+    return None if bound is None else bound._replace(nanoseconds=bound.nanoseconds - shift)
 
 
 def _protocols(report: Report) -> str:

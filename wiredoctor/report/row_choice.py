@@ -23,7 +23,7 @@ _AFTER_ALL = 1000
 """Sorts requests without a response before all status codes, which are sorted in descending order."""
 
 _AFTER_KNOWN = 1 << 61
-"""Sorts durations of which only a lower bound is known after all others: it depends on when the capture was stopped."""
+"""Added to durations of which only a lower bound is known, to sort them last: they depend on when the capture was stopped."""
 
 TableName = Literal["connections", "exchanges"]
 
@@ -211,10 +211,21 @@ def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
     return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
 
 
-def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
+def is_faulty(report: Report) -> pl.Expr:
+    """Return an expression for whether an exchange is part of an error or a warning."""
+    import polars as pl
+
+    keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
+    faulty = {(f.capture, f.connection, f.exchange) for f in report.findings if f.severity != "note" and f.exchange is not None}
+    places = pl.DataFrame([*faulty], keys, orient="row").to_struct()
+    return pl.struct(pl.col(name).cast(dtype) for name, dtype in keys.items()).is_in(places.implode())
+
+
+def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | None = None) -> pl.Expr:
     """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last.
 
-    By duration, exchanges that were still waiting at the end of the capture come after all with a known duration.
+    By duration, exchanges that were still waiting at the end of the capture come after all with a known duration, except
+    `faulty` ones: an idle long poll says nothing, but a request that hangs is what its user looks for.
     """
     import polars as pl
 
@@ -224,7 +235,8 @@ def rank(table: TableName, order: Order, ends: CaptureEnds) -> pl.Expr:
     elif order is Order.duration:
         value = -time_taken(table, ends)
         if table == "exchanges":
-            value = pl.when(is_still_waiting(ends)).then(_AFTER_KNOWN + value).otherwise(value)
+            idle = is_still_waiting(ends) if faulty is None else is_still_waiting(ends) & ~faulty
+            value = pl.when(idle).then(_AFTER_KNOWN + value).otherwise(value)
     elif order is Order.status and table == "exchanges":
         value = -pl.when(is_final()).then(c("response_status").cast(pl.Int64)).otherwise(_AFTER_ALL)
     else:
@@ -250,7 +262,7 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
         begins = {one.file: nanoseconds(one.first_time) or 0 for one in report.captures}
         begin = pl.col("capture").replace_strict(begins, default=0, return_dtype=pl.Int64)
         start = rank(table, Order.time, ends) + begin
-        by = start if choice.order is Order.time else rank(table, choice.order, ends)
+        by = start if choice.order is Order.time else rank(table, choice.order, ends, is_faulty(report))
         ranked = chosen().select(*keys, by.alias("_rank"), start.alias("_start")).sort("_rank", "_start", *keys)
         best = ranked.head(choice.top).select(keys).collect()
         chosen = _filtered(chosen, lambda rows: rows.join(best.lazy(), on=keys, how="semi", maintain_order="left"))

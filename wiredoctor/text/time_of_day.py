@@ -19,6 +19,7 @@ DAY = 24 * HOUR
 
 _UTC: ContextVar[bool] = ContextVar("times are in UTC", default=False)
 
+_SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WITHOUT_OFFSET = frozenset(("UTC", "GMT", "WET"))
 """The names of zones at UTC. The system takes an unknown TZ, such as Nowhere/City, for the name of another one."""
@@ -96,6 +97,17 @@ def zone_suffix(moment: int) -> str:
     return _offset(at) if at.utcoffset() else "Z"
 
 
+def offset(moment: int) -> int:
+    """Return the ns by which the report's time zone is ahead of UTC at a time (ns since 1970)."""
+    return (local(moment).utcoffset() or timedelta()) // _SECOND * SECOND
+
+
+def offset_text(ahead: int) -> str:
+    """Return a UTC offset (ns ahead of UTC) as logs write it, such as "+0100"."""
+    minutes = abs(ahead) // (60 * SECOND)
+    return f"{'-' if ahead < 0 else '+'}{minutes // 60:02}{minutes % 60:02}"
+
+
 def _offset(at: datetime) -> str:
     minutes = int((at.utcoffset() or timedelta()).total_seconds()) // 60
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
@@ -142,11 +154,15 @@ class Clock(NamedTuple):
 
 
 class LogTime(NamedTuple):
-    """A time from a log: nanoseconds since 1970, or since midnight if it has no date. `unit`: its precision in ns."""
+    """A time from a log: nanoseconds since 1970, or since midnight if it has no date.
+
+    `unit`: its precision in ns. `offset`: the ns by which the zone that it names is ahead of UTC; None if it names none.
+    """
 
     nanoseconds: int
     unit: int
     has_date: bool = True
+    offset: int | None = None
 
 
 _FRACTION = Regex(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
@@ -162,7 +178,7 @@ _FORMATS = (
 )
 """Formats that are not ISO 8601, without the fraction of the second."""
 
-_OF_DAY = Regex(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
+_OF_DAY = Regex(r"(\d\d?):(\d\d)(?::(\d\d))?(?:\s*(Z|UTC|GMT|[+-]\d\d:?\d\d))?", re.ASCII | re.IGNORECASE)
 _GREENWICH = Regex(r" (?:GMT|UTC)\b")
 _BLANK_BEFORE_ZONE = Regex(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE)
 
@@ -182,8 +198,19 @@ def parse_log_time(text: str) -> LogTime:
         if hours > 23 or minutes > 59 or seconds > 60:
             raise ValueError(text)
         unit = unit if day[3] else 60 * SECOND
-        return LogTime((hours * 3600 + minutes * 60 + seconds) * SECOND + rest, unit, has_date=False)
-    return LogTime(_since_epoch(_parsed(whole)) + rest, unit)
+        offset = None if day[4] is None else _offset_of(day[4])
+        return LogTime((hours * 3600 + minutes * 60 + seconds) * SECOND + rest, unit, has_date=False, offset=offset)
+    moment = _parsed(whole)
+    ahead = moment.utcoffset()
+    return LogTime(_since_epoch(moment) + rest, unit, offset=None if ahead is None else ahead // _SECOND * SECOND)
+
+
+def _offset_of(zone: str) -> int:
+    """Return the ns by which a zone such as "+0100" or "Z" is ahead of UTC."""
+    if zone[0] not in "+-":
+        return 0
+    minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+    return (-minutes if zone[0] == "-" else minutes) * 60 * SECOND
 
 
 def _parsed(text: str) -> datetime:
@@ -215,8 +242,14 @@ def _since_epoch(moment: datetime) -> int:
     return (since.days * 86400 + since.seconds) * SECOND
 
 
-def nearest_on_day(of_day: int, moment: int) -> int:
-    """Return the time nearest to `moment` that has this time of day (ns since midnight) in the zone of the report."""
+def nearest_on_day(of_day: int, moment: int, offset: int | None = None) -> int:
+    """Return the time nearest to `moment` that has this time of day (ns since midnight).
+
+    `offset`: the ns by which the zone of the time of day is ahead of UTC, or None for the zone of the report.
+    """
+    if offset is not None:
+        midnight_utc = (moment + offset) // DAY * DAY - offset
+        return min((midnight_utc + of_day + days * DAY for days in (-1, 0, 1)), key=lambda at: abs(at - moment))
     midnight = local(moment).replace(hour=0, minute=0, second=0, tzinfo=None)
     found: list[int] = []
     for days in (-1, 0, 1):

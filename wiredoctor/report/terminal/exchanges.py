@@ -142,6 +142,9 @@ def write(
     lines = Ordered(spool)
     headings = {name: _headings(layout, axis) for name, axis in layout.axes.items()}
     places = add_titles(lines, report, headings, 4, paper, together=bool(names))
+    rank = pl.lit(0, pl.Int64)
+    if order is not Order.time:
+        rank = row_choice.rank("exchanges", order, layout.ends, row_choice.is_faulty(report))
     ends = None
     if {"client", "server"} & layout.fields.keys() and report.scan_connections is not None:
         ends = report.scan_connections().select(_ENDPOINTS).collect()
@@ -149,7 +152,7 @@ def write(
         joined = batch if ends is None else batch.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
         if fronts is not None:
             joined = joined.join(fronts, on=KEY, how="left", maintain_order="left")
-        _add(lines, joined, places, layout, order, worst)
+        _add(lines, joined, places, layout, rank, worst)
     lines.write(Encoded(out))
     closing = [count(report.exchange_count, "HTTP exchange")]
     if waiting_left_out:
@@ -159,10 +162,10 @@ def write(
 
 
 def _left_out(waiting: int) -> str:
-    were, they = ("were", "they come") if waiting > 1 else ("was", "it comes")
+    were = "were" if waiting > 1 else "was"
     return (
-        f"{count(waiting, 'other request')} {were} still waiting for a complete response when the capture ended; "
-        f"without --top {they} last."
+        f"{count(waiting, 'other request')} {were} still waiting for a complete response when the capture ended: "
+        "see the end of the list without --top."
     )
 
 
@@ -175,7 +178,7 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
     if facts.has_closed:
         yield f"{_CLOSED} = closed before the response was complete; the time ends with the close"
     if facts.has_waiting:
-        last = " (sorted last, because its duration is unknown)" if order is Order.duration else ""
+        last = " (sorted last, unless it is part of an error or warning)" if order is Order.duration else ""
         yield f"> = the response was not complete when the capture ended{last}"
     if "front" in layout.fields:
         yield f"front: a gateway sent this request for that exchange{' (? = probably)' if layout.has_doubt else ''}"
@@ -334,12 +337,12 @@ def _legend(layout: _Layout) -> str:
 
 
 def _add(
-    lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, order: Order,
+    lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, rank: pl.Expr,
     worst: Mapping[tuple[str, int, int], Any],
 ) -> None:  # fmt: skip
     shown = batch.select(
         pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64).alias("place"),
-        (pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("exchanges", order, layout.ends)).alias("rank"),
+        rank.alias("rank"),
         pl.coalesce("request_frame", "response_frame", pl.lit(0)).cast(pl.Int64).alias("frame"),
         pl.col("exchange").cast(pl.Int64),
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
