@@ -243,6 +243,8 @@ def test_a_baseline_without_findings(run: Run, analysis: FakeAnalysis) -> None:
 def test_what_is_no_baseline(run: Run, analysis: FakeAnalysis, tmp_path: Path, content: bytes | None, says: str) -> None:
     if content is not None:
         (tmp_path / "b.json").write_bytes(content)
+    if says == "is not JSON":
+        says += "; write a report of the earlier capture with: wiredoctor analyze CAPTURE -o known.json"
     result = run("analyze", "x", "--baseline", "b.json")
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"wiredoctor: --baseline b.json: {says}\n")
     assert not analysis.calls

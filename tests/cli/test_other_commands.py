@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
 from tests.support.sweeps import in_turn
 from wiredoctor import core
+from wiredoctor.cli.app import application
 
 
 @pytest.mark.parametrize("table", ["exchanges", "connections"])
@@ -147,6 +149,18 @@ def test_explain_finds_what_people_search_for(run: Run) -> None:
     assert several.startswith('2 rules for "expected to be kept alive", best match first:\n\n  premature-close ')
 
 
+@pytest.mark.parametrize("words", [(), ("-",)])
+def test_explain_reads_a_stack_trace(words: tuple[str, ...]) -> None:
+    trace = "Exception in thread main\njava.io.IOException: HTTP/1.1 header parser received no bytes\n\tat a.b.C(D.java:7)\n"
+    paste = partial(CliRunner().invoke, application(["explain"]), ["explain", *words], prog_name="wiredoctor")
+    assert "What the words mean (Java HttpClient): " in paste(input=trace).stdout
+    empty = paste(input="")
+    assert (empty.exit_code, empty.stderr) == (2, "wiredoctor: standard input is empty\n")
+    unknown = paste(input="zqzq " * 1000)
+    assert unknown.exit_code == 2
+    assert len(unknown.stderr) < 1000
+
+
 def test_explain_an_unknown_rule(run: Run) -> None:
     result = run("explain", "nagle-delayed-akc")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -201,7 +215,7 @@ def test_help_shows_each_command_under_one_task(run: Run) -> None:
 
 def test_examples_are_command_lines_that_work() -> None:
     """Each command has two; all are parsed by the command that they call, and every help ends with them."""
-    from wiredoctor.cli.app import COMMANDS, application
+    from wiredoctor.cli.app import COMMANDS
     from wiredoctor.cli.help_texts import DOCUMENTATION, EXAMPLES, FIRST_STEPS
 
     assert EXAMPLES.keys() == COMMANDS.keys()

@@ -81,6 +81,10 @@ def test_text_has_the_ladder_and_the_heads() -> None:
         ([SPLIT, "--finding", "1", "--connection", "0"], "cannot be combined"),
         ([SPLIT, "--finding", "6"], "--finding 6: the findings are numbered 1 to 5"),
         ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only one has number 0"),
+        ([SPLIT, "--connection", "0#5"], "--exchange 5: connection 0 has no exchange with this number"),
+        ([SPLIT, "--connection", "0#"], "--connection: '0#' is neither a number nor"),
+        ([SPLIT, "--connection", "-1"], "--connection: '-1' is neither a number nor"),
+        ([SPLIT, "--connection", "0#1", "--exchange", "1"], "--connection: '0#1' is neither a number nor"),
         ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange with this number"),
         ([SPLIT, LOST, "--connection", "0"], "name one capture"),
         ([SPLIT, "--connection", "0", "--frames", "9-3"], "is a reversed range"),
@@ -181,6 +185,11 @@ def test_the_packets_behind_the_gateway_and_of_the_cause_are_shown() -> None:
     ranges = re.findall(r"Below: frames (\d+) to (\d+), \d\d:\d\d:\d\d", text)
     assert len(ranges) == 3
     assert ranges[0] == (str(shown["ladder"]["steps"][0]["frame"]), str(shown["ladder"]["steps"][-1]["frame"]))
+
+
+def test_an_exchange_is_named_as_tables_print_it() -> None:
+    capture, _, _ = _gateway_error()
+    assert as_json("show", capture, "--connection", "0#1") == as_json("show", capture, "--connection", "0", "--exchange", "1")
 
 
 def test_the_exchange_of_a_finding_is_followed() -> None:

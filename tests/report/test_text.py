@@ -271,8 +271,21 @@ def test_a_command_can_be_pasted_into_a_shell() -> None:
     [line] = [line for line in text.splitlines() if "Next:" in line]
     assert shlex.split(line)[1:] == ["wiredoctor", "show", "it's a.pcap", "--finding", "7"]
     live = page(busy([finding(capture="live: lo")], captures=[capture(file="live: lo")]))
-    assert "wiredoctor show" not in live
+    assert "wiredoctor show trace" not in live
     assert "  Next: wiredoctor explain nagle-delayed-ack\n" in live
+
+
+def test_nothing_points_to_packets_that_were_not_kept() -> None:
+    """The report cannot be printed again, so all problems are in full."""
+    rules = ("nagle-delayed-ack", "slow-response", "tinygrams", "idle-close")
+    kept, live = (
+        page(busy([finding(rule=rule, capture=name) for rule in rules], captures=[capture(file=name)]))
+        for name in ("a.pcap", "live: lo")
+    )
+    assert ("Wireshark: " in kept, "in full: wiredoctor analyze a.pcap --all" in kept) == (True, True)
+    assert ("Wireshark: " in live, "wiredoctor analyze" in live) == (False, False)
+    assert all(f"explain {rule}\n" in live for rule in rules)
+    assert "The packets were not kept: capture with -w FILE.pcapng" in " ".join(live.split())
 
 
 def test_long_proofs_are_cut() -> None:

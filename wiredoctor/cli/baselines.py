@@ -9,6 +9,8 @@ from typing import Any
 
 from wiredoctor.cli.exit_codes import UsageError
 
+_WRITE_ONE = "; write a report of the earlier capture with: wiredoctor analyze CAPTURE -o known.json"
+
 
 def fingerprints(path: str) -> frozenset[str]:
     """Return the fingerprints in the JSON or JSON Lines report at `path`; none if `path` is "".
@@ -22,12 +24,12 @@ def fingerprints(path: str) -> frozenset[str]:
     except OSError as error:
         raise UsageError(f"--baseline {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--baseline {path}: is not JSON") from None
+        raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
     try:
         found = [*_findings(text)]
         return frozenset(str(one["fingerprint"]) for one in found)
     except (ValueError, RecursionError):  # also raised for numbers with thousands of digits and for deep nesting
-        raise UsageError(f"--baseline {path}: is not JSON") from None
+        raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
     except (KeyError, TypeError):
         raise UsageError(f"--baseline {path}: is JSON, but not a wiredoctor report") from None
 

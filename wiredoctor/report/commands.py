@@ -16,7 +16,8 @@ SHORT = 8
 MAX_NAMED = 3
 """The number of captures that a command names; for more, it has a placeholder."""
 
-_NOT_FILES = ("-", "live: ", "run: ")
+_LIVE = ("live: ", "run: ")
+_NOT_FILES = ("-", *_LIVE)
 _PLACEHOLDER = "CAPTURE"
 
 
@@ -59,6 +60,11 @@ def analyze_command(report: Report, options: str) -> str:
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
     shown = names if 0 < len(names) <= MAX_NAMED else [_PLACEHOLDER + "..."]
     return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} {options}"
+
+
+def was_kept(file: str) -> bool:
+    """Return whether the packets of a capture are in a file that can be opened again, or were piped in by the user."""
+    return not file.startswith(_LIVE)
 
 
 def _is_file(capture: CaptureSummary) -> bool:

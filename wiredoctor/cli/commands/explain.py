@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Collection
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.report.terminal.terminal import TextOutput
+
+MAX_INPUT = 100_000
+MAX_SHOWN = 300
 
 
 def _misspelt(word: str, rules: Collection[str]) -> str:
@@ -35,16 +39,28 @@ def _suggestion(words: str, rules: Collection[str]) -> str:
     return f"{near}; wiredoctor knows error messages of {', '.join(makers)}"
 
 
+def _question(words: list[str]) -> str:
+    """Return the words of the command line, or of standard input: at most its first MAX_INPUT characters."""
+    if words not in ([], ["-"]):
+        return " ".join(words)
+    if not words and sys.stdin.isatty():
+        raise UsageError("name a rule, or paste an error message: wiredoctor explain 'socket hang up'")
+    wanted = sys.stdin.read(MAX_INPUT).strip()
+    if not wanted:
+        raise UsageError("standard input is empty")
+    return wanted
+
+
 def explain(
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RULE-OR-WORDS",
-            help="Name of a rule, an error message, or other search words.",
+            help="Name of a rule, an error message, or other search words; - reads them from standard input.",
             show_default=False,
             autocompletion=rule_names,
         ),
-    ],
+    ] = None,
     config: Configurations = None,
     color: Colors = Color.auto,
 ) -> int:
@@ -55,17 +71,19 @@ def explain(
     from wiredoctor.pipeline import configured
     from wiredoctor.report.terminal.manual import write_found, write_message, write_page
     from wiredoctor.report.terminal.rule_search import at_once, find, message
+    from wiredoctor.report.words import shorten
 
-    rules, wanted = every_rule(), " ".join(words)
+    rules, wanted = every_rule(), _question(words or [])
+    question = shorten(" ".join(wanted.split()), MAX_SHOWN)
     found, sure = find(rules, wanted)
     told = message(rules, wanted)
     misspelt = _misspelt(wanted, rules)
     if told and not told.rules:
         with paged() as page, TextOutput(page, stdout_paper(color)) as out:
-            out.write(f"No rule covers {wanted!r}: {told.means}.\n")
+            out.write(f"No rule covers {question!r}: {told.means}.\n")
         return Exit.OK
     if not found or misspelt:
-        raise UsageError(f"no rule is called {wanted!r} or covers it{misspelt or _suggestion(wanted, rules)}")
+        raise UsageError(f"no rule is called {question!r} or covers it{misspelt or _suggestion(wanted, rules)}")
     limits = check_thresholds(configuration(config, rules), rules)
     paper, named = stdout_paper(color), at_once(found, wanted)
     with configured(limits), paged() as page, TextOutput(page, paper) as out:
@@ -74,5 +92,5 @@ def explain(
         elif sure:
             write_page(named[0], out, paper, others=named[1:])
         else:
-            write_found(named, wanted, out, paper, more=len(found) - len(named))
+            write_found(named, question, out, paper, more=len(found) - len(named))
     return Exit.OK

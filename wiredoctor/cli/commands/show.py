@@ -64,8 +64,11 @@ class FollowedSide(StrEnum):
 def show(
     captures: Captures,
     finding: Findings = None,
-    connection: Annotated[
-        int | None, typer.Option("--connection", metavar="ID", min=0, help="Show this tcp.stream.", show_default=False)
+    place: Annotated[
+        str | None,
+        typer.Option(
+            "--connection", metavar="ID", help="Show this tcp.stream; 8#3 is exchange 3 of connection 8.", show_default=False
+        ),
     ] = None,
     exchange: Annotated[
         int | None,
@@ -108,6 +111,7 @@ def show(
     Finding numbers are those of analyze with the same rules and captures, even if its report was filtered.
     """
     use_utc(utc)
+    connection, exchange = _connection_and_exchange(place, exchange)
     _check(finding, connection, exchange, at, follow=follow, raw=raw, side=side, form=format)
     span, between = parse_filter(None, None, None, begin, end, at=at), _frames(frames)
     if finding is not None and (between or begin or end or at):
@@ -133,6 +137,16 @@ def show(
         else:
             _show(report, asked, format, color)
     return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[int | None, int | None]:
+    """Return the connection and the exchange that --connection and --exchange name."""
+    if place is None:
+        return None, exchange
+    parts = place.split("#") if exchange is None else [place]
+    if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
+        raise UsageError(f"--connection: {place!r} is neither a number nor, like 8#3, a connection and its exchange")
+    return int(parts[0]), int(parts[1]) if len(parts) == 2 else exchange
 
 
 def _check(

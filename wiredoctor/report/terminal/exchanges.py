@@ -182,7 +182,7 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
         yield f"> = the response was not complete when the capture ended{last}"
     if "front" in layout.fields:
         yield f"front: a gateway sent this request for that exchange{' (? = probably)' if layout.has_doubt else ''}"
-    yield "exch 7#2: show --connection 7 --exchange 2"
+    yield "exch 7#2: show --connection 7#2"
 
 
 def _facts(report: Report) -> _Facts | None:

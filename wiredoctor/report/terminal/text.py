@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
-from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
+from wiredoctor.report.commands import analyze_command, next_commands, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
@@ -110,7 +110,7 @@ def write(
     if quiet:
         return
     if len(report.captures) > FEW_CAPTURES and not everything:
-        if not _hidden(groups):
+        if not _hidden(report, groups):
             writer.blank()
         _write_brief(writer, report, far, shown)
         return
@@ -118,8 +118,13 @@ def write(
     _write_reach(writer, report, far, named=everything or not groups)
 
 
-def _hidden(groups: list[Group]) -> int:
-    """Return the number of problems that a report does not show in full, unless all are requested."""
+def _hidden(report: Report, groups: list[Group]) -> int:
+    """Return the number of problems that a report does not show in full, unless all are requested.
+
+    If the packets were not kept, the report cannot be printed again, so it shows all that fit in the table.
+    """
+    if len(groups) <= MAX_ROWS and not any(was_kept(one.file) for one in report.captures):
+        return 0
     return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MAX_ROWS else IN_FULL))
 
 
@@ -132,10 +137,12 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
             writer.paragraph(note)
         if command := show_any_command(report):
             writer.unbroken(("Next: ", "bold"), command)
+        elif not any(was_kept(one.file) for one in report.captures):
+            writer.paragraph("The packets were not kept: capture with -w FILE.pcapng to look at them with wiredoctor show.")
     if left:
         writer.paragraph(f"{other_problems(left)}.")
     several = len(report.captures) > 1
-    in_full = groups if everything else groups[: len(groups) - _hidden(groups)]
+    in_full = groups if everything else groups[: len(groups) - _hidden(report, groups)]
     detail = Detail.FULL
     if left and not everything:
         detail = _fitting_detail(writer, groups[0], report, several=several)
@@ -258,15 +265,16 @@ def write_group(
         writer.blank()
         writer.paragraph((f"{change(worst)}: ", "bold"), worst.remedy, indent=2, hang=2)
     if detail == Detail.FULL:
-        _write_references(writer, worst)
+        _write_references(writer, worst, opened=was_kept(worst.capture))
     if report is not None:
         commands = next_commands(report, worst)
         for label, command in zip(("Next: ", " " * 6), commands if detail == Detail.FULL else commands[:1], strict=False):
             writer.unbroken((label, "bold"), command, indent=2)
 
 
-def _write_references(writer: TerminalWriter, worst: Finding) -> None:
-    if worst.display_filter:
+def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -> None:
+    """Write the display filter, if the capture can be `opened` in Wireshark, and where the standard is."""
+    if worst.display_filter and opened:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
     for reference in worst.references[:1]:
         fits = len(f"  See: {reference.title}  {reference.url}") <= writer.width
