@@ -106,6 +106,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         c("probe_frame").alias("answers"),
         _part().alias("part"),
         c("ends_message").alias("ends"),
+        c("previous_data_ends_message").alias("begins"),
         c("small_start").alias("small"),
         c("full"),
         _had_room().alias("room"),

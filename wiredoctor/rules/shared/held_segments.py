@@ -225,7 +225,8 @@ def _cause(row: Row, side: _Side) -> Cause | None:
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
     run = (message is not None and message == row.message) if row.http else last == row.frame
-    if few and row.lone_ack and (row.full or (row.small and run)):
+    # a pipelined response may begin late because the server computes it
+    if few and row.lone_ack and not row.begins and (row.full or (row.small and run)):
         return "whole"
     if not (row.small and row.nagle and row.room) or (side.whole and not row.http):
         return None
