@@ -314,9 +314,9 @@ class Ended(NamedTuple):
 
     `other`: the request that replaced this one, or of the page that the user left. `closed`: the user closed that page. `others`:
     the connections that the same client closed at that moment. `silent`: True if the finding about one of `others` covers this
-    end. `longest` (ns): the client's longest earlier wait for a similar response. `not_awaited`: the client closed with the end of its request. `hedged`: `other` is the same request, and got its
-    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from
-    a SYN that was retransmitted.
+    end. `longest` (ns): the client's longest earlier wait for a similar response. `not_awaited`: the client closed with the end
+    of its request. `hedged`: `other` is the same request, and got its response. `plays`: the client is a media player that was
+    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
     """
 
     kind: str | None
