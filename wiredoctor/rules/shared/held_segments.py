@@ -180,6 +180,9 @@ class Stalls:
         cause = _cause(row, side)
         pauses = row.event_stream and row.nagle_seen
         usual = self._usual_delay(endpoint, row) if cause == "nagle" and not pauses else 0
+        if row.nagle_seen and row.part == "small" and 2 * usual >= row.delay:
+            # the program pauses between its writes, which says nothing about those that an ACK released
+            usual = 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
         stalled = cause is not None and _is_released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
