@@ -212,7 +212,18 @@ def test_all_thresholds_behind_a_cutoff_are_tried() -> None:
         (TINY, "LONGEST_LOOK", 10),
         (RETRANSMISSION, "EARLIEST_RETRANSMISSION", 10),
         (RETRANSMISSION, "EARLIEST_RETRANSMISSION", 0.1),
+        (WINDOW, "PACE_WAIT", 10),
+        (WINDOW, "PACE_WAIT", 0.1),
     }
+
+
+def test_short_closed_windows_show_the_pace() -> None:
+    """A window opens every 100 ms, one segment at a time. Twice it was closed for 90 ms only."""
+    again = "  +0.010 <  .    x*1460\n  +0     >  .    win 0\n  +0.090 >  .    win 1460\n"
+    text = OPEN + closed(0.100).replace("win 64240", "win 1460").replace("  0.132 <  .    1461:2921(1460)\n", 2 * again)
+    text += "  +0.010 <  .    x*1460\n"
+    assert [f.kind for f in findings(text, select=[WINDOW])] == ["own-pace"]
+    assert [f.kind for f in findings(text, select=[WINDOW], thresholds={WINDOW: {"pace-wait": "95 ms"}})] == [None]
 
 
 def test_a_longer_look_at_a_run() -> None:

@@ -44,6 +44,8 @@ class Cutoffs:
         """The minimum number of copies of unacknowledged data."""
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
+        self.min_window_wait: i64 = UNREACHABLE
+        """The minimum time for which refused data, or an override timer, kept a sender waiting."""
         self.min_run: i64 = UNREACHABLE
         """The minimum number of segments in a run of small segments; 2 suffice if another message continues the run."""
         self.max_run: i64 = -UNREACHABLE

@@ -116,7 +116,7 @@ class WindowStalls:
             return
         start = short.announced_time
         waited = packet.time - start - max(segment.rtt_own, 0)
-        if waited < self.cutoffs.min_closed_window:
+        if waited < self.cutoffs.min_window_wait:
             short.prompt += 1
             return
         short.timers += 1
@@ -159,7 +159,7 @@ class WindowStalls:
         end_frame, end = packet.frame, packet.time
         if window.resumed_frame != NEVER and end - window.resumed_time > whole_round_trip(segment) + ANSWER:
             end_frame, end = window.resumed_frame, window.resumed_time
-        if end - window.closed_time < self.cutoffs.min_closed_window:
+        if end - window.closed_time < self.cutoffs.min_window_wait:
             return
         opened = packet.time if window.is_closed else window.opened_time
         stall = self.find_stall(connection, waits, REFUSED, segment.direction, window.closed_time, packet.frame)

@@ -45,6 +45,8 @@ class Cutoffs(NamedTuple):
     """`unacknowledged`: the minimum number of times that the data was sent."""
     min_closed_window: int = UNREACHABLE
     """`closures`: the minimum time for which the window was closed."""
+    min_window_wait: int = UNREACHABLE
+    """`window_stalls`: the minimum time for which refused data, or an override timer, kept the sender waiting."""
     min_run: int = UNREACHABLE
     """`runs`: the minimum number of segments in a run of small segments; 2 suffice if another message continues the run."""
     max_run: int = -UNREACHABLE

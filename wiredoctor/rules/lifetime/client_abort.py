@@ -21,13 +21,15 @@ How it is proved
     count.
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
-    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it.
+    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it,
+    and three if it had waited as long for each of these responses before.
     unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came with
     the end of the request, and the client had never waited for such a response before. superseded: at that moment the same
     client (host and User-Agent) requested the same path with another query. Or it had sent the same request on another
-    connection, and its response, the only one during this wait, had just come. left: within half a second the client requested a
-    page, or got one, after a wait of less than 4 s. Or it had waited longer for the same response before,
-    which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end counts. Then
+    connection, and its response, the only one during this wait, had just come. left: after a wait of less than 4 s, the client
+    requested a page within half a second, or got one. Or it had requested a page at most 4 s before, and requested nothing more.
+    Or it had waited longer for the same response before, which a client with a timeout does not do. If the response had begun,
+    as in a long poll, the wait for its end counts. Then
     the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
     (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same
     resource, or all of it instead of a range. stream: there is no Content-Length, and the application paused, or the media type
@@ -295,7 +297,11 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
-        told["left_means"] = f" At that time the same client requested a page: {asked}."
+        told["left_means"] = (
+            f" A page was loading ({asked}), and the same client requested nothing more: the page was closed."
+            if one.closed
+            else f" At that time the same client requested a page: {asked}."
+        )
         note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
     elif one.plays:

@@ -65,7 +65,7 @@ _UNREAD = (
 )
 
 _AT_MOST = " If they were written some time after the first write, they waited for less."
-"""The text for data without known ends of messages, and for event streams: S may have been written later than D."""
+"""The text for data without known ends of messages, event streams and small writes: S may have been written later than D."""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
@@ -106,6 +106,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         c("probe_frame").alias("answers"),
         _part().alias("part"),
         c("ends_message").alias("ends"),
+        c("previous_data_ends_message").alias("begins"),
         c("small_start").alias("small"),
         c("full"),
         _had_room().alias("room"),
@@ -141,7 +142,9 @@ def text_columns() -> list[pl.Expr]:
 
 def _inferred_text() -> pl.Expr:
     is_http = pl.col("http")
-    late = pl.when(is_http & ~pl.col("event_stream")).then(pl.lit("")).otherwise(pl.lit(_AT_MOST))
+    small = (pl.col("part") == "small") & pl.col("nagle_seen") & (pl.col("delay") == pl.col("ack_delay"))
+    paused = pl.col("event_stream") | small.fill_null(value=False)
+    late = pl.when(is_http & ~paused).then(pl.lit("")).otherwise(pl.lit(_AT_MOST))
     return late + pl.when(is_http).then(pl.lit("")).otherwise(pl.lit(_UNREAD))
 
 

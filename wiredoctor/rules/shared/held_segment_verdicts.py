@@ -21,7 +21,7 @@ JUDGED_ONLY = (
         "previous_ack_time",
         "in_flight",
     ),
-    *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "small", "full", "room", "nagle"),
+    *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "begins", "small", "full", "room", "nagle"),
     *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
@@ -57,6 +57,7 @@ class Row(NamedTuple):
     answers: int
     part: str | None
     ends: bool
+    begins: bool
     small: bool
     full: bool
     room: bool

@@ -180,6 +180,9 @@ class Stalls:
         cause = _cause(row, side)
         pauses = row.event_stream and row.nagle_seen
         usual = self._usual_delay(endpoint, row) if cause == "nagle" and not pauses else 0
+        if row.nagle_seen and row.part == "small" and 2 * usual >= row.delay:
+            # the program pauses between its writes, which says nothing about those that an ACK released
+            usual = 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
         stalled = cause is not None and _is_released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
@@ -225,7 +228,8 @@ def _cause(row: Row, side: _Side) -> Cause | None:
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
     run = (message is not None and message == row.message) if row.http else last == row.frame
-    if few and row.lone_ack and (row.full or (row.small and run)):
+    # a pipelined response may begin late because the server computes it
+    if few and row.lone_ack and not row.begins and (row.full or (row.small and run)):
         return "whole"
     if not (row.small and row.nagle and row.room) or (side.whole and not row.http):
         return None

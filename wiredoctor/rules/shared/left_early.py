@@ -85,7 +85,7 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "media", "opens", "unsized", "received", "at_end"),
+    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "at_end"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -100,10 +100,10 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
     response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
-    or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown. `media`: the response is audio or video. `opens`: it is the first
-    exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
-    `received`: a part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
-    acknowledges nothing of the response.
+    or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown; `to_client` is its part between capture point and client.
+    `media`: the response is audio or video. `opens`: it is the first exchange of a connection with a captured handshake.
+    `unsized`: the length of the response is not known before its end. `received`: a part of the response had come when the
+    client closed. `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -130,6 +130,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .fill_null(value=False)
         .alias("partial"),
         _round_trip().alias("round_trip"),
+        c("rtt_client").fill_null(0).alias("to_client"),
         c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
@@ -311,15 +312,16 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 class Ended(NamedTuple):
     """The reason for an early end: a kind of client-abort, "half-closed", or None for an unfinished upload without a reason.
 
-    `other`: the request that replaced this one. `others`: the connections that the same client closed at that moment. `silent`:
-    True if the finding about one of `others` covers this end. `longest` (ns): the client's longest earlier wait for a similar
-    response. `not_awaited`: the client closed with the end of its request. `hedged`: `other` is the same request, and got its
-    response. `plays`: the client is a media player that was receiving data. `from_syn` (s): the timeout, if it is measured from
-    a SYN that was retransmitted.
+    `other`: the request that replaced this one, or of the page that the user left. `closed`: the user closed that page. `others`:
+    the connections that the same client closed at that moment. `silent`: True if the finding about one of `others` covers this
+    end. `longest` (ns): the client's longest earlier wait for a similar response. `not_awaited`: the client closed with the end
+    of its request. `hedged`: `other` is the same request, and got its response. `plays`: the client is a media player that was
+    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
     """
 
     kind: str | None
     other: Request | None = None
+    closed: bool = False
     others: tuple[Close, ...] = ()
     silent: bool = False
     longest: int = 0
@@ -353,6 +355,14 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
             return Ended("superseded", other, hedged=True)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
+        if (page := _closed_page(own, row, clients)) is not None:
+            return Ended("left", page, closed=True)
+        if group := _interrupted(row["connection"], row["ended_at"], row["to_client"], clients) if not row["received"] else ():
+            first = group[0]
+            silent = first.connection != row["connection"] and bool(
+                _interrupted(first.connection, first.time, row["to_client"], clients)
+            )
+            return Ended("stopped", others=group, silent=silent)
         longest = _longest_wait(own, row, clients)
         if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
             return Ended("left", longest=longest)
@@ -395,6 +405,27 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     if len(same) < PAIR.value or fits or clients.went_on(connection, moment + 1, moment + WINDOW):
         return ()
     return tuple(same)
+
+
+def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
+    """Return the closes of a client that was interrupted, as by Ctrl-C, though it goes on later; empty if it was not.
+
+    It was waiting on several connections to one server, and no timeout expired: it had waited as long for each of these
+    responses before. `to_client`: the round trip (ns) to the client, for which it waits beyond the start of a response.
+    """
+    near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+    server = next((close.server for close in near if close.connection == connection), None)
+    waiting = [close for close in near if close.server == server and close.waited is not None]
+    if len(waiting) < SEVERAL.value:
+        return ()
+    for close in waiting:
+        own = clients.newest_request(close.connection)
+        if own is None or close.waited is None or _is_timeout(close.waited):
+            return ()
+        longest = clients.longest_wait(own, close.time)
+        if not longest or longest + to_client < close.waited:
+            return ()
+    return tuple(waiting)
 
 
 def _timer(wait: int) -> int | None:
@@ -455,6 +486,17 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
         if other.navigation and (other.start >= moment - slack or begun):
             return other
     return None
+
+
+def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the request for the page that the user closed while it was loading; None if there is none."""
+    if row["waited"] >= SHORT.value or own.navigation or row["timeout"] is not None:
+        return None
+    before = clients.other_requests(own, own.start - SHORT.value, own.start)
+    page = next((other for other in before if other.navigation), None)
+    if page is None or clients.went_on(row["connection"], row["ended_at"] + 1, row["ended_at"] + WINDOW):
+        return None
+    return page
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:

@@ -12,8 +12,9 @@ import polars as pl
 
 from wiredoctor.tables import MILLISECOND, SECOND
 
-_PERIODS, _RATES = 3, 4
-"""The number of consecutive similar values that show a regular time, or a rate; two may be a coincidence."""
+_PERIODS, _RATES, _FEW = 3, 4, 2
+"""The number of consecutive similar values that show a regular time, or a rate. Two may be a coincidence, unless the response has
+no more rates, and these are equal."""
 
 MEDIA = r"^(?:audio|video)/"
 PLAYERS = (
@@ -107,7 +108,13 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
             *(period.shift(n).over(_OF_RESPONSE).alias(f"period_{n}") for n in range(_RATES)),
             *(rate.shift(n).over(_OF_RESPONSE).alias(f"rate_{n}") for n in range(_RATES)),
         )
-        .with_columns(_alike("period", _PERIODS, 5 * MILLISECOND).alias("period"), _alike("rate", _RATES, 0).alias("rate"))
+        .with_columns(
+            _alike("period", _PERIODS, 5, 5 * MILLISECOND).alias("period"),
+            pl.coalesce(
+                _alike("rate", _RATES, 5),
+                pl.when(pl.len().over(_OF_RESPONSE) <= _RATES).then(_alike("rate", _FEW, 1)),
+            ).alias("rate"),
+        )
         .with_columns(
             pl.when(c("period") <= most).then("period").alias("period"),
             pl.when(longest <= most).then("rate").alias("rate"),
@@ -121,10 +128,10 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
     )
 
 
-def _alike(of: str, count: int, tolerance: int) -> pl.Expr:
-    """Return the largest of `count` columns if all are positive and differ by at most 5 % plus `tolerance`; otherwise null."""
+def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:
+    """Return the largest of `count` columns if they are positive and differ by at most `percent` + `tolerance`; else null."""
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
     # horizontally, the maximum of null and a number is the number
     known = pl.all_horizontal(pl.col(name) > 0 for name in names).fill_null(value=False)
-    return pl.when(known & (largest - pl.min_horizontal(names) <= largest // 20 + tolerance)).then(largest)
+    return pl.when(known & (largest - pl.min_horizontal(names) <= largest * percent // 100 + tolerance)).then(largest)

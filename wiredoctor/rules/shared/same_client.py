@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import polars as pl
@@ -85,6 +85,7 @@ class Clients:
         self._server: dict[int, str] = {}
         self._repeated_syn: dict[int, int] = {}
         self._by_place: dict[tuple[int, int], tuple[Who, Request]] = {}
+        self._newest: dict[int, Request] = {}
         self._agent: dict[int, str] = {}
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
@@ -111,6 +112,7 @@ class Clients:
         self._sent.setdefault((host, self._server[request.connection]), []).append((request.start, request.connection))
         who = (host, agent, forwarded)
         self._by_place[request.connection, request.exchange] = who, request
+        self._newest[request.connection] = max(request, self._newest.get(request.connection, request), key=attrgetter("exchange"))
         if not many:
             self._agent[request.connection] = agent
         if not many or forwarded:
@@ -120,6 +122,10 @@ class Clients:
         """Return the request of a candidate; None if it is unknown."""
         found = self._by_place.get((connection, exchange))
         return None if found is None else found[1]
+
+    def newest_request(self, connection: int) -> Request | None:
+        """Return the last request of a connection; None if there is none."""
+        return self._newest.get(connection)
 
     def user_agent(self, one: Request) -> str:
         """Return the User-Agent of the client that sent this request."""
@@ -308,7 +314,13 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     client's close acknowledges nothing; null if there is none.
     """
     c = pl.col
-    first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
+    # the server's FIN may have been on its way
+    crossed = (c("server_close_rst") == 0) & (c("client_close_ack") <= c("server_close_offset"))
+    first = (
+        c("server_close_time").is_null()
+        | (c("server_close_time") > c("client_close_time")).fill_null(value=False)
+        | crossed.fill_null(value=False)
+    )
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(value=True)
     over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time")) & taken
     due = c("has_request") & ~over.fill_null(value=False) & (c("request_start") <= c("client_close_time"))

@@ -25,6 +25,8 @@ What it is not
     Slow start waits for one round trip after a burst, not for a timer.
     A busy server sends its next segment some time after the ACK, not as it arrives. A program that is busy between head and
     body may write at that moment by chance, so a stall there is reported only with the endpoint's next one.
+    With pipelined requests, a response may begin late because the server computes it, so the ACK of the previous one does not
+    count.
     If the delayed ACK announces a window without room for a full segment, the window update releases the next one.
     After a retransmission timeout the sender repeats earlier data.
     A small segment that waits after a small one is nagle-delayed-ack.

@@ -30,7 +30,8 @@ How it is proved
     are the window of that SYN divided by a power of two, as a receiver announces them that scales its windows.
 
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
-    differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %).
+    differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %; two
+    if there are no more, 1 %). Windows that were closed for 20 ms or longer count.
     This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
     longer than 60 s. The first closed window may last longer if the client had read ahead: up to its end, the average rate of
     the response was at least the later rate. Or the response is audio or video, or the client is a player (User-Agent), and the
@@ -101,6 +102,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
+PACE_WAIT = Threshold("20 ms", "the minimum wait that counts for the pace of a client; shorter ones have other reasons")
 PROBES = Threshold(
     "2 probes", "the minimum number of probes of a window that never opened; a single one may answer a stray segment"
 )
@@ -125,11 +127,14 @@ MIN_SCALED = 16
 
 def cutoffs() -> dict[str, int]:
     """Return the shortest wait (ns) for which the core writes rows of `closures` and `window_stalls`."""
-    return {"min_closed_window": MIN_WAIT.value}
+    return {"min_closed_window": min(PACE_WAIT.value, MIN_WAIT.value), "min_window_wait": MIN_WAIT.value}
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each closed window that delayed the other side's data, and for each longer stall (`window_stalls`)."""
+    """Return a row for each closed window that delayed the other side's data, and for each longer stall (`window_stalls`).
+
+    Short ones are included, because they show a client's pace.
+    """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
 
@@ -137,7 +142,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
     wait = c("opened_time") - since
-    return closures.filter(_had_data() & (wait >= MIN_WAIT.value)).select(
+    return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
         *_of_receiver(),
         _confidence().alias("confidence"),
         c("closed_frame").alias("frame"),
@@ -213,28 +218,32 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Set the kind of the candidates whose client reads at its own pace."""
+    """Set the kind of the candidates whose client reads at its own pace, and drop the short ones, which only show the pace."""
     c = pl.col
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
     every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
-    return known.with_columns(
-        pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
-        pl.when(~paced).then("held_up").alias("delay"),
-        pl.when(timed)
-        .then(pl.format(": every {}", every))
-        .when(c("rate").is_not_null())
-        .then(pl.format(": {}", rate))
-        .otherwise(pl.lit(""))
-        .alias("every"),
-        pl.when(timed)
-        .then(pl.format("reads at regular times, every {}: it limits its rate, or sleeps", every))
-        .when(c("rate").is_not_null())
-        .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
-        .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
-        .alias("paced"),
-    ).select(rows.columns)
+    return (
+        known.with_columns(
+            pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
+            pl.when(~paced).then("held_up").alias("delay"),
+            pl.when(timed)
+            .then(pl.format(": every {}", every))
+            .when(c("rate").is_not_null())
+            .then(pl.format(": {}", rate))
+            .otherwise(pl.lit(""))
+            .alias("every"),
+            pl.when(timed)
+            .then(pl.format("reads at regular times, every {}: it limits its rate, or sleeps", every))
+            .when(c("rate").is_not_null())
+            .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
+            .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
+            .alias("paced"),
+        )
+        .filter(c("held_up") >= MIN_WAIT.value)
+        .select(rows.columns)
+    )
 
 
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
