@@ -13,8 +13,8 @@ How it is proved
     server, is at least 1 s. For pipelined requests it counts from the end of the previous response. If the server sent an
     interim response such as 102 or 103, it counts from the last of these.
 
-    mid-response: one pause of the server of 1 s or more in the middle of a response, at least as long as all its other pauses
-    together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+    mid-response: one pause of the server of 1 s or more in the middle of a response, at least three times as long as all its
+    other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
 
     If a capture holds both sides of a gateway, the time of a server behind it belongs to that server. The rest counts as the
     gateway's own if it is 1 s or more (in-gateway).
@@ -155,7 +155,7 @@ def _paused() -> pl.Expr:
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
     return (
-        ((_longest_pause() >= MIN_WAIT.value) & (2 * _longest_pause() >= c("response_pause_total")))
+        ((_longest_pause() >= MIN_WAIT.value) & (4 * _longest_pause() >= 3 * c("response_pause_total")))
         & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
     ).fill_null(False)
 
