@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OF_CAPTURES = {name for name, module in catalogue().items() if module.family == "capture"}
 
-AT_THE_END = ("the capture ends", "a 401 that closes without saying so", "where no gateway is in the capture")
+AT_THE_END = ("the capture ends", "a 401 that closes without saying so", "where no gateway is in the capture", "another address")
 """Words of titles: less is certain because the capture ends soon, which it does not beside longer ladders; or because of what the
 capture lacks, which others have."""
 

@@ -94,6 +94,33 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
     return made
 
 
+def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
+    """Return, by endpoint, the hosts that are other addresses of its gateway, although no request at the back shows them.
+
+    All attempts of such a host began while the endpoint failed to answer exchanges, and at least one soon after such a request.
+    """
+    failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
+    known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
+    endpoints: dict[int, set[int]] = {}
+    prompt: set[int] = set()
+    starts = rows.start[failed]
+    for one in found:
+        if one.client_host in known:
+            continue
+        end = int(np.searchsorted(starts, one.time + SLACK, side="right"))
+        some = failed[max(end - MAX_OPEN, 0) : end]
+        some = some[(rows.head[some] - SLACK <= one.time) & (one.time <= rows.answered[some] + SLACK)]
+        some = some[rows.server[some] != one.server]
+        endpoints.setdefault(one.client_host, {*rows.server[some].tolist()}).intersection_update(rows.server[some].tolist())
+        if (one.time - rows.head[some] <= RELAY).any():
+            prompt.add(one.client_host)
+    made: dict[int, set[int]] = {}
+    for host in prompt:
+        if len(endpoints[host]) == 1:
+            made.setdefault(endpoints[host].pop(), set()).add(host)
+    return made
+
+
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
     """Return the rows whose gateway may have made this attempt."""
     return [

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
-from wiredoctor.gateways.attempts import Attempt, Gateway, owners
+from wiredoctor.gateways.attempts import Attempt, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
 from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, groups, read
 from wiredoctor.gateways.known import POSSIBLE, TRIES, Doubt, Gateways, Place
@@ -92,6 +92,8 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
         hosts.setdefault(server, set()).add(host)
+    for server, some in other_addresses(tried, rows).items():
+        hosts.setdefault(server, set()).update(some)
     tries: dict[int, list[int]] = {}
     for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
         tries.setdefault(front, []).append(back)

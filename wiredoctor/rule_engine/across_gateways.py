@@ -374,6 +374,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
+    paused = {*rows.filter(pl.col("kind") == "mid-response").select(KEY).iter_rows()}
     for number, row in enumerate(rows.iter_rows(named=True)):
         key = (row["connection"], row["exchange"])
         if key in known.tries:
@@ -381,8 +382,11 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
             servers = ", ".join(dict.fromkeys(one.server for one in tries))
             behind = row["delay"] - _open(tries, row["start"], row["end"])
             own = row["delay"] - _open(tries, row["start"], row["end"], whole=True)
-            if behind < IN_GATEWAY:
+            paused_behind = any(one.place in paused for one in tries)
+            if behind < IN_GATEWAY or (own < IN_GATEWAY and (paused_behind or row["kind"] == "mid-response")):
                 gone.append(number)
+            elif row["kind"] == "mid-response":
+                continue
             elif own < IN_GATEWAY:
                 rest = duration_text(behind - own)
                 changes[number] = {
@@ -394,7 +398,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                     "kind": "in-gateway", "delay": own, "wait": own,
                     "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
                 }  # fmt: skip
-        elif one := known.at(row):
+        elif row["kind"] is None and (one := known.at(row)):
             front = known.fronts.get(one.front)
             if front is not None and front.asked is not None and front.began is not None:
                 waited = front.began - front.asked

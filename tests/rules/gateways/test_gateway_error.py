@@ -158,10 +158,10 @@ def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Ex
     return exchange(**{"response_framing": "content-length", "connection": 2, **said, **given})
 
 
-def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1) -> Attempt:
+def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1, rejected: int | None = None) -> Attempt:
     nothing: dict[str, Any] = dict.fromkeys(OF_CONNECTION)
     said = {"connection": number, "server": "10.0.0.3:8001", "client": "10.0.0.2:5", "syn_time": at, "refused_time": refused}
-    return Attempt(nothing | said | {"syns": syns}, "")
+    return Attempt(nothing | said | {"syns": syns, "syn_error_time": rejected}, "")
 
 
 BAD = answered(502, 10 * MS, connection=1)
@@ -180,6 +180,9 @@ SILENT = exchange(server_close_time=10 * MS, server_close_frame=9)
         (BAD, [answered(502, 11 * MS)], "timed-out"),
         (BAD, [attempt(MS, refused=2 * MS)], "refused"),
         (BAD, [attempt(MS)], None),
+        (BAD, [attempt(MS, rejected=2 * MS)], "unreachable"),
+        (BAD, [attempt(MS, rejected=11 * MS)], None),
+        (BAD, [attempt(MS, refused=3 * MS, rejected=2 * MS)], "refused"),
         (BAD, [attempt(MS, syns=2)], "unreachable"),
         (answered(504, S, connection=1), [attempt(MS)], "unreachable"),
         (SILENT, [DROPPED], "closed"),

@@ -50,6 +50,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "waiting",
         "timeout",
         "504 gateway timeout",
+        *("download pauses", "stuck halfway"),
     ),
     "unanswered": ("hangs", "freeze", "tcp_retries2", "TCP_USER_TIMEOUT"),
     "connect-retry": ("SYN retransmission", "slow connect", "slow", "1 second connect", "3 second connect", "timeout"),

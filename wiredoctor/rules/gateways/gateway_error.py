@@ -15,11 +15,12 @@ How it is proved
     gateway failed in one of three ways. Its response has a status of 500 or above, and the last try had not got the same status
     before. Or there is no response, and the gateway closed first. Or its response broke off because the server's response did.
 
-    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it. closed: a FIN or RST
-    came before any byte of a response, and before the gateway's own close. timed-out: the gateway closed, or answered,
-    first. unsent: the same, and the server's window was closed while the request was incomplete. rejected-response: the server
-    had sent a response, complete or in part, or bytes that are not HTTP, and the gateway did not forward them. truncated: the
-    server's response broke off, and so did the gateway's, or it never began. not-passed-on: there was no try.
+    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it, or only an ICMP error
+    does. closed: a FIN or RST came before any byte of a response, and before the gateway's own close. timed-out: the gateway
+    closed, or answered, first. unsent: the same, and the server's window was closed while the request was incomplete.
+    rejected-response: the server had sent a response, complete or in part, or bytes that are not HTTP, and the gateway did not
+    forward them. truncated: the server's response broke off, and so did the gateway's, or it never began. not-passed-on: there
+    was no try.
 
     unseen: there is a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture holds no gateway.
     There is one finding per server and status. It names servers that may be behind the gateway: hosts other than its clients
@@ -94,7 +95,7 @@ RULE = Rule(
         "there). A recreated container or pod has another address, and nginx resolves the names of proxy_pass and upstream only "
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
         "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
-        "the gateway), and which firewall or security group on the path drops the packets.",
+        "the gateway), and which firewall or security group on the path drops or rejects the packets.",
         "closed": "The cause is behind the gateway: look into the log of the server behind it at that second. If the gateway "
         "used a connection that this server was closing, change the pool of the gateway. Let it keep idle connections for "
         "less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
@@ -539,6 +540,9 @@ def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, 
     if isinstance(last, Attempt):
         if failure.kind == "refused":
             return f"{behind} refused the connection", "the server behind it refused the connection", ""
+        if last.rejected < LATE:
+            said = "an ICMP error answered its SYN"
+            return f"the gateway could not connect to {behind.removesuffix(',')}: {said}", f"{said} to the server behind it", ""
         syns = last.values["syns"]
         times = f" (SYN sent {syns} times)" if syns > 1 else ""
         return f"{behind} did not answer{times}", "the server behind it did not answer the SYN", ""
@@ -653,9 +657,11 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
     v = one.values
     if isinstance(one, Attempt):
         yield from _frames(v, ("syn_frame", "syn_time", f"the gateway's SYN to {one.server}"))
-        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE:
+        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and one.rejected == LATE:
             yield from _frames(v, ("last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"))
         yield from _frames(v, ("refused_frame", "refused_time", "an RST refuses it"))
+        if one.rejected < LATE:
+            yield from _frames(v, ("syn_error_frame", "syn_error_time", "an ICMP error rejects it"))
         return
     if passed_on:
         yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))

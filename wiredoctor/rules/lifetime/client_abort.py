@@ -149,8 +149,8 @@ RULE = Rule(
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
         "stream": _CLOSED + " The response has no length and came piece by piece: a client can end it only by closing.",
-        "timeout": _CLOSED + "{timeout_means}",
-        "gave-up": _CLOSED,
+        "timeout": _CLOSED + "{timeout_means}{unknown_there}",
+        "gave-up": _CLOSED + "{unknown_there}",
     },
     remedy={
         "stopped": _NOTHING + "If the responses matter, let the program wait for them before it ends. " + _NOTICE,
@@ -159,8 +159,8 @@ RULE = Rule(
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,
         "stream": _NOTHING,
-        "timeout": _PATIENCE + "{timeout_where}",
-        "gave-up": _PATIENCE,
+        "timeout": "{look_there}" + _PATIENCE + "{timeout_where}",
+        "gave-up": "{look_there}" + _PATIENCE,
     },
     display_filter="{filter}frame.number in {{{frames}}}",
     references=(
@@ -209,6 +209,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .collect()
         .with_columns(
             pl.when(late).then("client_rst_frame").alias("late_frame"),
+            pl.when(_unknown_to_server()).then("server_close_frame").alias("unknown_frame"),
             c("waited").alias("wait"),
             _received_text().alias("had"),
         )
@@ -229,11 +230,14 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             "response_status",
             (c("client_close_time") - c("response_start")).clip(0).alias("read"),
             *_timeout_texts(),
+            pl.when(_unknown_to_server()).then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
+            pl.when(_unknown_to_server()).then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
             evidence(
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
                 ("client_close_frame", "client_close_time", _close_note()),
                 ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
+                ("unknown_frame", "server_close_time", "the server's RST without ACK flag: it does not know the connection"),
             ),
             *FACTS,
         )
@@ -377,7 +381,23 @@ def _sent_only_fin() -> pl.Expr:
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
+def _unknown_to_server() -> pl.Expr:
+    """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
+    c = pl.col
+    after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
+    bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
+    return (after & bare & (c("server_close_offset") == c("client_close_ack")) & _received_nothing()).fill_null(False)
+
+
 # words
+
+_UNKNOWN_THERE = (
+    " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had ended "
+    "there before, by something that this capture does not show."
+)
+_LOOK_THERE = (
+    "Capture at the server: a device on the path may have reset the connection there only, or the server's host was restarted. "
+)
 
 
 def _received_nothing() -> pl.Expr:

@@ -53,7 +53,7 @@ COLUMNS = (
 
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
-    *("refused_frame", "refused_time", "history", "client_unacknowledged", "server_bytes"),
+    *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
 )
 """The columns of tables.CONNECTIONS that are read, for the same exchanges."""
 
@@ -126,6 +126,9 @@ class Attempt:
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
+        # no ICMP error decides if an RST follows
+        rejected = self.values["syn_error_time"]
+        self.rejected = LATE if rejected is None or self.refused < LATE else rejected
 
 
 Try = Exchange | Attempt
@@ -262,6 +265,8 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
             return None
         if last.refused < LATE:
             return "refused"
+        if last.rejected <= front.answered + SLACK:
+            return "unreachable"
         # the gateway's response proves that it gave up
         return "unreachable" if last.values["syns"] > 1 or front.answered - last.values["syn_time"] >= LONE_SYN else None
     return _of_exchange(front, last)
@@ -272,7 +277,7 @@ def _failed_before(last: Try | None, left: int) -> bool:
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):
-        return last.refused < left - SLACK
+        return min(last.refused, last.rejected) < left - SLACK
     return not last.whole and min(last.dropped, last.left) < left - SLACK
 
 

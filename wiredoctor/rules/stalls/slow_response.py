@@ -1,4 +1,4 @@
-"""The server was slow to begin its response.
+"""The server was slow to begin its response, or paused in the middle of it.
 
 What it means
     The complete request had reached the server, and the first byte of the response came a second or more later. The network is
@@ -13,14 +13,17 @@ How it is proved
     server, is at least 1 s. For pipelined requests it counts from the end of the previous response. If the server sent an
     interim response such as 102 or 103, it counts from the last of these.
 
+    mid-response: one pause of the server of 1 s or more in the middle of a response, at least three times as long as all its
+    other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+
     If a capture holds both sides of a gateway, the time of a server behind it belongs to that server. The rest counts as the
     gateway's own if it is 1 s or more (in-gateway).
 
 What it is not
-    If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response. Nor
-    is a response that is slow after it has begun, such as an event stream, or a server that reports every half second that it
-    is still working. An exchange is ignored if its pairing is only assumed, because messages were not captured. If the first
-    copy of a response was lost before the capture point, nothing shows that loss.
+    If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response.
+    Nor is a response that comes in many pieces, such as an event stream or a throttled download, or a server that reports
+    every half second that it is still working. An exchange is ignored if its pairing is only assumed, because messages were
+    not captured. If the first copy of a response was lost before the capture point, nothing shows that loss.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
@@ -34,21 +37,26 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.rules.shared.evidence import confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
     symptom="waiting; a spinner",
-    severity={None: "note", "in-gateway": "note"},
+    severity={None: "note", "in-gateway": "note", "mid-response": "note"},
     title={
         None: "The server took {wait} to start answering {request}",
         "in-gateway": "The gateway itself took {wait} to start answering {request}",
+        "mid-response": "The server paused for {wait} in the middle of its response to {request}",
     },
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
         "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
         "server behind it.",
+        "mid-response": "The response ({status}) had begun; then the server sent nothing for {wait}. The client had acknowledged "
+        "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
+        "behind it.",
     },
     remedy={
         None: "Find out what the server does in that time: log the time of the request in its access log, trace it through the "
@@ -57,6 +65,8 @@ RULE = Rule(
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",
+        "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another service, "
+        "from which it gets the rest of the body. If it sends each part when it is ready, nothing is wrong.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -81,16 +91,23 @@ RULE = Rule(
     absence=True,
 )
 
+STREAM_PAUSES = 4
+"""The number of pauses of the application from which a chunked response is a stream."""
+
 MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely complain about a shorter one")
 
 
 def screen() -> pl.Expr:
     """Return a cheap test of a row: a batch in which no row passes has no candidate."""
-    return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
+    return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) | _paused()
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response that began late."""
+    """Return a row for each response that began late, and for each long pause in the middle of one."""
+    return pl.concat([_begun_late(exchanges), _pauses(exchanges)], how="diagonal")
+
+
+def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     begin = pl.max_horizontal("request_end", "previous_end", "heard")
     # a pipelined response took the same path as the one before it, so no round trip is subtracted
@@ -127,6 +144,56 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
                 ("response_frame", "response_start", _answer_note(begin, wait)),
             ),
         )
+    )
+
+
+def _paused() -> pl.Expr:
+    """Return whether one pause of the application makes up most of the pauses of a response that is no stream."""
+    c = pl.col
+    framing = c("response_framing")
+    # a chunked response in many pieces is a stream
+    known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
+    stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
+    return (
+        ((_longest_pause() >= MIN_WAIT.value) & (4 * _longest_pause() >= 3 * c("response_pause_total")))
+        & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
+    ).fill_null(False)
+
+
+def _pause(number: int) -> pl.Expr:
+    """Return the duration (ns) of one of the first pauses; null if there are not so many."""
+    times = pl.col("response_pause_times").list
+    return times.get(2 * number + 1, null_on_oob=True) - times.get(2 * number, null_on_oob=True)
+
+
+def _longest_pause() -> pl.Expr:
+    return pl.max_horizontal(_pause(0), _pause(1), _pause(2))
+
+
+def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    c = pl.col
+    longest = _longest_pause()
+    number = pl.when(_pause(0) == longest).then(0).when(_pause(1) == longest).then(1).otherwise(2)
+    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed")).with_columns(
+        *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
+        *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
+    )
+    return found.select(
+        "connection",
+        "exchange",
+        pl.lit("mid-response").alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("next_frame").alias("frame"),
+        c("last_time").alias("start"),
+        c("next_time").alias("end"),
+        longest.alias("delay"),
+        longest.cast(DURATION).alias("wait"),
+        evidence(
+            ("response_frame", "response_start", "the response begins"),
+            ("last_frame", "last_time", "the last packet before the pause"),
+            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(longest))),
+        ),
     )
 
 
