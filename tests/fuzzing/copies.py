@@ -34,6 +34,8 @@ def check_copies(report: Report, path: Path) -> None:
     """The copy of a whole capture, and that of the packets that findings are about."""
     [capture] = report.captures
     original = [*_packets(path)][: capture.packets]
+    if capture.sorted:  # as after reordercap(1)
+        original.sort(key=lambda packet: packet.time)
     data = _written(report, only=False)
     with as_file(data) as copy:
         seen = [*_packets(copy)]
