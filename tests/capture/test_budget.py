@@ -122,6 +122,15 @@ def test_the_files_of_a_rotation_are_unpacked_one_after_the_other(tmp_path: Path
         assert (capture.damage, capture.files.incomplete) == (None, [])
 
 
+def test_packets_of_merged_files_are_found_again_where_only_one_of_the_files_fits(tmp_path: Path) -> None:
+    """`whole` looks up each packet by its place. Both files are read at once, and the second is cut."""
+    for name in "ab":
+        (tmp_path / name).write_bytes(gzip.compress(content(0, 100)))
+    with Opened(tmp_path / "a", tmp_path / "b", max_spool=len(content(0, 100)) + 5_000) as capture:
+        assert len(whole(capture)["time"]) == 104
+        assert len(capture.files.incomplete) == 1
+
+
 def test_none_of_the_files_fits(tmp_path: Path) -> None:
     paths = rotation(tmp_path, 3)[:3]
     with Opened(*paths, max_spool=10) as capture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,13 @@ def check_copies(report: Report, path: Path) -> None:
     data = _written(report, only=False)
     with as_file(data) as copy:
         seen = [*_packets(copy)]
+    if capture.sorted:
+        ascend = all(a.time <= b.time for a, b in pairwise(seen))
+        must(ascend or capture.clock_steps, "a copy of a sorted capture is in time order", [one.time for one in seen])
+        clipped = any(abs(one.time - original[0].time) == LATEST for one in original)
+        before, after = (sorted(one[1:] if clipped else one for one in packets) for packets in (original, seen))
+        must(after == before, "a copy of a sorted capture has its packets")
+        original = seen
     must(len(seen) == len(original), "a copy has every packet", len(seen), len(original))
     differ = [frame for frame, (a, b) in enumerate(zip(seen, original, strict=True), 1) if a != b]
     for frame in differ[:1]:

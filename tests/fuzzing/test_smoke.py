@@ -81,6 +81,9 @@ UNKNOWN = [
 """Their times are so far apart that they are clipped. A finding is about the last two: in a file of their own they are clipped
 otherwise."""
 
+APPENDED = files.pcap([files.Packet(1_000_000 + 10_000 * n, bytes([n]), 1) for n in (5, 6, 7, 8, 0, 1, 2, 3)])
+"""Two captures, the earlier one behind the later one: far from time order, so it is sorted."""
+
 BEFORE_THE_FIRST = to_pcap(ladder_packets("""
   0.010  >  P.  100:113  ack 130
   0.020  <  P.  1:130    ack 113  snap 60
@@ -96,6 +99,7 @@ BEFORE_THE_FIRST = to_pcap(ladder_packets("""
         pytest.param(talk_with(1_700_000_000_123_456_789, 1_700_000_001 * SECOND), id="a wait of 54 years"),
         pytest.param(files.pcap(UNKNOWN, link_type=195), id="times far apart"),
         pytest.param(files.section("<") + files.block("<", 0xBAD, bytes(8)), id="a record of no interface"),
+        pytest.param(APPENDED, id="captures that were appended"),
         pytest.param(BEFORE_THE_FIRST, id="a packet before the first, cut short"),
         pytest.param(icmp.capture("  0.000  >  S    mss 1460", icmp.Error(0.1, 1, 3, 13)), id="an ICMP error is evidence"),
     ],

@@ -19,6 +19,7 @@ from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
+from wiredoctor.engine.time_order import examine
 from wiredoctor.limits import LimitsReached
 from wiredoctor.report.data import json as report_json
 from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
@@ -59,18 +60,23 @@ def _fail(line: str) -> None:
 
 
 def tables(
-    path: Path, steps: int | Sequence[int] = WHOLE, messages: bool = True, *, all_segments: bool = True
+    path: Path, steps: int | Sequence[int] = WHOLE, messages: bool = True, *, all_segments: bool = True, in_order: bool = False
 ) -> dict[str, pl.DataFrame]:
     """Return all tables of a capture, sorted by their keys.
 
     It is read in steps of this many packets, or in steps that end after these frames, and the tables are taken after each. The
     cutoffs are those of all rules; with `all_segments` they are widened to what columns of `segments` describe without any rule.
+    `in_order`: packets that are out of time order are sorted, as an analysis does.
     """
     cutoffs = rule_engine.cutoffs(rule_engine.catalogue())
     cells = core_cutoffs(cutoffs.of_all_segments() if all_segments else cutoffs)
     seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
     with open_capture(path) as capture:
+        if in_order:
+            examine(capture, lambda: False)
         core = Core(open_capture_records(capture), cells, LimitsReached(), messages, True)
+        if capture.is_shuffled:
+            core.put_in_order(is_growing=False, is_proved=capture.is_disorder_proved)
         core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
         for _ in read_in_steps(core, capture, steps):
             _take(core, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,12 @@ def browser() -> Iterator[Browser]:
     with playwright.sync_playwright() as one:
         started = one.chromium.launch(executable_path=path, args=[*words, "--disable-dev-shm-usage", "--in-process-gpu"])
         yield started
+        _IDLE.pop(started, None)
         started.close()
+
+
+_IDLE: dict[Browser, Page] = {}
+"""A tab of each browser that shows no page now. A new one starts a process, which takes longer than to show a page."""
 
 
 class Opened:
@@ -43,10 +48,22 @@ class Opened:
         self.tab = tab
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        tab.on("console", lambda message: self.complaints.append(message.text))
-        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        tab.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        tab.on("request", lambda request: self.requests.append(request.url))
+        self._listeners: dict[Any, Callable[[Any], object]] = {
+            "console": lambda message: self.complaints.append(message.text),
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "dialog": lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()),
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            tab.on(event, listener)
+
+    def leave(self) -> None:
+        """Leave the tab to the next page."""
+        for event, listener in self._listeners.items():
+            self.tab.remove_listener(event, listener)
+        self.tab.emulate_media(media="null", color_scheme="null")
+        self.tab.mouse.move(0, 0)
+        self.tab.goto("about:blank")
 
     def eval(self, script: str, *words: Any) -> Any:
         """What a script in the page says."""
@@ -62,14 +79,24 @@ class Opened:
 
 @contextmanager
 def opened(chromium: Browser, path: Path, *, ready: bool = True, **context: Any) -> Iterator[Opened]:
-    """The page in a window of its own. `ready`: once its script is done."""
-    window = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-    window.set_default_timeout(PATIENCE * 1000)
-    one = Opened(window.new_page())
-    one.tab.goto(path.as_uri())
-    if ready:
-        one.tab.wait_for_selector("html[data-ready]")
+    """The page in a tab that no other page is in. `ready`: once its script is done."""
+    size = context.pop("viewport", {"width": 1280, "height": 900})
+    tab = None if context else _IDLE.pop(chromium, None)
+    if tab is None:
+        tab = chromium.new_context(**context).new_page()
+        tab.context.set_default_timeout(PATIENCE * 1000)
+    one = Opened(tab)
     try:
+        tab.set_viewport_size(size)
+        tab.goto(path.as_uri())
+        if ready:
+            tab.wait_for_selector("html[data-ready]")
         yield one
-    finally:
-        window.close()
+    except BaseException:
+        tab.context.close()
+        raise
+    if context or chromium in _IDLE:
+        tab.context.close()
+    else:
+        one.leave()
+        _IDLE[chromium] = tab

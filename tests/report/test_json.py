@@ -268,12 +268,12 @@ def test_many_batches_come_out_as_one_table(validate_report: Validate) -> None:
     """More rows than a batch, from scans of several frames, each in a random order."""
     few = [connection(0)]
     frame = report([], few).connections
-    alike = frame.select(pl.all().repeat_by(150_000).explode())
-    many = alike.with_columns(connection=pl.int_range(150_000)).sample(fraction=1, shuffle=True, seed=1)
+    alike = frame.select(pl.all().repeat_by(40_000).explode())
+    many = alike.with_columns(connection=pl.int_range(40_000)).sample(fraction=1, shuffle=True, seed=1)
     one = report(captures=[capture()])
-    one.scan_connections = lambda: pl.concat([many[:70_000].lazy(), many[70_000:].lazy()])
+    one.scan_connections = lambda: pl.concat([many[:20_000].lazy(), many[20_000:].lazy()])
     whole = written(one, full=True)
-    assert [c["id"] for c in whole["connections"]] == list(range(150_000))
+    assert [c["id"] for c in whole["connections"]] == list(range(40_000))
     validate_report({**whole, "connections": whole["connections"][:10]})
 
 

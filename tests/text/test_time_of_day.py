@@ -175,3 +175,12 @@ def test_the_nearest_time_of_day_is_within_half_a_day(moment: int, of_day: int) 
 def test_times_that_no_calendar_of_python_has_are_cut(moment: int) -> None:
     assert 1 <= local(moment).year <= 9999
     assert time_text(moment, date=True)
+
+
+def test_moments_for_programs_have_microseconds_and_stay_in_the_years_that_can_be_written() -> None:
+    assert Clock(WINTER).rfc3339(1_001) == "2026-01-31T09:42:16.124001Z"
+    assert Clock(WINTER).rfc3339(1_000_000.0) == "2026-01-31T09:42:16.124999Z"
+    assert Clock(None).rfc3339(5.0) == ""
+    year_10000, year_0 = 253_402_300_800 * SECOND, -62_135_596_801 * SECOND
+    assert Clock(year_10000).rfc3339(SECOND) == "9999-12-31T23:59:59.999999Z"
+    assert Clock(year_0).rfc3339(0) == "0001-01-01T00:00:00.000000Z"

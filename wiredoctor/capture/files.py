@@ -12,6 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
+from weakref import ref
 
 from wiredoctor.capture.budget import Budget
 from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
@@ -123,6 +124,8 @@ class CaptureFile:
         self._opened = opened
         self._content: Content | None = None
         """The content of a file that cannot be reopened; None for other files."""
+        self._unpacked: ref[Content] | None = None
+        """The unpacked content, as long as something reads it: there may be no space to unpack it a second time."""
 
     def open(self) -> Content:
         """Return the content of the file, unpacked if it is compressed. Raise CaptureError if it cannot be read."""
@@ -130,13 +133,18 @@ class CaptureFile:
             return self._content
         if self.compression is None:
             return Content(self, self.size, None)
+        unpacked = None if self._unpacked is None else self._unpacked()
+        if unpacked is not None:
+            return unpacked
         try:
             spooled = self._opened.spool(self)
         except OSError as error:
             raise CaptureError(f"{self.name}: {reason(error)}") from None
         self.lost, self.cut = spooled.lost, spooled.cut
         self._check_room(spooled)
-        return Content(self, spooled.size, spooled.file)
+        unpacked = Content(self, spooled.size, spooled.file)
+        self._unpacked = ref(unpacked)
+        return unpacked
 
     def reopen(self) -> BinaryIO:
         """Open the file again. Raise OSError if that fails, or if the file was replaced or became shorter."""

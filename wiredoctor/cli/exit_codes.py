@@ -1,4 +1,7 @@
-"""Exit codes and error messages: one line on standard error, with a traceback only on request."""
+"""Exit codes and error messages: one line on standard error, with a traceback only on request.
+
+`report_exit` in running.py decides which exit code a report gets.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,14 @@
 """The core: reads a capture packet by packet and writes event tables.
 
+`Core.step` in loop.py calls every step for a packet; docs/pages/core.md lists which function makes which decision. Some of them:
+
+- retransmissions, new bytes, gaps in sequence numbers: delivery.py
+- round trips, delayed ACKs, window updates: acks.py; closed windows: closed_windows.py
+- FIN and RST: closes.py; what they end in HTTP: endings.py
+- how long HTTP waits at a gap: stream.py
+- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: http1.py
+- which response answers which request, and when an exchange is final: pairing.py
+
 Its modules are compiled when wiredoctor is installed (build.py). They run interpreted if that was not possible, or if a source
 has changed since. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of this
 folder, so a user who can set it for a command under sudo cannot make the command run other code.

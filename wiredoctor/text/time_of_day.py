@@ -140,11 +140,10 @@ class Clock(NamedTuple):
         return "" if self.first is None or elapsed is None else time_text(self.first + round(elapsed), date=self.dates)
 
     def rfc3339(self, elapsed: float) -> str:
-        """Return the time of a packet, `elapsed` ns after the first one, in RFC 3339 (UTC); empty if it is unknown."""
-        if self.first is None:
-            return ""
-        moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=(self.first + round(elapsed)) // 1000)
-        return f"{moment.isoformat(timespec='microseconds')}Z"
+        """Return the time of a packet, `elapsed` ns after the first one, in RFC 3339 (UTC, six decimals); empty if it is
+        unknown.
+        """
+        return "" if self.first is None else f"{rfc3339(self.first + round(elapsed))[:-4]}Z"
 
     def heading(self) -> str:
         """Return the sentence at the top of a report: "Times are CET (UTC+01:00); ..."; empty if there are no times."""

@@ -53,12 +53,12 @@ def answer(path: Path, block: int | None = None) -> Answer | str:
 
 
 def _merged(path: Path, expected: Answer) -> None:
-    """With itself: each packet is there twice."""
+    """With itself: each packet is there twice, unless the report says that a file was cut."""
     twin = path.with_name("y")
     twin.write_bytes(path.read_bytes())
     with Opened(path, twin, max_spool=SPOOL) as capture:
-        records = whole(capture)
-    must(len(records["time"]) == 2 * len(expected[0]["time"]), "merging loses no packet", len(records["time"]))
+        packets = len(whole(capture)["time"])
+        must(packets == 2 * len(expected[0]["time"]) or capture.files.incomplete, "merging loses no packet", packets)
 
 
 def _differ(expected: Answer | str, other: Answer | str) -> object:

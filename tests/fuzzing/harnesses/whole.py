@@ -58,9 +58,9 @@ def _same_report(whole: bytes, parts: bytes, step: int) -> None:
 def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
     """Check the tables, with and without that of messages, and that evidence is in the connection that it is about; of what
     went wrong at a gateway, in that or one of its tries."""
-    seen = tables(path, messages=False)
+    seen = tables(path, messages=False, in_order=True)
     check_tables(seen, packets)
-    detailed = tables(path)
+    detailed = tables(path, in_order=True)
     same_tables({name: frame for name, frame in seen.items() if name != "messages"}, detailed, "with messages")
     connection_of = {**frames_of(seen["segments"]), **frames_of(seen["icmp_errors"])}
     behind = _behind(seen)
