@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from wiredoctor import diagnosis, rule_engine
@@ -111,7 +110,7 @@ def run(
     """
     rules = rule_engine.load(settings)
     if not settings.jobs:
-        settings = replace(settings, jobs=min(os.cpu_count() or 1, MAX_JOBS))
+        settings = settings._replace(jobs=min(os.cpu_count() or 1, MAX_JOBS))
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     files = OpenFiles(budget or Budget(settings.max_spool))
@@ -123,7 +122,7 @@ def run(
             # nothing refers to a capture after this unless it is kept, because unpacked files take disk space
             with ExitStack() as opened:
                 file = opened.enter_context(open_capture_files(what, files, failed))
-                alone = replace(settings, jobs=1) if done else settings
+                alone = settings._replace(jobs=1) if done else settings
                 one = _one(file, rules, cutoffs, alone, tell, is_stopped, incomplete)
                 incomplete.extend(file.incomplete)
                 if settings.keep:

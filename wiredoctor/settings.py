@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 BATCH_PACKETS = 100_000
 """The number of packets after which rules judge the rows that the core has written."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of an analysis. They are only text and numbers, so they can be sent to another process."""
 
     select: Sequence[str] = ()
     """The names of rules or families to run; all if empty."""
     ignore: Sequence[str] = ()
     """The names of rules or families to exclude."""
-    thresholds: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict[str, Mapping[str, str | int]])
+    thresholds: Mapping[str, Mapping[str, str | int]] = {}
     """The configured thresholds by rule and name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}."""
     merge: bool = False
     """True if all files are read as one capture, with their packets in time order."""

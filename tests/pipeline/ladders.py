@@ -79,8 +79,7 @@ def _within_ladders(
     doubtful = tuple(one for one in known.doubtful if len({ladders[c] for c, _ in (*one.fronts, *one.backs)}) == 1)
     backs = {*known.tries["connection"], *(c for one in known.doubtful for c, _ in one.backs)}
     mine = {*known.tries.filter(own)["connection"], *(c for one in doubtful for c, _ in one.backs)}
-    return replace(
-        known,
+    return known._replace(
         tries=known.tries.filter(own),
         possible=known.possible.filter(possible_here),
         fronts={front: behind for front, behind in fronts.items() if behind},

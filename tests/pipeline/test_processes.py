@@ -202,9 +202,8 @@ engine.take_tables = take_tables
 limits.BYTES_HELD.value = 1
 """
 SMALL_BATCHES = """
-from dataclasses import replace
 run = pipeline.run
-pipeline.run = lambda paths, settings, **options: run(paths, replace(settings, batch_packets=5), **options)
+pipeline.run = lambda paths, settings, **options: run(paths, settings._replace(batch_packets=5), **options)
 """
 WORKER = "os.getpid() != me and core.share.number == 1"
 

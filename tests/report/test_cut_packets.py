@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_not_called_healthy_after_doubts(tmp_path: Path) 
     """Packets were dropped, or a finding of the capture is known already: no clean bill of health, but what was judged."""
     cut = analyze(tmp_path, r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"', 54)
     reach = find_coverage(cut)
-    doubtful = replace(cut, captures=[replace(cut.captures[0], dropped=3, dropped_of=9)])
+    doubtful = replace(cut, captures=[cut.captures[0]._replace(dropped=3, dropped_of=9)])
     for one in (doubtful, replace(cut, left_out=[LeftOut("ignore", "r", 1, ("no-response",))])):
         assert "Nothing wrong" not in headline(one, [], reach)
         assert headline(one, [], reach).endswith(

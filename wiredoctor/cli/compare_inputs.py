@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,7 +59,7 @@ def read_side(name: str, asked: CompareInput) -> ComparedSide | None:
 
 
 def _analyze(name: str, asked: CompareInput, *, keep: bool = False) -> tuple[Report, bool]:
-    request = asked.request._replace(settings=replace(asked.request.settings, keep=keep))
+    request = asked.request._replace(settings=asked.request.settings._replace(keep=keep))
     return run([name], request, budget=asked.budget, quiet=asked.quiet, verbose=asked.verbose)
 
 

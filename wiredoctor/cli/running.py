@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.cli import signals
@@ -57,8 +56,7 @@ def combine_request(
     already read. Raise UsageError if a rule, a threshold or the baseline is invalid.
     """
     check_thresholds(configuration, catalogue)
-    settings = replace(
-        settings,
+    settings = settings._replace(
         select=parse_rule_names("--select", select, catalogue) or [*configuration.select],
         ignore=[*parse_rule_names("--ignore", ignore, catalogue), *configuration.ignore],
         thresholds=configuration.thresholds,

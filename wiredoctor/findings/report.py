@@ -100,8 +100,7 @@ class Unjudged:
         return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
 
 
-@dataclass(frozen=True)
-class CaptureSummary:
+class CaptureSummary(NamedTuple):
     """A file that was read: its format, its contents, and what could not be analyzed."""
 
     file: str
@@ -120,7 +119,7 @@ class CaptureSummary:
     damage: str | None = None
     files: tuple[str, ...] = ()
     """The names of the files in order, if several files were read as one capture."""
-    encapsulations: dict[str, int] = field(default_factory=dict[str, int])
+    encapsulations: Mapping[str, int] = {}
     """The number of packets in each protocol that encapsulated TCP, besides IP and its link layer, by protocol name.
 
     A packet may count for several protocols. VLAN tags do not count.

@@ -37,15 +37,10 @@ class Attempt(NamedTuple):
     time: int
 
 
-def attempts(connections: pl.LazyFrame) -> list[Attempt]:
-    """Return the first MAX_ATTEMPTS attempts, in time order."""
+def attempts(failed: pl.DataFrame) -> list[Attempt]:
+    """Return the first MAX_ATTEMPTS of these connections, in time order."""
     c = pl.col
-    failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
-    some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
-    found = some.select("connection", "server", "client_host", "syn_time").collect()
-    if not found.height:
-        return []
-    made = found.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
+    made = failed.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
         "connection",
         c("server").hash().reinterpret(signed=True),
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),

@@ -14,23 +14,30 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
-    seen = asked.select(
+    facts = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
         (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
     )
-    several, forwarded, agents = seen.collect().row(0)
+    seen, failed = pl.collect_all([facts, _failed_attempts(connections)])
+    several, forwarded, agents = seen.row(0)
     if several is None:
         return Gateways()
     clients = _speak_for_several(asked) if forwarded or agents else frozenset[int]()
-    from wiredoctor.gateways.attempts import attempts
-
-    tried = attempts(connections)
-    if not several and not tried:
+    if not several and failed.is_empty():
         return Gateways(clients=clients)
+    from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, tried, clients, possible=possible)
+    return pairs(asked, connections, attempts(failed), clients, possible=possible)
+
+
+def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the connections without data whose SYN was refused or never answered."""
+    c = pl.col
+    failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
+    some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
+    return some.select("connection", "server", "client_host", "syn_time")
 
 
 def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:

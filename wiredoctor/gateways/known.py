@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import polars as pl
@@ -55,8 +54,7 @@ class Doubt(NamedTuple):
     backs: tuple[Place, ...]
 
 
-@dataclass(frozen=True)
-class Gateways:
+class Gateways(NamedTuple):
     """The known facts about the gateways in a capture.
 
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
@@ -67,11 +65,11 @@ class Gateways:
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
-    tries: pl.DataFrame = field(default_factory=TRIES.to_frame)
-    fronts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    tries: pl.DataFrame = TRIES.to_frame()
+    fronts: Mapping[str, tuple[str, ...]] = {}
     doubtful: tuple[Doubt, ...] = ()
     clients: frozenset[int] = frozenset()
-    possible: pl.DataFrame = field(default_factory=POSSIBLE.to_frame)
+    possible: pl.DataFrame = POSSIBLE.to_frame()
     crowded: frozenset[Place] = frozenset()
 
     def with_tries(self, told: pl.DataFrame) -> Gateways:
@@ -83,4 +81,4 @@ class Gateways:
         made = pl.concat([others, told]).sort(*front, "started", *back)
         places = {*told.select(front).iter_rows(), *told.select(back).iter_rows()}
         doubtful = tuple(one for one in self.doubtful if places.isdisjoint((*one.fronts, *one.backs)))
-        return replace(self, tries=made, doubtful=doubtful, clients=self.clients | {*told["connection"]})
+        return self._replace(tries=made, doubtful=doubtful, clients=self.clients | {*told["connection"]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -38,7 +37,7 @@ def pairs(
         rows = read(asked, connections)
         before = order(rows)
     made, alike = _find_gateways(asked, connections, rows, before, tried, clients)
-    return replace(made, possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
+    return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
 def _find_gateways(

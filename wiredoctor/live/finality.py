@@ -8,7 +8,7 @@ others of its connection, and is reported when nothing that overlaps its time is
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -206,7 +206,7 @@ class PendingFindings:
             return known, passed
         more = rule_engine.passed_on(seen.known, seen.connections, finished_exchanges(seen.exchanges))
         fronts = {**known.fronts, **seen.known.fronts}
-        known = replace(seen.known, fronts=fronts, clients=known.clients | seen.known.clients)
+        known = seen.known._replace(fronts=fronts, clients=known.clients | seen.known.clients)
         return known, more if passed is None else pl.concat([passed, more]).unique()
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
@@ -118,16 +118,14 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     if by in {Grouping.host, Grouping.path}:
         names = {}
     if by is Grouping.server:
-        counted, names = _with_silent_servers(counted, names, report.scan_connections())
+        names = _add_silent_servers(counted, report.scan_connections()) | names
     lost = _time_lost(report, rows, by)
-    made = [_statistics(row, names, lost) for row in counted.iter_rows(named=True)]
-    known = {one.key for one in made}
+    made = [_statistics(key, row, names, lost) for key, row in counted.items()]
     if by in {Grouping.server, Grouping.client}:
-        nothing: dict[str, Any] = dict.fromkeys(counted.columns)
         of_server = by is Grouping.server
         failed = failed_connections_by_server(report) if of_server else Counter[str]()
         unusable = unusable_connections(report) if of_server else _never_established(report, "client_host")
-        made += [_statistics(nothing | {"key": key}, names, lost) for key in {**lost, **failed, **unusable} if key not in known]
+        made += [_statistics(key, {}, names, lost) for key in {**lost, **failed, **unusable} if key not in counted]
         made = [one._replace(failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
     return sort_servers(made, ServerOrder.failed)
 
@@ -214,8 +212,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
     lost: Counter[str] = Counter()
     for one in report.findings:
         lost[one.rule] += round((one.delay or 0.0) * SECOND)
-    row = counted.to_dicts()[0] if counted.height else dict.fromkeys(counted.columns)
-    return _statistics(row | {"key": ""}, {}, {"": {rule: delay for rule, delay in lost.items() if delay}})
+    return _statistics("", counted.get("", {}), {}, {"": {rule: delay for rule, delay in lost.items() if delay}})
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
@@ -328,11 +325,12 @@ def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
     return values.list.get(rank - 1, null_on_oob=True)
 
 
-def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
-    """Return a table of counts and server times with one row per group, and the most frequent names of each group.
+Counts = dict[str, int | None]
+"""Counts and server times (ns) of a group by name; one that is missing is None or 0."""
 
-    Unless `connections` is true, the column `connections` is null.
-    """
+
+def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
+    """Return the counts of each group, and its most frequent names. `connections`: count connections, too."""
     import polars as pl
 
     c = pl.col
@@ -343,30 +341,31 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[pl.DataFrame, dict
         .collect(engine="streaming")
     )
     counted = (
-        by_name.group_by("key")
-        .agg(c(counts).sum(), c("wait").explode().drop_nulls().sort(), pl.lit(None, pl.Int64()).alias("connections"))
+        by_name.lazy()
+        .group_by("key")
+        .agg(c(counts).sum(), c("wait").explode().drop_nulls().sort())
         .with_columns(_nearest_rank(c("wait"), percent).alias(f"p{percent}") for percent in (50, 95, 99))
         .with_columns(c("wait").list.last().alias("longest"), c("wait").list.len().cast(pl.Int64).alias("timed"))
         .drop("wait")
+        .collect()
     )
+    made = {row.pop("key"): row for row in counted.iter_rows(named=True)}
     if connections:
-        of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("connections"))
-        counted = counted.drop("connections").join(of_key.collect(engine="streaming"), on="key", how="left")
-    names = (
-        by_name.filter(c("name") != "")
-        .sort("len", "name", descending=[True, False])
-        .group_by("key", maintain_order=True)
-        .agg(c("name").head(NAMES))
-    )
-    return counted, {key: tuple(some) for key, some in names.iter_rows()}
+        of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64))
+        for key, number in of_key.collect(engine="streaming").iter_rows():
+            made[key]["connections"] = number
+    names: dict[str, tuple[str, ...]] = {}
+    frequent = sorted(by_name.select("len", "key", "name").iter_rows(), key=lambda row: (-row[0], row[2]))
+    for _, key, name in frequent:
+        if name and len(names.get(key, ())) < NAMES:
+            names[key] = (*names.get(key, ()), name)
+    return made, names
 
 
-def _with_silent_servers(
-    counted: pl.DataFrame, names: dict[str, tuple[str, ...]], connections: pl.LazyFrame
-) -> tuple[pl.DataFrame, dict[str, tuple[str, ...]]]:
-    """Add connections without HTTP to the count of each server, and add servers that have no other connections.
+def _add_silent_servers(counted: dict[str, Counts], connections: pl.LazyFrame) -> dict[str, tuple[str, ...]]:
+    """Count the connections of each server, with HTTP or without, and return the names of servers from TLS (SNI).
 
-    Connections that were never established do not count. The names of added servers come from TLS (SNI).
+    Connections that were never established do not count.
     """
     import polars as pl
 
@@ -374,14 +373,12 @@ def _with_silent_servers(
     servers = (
         connections.filter(c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0))
         .group_by("server")
-        .agg(pl.len().cast(pl.Int64).alias("all"), c("server_name").filter(c("server_name") != "").unique().sort().head(NAMES))
-        .rename({"server": "key"})
+        .agg(pl.len().cast(pl.Int64), c("server_name").filter(c("server_name") != "").unique().sort().head(NAMES))
         .collect()
     )
-    tls = {key: tuple(given) for key, _, given in servers.iter_rows() if given}
-    joined = counted.join(servers.select("key", "all"), on="key", how="full", coalesce=True)
-    connections_of = pl.max_horizontal(pl.col("connections"), pl.col("all")).alias("connections")
-    return joined.with_columns(connections_of).drop("all"), tls | names
+    for key, number, _ in servers.iter_rows():
+        counted.setdefault(key, {})["connections"] = number
+    return {key: tuple(given) for key, _, given in servers.iter_rows() if given}
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
@@ -418,27 +415,27 @@ def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str
 
 
 def _statistics(
-    row: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], lost: Mapping[str, Mapping[str, int]]
+    key: str, counts: Counts, names: Mapping[str, tuple[str, ...]], lost: Mapping[str, Mapping[str, int]]
 ) -> ServerStatistics:
     def seconds(name: str) -> float | None:
-        return None if row[name] is None else row[name] / SECOND
+        value = counts.get(name)
+        return None if value is None else value / SECOND
 
-    key = row["key"] or ""
     costs = sorted(lost.get(key, {}).items(), key=lambda one: (-one[1], one[0]))
     return ServerStatistics(
         key=key,
         names=names.get(key, ()),
-        requests=row["requests"] or 0,
-        failed=row["failed"] or 0,
-        unanswered=row["unanswered"] or 0,
-        incomplete=row["incomplete"] or 0,
-        client_errors=row["client_errors"] or 0,
-        server_errors=row["server_errors"] or 0,
+        requests=counts.get("requests") or 0,
+        failed=counts.get("failed") or 0,
+        unanswered=counts.get("unanswered") or 0,
+        incomplete=counts.get("incomplete") or 0,
+        client_errors=counts.get("client_errors") or 0,
+        server_errors=counts.get("server_errors") or 0,
         p50=seconds("p50"),
         p95=seconds("p95"),
         p99=seconds("p99"),
         longest=seconds("longest"),
-        connections=row["connections"] or 0,
+        connections=counts.get("connections") or 0,
         lost={rule: delay / SECOND for rule, delay in costs},
-        timed=row["timed"] or 0,
+        timed=counts.get("timed") or 0,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from wiredoctor.findings import ThresholdKey, configured
 from wiredoctor.rule_engine.catalogue import RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
@@ -12,8 +13,7 @@ from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.settings import Settings
 
 
-@dataclass(frozen=True)
-class RuleSet:
+class RuleSet(NamedTuple):
     """The selected rules of an analysis. A rule of another package that fails is disabled only for this analysis."""
 
     everything: Mapping[str, RuleModule]

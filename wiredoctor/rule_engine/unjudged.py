@@ -368,22 +368,20 @@ def unjudged(
     and `first_time`: as in `resolve`. `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
-    suspects = max(_count(exchanges, suspect_exchanges(), engine), _count(connections, suspect_connections(), engine))
-    if not suspects:
-        return Remainder({}, [])
     lost, broken = (
         rows.filter(c("reason").is_not_null()) for rows in (_exchanges(exchanges, latest), _connections(connections, latest))
     )
     ends = connections.select(_ENDS)
-    if suspects <= HELD:
-        held = [rows.collect(engine=engine) for rows in (lost, broken)]
+    held = [rows.head(HELD + 1).collect(engine=engine) for rows in (lost, broken)]
+    are_few = all(rows.height <= HELD for rows in held)
+    if are_few:
         if all(rows.is_empty() for rows in held):
             return Remainder({}, [])
         wanted = pl.concat([rows["connection"] for rows in held]).unique()
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (rows.lazy() for rows in held)
     left = _filter_unexplained(lost, broken, ends, by)
-    if suspects <= HELD:
+    if are_few:
         left = left.collect(engine=engine).lazy()
     repeated = _repeated(left, answers, connections, hosts, engine)
     left = left.join(repeated, on=["connection", "exchange"], how="anti", nulls_equal=True)
@@ -435,14 +433,6 @@ def _repeated(
     )
     first = pl.when(c("connection") != c("connection_right")).then("again").otherwise("elsewhere")
     return same.lazy().filter(first - c("over") <= AGAIN).select("connection", "exchange")
-
-
-def _count(rows: pl.LazyFrame, suspect: pl.Expr, engine: Literal["auto", "streaming"]) -> int:
-    """Return the number of suspect rows.
-
-    For healthy traffic, only the columns that the expression `suspect` reads are created.
-    """
-    return int(rows.select(suspect.sum()).collect(engine=engine).item() or 0)
 
 
 def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudged:

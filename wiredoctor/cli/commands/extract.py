@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -81,7 +80,7 @@ def extract(
     from wiredoctor.extract.minimize import Cutter, NotShown, temporary
 
     with temporary() as folder:
-        analyse = partial(_analyze, replace(request.settings, merge=False, max_spool=None, jobs=1))
+        analyse = partial(_analyze, request.settings._replace(merge=False, max_spool=None, jobs=1))
         summaries = {name for name, module in rules.items() if module.rule.summary}
         cutter = Cutter(report, analyse, Path(folder), summaries)
         try:
