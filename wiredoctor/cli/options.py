@@ -296,12 +296,12 @@ def parse_duration(option: str, text: str | None) -> int | None:
     return round(float(match[1]) * _SECONDS[match[2]] * SECOND)
 
 
-def parse_status(option: str, values: list[str] | None) -> tuple[str, ...]:
+def parse_status(values: list[str] | None) -> tuple[str, ...]:
     """Return the values of --status in their checked form; raise UsageError if one is not a status."""
     try:
         return parse_statuses(values or [])
     except ValueError as error:
-        raise UsageError(f"{option}: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
+        raise UsageError(f"--status: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
 
 
 def _moment(option: str, text: str | None) -> Moment | None:
