@@ -495,7 +495,7 @@ class Repetition:
         """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
         self.is_owed: bool = False
         """True if a FIN was repeated although the peer still had to send the rest of a message."""
-        self.is_told: bool = False
+        self.has_early_row: bool = False
         """True if a row of missing data was already written; another row withdraws the first if the data arrives after all."""
 
 

@@ -39,9 +39,9 @@ class Hello(NamedTuple):
 
 NOTHING = Hello()
 
-Told = tuple[str, str, str, str, bool]
+TlsFacts = tuple[str, str, str, str, bool]
 """The version, the name, the protocols offered by the client, the one chosen by the server, and whether the name may differ."""
-SILENT: Told = ("", "", "", "", False)
+SILENT: TlsFacts = ("", "", "", "", False)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Handshake:
 
     sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
 
-    def result(self) -> Told:
+    def result(self) -> TlsFacts:
         """Return the version, the server's name, the offered and the chosen protocols, and whether a part was encrypted."""
         client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
         return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
