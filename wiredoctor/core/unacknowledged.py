@@ -14,7 +14,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Close, Connection, DataError, FirstCopy, Flight, Previous, Repetition, Side, waits_of
+from wiredoctor.core.connection import (
+    Close,
+    Connection,
+    FirstCopy,
+    Flight,
+    Previous,
+    Side,
+    waits_of,
+)
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.delivery import count_acknowledged
 from wiredoctor.core.flight import find_sent
@@ -22,6 +30,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, SYN, Segment
+from wiredoctor.core.waits import DataError, Repetition
 
 UNACKNOWLEDGED: Final = (
     *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
