@@ -177,7 +177,7 @@ def test_a_report_is_no_capture(run: Callable[..., Result], tmp_path: Path) -> N
             "JSON of two points",
             (
                 two_points.TwoPoints,
-                two_points.Recording,
+                two_points.ComparedFile,
                 two_points.Clock,
                 two_points.Step,
                 two_points.Way,

@@ -20,10 +20,10 @@ from wiredoctor.compare.two_points.result import (
     Alone,
     Changed,
     Clock,
+    ComparedFile,
     Delays,
     OneSided,
     Pair,
-    Recording,
     Shares,
     SideFinding,
     Step,
@@ -43,7 +43,7 @@ BEFORE_AFTER = Changes(
     [EndpointChange("x", "x", "x", 1, 2, SHIFT, SHIFT)], [RuleChange("x", "x", True, False, 1, 2, 0.1, 0.2)], ["x"],
 )  # fmt: skip
 DELAYS = Delays(3, 0.1, 0.2, 0.3)
-RECORDING = Recording("x", "client", 1, 2, 3, 4, "x", "x")
+RECORDING = ComparedFile("x", "client", 1, 2, 3, 4, "x", "x")
 TWO_POINTS = TwoPoints(
     "x", RECORDING, replace(RECORDING, point="server"), True, Clock(3.0, 0.02, 50.0, 0.1, [Step(1.0, 0.2)], 5),
     [Way("client", 9, 8, 1, 1, 1, 1, 1, 1, 1, 3, DELAYS, 2, 1, 1, 0, 0, 0)], Waiting(1, DELAYS, DELAYS, DELAYS),

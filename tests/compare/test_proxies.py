@@ -22,7 +22,7 @@ T0 = 1_700_000_000 * SECOND
 
 
 def held(front: Path, back: Path | None = None) -> Proxied | None:
-    """The comparison of two files, or of one of both sides."""
+    """Return the comparison of two files, or of one file with both sides."""
     sides = [collect_proxy_side(wiredoctor.analyze(str(path), keep=True)) for path in (front, back) if path]
     return compare_proxy(sides[0], sides[1] if back else None, "0")
 
@@ -89,7 +89,7 @@ def test_the_handshake_with_the_server_is_named() -> None:
 
 
 def test_times_that_contradict_a_proxy(tmp_path: Path) -> None:
-    """At the back each answer ends long after that at the front, whatever the clocks show."""
+    """At the back, each response ends long after the one at the front, whatever the clocks show."""
     front, back = (
         said(1000 + number, f"10.{number + 1}.0.1", [
             line for n in range(5)
@@ -100,7 +100,7 @@ def test_times_that_contradict_a_proxy(tmp_path: Path) -> None:
 
 
 def parted(name: str, folder: Path, offset: float) -> tuple[Path, Path]:
-    """The packets before the proxy (10.9.1.0/24 on both ends), and those behind it by another clock."""
+    """Return the packets in front of the proxy (both ends in 10.9.1.0/24), and those behind it with another clock."""
     path = find_recording(f"{name}.pcap")
     link = int.from_bytes(path.read_bytes()[20:24], "little")
     at = {1: 26, 113: 28, 276: 32}[link]
@@ -203,7 +203,7 @@ def test_a_request_that_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_many_alike_at_the_same_time(tmp_path: Path) -> None:
-    """What is passed on in order is matched in order, although nothing but time tells the requests apart."""
+    """Requests that are forwarded in order are matched in order, although they differ only in time."""
     front = [said(1000 + n, "10.1.0.1", [(1 + 0.01 * n, False, get("/a")), (2 + 0.05 * n, True, answer(200))]) for n in range(20)]
     back = [
         said(2000 + n, "10.3.0.1", [(1.004 + 0.01 * n, False, get("/a")), (1.998 + 0.05 * n, True, answer(200))])
@@ -309,7 +309,7 @@ def test_targets_that_are_rewritten(
 
 
 def test_a_path_that_only_ends_alike_is_another(tmp_path: Path) -> None:
-    """One request of which the last segment is the same proves nothing where clocks may differ."""
+    """A single request with an equal last segment proves nothing if the clocks may differ."""
     one = said(1000, "10.1.0.1", [(1.0, False, get("/shop/health")), (1.1, True, answer(200))])
     other = said(2000, "10.3.0.1", [(1.01, False, get("/health")), (1.09, True, answer(200))])
     assert held(write(tmp_path / "a.pcap", one), write(tmp_path / "b.pcap", other)) is None
@@ -322,7 +322,7 @@ def test_a_path_that_only_ends_alike_is_another(tmp_path: Path) -> None:
 
 
 def test_rewritten_targets_are_no_proof_of_a_proxy(tmp_path: Path) -> None:
-    """What --both-sides takes for a proxy by itself is the same on both sides."""
+    """What --both-sides recognizes as a proxy without --proxy is equal on both sides."""
     sides = [
         collect_proxy_side(wiredoctor.analyze(str(write(tmp_path / f"{begin}.pcap", [
             p for n in range(40)

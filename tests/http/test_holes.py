@@ -44,7 +44,7 @@ def test_a_hole_in_a_body(epoch_packets: int) -> None:
 
 @EPOCHS
 def test_a_hole_at_the_end_of_a_body(epoch_packets: int) -> None:
-    """The body ends where the length says; it was last seen before the hole, not when something followed."""
+    """Content-Length determines the end of the body; its last captured byte is before the gap."""
     talk = rf"""
         0.020 > P. {asked("/a")}
         0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + a*10
@@ -83,7 +83,7 @@ def test_a_hole_in_a_head(epoch_packets: int) -> None:
 
 @EPOCHS
 def test_a_hole_over_several_messages(epoch_packets: int) -> None:
-    """Answers are missing: the next one belongs to the newest request that the server had seen."""
+    """Responses are missing: the next one belongs to the newest request that the server had received."""
     talk = rf"""
         0.020 > P. {asked("/a")}
         0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + a*10
@@ -106,7 +106,7 @@ def test_a_hole_over_several_messages(epoch_packets: int) -> None:
 
 @EPOCHS
 def test_a_hole_in_a_chunk(epoch_packets: int) -> None:
-    """The chunk's size says where the next chunk-size line is."""
+    """The chunk size determines where the next chunk size line is."""
     talk = rf"""
         0.020 > P. {asked("/a")}
         0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n" + a*10
@@ -151,7 +151,7 @@ def test_a_body_until_the_close_with_a_hole(epoch_packets: int) -> None:
 
 @EPOCHS
 def test_responses_cut_by_a_snap_length_answer_what_was_asked_before_them(epoch_packets: int) -> None:
-    """Every head breaks off; what the server had acknowledged by then says which request it is about."""
+    """Every header section is cut; what the server had acknowledged until then shows which request a response answers."""
     talk = "".join(
         rf"""
         {time}.000 > P. "GET /{time} HTTP/1.1\r\nHost: a\r\nX: yyyyyyyy\r\n\r\n" snap 80
@@ -182,7 +182,7 @@ def arrivals(draw: st.DrawFn) -> list[tuple[int, int]]:
 @given(arrivals(), st.sampled_from([1, 3, 128_000]))
 @settings(max_examples=60, deadline=None)
 def test_a_body_in_any_order(ranges: list[tuple[int, int]], step: int) -> None:
-    """What was captured of it counts, once; the response after it is read in any case."""
+    """The captured bytes of the body count once; the response after it is always read."""
     asked, answered = 1 + len(GET), 1 + len(HEAD)
     packets = [
         Packet(PEERS, 0, 0, SYN, 0, mss=1460), Packet(PEERS, 1, 1, SYN | ACK, 0, 1, mss=1460), Packet(PEERS, 0, 2, ACK, 1, 1),

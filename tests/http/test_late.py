@@ -22,7 +22,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x
 
 
 def packet(side: int, time: float, seq: int, ack: int | None, data: bytes = b"", flags: int = PSH | ACK) -> Packet:
-    """At `time` in milliseconds."""
+    """Return a segment sent at `time` (ms)."""
     return Packet(PEERS, side, round(time * MILLISECOND), flags, seq, ack, data)
 
 
@@ -44,12 +44,12 @@ def everywhere(packets: list[Packet], folder: Path, *names: str) -> dict[str, pl
 
 
 def messages(seen: dict[str, pl.DataFrame], first: int) -> list[Any]:
-    """Of the segments from this frame on."""
+    """Return the messages of the segments from this frame on."""
     return seen["segments"].filter(pl.col("frame") >= first)["message"].to_list()
 
 
 def test_requests_behind_one_that_asks_for_a_tunnel(tmp_path: Path) -> None:
-    """Whether they are HTTP is known with the answer, which refuses the tunnel."""
+    """The response refuses the tunnel; only then is it known that the bytes are HTTP."""
     connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
     refusal = b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"
     size, past = 1 + len(connect), 1 + len(connect + GET)
@@ -85,7 +85,7 @@ def test_a_response_that_was_captured_before_its_request(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("behind", [b"", GET])
 def test_the_protocol_does_not_change_inside_a_request(behind: bytes, tmp_path: Path) -> None:
-    """RFC 9110 section 7.8: the client goes on with its request, whatever the server has said already."""
+    """RFC 9110 section 7.8: the client finishes its request even if the server has already responded."""
     size = 1 + len(POST)
     packets = [
         *HANDSHAKE,
@@ -101,7 +101,7 @@ def test_the_protocol_does_not_change_inside_a_request(behind: bytes, tmp_path: 
 
 
 def test_a_request_that_a_tunnel_cuts_off_is_listed(tmp_path: Path) -> None:
-    """It is read at the end of the capture, when nobody waits any more, and does not end: the tunnel began before it."""
+    """The request is read at the end of the capture. It has no end, because the tunnel began before it."""
     connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
     head = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"")
     packets = [
@@ -114,7 +114,7 @@ def test_a_request_that_a_tunnel_cuts_off_is_listed(tmp_path: Path) -> None:
 
 
 def test_nobody_goes_over_to_a_protocol_that_was_not_asked_for(tmp_path: Path) -> None:
-    """RFC 9110 section 7.8: it must have been named in the request. What the client says next is HTTP, whenever it comes."""
+    """RFC 9110 section 7.8: the request must have named the protocol. What the client sends next is HTTP, whenever it arrives."""
     head = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"")
     asked = 1 + len(GET + head)
     packets = [
@@ -134,7 +134,7 @@ def test_nobody_goes_over_to_a_protocol_that_was_not_asked_for(tmp_path: Path) -
 
 
 def test_a_protocol_that_was_agreed_on_in_bytes_that_are_not_there(tmp_path: Path) -> None:
-    """The server speaks it from there on; the client's bytes are told by what they are, whether they come before or after."""
+    """The server uses the protocol from there on. The client's bytes are recognized by their content, before or after."""
     size = 1 + len(POST)
     packets = [
         *HANDSHAKE,
@@ -150,7 +150,7 @@ def test_a_protocol_that_was_agreed_on_in_bytes_that_are_not_there(tmp_path: Pat
 
 
 def test_round_trips_of_an_exchange_whose_answer_was_passed_over(tmp_path: Path) -> None:
-    """That the first request has no answer is known with the answer to the second, and until then round trips come."""
+    """The response to the second request shows that the first has none. Round trips are measured before that."""
     asked, lost = 1 + 3 * len(GET), 1 + 2 * len(OK)
     packets = [
         packet(0, 0, 1, 1, GET),
@@ -168,19 +168,19 @@ def test_round_trips_of_an_exchange_whose_answer_was_passed_over(tmp_path: Path)
 
 
 def test_a_syn_behind_data_does_not_say_where_it_began(tmp_path: Path) -> None:
-    """The first byte of a side is where its first packet is, unless a SYN had said by then that there is one before it."""
+    """A side's stream begins with its first packet, unless a SYN has already shown that there is an earlier byte."""
     packets = [packet(0, 0, 1, 1, GET), packet(1, 10, 101, 1 + len(GET), OK), packet(1, 20, 501, 1 + len(GET), flags=SYN | ACK)]
     assert messages(everywhere(packets, tmp_path), 1) == [0, 1, None]
 
 
 def answered(time: float, number: int, size: int = len(GET)) -> list[Packet]:
-    """A response to what the client had sent by then, in two packets that are 300 ms apart."""
+    """Return a response to what the client had sent so far, in two packets 300 ms apart."""
     begin, ack = 1 + number * len(OK), 1 + (number + 1) * size
     return [packet(1, time, begin, ack, OK[:-1]), packet(1, time + 300, begin + len(OK) - 1, ack, OK[-1:])]
 
 
 def test_a_hole_in_front_of_requests_is_given_up_after_a_second(tmp_path: Path) -> None:
-    """The response whose request is missing waits for it, and for no longer than the hole does; so does the next one."""
+    """A response without its request waits for it no longer than the gap is kept open; so does the next response."""
     packets = [
         *HANDSHAKE,
         *answered(50, 0),  # the request of this one is not in the capture
@@ -226,7 +226,7 @@ def test_how_many_exchanges_there_are_while_a_head_is_read(tmp_path: Path) -> No
 
 
 def test_a_packet_whose_second_message_waits_holds_a_body(tmp_path: Path) -> None:
-    """What follows a request for a tunnel is read with the answer; the body of the request before it is there at once."""
+    """Bytes after a request for a tunnel are read with the response; the body of the request before it is read at once."""
     post = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"") + b"b" * 20
     connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
     size = 1 + len(post + connect)
@@ -241,7 +241,7 @@ def test_a_packet_whose_second_message_waits_holds_a_body(tmp_path: Path) -> Non
 
 
 def test_a_head_that_was_none_answers_nothing(tmp_path: Path) -> None:
-    """Whether the other side has spoken HTTP does not depend on what looked like a head for a while."""
+    """Bytes that only looked like a header section for a while do not decide whether the peer used HTTP."""
     packets = [
         *HANDSHAKE,
         packet(1, 30, 1, 1, b"HTTP/1."),
@@ -261,7 +261,7 @@ def test_what_was_seen_of_both_sides_when_an_exchange_was_over(tmp_path: Path) -
 
 
 def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:
-    """Of the one before it nothing is told that came later, whatever follows the interim response."""
+    """The row of the previous exchange contains nothing later, whatever follows the interim response."""
     early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     packets = [
         packet(1, 0, 1, 1, OK),
@@ -274,7 +274,7 @@ def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:
 
 
 def test_a_head_of_which_no_line_had_come_is_not_answered(tmp_path: Path) -> None:
-    """What the server had acknowledged is a byte of it, and no response says to what."""
+    """The server had acknowledged one byte of it, and no response shows which request it answers."""
     packets = [
         *HANDSHAKE,
         packet(0, 30, 1, 1, GET[:1]),

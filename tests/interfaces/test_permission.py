@@ -31,7 +31,7 @@ WORDS = ["-Z", "root", "-i", "lo", "-c", "1", "-w", "/dev/null", "less", "1"]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that everybody may enter, other than pytest's own."""
+    """Yield a folder that every user may enter, unlike pytest's own."""
     made = Path(tempfile.mkdtemp(prefix="wiredoctor-test-"))
     made.chmod(0o755)
     yield made
@@ -39,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 
 def program(folder: Path, name: str = "dumpcap", mode: int = 0o755, capabilities: int = 0, group: int = 0) -> Path:
-    """A program that does nothing, with capabilities that whoever executes it gets at once."""
+    """Create a program that does nothing, with capabilities that every user who executes it gets at once."""
     source = shutil.which("true") or "/bin/true"
     made = folder / name
     shutil.copyfile(source, made)
@@ -54,19 +54,19 @@ def program(folder: Path, name: str = "dumpcap", mode: int = 0o755, capabilities
 
 
 def asked(drop: str, folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The whole answer, and the backends by their names."""
+    """Return the complete result, and the backends by name."""
     answer = call_with_less(drop, path=str(folder))
     return answer, {backend["name"]: backend for backend in answer["backends"]}
 
 
 def starts(program: Path, drop: str) -> bool:
-    """Whether the kernel executes it after `drop`."""
+    """Return whether the kernel executes the program after `drop`."""
     code = f"import os\n{drop}\nos.execv({str(program)!r}, [{str(program)!r}])"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def packet_sockets() -> bool:
-    """Whether there are any here: some containers have none, whoever asks."""
+    """Return whether raw sockets are available; some containers permit none to any user."""
     code = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
@@ -119,7 +119,7 @@ def test_capabilities_of_files_do_not_count_without_new_privileges(folder: Path)
 
 
 def test_what_a_container_withholds(folder: Path) -> None:
-    """A program that must have more than its container may does not even start: the trap of setcap in an image."""
+    """A program that requires more capabilities than its container has does not start: a trap of setcap in an image."""
     if not read_privileges().bounding & ADMIN:
         pytest.skip("CAP_NET_ADMIN is withheld here")
     path = program(folder, capabilities=NET_RAW | ADMIN)
@@ -139,7 +139,7 @@ def test_root_without_the_capability(folder: Path) -> None:
 
 
 def test_root_that_cannot_change_its_groups(folder: Path) -> None:
-    """tcpdump does that when root executes it, the others do not."""
+    """tcpdump drops privileges when root executes it; the others do not."""
     program(folder)
     program(folder, "tcpdump")
     answer, backends = asked("import ctypes; ctypes.CDLL(None).prctl(24, 6, 0, 0, 0); ", folder)
@@ -187,7 +187,7 @@ def test_what_may_be_executed_is_found_first(folder: Path, monkeypatch: pytest.M
 def test_no_program_of_the_current_folder_is_found(
     folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, privileged: bool
 ) -> None:
-    """Root finds none where PATH leads either, which another user may have set."""
+    """Root does not search PATH for programs either, because another user may have set it."""
     (folder / "bin").mkdir()
     program(folder, "wd-program")
     program(folder / "bin", "wd-program")

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
 AnyPacket = TypeVar("AnyPacket", Packet, "Seen")
 
-__all__ = ["LadderError", "Packet", "check", "ladder_packets", "ladders_in", "set_back", "to_pcap"]
+STALL = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  0.222  >  .
+  0.232  <  P.   "hello"
+  0.232  >  .
+"""
+"""A response whose body waits for a delayed ACK: nagle-delayed-ack, with frames 5, 6 and 7 as evidence."""
+
+__all__ = ["STALL", "LadderError", "Packet", "check", "ladder_packets", "ladders_in", "set_back", "to_pcap"]
 
 
 def set_back(packets: Sequence[AnyPacket], after: int, by: int) -> list[AnyPacket]:

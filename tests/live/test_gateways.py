@@ -44,7 +44,7 @@ NOT_PROVEN = {
 
 
 def silently(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:
-    """As with_silence, with a look in every quarter of a second, also between packets."""
+    """Return the same as with_silence, but look four times per second, also between packets."""
     found = with_silence(path, stops, seconds)
     return [
         Stop(one.end, time, min(time + STEP, after.time))
@@ -54,12 +54,12 @@ def silently(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:
 
 
 def played(text: str, tmp_path: Path, seconds: float = 12.0) -> Played:
-    """Play a ladder packet by packet, and the silence after it. What is told is in the report, and that is the file's."""
+    """Play a ladder packet by packet, and the silence after it. Check that the report has all live findings, as the file's."""
     return play_packets(ladder_packets(text), tmp_path, seconds)
 
 
 def play_packets(packets: Sequence[Packet], tmp_path: Path, seconds: float = 12.0) -> Played:
-    """As `played`, with these packets."""
+    """Do the same as `played`, with these packets."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(packets))
     trace = tmp_path / "trace.pcapng"
     found = play([(trace, 0)], silently(trace, pcapng(tmp_path / "ladder.pcap", trace), seconds))
@@ -76,7 +76,7 @@ def failures(findings: list[Finding]) -> list[tuple[str | None, int | None, int 
 
 
 def waits(found: Played) -> list[float]:
-    """Return how long after the last packet of its proof each failure was told (s)."""
+    """Return how long (s) after its last evidence packet each failure was reported."""
     first = found.begun
     return [
         (now - first) / SECOND - max(step.elapsed for step in one.evidence)
@@ -169,7 +169,7 @@ CLOSED = """
 
 @SLOW
 def test_a_failure_from_before_the_gateway_was_known_is_told_with_the_next(tmp_path: Path) -> None:
-    """One silent close around another may be chance, two are a gateway. Until then the first is not told as something else."""
+    """One silent close within another may be chance; two are a gateway. The first is not reported as something else before."""
     first = CLOSED.format(0.0, 0.1, front=1, back=2, path="one")
     second = CLOSED.format(8.0, 8.1, front=3, back=4, path="two")
     found = played(first + second, tmp_path)
@@ -250,7 +250,7 @@ SLOW_SERVER = """
     ],
 )
 def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed(close: str, tmp_path: Path) -> None:
-    """The server answers after seven seconds more. If its connection is open until then, the gateway may still take that."""
+    """The server responds seven seconds later. If its connection is still open then, the gateway may still use the response."""
     response = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"\n  9.0001 > R'
     found = played(SLOW_SERVER.format(close + response), tmp_path)
     told = [
@@ -270,7 +270,7 @@ def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed
     ),
 )
 def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each packet: as `analyze` pairs a file that ends there."""
+    """After each packet, the pairs are those that `analyze` finds in a file that ends there."""
     trace, cut = tmp_path / "trace.pcapng", tmp_path / "cut.pcapng"
     stops = pcapng(find_recording(f"{name}.pcap"), trace)
     whole = trace.read_bytes()

@@ -51,7 +51,7 @@ def as_json(report: Report) -> str:
 
 
 def comparable(finding: Finding) -> str:
-    """All that a finding says but what is said of it at the end: that a summary is its cause, and its place among all."""
+    """Return a finding without what is known only at the end: whether a summary is its cause, and its position."""
     said: dict[str, Any] = report_json.finding(finding)
     said["caused_by"] = [cause for cause in said["caused_by"] if cause["rule"] not in SUMMARIES]
     del said["number"]
@@ -63,14 +63,14 @@ EARLY = "unanswered"
 
 
 def identity(finding: Finding) -> str:
-    """What a finding that was told has in common with the one in the report, whose cause may have become known later."""
+    """Return what a live finding shares with the one in the report, whose cause may have become known later."""
     if finding.rule == EARLY:
         return f"{EARLY} on connection {finding.connection}, frame {finding.evidence[0].frame}"
     return comparable(replace(finding, caused_by=()))
 
 
 def assert_true_to(played: Played) -> None:
-    """Each finding that was told is in the report, with at least its causes, and was told once."""
+    """Each live finding was reported once, and is in the report with at least its causes."""
     told = [identity(finding) for _, finding in played.told]
     assert len(set(told)) == len(told)
     reported = {identity(finding): finding for finding in played.report.findings}
@@ -104,7 +104,7 @@ def test_how_many_packets_are_analyzed_at_once_makes_no_difference(
 
 @SLOW
 def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
-    """Runs of so few segments have no row without that."""
+    """Without this, runs of so few segments have no row."""
     trace = tmp_path / "trace.pcapng"
     stops = pcapng(find_recording("haproxy-uvicorn-rtt-20-server.pcap"), trace)
     thresholds = {"tinygrams": {"min-segments": "2"}}
@@ -120,7 +120,7 @@ def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sweep(ONE_EACH[::6], ONE_EACH[::120].__contains__), ids=lambda path: path.stem)
 def test_silence_behind_the_last_packet(path: Path, tmp_path: Path) -> None:
-    """What waits for time to pass is told then; and the file, which says how long it was silent, tells the same."""
+    """Findings that wait for time to pass are reported then. The file records how long it was silent, so its report agrees."""
     trace = tmp_path / "trace.pcapng"
     stops = with_silence(trace, pcapng(path, trace), 10.0)
     played = play([(trace, 0)], stops[-10:])
@@ -129,7 +129,7 @@ def test_silence_behind_the_last_packet(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_stall_is_told_with_the_packet_that_ends_its_exchange(tmp_path: Path) -> None:
-    """Nine bodies are held back, each until a delayed ACK; S, the third packet of the proof, ends the response."""
+    """Nine bodies are held back, each until a delayed ACK; the held-back segment ends the response."""
     stops = pcapng(find_recording("server-head-body-split.pcap"), tmp_path / "trace.pcapng")
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
     assert [analysed for analysed, _ in played.told] == [finding.evidence[-1].frame for _, finding in played.told]
@@ -137,7 +137,7 @@ def test_a_stall_is_told_with_the_packet_that_ends_its_exchange(tmp_path: Path) 
 
 
 def test_a_file_that_somebody_cuts_off_is_read_so_far(tmp_path: Path) -> None:
-    """The recorder goes on at its place, and what was before it is zeros: it ends all the same, and says why nothing comes."""
+    """The recorder continues at its offset, after zeros: the analysis still ends, and says why no packets follow."""
     trace = tmp_path / "trace.pcapng"
     stops = pcapng(find_recording("server-head-body-split.pcap"), trace)
     data = trace.read_bytes()
@@ -195,7 +195,7 @@ def play_ladders(path: Path, tmp_path: Path, step: int) -> None:
 
 
 def test_a_capture_that_says_how_long_it_was_silent_says_it_of_all_its_packets_only(tmp_path: Path) -> None:
-    """Packets were cut out of the file, and its statistics were kept: then nothing is known of the silence."""
+    """Packets were removed from the file, but its statistics were kept, so the length of the silence is unknown."""
     whole, cut, plain = tmp_path / "whole.pcapng", tmp_path / "cut.pcapng", tmp_path / "plain.pcapng"
     stops = pcapng(find_recording("unauthorized-closes.pcap"), whole)
     silent = with_silence(whole, stops, 10.0)
@@ -218,7 +218,7 @@ def findings(path: Path) -> list[str]:
     ["server-head-body-split", "race-client", "unauthorized-rtt-120-middle", "wrk-rtt-20", "idle-close-inverted", "apache-ab"],
 )
 def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of days, at a small scale: rows are stored and forgotten all the time, and the report is that of the file."""
+    """Like days of capturing, but small: rows are stored and dropped all the time, and the report equals that of the file."""
     path = next(path for path in PATHS if path.stem == name)
     stops = pcapng(path, tmp_path / "trace.pcapng")
     most = max(wiredoctor.analyze(path).connection_count // 3, 1)
@@ -235,7 +235,7 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
 
 
 def times_of_day(text: str) -> list[tuple[Any, ...]]:
-    """What is found beside `clock-step`, and at which time of day.
+    """Return the findings other than `clock-step`, with their times of day.
 
     If the clock was set back, only a file can be read again: its elapsed times count from the earliest packet, those of a live
     capture from the first one, and only the packets of a file can be sorted, which changes ids and frame numbers.
@@ -245,14 +245,14 @@ def times_of_day(text: str) -> list[tuple[Any, ...]]:
 
 
 def without_servers(text: str) -> dict[str, Any]:
-    """The report but for its servers, which are counted over the exchanges that are kept."""
+    """Return the report without its servers, which are counted over the exchanges that are kept."""
     report: dict[str, Any] = json.loads(text)
     del report["servers"]
     return report
 
 
 def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_path: Path) -> None:
-    """Six files of a ring of two were written before the analysis could look: it reads the four that still are to be had."""
+    """Six files of a ring of two were written before the analysis began: it reads the four that are still available."""
     paths = [tmp_path / f"{number}.pcapng" for number in range(6)]
     stops = [pcapng(find_recording("server-head-body-split.pcap"), path) for path in paths]
     size = paths[0].stat().st_size
@@ -268,7 +268,7 @@ def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_
 
 @SLOW
 def test_a_clock_that_is_set_back_is_told_while_it_is_news(tmp_path: Path) -> None:
-    """Behind the tenth packet all stamps are an hour earlier."""
+    """After the tenth packet, all timestamps are an hour earlier."""
     packets = recording.read(find_recording("server-head-body-split.pcap"))
     stepped = set_back(packets, 10, 3600 * SECOND)
     trace = tmp_path / "trace.pcapng"
@@ -371,7 +371,7 @@ REPEATED = r"""
 def test_a_request_that_is_repeated_on_a_healthy_connection_is_not_listed(
     start: str, again: str, listed: list[str], step: int, tmp_path: Path
 ) -> None:
-    """Of healthy connections `live` keeps other rows than of suspects."""
+    """`live` keeps other rows of healthy connections than of those that may have failed."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(REPEATED.format(start=start, again=again))))
     trace = tmp_path / "trace.pcapng"
     stops = pcapng(tmp_path / "ladder.pcap", trace)
@@ -411,7 +411,7 @@ CLOSED = "0.030  >  F.\n  0.041  <  F.\n  0.041  >  ."
 def test_a_new_connection_to_the_same_server_that_is_answered(
     more: str, server: str, confidence: str, step: int, tmp_path: Path
 ) -> None:
-    """It confirms that a path forgot the first one, whether it is open or over, and also in what is told at once."""
+    """It confirms that the path forgot the first connection, open or closed, also in findings that are reported at once."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(NEIGHBOR.format(server=server, more=more))))
     trace = tmp_path / "trace.pcapng"
     stops = pcapng(tmp_path / "ladder.pcap", trace)
@@ -427,7 +427,7 @@ def test_a_new_connection_to_the_same_server_that_is_answered(
 
 
 def test_a_stall_in_a_response_that_goes_on_is_told_while_it_does(tmp_path: Path) -> None:
-    """An upload is over, its answer has begun and goes on for a minute; the upload had waited for a delayed ACK."""
+    """An upload waited for a delayed ACK. It has ended; its response has begun and continues for a minute."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(LONG_ANSWER)))
     stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
@@ -479,7 +479,7 @@ WAITED = """
 
 @pytest.mark.parametrize(("rule", "text"), [("slow-response", SLOW_LADDER), ("expect-continue-stall", WAITED)])
 def test_what_a_finished_response_proves_is_told_though_the_connection_stays_open(rule: str, text: str, tmp_path: Path) -> None:
-    """It is told with the last packet of the response; an ACK is the last of the capture, and nobody closes."""
+    """The finding is reported with the last packet of the response; the capture ends with an ACK, without a close."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
@@ -520,7 +520,7 @@ PROBED = """
     ],
 )
 def test_what_an_ack_may_explain_waits_for_it(rule: str, text: str, tmp_path: Path) -> None:
-    """The response ends with the last packet but one; the last one shows what it was that took so long."""
+    """The response ends with the last packet but one; the last packet shows what took so long."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
@@ -542,7 +542,7 @@ ABORTED = """
 
 
 def test_what_was_told_before_is_named_as_a_cause(tmp_path: Path) -> None:
-    """The late response is told when it is there, and the client's giving up when the close is decided."""
+    """The late response is reported when it arrives, and the client's abort when the close is decided."""
     (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(ABORTED)))
     trace = tmp_path / "trace.pcapng"
     stops = with_silence(trace, pcapng(tmp_path / "ladder.pcap", trace), 10.0)
@@ -559,7 +559,7 @@ SENT_AGAIN = [0.011, 0.221, 0.641, 1.481, 3.181, 6.581]
 
 
 def unanswered(tmp_path: Path, more: str) -> Played:
-    """A request that nothing acknowledges, and what comes after its last copy."""
+    """Play a request that is never acknowledged, and what follows its last copy."""
     request = '"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
     copies = "".join(f"{time} > P. 1:28 {request}\n" for time in SENT_AGAIN)
     text = f"0.000 > S win 64240 mss 1460\n0.010 < S. win 64240 mss 1460\n0.010 > .\n{copies}{more}"

@@ -47,7 +47,7 @@ class Silent(Player):
 
 
 def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None:
-    """A close is decided a second later, and another second must pass until everything of that time has come."""
+    """A close is decided a second later; after another second, all packets of that time have arrived."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
     player = Silent([(tmp_path / "trace.pcapng", 0)], stops)
@@ -87,7 +87,7 @@ ANSWER = """
 
 
 class Clocked(Player):
-    """What is captured comes when the clock says so, which others set."""
+    """A player whose packets arrive when its clock, which the tests set, reaches their times."""
 
     def events(self, timeout: float) -> list[Event]:
         del timeout
@@ -99,7 +99,7 @@ class Clocked(Player):
 
 
 def told_by_the_clock(text: str, tmp_path: Path, seconds: float) -> list[tuple[float, Finding]]:
-    """What is told of a ladder, and how many seconds after its first packet."""
+    """Return the live findings of a ladder, each with the seconds since the first packet."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
     player = Clocked([(tmp_path / "trace.pcapng", 0)], stops)
@@ -138,7 +138,7 @@ CLOSED, LATE = 0.211, 1.0
 def test_a_lost_request_waits_for_its_repetition_only(
     more: str, severity: str, after: float, before: float, tmp_path: Path
 ) -> None:
-    """And what was told is what the report of the file says."""
+    """The live findings equal those in the report of the file."""
     [(when, told)] = [one for one in told_by_the_clock(LOST + more, tmp_path, 9.0) if one[1].rule == "no-response"]
     assert told.severity == severity
     assert CLOSED + after <= when <= CLOSED + before + LATE

@@ -17,7 +17,7 @@ from wiredoctor.engine import run, second_pass
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.findings import PacketAccess
 from wiredoctor.spill import Folder
-from wiredoctor.tables import HEARD, READ_AGAIN
+from wiredoctor.tables import HTTP_COLUMNS, READ_AGAIN
 from wiredoctor.testing import capture
 
 NAMES = [name for name in READ_AGAIN if name != "captures"]
@@ -160,7 +160,7 @@ def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.
 
 
 BY_TCP = {
-    name: [c.name for c in READ_AGAIN[name].columns if name not in ("segments", "pieces") or c.name not in HEARD]
+    name: [c.name for c in READ_AGAIN[name].columns if name not in ("segments", "pieces") or c.name not in HTTP_COLUMNS]
     for name in ("records", "packets", "segments", "pieces")
 }
 

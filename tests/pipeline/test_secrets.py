@@ -107,7 +107,7 @@ ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def spoken(client: str, server: str, *, ended: bool = True) -> list[Packet]:
-    """A connection on which the one says that and the other answers."""
+    """Return a connection with this request and this response."""
     asked = client.encode("latin-1") + (b"\r\n\r\n" if ended else b"")
     lines = [
         *("0.000 > S", "0.010 < S.", "0.010 > ."),
@@ -123,7 +123,7 @@ def _quoted(data: bytes) -> str:
 
 
 def in_places(random: Random) -> Iterator[list[Packet]]:
-    """Each of PLACES, and each field name that there is, with secrets."""
+    """Yield conversations with a secret in each of PLACES and in each known field."""
     for name, sides in PLACES.items():
         client, server = (side.replace("{s}", secret(random)).replace("{S}", secret(random).upper()) for side in sides)
         yield spoken(client, server, ended=name != "half a head")
@@ -133,14 +133,14 @@ def in_places(random: Random) -> Iterator[list[Packet]]:
 
 
 def speaking(step: int) -> Iterator[list[Packet]]:
-    """Of each rule the first ladder in which something is found, and every `step`-th after it."""
+    """Return the first ladder of each rule with a finding, and every `step`-th after it."""
     for path in sorted(RULES.rglob("*.txt")):
         talks = [talk for title, talk in ladders_in(path) if title.startswith("speaks")]
         yield from map(ladder_packets, talks[::step])
 
 
 def apart(packets: list[Packet], number: int, start: int) -> list[Packet]:
-    """A conversation with addresses of its own, later."""
+    """Return the conversation with other addresses, at a later time."""
 
     def moved(end: str) -> str:
         return end.replace("10.0.", f"{11 + number // 250}.{number % 250}.", 1) if end.startswith("10.0.") else end
@@ -153,7 +153,7 @@ def apart(packets: list[Packet], number: int, start: int) -> list[Packet]:
 
 
 def one_capture(talks: Iterator[list[Packet]]) -> bytes:
-    """All of them in one capture, one behind the other."""
+    """Return all of them as one capture, one after the other."""
     packets: list[Packet] = []
     start = 0
     for number, talk in enumerate(talks):
@@ -180,7 +180,7 @@ Writers = dict[str, Callable[[], str]]
 
 
 def outputs(report: Report) -> dict[str, str]:
-    """Everything that can be written of a report."""
+    """Return the report in every output format."""
     made = {name: write() for name, write in {**for_terminals(report), **for_files(report)}.items()}
     made["html"] += str(page_data(made["html"]))
     made |= all_forms(report)
@@ -229,7 +229,7 @@ def for_files(report: Report) -> Writers:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture with secrets in every place, and nothing else."""
+    """Return a capture that has only conversations with secrets in every place."""
     path = tmp_path_factory.mktemp("secrets") / "places.pcap"
     path.write_bytes(one_capture(in_places(Random(2))))
     return path
@@ -240,7 +240,7 @@ FIRST_OF_EACH_RULE = 1_000
 
 @pytest.mark.parametrize("step", sweep((1, FIRST_OF_EACH_RULE), FIRST_OF_EACH_RULE.__eq__))
 def test_nothing_of_a_secret_leaves(tmp_path: Path, step: int) -> None:
-    """A capture with secrets in every place, in which every rule speaks."""
+    """The capture has secrets in every place, and every rule has a finding."""
     path = tmp_path / "planted.pcap"
     path.write_bytes(one_capture(all_talks(Random(1), step)))
     masked = wiredoctor.analyze(path, keep=True)
@@ -320,7 +320,7 @@ SPOKEN = st.tuples(st.sampled_from(["", *HEADS]), SOUP, st.sampled_from(["", *AN
 @given(st.lists(SPOKEN, min_size=1, max_size=6))
 @settings(max_examples=examples(18), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_leaves_of_what_is_no_head_at_all(tmp_path: Path, talks: list[tuple[str, str, str, str]]) -> None:
-    """A few connections in a capture: it is the reports that take the time."""
+    """The capture has few connections, because writing the reports takes the time."""
     path = tmp_path / "soup.pcap"
     said = (spoken(head + asked, line + answered + "\r\n\r\n") for head, asked, line, answered in talks)
     path.write_bytes(one_capture(said))

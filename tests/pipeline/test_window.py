@@ -30,13 +30,13 @@ HOUR = 3_600
 
 
 def connection(number: int, start: float, *lines: str, server: str = "10.0.0.2:80") -> str:
-    """A handshake at `start` (s), and what follows; times of lines count from there."""
+    """Return a connection that begins at `start` (s) with a handshake; the times of its lines count from there."""
     opened = f"connection {number}, start {start}, client 10.0.0.1:{40_000 + number}, server {server}"
     return "\n".join([opened, "0.000 > S mss 1460", "0.010 < S. mss 1460", "0.010 > .", *lines])
 
 
 def exchange(at: float, close: bool) -> list[str]:
-    """One at so many seconds of its connection; with `close` the server says Connection: close, and does."""
+    """Return an exchange this many seconds after its connection began; with `close`, the server announces a close and closes."""
     field = "Connection: close\\r\\n" if close else ""
     lines = [
         f'{at + 0.1:.3f} > P. "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"',
@@ -47,12 +47,12 @@ def exchange(at: float, close: bool) -> list[str]:
 
 
 def closing(first: int, start: float, count: int = 3) -> str:
-    """Connections, ten seconds apart, of which each is closed after one exchange: keep-alive-disabled."""
+    """Return connections ten seconds apart, each closed after one exchange: keep-alive-disabled."""
     return "\n".join(connection(first + n, start + 10 * n, *exchange(0, close=True)) for n in range(count))
 
 
 def last_packet(at: float, number: int = 99) -> str:
-    """A connection of another server whose last packet is at `at` (s)."""
+    """Return a connection to another server whose last packet is at `at` (s)."""
     return connection(number, at - 1, "1.000 > R.", server="10.0.0.9:80")
 
 
@@ -86,12 +86,12 @@ def rules_of(report: Report) -> list[str]:
 
 
 def limited(patch: pytest.MonkeyPatch, most: int) -> None:
-    """Rules compare the last `most` exchanges, and the last `most` connections."""
+    """Let rules compare only the last `most` exchanges and the last `most` connections."""
     patch.setattr(limits.COMPARED_ROWS, "value", most)
 
 
 def uncompared(report: Report) -> int:
-    """The number of connections that were not compared, as text and JSON say it."""
+    """Return the number of connections that were not compared, according to the text and the JSON report."""
     [number] = [n for (_, reason), n in report.not_judged_counts.items() if reason == "not-compared"] or [0]
     assert not_compared(as_json(report)) == ([number] if number else [])
     assert (f"{number} of {report.connection_count} connections: {REASON}" in as_text(report)) == bool(number)
@@ -109,7 +109,7 @@ def as_json(report: Report) -> str:
 
 
 def as_text(report: Report) -> str:
-    """The text report with everything, as one line."""
+    """Return the complete text report as one line."""
     out = io.BytesIO()
     formats.write(report, "text", out, formats.Options(everything=True, paper=Terminal(width=200)))
     return " ".join(out.getvalue().decode().split())
@@ -133,7 +133,7 @@ def test_a_gateway_error_early_in_a_long_capture_is_explained(tmp_path: Path) ->
 
 
 def test_connections_before_the_last_exchanges_are_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handshake of the fifth exchange from the end lies before it, so its connection is left out, too."""
+    """The handshake of the fifth exchange from the end is before the window, so its connection is left out, too."""
     limited(monkeypatch, 5)
     report = analysed(tmp_path, closing(1, 0, 3), closing(10, 50, 4), select=["keep-alive-disabled"])
     assert rules_of(report) == ["keep-alive-disabled"]
@@ -152,7 +152,7 @@ def test_it_is_the_first_thing_that_is_said(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("engine", ["auto", "streaming"])
 def test_more_exchanges_than_are_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    """They are read from their batches while queries run, and a query for them is not run like one over a table."""
+    """Rows are read from their batches while queries run; such a query is not run like one over a table."""
     monkeypatch.setattr(limits.SUMMARIES_TOGETHER, "value", 0 if engine == "streaming" else 1 << 30)
     limited(monkeypatch, SMALL + 2)
     text = "\n".join([closing(1, 0), closing(10, HOUR, SMALL + 1), last_packet(2 * HOUR, 900)])
@@ -163,7 +163,7 @@ def test_more_exchanges_than_are_looked_at_as_a_whole(tmp_path: Path, monkeypatc
 
 
 def test_so_many_connections_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One connection that has no exchange counts, too: of six connections the first is left out."""
+    """A connection without an exchange counts, too: the first of six connections is left out."""
     limited(monkeypatch, 5)
     report = analysed(tmp_path, closing(1, 0, 5), last_packet(2 * HOUR), select=["keep-alive-disabled"])
     assert report.findings[0].measures["exchanges"] == 4
@@ -187,7 +187,7 @@ STRADDLING = "\n".join(connection(n, 10 * n, *exchange(0, close=False), *exchang
 
 
 def test_a_connection_is_seen_from_its_first_packet_on_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the last exchange alone it would look as if each were closed after its first."""
+    """With the last exchange alone, each connection would seem to be closed after its first exchange."""
     limited(monkeypatch, 3)
     wanted = ["keep-alive-disabled", "no-connection-reuse", "idle-close"]
     report = analysed(tmp_path, STRADDLING, select=wanted)
@@ -243,7 +243,7 @@ LONG = "\n".join([STALL, closing(1, 0), STRADDLING, closing(60, 1.6 * HOUR),
 
 @pytest.mark.parametrize("step", [1, 2, 7, 31])
 def test_steps_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Of twelve connections the window has the last four."""
+    """The window contains the last four of twelve connections."""
     limited(monkeypatch, 4)
     path = written(tmp_path, LONG)
     whole = feeding.report(path)
@@ -283,7 +283,7 @@ def test_the_window_starts_at_the_earliest_of_the_last_rows(seed: int, monkeypat
 
 
 def test_a_capture_that_is_short_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not one query is spent on it."""
+    """No query is run for it."""
     asked = pl.LazyFrame({"first_frame": [0]}).select(pl.col("first_frame").map_batches(_never))
     assert rule_engine.window_start(asked, asked, (1_000_000, 1_000_000)) is None
     with pytest.raises(pl.exceptions.PolarsError):

@@ -1,4 +1,4 @@
-"""Runs the capturing part as a process, as the analysis does."""
+"""Run the recorder as a process, as the analysis does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 
 def nobody() -> list[str]:
-    """NOBODY; skips where nobody can run this Python, or read this project."""
+    """Return NOBODY; skip if that user cannot run this Python or read this project."""
     words = [*NOBODY, sys.executable, "-c", "import wiredoctor.recording.__main__, scapy"]
     if shutil.which("setpriv") is None or subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("a user without rights cannot run the program here")
@@ -48,7 +48,7 @@ def nobody() -> list[str]:
 
 
 class Recording:
-    """`python -m wiredoctor.recording`, its events, and its end by whatever end of its standard input."""
+    """The process `python -m wiredoctor.recording`, with its events; it ends when its standard input does."""
 
     def __init__(self, before: list[str] | None = None, **asked: Any) -> None:
         words = [*(before or []), sys.executable, "-m", "wiredoctor.recording", json.dumps(asked)]
@@ -65,7 +65,7 @@ class Recording:
         self._coming.put(None)
 
     def until(self, event: str, seconds: float = 8, **values: Any) -> dict[str, Any]:
-        """The next event of this kind (for packets: with at least so many)."""
+        """Return the next event of this kind; for packets, the next with at least this many."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
@@ -84,12 +84,12 @@ class Recording:
         return [e for e in self.events if e["event"] == event]
 
     def last(self, name: str) -> int:
-        """A value of the last progress that was told; 0 for none."""
+        """Return a value of the last progress event, or 0 if there was none."""
         progress = self.all("progress")
         return (progress[-1][name] or 0) if progress else 0
 
     def stop(self) -> dict[str, Any]:
-        """Ends its standard input; the event that says what it was."""
+        """Close its standard input, and return the event that summarizes the capture."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         ended = self.until("ended")
@@ -111,7 +111,7 @@ class Recording:
 
 
 def send(count: int, size: int = 100, port: int = 9) -> None:
-    """So many datagrams to this machine's loopback; each of them calls forth no answer."""
+    """Send this many datagrams to the loopback interface; none of them is answered."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
         there.bind(("127.0.0.1", 0))
         for number in range(count):
@@ -119,7 +119,7 @@ def send(count: int, size: int = 100, port: int = 9) -> None:
 
 
 def kinds(data: bytes) -> list[int]:
-    """The types of the blocks of a pcapng file of this machine's byte order, which must be whole to its last byte."""
+    """Return the block types of a pcapng file in this machine's byte order; the file must be complete."""
     found: list[int] = []
     at = 0
     while at < len(data):
@@ -133,12 +133,12 @@ def kinds(data: bytes) -> list[int]:
 
 
 def packets(*paths: Path | str) -> int:
-    """How many packets are in pcapng files, which must be whole."""
+    """Return the number of packets in pcapng files, which must be complete."""
     return sum(kinds(Path(path).read_bytes()).count(6) for path in paths)
 
 
 def places(data: bytes, kind: int) -> list[int]:
-    """Where the blocks of a type begin."""
+    """Return the offsets of the blocks of a type."""
     places: list[int] = []
     at = 0
     for found in kinds(data):

@@ -35,7 +35,7 @@ from wiredoctor.testing import capture
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """One server with a status of 5xx for three of five requests, one that answers in 1.501 s, one that closes instead."""
+    """One server responds to three of five requests with 5xx, one takes 1.501 s, and one closes instead."""
     lost = [
         "connection 4, start 9, client 10.0.0.9:4004, server 10.0.0.4:80",
         "  0.000  >  S",
@@ -76,7 +76,7 @@ def test_the_page_counts_no_failures_that_were_not_looked_for(rule: str, failed:
 
 
 def test_the_page_counts_connections_that_failed_by_server() -> None:
-    """Both connections of the recording were refused."""
+    """Both connections of the capture were refused."""
     made = wiredoctor.analyze(find_recording("refused.pcap"))
     servers = tiles.find_servers(made, server_statistics(made))
     assert servers is not None
@@ -88,7 +88,7 @@ def test_the_page_counts_connections_that_failed_by_server() -> None:
 
 
 def test_each_side_of_a_gateway_counts_its_failure() -> None:
-    """nginx retried nothing: its client saw the 502 for the one request that the server behind it lost."""
+    """nginx did not retry: its client got a 502 for the one request that the server behind nginx lost."""
     report = wiredoctor.analyze(find_recording("behind-nginx-race.pcap"))
     assert sorted(one.failed for one in server_statistics(report) if one.failed) == [1, 1]
     whole = overall_statistics(report)
@@ -97,7 +97,7 @@ def test_each_side_of_a_gateway_counts_its_failure() -> None:
 
 
 def test_a_try_fails_with_the_request_for_which_the_gateway_sent_it() -> None:
-    """haproxy gave up the server behind it, whose only exchange has no finding of its own: one request, one response, 504."""
+    """haproxy gave up on the server behind it, whose exchange has no finding of its own: one request, one response, 504."""
     report = wiredoctor.analyze(find_recording("behind-haproxy-timeout.pcap"))
     assert {one.key: (one.requests, one.failed) for one in server_statistics(report)} == {
         "10.9.1.2:80": (1, 1), "10.9.0.2:8001": (1, 1),
@@ -115,7 +115,7 @@ def test_a_try_that_was_answered_has_not_failed() -> None:
 
 
 def test_responses_that_were_not_captured_are_no_failures() -> None:
-    """The label of this recording says so: the server's direction is missing."""
+    """According to its label, this capture lacks the server's direction."""
     [one] = server_statistics(wiredoctor.analyze(find_recording("one-sided-requests.pcap")))
     assert (one.requests, one.failed) == (4, 0)
 
@@ -132,7 +132,7 @@ def test_server_times(report: Report) -> None:
 
 
 def test_quantiles_are_of_the_nearest_rank(tmp_path: Path) -> None:
-    """One of twenty responses takes a second: the median and the 95th of the hundred do not know of it, the 99th does."""
+    """One of twenty responses takes a second: it changes the 99th percentile, but not the median or the 95th."""
     text = [connection(number, "10.0.0.2:80", 200, start=number, slow=1.0 if number == 20 else 0.01) for number in range(1, 21)]
     path = tmp_path / "some.pcap"
     path.write_bytes(capture("\n".join(text) + "\n"))
@@ -208,7 +208,7 @@ def test_lines_that_are_not_shown_are_counted(report: Report) -> None:
 
 
 def test_a_server_that_refuses_every_connection_is_listed() -> None:
-    """Two connections to a port where nothing listens, recorded on a real kernel: no request, and yet users wait for it."""
+    """Two connections to a closed port, captured on a real kernel: there is no request, but users wait."""
     refused = wiredoctor.analyze(find_recording("refused.pcap"))
     [one] = server_statistics(refused)
     assert (one.key, one.requests, one.failed, one.failed_connections) == ("10.9.0.2:81", 0, 0, 2)
@@ -336,7 +336,7 @@ def test_the_column_of_the_order_is_shown_in_80_columns(order: ServerOrder) -> N
 
 
 def test_names_are_complete_where_there_is_room() -> None:
-    """The address says what the name 10.9.1.2 says; the third name fits in 160 columns only."""
+    """The name 10.9.1.2 only repeats the address; the third name fits only in 160 columns."""
     names = ("shop.example", "10.9.1.2", "a-rather-long-name.example", "other.example")
     row = ServerStatistics("10.9.1.2:80", names, 4, 0, 0, 0, 0, 0, 0.1, 0.1, 0.1, 0.2, 1, timed=4)
     for width, shown in ((80, "shop.example +2 "), (160, "shop.example, a-rather-long-name.example, other.example ")):

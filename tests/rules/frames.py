@@ -8,11 +8,17 @@ from typing import Any, TypeVar
 import polars as pl
 
 from wiredoctor.batches import Batch, View, take_cells
-from wiredoctor.core.connection import ClosedWindow, Connection, Previous, Run, Side, Stall, Syn
+from wiredoctor.core.connection import (
+    Connection,
+    Previous,
+    Side,
+    Syn,
+)
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
 from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, Stalls
+from wiredoctor.core.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rule_engine import catalogue, cutoffs
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES

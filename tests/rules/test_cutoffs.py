@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.findings import Threshold, configured
 from wiredoctor.rule_engine import catalogue, cutoffs, select, set_thresholds
 from wiredoctor.rule_engine.catalogue import RuleError, threshold_name
@@ -277,11 +278,16 @@ def test_a_rule_that_is_not_selected_needs_no_rows() -> None:
     assert (whole.max_quick_ack, whole.min_probe_wait, whole.min_stall) == (-UNREACHABLE, UNREACHABLE, UNREACHABLE)
 
 
+def burst_gap(cutoffs: Cutoffs) -> int:
+    """Return the shortest pause in ns between two bursts, which the core derives from the cutoffs."""
+    return core_cutoffs(cutoffs).burst_gap()
+
+
 def test_columns_of_exchanges_have_a_default() -> None:
-    assert (chosen().min_pause, chosen().min_burst_gap, chosen().min_event_pause) == (50 * MS, 10 * MS, 500 * MS)
+    assert (chosen().min_pause, burst_gap(chosen()), chosen().min_event_pause) == (50 * MS, 10 * MS, 500 * MS)
     assert chosen(UNCHUNKED, unchunked_streaming={"min-pause": "2 s"}).min_pause == 50 * MS  # other rules count pauses, too
     lower = chosen(UNCHUNKED, unchunked_streaming={"min-pause": "7 ms"})
-    assert (lower.min_pause, lower.min_burst_gap) == (7 * MS, 7 * MS)
+    assert (lower.min_pause, burst_gap(lower)) == (7 * MS, 7 * MS)
     assert chosen(BUFFERED, buffered_stream={"min-wait": "2 s", "min-events": "1"}).min_event_pause == 2000 * MS
 
 

@@ -90,7 +90,6 @@ def test_numbers_that_the_core_repeats_are_those_of_the_rules() -> None:
     for name in own._asdict():
         if getattr(own, name) not in (UNREACHABLE, -UNREACHABLE):
             assert getattr(repeated, name) == getattr(own, name), name
-    assert repeated.burst_gap() == own.min_burst_gap
     assert catalogue()["nagle-delayed-ack"].thresholds["MAX_ACK_DELAY"].value == bursts.ACK_TIMER
 
 

@@ -19,13 +19,13 @@ KINDS = (
 
 
 def columns(names: str, text: str, handshake: str = HANDSHAKE) -> list[tuple[Any, ...]]:
-    """Some columns of the segments behind the handshake."""
+    """Return these columns of the segments after the handshake."""
     rows = see(handshake + text).segments[3 if handshake else 0 :]
     return [tuple(row[name] for name in names.split()) for row in rows]
 
 
 def column(name: str, text: str) -> list[Any]:
-    """One of them."""
+    """Return one column of the segments after the handshake."""
     return [value for (value,) in columns(name, text)]
 
 
@@ -63,7 +63,7 @@ def test_a_retransmission_brings_nothing() -> None:
 
 
 def test_reordered_data_is_new() -> None:
-    """The second segment is captured first: it opens a hole that the first one fills."""
+    """The second segment is captured first: it opens a gap that the first one fills."""
     text = """
     0.020 > P. 101:201(100)
     0.021 > P. 1:101(100)
@@ -86,7 +86,7 @@ def test_a_hole_filled_in_pieces() -> None:
 
 
 def test_one_segment_over_two_holes() -> None:
-    """Its new bytes lie in several places."""
+    """The new bytes of the segment are in several places."""
     text = """
     0.020 > P. 1:11(10)
     0.021 > P. 21:31(10)
@@ -108,7 +108,7 @@ def test_overlap_at_the_end() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"x"])
 def test_a_keep_alive_probe_is_no_data(payload: bytes) -> None:
-    """RFC 9293 section 3.8.4: no byte, or one, just below what is expected."""
+    """RFC 9293 section 3.8.4: a keep-alive probe has no byte, or one byte, just below the expected sequence number."""
     packets = ladder_packets(HANDSHAKE + "0.020 > P. 1:101(100)\n0.030 < .\n45 > .\n45.010 < . ack 101")
     packets[5] = replace(packets[5], seq=100, payload=payload)
     probe, answer = see_packets(packets).segments[5:]
@@ -170,7 +170,7 @@ def test_a_repeated_fin_is_a_retransmission() -> None:
 
 
 def test_acknowledged_but_never_seen() -> None:
-    """The capture lost a packet: it is counted once, at the first ACK beyond it, and given back when it turns up."""
+    """A packet that was not captured is counted once, at the first ACK beyond it, and subtracted if it appears later."""
     text = """
     0.020 > P. 1:101(100)
     0.021 > P. 101:301(200) uncaptured
@@ -187,7 +187,7 @@ def test_acknowledged_but_never_seen() -> None:
 
 
 def test_acknowledged_at_the_end_and_never_seen() -> None:
-    """No later data shows the hole: the ACK does."""
+    """Only the ACK shows the gap; no later data does."""
     text = """
     0.020 > P. 1:101(100)
     0.021 > P. 101:201(100) uncaptured
@@ -199,7 +199,7 @@ def test_acknowledged_at_the_end_and_never_seen() -> None:
 
 
 def test_data_captured_after_its_own_ack() -> None:
-    """Neighbours swapped by the capture: the bytes are new, nothing is missing in the end."""
+    """The capture swapped two packets: their bytes are new, and none is missing at the end."""
     packets = ladder_packets(HANDSHAKE + "0.030 > P. 1:101(100)\n0.040 < . ack 101\n0.050 > P. 101:201(100)")
     packets[3:5] = [replace(packets[4], time=30 * MS), replace(packets[3], time=30 * MS + 1000)]
     seen = see_packets(packets)
@@ -258,7 +258,7 @@ def test_sequence_numbers_wrap(isn: int) -> None:
 
 
 def stream(size: int, step: int, isn: int) -> list[Packet]:
-    """A client that sends `size` bytes, only every `step`-th of them captured, and a server that acknowledges all."""
+    """Return a client that sends `size` bytes, only every `step`-th segment captured, and a server that acknowledges all."""
     peers = Peers("10.0.0.1:40001", "10.0.0.2:80", (isn, 7))
     made = [Packet(peers, 0, 0, SYN, 0), Packet(peers, 1, 1000, SYN | ACK, 0, 1)]
     for number, offset in enumerate(range(0, size, step)):
@@ -268,7 +268,7 @@ def stream(size: int, step: int, isn: int) -> list[Packet]:
 
 
 def test_a_stream_of_ten_gigabytes() -> None:
-    """Offsets go on across 2**31 and 2**32."""
+    """Offsets continue beyond 2**31 and 2**32."""
     step = 500_000_000
     rows = see_packets(stream(20 * step, step, 4_000_000_000)).segments
     sent = [row["offset"] for row in rows if row["length"]]
@@ -278,7 +278,7 @@ def test_a_stream_of_ten_gigabytes() -> None:
 
 @pytest.mark.parametrize("wild", [1_500_000_000, 2_147_483_648, 3_000_000_000])
 def test_a_hostile_jump_is_not_followed(wild: int) -> None:
-    """One packet with a number from nowhere: those after it are measured as if it had not been."""
+    """A single packet with an unrelated sequence number does not change how later packets are measured."""
     packets = ladder_packets(HANDSHAKE + "0.020 > P. 1:101(100)\n0.030 > P. 101:201(100)\n0.040 > P. 201:301(100)")
     jump = Packet(packets[0].peers, 0, 25_000_000, PSH | ACK, wild, 1, b"y" * 10)
     rows = see_packets([*packets[:4], jump, *packets[4:]]).segments
@@ -300,7 +300,7 @@ def test_random_numbers_cost_nothing_but_their_packets() -> None:
 
 
 def test_a_syn_ack_with_another_number_sends_nothing() -> None:
-    """It is of another connection of the same ports: what comes at the old place is new all the same."""
+    """The segment belongs to another connection with the same ports: data at the old offset is still new."""
     peers = Peers("10.0.0.1:40001", "10.0.0.2:80", (0, 0))
     packets = [
         Packet(peers, 0, 10 * MS, PSH | ACK, 1, 1, b"a" * 100),
@@ -337,7 +337,7 @@ def test_an_absurd_acknowledgement_does_not_make_the_next_one_less_so() -> None:
     ],
 )
 def test_no_more_is_missing_than_can_have_passed(after: int, counted: int) -> None:
-    """1.25 GB per second, and 1 MiB at once: clocks may be coarse. An ACK alone, and a segment beyond it, tell the same."""
+    """1.25 GB per second, and 1 MiB at once, because clocks may be coarse. A pure ACK and a segment beyond it agree."""
     packets = ladder_packets(HANDSHAKE + "0.030 > P. 1:101(100)\n0.040 < . ack 101")
     sent, ack = packets[3], replace(packets[4], time=packets[3].time + after, ack=900_000_001)
     beyond = replace(sent, time=sent.time + after, seq=900_000_001)

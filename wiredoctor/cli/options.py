@@ -221,11 +221,11 @@ LiveVerbose = Annotated[
 
 
 def parse_filter(
-    hosts: list[str] | None,
-    ports: list[int] | None,
-    connections: list[int] | None,
-    begin: str | None,
-    end: str | None,
+    hosts: list[str] | None = None,
+    ports: list[int] | None = None,
+    connections: list[int] | None = None,
+    begin: str | None = None,
+    end: str | None = None,
     confidence: Confidence = Confidence.low,
     at: str | None = None,
 ) -> Filter:
@@ -248,6 +248,16 @@ def parse_filter(
         end=last,
         confidence=confidence.value,
     )
+
+
+def parse_confidence(option: Confidence | None, configured: str) -> Confidence:
+    """Return the value of --min-confidence or, without the option, the configured one ("" if there is none)."""
+    return option or Confidence(configured or Confidence.low)
+
+
+def parse_level(option: Failing | None, configured: str) -> Failing | None:
+    """Return the value of --fail-on or, without the option, the configured one ("" if there is none)."""
+    return option or (Failing(configured) if configured else None)
 
 
 def _address(text: str) -> str | None:
@@ -296,12 +306,12 @@ def parse_duration(option: str, text: str | None) -> int | None:
     return round(float(match[1]) * _SECONDS[match[2]] * SECOND)
 
 
-def parse_status(option: str, values: list[str] | None) -> tuple[str, ...]:
+def parse_status(values: list[str] | None) -> tuple[str, ...]:
     """Return the values of --status in their checked form; raise UsageError if one is not a status."""
     try:
         return parse_statuses(values or [])
     except ValueError as error:
-        raise UsageError(f"{option}: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
+        raise UsageError(f"--status: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
 
 
 def _moment(option: str, text: str | None) -> Moment | None:

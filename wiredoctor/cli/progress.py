@@ -43,7 +43,7 @@ class Bar:
             progress, task = self._shown
             progress.update(task, completed=fraction)
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a message in place of the bar, which appears again below it."""
         if self._shown:
             self._shown[0].stop()

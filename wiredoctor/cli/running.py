@@ -93,11 +93,11 @@ def run(
 
         def on_error(line: str) -> None:
             unreadable.append(line)
-            bar.say(line)
+            bar.print_line(line)
 
         def on_note(line: str) -> None:
             if not quiet:
-                bar.say(line)
+                bar.print_line(line)
 
         report = analyze(captures, request.settings, budget=budget, progress=bar, on_error=on_error, on_note=on_note, **options)
         took = bar.seconds

@@ -67,7 +67,7 @@ class Lines:
         self._printed: dict[ProblemKey, float] = {}
         self._again: dict[ProblemKey, Finding] = {}
 
-    def _say_lag(self, status: LiveStatus) -> None:
+    def _report_lag(self, status: LiveStatus) -> None:
         """Report from time to time how far the analysis lags behind the capture."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
@@ -87,7 +87,7 @@ class Lines:
         from wiredoctor.report.groups import problem_key
         from wiredoctor.report.terminal.live_view import plain, recurrence
 
-        self._say_lag(status)
+        self._report_lag(status)
         now = time.monotonic()
         lines: list[str] = []
         for finding in findings:
@@ -125,7 +125,7 @@ class JsonLines(Lines):
         """Print one object per finding."""
         from wiredoctor.report.data import json
 
-        self._say_lag(status)
+        self._report_lag(status)
         for finding in findings:
             sys.stdout.buffer.write(json.line(finding))
             self._told.append(_sign(finding))

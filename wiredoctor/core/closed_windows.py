@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import ClosedWindow, Side, Waits, waits_of
+from wiredoctor.core.connection import Side, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
+from wiredoctor.core.waits import ClosedWindow, Waits
 
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:

@@ -18,7 +18,7 @@ MULTIPLIER: Final = 0x1E3779B97F4A7C15
 LOW_BITS: Final = (1 << 62) - 1
 if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
-    from wiredoctor.protocols.tls.hello import Told
+    from wiredoctor.protocols.tls.hello import TlsFacts
 
 ENDS: Final = (
     "address_bytes",
@@ -64,7 +64,7 @@ class ConnectionRows:
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
-        self.hellos: list[Told] = []
+        self.hellos: list[TlsFacts] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
         """Write the row of a connection, final at the watermark `clock`.

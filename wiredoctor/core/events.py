@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import ClosedWindow, Run, Stall
+from wiredoctor.core.waits import ClosedWindow, Run, Stall
 
 
 class Events:

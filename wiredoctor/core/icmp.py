@@ -7,13 +7,20 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, waits_of
+from wiredoctor.core.connection import (
+    NO_BASE,
+    Connection,
+    Side,
+    SynError,
+    waits_of,
+)
 from wiredoctor.core.numbers import wrap
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER, SYN
 from wiredoctor.core.unsigned import u16, u32
+from wiredoctor.core.waits import DataError
 from wiredoctor.limits import LimitsReached
 
 ICMP_ERRORS: Final = (

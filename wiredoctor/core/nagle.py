@@ -12,9 +12,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Claim, Nagle, Side, waits_of
+from wiredoctor.core.connection import Side, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, Segment
+from wiredoctor.core.waits import Claim, Nagle
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND

@@ -19,9 +19,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import HeldRelease, Pace, Side, Watch, waits_of
+from wiredoctor.core.connection import Side, waits_of
 from wiredoctor.core.packet import WORD, Packet
 from wiredoctor.core.segment import MILLISECOND, Segment
+from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
 AFTER: Final = 8

@@ -37,7 +37,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
 from wiredoctor.core.stream import GRACE_PERIOD
-from wiredoctor.protocols.tls.hello import SILENT, Told
+from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class HttpConnection:
             connection.client, connection.client_certainty = client, 1
         return True
 
-    def tls_facts(self) -> Told:
+    def tls_facts(self) -> TlsFacts:
         """Return the parsed TLS hellos of the connection; empty ones if there was no handshake."""
         return SILENT if self.tls is None else self.tls.result()
 

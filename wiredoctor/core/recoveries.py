@@ -12,13 +12,19 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks
-from wiredoctor.core.connection import Connection, Flight, Side, Stall, Waits, waits_of
+from wiredoctor.core.connection import (
+    Connection,
+    Flight,
+    Side,
+    waits_of,
+)
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.unsigned import u32
+from wiredoctor.core.waits import Stall, Waits
 
 DOUBLED: Final = MILLISECOND
 """The maximum time in ns between a packet and the copy that a mirror port makes."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Run, Side, waits_of
+from wiredoctor.core.connection import Side, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
+from wiredoctor.core.waits import Run
 
 
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:

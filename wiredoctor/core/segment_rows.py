@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks, sizes
-from wiredoctor.core.connection import ClosedWindow, Connection, Previous, Run, Side, Stall
+from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
 from wiredoctor.core.octets import BytesWriter, write_i64_le
@@ -15,6 +15,7 @@ from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.recorder import Extras, Selection, overlap
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
+from wiredoctor.core.waits import ClosedWindow, Run, Stall
 
 PACKET: Final = (
     *("frame", "time", "interface", "connection", "direction", "role", "endpoint", "flags", "offset", "length", "captured"),

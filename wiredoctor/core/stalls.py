@@ -12,13 +12,14 @@ from mypy_extensions import i64
 
 from wiredoctor.core import pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, HeldRelease, Previous, Side, Watch
+from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FOREVER, NEVER, Segment
+from wiredoctor.core.waits import HeldRelease, Watch
 
 WAITED: Final = 1
 PROMPT: Final = 2

@@ -174,7 +174,7 @@ class Story:
             if segment.acked_bytes > 0:
                 events.stall = recoveries.take_recovery(peer.waits)
             if peer.waits.repetition is not None:
-                self.repetitions.hear(connection, peer, peer.waits.repetition, packet, segment)
+                self.repetitions.note_peer_packet(connection, peer, peer.waits.repetition, packet, segment)
         if segment.retransmission or segment.fills_gap:
             waits = peer.waits
             if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):

@@ -14,7 +14,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Close, Connection, DataError, FirstCopy, Flight, Previous, Repetition, Side, waits_of
+from wiredoctor.core.connection import (
+    Close,
+    Connection,
+    FirstCopy,
+    Flight,
+    Previous,
+    Side,
+    waits_of,
+)
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.delivery import count_acknowledged
 from wiredoctor.core.flight import find_sent
@@ -22,6 +30,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, SYN, Segment
+from wiredoctor.core.waits import DataError, Repetition
 
 UNACKNOWLEDGED: Final = (
     *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
@@ -36,7 +45,8 @@ UNACKNOWLEDGED: Final = (
 
 WAITS_FOR_ACK: Final = 3_000_000_000
 """The time in ns to wait for an ACK after the fourth copy, before a row is written early."""
-TOLD_COPIES: Final = 4
+EARLY_ROW_COPIES: Final = 4
+"""The number of copies after which a row may be written early."""
 REPEATS: Final = 3
 """The number of copies at which a side that repeats acknowledged data seems not to receive the peer's small ACKs either: one
 may be lost."""
@@ -73,7 +83,7 @@ class Repetitions:
             waits.repetition = repetition = begin(connection, own, peer, packet, segment, start, was_acknowledged)
         repetition.copies += 1
         repetition.last_frame, repetition.last_time = packet.frame, packet.time
-        if repetition.copies == TOLD_COPIES and self.is_early:
+        if repetition.copies == EARLY_ROW_COPIES and self.is_early:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
 
     def note_missing(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
@@ -96,7 +106,9 @@ class Repetitions:
             if self.is_early:
                 self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, missing, segment.direction))
 
-    def hear(self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment) -> None:
+    def note_peer_packet(
+        self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment
+    ) -> None:
         """Record a packet of the peer of a side that repeats data.
 
         If it acknowledges the data, write the row and drop the state.
@@ -170,7 +182,7 @@ class Repetitions:
         if start != missing.start or peer.acknowledged > start:
             self.withdraw(connection, direction, missing, missing.last_frame, clock)
             return
-        missing.is_told = self.is_early
+        missing.has_early_row = self.is_early
         missing.length = end - start
         missing.rest = silence_of(connection, own, peer, missing)
         self.put_row(connection, direction, own, peer, missing, NEVER, clock)
@@ -180,9 +192,9 @@ class Repetitions:
 
         `frame`: the packet that shows that the data arrived; if none does, the last packet that showed that it is missing.
         """
-        if not missing.is_told:
+        if not missing.has_early_row:
             return
-        missing.is_told = False
+        missing.has_early_row = False
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -317,7 +329,7 @@ def begin(
         repetition.first_frame, repetition.first_time, repetition.length = packet.frame, packet.time, packet.length
     repetition.unseen_bytes = peer.unseen_bytes
     repetition.own_acknowledged = own.acknowledged
-    hear_before(connection, peer, repetition, segment)
+    note_earlier_peer_packet(connection, peer, repetition, segment)
     if own.previous is not None:
         repetition.rest = find_rest(connection, own.previous, peer.previous, repetition, first_of_flight(own.flight, repetition))
     content = connection.http
@@ -395,7 +407,7 @@ def find_first(flight: Flight, start: i64) -> FirstCopy | None:
     return late[at] if at >= 0 and start < late[at].end else None
 
 
-def hear_before(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
+def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
     """Set the frame and time of the peer's newest known packet before the second copy."""
     data = peer.previous
     if data is not None:

@@ -12,12 +12,18 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Close, ClosedWindow, Connection, Previous, Side, Waits, WindowStall
+from wiredoctor.core.connection import (
+    Close,
+    Connection,
+    Previous,
+    Side,
+)
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
 
 REFUSED: Final = 1
 """The receiver discarded data and announced a window of 0; the stall lasts until a retransmission was acknowledged."""

@@ -8,13 +8,14 @@ from itertools import count
 import polars as pl
 
 from wiredoctor.batches import View
-from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits, WindowStall
+from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, FOREVER, CloseRows, Extra, HeadCodes
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER
+from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
 from wiredoctor.engine.frames import exchange_batch, head_part
 from wiredoctor.engine.row_tables import connection_batch
 from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES

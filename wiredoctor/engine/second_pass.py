@@ -25,7 +25,7 @@ from wiredoctor.findings import Names, Portion
 from wiredoctor.limits import LimitsReached
 from wiredoctor.protocols.tcp.sack import sack_blocks
 from wiredoctor.rule_engine.cutoffs import Cutoffs
-from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
+from wiredoctor.tables import HTTP_COLUMNS, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.redact_tables import redact_table
 
@@ -39,7 +39,7 @@ _OF_PACKETS = frozenset({"records", "packets", "segments", "pieces"})
 """The tables whose rows can be requested by frame number."""
 
 _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
-"""The tables that are computed without HTTP, except for the columns HEARD."""
+"""The tables that are computed without HTTP, except for the columns HTTP_COLUMNS."""
 
 
 class End(NamedTuple):
@@ -89,7 +89,7 @@ class Request(NamedTuple):
 
 
 def _needs_http(table: Table) -> bool:
-    return table.name in ("segments", "pieces") and any(c.name in HEARD for c in table.columns)
+    return table.name in ("segments", "pieces") and any(c.name in HTTP_COLUMNS for c in table.columns)
 
 
 class SecondPass:

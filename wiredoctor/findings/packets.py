@@ -37,8 +37,8 @@ class PacketAccess(Protocol):
         """Yield the rows of these tables (in tables.READ_AGAIN), batch by batch.
 
         `connections` and `frames` (of records, packets, segments and pieces) restrict the rows; without both, all rows are read.
-        Tables without a column in tables.HEARD only need TCP and are read many times as fast; only these can be restricted by
-        frame. Ids and frame numbers equal those of the report, and texts are masked as in the report.
+        Tables without a column in tables.HTTP_COLUMNS only need TCP and are read many times as fast; only these can be restricted
+        by frame. Ids and frame numbers equal those of the report, and texts are masked as in the report.
         """
         ...
 

@@ -266,7 +266,7 @@ class _Pairing:
                 return False
             if any(start <= time + SLACK for start in self._unanswered):
                 return False
-        return all(front in self._tries or self._asked_nobody(front, group, until) for front in group.fronts)
+        return all(front in self._tries or self._made_no_try(front, group, until) for front in group.fronts)
 
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over; the last try of a single front may be open if it was given up."""
@@ -280,7 +280,7 @@ class _Pairing:
         last = self._tries.get(front, [None])[-1] == place
         return last and place in self._given_up and self._servers[place[0]] not in self._known.fronts
 
-    def _asked_nobody(self, front: Place, group: Group, until: Until) -> bool:
+    def _made_no_try(self, front: Place, group: Group, until: Until) -> bool:
         """Return whether a front has no try because the gateway made none, rather than because the try is ambiguous."""
         if group.start - MEMORY <= until.complete_from:
             return False

@@ -30,9 +30,9 @@ _KEY = ("rule", "connection", "frame")
 _GROWN = 1.05
 """The factor by which the number of finished exchanges and connections must grow before gateways are searched again."""
 
-_TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
+_KEY_SCHEMA = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
-_PLACED = {**_TOLD, "exchange": pl.Int64(), "end": pl.Int64()}
+_PLACED = {**_KEY_SCHEMA, "exchange": pl.Int64(), "end": pl.Int64()}
 
 _STATES = pl.Schema({
     "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
@@ -70,8 +70,8 @@ class PendingFindings:
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
     """The cached result of `_gateways`, computed when there were `_looked_at` finished exchanges and connections."""
-    _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
-    _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
+    _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
+    _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
@@ -142,7 +142,7 @@ class PendingFindings:
             return []
         a = self.analysis
         of = self._states([*self._known])
-        ready = self._asked_once(self._final_keys(of)) if self._candidates else pl.DataFrame(schema=_TOLD)
+        ready = self._without_concurrent_requests(self._final_keys(of)) if self._candidates else pl.DataFrame(schema=_KEY_SCHEMA)
         ready, seen, groups = self._beside_gateways(ready)
         if ready.is_empty():
             return []
@@ -272,13 +272,13 @@ class PendingFindings:
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
             for name, rows in self._candidates.items()
             if name != RULE  # these candidates are added when they are ready
-        ] or [pl.DataFrame(schema={**_TOLD, "start": pl.Int64(), "end": pl.Int64()})])  # fmt: skip
+        ] or [pl.DataFrame(schema={**_KEY_SCHEMA, "start": pl.Int64(), "end": pl.Int64()})])  # fmt: skip
         here = core.filter(~c("connection").is_in([*self.held_connections])) if self.held_connections else core
         fresh = here.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
         sure = fresh.filter(c("over") | early)
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
-    def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
+    def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
         """Return the keys in `ready`, except those of slow-response candidates during whose time a request to another server
         was open.
 
@@ -326,9 +326,9 @@ class PendingFindings:
                 left = is_left(end, self.clock) or not seen.known.fronts
                 (late if left else at).append((rule, connection, frame))
         self._undecided = bool(at)
-        left = pl.DataFrame(late, schema=_TOLD, orient="row")
+        left = pl.DataFrame(late, schema=_KEY_SCHEMA, orient="row")
         self._settled = pl.concat([self._settled, left], rechunk=True)
-        ready = ready.join(pl.DataFrame([*at, *late], schema=_TOLD, orient="row"), on=_KEY, how="anti")
+        ready = ready.join(pl.DataFrame([*at, *late], schema=_KEY_SCHEMA, orient="row"), on=_KEY, how="anti")
         return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
@@ -374,7 +374,7 @@ class PendingFindings:
         fronts = {front for group in groups for front in group.fronts}
         rows = seen.failures
         if rows.is_empty() or not fronts:
-            return pl.DataFrame(schema=_TOLD)
+            return pl.DataFrame(schema=_KEY_SCHEMA)
         mine = [place in fronts for place in rows.select("connection", "exchange").iter_rows()]
         rows = rows.filter(pl.Series(mine, dtype=pl.Boolean))
         if rows.height:

@@ -184,7 +184,7 @@ class Session:
             now = time.monotonic()
             until = end if self._capture.unread_bytes else min(end, now + self._due_in())
             wait = 0.0 if self._capture.unread_bytes and now >= self._next else max(min(end, max(self._next, now)) - now, 0.0)
-            self._hear(self._recorder.events(wait if self._capture.unread_bytes else max(until - now, 0.0)), news)
+            self._process_events(self._recorder.events(wait if self._capture.unread_bytes else max(until - now, 0.0)), news)
             self._capture.extend(self._recorder.progress.bytes)
             now = time.monotonic()
             if self._unreadable:
@@ -197,9 +197,9 @@ class Session:
                 news.findings += self._pass_time()
             if now >= end or self._recorder.over or news.findings:
                 break
-        self._tell_damage(news)
+        self._report_damage(news)
 
-    def _hear(self, events: list[Event], news: News) -> None:
+    def _process_events(self, events: list[Event], news: News) -> None:
         for event in events:
             kind = event["event"]
             if kind == "file":
@@ -228,7 +228,7 @@ class Session:
             self._lost += self._capture.skip(least)
         self._capture.close_before(end, self._analysis.needed_from())
 
-    def _tell_damage(self, news: News) -> None:
+    def _report_damage(self, news: News) -> None:
         """Report, once, that another process has changed or truncated the file."""
         damage = self._capture.records.damage
         if damage is not None and not self._damaged:

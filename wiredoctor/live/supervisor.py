@@ -243,7 +243,7 @@ def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float
         ready = {file for file, _ in watched.poll(0 if pending else _milliseconds_until(ends[0][0]) if ends else None)}
         if listener is not None and listener in ready and (call := _answer(listener)):
             pending.append(call)
-        pending = [one for one in pending if not _tell_port(one, control)]
+        pending = [one for one in pending if not _report_port(one, control)]
         if pending and not ready:
             time.sleep(_LOOK_FOR_PORT)
         if control.fileno() in ready:
@@ -476,7 +476,7 @@ def _copy(thread: int, file: int) -> socket.socket:
         os.close(owner)
 
 
-def _tell_port(one: _Pending, control: _Control) -> bool:
+def _report_port(one: _Pending, control: _Control) -> bool:
     """Report the local port of a socket, or that the socket has none, and close the copy. Return False if it may still get a
     port.
     """

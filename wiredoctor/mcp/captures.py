@@ -134,7 +134,7 @@ class Archive:
             if time.monotonic() > end:
                 raise Refused(f"the analysis took longer than {self.bounds.seconds:g} s and was stopped (--max-time)")
 
-        def said(line: str, file: str) -> str:
+        def with_own_names(line: str, file: str) -> str:
             return line.replace(file, clean(name)).replace("--max-spool", "--max-size")
 
         while True:
@@ -143,10 +143,10 @@ class Archive:
             except CaptureError as error:
                 if not (isinstance(error, NoRoom) and self._kept):
                     # do not reveal the first bytes of a file that is not a capture
-                    raise Refused(said(str(error), path).partition(" (begins with")[0]) from None
+                    raise Refused(with_own_names(str(error), path).partition(" (begins with")[0]) from None
             else:
                 if not (report.incomplete and self._kept):
-                    report.incomplete = [said(line, report.captures[0].file) for line in report.incomplete]
+                    report.incomplete = [with_own_names(line, report.captures[0].file) for line in report.incomplete]
                     return report
                 del report
             # kept captures use disk space too

@@ -94,7 +94,7 @@ def _with_plain_errors(tool: Call) -> Call:
     """Wrap a tool so its errors become one line, without a traceback or bytes of a capture."""
 
     @functools.wraps(tool)
-    def told(*words: Any, **options: Any) -> Any:
+    def run_tool(*words: Any, **options: Any) -> Any:
         from wiredoctor.mcp.answers import WrongQuestion
 
         try:
@@ -108,7 +108,7 @@ def _with_plain_errors(tool: Call) -> Call:
         except Exception as error:  # noqa: BLE001  whatever happens, the model gets one line, and the server continues
             raise ToolError(apology(error)) from None
 
-    return told  # type: ignore[return-value]
+    return run_tool  # type: ignore[return-value]
 
 
 class Tools:

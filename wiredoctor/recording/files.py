@@ -207,7 +207,7 @@ class RingFiles:
         self._number = 0
         self._older: list[_Member] = []
         self._size = self._packets = 0
-        self._told_full = False
+        self._reported_full = False
         self._name, self._file, self._reader = self._open()
 
     @property
@@ -280,11 +280,11 @@ class RingFiles:
         if not self._older:
             option = "-w " if self._has_names else ""
             raise FullError(f"no space left for {option}{self._path(self._name)}, and no older file of the ring to remove")
-        if not self._told_full:
+        if not self._reported_full:
             self._events.send_event(
                 "note", text=f"no space left in {self._folder or '.'}: removing the oldest files of the ring early"
             )
-            self._told_full = True
+            self._reported_full = True
         before = self._free_blocks()
         self._remove()
         end = time.monotonic() + _CLOSES_WITHIN

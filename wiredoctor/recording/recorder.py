@@ -111,7 +111,7 @@ class Recorder:
             output.close(used=False)
             return self._cannot(begun)
         self._drop_rights(begun)
-        self._tell_begin(begun, output)
+        self._report_begin(begun, output)
         if self._reason:  # a stop was requested before the start
             self._stop_at = 0.0
         try:
@@ -173,7 +173,7 @@ class Recorder:
         self._events.send_event("error", text=text)
         return 2
 
-    def _tell_begin(self, source: Source, output: Output) -> None:
+    def _report_begin(self, source: Source, output: Output) -> None:
         names = list(source.interfaces)
         by = f"raw sockets (scapy {source.version})" if source.backend == "raw" else f"{source.backend} {source.version}".rstrip()
         text = f"capturing on {', '.join(names)} with {by}"
@@ -183,7 +183,7 @@ class Recorder:
         output.begin()
         if self._request.duration is not None:
             self._end_at = time.monotonic() + self._request.duration
-        self._tell_changes()
+        self._report_interface_changes()
 
     def _finish(self, output: Output) -> int:
         packets, dropped = self._writing.packets, self._writing.dropped
@@ -214,7 +214,7 @@ class Recorder:
         if source is not None:
             self._read(source, [file for file in files if file in ready])
         if not ready.isdisjoint(watched):
-            self._tell_changes()
+            self._report_interface_changes()
         self._by_the_clock(time.monotonic())
 
     def _obey(self, ready: set[int]) -> None:
@@ -279,7 +279,7 @@ class Recorder:
             self._look_at = now + _LOOK
             if os.getppid() != self._parent:  # a child of the analysis may still hold its end of the socket
                 self._stop("stopped")
-            self._tell_changes()
+            self._report_interface_changes()
             source = self._backend.source
             if source is None and not self._reason:
                 self._resume()
@@ -287,7 +287,7 @@ class Recorder:
                 source.ask_for_drops()
                 self._asked_for_drops.append(time.time_ns())
 
-    def _tell_changes(self) -> None:
+    def _report_interface_changes(self) -> None:
         """Report changes of interfaces; stop the backend if one of its interfaces is gone or another came up.
 
         The backend is then restarted on the interfaces that are up.
@@ -331,7 +331,7 @@ class Recorder:
         if self._reason:
             return
         if not self._again:
-            self._tell_changes()
+            self._report_interface_changes()
             said = trouble(source.backend, source.complaint()).text
             gone = len(self._links.usable()) < len(self._request.interfaces)
             self._report_problem(f"{source.backend} has ended: {said}", counts=not gone)

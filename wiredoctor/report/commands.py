@@ -55,11 +55,11 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
     return [command for command in (show_command(report, finding), f"wiredoctor explain {finding.rule}") if command]
 
 
-def analyze_command(report: Report, options: str) -> str:
-    """Return the command that analyzes the same captures with these options."""
+def analyze_command(report: Report) -> str:
+    """Return the command that analyzes the same captures with --all."""
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
     shown = names if 0 < len(names) <= MAX_NAMED else [_PLACEHOLDER + "..."]
-    return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} {options}"
+    return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} --all"
 
 
 def was_kept(file: str) -> bool:

@@ -333,13 +333,13 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     assert report.scan_connections is not None
     c, key = pl.col, ["capture", "connection"]
     rows = report.scan_connections()
-    told = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
-    if not told:
+    found = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
+    if not found:
         return rows.with_columns(pl.lit(value=False).alias("explained"))
-    own = {(f.capture, f.connection) for f in told if f.connection is not None}
+    own = {(f.capture, f.connection) for f in found if f.connection is not None}
     marks = pl.LazyFrame([*own], {"capture": pl.String(), "connection": pl.Int64()}, orient="row")
     never_open = (c("protocol") == "none") & (~c("connected") | (c("close") == "rst"))
-    ends = [(f.capture, host(f.client), f.server) for f in told if f.connection is None]
+    ends = [(f.capture, host(f.client), f.server) for f in found if f.connection is None]
     of_many: list[pl.Expr] = []
     for names in (("client_host",), ("server",), ("client_host", "server")):
         values = {
@@ -422,16 +422,16 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
     """Return the answers with the numbers of responses that findings about gateways explain; as there, only at the outermost."""
-    told = {
+    found = {
         (one.capture, one.connection, one.exchange): one.status
         for one in findings_with_failures(report)
         if one.family == "gateways" and one.exchange is not None and (one.status or 0) >= SERVER_ERROR
     }
-    backs = find_backs(report) if told else None
+    backs = find_backs(report) if found else None
     for place in backs.select("capture", "connection", "exchange").iter_rows() if backs is not None else ():
-        told.pop(place, None)
+        found.pop(place, None)
     explained: dict[str, Counter[int]] = {}
-    for (capture, _, _), status in told.items():
+    for (capture, _, _), status in found.items():
         explained.setdefault(capture, Counter())[status or 0] += 1
     return {name: one._replace(explained=dict(explained.get(name, Counter[int]()))) for name, one in answers.items()}
 

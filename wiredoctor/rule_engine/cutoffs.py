@@ -14,8 +14,6 @@ from wiredoctor.tables import MILLISECOND, SECOND
 UNREACHABLE = (1 << 63) - 1
 """A minimum (or, negated, a maximum) that no row reaches, so no row is written: used if no rule needs the rows."""
 
-_BURST_GAP = 10 * MILLISECOND
-
 
 class Cutoffs(NamedTuple):
     """The limits beyond which no event row is written. Minimums are named min_..., maximums max_...; times are in nanoseconds."""
@@ -67,11 +65,6 @@ class Cutoffs(NamedTuple):
     min_transfer: int = SECOND
     """`transfers`, `exchanges`: the minimum duration of a body whose limiting factors are determined."""
 
-    @property
-    def min_burst_gap(self) -> int:
-        """The shortest pause in ns between two bursts. The core uses two round trips instead if they are longer."""
-        return min(_BURST_GAP, self.min_pause)
-
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
         """Return cutoffs that admit all rows that these cutoffs, or any of `others` (field -> value), admit."""
         wide = self._asdict()
@@ -92,9 +85,6 @@ _SEGMENTS = {
     "min_closed_window": 20 * MILLISECOND,
     "max_run_interval": 20 * MILLISECOND,
 }
-
-ALL_SEGMENTS = Cutoffs().of_all_segments()
-"""The cutoffs if no rule runs."""
 
 _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
 """The fields whose default only applies if no rule declares them: a column with a count cannot be filtered afterwards."""

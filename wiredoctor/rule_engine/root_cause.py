@@ -222,7 +222,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for responses that the server cut off while the client did not read."""
     c, key = pl.col, _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
-    found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over", "end"))
+    found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
 
 

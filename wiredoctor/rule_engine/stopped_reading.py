@@ -17,14 +17,14 @@ DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
 
 
-def until_close(start: str, end: str, close: str) -> pl.Expr:
+def until_close(start: str, end: str) -> pl.Expr:
     """Return an expression that is true if a stall may be the reason why the server closed.
 
-    `start` and `end` name the columns with the times of the stall, `close` the column with the time of the close (ns).
+    `start` and `end` name the columns with the times of the stall; the column `end` has the time of the close (ns).
     """
     c = pl.col
     lasted = c(end) - c(start) >= LEAST
-    return (lasted & (c(start) < c(close)) & (c(end) >= c(close) - DRAINED)).fill_null(value=False)
+    return (lasted & (c(start) < c("end")) & (c(end) >= c("end") - DRAINED)).fill_null(value=False)
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
@@ -41,7 +41,7 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     behind = (
         numbered.filter(c("kind").is_null())
         .join(own, on="connection")
-        .filter(until_close("stall_start", "stall_end", "end"))
+        .filter(until_close("stall_start", "stall_end"))
         .group_by("number")
         .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
     )

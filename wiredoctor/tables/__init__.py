@@ -51,7 +51,7 @@ from wiredoctor.tables.exchange_tables import (
 from wiredoctor.tables.message_tables import BURSTS, END_REASONS, FAULTS, FRAMINGS, MESSAGES
 from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH
 from wiredoctor.tables.renamed_columns import OLD_NAMES, with_old_names
-from wiredoctor.tables.segment_tables import HEARD, PIECES, SEGMENTS
+from wiredoctor.tables.segment_tables import HTTP_COLUMNS, PIECES, SEGMENTS
 from wiredoctor.tables.table import (
     BOOL,
     FEW,
@@ -103,7 +103,7 @@ __all__ = [
     "FOREIGN_CLOSES",
     "FRAMINGS",
     "FRONTS",
-    "HEARD",
+    "HTTP_COLUMNS",
     "I8",
     "I16",
     "I32",

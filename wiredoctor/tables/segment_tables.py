@@ -236,7 +236,7 @@ SEGMENTS = Table(
     writer="core/segment_rows.py:SegmentRecorder.write",
 )
 
-HEARD = frozenset(
+HTTP_COLUMNS = frozenset(
     {
         *("role", "endpoint", "mss", "full", "small", "small_start", "previous_data_full", "previous_data_small", "event_stream"),
         *("http", "message", "exchange", "in_body", "ends_head", "ends_message", "message_incomplete"),

@@ -7,24 +7,12 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.ladders import ladder_packets, set_back, to_pcap
+from tests.ladders import STALL, ladder_packets, set_back, to_pcap
 from tests.support.sweeps import sweep
 from wiredoctor import diagnosis, limits, spill
 from wiredoctor.findings import Finding
 
 MS = 1_000_000
-
-STALL = r"""
-  0.000  >  S    win 64240 mss 1460
-  0.010  <  S.   win 64240 mss 1460
-  0.010  >  .
-  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-  0.222  >  .
-  0.232  <  P.   "hello"
-  0.232  >  .
-"""
-"""A head whose body waits for a delayed ACK: frames 5, 6 and 7 prove it."""
 
 ANOTHER = r"""
 connection 2, start 0.300, client 10.0.0.9:4000, server 10.0.0.8:80

@@ -13,7 +13,7 @@ import pytest
 
 import wiredoctor
 from tests.capture import files
-from tests.ladders import ladder_packets, ladders_in, set_back, to_pcap
+from tests.ladders import STALL, ladder_packets, ladders_in, set_back, to_pcap
 from tests.rules.capture.test_out_of_order import FILES, FOLDER
 from tests.support.sweeps import sweep
 from wiredoctor import limits
@@ -26,17 +26,6 @@ SECOND = 1_000 * MS
 HOUR = 3_600 * SECOND
 
 LADDERS = {f"{file}: {title}": text for file in FILES for title, text in ladders_in(FOLDER / f"{file}.txt")}
-
-STALL = r"""
-  0.000  >  S    win 64240 mss 1460
-  0.010  <  S.   win 64240 mss 1460
-  0.010  >  .
-  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-  0.222  >  .
-  0.232  <  P.   "hello"
-  0.232  >  .
-"""
 
 CUT_SHORT = r"""
 connection 2, client 10.0.0.9:4000, server 10.0.0.8:80

@@ -26,7 +26,7 @@ S = 1_000_000_000
 
 
 def of(words: str, rule: str = "gateway-error") -> Finding:
-    """The finding of a rule in the ladder whose title has these words."""
+    """Return the finding of a rule in the ladder whose title contains these words."""
     [text] = [text for title, text in (LADDERS | SLOW).items() if words in title]
     [found] = [one for one in findings(text) if one.rule == rule]
     return found
@@ -108,7 +108,7 @@ def test_time_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path) -> None:
-    """504 after 2 s, in which the server behind lost and repeated packets for 0.4 s: 2 s in all."""
+    """A 504 after 2 s, 0.4 s of which went to retransmissions with the server behind the gateway: 2 s in total."""
     text = """
         connection 1
         0.0000  >  S    mss 1460
@@ -205,7 +205,7 @@ def test_a_port_that_refuses_because_its_process_died_of_the_request_does_not_co
 
 
 def test_a_request_that_met_a_close_was_not_refused() -> None:
-    """Only an attempt belongs to it, and the gateway's close acknowledges none of its bytes."""
+    """Only a connection attempt belongs to the exchange, and the gateway's close acknowledges none of its bytes."""
     met = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=0, previous_end=-5 * S)
     assert kind_of(met, [attempt(MS, refused=2 * MS)]) is None
     read = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=30, previous_end=-5 * S)
@@ -304,7 +304,7 @@ TLS = r"""
     ],
 )
 def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, said: str) -> None:
-    """It belongs to another host than the client, whose request waits from 1 to 500 ms."""
+    """The attempt was made by another host than the client, whose request waits from 1 to 500 ms."""
     [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
     [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
     assert f"The capture has no such server that can be read{said}, so" in found.message

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ladders import STALL
 from tests.support.recordings import find_recording
 from wiredoctor import analyze
 from wiredoctor.findings import Finding
@@ -45,14 +46,5 @@ def test_what_is_not_known_of_other_payload_is_said() -> None:
 
 
 def test_words_are_found_where_they_are() -> None:
-    text = r"""
-      0.000  >  S    win 64240 mss 1460
-      0.010  <  S.   win 64240 mss 1460
-      0.010  >  .
-      0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-      0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-      0.222  >  .
-      0.232  <  P.   "hello"
-    """
-    [finding] = findings(text)
+    [finding] = findings(STALL)
     assert "response" in spoken(finding)

@@ -17,11 +17,9 @@ from wiredoctor.cli.options import (
     Captures,
     Color,
     Colors,
-    Confidence,
     Configurations,
     Connections,
     End,
-    Failing,
     FailOn,
     Files,
     Hosts,
@@ -40,7 +38,9 @@ from wiredoctor.cli.options import (
     TablesFormat,
     Utc,
     Verbose,
+    parse_confidence,
     parse_filter,
+    parse_level,
     parse_size,
 )
 from wiredoctor.cli.outputs import outputs, write_stdout
@@ -55,27 +55,38 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 
+PrintedFormat = Annotated[
+    Printed,
+    ProblemsOnly,
+    typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
+]
+Statistics = Annotated[
+    bool,
+    typer.Option("--statistics", help="Print only one line per rule with its number of findings (same as --format statistics)."),
+]
+Bodies = Annotated[bool, typer.Option("--bodies", help="Include bodies as they were sent, without masking (HAR only).")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="FILE",
+        help="Report only findings that are not in this earlier JSON report.",
+        show_default=False,
+    ),
+]
+
+
 def analyze(
     captures: Captures,
     output: Outputs = None,
-    format: Annotated[
-        Printed,
-        ProblemsOnly,
-        typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
-    ] = AS_TEXT,
+    format: PrintedFormat = AS_TEXT,
     full: Annotated[bool, typer.Option("--full", help="Include every connection and exchange (JSON only).")] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
-    ] = False,
-    statistics: Annotated[
-        bool,
-        typer.Option(
-            "--statistics", help="Print only one line per rule with its number of findings (same as --format statistics)."
-        ),
-    ] = False,
-    bodies: Annotated[
-        bool, typer.Option("--bodies", help="Include bodies as they were sent, without masking (HAR only).")
-    ] = False,
+    everything: Everything = False,
+    statistics: Statistics = False,
+    bodies: Bodies = False,
     tables_format: TablesFormat = Files.parquet,
     merge: Merge = False,
     max_spool: MaxSpool = None,
@@ -88,15 +99,7 @@ def analyze(
     select: Selects = None,
     ignore: Ignores = None,
     min_confidence: MinConfidence = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline",
-            metavar="FILE",
-            help="Report only findings that are not in this earlier JSON report.",
-            show_default=False,
-        ),
-    ] = None,
+    baseline: Baseline = None,
     fail_on: FailOn = None,
     only_findings: OnlyFindings = False,
     config: Configurations = None,
@@ -126,7 +129,7 @@ def analyze(
     check_copies(files, captures, merge=merge, only_findings=only_findings)
     rules = every_rule()
     read = configuration(config, rules)
-    sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+    sure = parse_confidence(min_confidence, read.min_confidence)
     what = parse_filter(host, port, connection, begin, end, sure)
     settings = Settings(
         merge=merge,
@@ -138,7 +141,7 @@ def analyze(
     request = combine_request(rules, read, settings, what, select, ignore, baseline)
     unread: list[str] = []
     report, complete = run(captures, request, quiet=quiet, verbose=verbose, unread=unread, can_stop=True)
-    least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
+    least = parse_level(fail_on, read.fail_on)
     selected = request.settings.select
     code = Exit.INTERRUPTED if signals.stopped_reading() else report_exit(report, least, selected, complete=complete)
     options = Options(

@@ -71,52 +71,56 @@ class Comparison(NamedTuple):
     worse: Callable[[str], bool]
 
 
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BEFORE AFTER",
+        help="Captures, folders of captures, or JSON reports (written with --full, so they include times).",
+        show_default=False,
+    ),
+]
+BothSides = Annotated[
+    bool,
+    typer.Option("--both-sides", help="Compare CLIENT and SERVER, two captures of the same traffic at two points of its path."),
+]
+Proxy = Annotated[
+    bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, or one capture of both.")
+]
+OutputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Also write the result; the suffix names the format: .json, .md, .txt or .html (repeatable).",
+    ),
+]
+PrintedFormat = Annotated[ComparisonFormat, typer.Option("--format", "-f", help="What to print on standard output.")]
+AnyServer = Annotated[
+    bool, typer.Option("--any-server", help="Match by method and path only, ignoring the server's address and port.")
+]
+Tolerance = Annotated[float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore smaller differences in time.")]
+FailOn = Annotated[
+    list[Worse] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="new|more-often|slower",
+        help="Exit with 1 if a finding is new or more frequent, or an endpoint is slower (repeatable).",
+        show_default=False,
+    ),
+]
+
+
 def compare(
-    recordings: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="BEFORE AFTER",
-            help="Captures, folders of captures, or JSON reports (written with --full, so they include times).",
-            show_default=False,
-        ),
-    ],
-    both_sides: Annotated[
-        bool,
-        typer.Option(
-            "--both-sides", help="Compare CLIENT and SERVER, two captures of the same traffic at two points of its path."
-        ),
-    ] = False,
-    proxy: Annotated[
-        bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, or one capture of both.")
-    ] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Also write the result; the suffix names the format: .json, .md, .txt or .html (repeatable).",
-        ),
-    ] = None,
-    format: Annotated[
-        ComparisonFormat, typer.Option("--format", "-f", help="What to print on standard output.")
-    ] = ComparisonFormat.text,
+    inputs: Inputs,
+    both_sides: BothSides = False,
+    proxy: Proxy = False,
+    output: OutputOption = None,
+    format: PrintedFormat = ComparisonFormat.text,
     everything: Annotated[bool, typer.Option("--all", help='Show everything instead of "N more" (text and Markdown).')] = False,
-    any_server: Annotated[
-        bool, typer.Option("--any-server", help="Match by method and path only, ignoring the server's address and port.")
-    ] = False,
-    tolerance: Annotated[
-        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore smaller differences in time.")
-    ] = 10.0,
-    fail_on: Annotated[
-        list[Worse] | None,
-        typer.Option(
-            "--fail-on",
-            metavar="new|more-often|slower",
-            help="Exit with 1 if a finding is new or more frequent, or an endpoint is slower (repeatable).",
-            show_default=False,
-        ),
-    ] = None,
+    any_server: AnyServer = False,
+    tolerance: Tolerance = 10.0,
+    fail_on: FailOn = None,
     config: Configurations = None,
     max_spool: MaxSpool = None,
     jobs: Jobs = None,
@@ -135,18 +139,16 @@ def compare(
     """
     from wiredoctor.pipeline import Budget
 
-    files = outputs(output, recordings, SUFFIXES)
-    _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
+    files = outputs(output, inputs, SUFFIXES)
+    _check(inputs, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
     settings = Settings(show_secrets=show_secrets, jobs=jobs or 0)
-    request = combine_request(rules, configuration(config, rules), settings, parse_filter(None, None, None, None, None))
+    request = combine_request(rules, configuration(config, rules), settings, parse_filter())
     asked = CompareInput(request, Budget(parse_size("--max-spool", max_spool)), quiet, verbose)
     if both_sides:
-        comparison = _both_sides(recordings, asked, proxy=proxy, everything=everything)
+        comparison = _both_sides(inputs, asked, proxy=proxy, everything=everything)
     else:
-        comparison = _before_after(
-            recordings, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything
-        )
+        comparison = _before_after(inputs, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything)
     if comparison is None:
         return Exit.BAD_INPUT
 
@@ -163,21 +165,21 @@ def compare(
     return Exit.FINDINGS if any(comparison.worse(one.value) for one in fail_on or ()) else Exit.OK
 
 
-def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
+def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
     """Raise UsageError if the options do not fit together."""
     if proxy and not both_sides:
         raise UsageError("--proxy needs --both-sides")
     if fail_on and both_sides:
         raise UsageError("--fail-on cannot be combined with --both-sides")
-    if len(recordings) != 2 and not (proxy and len(recordings) == 1):
+    if len(inputs) != 2 and not (proxy and len(inputs) == 1):
         many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
-        raise UsageError(f"compare takes {many}; {len(recordings)} given")
-    if recordings.count("-") > 1:
+        raise UsageError(f"compare takes {many}; {len(inputs)} given")
+    if inputs.count("-") > 1:
         raise UsageError("only one of the inputs can be standard input")
 
 
 def _before_after(
-    recordings: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
+    inputs: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
 ) -> Comparison | None:
     """Compare captures or reports from before and after a change. Return None, after an error message, if one is unreadable."""
     from wiredoctor import __version__
@@ -185,7 +187,7 @@ def _before_after(
     from wiredoctor.report.comparison import before_after
     from wiredoctor.report.comparison import json as comparison_json
 
-    sides = [side for name in recordings if (side := read_side(name, asked)) is not None]
+    sides = [side for name in inputs if (side := read_side(name, asked)) is not None]
     if len(sides) < 2:
         return None
     summaries = {name for name, module in rules.items() if module.rule.summary}
@@ -198,15 +200,15 @@ def _before_after(
     )
 
 
-def _both_sides(recordings: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
+def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
     """Compare two points of a path, or the two sides of a proxy. Return None, after an error message, if one is unreadable."""
     from wiredoctor import __version__
     from wiredoctor.compare import collect_capture, two_points
     from wiredoctor.report.comparison import json as comparison_json
     from wiredoctor.report.comparison import two_points as telling
 
-    reports = [report for name in recordings if (report := open_capture(name, asked)) is not None]
-    if len(reports) < len(recordings):
+    reports = [report for name in inputs if (report := open_capture(name, asked)) is not None]
+    if len(reports) < len(inputs):
         return None
     if proxy:
         comparison = _compare_proxy(reports, asked, everything=everything)
@@ -219,7 +221,7 @@ def _both_sides(recordings: list[str], asked: CompareInput, *, proxy: bool, ever
     page = partial(telling.page, points, everything=everything, quiet=asked.quiet)
     return Comparison(
         partial(comparison_json.write, points, "two-points"),
-        partial(_write_parts, page, " and ".join(recordings)),
+        partial(_write_parts, page, " and ".join(inputs)),
         page,
         _never,
     )

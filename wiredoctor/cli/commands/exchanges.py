@@ -37,7 +37,7 @@ def exchanges(
 
     Example: wiredoctor exchanges trace.pcap --host shop.example --sort duration --top 5
     """
-    choice = RowChoice(parse_status("--status", status), parse_duration("--slow", slow), top, sort)
+    choice = RowChoice(parse_status(status), parse_duration("--slow", slow), top, sort)
     return print_table(
         TableRequest("exchanges", table, choice, relative=relative, show_secrets=show_secrets, request_id=request_id or "")
     )

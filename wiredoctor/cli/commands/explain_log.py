@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Generator, Iterable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
@@ -38,6 +39,7 @@ from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
+    from wiredoctor import Report
     from wiredoctor.report.explained_log import ExplainedLog
     from wiredoctor.report.terminal.terminal import Terminal
 
@@ -55,20 +57,22 @@ LONGEST_LINE = 1 << 20
 _ROLES = ("time", "request", "method", "target", "status", "duration", "client")
 
 
+Slow = Annotated[str, typer.Option("--slow", metavar="TIME", help="Also explain requests that took at least this long.")]
+Key = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        metavar="ROLE=NAME",
+        help=f"For JSON lines: the key that holds {', '.join(_ROLES)} (repeatable).",
+    ),
+]
+
+
 def explain_log(
     log: Annotated[str, typer.Argument(metavar="LOG", help='The access log, also compressed with gzip; "-" for standard input.')],
     captures: Captures,
-    slow: Annotated[
-        str, typer.Option("--slow", metavar="TIME", help="Also explain requests that took at least this long.")
-    ] = "1s",
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--key",
-            metavar="ROLE=NAME",
-            help=f"For JSON lines: the key that holds {', '.join(_ROLES)} (repeatable).",
-        ),
-    ] = None,
+    slow: Slow = "1s",
+    key: Key = None,
     format: Annotated[LogFormat, typer.Option("--format", "-f", help="What to print.")] = LogFormat.text,
     everything: Annotated[bool, typer.Option("--all", help="Show all lines, not only the first 50.")] = False,
     merge: Merge = False,
@@ -96,7 +100,7 @@ def explain_log(
     with _open_log(log) as lines:
         request = combine_request(
             rules, configuration(config, rules)._replace(entries=(), baseline=""), settings,
-            parse_filter(None, None, None, None, None), select, ignore,
+            parse_filter(), select, ignore,
         )  # fmt: skip
         report, complete = run(captures, request, quiet=quiet, verbose=verbose)
         if not report.captures:
@@ -112,21 +116,24 @@ def explain_log(
                 raise UsageError(f"{log}: {'ends too early' if isinstance(error, EOFError) else 'is damaged'}") from None
             if result.log.unknown and result.log.unknown == result.log.total:
                 raise UsageError(_unreadable(result))
-
-            def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-                if form == "json":
-                    from wiredoctor.report.data import log_json
-
-                    log_json.write(result, report, out)
-                    return
-                from wiredoctor.report.terminal import log_text
-                from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
-
-                with TextOutput(out, paper) as stream:
-                    log_text.write(result, report, TerminalWriter(stream, paper), slow=seconds, everything=everything)
-
-            write_stdout(format, write, color)
+            write_stdout(format, partial(_write, result, report, seconds, everything), color)
     return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def _write(
+    result: ExplainedLog, report: Report, slow: float, everything: bool, form: str, out: BinaryIO, paper: Terminal
+) -> None:  # fmt: skip
+    """Write the explanations of the lines. `slow`: the duration in seconds from which a request counted as slow."""
+    if form == "json":
+        from wiredoctor.report.data import log_json
+
+        log_json.write(result, report, out)
+        return
+    from wiredoctor.report.terminal import log_text
+    from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+
+    with TextOutput(out, paper) as stream:
+        log_text.write(result, report, TerminalWriter(stream, paper), slow=slow, everything=everything)
 
 
 def _unreadable(result: ExplainedLog) -> str:

@@ -72,7 +72,7 @@ def extract(
     rules = every_rule()
     read = configuration(config, rules)._replace(entries=(), baseline="")
     settings = Settings(merge=merge, keep=True, max_spool=parse_size("--max-spool", max_spool), jobs=0)
-    request = combine_request(rules, read, settings, parse_filter(None, None, None, None, None), select, ignore)
+    request = combine_request(rules, read, settings, parse_filter(), select, ignore)
     report, complete = run(captures, request, quiet=quiet, verbose=verbose)
     if not report.captures:
         return Exit.BAD_INPUT

@@ -28,11 +28,11 @@ from wiredoctor.cli.options import (
     CapturedPorts,
     CaptureFilter,
     Color,
-    Confidence,
-    Failing,
     LiveOptions,
     OnlyFindings,
+    parse_confidence,
     parse_filter,
+    parse_level,
     with_shared_options,
 )
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
@@ -66,70 +66,78 @@ class LiveFormat(StrEnum):
     jsonl = "jsonl"
 
 
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="-", help="Read a capture from standard input while it is written.", show_default=False),
+]
+InterfaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        "-i",
+        metavar="IFACE",
+        help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
+        autocompletion=interfaces,
+        show_default=False,
+    ),
+]
+Ssh = Annotated[
+    str | None,
+    typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump there.", show_default=False),
+]
+Kubectl = Annotated[
+    str | None,
+    typer.Option(
+        "--kubectl", metavar="NAMESPACE/POD", help="Capture in this pod, from an ephemeral container.", show_default=False
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
+    ),
+]
+WrittenFile = Annotated[
+    str | None,
+    typer.Option("--write", "-w", metavar="FILE", help="Keep the packets in this pcapng file instead of a temporary ring."),
+]
+Ring = Annotated[
+    str | None,
+    typer.Option(
+        "--ring", metavar="FILES:SIZE", help="Keep at most this many files of this size (10:200MB); the oldest is deleted."
+    ),
+]
+Duration = Annotated[str | None, typer.Option("--duration", metavar="TIME", help="Stop after this time (90, 30s, 10m, 2h).")]
+Packets = Annotated[int | None, typer.Option("--packets", metavar="N", min=1, help="Stop after this number of packets.")]
+Snaplen = Annotated[
+    int | None,
+    typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet."),
+]
+Buffer = Annotated[int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Kernel buffer for packets.")]
+BackendOption = Annotated[
+    Backend | None,
+    typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
+]
+
+
 @with_shared_options
 def live(
     shared: LiveOptions,
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="-", help="Read a capture from standard input while it is written.", show_default=False),
-    ] = None,
-    interface: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--interface",
-            "-i",
-            metavar="IFACE",
-            help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
-            autocompletion=interfaces,
-            show_default=False,
-        ),
-    ] = None,
-    ssh: Annotated[
-        str | None,
-        typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump there.", show_default=False),
-    ] = None,
+    source: Source = None,
+    interface: InterfaceOption = None,
+    ssh: Ssh = None,
     sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there through sudo, without a password.")] = False,
-    kubectl: Annotated[
-        str | None,
-        typer.Option(
-            "--kubectl", metavar="NAMESPACE/POD", help="Capture in this pod, from an ephemeral container.", show_default=False
-        ),
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
-        ),
-    ] = None,
+    kubectl: Kubectl = None,
+    image: Image = None,
     filter: CaptureFilter = None,
     port: CapturedPorts = None,
-    write: Annotated[
-        str | None,
-        typer.Option("--write", "-w", metavar="FILE", help="Keep the packets in this pcapng file instead of a temporary ring."),
-    ] = None,
-    ring: Annotated[
-        str | None,
-        typer.Option(
-            "--ring", metavar="FILES:SIZE", help="Keep at most this many files of this size (10:200MB); the oldest is deleted."
-        ),
-    ] = None,
-    duration: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="Stop after this time (90, 30s, 10m, 2h).")
-    ] = None,
-    packets: Annotated[
-        int | None, typer.Option("--packets", metavar="N", min=1, help="Stop after this number of packets.")
-    ] = None,
-    snaplen: Annotated[
-        int | None,
-        typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet."),
-    ] = None,
-    buffer: Annotated[
-        int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Kernel buffer for packets.")
-    ] = None,
-    backend: Annotated[
-        Backend | None,
-        typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
-    ] = None,
+    write: WrittenFile = None,
+    ring: Ring = None,
+    duration: Duration = None,
+    packets: Packets = None,
+    snaplen: Snaplen = None,
+    buffer: Buffer = None,
+    backend: BackendOption = None,
     format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
     only_findings: OnlyFindings = False,
 ) -> int:
@@ -169,13 +177,13 @@ def live(
         view = stack.enter_context(_view(name, format, shared.color, quiet=shared.quiet))
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = shared.min_confidence or Confidence(read.min_confidence or Confidence.low)
-        settings, what = Settings(show_secrets=shared.show_secrets), parse_filter(None, None, None, None, None, sure)
+        sure = parse_confidence(shared.min_confidence, read.min_confidence)
+        settings, what = Settings(show_secrets=shared.show_secrets), parse_filter(confidence=sure)
         request = combine_request(rules, read, settings, what, shared.select, shared.ignore, known=known)
         if shared.show_secrets and not shared.quiet:
             print_message("the output contains secrets (--show-secrets): share it with care")
         report, interrupted = _run(started, name, request, view, quiet=shared.quiet, verbose=shared.verbose)
-        least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
+        least = parse_level(shared.fail_on, read.fail_on)
         selected = request.settings.select
         code = report_exit(report, least, selected, complete=not report.incomplete) or (
             Exit.INTERRUPTED if interrupted else Exit.OK

@@ -23,10 +23,10 @@ from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
 from wiredoctor.cli.options import (
     CapturedPorts,
     CaptureFilter,
-    Confidence,
-    Failing,
     LiveOptions,
+    parse_confidence,
     parse_filter,
+    parse_level,
     with_shared_options,
 )
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
@@ -63,43 +63,47 @@ FILTER = "tcp or icmp or icmp6"
 """The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
 
 
+InterfaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        "-i",
+        metavar="IFACE",
+        help="Interface to capture on (repeatable; default: any).",
+        autocompletion=proposed_interfaces,
+        show_default=False,
+    ),
+]
+Isolate = Annotated[
+    bool,
+    typer.Option("--isolate", help="Run COMMAND in its own network namespace, where it can reach only servers that it starts."),
+]
+Duration = Annotated[
+    str | None,
+    typer.Option(
+        "--duration",
+        metavar="TIME",
+        help=f"End COMMAND after this time (90, 30s, 10m, 2h): SIGTERM, and SIGKILL {GRACE} s later.",
+    ),
+]
+WrittenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--write", "-w", metavar="FILE", help="Keep all packets, including those of other programs, in this pcapng file."
+    ),
+]
+
+
 @with_shared_options
 def run(
     shared: LiveOptions,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
-    interface: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--interface",
-            "-i",
-            metavar="IFACE",
-            help="Interface to capture on (repeatable; default: any).",
-            autocompletion=proposed_interfaces,
-            show_default=False,
-        ),
-    ] = None,
-    isolate: Annotated[
-        bool,
-        typer.Option(
-            "--isolate", help="Run COMMAND in its own network namespace, where it can reach only servers that it starts."
-        ),
-    ] = False,
+    interface: InterfaceOption = None,
+    isolate: Isolate = False,
     filter: CaptureFilter = None,
     port: CapturedPorts = None,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            "--duration",
-            metavar="TIME",
-            help=f"End COMMAND after this time (90, 30s, 10m, 2h): SIGTERM, and SIGKILL {GRACE} s later.",
-        ),
-    ] = None,
-    write: Annotated[
-        str | None,
-        typer.Option(
-            "--write", "-w", metavar="FILE", help="Keep all packets, including those of other programs, in this pcapng file."
-        ),
-    ] = None,
+    duration: Duration = None,
+    write: WrittenFile = None,
 ) -> int:
     """Capture while a program runs, and report on the connections that it or its child processes open or accept.
 
@@ -133,8 +137,8 @@ def run(
     ):
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = shared.min_confidence or Confidence(read.min_confidence or Confidence.low)
-        what = parse_filter(None, None, None, None, None, sure)
+        sure = parse_confidence(shared.min_confidence, read.min_confidence)
+        what = parse_filter(confidence=sure)
         request = combine_request(
             rules, read, Settings(show_secrets=shared.show_secrets), what, shared.select, shared.ignore, known=known
         )
@@ -151,7 +155,7 @@ def run(
         if is_empty:
             print_message(_no_connection(program, isolate=isolate))
         report = apply_filter(report, request)
-        least = shared.fail_on or (Failing(read.fail_on) if read.fail_on else None)
+        least = parse_level(shared.fail_on, read.fail_on)
         selected = request.settings.select
         code = program.ended or report_exit(report, least, selected, complete=not report.incomplete)
         options = Options(quiet=shared.quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)

@@ -61,40 +61,44 @@ class FollowedSide(StrEnum):
     both = "both"
 
 
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--connection", metavar="ID", help="Show this tcp.stream; 8#3 is exchange 3 of connection 8.", show_default=False
+    ),
+]
+Exchange = Annotated[
+    int | None,
+    typer.Option("--exchange", metavar="N", min=0, help="Show only this exchange of the connection.", show_default=False),
+]
+Frames = Annotated[
+    str | None, typer.Option("--frames", metavar="A-B", help="Show only these frames of the connection.", show_default=False)
+]
+Everything = Annotated[bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")]
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow",
+        help="Print what both sides sent, or a finding's exchange, without masking.",
+    ),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="With --follow and --side: write the bytes unchanged to a pipe or file.")]
+
+
 def show(
     captures: Captures,
     finding: Findings = None,
-    place: Annotated[
-        str | None,
-        typer.Option(
-            "--connection", metavar="ID", help="Show this tcp.stream; 8#3 is exchange 3 of connection 8.", show_default=False
-        ),
-    ] = None,
-    exchange: Annotated[
-        int | None,
-        typer.Option("--exchange", metavar="N", min=0, help="Show only this exchange of the connection.", show_default=False),
-    ] = None,
-    frames: Annotated[
-        str | None, typer.Option("--frames", metavar="A-B", help="Show only these frames of the connection.", show_default=False)
-    ] = None,
+    place: Place = None,
+    exchange: Exchange = None,
+    frames: Frames = None,
     begin: Begin = None,
     end: End = None,
     at: At = None,
     utc: Utc = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")
-    ] = False,
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            help="Print what both sides sent, or a finding's exchange, without masking.",
-        ),
-    ] = False,
+    everything: Everything = False,
+    follow: Follow = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="With --follow and --side: write the bytes unchanged to a pipe or file.")
-    ] = False,
+    raw: Raw = False,
     format: Annotated[ShowFormat, typer.Option("--format", "-f", help="What to print.")] = ShowFormat.text,
     merge: Merge = False,
     max_spool: MaxSpool = None,
@@ -113,7 +117,7 @@ def show(
     use_utc(utc)
     connection, exchange = _connection_and_exchange(place, exchange)
     _check(finding, connection, exchange, at, follow=follow, raw=raw, side=side, form=format)
-    span, between = parse_filter(None, None, None, begin, end, at=at), _frames(frames)
+    span, between = parse_filter(begin=begin, end=end, at=at), _frames(frames)
     if finding is not None and (between or begin or end or at):
         raise UsageError("--frames, --from, --to and --at need --connection: a finding has its own frames")
     rules = every_rule()
@@ -121,7 +125,7 @@ def show(
         rules,
         configuration(config, rules)._replace(entries=(), baseline=""),
         Settings(merge=merge, keep=True, show_secrets=show_secrets, max_spool=parse_size("--max-spool", max_spool), jobs=0),
-        parse_filter(None, None, None, None, None),
+        parse_filter(),
         select,
         ignore,
     )

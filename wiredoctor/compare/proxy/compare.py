@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.compare.proxy.changes import MAX_HEADS, Ends, Row, changes
-from wiredoctor.compare.proxy.nesting import SLACK, Nested, match_nested, sides
+from wiredoctor.compare.proxy.nesting import Nested, match_nested, sides
 from wiredoctor.compare.proxy.plausibility import find_contradictions
 from wiredoctor.compare.proxy.result import Fate, OwnAnswer, Passed, Proxied, Side
 from wiredoctor.compare.two_points.compare import spread
@@ -84,7 +84,7 @@ class _Sides:
             self.front, self.back = front.exchanges, back.exchanges
             self.apart = apart(front.first_time, back.first_time)
             self.found = match_nested(self.front, self.back, self.apart)
-            wrong = find_contradictions(self.front, self.back, self.found.front, self.apart - self.found.ahead, SLACK)
+            wrong = find_contradictions(self.front, self.back, self.found.front, self.apart - self.found.ahead)
             self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
             self.found.front[wrong] = -1
 

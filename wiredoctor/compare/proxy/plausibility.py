@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from wiredoctor.compare.proxy.nesting import SLACK
 from wiredoctor.compare.proxy.rewriting import FORM, PATH
 from wiredoctor.compare.two_points.pairing import pair
 from wiredoctor.tables import SECOND, Array
@@ -45,17 +46,17 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
     return replace(side, exchanges=side.exchanges.filter(~pl.col("connection").is_in(pl.Series(connections).implode())))
 
 
-def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float, slack: float) -> Array:
+def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float) -> Array:
     """Return the back rows whose match is wrong: the request or the response would be forwarded before it was received.
 
     owner: the front row of each back row, or -1. shift: the time (ns) to add to times at the back to get times at the front.
     """
     rows = np.flatnonzero(owner >= 0)
     here, there = front[owner[rows]], back[rows]
-    before = (there["request_start"] + shift < here["request_start"] - slack).fill_null(value=False)
+    before = (there["request_start"] + shift < here["request_start"] - SLACK).fill_null(value=False)
     # a different status is a different response, and only one attempt of a retry is answered
     same = (here["response_status"] == there["response_status"]).fill_null(value=False)
-    answered = (there["response_start"] + shift > here["response_start"] + slack).fill_null(value=False)
+    answered = (there["response_start"] + shift > here["response_start"] + SLACK).fill_null(value=False)
     return rows[(before | (answered & same)).to_numpy()]
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 MAX_LOOKED_AT = 4096
 """The maximum number of segments that are examined to find the first one with a byte."""
 
-_LATE = np.iinfo(np.int64).max
-
 
 class _Segments(NamedTuple):
     """The segments of one direction of a connection at a point.
@@ -65,12 +63,12 @@ class Streams:
         """Return the rows of the packets of a group."""
         return self._order[self._bounds[group] : self._bounds[group + 1]]
 
-    def first_with(self, group: int, place: int, after: int = NEVER) -> int | None:
-        """Return the time (ns of this clock) of the first packet later than `after` with the byte at `place`, or None."""
+    def first_with(self, group: int, place: int) -> int | None:
+        """Return the time (ns of this clock) of the first packet with the byte at `place`, or None."""
         s = self._segments(group)
         low = int(np.searchsorted(s.starts, place - s.longest + 1))
         high = min(int(np.searchsorted(s.starts, place, side="right")), low + MAX_LOOKED_AT)
-        times = s.times[low:high][(s.ends[low:high] > place) & (s.times[low:high] > after)]
+        times = s.times[low:high][s.ends[low:high] > place]
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:

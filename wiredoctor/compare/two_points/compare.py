@@ -15,12 +15,12 @@ from wiredoctor.compare.two_points.middleboxes import changes, hops
 from wiredoctor.compare.two_points.result import (
     Alone,
     Clock,
+    ComparedFile,
     Delays,
     HowMatched,
     OneSided,
     OneSidedKind,
     Pair,
-    Recording,
     Step,
     TwoPoints,
     Waiting,
@@ -57,7 +57,7 @@ def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoP
     alone = [*_alone(one.point, held.pairs.one, "client"), *_alone(two.point, held.pairs.two, "server")]
     many = sum(map(len, verdicts)), len(one.point.connections) + len(two.point.connections) - 2 * len(held.pairs)
     return TwoPoints(
-        version, _recording(one, "client"), _recording(two, "server"), swapped, clock,
+        version, _compared_file(one, "client"), _compared_file(two, "server"), swapped, clock,
         [_way(held, near, far, verdicts, forward=forward) for forward in (True, False)] if len(held.pairs) else [],
         _waiting(held, one.exchanges, two.exchanges),
         findings if clock else [without_shares(f) for f in findings],
@@ -69,9 +69,9 @@ def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoP
     )  # fmt: skip
 
 
-def _recording(capture: ComparedCapture, where: Where) -> Recording:
+def _compared_file(capture: ComparedCapture, where: Where) -> ComparedFile:
     s = capture.summary
-    return Recording(
+    return ComparedFile(
         s.file, where, s.packets, len(capture.point), capture.point.connections.height, capture.exchanges.height,
         s.first_time, s.last_time,
     )  # fmt: skip

@@ -31,7 +31,7 @@ and offsets from the SYN.
 
 
 @dataclass(frozen=True)
-class Recording:
+class ComparedFile:
     """One of the two captures."""
 
     name: str
@@ -228,8 +228,8 @@ class TwoPoints:
     """The result of comparing two captures of one network path."""
 
     version: str
-    client: Recording
-    server: Recording
+    client: ComparedFile
+    server: ComparedFile
     swapped: bool
     clock: Clock | None
     ways: list[Way] = field(default_factory=list[Way])

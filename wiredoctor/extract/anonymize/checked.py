@@ -23,10 +23,10 @@ BEGIN = 10**18
 _SNAPLEN = 1 << 18
 """The default snap length of tcpdump and dumpcap in bytes."""
 
-_TOLD = 3
+_MAX_REPORTED = 3
 """The maximum number of differences that are reported."""
 
-Said = tuple[Any, ...]
+FindingFacts = tuple[Any, ...]
 """The properties of a finding that must be the same in the anonymized capture."""
 
 
@@ -89,7 +89,7 @@ def write(out: BinaryIO, packets: Sequence[Packet]) -> None:
         out.write(making.packet(numbers[packet.parts.link], BEGIN + packet.time, packet.data, packet.length))
 
 
-def finding_facts(finding: Finding, frames: Sequence[int] | None) -> Said:
+def finding_facts(finding: Finding, frames: Sequence[int] | None) -> FindingFacts:
     """Return the properties of a finding that must be equal in both captures.
 
     `frames`: the original number of each frame, for a finding in the anonymized capture; otherwise None.
@@ -109,10 +109,10 @@ def _because(reasons: Mapping[str, int]) -> str:
     return f"; packets left out: {left_out(reasons)}" if reasons else ""
 
 
-def _difference(before: Counter[Said], after: Counter[Said]) -> str:
+def _difference(before: Counter[FindingFacts], after: Counter[FindingFacts]) -> str:
     lost, new = before - after, after - before
     parts = [
-        f"{word} {', '.join(sorted({one[0] for one in islice(some, _TOLD)}))}"
+        f"{word} {', '.join(sorted({one[0] for one in islice(some, _MAX_REPORTED)}))}"
         for word, some in (("without", lost), ("with", new))
         if some
     ]

@@ -46,7 +46,7 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
         texts = (address, *_written(address))
         found += [f"address {_written(address)[0].decode()}" for text in texts if text in searched]
     usual = b"\n".join(kept | USUAL)
-    found += [f"word {word.decode()}" for word in sorted(said & words) if _says(word, usual)]
+    found += [f"word {word.decode()}" for word in sorted(said & words) if _is_meaningful(word, usual)]
     return found[:_MAX_LEAKS]
 
 
@@ -60,7 +60,7 @@ def collect_words(original: Original) -> set[bytes]:
     return said
 
 
-def _says(word: bytes, usual: bytes) -> bool:
+def _is_meaningful(word: bytes, usual: bytes) -> bool:
     """Return whether a word is more than filler and not just a part of a common word.
 
     Filler may follow a start line, and a segment may end inside a common word.

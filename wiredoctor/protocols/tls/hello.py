@@ -39,9 +39,9 @@ class Hello(NamedTuple):
 
 NOTHING = Hello()
 
-Told = tuple[str, str, str, str, bool]
+TlsFacts = tuple[str, str, str, str, bool]
 """The version, the name, the protocols offered by the client, the one chosen by the server, and whether the name may differ."""
-SILENT: Told = ("", "", "", "", False)
+SILENT: TlsFacts = ("", "", "", "", False)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Handshake:
 
     sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
 
-    def result(self) -> Told:
+    def result(self) -> TlsFacts:
         """Return the version, the server's name, the offered and the chosen protocols, and whether a part was encrypted."""
         client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
         return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
@@ -135,7 +135,7 @@ def _read(body: bytes, kind: int) -> Hello:
         return Hello(
             _version(int.from_bytes(body[:2], "big"), extensions.get(_VERSIONS), kind),
             _name(name) if kind == _CLIENT else "",
-            ",".join(_text(p) for p in _vectors(_vector(protocols, 2), 1)) if protocols else "",
+            ",".join(_text(p) for p in _vectors(_vector(protocols, 2))) if protocols else "",
             not _HIDING.isdisjoint(extensions),
         )
     except ValueError:
@@ -182,15 +182,15 @@ def _vector(data: bytes, size: int) -> bytes:
     return data[size:]
 
 
-def _vectors(data: bytes, size: int) -> Iterator[bytes]:
-    """Yield the strings of a sequence in which a length of `size` bytes precedes each string.
+def _vectors(data: bytes) -> Iterator[bytes]:
+    """Yield the strings of a sequence in which a length of one byte precedes each string.
 
     Raise ValueError if the lengths are inconsistent.
     """
     at = 0
     while at < len(data):
-        length = _number(data, at, size)
-        at += size
+        length = data[at]
+        at += 1
         if at + length > len(data):
             raise ValueError
         yield data[at : at + length]

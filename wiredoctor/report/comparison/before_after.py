@@ -22,7 +22,7 @@ ENDPOINT_HEADINGS = ("endpoint", "before", "median", "p95", "after", "median", "
 RULE_HEADINGS = ("rule", "before", "per 100", "after", "per 100", "lost before", "lost after")
 _MAX_SHOWN = 10
 _MAX_PLACE = 120
-_TOLD = ("slower", "faster")
+_CHANGED = ("slower", "faster")
 
 
 def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
@@ -62,7 +62,7 @@ def headline(changes: Changes) -> str:
         noun = "problem" if number == "1" else "problems"
         parts[0] = f"{number} {word} {noun}" if word == "new" else f"{number} {noun} {word}"
     found = ", ".join(parts) or "No problems before or after"
-    slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
+    slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _CHANGED)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}
     if "same" in verdicts:
@@ -129,7 +129,7 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
     if not changes.endpoints:
         return
     told = [one for one in changes.endpoints if is_(one, "slower") or is_(one, "faster")]
-    for verdict in _TOLD:
+    for verdict in _CHANGED:
         some = [one for one in told if is_(one, verdict)]
         if some:
             yield Heading(verdict.capitalize())
@@ -178,7 +178,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
     """Return the cells of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
-    verdict = next((v for v in _TOLD if is_(one, v)), one.total.verdict)
+    verdict = next((v for v in _CHANGED if is_(one, v)), one.total.verdict)
     return (
         _place(one),
         f"{one.exchanges_before:,}",

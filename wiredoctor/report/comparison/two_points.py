@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.result import (
         Changed,
         Clock,
+        ComparedFile,
         OneSided,
-        Recording,
         SideFinding,
         TwoPoints,
         Waiting,
@@ -50,7 +50,7 @@ def page(result: TwoPoints, *, everything: bool = False, quiet: bool = False) ->
     yield from _alone(result, everything=everything)
     if not quiet:
         yield Heading("What was compared")
-        yield from (Line(_recording(one)) for one in (result.client, result.server))
+        yield from (Line(_file_facts(one)) for one in (result.client, result.server))
         if result.swapped:
             yield Line("The captures were named in reverse order: the round-trip times show which point is nearer to the client.")
         yield Line(_match_counts(result))
@@ -267,7 +267,7 @@ def _alone(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
         yield Line(f"{left:,} more; --all shows them.")
 
 
-def _recording(one: Recording) -> str:
+def _file_facts(one: ComparedFile) -> str:
     return (
         f"{one.point}: {one.name}: {count(one.packets, 'packet')}, {count(one.connections, 'TCP connection')}, "
         f"{count(one.exchanges, 'HTTP exchange')}"

@@ -61,31 +61,31 @@ class Lanes(NamedTuple):
         return self.frame + self.time + 6 + (self.clock + 2 if self.clock else 0)
 
 
-def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK, *, indent: int = 0) -> None:
+def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK) -> None:
     """Write the ladder, or the reason why there is none; if the terminal is wide enough, it has times of day from `clock`.
 
     The longest wait of one side for the other fills the width; a longer idle time between two exchanges is drawn shorter.
     """
     if not ladder.steps:
-        writer.paragraph(f"No packets to show: {ladder.missing}.", indent=indent)
+        writer.paragraph(f"No packets to show: {ladder.missing}.")
         return
     characters = _UNICODE if writer.paper.unicode else _ASCII
     clock = clock if writer.width >= WIDE else NO_CLOCK
-    lanes = _lanes(ladder, writer.width - indent, clock.width)
+    lanes = _lanes(ladder, writer.width, clock.width)
     several = len(ladder.connections) > 1
     heads = f"client{'server':>{lanes.between + 2 - len('client')}}"
     times = "time".rjust(lanes.time + 2) + "    " + ("time of day".ljust(lanes.clock + 2) if lanes.clock else "")
-    writer.unbroken(("frame".rjust(lanes.frame) + times + heads, "dim"), indent=indent)
+    writer.unbroken(("frame".rjust(lanes.frame) + times + heads, "dim"))
     longest = _longest(ladder.steps)
     connection = None
     for step in ladder.steps:
         if several and step.connection != connection:
-            writer.unbroken((" " * lanes.lead + f"connection {step.connection}", "bold"), indent=indent)
+            writer.unbroken((" " * lanes.lead + f"connection {step.connection}", "bold"))
         connection = step.connection
-        _write_wait(writer, step.before, lanes, characters, longest, indent)
-        _write_step(writer, step, lanes, characters, clock, indent)
+        _write_wait(writer, step.before, lanes, characters, longest)
+        _write_step(writer, step, lanes, characters, clock)
     if ladder.left_out:
-        writer.unbroken((" " * lanes.lead + _not_shown(ladder.left_out), "dim"), indent=indent)
+        writer.unbroken((" " * lanes.lead + _not_shown(ladder.left_out), "dim"))
 
 
 def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
@@ -108,17 +108,17 @@ def _longest(steps: tuple[Step, ...]) -> float:
     return max([_SHORTEST_SCALE, *(meant or [w.seconds or 0.0 for w in waits])])
 
 
-def _write_wait(writer: TerminalWriter, wait: Wait, lanes: Lanes, characters: Characters, longest: float, indent: int) -> None:
+def _write_wait(writer: TerminalWriter, wait: Wait, lanes: Lanes, characters: Characters, longest: float) -> None:
     seconds = wait.seconds or 0.0
     drawn = seconds >= _SHORTEST and (wait.of_finding or seconds >= longest * _DRAWN)
     hidden = _not_shown(wait.left_out) if wait.left_out else ""
     if not drawn:
         if hidden:
-            writer.unbroken((" " * lanes.lead + _sides("", lanes, characters) + f"  {hidden}", "dim"), indent=indent)
+            writer.unbroken((" " * lanes.lead + _sides("", lanes, characters) + f"  {hidden}", "dim"))
         return
     said = f"until the {wait.waited_for} sends" if wait.waited_for else "idle" if wait.idle else ""
     if hidden and not wait.of_finding:
-        writer.unbroken((" " * lanes.lead + _sides(duration(seconds), lanes, characters) + f"  {hidden}", "dim"), indent=indent)
+        writer.unbroken((" " * lanes.lead + _sides(duration(seconds), lanes, characters) + f"  {hidden}", "dim"))
         return
     words = said or hidden
     room = max(4, lanes.text - len(words) - 1)
@@ -128,7 +128,7 @@ def _write_wait(writer: TerminalWriter, wait: Wait, lanes: Lanes, characters: Ch
         bar = writer.paper.bar * half + characters.cut + writer.paper.bar * (room - half - len(characters.cut))
     style = "magenta" if wait.of_finding else "dim"
     lead = " " * lanes.lead + _sides(duration(seconds), lanes, characters) + "  "
-    writer.unbroken((lead, "dim"), (bar, style), (f" {words}" if bar and words else words, style), indent=indent)
+    writer.unbroken((lead, "dim"), (bar, style), (f" {words}" if bar and words else words, style))
 
 
 def _sides(label: str, lanes: Lanes, characters: Characters) -> str:
@@ -139,23 +139,21 @@ def _not_shown(packets: int) -> str:
     return f"{count(packets, 'packet')} not shown"
 
 
-def _write_step(writer: TerminalWriter, step: Step, lanes: Lanes, characters: Characters, clock: Clock, indent: int) -> None:
+def _write_step(writer: TerminalWriter, step: Step, lanes: Lanes, characters: Characters, clock: Clock) -> None:
     style = "bold" if step.evidence else ""
     lead = f"{step.frame:>{lanes.frame}}{step.elapsed:>{lanes.time + 2}.6f} s  "
     if lanes.clock:
         lead += f"{clock.at(step.elapsed * SECOND)}  "
     marks = [mark for mark in step.marks if mark not in step.text]
     first, *more = textwrap.wrap("; ".join([step.text or step.flags, *marks]), lanes.text) or [""]
-    writer.unbroken(
-        (lead, style), (_arrow(step, lanes, characters), "cyan" if step.evidence else ""), (f"  {first}", style), indent=indent
-    )
+    writer.unbroken((lead, style), (_arrow(step, lanes, characters), "cyan" if step.evidence else ""), (f"  {first}", style))
     blank = " " * lanes.lead + _sides("", lanes, characters) + "  "
     for line in more:
-        writer.unbroken(blank, (line, style), indent=indent)
+        writer.unbroken(blank, (line, style))
     for note in step.notes:
         for number, line in enumerate(textwrap.wrap(note, lanes.text - len(characters.note)) or [""]):
             sign = characters.note if not number else " " * len(characters.note)
-            writer.unbroken(blank, (sign + line, "yellow"), indent=indent)
+            writer.unbroken(blank, (sign + line, "yellow"))
 
 
 def _arrow(step: Step, lanes: Lanes, characters: Characters) -> str:

@@ -127,7 +127,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
         said.append(text)
         written += 1
     if rest := len(groups) - written:
-        command = code(analyze_command(report, "--all"))
+        command = code(analyze_command(report))
         said.append(f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full: {command}\n")
     out.write("\n".join([*said, closing]).encode("utf-8", "backslashreplace"))
 

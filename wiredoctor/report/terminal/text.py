@@ -151,7 +151,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
         write_group(writer, group, report=report, several=several, everything=everything, detail=detail)
     if rest := len(groups) - len(in_full):
         writer.blank()
-        command = analyze_command(report, "--all")
+        command = analyze_command(report)
         which = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
         if len(text := f"{which} {command}") <= writer.width:
             writer.unbroken(text)

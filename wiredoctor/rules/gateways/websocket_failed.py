@@ -80,7 +80,7 @@ RULE = Rule(
 AGAIN = Threshold("5 s", "the time within which some clients try again in another way and get their WebSocket")
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 
-_TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
+_REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
 """Statuses that depend on the user, or that mean that the gateway got no response (see gateway-error)."""
 
 _UPGRADE_REQUIRED = 426
@@ -114,7 +114,7 @@ def _names_websocket() -> pl.Expr:
 
 def _is_refused() -> pl.Expr:
     status = pl.col("response_status")
-    refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_TOLD_ELSEWHERE)
+    refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_REPORTED_ELSEWHERE)
     return _is_handshake() & refusal.fill_null(value=False)
 
 
@@ -178,7 +178,7 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a candidate for each server, path and kind, from its refused requests."""
     c = pl.col
-    refused = _without_success_elsewhere(rows).filter(~_told_of_another())
+    refused = _without_success_elsewhere(rows).filter(~_covered_by_another())
     kind = (
         pl.when(c("behind_frame").is_not_null())
         .then(pl.lit("dropped"))
@@ -215,7 +215,7 @@ def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     return refused.join(healed, on=["connection", "exchange"], how="anti")
 
 
-def _told_of_another() -> pl.Expr:
+def _covered_by_another() -> pl.Expr:
     """Return whether another finding covers the request.
 
     If a gateway forwarded the request unchanged, the finding is about the server behind the gateway. If a gateway sent this

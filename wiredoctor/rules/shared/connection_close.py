@@ -149,8 +149,3 @@ def closed_against_request() -> pl.Expr:
     """Return whether the server had closed before the request arrived: its FIN or RST acknowledges no byte of the request."""
     before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
     return before & ~pl.col("server_close_contradicted")
-
-
-def request_taken() -> pl.Expr:
-    """Return whether the complete request had arrived: the server's FIN, or RST with ACK flag, acknowledges all of it."""
-    return (pl.col("server_close_ack") >= pl.col("request_end_offset")).fill_null(False)

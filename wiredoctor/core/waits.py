@@ -1,0 +1,314 @@
+"""The state of a side that waits for an ACK, a window or a retransmission, or whose data is released after a wait.
+
+Most connections need none of it; each part is created on first use. For units and NEVER, see connection.py.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.segment import NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Run:
+    """A run of consecutive small segments without a pause or a reply."""
+
+    def __init__(self) -> None:
+        self.last_frame: i64 = NEVER
+        self.segments: i64 = 0
+        self.bytes: i64 = 0
+        self.flushes: i64 = 0
+        """The number of segments that followed so late that the application must have flushed the previous one on purpose."""
+        self.frame: i64 = NEVER
+        """The frame number of the first segment of the run."""
+        self.time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Claim:
+    """A small segment that was sent at `time` although small data up to offset `end` was unacknowledged.
+
+    Such a segment proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset
+    at which the segment ends.
+    """
+
+    def __init__(self, time: i64, end: i64, next_end: i64) -> None:
+        self.time: i64 = time
+        self.end: i64 = end
+        self.next_end: i64 = next_end
+
+
+@mypyc_attr(acyclic=True)
+class Nagle:
+    """Evidence that a side does not use Nagle's algorithm, and a segment that may be a tail loss probe of this side."""
+
+    def __init__(self) -> None:
+        self.off_since: i64 = NEVER
+        self.claim_time: i64 = NEVER
+        """`time` of the first open claim."""
+        self.claim_end: i64 = NEVER
+        """`end` of the first open claim."""
+        self.claim_next_end: i64 = NEVER
+        """`next_end` of the first open claim."""
+        self.later_claims: list[Claim] | None = None
+        """The other open claims, in the order of their times and ends."""
+        self.probe_frame: i64 = NEVER
+        self.probe_data_end: i64 = NEVER
+        self.probe_end: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class HeldRelease:
+    """A row of `releases` that is kept until it is known whether the sending program writes at regular times (pace.py)."""
+
+    def __init__(self, cells: bytes, start: i64, gap: i64, due: i64) -> None:
+        self.cells: bytes = cells
+        self.start: i64 = start
+        """The time of the data before the released segment."""
+        self.gap: i64 = gap
+        """The time in ns between `start` and the released segment."""
+        self.due: i64 = due
+        """The watermark at which the row is decided with the facts known by then."""
+        self.alike: i64 = 0
+        """The number of equally long gaps before and after the segment."""
+        self.alike_before: i64 = 0
+        self.later: i64 = 0
+        """The number of gaps after the segment."""
+        self.is_message: bool = False
+        """True if the segment is part of an HTTP message other than an event stream; a gap ends with its message."""
+        self.is_sure: bool = True
+        """True if all packets of this side that may show a regular interval were captured."""
+        self.is_over: bool = False
+        """True if the row was written or dropped."""
+
+
+@mypyc_attr(acyclic=True)
+class Watch:
+    """A watch for a response on another connection of the same two hosts, after one of the hosts delayed an ACK."""
+
+    def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
+        self.addresses: i64 = addresses
+        """Packet.addresses of the ACK. `ports` and `is_turned` are also those of the ACK."""
+        self.ports: i64 = ports
+        self.is_turned: bool = is_turned
+        self.until: i64 = until
+        self.is_answered: bool = False
+
+
+@mypyc_attr(acyclic=True)
+class Pace:
+    """The newest gaps before segments of a side that did not wait for an ACK, and rows that need more of these gaps.
+
+    A gap is the time between two segments with new data (pace.py).
+    """
+
+    def __init__(self) -> None:
+        self.gaps: list[int] = []
+        self.next: i64 = 0
+        """The index of the oldest gap, which the next gap replaces once the list is full."""
+        self.count: i64 = 0
+        """The number of gaps before segments that were not held back, including `released`."""
+        self.released: i64 = 0
+        """The number of small segments that were sent when a prompt ACK of the previous segment arrived."""
+        self.release_time: i64 = 0
+        """The sum of the times in ns from these ACKs' arrival to their segments."""
+        self.is_torn: bool = False
+        """True if bytes of this side's stream are missing, so segments that show a regular interval may be lost."""
+        self.chances: i64 = 0
+        """The number of segments sent at a delayed ACK while it was unknown whether this side uses Nagle's algorithm."""
+        self.held: list[HeldRelease] = []
+        self.watch: Watch | None = None
+        """The watch that began with the newest delayed ACK of this side's data."""
+
+
+@mypyc_attr(acyclic=True)
+class Stall:
+    """A time without progress that retransmissions of a side may end."""
+
+    def __init__(self) -> None:
+        self.progress_frame: i64 = NEVER
+        self.progress_time: i64 = NEVER
+        self.first_frame: i64 = NEVER
+        self.first_time: i64 = NEVER
+        self.retransmission_frame: i64 = NEVER
+        self.retransmission_time: i64 = NEVER
+        self.retransmission_bytes: i64 = 0
+        self.is_first_copy: bool = False
+        self.tries: i64 = 0
+        self.duplicate_acks: i64 = 0
+        self.original_stamp: i64 = NEVER
+        """The TSval of the first copy of the missing segment."""
+        self.first_stamp: i64 = NEVER
+        """The TSval of the first retransmission of the missing segment."""
+        self.last_stamp: i64 = NEVER
+        """The TSval of its newest retransmission."""
+
+
+@mypyc_attr(acyclic=True)
+class ClosedWindow:
+    """A receive window that its receiver closed, and what the sender sent until it continued."""
+
+    def __init__(self) -> None:
+        self.is_closed: bool = False
+        self.closed_frame: i64 = NEVER
+        self.closed_time: i64 = NEVER
+        self.closed_window: i64 = 0
+        self.probes: i64 = 0
+        self.probe_frame: i64 = NEVER
+        self.probe_time: i64 = NEVER
+        self.opened_frame: i64 = NEVER
+        """The frame number of the packet that opened the window; NEVER while closed, or after the sender has continued."""
+        self.opened_time: i64 = NEVER
+        self.announced_frame: i64 = NEVER
+        """The frame number of the newest announcement of the closed window."""
+        self.announced_time: i64 = NEVER
+        self.timers: i64 = 0
+        """The number of late segments that filled the remaining window. `prompt` counts the prompt ones."""
+        self.prompt: i64 = 0
+        self.is_refusing: bool = False
+        """True if the window was closed while data was unacknowledged, and the announcement acknowledged none of it."""
+        self.copies: i64 = 0
+        """The number of refused segments that were retransmitted while the window was closed."""
+        self.copy_frame: i64 = NEVER
+        """The frame number of the first such retransmission."""
+        self.copy_time: i64 = NEVER
+        self.resumed_frame: i64 = NEVER
+        """The frame number of the first refused segment that was retransmitted after the window had opened."""
+        self.resumed_time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class WindowStall:
+    """Consecutive delays of a sender by its peer's window, all of one kind (window_stalls.SORTS)."""
+
+    def __init__(self, sort: i64) -> None:
+        self.sort: i64 = sort
+        self.count: i64 = 0
+        self.start_frame: i64 = NEVER
+        """The frame number of the announcement with which the first delay begins."""
+        self.start_time: i64 = NEVER
+        self.window: i64 = 0
+        """The largest window in bytes during the first delay: 0, or less than one MSS."""
+        self.waited: i64 = 0
+        """The sum of the delays in ns."""
+        self.shut: i64 = 0
+        """The part of the sum, in ns, during which the window was 0."""
+        self.copies: i64 = 0
+        self.copy_frame: i64 = NEVER
+        """The frame number of the first segment that was retransmitted while the window was closed."""
+        self.copy_time: i64 = NEVER
+        self.opened_frame: i64 = NEVER
+        """The frame number of the packet that opened the window in the first delay; NEVER if none did."""
+        self.opened_time: i64 = NEVER
+        self.sent_frame: i64 = NEVER
+        """The frame number of the segment that was sent at the end of the first delay."""
+        self.sent_time: i64 = NEVER
+        self.sent_bytes: i64 = 0
+        self.end_frame: i64 = NEVER
+        """The frame number of the packet that ended the last delay."""
+        self.end_time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class DataError:
+    """An ICMP error that quotes data of a side: the stream offset of that data, and the fields of icmp.Message."""
+
+    def __init__(self, frame: i64, time: i64, offset: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.offset: i64 = offset
+        self.type: i64 = 0
+        self.code: i64 = 0
+        self.mtu: i64 = NEVER
+        self.address_bytes: i64 = 0
+        self.high: i64 = 0
+        self.low: i64 = 0
+
+
+@mypyc_attr(acyclic=True)
+class Repetition:
+    """Data or a FIN that a side sends repeatedly: its lowest unacknowledged bytes, or bytes that were acknowledged before.
+
+    Fields `peer_*` describe packets of the peer since the first copy.
+    """
+
+    def __init__(self, start: i64, was_acknowledged: bool) -> None:
+        self.start: i64 = start
+        """The offset of the first repeated byte, or of the FIN."""
+        self.was_acknowledged: bool = was_acknowledged
+        """True if an ACK of the data was captured before the second copy."""
+        self.is_fin: bool = False
+        """True if a FIN without data is repeated."""
+        self.copies: i64 = 1
+        """The number of copies, including the first."""
+        self.length: i64 = 0
+        self.mss: i64 = 0
+        self.first_frame: i64 = NEVER
+        self.first_time: i64 = NEVER
+        self.second_frame: i64 = NEVER
+        self.second_time: i64 = NEVER
+        self.last_frame: i64 = NEVER
+        self.last_time: i64 = NEVER
+        self.heard_frame: i64 = NEVER
+        """The frame number of the peer's newest packet before the second copy."""
+        self.heard_time: i64 = NEVER
+        self.peer_frame: i64 = NEVER
+        """The frame number of the peer's newest packet."""
+        self.peer_time: i64 = NEVER
+        self.copies_before_ack: i64 = 0
+        """The copies when the peer first sent an ACK without data; 0 if it has not."""
+        self.rest: i64 = 0
+        """The time in ns without payload before the first copy, or before the message to which it responds."""
+        self.unseen_bytes: i64 = 0
+        """The number of the peer's bytes that were not captured before the second copy."""
+        self.own_acknowledged: i64 = NEVER
+        """The offset of the peer's data up to which this side had sent ACKs when it sent the second copy."""
+        self.exchange: i64 = -1
+        self.is_http: bool = False
+        self.is_continued: bool = False
+        """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
+        self.is_owed: bool = False
+        """True if a FIN was repeated although the peer still had to send the rest of a message."""
+        self.has_early_row: bool = False
+        """True if a row of missing data was already written; another row withdraws the first if the data arrives after all."""
+
+
+@mypyc_attr(acyclic=True)
+class Waits:
+    """The state that only few sides need.
+
+    It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
+    closed.
+    """
+
+    def __init__(self) -> None:
+        self.nagle: Nagle | None = None
+        self.pace: Pace | None = None
+        self.run: Run | None = None
+        self.stall: Stall | None = None
+        self.repetition: Repetition | None = None
+        self.missing: Repetition | None = None
+        """Data of this side that was not captured, although other packets of this side show that it was sent.
+
+        It has no copies.
+        """
+        self.error: DataError | None = None
+        self.duplicate_acks: i64 = 0
+        """Duplicate ACKs of this side since its ACK last advanced."""
+        self.sack_frame: i64 = NEVER
+        """The frame number of this side's newest packet whose SACK option reports data after a gap."""
+        self.sack_time: i64 = NEVER
+        self.sack_start: i64 = NEVER
+        """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
+        self.sack_end: i64 = NEVER
+        self.zero_window: ClosedWindow | None = None
+        """The zero window that this side announced; None if the window is not 0."""
+        self.short_window: ClosedWindow | None = None
+        """The window of less than one MSS that this side announced; None if the window is larger."""
+        self.window_stall: WindowStall | None = None
+        """The recent delays of the peer by the windows of this side."""
+        self.refused_end: i64 = NEVER
+        """The peer's stream offset up to which data arrived while this side announced a window of 0."""
+        self.resumed_end: i64 = NEVER
+        """The peer's stream offset up to which refused data was retransmitted after the window had opened."""
