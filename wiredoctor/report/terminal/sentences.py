@@ -338,9 +338,11 @@ def _checked_line(one: CheckedCount) -> str:
 def checked_heading(report: Report, reach: Coverage) -> str:
     """Return the heading of `checked_lines`.
 
-    It says "healthy" only if there was a connection, nothing raises a doubt, and no rule that reports failures was left out.
+    It says "healthy" only if there was a connection, nothing raises a doubt, no response had a status of 500 or above, and no
+    finding and no rule that reports failures was left out.
     """
-    doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
+    known = report.left_out or reach.answers.failures
+    doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None
     return "Checked and healthy" if not doubts and knows_failures(report) else "Checked"
 
 
