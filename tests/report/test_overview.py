@@ -104,3 +104,11 @@ def test_a_path_gives_way_to_what_tells_rows_apart(width: int, place: str) -> No
     group = Group((finding(kind="mid-message", server="10.0.0.9:80"),))
     row = Row(group, "10.0.0.9:80", "/items", 0, "", "", "(mid-message)")
     assert row.shortened_place(width, "...") == place
+
+
+@pytest.mark.parametrize(("errors", "warnings", "shown"), [(20, 3, 20), (21, 3, 21), (25, 0, 25), (26, 3, 20), (3, 30, 20)])
+def test_no_list_hides_only_a_few_errors(errors: int, warnings: int, shown: int) -> None:
+    severities = ["error"] * errors + ["warning"] * warnings
+    findings = [finding(number=n, severity=s, server=f"10.0.0.9:{n}") for n, s in enumerate(severities, 1)]
+    rows, left = split_rows(report(findings, [], []), group_findings(findings))
+    assert (len(rows), len(left)) == (shown, len(findings) - shown)

@@ -27,6 +27,7 @@ from wiredoctor.report.server_statistics import (
     overall_statistics,
     server_statistics,
     sort_servers,
+    worth_listing,
 )
 from wiredoctor.report.terminal import servers
 from wiredoctor.report.terminal.terminal import Terminal
@@ -129,6 +130,11 @@ def test_time_lost_without_a_request_is_its_clients(tmp_path: Path) -> None:
     (tmp_path / "l.pcap").write_bytes(capture(text))
     [row] = server_statistics(wiredoctor.analyze(tmp_path / "l.pcap"), Grouping.client)
     assert row.time_lost == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(("lost", "listed"), [({"a": 5.0, "b": 22e-6}, ["a"]), ({"b": 22e-6, "c": 50e-6}, ["b", "c"])])
+def test_times_that_are_nothing_beside_others_are_not_listed(lost: dict[str, float], listed: list[str]) -> None:
+    assert [*worth_listing(lost, sum(lost.values()))] == listed
 
 
 def test_a_try_that_was_answered_has_not_failed() -> None:

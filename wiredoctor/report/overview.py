@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""
 
+MAX_ERRORS = 25
+"""The number of rows if all of them are errors, so that no list hides only a few errors."""
+
 LEAST_PATH = 6
 """The minimum length of a path that was shortened; a shorter one is omitted."""
 
@@ -97,13 +100,15 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
-    rows = [_row(group, dates=dates) for group in groups[:MAX_ROWS]]
+    errors = sum(group.worst.severity == "error" for group in groups)
+    room = errors if MAX_ROWS < errors <= MAX_ERRORS else MAX_ROWS
+    rows = [_row(group, dates=dates) for group in groups[:room]]
     for tell_apart in (_with_kind, _with_side):
         marks: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
             marks.setdefault(_look(row), set()).add(tell_apart(row).mark)
         rows = [tell_apart(row) if len(marks[_look(row)]) > 1 else row for row in rows]
-    return rows, groups[MAX_ROWS:]
+    return rows, groups[room:]
 
 
 def overlap_note(report: Report, groups: Sequence[Group]) -> str:

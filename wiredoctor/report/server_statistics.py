@@ -28,6 +28,9 @@ CLIENT_ERROR = 400
 NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
+LEAST_LOST = 0.001
+"""Less time (s) than this, lost to one cause, is not listed beside much longer times."""
+
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The minimum number of times for a percentile that people see; by nearest rank, that of fewer times is simply the longest."""
 
@@ -107,6 +110,11 @@ class ServerStatistics(NamedTuple):
     def requests_per_connection(self) -> float | None:
         """Requests per connection; None if there are no connections."""
         return self.requests / self.connections if self.connections else None
+
+
+def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
+    """Return the causes that cost at least a millisecond, or 1 % of all time lost (`whole`, s)."""
+    return {rule: seconds for rule, seconds in lost.items() if seconds >= LEAST_LOST or seconds >= whole / 100}
 
 
 def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:

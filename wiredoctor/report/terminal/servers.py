@@ -14,6 +14,7 @@ from wiredoctor.report.server_statistics import (
     forwarded_requests,
     overall_statistics,
     unusable_connections,
+    worth_listing,
 )
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
@@ -67,8 +68,10 @@ def write(
     if not statistics:
         out.write("No TCP connection was seen.\n")
         return
+    whole = sum(one.time_lost for one in statistics)
     shown = statistics[:top]
-    lines = [_cells(one) for one in shown]
+    listed = [one._replace(lost=costs) for one in shown if (costs := worth_listing(one.lost, whole))]
+    lines = [_cells(one) | {"lost to": _causes(worth_listing(one.lost, whole))} for one in shown]
     fields = _fields(lines, by, order, max(paper.width, _NARROWEST))
     out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
     for one, cells in zip(shown, lines, strict=True):
@@ -92,11 +95,11 @@ def write(
         (_TOO_FEW, any(one.timed and len(one.percentiles) < len(FEWEST) for one in shown)),
     )
     out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
-    if "lost to" not in fields and any(one.lost for one in shown):
+    if "lost to" not in fields and listed:
         out.write("Time lost:\n")
-        causes = [_all_causes(one, room, paper) for one in shown if one.lost]
+        causes = [_all_causes(one, room, paper) for one in listed]
         if sum(map(len, causes)) > _PAGE:
-            causes = [[_fitting_causes(one, room, paper)] for one in shown if one.lost]
+            causes = [[_fitting_causes(one, room, paper)] for one in listed]
             out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
             out.write(footer(["--top shows fewer lines with all their causes, --format json all."], room))
         else:
@@ -123,7 +126,6 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
         "lost": _time(one.time_lost or None),
         "conns": f"{one.connections:,}",
         "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
-        "lost to": _causes(one.lost),
     }
 
 
