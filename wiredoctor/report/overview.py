@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from wiredoctor.findings import SEVERITIES
 from wiredoctor.report.capture_clocks import overall
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.groups import Group
@@ -26,6 +27,7 @@ LEAST_PATH = 6
 """The minimum length of a path that was shortened; a shorter one is omitted."""
 
 OVERLAP = "Some of these times overlap; the total counts them once."
+CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
 """If the times add up to at most this many seconds more than the total, there is no note: shown times have three digits."""
 
@@ -111,10 +113,15 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     return rows, groups[room:]
 
 
-def overlap_note(report: Report, groups: Sequence[Group]) -> str:
-    """Return a sentence if the times lost of the problems add up to more than the total; otherwise an empty string."""
-    column = sum(group.delay or 0.0 for group in groups)
-    return OVERLAP if column - report.delay > max(LEAST_OVERLAP, report.delay / 100) else ""
+def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
+    """Return a sentence if a problem precedes one of the same severity that cost more, and one if the times lost add up to more
+    than the total; otherwise an empty string.
+    """
+    costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
+    notes = [] if costs == sorted(costs) else [CAUSES_FIRST]
+    if -sum(cost for _, cost in costs) - report.delay > max(LEAST_OVERLAP, report.delay / 100):
+        notes.append(OVERLAP)
+    return " ".join(notes)
 
 
 def other_problems(left: Sequence[Group]) -> str:
