@@ -25,6 +25,7 @@ from wiredoctor.extract.anonymize.names import Addresses
 from wiredoctor.extract.minimize import causes_not_shown
 from wiredoctor.findings import Finding
 from wiredoctor.report.words import duration
+from wiredoctor.testing import capture
 
 SPLIT = find_recording("server-head-body-split.pcap")
 
@@ -126,6 +127,63 @@ def test_a_cause_that_is_not_shown_is_named() -> None:
     [whole] = [f for f in wiredoctor.analyze(find_recording("behind-apache-crash.pcap")).findings if f.caused_by]
     assert causes_not_shown(whole, replace(whole, caused_by=())) == ["no-response"]
     assert causes_not_shown(whole, whole) == []
+
+
+AT_A_GATEWAY = """
+connection 1
+0.0000  >  S    mss 1460
+0.0004  <  S.   mss 1460
+0.0004  >  .
+0.0010  >  P.   "GET /first/order HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+0.0170  <  P.   "HTTP/1.1 502 Bad Gateway\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+0.0175  >  .
+0.1010  >  P.   "GET /second/order HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+0.1170  <  P.   "HTTP/1.1 502 Bad Gateway\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+0.1175  >  F.
+0.1180  <  F.
+connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+0.0020  >  S    mss 1460
+0.0024  <  S.   mss 1460
+0.0024  >  .
+0.0026  >  P.   "GET /first/order HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+0.0160  <  F.
+0.0162  >  F.
+connection 3, client 10.0.0.2:50003, server 10.0.0.3:8001
+0.1020  >  S    mss 1460
+0.1024  <  S.   mss 1460
+0.1024  >  .
+0.1026  >  P.   "GET /second/order HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+0.1160  <  F.
+0.1162  >  F.
+"""
+"""A gateway answers two requests of one connection with 502, because its server closes without a response each time."""
+
+
+def of_the_second(report: wiredoctor.Report) -> Finding:
+    found = [f for f in report.findings if f.rule == "gateway-error" and f.request == "GET /second/order"]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--anonymize",)])
+def test_what_a_gateway_sent_is_never_missing(more: tuple[str, ...], tmp_path: Path) -> None:
+    """The first request would seem to have been sent to no server, if connection 2 were left out."""
+    path, small = tmp_path / "whole.pcap", tmp_path / "small.pcapng"
+    path.write_bytes(capture(AT_A_GATEWAY))
+    whole = wiredoctor.analyze(path)
+    said = run(path, "--finding", of_the_second(whole).number, "-o", small, *more)
+    assert said.exit_code == 0, said.output
+    there = {(f.rule, f.kind) for f in wiredoctor.analyze(small).findings}
+    assert there == {(f.rule, f.kind) for f in whole.findings}
+    assert [kind for rule, kind in there if rule == "gateway-error"] == ["closed"]
+    assert "only the extract shows" not in said.output
+
+
+def test_what_only_the_extract_shows_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "whole.pcap"
+    path.write_bytes(capture(AT_A_GATEWAY))
+    said = run(path, "--connection", "0", "--connection", "2", "-o", tmp_path / "small.pcapng").output
+    assert "only the extract shows gateway-error (not-passed-on), because other packets are missing from it" in said
 
 
 def test_a_connection_says_what_takes_others(tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import testing
 from wiredoctor.compare import ComparedSide, NoReport, compare, from_json, from_report
+from wiredoctor.compare.before_after.endpoints import place_of, replace_numbers
 from wiredoctor.compare.before_after.from_report import TIMES
 from wiredoctor.compare.before_after.result import Changes, FindingChange, Source
 from wiredoctor.findings import Finding, fingerprint
 from wiredoctor.report.comparison import before_after
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
+from wiredoctor.report.terminal.document import Grid, Heading
 
 MS = 1_000_000
 SERVER = "10.0.0.2:80"
@@ -372,3 +374,24 @@ def test_a_side_counts_its_occurrences() -> None:
         before_after.source_sentence("before", side)
         == "before: a.pcap (analyzed): 2 TCP connections, 3 HTTP exchanges, 1,234 occurrences"
     )
+
+
+def test_versions_of_an_api_are_different_endpoints() -> None:
+    shown = {replace_numbers(path) for path in ("/v1/items/7", "/v2/items/8", "/api/v1.2", "/v1", "/video/7", "/v12x/3")}
+    assert shown == {"/v1/items/#", "/v2/items/#", "/api/v1.2", "/v1", "/video/#", "/v#x/#"}
+    assert place_of("GET", "/v1/items/7")[1] != place_of("GET", "/v2/items/7")[1]
+
+
+def test_a_narrow_table_keeps_the_methods() -> None:
+    """One server stands in the heading; several follow the request, so that the middle is what is left out."""
+    path = "/v1/a-long-name-of-something/prices"
+
+    def cells(*servers: str) -> list[str]:
+        sides = [seen([], 9, path, server).exchanges for server in servers]
+        side = replace(seen([]), exchanges=pl.concat(one for one in sides if one is not None))
+        parts = [*before_after.page(compare(side, side, "0"))]
+        heading = next(p.text for p in parts if isinstance(p, Heading) and p.text.startswith("By endpoint"))
+        return [heading.partition(":")[0], *(row[0] for p in parts if isinstance(p, Grid) for row in p.rows)]
+
+    assert cells("a:80") == ["By endpoint of a", f"GET {path}"]
+    assert cells("a:80", "b:80") == ["By endpoint", f"GET {path} (a:80)", f"GET {path} (b:80)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.report.examples import capture, connection, exchange, finding, report
 from tests.report.test_text import page
 from wiredoctor.findings import Checked, LeftOut, Report
 from wiredoctor.report.coverage import CheckedCount, find_coverage
-from wiredoctor.report.terminal.sentences import checked_lines
+from wiredoctor.report.terminal.sentences import checked_heading, checked_lines
 
 CHECKED = {
     "capture-loss": Checked("capture", "connections"),
@@ -45,6 +46,12 @@ def test_a_rule_that_found_something_is_not_healthy_also_where_that_was_left_out
     assert "nagle-delayed-ack" not in healthy(one)
     one = of(connection(1), left_out=[LeftOut("baseline", "b.json", 3, ("nagle-delayed-ack", "late-flush"))])
     assert healthy(one) == ["capture-loss", "damaged-file", "premature-close"]
+
+
+def test_what_has_a_known_finding_is_not_healthy() -> None:
+    clean = of(connection(1))
+    known = replace(clean, left_out=[LeftOut("baseline", "b.json", 1, ("late-flush",))])
+    assert [checked_heading(one, find_coverage(one)) for one in (clean, known)] == ["Checked and healthy", "Checked"]
 
 
 def test_all_was_judged() -> None:
@@ -148,7 +155,7 @@ def test_it_stands_in_the_text() -> None:
     )
     assert text.endswith(
         """
-Checked and healthy
+Checked
   1 exchange on 1 connection: stalls, connection attempts, closes, streaming
   1 TLS connection: stalls, connection attempts
   the capture itself

@@ -252,8 +252,8 @@ def test_the_cause_that_the_headline_names_is_linked() -> None:
                      title="The server closed the connection without an answer", status=None)  # fmt: skip
     rows = ([connection(3), connection(4)], [exchange(3, 2), exchange(4, **without_response())])
     page = page_of(report([stall, failed], *rows))
-    assert '<a href="#finding-2">Show this cause</a>' in page
-    assert "Show this cause" not in page_of(report([failed], *rows))
+    assert '<a href="#finding-2">The headline is about finding 2.</a>' in page
+    assert "The headline is about finding" not in page_of(report([failed], *rows))
 
 
 def test_every_finding_has_the_picture_of_its_proof(real: Report, page: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.examples import capture, connection, exchange, finding, report, without_response
 from tests.report.test_text import page
-from wiredoctor.findings import LeftOut, Report, Unjudged
+from wiredoctor.findings import Checked, LeftOut, Report, Unjudged
 from wiredoctor.mcp import answers
 from wiredoctor.mcp.answers import Page
 from wiredoctor.report import html
@@ -243,3 +243,14 @@ def test_of_several_captures_each_has_its_own() -> None:
     suites = ElementTree.fromstring(out.getvalue()).findall("testsuite")
     assert [sum(case.attrib["name"] == "not-judged" for case in suite.iter("testcase")) for suite in suites] == [1, 1]
     assert "GET /items/1 (frame 5 of trace.pcap)" in reasons(both, find_coverage(both))[0]
+
+
+def test_what_deselected_rules_may_explain_is_counted_once_and_not_called_unknown() -> None:
+    """Two requests without a response and a refused connection: with all rules, each is counted of its own whole."""
+    left = [unjudged("closed"), unjudged("cut-short", 2), unjudged("refused", 3, exchange=None, request=None)]
+    assert "1 of 5 connections failed for an unknown reason" in said(of(*left))
+    some = {"checked": {"idle-close": Checked("lifetime", "closes")}}
+    some["unasked"] = {"no-response": Checked("lifetime", "exchanges", ends=True)}
+    why = "(rules that did not run may say why)"
+    assert said(of(*left, **some)) == f"The selected rule found nothing, but 2 of 5 requests were not answered completely {why}."
+    assert said(of(*left[2:], **some)) == f"The selected rule found nothing, but 1 of 5 connections failed {why}."

@@ -14,7 +14,7 @@ from wiredoctor.report.filter import Filter, Moment, filter_report
 from wiredoctor.report.formats import Options, write
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.html.problem_table import problem_table
-from wiredoctor.report.overview import OVERLAP, Row, split_rows
+from wiredoctor.report.overview import CAUSES_FIRST, OVERLAP, Row, notes_on_times, split_rows
 
 RACE = r"""
   0.000  >  S    win 64240 mss 1460
@@ -104,3 +104,18 @@ def test_a_path_gives_way_to_what_tells_rows_apart(width: int, place: str) -> No
     group = Group((finding(kind="mid-message", server="10.0.0.9:80"),))
     row = Row(group, "10.0.0.9:80", "/items", 0, "", "", "(mid-message)")
     assert row.shortened_place(width, "...") == place
+
+
+@pytest.mark.parametrize(("errors", "warnings", "shown"), [(20, 3, 20), (21, 3, 21), (25, 0, 25), (26, 3, 20), (3, 30, 20)])
+def test_no_list_hides_only_a_few_errors(errors: int, warnings: int, shown: int) -> None:
+    severities = ["error"] * errors + ["warning"] * warnings
+    findings = [finding(number=n, severity=s, server=f"10.0.0.9:{n}") for n, s in enumerate(severities, 1)]
+    rows, left = split_rows(report(findings, [], []), group_findings(findings))
+    assert (len(rows), len(left)) == (shown, len(findings) - shown)
+
+
+def test_an_order_that_is_not_that_of_the_time_lost_is_explained() -> None:
+    cheap, costly = (Group((finding(number=n, server=f"10.0.0.{n}:80", delay=float(n)),)) for n in (1, 2))
+    whole = report([*cheap.findings, *costly.findings], [], [], delay=3.0)
+    assert CAUSES_FIRST in notes_on_times(whole, [cheap, costly])
+    assert CAUSES_FIRST not in notes_on_times(whole, [costly, cheap])

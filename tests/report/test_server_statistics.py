@@ -27,10 +27,11 @@ from wiredoctor.report.server_statistics import (
     overall_statistics,
     server_statistics,
     sort_servers,
+    worth_listing,
 )
 from wiredoctor.report.terminal import servers
 from wiredoctor.report.terminal.terminal import Terminal
-from wiredoctor.testing import capture
+from wiredoctor.testing import capture, ladders_in
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,35 @@ def test_a_try_fails_with_the_request_for_which_the_gateway_sent_it() -> None:
     whole = overall_statistics(report)
     assert whole is not None
     assert (whole.requests, whole.failed) == (1, 1)
+
+
+def test_a_gateway_behind_a_gateway_failed_with_its_error(tmp_path: Path) -> None:
+    """The inner gateway made the 502 that the outer one passed on; each of the three servers lost one request."""
+    gateways = dict(ladders_in(Path(__file__).parents[1] / "rules" / "gateways" / "gateway_error.txt"))
+    [text] = [text for title, text in gateways.items() if "two gateways in a row" in title]
+    (tmp_path / "l.pcap").write_bytes(capture(text))
+    report = wiredoctor.analyze(tmp_path / "l.pcap")
+    assert {one.key: (one.requests, one.failed) for one in server_statistics(report)} == {
+        "10.0.0.2:80": (1, 1), "10.0.0.5:8081": (1, 1), "10.0.0.3:8001": (1, 1),
+    }  # fmt: skip
+    out = io.StringIO()
+    servers.write(report, server_statistics(report), out, Terminal(width=200, color=False, unicode=False), by=Grouping.server)
+    assert "3 failed; 2 responses with 5xx; 1 of 1 request failed if these count once, as in analyze" in " ".join(
+        out.getvalue().split()
+    )
+
+
+def test_time_lost_without_a_request_is_its_clients(tmp_path: Path) -> None:
+    """A client sends SYNs for 3 s and gets no answer, so there is no exchange that this time could belong to."""
+    text = "connection 1\n0.0  >  S    mss 1460\n1.0  >  S    mss 1460\n3.0  >  S    mss 1460\n7.0  >  S    mss 1460\n"
+    (tmp_path / "l.pcap").write_bytes(capture(text))
+    [row] = server_statistics(wiredoctor.analyze(tmp_path / "l.pcap"), Grouping.client)
+    assert row.time_lost == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(("lost", "listed"), [({"a": 5.0, "b": 22e-6}, ["a"]), ({"b": 22e-6, "c": 50e-6}, ["b", "c"])])
+def test_times_that_are_nothing_beside_others_are_not_listed(lost: dict[str, float], listed: list[str]) -> None:
+    assert [*worth_listing(lost, sum(lost.values()))] == listed
 
 
 def test_a_try_that_was_answered_has_not_failed() -> None:

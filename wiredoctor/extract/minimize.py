@@ -38,11 +38,15 @@ class NotShown(Exception):
 
 @dataclass
 class Extract:
-    """An extracted capture, and the original frame number of each of its frames. found: the finding that it must show."""
+    """An extracted capture, and the original frame number of each of its frames.
+
+    found: the finding that it must show. invented: its errors and warnings that the complete capture does not show.
+    """
 
     report: Report
     frames: list[int]
     found: Finding | None = None
+    invented: tuple[Finding, ...] = ()
 
     def original(self, frame: int) -> int:
         """Return the original number of a frame."""
@@ -92,27 +96,52 @@ class Cutter:
         return self._extract_frames(self._whole, _frames(self._whole.report, connections))
 
     def of_finding(self, finding: Finding) -> Extract:
-        """Return the smallest capture found that shows the finding. Raise NotShown if no capture shows it."""
-        for connections in self._circles(finding):
-            extract = self.of_connections(connections)
-            if self._shows(extract, finding):
-                break
-        else:
+        """Return the smallest capture found that shows the finding, and if possible no error or warning that is not there.
+
+        Raise NotShown if no capture shows it.
+        """
+        own = _connections_of(self._whole.report, {e.frame for e in finding.evidence})
+        own |= set() if finding.connection is None else {finding.connection}
+        extract: Extract | None = None
+        for frames in chain(self._around_gateways(own), self._circles(finding, own)):
+            attempt = self._extract_frames(self._whole, frames)
+            if self._shows(attempt, finding) and (extract is None or not attempt.invented):
+                extract = attempt
+                if not extract.invented:
+                    break
+        if extract is None:
             raise NotShown("no part of the capture shows this finding: it concerns the complete file")
         for smaller in (self._fewer_connections, self._without_the_end, self._without_the_begin):
             extract = smaller(extract, finding)
         return extract
 
-    def _circles(self, finding: Finding) -> Iterator[set[int]]:
-        """Yield growing sets of connections that may show a finding.
+    def _around_gateways(self, own: set[int]) -> Iterator[list[int]]:
+        """Yield growing parts of the capture with the connections `own` and what gateways sent for their requests.
 
-        They are the connections of its evidence, of the same two hosts, of the same server, and all connections.
+        Without the latter, a gateway would seem to have sent requests to no server. They are no connections at first, then the
+        packets in which other findings about `own` show it, then all its connections.
+        """
+        if not own:
+            return
+        report = self._whole.report
+        yield _frames(report, own)
+        if not any(known.tries.height for known in report.gateways.values()):
+            return
+        about = {e.frame for f in report.findings if f.connection in own for e in f.evidence}
+        mine = _frames(report, own)
+        yield sorted(
+            {*mine, *(f for one in _connections_of(report, about) - own for f in _between(_frames(report, [one]), about))}
+        )
+        tries = pl.concat([known.tries for known in report.gateways.values()])
+        sent = tries.filter(pl.col("front_connection").is_in([*own]))["connection"].drop_nulls()
+        yield _frames(report, own | {*sent})
+
+    def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
+        """Yield growing parts of the capture that may show a finding of the connections `own`.
+
+        They are the connections of the same two hosts, of the same server, and all connections.
         """
         report = self._whole.report
-        own = _connections_of(report, {e.frame for e in finding.evidence})
-        own |= set() if finding.connection is None else {finding.connection}
-        if own:
-            yield own
         rows = report.connections
         of_server = pl.col("server") == finding.server
         of_both = of_server & (pl.col("client_host") == _host(finding.client or ""))
@@ -121,7 +150,7 @@ class Cutter:
             wider = own | set(rows.filter(chosen)["connection"].to_list())
             if wider and wider != tried:
                 tried = wider
-                yield wider
+                yield _frames(report, wider)
 
     def _fewer_connections(self, extract: Extract, finding: Finding) -> Extract:
         """Remove connections: half of them at a time, then a quarter, and so on."""
@@ -133,7 +162,7 @@ class Cutter:
                 if not rest or not self._may_go_on():
                     continue
                 smaller = self._extract_frames(extract, _frames(extract.report, rest))
-                if self._shows(smaller, finding):
+                if self._shows_no_more(smaller, finding, extract):
                     extract = smaller
                     break
             else:
@@ -148,7 +177,7 @@ class Cutter:
         kept, there = last, len(extract.frames)
         while kept < there and self._may_go_on():
             smaller = self._extract_frames(extract, range(1, kept + 1))
-            if self._shows(smaller, finding):
+            if self._shows_no_more(smaller, finding, extract):
                 return smaller
             kept += max(1, (there - kept) // 2)
         return extract
@@ -164,7 +193,7 @@ class Cutter:
             if not self._may_go_on():
                 break
             smaller = self._extract_frames(extract, range(begin, len(extract.frames) + 1))
-            if self._shows(smaller, finding):
+            if self._shows_no_more(smaller, finding, extract):
                 return smaller
         return extract
 
@@ -179,8 +208,25 @@ class Cutter:
             write(source.report, out, frames, "")
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
+        extract.invented = tuple(self._invented(extract))
         path.unlink()  # the file stays open
         return extract
+
+    def _invented(self, extract: Extract) -> Iterator[Finding]:
+        """Yield the errors and warnings of an extract that the complete capture does not show in the same packets."""
+        there: dict[tuple[str | None, ...], set[int]] = {}
+        for finding in self._whole.report.findings:
+            there.setdefault(_about(finding), set()).update(e.frame for e in finding.evidence)
+        for finding in extract.report.findings:
+            here = {extract.original(e.frame) for e in finding.evidence}
+            known = there.get(_about(finding))
+            anywhere = finding.rule in self._summaries or not here
+            if finding.severity != "note" and (known is None or not (anywhere or here & known)):
+                yield finding
+
+    def _shows_no_more(self, smaller: Extract, finding: Finding, extract: Extract) -> bool:
+        """Return whether a smaller extract shows the finding, and invents nothing that `extract` does not invent."""
+        return self._shows(smaller, finding) and {*map(_about, smaller.invented)} <= {*map(_about, extract.invented)}
 
     def _shows(self, extract: Extract, finding: Finding) -> bool:
         lenient = finding.rule in self._summaries
@@ -229,6 +275,12 @@ def _frames(report: Report, connections: Collection[int]) -> list[int]:
     [capture] = report.captures
     parts = report.packets[capture.file].portions(_RECORD, connections)
     return sorted(chain.from_iterable(part.tables["records"]["frame"].to_list() for part in parts))
+
+
+def _between(frames: Sequence[int], about: Collection[int]) -> list[int]:
+    """Return the frames of one connection from its first to its last frame in `about`."""
+    marked = [frame for frame in frames if frame in about]
+    return [frame for frame in frames if marked[0] <= frame <= marked[-1]]
 
 
 def _connections_of(report: Report, frames: set[int]) -> set[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
-from wiredoctor.report.failed_requests import FAILURES, findings_with_failures
+from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,6 +114,8 @@ class Coverage(NamedTuple):
     snap_length: int | None
     """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
     servers: tuple[ServerAnswers, ...] = ()
+    knows_failures: bool = True
+    """Whether every rule that reports failures ran; otherwise, a rule that did not run may explain a failure."""
 
     @property
     def shows_payload(self) -> bool:
@@ -247,6 +249,7 @@ def _reach(
         exchanges.get("rows", 0),
         carried={name: carried[name] for name in (*_CARRIED, "none") if name in carried},
         snap_length=cut,
+        knows_failures=knows_failures(report),
     )
 
 

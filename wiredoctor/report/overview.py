@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from wiredoctor.findings import SEVERITIES
 from wiredoctor.report.capture_clocks import overall
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.groups import Group
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""
 
+MAX_ERRORS = 25
+"""The number of rows if all of them are errors, so that no list hides only a few errors."""
+
 LEAST_PATH = 6
 """The minimum length of a path that was shortened; a shorter one is omitted."""
 
 OVERLAP = "Some of these times overlap; the total counts them once."
+CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
 """If the times add up to at most this many seconds more than the total, there is no note: shown times have three digits."""
 
@@ -97,19 +102,26 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
-    rows = [_row(group, dates=dates) for group in groups[:MAX_ROWS]]
+    errors = sum(group.worst.severity == "error" for group in groups)
+    room = errors if MAX_ROWS < errors <= MAX_ERRORS else MAX_ROWS
+    rows = [_row(group, dates=dates) for group in groups[:room]]
     for tell_apart in (_with_kind, _with_side):
         marks: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
             marks.setdefault(_look(row), set()).add(tell_apart(row).mark)
         rows = [tell_apart(row) if len(marks[_look(row)]) > 1 else row for row in rows]
-    return rows, groups[MAX_ROWS:]
+    return rows, groups[room:]
 
 
-def overlap_note(report: Report, groups: Sequence[Group]) -> str:
-    """Return a sentence if the times lost of the problems add up to more than the total; otherwise an empty string."""
-    column = sum(group.delay or 0.0 for group in groups)
-    return OVERLAP if column - report.delay > max(LEAST_OVERLAP, report.delay / 100) else ""
+def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
+    """Return a sentence if a problem precedes one of the same severity that cost more, and one if the times lost add up to more
+    than the total; otherwise an empty string.
+    """
+    costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
+    notes = [] if costs == sorted(costs) else [CAUSES_FIRST]
+    if -sum(cost for _, cost in costs) - report.delay > max(LEAST_OVERLAP, report.delay / 100):
+        notes.append(OVERLAP)
+    return " ".join(notes)
 
 
 def other_problems(left: Sequence[Group]) -> str:

@@ -28,6 +28,9 @@ CLIENT_ERROR = 400
 NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
+LEAST_LOST = 0.001
+"""Less time (s) than this, lost to one cause, is not listed beside much longer times."""
+
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The minimum number of times for a percentile that people see; by nearest rank, that of fewer times is simply the longest."""
 
@@ -60,13 +63,13 @@ class ServerStatistics(NamedTuple):
     """The statistics of the exchanges of a group.
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
-    failed according to the findings, as in the headline; a status of 500 or above alone does not count. If a gateway forwarded
-    such a request, its attempts without a complete response count at their servers, too. `unanswered`: requests without a final
-    response, if a finding of severity error is about them, or if their connection ended and was captured in both directions,
-    without a gap that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows
-    that the client had received all it wanted. `p50` to `longest`: of the server time in seconds, from the end of a request to
-    the beginning of its response; None if no response was captured. `timed`: the number of server times. `lost`: the seconds that
-    the findings of each rule cost.
+    failed according to the findings, as in the headline; a status of 500 or above alone does not count. If a gateway
+    forwarded such a request, its attempts without a complete response, or with an error of another gateway, count at their
+    servers, too. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
+    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses
+    that were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50` to `longest`:
+    of the server time in seconds, from the end of a request to the beginning of its response; None if no response was
+    captured. `timed`: the number of server times. `lost`: the seconds that the findings of each rule cost.
     """
 
     key: str
@@ -107,6 +110,11 @@ class ServerStatistics(NamedTuple):
     def requests_per_connection(self) -> float | None:
         """Requests per connection; None if there are no connections."""
         return self.requests / self.connections if self.connections else None
+
+
+def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
+    """Return the causes that cost at least a millisecond, or 1 % of all time lost (`whole`, s)."""
+    return {rule: seconds for rule, seconds in lost.items() if seconds >= LEAST_LOST or seconds >= whole / 100}
 
 
 def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:
@@ -278,12 +286,15 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
     key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
+    # a gateway behind a gateway made the error that the first one passed on
+    gateways = [server for known in report.gateways.values() for server in known.fronts]
+    made_error = c("server_errors") & c("server").is_in(gateways)
     return narrow.join(ends, on=joined_on, how="left").select(
         *_KEY,
         "exchange",
         "wait",
         *("requests", "client_errors", "server_errors"),
-        (c("is_failed") | (c("is_try") & (c("no_response") | c("cut")))).fill_null(value=False).alias("failed"),
+        (c("is_failed") | (c("is_try") & (c("no_response") | c("cut") | made_error))).fill_null(value=False).alias("failed"),
         (c("no_response") & lost).alias("unanswered"),
         (c("cut") & ~c("is_left").fill_null(value=False)).alias("incomplete"),
         key.fill_null("").alias("key"),
@@ -385,14 +396,16 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
     """Return for each group the ns that the findings of each rule cost; findings that belong to no group are left out."""
     costly = [one for one in report.findings if one.delay]
     keys: dict[tuple[str, int, int], str] = {}
-    if by is not Grouping.server and costly:
+    if by in {Grouping.host, Grouping.path} and costly:
         keys = _keys_of({(one.capture, one.connection) for one in costly if one.connection is not None}, rows)
     lost: dict[str, Counter[str]] = {}
     for one in costly:
         if by is Grouping.server:
             key = one.server
+        elif by is Grouping.client:
+            key = host(one.client)
         elif one.connection is None:
-            key = host(one.client) if by is Grouping.client else None
+            key = None
         else:
             key = keys.get((one.capture, one.connection, -1 if one.exchange is None else one.exchange))
         if key:

@@ -183,6 +183,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
         lines.append(f"analyzed again, it shows {shows.rstrip('.')}")
         lines += _gone(report, cut)
+    lines += _invented(cut)
     if anonymous is not None:
         from wiredoctor.extract.anonymize.checked import left_out
 
@@ -218,14 +219,23 @@ def _gone(report: Report, cut: Extract) -> list[str]:
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 
-    gone = [f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule for finding in not_shown(report, cut)]
+    gone = [_rule(finding) for finding in not_shown(report, cut)]
     return [f"{count(len(gone), 'occurrence')} of the whole capture needed other packets: {', '.join(gone)}"] if gone else []
+
+
+def _invented(cut: Extract) -> list[str]:
+    """Return one line that names the errors and warnings that the whole capture does not show; no line if there are none."""
+    names = sorted({_rule(finding) for finding in cut.invented})
+    return [f"only the extract shows {', '.join(names)}, because other packets are missing from it"] if names else []
+
+
+def _rule(finding: Finding) -> str:
+    return f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
 
 
 def _facts(finding: Finding) -> str:
     from wiredoctor.report.words import duration
 
-    kind = f" ({finding.kind})" if finding.kind else ""
     frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
     delay = f", {duration(finding.delay)}" if finding.delay else ""
-    return f"{finding.rule}{kind}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")
+    return f"{_rule(finding)}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")

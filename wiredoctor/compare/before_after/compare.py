@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wiredoctor.compare.before_after.endpoints import DIGITS, Times, endpoints, place_of, request_for_people, times_of
+from wiredoctor.compare.before_after.endpoints import Times, endpoints, place_of, replace_numbers, request_for_people, times_of
 from wiredoctor.compare.before_after.from_report import ComparedSide
 from wiredoctor.compare.before_after.result import FAILURES, Changes, FindingChange, Frequency, RuleChange, Status
 from wiredoctor.compare.statistics import ERROR, all_on_one_side, rates_differ, shift
@@ -121,7 +121,7 @@ def _generalize(request: str | None) -> str | None:
     if not request:
         return None
     method, _, target = request.partition(" ")
-    return f"{method} {DIGITS.sub('#', masked_target(target).partition('?')[0])}"
+    return f"{method} {replace_numbers(masked_target(target).partition('?')[0])}"
 
 
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def _for_people(findings: list[Finding]) -> tuple[str, str]:
         return title, ""
     masked = next((one.masked.request for one in findings if one.masked and one.masked.request), None)
     method, _, target = (masked or findings[0].request).partition(" ")
-    return title, f"{method} {DIGITS.sub('#', target.partition('?')[0])}" if masked else request_for_people(method, target)
+    return title, f"{method} {replace_numbers(target.partition('?')[0])}" if masked else request_for_people(method, target)
 
 
 def _delays(findings: list[Finding]) -> Array:

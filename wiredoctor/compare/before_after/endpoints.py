@@ -22,7 +22,7 @@ MAX_ENDPOINTS = 10_000
 If there are more, their paths hardly ever repeat, so the two sides have few of them in common.
 """
 
-DIGITS = re.compile(r"[0-9]+")
+_NUMBERS = re.compile(r"(?P<version>/v[0-9]+(?:\.[0-9]+)*(?=/|$))|[0-9]+")
 
 Place = tuple[str | None, str, str]
 """An endpoint: server (None: any), method, and path without digits."""
@@ -91,7 +91,7 @@ def _text(value: object) -> str | None:
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
     """Return the method, the path without digits, and the path with `#` for numbers, all masked and without the query."""
     path = printable(masked_target((target or "").partition("?")[0]))
-    return printable(masked_method(method or "")), DIGITS.sub("", path), DIGITS.sub("#", path)
+    return printable(masked_method(method or "")), replace_numbers(path, ""), replace_numbers(path)
 
 
 def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
@@ -100,7 +100,12 @@ def request_for_people(method: str | None, target: str | None, shown: str | None
     `shown`: the target for people, if known. Without it, a `*` in the place of a token counts as a mask.
     """
     path = (mask_for_people(masked_target, target or "") if shown is None else shown).partition("?")[0]
-    return printable(f"{mask_for_people(masked_method, method or '')} {DIGITS.sub('#', path)}")
+    return printable(f"{mask_for_people(masked_method, method or '')} {replace_numbers(path)}")
+
+
+def replace_numbers(path: str, by: str = "#") -> str:
+    """Replace the numbers in a path, but not those of segments such as `v1`, which name the version of an API."""
+    return _NUMBERS.sub(lambda found: found["version"] or by, path)
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:

@@ -137,9 +137,11 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
             yield from (Line(_place(one), None, tuple(endpoint_sentences(one, verdict))) for one in shown)
             if left := len(some) - len(shown):
                 yield Line(f"{left:,} more; --all shows them.")
-    yield Heading("By endpoint: time from the first byte of the request to the last byte of the response")
+    servers = {one.server for one in changes.endpoints}
+    where = f" of {next(iter(servers))}" if len(servers) == 1 and None not in servers else ""
+    yield Heading(f"By endpoint{where}: time from the first byte of the request to the last byte of the response")
     rows = changes.endpoints if everything else changes.endpoints[:MAX_ROWS]
-    yield Grid(ENDPOINT_HEADINGS, tuple(map(endpoint_row, rows)))
+    yield Grid(ENDPOINT_HEADINGS, tuple((_request_first(one, where), *endpoint_row(one)[1:]) for one in rows))
     if left := len(changes.endpoints) - len(rows):
         yield Line(f"{left:,} more; --all shows them.")
 
@@ -147,6 +149,12 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
 def _place(one: EndpointChange) -> str:
     request = one.request_for_people or f"{one.method} {one.path}"
     return shorten(" ".join(part for part in (one.server, request.strip()) if part), _MAX_PLACE)
+
+
+def _request_first(one: EndpointChange, heading: str) -> str:
+    """Return the cell of an endpoint in a narrow table, which keeps the method if the cell is shortened."""
+    request = (one.request_for_people or f"{one.method} {one.path}").strip()
+    return request if heading or not one.server else f"{request} ({one.server})"
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.html.proof_pictures import MAX_SECTIONS
-from wiredoctor.report.overview import Row, number_of_others, occurrences_by_rule, overlap_note, split_rows
+from wiredoctor.report.overview import Row, notes_on_times, number_of_others, occurrences_by_rule, split_rows
 from wiredoctor.report.words import clean, duration
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | Non
     with_card = {group.worst.rule for group in groups[:MAX_SECTIONS]}
     return ProblemTable(
         tuple(_row(number, row) for number, row in enumerate(rows, 1)),
-        overlap_note(report, groups),
+        notes_on_times(report, groups),
         len(left),
         number_of_others(left) if left else "",
         tuple(RuleLink(clean(rule), number, rule in with_card) for rule, number in occurrences_by_rule(left)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.report.failed_requests import knows_failures
-from wiredoctor.report.server_statistics import FEWEST, ServerStatistics, overall_statistics
+from wiredoctor.report.server_statistics import FEWEST, ServerStatistics, overall_statistics, worth_listing
 from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _time(seconds: float | None) -> str:
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
     """Return the rules that cost most time, with all others combined in the last element."""
-    costs = [*whole.lost.items()]
+    costs = [*worth_listing(whole.lost, whole.time_lost).items()]
     shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])
     shown = [*shown, *([(f"{len(costs) - len(shown)} other rules", rest)] if rest else [])]

@@ -11,7 +11,7 @@ from wiredoctor.report.commands import analyze_command, next_commands, show_any_
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
-from wiredoctor.report.overview import HEADINGS, Row, other_problems, overlap_note, split_rows
+from wiredoctor.report.overview import HEADINGS, Row, notes_on_times, other_problems, split_rows
 from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.evidence import proof_lines
 from wiredoctor.report.terminal.sentences import (
@@ -146,7 +146,7 @@ def _table(report: Report, groups: list[Group]) -> list[str]:
     """Return the table of problems, and the rules of the problems that do not fit."""
     rows, left = split_rows(report, groups)
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 2}---|--:|", *map(_row, rows)] if rows else []
-    if rows and (note := overlap_note(report, groups)):
+    if rows and (note := notes_on_times(report, groups)):
         lines += ["", note]
     if rows and (command := show_any_command(report)):
         lines += ["", f"Next: {code(command)}"]

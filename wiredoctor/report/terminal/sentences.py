@@ -96,8 +96,11 @@ _WAITING = ("no-answer", "request-unfinished")
 def unexplained(reach: Coverage) -> list[str]:
     """Return clauses about failures that no finding explains, and about exchanges whose result is unknown.
 
-    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503".
+    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If a rule that reports failures did
+    not run, which may explain them, one clause counts the failures.
     """
+    if not reach.knows_failures and (clause := _not_checked(reach)):
+        return [clause]
     answers, endings = reach.answers, reach.endings
     unended, uncompared = endings.get("breaks-off", 0), endings.get("not-compared", 0)
     broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended - uncompared
@@ -128,23 +131,37 @@ def unexplained(reach: Coverage) -> list[str]:
     return said
 
 
+def _not_checked(reach: Coverage) -> str:
+    """Return a clause with the number of requests that failed, or of connections if no request did; empty without failures."""
+    answers, endings = reach.answers, reach.endings
+    unanswered = sum(endings.get(reason, 0) for reason in (*_LOST, *_BROKEN_OFF, "cut-short", "reset-doubted", "unreadable"))
+    errors = sum(answers.unexplained.values())
+    why = "(rules that did not run may say why)"
+    if failed := min(unanswered + errors, answers.requests):
+        parts = ["not answered completely"] * bool(unanswered) + ["answered with status 500 or above"] * bool(errors)
+        return f"{part_of(failed, answers.requests, 'request')} {'was' if failed == 1 else 'were'} {' or '.join(parts)} {why}"
+    apart = ("breaks-off", "not-compared")
+    broken = sum(number for name, number in endings.items() if UNJUDGED[name].what == "connections" and name not in apart)
+    return f"{part_of(broken, reach.connections, 'connection')} failed {why}" if broken else ""
+
+
 def failing(reach: Coverage) -> list[str]:
     """Return a line for each server with statuses of 500 or above, with their known reasons; the last line counts the others."""
     failed = [one for one in reach.servers if one.failed]
-    lines = [_failing(one) for one in failed[:MAX_SERVERS]]
+    lines = [_failing(one, "not explained" if reach.knows_failures else "not checked") for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:
         lines.append(f"and {count(len(rest), 'other server')}: {count(sum(one.failed for one in rest), 'response')}")
     return lines
 
 
-def _failing(one: ServerAnswers) -> str:
-    """Describe the responses of a server with status 500 or above.
+def _failing(one: ServerAnswers, unknown: str) -> str:
+    """Describe the responses of a server with status 500 or above. `unknown` describes those without a known reason.
 
     For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error:
     2 closed; 1 not explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
-    shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed)})" for failed in most[:MAX_KINDS]]
+    shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed, unknown)})" for failed in most[:MAX_KINDS]]
     if rest := most[MAX_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
     where = one.server or "other servers"
@@ -152,7 +169,7 @@ def _failing(one: ServerAnswers) -> str:
     return f"{where}: {part_of(one.failed, one.responses, 'response')} {verb} status 500 or above: {', '.join(shown)}"
 
 
-def _failure_counts(failed: Failures) -> str:
+def _failure_counts(failed: Failures, unknown: str) -> str:
     parts: list[str] = []
     if failed.own:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in failed.own.items())
@@ -161,7 +178,7 @@ def _failure_counts(failed: Failures) -> str:
     if failed.repeated:
         parts.append(f"{failed.repeated:,} repeated on another server")
     if failed.unexplained:
-        parts.append(f"{failed.unexplained:,} not explained" if parts else "not explained")
+        parts.append(f"{failed.unexplained:,} {unknown}" if parts else unknown)
     return "; ".join(parts)
 
 
@@ -338,9 +355,11 @@ def _checked_line(one: CheckedCount) -> str:
 def checked_heading(report: Report, reach: Coverage) -> str:
     """Return the heading of `checked_lines`.
 
-    It says "healthy" only if there was a connection, nothing raises a doubt, and no rule that reports failures was left out.
+    It says "healthy" only if there was a connection, nothing raises a doubt, no response had a status of 500 or above, and no
+    finding and no rule that reports failures was left out.
     """
-    doubts = report.findings or not report.connection_count or unexplained(reach) or reach.snap_length is not None
+    known = report.left_out or reach.answers.failures
+    doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None
     return "Checked and healthy" if not doubts and knows_failures(report) else "Checked"
 
 

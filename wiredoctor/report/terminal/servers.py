@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.findings import host
 from wiredoctor.report.fields import Field, footer, heading, paint, width
-from wiredoctor.report.server_statistics import FEWEST, Grouping, ServerOrder, forwarded_requests, unusable_connections
+from wiredoctor.report.server_statistics import (
+    FEWEST,
+    Grouping,
+    ServerOrder,
+    forwarded_requests,
+    overall_statistics,
+    unusable_connections,
+    worth_listing,
+)
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -36,7 +44,6 @@ _TIED = "\xa0"
 
 _FAILED = "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why)"
 _TIMES = "p50 to max: from the end of the request to the response"
-_MORE = "+2: 2 more names"
 _TOO_FEW = f"p50, p95 and p99 need {', '.join(map(str, [*FEWEST.values()][:-1]))} and {FEWEST['p99']} responses"
 _NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"
 _NAMES = {Grouping.server: "host", Grouping.client: "server"}
@@ -61,8 +68,10 @@ def write(
     if not statistics:
         out.write("No TCP connection was seen.\n")
         return
+    whole = sum(one.time_lost for one in statistics)
     shown = statistics[:top]
-    lines = [_cells(one) for one in shown]
+    listed = [one._replace(lost=costs) for one in shown if (costs := worth_listing(one.lost, whole))]
+    lines = [_cells(one) | {"lost to": _causes(worth_listing(one.lost, whole))} for one in shown]
     fields = _fields(lines, by, order, max(paper.width, _NARROWEST))
     out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
     for one, cells in zip(shown, lines, strict=True):
@@ -72,22 +81,25 @@ def write(
             paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
         )
     room = max(paper.width, _NARROWEST)
-    totals = _totals(statistics, len(shown), by, forwarded_requests(report), order)
+    forwarded = forwarded_requests(report)
+    totals = _totals(statistics, len(shown), by, forwarded, order, overall_statistics(report) if forwarded else None)
     if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
         totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
+    texts = [_fitting_names(one, fields["name"].width, paper) for one in shown] if "name" in fields else []
+    more = max((int(text.rpartition(" +")[2]) for text in texts if " +" in text), default=0)
     legends = (
         (_FAILED, any(one.failed for one in shown)),
         (_NO_CONNECTION, "no conn" in fields),
         (_TIMES, any(one.longest is not None for one in shown)),
-        (_MORE, "name" in fields and any(" +" in _fitting_names(one, fields["name"].width, paper) for one in shown)),
+        (f"+{more}: {count(more, 'more name')}", more > 0),
         (_TOO_FEW, any(one.timed and len(one.percentiles) < len(FEWEST) for one in shown)),
     )
     out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
-    if "lost to" not in fields and any(one.lost for one in shown):
+    if "lost to" not in fields and listed:
         out.write("Time lost:\n")
-        causes = [_all_causes(one, room, paper) for one in shown if one.lost]
+        causes = [_all_causes(one, room, paper) for one in listed]
         if sum(map(len, causes)) > _PAGE:
-            causes = [[_fitting_causes(one, room, paper)] for one in shown if one.lost]
+            causes = [[_fitting_causes(one, room, paper)] for one in listed]
             out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
             out.write(footer(["--top shows fewer lines with all their causes, --format json all."], room))
         else:
@@ -114,7 +126,6 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
         "lost": _time(one.time_lost or None),
         "conns": f"{one.connections:,}",
         "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
-        "lost to": _causes(one.lost),
     }
 
 
@@ -214,7 +225,14 @@ def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) ->
     return fields
 
 
-def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, forwarded: int, order: ServerOrder) -> str:
+def _totals(
+    statistics: Sequence[ServerStatistics],
+    shown: int,
+    by: Grouping,
+    forwarded: int,
+    order: ServerOrder,
+    of_clients: ServerStatistics | None,
+) -> str:
     groups = count(len(statistics), by.value)
     if len(statistics) > 1:
         is_too_few = order in FEWEST and not any(order in one.percentiles for one in statistics)
@@ -225,4 +243,7 @@ def _totals(statistics: Sequence[ServerStatistics], shown: int, by: Grouping, fo
     errors = sum(one.server_errors for one in statistics)
     twice = f" ({forwarded:,} of them forwarded by a gateway, so counted twice)" if forwarded else ""
     failures = (f", {failed:,} failed" if failed else "") + (f"; {count(errors, 'response')} with 5xx" if errors else "")
-    return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}"
+    apart = ""
+    if of_clients is not None:
+        apart = f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed if these count once, as in analyze"
+    return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}{apart}"

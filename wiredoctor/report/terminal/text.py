@@ -12,7 +12,7 @@ from wiredoctor.report.commands import analyze_command, next_commands, show_any_
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
-from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, other_problems, overlap_note, split_rows
+from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, notes_on_times, other_problems, split_rows
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.sentences import (
@@ -133,7 +133,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
     if rows:
         writer.blank()
         write_table(writer, rows)
-        if note := overlap_note(report, groups):
+        if note := notes_on_times(report, groups):
             writer.paragraph(note)
         if command := show_any_command(report):
             writer.unbroken(("Next: ", "bold"), command)

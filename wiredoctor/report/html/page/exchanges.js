@@ -423,7 +423,7 @@ function buildExchanges(report, exchanges, axis, jump) {
       { title: "Exch", wide: 1000, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
       { title: "Host", wide: hosts ? (several || exchanges.spansDays() ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
       { title: "Request", text: (row) => exchanges.shown(row), value: ranked(exchanges.told.request_target) },
-      { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 || exchanges.failed(row) },
+      { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
       { title: "Size", wide: 1000, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
       { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => (exchanges.wait[row] === UNKNOWN ? NaN : exchanges.until[row]) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
