@@ -34,9 +34,9 @@ What it is not
     in the capture, the scale of the windows is unknown.
 
 What to do
-    Let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off. If bandwidth x round trip is
-    larger than the kernel's limits allow, raise the limits. no-window-scaling: turn window scaling on, and check that
-    nothing removes the window scale option from SYNs.
+    receive-window, send-buffer: let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off.
+    If bandwidth x round trip is larger than the kernel's limits allow, raise the limits. no-window-scaling: turn window
+    scaling on, and check that nothing removes the window scale option from SYNs.
 
 References
     RFC 7323 section 2. Zhang et al., SIGCOMM 2002.
