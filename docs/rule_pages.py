@@ -84,13 +84,13 @@ def _sections(body: str) -> Iterator[str]:
 
 
 def severities(rule: Rule) -> str:
-    """Format the severities with their kinds: "error (left-waiting), warning (closed)", "note (no kind, stop)"."""
+    """Format the severities with their kinds: "error (left-waiting); warning (closed)", "note (without a kind, stop)"."""
     kinds = next((list(texts) for texts in (rule.severity, rule.title, rule.message) if not isinstance(texts, str)), [None])
     named: dict[str, list[str]] = {}
     for kind in kinds:
-        named.setdefault(by_kind(rule.severity, kind), []).append(kind or "no kind")
-    return ", ".join(
-        severity if names == ["no kind"] else f"{severity} ({', '.join(names)})" for severity, names in named.items()
+        named.setdefault(by_kind(rule.severity, kind), []).append(kind or "without a kind")
+    return "; ".join(
+        severity if names == ["without a kind"] else f"{severity} ({', '.join(names)})" for severity, names in named.items()
     )
 
 

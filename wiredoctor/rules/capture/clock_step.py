@@ -2,33 +2,38 @@
 
 What it means
     A packet has an earlier timestamp than the previous packet on the same interface. The clock of the capturing host was set
-    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Kind out-of-order (a
-    note): the clock was right. Several threads or processors captured, and some wrote their packets a little later than others;
-    dumpcap does so with several interfaces. Kind unsorted (a note): packets are far out of order. Captures were appended to one
-    file (mergecap -a, cat), or an interface was written much later than another.
+    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Kind out-of-order
+    (a note): the clock was right. Several threads or processors captured, and some wrote their packets a little later than
+    others; dumpcap does so with several interfaces. Kind unsorted (a note): packets are far out of order. Captures were
+    appended to one file (mergecap -a, cat), or the packets of one interface were written much later than those of another.
 
 Why it hurts
-    Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request. In a
-    file that is out of order, a response may come before its request, too. wiredoctor sorts those packets by time before it
-    analyzes them. Wireshark does not, and may show them as lost or retransmitted. Frame numbers are those of the file or, if
-    packets are far out of order, those after reordercap.
+    Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request.
+    In a file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before
+    it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those
+    of the file (out-of-order), or those that reordercap would give them (unsorted).
 
 How it is proved
-    A timestamp goes back by more than 1 ms within one interface, and later times continue from there. Out-of-order: it goes
-    back by 50 ms at most. Connections with packets before and after the step show that the timestamps are right and the order
-    is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go back. If no connection shows this, the
-    timestamps must be back at their earlier value at most 10 ms or five packets after the step. Between two interfaces the
-    limit is 500 ms instead of 50 ms, and only the evidence of connections is accepted. Unsorted: it goes back further, and the
-    connections show the same. If none has packets on both sides, the parts must not overlap in time, or must overlap for more
-    than half of the longer one; a clock that is set back leads to a short overlap.
+    A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
+    continue from the earlier time.
+
+    out-of-order: the timestamp goes back by 50 ms at most. Connections with packets before and after that place show that
+    the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go
+    back. If no connection shows this, fewer than five packets may have the earlier times, and they must span less than 10
+    ms. Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of
+    connections is accepted.
+
+    unsorted: the timestamp goes back further, and connections give the same evidence. If no connection has packets before
+    and after that place, the parts of the file before and after it are compared. Their times must not overlap, or must
+    overlap for more than half of the longer part. A clock that was set back leads to a short overlap.
 
 What it is not
-    Several queues or processors may write packets less than 1 ms out of order. The clocks of several interfaces may differ. A
-    clock that was set forward looks like a pause.
+    Packets less than 1 ms out of order are normal if several queues or processors capture. Different clocks of several
+    interfaces are not a step. A clock that was set forward looks like a pause and is not reported.
 
 What to do
-    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Out-of-order and
-    unsorted: this report needs nothing; for other programs sort the file with reordercap.
+    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. out-of-order and
+    unsorted: nothing has to be done for this report; for other programs, sort the file with reordercap.
 
 References
     chrony.conf(5), makestep; mergecap(1); reordercap(1).

@@ -1,24 +1,26 @@
 """Two packets carry different bytes for the same sequence numbers.
 
 What it means
-    Different bytes were sent for the same sequence numbers. A TCP sender retransmits the same bytes. So something else sent
-    one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same addresses.
+    Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something
+    else sent one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same
+    addresses.
 
 Why it hurts
-    It is unknown which of the two the receiver accepted, because systems decide differently. Attackers use that to show one
-    thing to a firewall and another to the server behind it. Other findings on such a connection depend on the first copy.
+    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to
+    show a firewall other bytes than the server behind it. Other findings on this connection are based on the first packet.
 
 How it is proved
     A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets
     are correct.
 
 What it is not
-    A retransmission has the same bytes. A probe may carry one byte of garbage. A packet that was damaged on the path, or that
-    the network card had not completed when it was captured, has a wrong checksum. A packet that was cut short in the capture
-    cannot be verified.
+    A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged
+    on the path, or that the network card had not completed when it was captured, has a wrong checksum. A packet that was cut
+    short in the capture cannot be verified.
 
 What to do
-    Compare both packets: time to live, MAC addresses and interface show whether they have the same sender.
+    Compare both packets: their TTL (hop limit), MAC addresses and interface show whether they have the same sender. If
+    something injects packets, find it. If the capture mixes two networks with the same addresses, capture them separately.
 
 References
     RFC 9293 section 3.4, RFC 5722, Ptacek and Newsham 1998.

@@ -1,12 +1,12 @@
 """The capture file cannot be read to its end.
 
 What it means
-    The file ends inside a packet, a block of it is unreadable, or its end is all zeros. It was copied while it was being
-    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more space
+    The file ends inside a packet, a block of it is unreadable, or its end is all zeros. It may have been copied while it was
+    being written, the disk may have been full, or the capturing program was killed. Or a compressed capture needs more space
     than there is for temporary files.
 
 Why it hurts
-    Packets after the damage are not analyzed. They may hold the fault that you are looking for.
+    Packets after the damage are not analyzed. They may contain the fault that you are looking for.
 
 How it is proved
     The lengths that the file announces do not match its contents.
@@ -15,7 +15,8 @@ What it is not
     A capture that was simply stopped ends between two packets.
 
 What to do
-    Copy the file again, or capture again and stop the capturing program with an interrupt (Ctrl-C).
+    Copy the file again, or capture again and stop the capturing program with an interrupt (Ctrl-C). If a compressed capture
+    needs more space, provide it (`--max-spool`, or a larger disk for temporary files).
 
 References
     The pcap and pcapng file formats.

@@ -1,23 +1,24 @@
 """Packets were captured twice.
 
 What it means
-    The capture has the same packets twice or more often, because the capture point saw them at two places. Examples are a
-    mirror port that copies both the incoming and the outgoing packets of a switch, a capture on all interfaces of a router or
-    of a host with bridges and containers, and a capture of a packet with and without its VLAN tag or tunnel.
+    The capture contains the same packets two or more times, because they were captured at more than one place. Examples are
+    a mirror port that copies both the incoming and the outgoing packets of a switch, a capture on all interfaces of a router
+    or of a host with bridges and containers, and a capture of a packet with and without its VLAN tag or tunnel.
 
 Why it hurts
     Tools that do not detect this count everything twice, and show the copies as retransmissions and duplicate ACKs. wiredoctor
     removes the second copies before the analysis. The capture is twice as large as necessary.
 
 How it is proved
-    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ in
-    interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. On a router that queues packets
-    between two captured interfaces the second copy may come up to 10 s later. Then it has the same identification and
-    timestamps, another time to live, and a connection that had shown such copies before. At least a tenth of a connection's
-    packets have such copies.
+    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ
+    in interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets
+    between two captured interfaces, the second copy may come up to 10 s later. Such a late copy must have the same
+    identification and timestamps and another time to live, and its connection must have shown copies before. At least a
+    tenth of a connection's packets have such copies.
 
 What it is not
-    A retransmission has another IPv4 identification or other timestamps, or comes later. A receiver may send duplicate ACKs.
+    A retransmission has another IPv4 identification or other timestamps, or comes later. Duplicate ACKs that a receiver
+    sends are new packets.
 
 What to do
     Capture at one place only, or remove the copies from the file.

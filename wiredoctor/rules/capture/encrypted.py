@@ -1,24 +1,26 @@
 """Connections are encrypted and were not decrypted.
 
 What it means
-    The connections carry TLS. Their contents are not readable in the capture, except for the beginning. The ClientHello names
-    the requested server (SNI) and the supported protocols (ALPN). In TLS 1.2 and earlier, the ServerHello names the chosen
+    The connections carry TLS. Only the beginning of the handshake is readable in the capture. The ClientHello names the
+    requested server (SNI) and the supported protocols (ALPN). In TLS 1.2 and earlier, the ServerHello names the chosen
     protocol.
 
 Why it hurts
-    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection attempts,
-    losses, closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the conclusion
-    depends on what the encrypted data is. A server that computes for a long time looks like a client that waits.
+    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection
+    attempts, losses, closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the
+    conclusion depends on what the encrypted data is. A server that works on a response for a long time looks the same as a
+    client that has sent no request.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
 
 What it is not
-    Other payload may not be HTTP either. A ClientHello with an encrypted part (Encrypted Client Hello) may name a public front
-    instead of the server. Browsers also send such a part to servers that do not support it.
+    Payload that is neither TLS nor HTTP is not reported here. A ClientHello with an encrypted part (Encrypted Client Hello)
+    may name a public front instead of the server. Browsers also send such a part to servers that do not support it.
 
 What to do
-    To have HTTP judged as well, capture behind the point where TLS ends, or between a proxy and its application.
+    To have HTTP judged as well, capture where the traffic is not encrypted: behind the host that terminates TLS, such as
+    between a proxy and its application.
 
 References
     RFC 8446 section 5.1, RFC 6066 section 3, RFC 7301.

@@ -16,7 +16,7 @@ What it is not
     judged.
 
 What to do
-    Nothing if you are looking for larger faults. For the timing inside transfers, capture on a mirror port, or turn the
+    Nothing has to be done in most cases. If you need the timing inside transfers, capture on a mirror port, or turn the
     offloads off during the capture.
 
 References

@@ -5,17 +5,17 @@ What it means
     the packets of the other side take another path, or the port mirror or the capture filter leaves them out.
 
 Why it hurts
-    Half of a conversation proves little: there are requests without responses, there is no round trip, and a pause cannot be
-    assigned to a side. Little can be judged on such connections.
+    Half of a conversation proves little: requests have no responses, round-trip times are unknown, and a pause cannot be
+    attributed to a side. Most rules cannot judge such connections.
 
 How it is proved
-    There is no packet of the other side. Nevertheless the acknowledgment numbers of the captured side advance, or acknowledge
-    the answer to its SYN. Or that side keeps sending from the middle of a connection and never has to retransmit.
+    There is no packet of the other side. Nevertheless the acknowledgment numbers of the captured side advance, or
+    acknowledge a SYN-ACK. Or that side keeps sending from the middle of a connection and never has to retransmit.
 
 What it is not
-    A SYN may get no answer. A side may send to a peer that is gone. A capture may lack only some packets of a connection. If
-    the capture has less than a second of a connection, at the beginning or end of the capture and without the connection's
-    beginning, the other side's packets may lie before or after the capture.
+    Not reported: a SYN without an answer, a side that sends to a peer that is gone, and a capture that lacks only some
+    packets of a connection. Nor is a connection of which the capture contains less than a second, without its beginning, at
+    the start or end of the capture: the other side's packets may come before or after the capture.
 
 What to do
     Capture at a place that both directions pass.
@@ -45,7 +45,7 @@ RULE = Rule(
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
-SLICE = Threshold("1 s", "a peer that is alive answers within this time: a few round trips of a long path")
+SLICE = Threshold("1 s", "a running peer answers within this time, which is a few round trips of a long path")
 
 
 def screen() -> pl.Expr:

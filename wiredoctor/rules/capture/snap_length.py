@@ -6,17 +6,17 @@ What it means
 
 Why it hurts
     Header fields are missing: the length of a body, whether the connection stays open, the server software. After such a cut
-    the beginning of the next message is unknown, so exchanges are missed and little can be judged.
+    the beginning of the next message is unknown, so exchanges are missed.
 
 How it is proved
-    The file has only a part of a packet, and the missing part belongs to a head or to chunk framing.
+    The file contains only part of a packet, and the missing part belongs to a head or to chunk framing.
 
 What it is not
-    Bodies may be cut short: their length is known, and their contents are not needed. Packets that are not in the capture at
+    Cut bodies do no harm: their length is known, and their contents are not needed. Packets that are not in the capture at
     all are capture-loss. Payload that is not known to be HTTP does not count.
 
 What to do
-    Capture complete packets, and let the mirror send complete ones.
+    Capture complete packets (tcpdump -s 0), and let the mirror send complete packets.
 
 References
     tcpdump(1), option -s.

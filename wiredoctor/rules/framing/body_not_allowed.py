@@ -1,26 +1,27 @@
 """A response has a body although its status, or the method of the request, forbids one.
 
 What it means
-    204 No Content, 304 Not Modified, the interim responses (1xx) and every response to HEAD end with their head, whatever their
-    fields say (RFC 9112 section 6.3, rule 1). Here bytes follow that do not begin another response. Kind announced: no bytes
-    follow, but the head of a 204 or 1xx announces a body.
+    204 No Content, 304 Not Modified, the interim responses (1xx) and every response to HEAD end with their head, whatever
+    their fields say (RFC 9112 section 6.3, rule 1). Here bytes that do not begin another response follow the head. Kind
+    announced: no bytes follow, but the head of a 204 or 1xx announces a body.
 
 Why it hurts
-    The client has finished with the response. It reads the bytes as the beginning of the next response, so the next request on
-    this connection fails or gets the wrong response. Clients that notice close the connection. A body that is only announced
-    makes gateways reject the response: Varnish answers 503 instead, nghttpx 502. Others forward it.
+    The client has finished with the response. It reads the bytes as the beginning of the next response, so the next request
+    on this connection fails or gets the wrong response. Clients that notice the bytes close the connection. A body that is
+    only announced makes some gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
 
 How it is proved
-    The proof is the status (or the method HEAD), the end of the head, and the bytes after it, which are not a status line.
-    Announced: a 204 or 1xx has Transfer-Encoding, or a Content-Length other than 0.
+    The proof is the status (or the method HEAD), and bytes after the end of the head that are not a status line. announced:
+    a 204 or 1xx has Transfer-Encoding, or a Content-Length other than 0.
 
 What it is not
-    Content-Length in a response to HEAD or in a 304 is the length that the body would have. Another response may follow. Bytes
-    after 101 Switching Protocols belong to another protocol.
+    Content-Length in a response to HEAD or in a 304 is the length that the body would have, so it is allowed. Bytes that
+    begin another response are not a fault: requests were pipelined, or a final response follows a 1xx. Bytes after 101
+    Switching Protocols belong to another protocol.
 
 What to do
-    Let the handler of HEAD, 204 and 304 write nothing after the head; frameworks ensure that unless a handler writes directly.
-    Send a 204 without Content-Length and Transfer-Encoding.
+    Let handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
+    writes to the connection directly. announced: send a 204 without Content-Length and Transfer-Encoding.
 
 References
     RFC 9112 sections 6.1 and 6.3. RFC 9110 sections 8.6, 9.3.2, 15.2, 15.3.5 and 15.4.5.

@@ -4,8 +4,8 @@ What it means
     Transfer-Encoding came with HTTP/1.1. A server must not send it to an HTTP/1.0 client (RFC 9112 section 6.1).
 
 Why it hurts
-    An HTTP/1.0 client treats chunk sizes as content: pages contain stray numbers, and images and archives cannot be opened. The
-    client waits for the connection to close, which marks the end for it.
+    An HTTP/1.0 client treats chunk sizes as content: pages contain stray numbers, and images and archives cannot be opened.
+    The client also waits for the connection to close, because for it only the close marks the end.
 
 How it is proved
     The request line says HTTP/1.0, and the response says Transfer-Encoding: chunked.

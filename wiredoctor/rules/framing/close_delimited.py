@@ -1,22 +1,23 @@
 """The response body ends only when the connection closes, as announced.
 
 What it means
-    The response has a body, but neither Content-Length nor Transfer-Encoding. It, or the request, announces that the connection
-    will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). This is valid, and the oldest way to end a
-    response.
+    The response has a body, but neither Content-Length nor Transfer-Encoding. The response or its request announces that the
+    connection will close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). This is valid, and the oldest
+    way to end a response.
 
 Why it hurts
-    A truncated body looks like a complete one: clients and caches keep half a file without noticing. Every response
-    also costs a connection: a handshake and the slow start of a new one.
+    A truncated body looks like a complete one: clients and caches may keep half a file without noticing. Every response also
+    costs a connection: a handshake and the slow start of a new one.
 
 How it is proved
-    The heads of request and response show it; statuses and methods without a body are left out. The finding names what
+    The heads of request and response show all this. Statuses and methods without a body are left out. The finding names what
     announces the close: a field, or HTTP/1.0 without keep-alive.
 
 What it is not
-    A response that claims to keep the connection open is missing-framing. 204, 304, and responses to HEAD and CONNECT have no
-    body. If the final transfer coding is not chunked, it is unfinished-transfer-coding. Endless media (column endless of the
-    table exchanges), such as the pictures of a camera, have no end that a length could announce.
+    If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and
+    CONNECT have no body. If there is a transfer coding and the final one is not chunked, unfinished-transfer-coding reports
+    it. Endless media (column endless of the table exchanges), such as the pictures of a camera, have no end that a length
+    could announce.
 
 What to do
     Let the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).

@@ -6,15 +6,16 @@ What it means
 
 Why it hurts
     Each reader decides which field counts, and two readers in a row may decide differently: a proxy sees one request, the
-    server behind it sees two. That is how requests are smuggled past access rules and into the connections of other users.
-    Careful servers answer with 400, careful clients report an invalid response, and both close the connection.
+    server behind it sees two. Attackers use that to smuggle requests past access rules or into the connections of other
+    users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection.
 
 How it is proved
     The fields are in the head.
 
 What it is not
-    The same number may occur twice, as two fields or as a list (RFC 9110 section 8.6). Transfer-Encoding: identity counts as
-    missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do not frame a body.
+    The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict.
+    Transfer-Encoding: identity counts as missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do
+    not frame a body.
 
 What to do
     Send only one of them: Transfer-Encoding: chunked, or one Content-Length.

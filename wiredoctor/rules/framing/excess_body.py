@@ -5,19 +5,19 @@ What it means
     not begin another message.
 
 Why it hurts
-    The reader stops after Content-Length bytes, so the end of the body is lost. It takes the rest for the beginning of the next
-    message. Good clients close the connection ("excess found in a read"). Others report a malformed response to the next
-    request, and servers answer the leftover bytes with 400. Between a proxy and a server it can be used to smuggle
-    requests.
+    The reader stops after Content-Length bytes, so the end of the body is lost. The reader takes the remaining bytes for the
+    beginning of the next message. Good clients close the connection ("excess found in a read"). Others report a malformed
+    response to the next request, and servers answer the leftover bytes with 400. Attackers can use the fault to smuggle
+    requests through a proxy.
 
 How it is proved
-    The proof is the head of the message with its Content-Length, and the first bytes after the body, which are neither a status
-    line nor a request line. The request of a response was captured, too, so the response is known not to be one to HEAD.
+    The proof is the head of the message with its Content-Length, and the first bytes after the body, which are neither a
+    status line nor a request line. If the message is a response, its request was captured too and is not HEAD.
 
 What it is not
-    Another message may begin exactly there, requested or not (such as a 408). Old browsers send empty lines after the body of a
-    request. If a message has no body at all, it is body-not-allowed, or unframed-request-body for a request. Bytes after 101
-    Switching Protocols or CONNECT belong to another protocol.
+    Another message may begin exactly there, requested or not (such as a 408). Old browsers send empty lines after the body
+    of a request. If a response must not have a body at all, body-not-allowed reports it. If a request announces no body,
+    unframed-request-body reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
 
 What to do
     Let the program that sets Content-Length count the bytes that it sends, after encoding and compression.

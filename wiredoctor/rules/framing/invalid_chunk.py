@@ -2,20 +2,22 @@
 
 What it means
     A chunked body is a sequence of chunks: a line with the size in hexadecimal digits, that many bytes, and CRLF (RFC 9112
-    section 7.1). Here the line has no such number, or one that is too large for any reader, or the bytes are not followed by
-    CRLF.
+    section 7.1). Here the line contains no such number, or one that is too large for any reader, or the bytes of a chunk are
+    not followed by CRLF.
 
 Why it hurts
-    After that a reader cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding found in
-    chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the valid part
-    of the body, too. Readers that continue, each in its own way, can be made to see different messages.
+    After that a reader cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding found
+    in chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the
+    valid part of the body, too. Some readers continue, each in its own way, so attackers can make two readers see different
+    messages.
 
 How it is proved
-    The head says Transfer-Encoding: chunked, all earlier chunks are valid, and these bytes do not match the grammar.
+    The head says Transfer-Encoding: chunked, all earlier chunks are valid, and the following bytes do not match the grammar.
 
 What it is not
-    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless. A
-    body that ends before its last chunk is truncated-response. Bytes that the capture lacks, or has cut off, do not count.
+    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless.
+    A body that ends before its last chunk is truncated-response. Bytes that are missing from the capture, or cut off in it,
+    do not count.
 
 What to do
     Leave the chunks to the server, the framework or the HTTP library.

@@ -2,31 +2,33 @@
 
 What it means
     A head is a start line and fields (name: value), each ended by CRLF. Kind bare-lf: a line ends with LF alone. Kind
-    space-before-colon: there is white space between a field's name and its colon. Kind folding: a line begins with white space,
-    and so continues the previous field. Kind control-byte: a line contains a NUL, a CR without LF or another control character.
-    Kind content-length: the value of Content-Length is not a number. Kind no-colon: a line of the head is not a field.
+    space-before-colon: there is white space between a field's name and its colon. Kind folding: a line begins with white
+    space and therefore continues the previous field (obsolete line folding). Kind control-byte: a line contains a NUL, a CR
+    without LF or another control character. Kind content-length: the value of Content-Length is not a number. Kind no-colon:
+    a line of the head is not a field.
 
     Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of
     a program that failed before it had written a head.
 
 Why it hurts
-    Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some repair it.
-    If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length is not
-    a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients report an
-    invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them as the body
-    of a 200.
+    Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
+    it. If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
+    is not a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients
+    report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them
+    as the body of a 200.
 
 How it is proved
     The bytes of the head prove it. no-status-line: the server acknowledged the request and had not answered it when it sent
     bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
 
 What it is not
-    The rest of a body that is longer than announced is excess-body. It lies in the packet in which the body ends, or before the
-    head of the next response. Other protocols may follow 101 Switching Protocols or CONNECT. A server may speak first in
-    another protocol, such as Shoutcast (ICY). A connection may only look like HTTP at its beginning. Until a response has come,
-    that is assumed if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not HTTP either.
-    Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete head is not
-    judged. Two different lengths are conflicting-framing.
+    If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are
+    in the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101
+    Switching Protocols or CONNECT. A server may speak first in another protocol, such as Shoutcast (ICY). A connection may
+    only look like HTTP at its beginning. As long as no response has come, it is assumed not to be HTTP if an HTTP/1.1
+    request has no Host, or if the client sends bytes after its request that are not HTTP either. Bytes above 127, tabs and
+    spaces around a value, empty values and unknown fields are allowed. An incomplete head is not judged. Two different
+    lengths are conflicting-framing.
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write

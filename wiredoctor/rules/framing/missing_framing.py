@@ -1,9 +1,9 @@
 """A response does not say where it ends, on a connection that it claims to keep open.
 
 What it means
-    The response has a body, but neither Content-Length nor Transfer-Encoding, so it ends when the connection closes (RFC 9112
-    section 6.3, rule 8). At the same time it says, or lets the client assume, that the connection stays open for the next
-    request. These contradict each other.
+    The response has a body, but neither Content-Length nor Transfer-Encoding, so it ends when the connection closes (RFC
+    9112 section 6.3, rule 8). At the same time it says, or lets the client assume, that the connection stays open for the
+    next request. That is a contradiction.
 
     Kind left-waiting: the connection stayed open, and the client waited for an end that did not come. Kind closed: the server
     closed at once, so the client got its response but lost the promised connection.
@@ -13,8 +13,8 @@ Why it hurts
     wait. A truncated body looks like a complete one.
 
 How it is proved
-    The heads of request and response show it; statuses and methods without a body are left out. The time from the last byte of
-    the body to the close of the connection (or to the end of the capture) decides the kind.
+    The heads of request and response show the contradiction. Statuses and methods without a body are left out. The time from
+    the last byte of the body to the close of the connection (or to the end of the capture) decides the kind.
 
 What it is not
     204, 304, and responses to HEAD and CONNECT have no body. A response with Connection: close, or an HTTP/1.0 response without

@@ -5,9 +5,9 @@ What it means
     Here it ends with another coding, or has chunked twice.
 
 Why it hurts
-    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection, but
-    not all readers know that. Some look for chunks that are not there, others take the coding for content: browsers support no
-    coding but chunked.
+    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection,
+    but not all readers know that. Some look for chunks that are not there. Others, such as browsers, which support no coding
+    except chunked, take the coded bytes for content.
 
 How it is proved
     The field is in the head.

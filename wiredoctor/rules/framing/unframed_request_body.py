@@ -6,15 +6,15 @@ What it means
 
 Why it hurts
     The server answers a request without a body, so the data is lost, often without any error. Then it reads the bytes as the
-    next request, answers with 400, and closes the connection. Behind a proxy they may become the beginning of another user's
-    request.
+    next request, answers with 400, and closes the connection. Behind a proxy these bytes may become the beginning of another
+    user's request.
 
 How it is proved
     The head of the request has neither field, and the bytes after it are not a request line.
 
 What it is not
     Empty lines between requests and pipelined requests are allowed. After CONNECT or a request to upgrade, a client sends
-    another protocol. A request with a wrong length is excess-body.
+    another protocol. If a request has a Content-Length that is too small, excess-body reports it.
 
 What to do
     Let the client send Content-Length or Transfer-Encoding: chunked.

@@ -1,39 +1,48 @@
 """A gateway failed its client, and its connection to the server behind it shows why.
 
 What it means
-    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
-    itself (502, 503, 504), no response, or a response that broke off. The capture also holds the other side of the gateway,
-    which shows the cause. That server refused the connection, did not answer the SYN, or closed without a response. Or it
-    was too slow, did not read, sent something that the gateway rejected, or broke off. Or the gateway tried no server.
+    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway
+    made itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
+    gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or
+    closed without a response. Or it was too slow, did not read the request, sent something that the gateway rejected, or
+    broke off its response. Or the gateway tried no server.
 
 Why it hurts
-    The user sees "502 Bad Gateway", and most people have only the log of the gateway. A gateway that closes without a response,
-    as haproxy and httpd do on reused connections, looks as if it had crashed.
+    The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
+    connection without a response, which looks as if the gateway had crashed.
 
 How it is proved
-    Requests in front of and behind the gateway are paired if method, target, fields, lengths and time leave only one choice. A
-    gateway failed in one of three ways. Its response has a status of 500 or above, and the last try had not got the same status
-    before. Or there is no response, and the gateway closed first. Or its response broke off because the server's response did.
+    A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only
+    one choice. The gateway failed in one of three ways. Its response has a status of 500 or above, and the server behind it
+    had not sent that status on the last try. Or there is no response, and the gateway closed first. Or its response broke
+    off because the server's response did.
 
-    The last try decides the kind. refused: an RST answers the SYN. unreachable: nothing answers it, or only an ICMP error
-    does. closed: a FIN or RST came before any byte of a response, and before the gateway's own close. timed-out: the gateway
-    closed, or answered, first. unsent: the same, and the server's window was closed while the request was incomplete.
-    rejected-response: the server had sent a response, complete or in part, or bytes that are not HTTP, and the gateway did not
-    forward them. truncated: the server's response broke off, and so did the gateway's, or it never began. not-passed-on: there
-    was no try.
+    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. refused: an RST
+    answers the SYN. unreachable: nothing answers it, or only an ICMP error does. closed: a FIN or RST came before any byte of a response, and before the
+    gateway's own close. timed-out: the gateway closed its connection to the server, or answered its client, first. unsent:
+    as timed-out, but the server's window was closed before it had the complete request. rejected-response: the server had
+    sent a complete or partial response, or bytes that are not HTTP, and the gateway did not forward them. truncated: the
+    server's response broke off, and the gateway's response broke off too or never began. not-passed-on: there was no try.
 
-    unseen: there is a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture holds no gateway.
-    There is one finding per server and status. It names servers that may be behind the gateway: hosts other than its clients
-    speak TLS to them, or could not connect to them while a response was due.
+    unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture does not
+    contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be behind
+    the gateway, because hosts other than its clients speak TLS to them, or could not connect to them while a response was
+    due.
 
 What it is not
-    The gateway may forward a status of the server. The client may leave while the try is still open. An event stream may end.
-    If a request arrived as the gateway itself closed an idle connection, and was never forwarded, it is keep-alive-race. If a try
-    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning. A request
-    whose head or body never came completely is not forwarded either.
+    Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, and an
+    event stream that ends. If a request arrived as the gateway itself closed an idle connection, and was never forwarded,
+    keep-alive-race reports it. If a try failed and a later one succeeded, the client noticed nothing, and the finding of the
+    failed try becomes a warning. Nor is a request reported whose head or body never arrived completely: a gateway does not
+    forward it.
 
 What to do
-    The finding names its cause, a finding on the connection behind the gateway. Follow that one.
+    If the finding names its cause, a finding on the connection behind the gateway, follow that one. refused, unreachable:
+    check whether the server is up and listens on the address that the gateway uses. closed, truncated: look into the
+    server's log. closed: also let the gateway's pool keep idle connections for less time than the server does. timed-out:
+    make the server faster, or raise the gateway's timeout. unsent: find out why the server does not read. rejected-response:
+    correct the response, or raise the gateway's limits. not-passed-on: check the limits and health checks of the gateway.
+    unseen: capture on the gateway, and look into its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.
@@ -139,12 +148,14 @@ RULE = Rule(
     ends=True,
 )
 
-WAITED = Threshold("1 s", "the minimum wait that users notice; an earlier error cost them no time")
-MEMORY = Threshold("10 s", "the time for which a gateway may remember that a server did not answer; at most 1.4 s were measured")
-NO_NEIGHBOR = Threshold(
-    "3060 ms", "the time after which Linux stops asking for a neighbor's address (ARP) without having sent a SYN"
+WAITED = Threshold("1 s", "users do not notice a shorter wait, so an error that came sooner cost them no time")
+MEMORY = Threshold(
+    "10 s", "a gateway may skip a server for this long after the server did not answer; at most 1.4 s were measured"
 )
-NEAR = Threshold("2 %", "the tolerance for a timeout; timers are late by less than this")
+NO_NEIGHBOR = Threshold(
+    "3060 ms", "Linux asks for a neighbor's address (ARP) for this long, and then gives up without having sent a SYN"
+)
+NEAR = Threshold("2 %", "a wait counts as a timeout if it differs from it by at most this much; timers are late by less")
 
 _UNSEEN = (502, 504)
 _SETTINGS = {

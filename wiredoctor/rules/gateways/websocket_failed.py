@@ -1,9 +1,10 @@
 """A client asked for a WebSocket and did not get one.
 
 What it means
-    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket answers 101. Here another
-    answer came. The usual reason is a proxy in front of the server. Upgrade and Connection hold for one connection only, so a
-    proxy drops both unless it is configured to forward them. Or it uses HTTP/1.0, which has no upgrade.
+    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket responds with 101.
+    Here another response came. The usual reason is a proxy in front of the server. The fields Upgrade and Connection apply
+    to one connection only, so a proxy drops both unless it is configured to forward them. Or the proxy uses HTTP/1.0, which
+    has no upgrade.
 
 Why it hurts
     The page has no live data, or falls back to polling. The application's log shows an ordinary GET, or nothing, and the
@@ -16,13 +17,15 @@ How it is proved
     protocol (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
 
 What it is not
-    A redirection may follow, and a response may depend on the user. A 502 or 504 says that the gateway got no valid response,
-    and gateway-error reports that. The client may try again at once and get its WebSocket. There may be no response at all. A
-    426, or the requested version in the response, is not a version problem: servers answer like this if Upgrade is missing.
+    Redirections and refusals are regular responses of a WebSocket server. A 502 or 504 says that the gateway got no valid
+    response, and gateway-error reports that. Nothing is reported if the client tries again at once and gets its WebSocket,
+    or if there is no response at all. A 426, or the requested version in the response, is not a version problem: servers
+    answer like this if Upgrade is missing.
 
 What to do
-    Let the proxy forward the upgrade, and use HTTP/1.1 to the server. If there is no proxy, check whether the server has a
-    WebSocket on this path.
+    dropped: let the proxy forward the upgrade, and use HTTP/1.1 to the server. version: let both sides use version 13 of the
+    protocol. unsupported: check whether the server has a WebSocket on this path; if a proxy is in front of it, check its
+    configuration too.
 
 References
     RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.

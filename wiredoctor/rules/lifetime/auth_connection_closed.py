@@ -1,23 +1,25 @@
 """The server closed a connection in the middle of an NTLM or Negotiate handshake.
 
 What it means
-    NTLM and Negotiate authenticate the connection, not the request: challenge and answer must travel on the same connection.
-    The server sent a challenge and closed the connection before the answer could come.
+    NTLM and Negotiate authenticate the connection, not the request: the challenge and its answer must travel on the same
+    connection. The server sent a challenge and closed the connection before the answer could come.
 
 Why it hurts
     The client cannot log in, even with the right credentials. It starts again on another connection, gets another challenge,
     and loses that too. Users see the password prompt again and again.
 
 How it is proved
-    A 401 or 407 has a challenge of the scheme NTLM or Negotiate with a token, which only the middle of a handshake has. The
+    A 401 or 407 has an NTLM or Negotiate challenge with a token. Such a token is only sent in the middle of a handshake. The
     server's FIN or RST follows within a second, before any FIN or RST of the client.
 
 What it is not
-    The first 401 names the schemes without a token, and the connection may end after that. If the server closes later than a
-    second, the client did not continue and the connection was idle. A close by the client does not count.
+    The first 401 names the schemes without a token, and the server may close after it. If the server closes more than a
+    second after the challenge, the client had not continued, so the connection was idle. A close by the client does not
+    count.
 
 What to do
-    Keep the connection open between challenge and answer, on the server and on every proxy and balancer in front of it.
+    Keep the connection open between the challenge and its answer, on the server and on every proxy and balancer in front of
+    it.
 
 References
     RFC 4559 section 6, Microsoft MS-NTHT, RFC 9112 section 9.3.

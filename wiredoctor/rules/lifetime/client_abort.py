@@ -1,15 +1,16 @@
 """The client closed the connection before it had its response.
 
 What it means
-    The client closed or reset the connection while the response was due or incomplete. In most cases it did not
-    time out: a program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
+    The client closed or reset the connection while the response was due or incomplete. Often no timeout was involved: a
+    program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
     The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
-    connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as it
-    had the head. Kind superseded: the next request replaced this one, as in search as you type, or another copy of it got the
-    response. Kind left: the user went on while a page was loading, or the client had waited longer for the same response before.
-    Kind seek: the client requested another part of the same resource, as players and download managers do. Kind stream: the
-    response came in pieces without an announced end. Kind timeout: a timeout of the client expired. Kind gave-up: anything else.
+    connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as
+    it had the head of the response. Kind superseded: the next request replaced this one (as in a search field that queries
+    at every keystroke), or the client had sent the request twice and the other copy got the response. Kind left: the user
+    left while a page was loading, or the client had earlier waited longer for the same response. Kind seek: the client
+    requested another part of the same resource, as players and download managers do. Kind stream: the response came in
+    pieces without an announced end. Kind timeout: a timeout of the client expired. Kind gave-up: anything else.
 
 Why it hurts
     The work of the server was wasted. The client often repeats the request, so the load grows just when the server is slow.
@@ -17,38 +18,47 @@ Why it hurts
 
 How it is proved
     The client sent an RST that does not acknowledge the end of the response, or a FIN after which the response was not
-    completed. If the client closed its socket completely (FIN), it answers later data with an RST, and that data does not
-    count.
+    completed. If the client closed its socket completely, its TCP sends a FIN and answers later data with an RST. That data
+    does not count as received.
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
-    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from it,
-    and three if it had waited as long for each of these responses before.
-    unread: the close acknowledges the head of the response and came as soon as the client can have seen it. Or the FIN came with
-    the end of the request, and the client had never waited for such a response before. superseded: at that moment the same
-    client (host and User-Agent) requested the same path with another query. Or it had sent the same request on another
-    connection, and its response, the only one during this wait, had just come. left: after a wait of less than 4 s, the client
-    requested a page within half a second, or got one. Or it had requested a page at most 4 s before, and requested nothing more.
-    Or it had waited longer for the same response before, which a client with a timeout does not do. If the response had begun,
-    as in a long poll, the wait for its end counts. Then
-    the response must have no Content-Length, and no common timeout may match the wait. Or the client plays audio or video
-    (media type, User-Agent), and data was coming. seek: within five seconds the client requested another range of the same
-    resource, or all of it instead of a range. stream: there is no Content-Length, and the application paused, or the media type
-    is one that streams. timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the
-    SYN had to be repeated, any whole number of seconds since the first SYN counts as a timeout.
+    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
+    it. Three are enough, even if it went on, if it had waited as long for each of these responses before.
+
+    unread: the close acknowledges the head of the response and came as soon as the client could have received the head. Or
+    the FIN came with the end of the request, and the client had never waited for such a response before.
+
+    superseded: at that moment the same client (host and User-Agent) requested the same path with another query. Or it had
+    sent the same request on another connection, and the response to that copy, the only such response during this wait, had
+    just come.
+
+    left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
+    requested a page at most 4 s before, and then requested nothing more. Or it had waited longer for the same response before, which a client with a timeout does not do. If the response had begun, as in a long
+    poll, the wait for its end counts; then the response must have no Content-Length, and the wait must match no common
+    timeout. Or the client plays audio or video (media type, User-Agent), and data was coming.
+
+    seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
+
+    stream: the response has no Content-Length, and the application paused between its parts, or the media type is one of a
+    stream.
+
+    timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
+    repeated, any whole number of seconds since the first SYN counts as a timeout.
 
 What it is not
-    A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. A server
-    may take a FIN right after the request for an abort: no-response, half-closed. A response may be shorter than it
-    announced, and the client closed after the last byte because the server sent nothing more. A close that the server began
-    is not the client's. An RST without ACK flag and without a FIN before it answers a segment of an unknown connection: a
-    router may have sent it in the client's name, or a restarted host that received a keep-alive probe, so the exchange is
-    not judged. Event streams, other endless media, live sources (a PUT or POST whose media has no framing) and tunnels have
-    no other end. If the server reset the connection first, or had closed it before the request came, keep-alive-race
-    reports it.
+    A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. If the
+    server takes such a FIN for an abort and closes, no-response reports it as half-closed. If a response is shorter than
+    announced, a client that closes after its last byte is not to blame. Closes that the server began do not count. An RST
+    without ACK flag and without a FIN before it answers a segment of an unknown connection: it may come from a router, or
+    from a restarted host that received a keep-alive probe, so the exchange is not judged. Event streams, other endless
+    media, live sources (a PUT or POST of media without an announced end) and tunnels always end like this, so they are not
+    reported. If the server reset the connection first, or had closed it before the request came, keep-alive-race reports it.
 
 What to do
-    If a timeout expired, find where it is set, and find out why the server needs longer. A health check that does not read the
-    body can use HEAD or request a smaller page.
+    timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's timeout.
+    unread: a health check that does not read the body can use HEAD or request a smaller page. stopped: if the responses
+    matter, let the program wait for them before it ends. superseded: let the client wait for a pause in typing, or send a
+    second copy later. left, seek, stream: nothing has to change.
 
 References
     RFC 9112 section 9.6, RFC 9293 section 3.6.
@@ -184,7 +194,10 @@ RULE = Rule(
 )
 
 
-QUIET = Threshold("1 s", "the minimum time without data that is worth telling: the server stopped in the middle of its response")
+QUIET = Threshold(
+    "1 s",
+    "the message mentions a time without data if it is at least this long: the server stopped in the middle of its response",
+)
 
 
 def screen() -> pl.Expr:

@@ -1,34 +1,35 @@
 """A device between client and server ended a connection in the name of one of them.
 
 What it means
-    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not send
-    it. Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end connections
-    like that. They forge an RST to one side or to both.
+    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not
+    send it. Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end
+    connections in this way. They forge an RST to one side or to both.
 
 Why it hurts
-    Programs report "Connection reset by peer", but the peer did nothing. Its log shows no error, or the same error about the
-    other side. Searching the server for the cause wastes time.
+    Programs report "Connection reset by peer", but the peer did nothing. The peer's log shows no error, or the same error
+    about the other side. Searching the server for the cause wastes time.
 
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of
-    all other packets of that host on the connection. The packet has the ACK flag and IP identification 0, although that
-    host increments it with every packet. Or its IP identification is not near those of its own host, although that host
-    increments it and sent a packet less than a second before, or it is that of the other side's last packet, or the next one.
-    The host goes on sending: data at or above the sequence number of the RST, any data or a FIN a second later, ACKs that
-    advance, or a SYN-ACK although its SYN was refused. The packet came less than half a round trip after the packet that it
-    answers. A FIN lacks the timestamp option that all other packets carry. The sequence number lies above the next byte and
-    inside the window.
+    all other packets of that host on the connection. The packet has the ACK flag and IP identification 0, although that host
+    increments it with every packet. Or its IP identification is not near those of the host, although the host increments it
+    and sent a packet less than a second before. Or its IP identification is that of the other side's last packet, or the
+    next one. The host that seems to have sent the RST goes on sending: data at or above the sequence number of the RST, any
+    data or a FIN a second later, ACKs that advance, or a SYN-ACK after an RST that refused the SYN. The packet came less
+    than half a round trip after the packet that it answers. It is a FIN and lacks the timestamp option that all other
+    packets carry. Its sequence number lies above the next expected byte and inside the window.
 
-    A host whose RST shows one of these signs may still send the response, up to a minute later.
+    If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
+    a minute.
 
-    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Kernels and firewalls
-    answer packets after a reset under any address.
+    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Later ones do not,
+    because kernels and firewalls answer packets that come after a reset, and firewalls do so under any address.
 
 What it is not
-    A reset with only one of these signs proves nothing, because each sign also occurs alone. A kernel answers packets of an
-    unknown connection with an RST without ACK flag and with IP identification 0. After a change of route all later packets have
-    another TTL. If both sides keep sending after an RST, neither of them accepted it. An RST that answers a request on a
-    forgotten idle connection is keep-alive-race, forgotten.
+    A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. A kernel answers
+    packets of an unknown connection with an RST without ACK flag and with IP identification 0. After a change of route all
+    later packets have another TTL. If both sides keep sending after an RST, neither of them accepted it. An RST that answers
+    a request on a forgotten idle connection is keep-alive-race, forgotten.
 
 What to do
     Find the device: its TTL shows how many hops away it is. Let it drop packets or answer with ICMP instead of forging resets,

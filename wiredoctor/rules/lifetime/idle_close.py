@@ -4,41 +4,51 @@ What it means
     A server keeps a connection open for the next request, but not forever. The finding shows the observed idle timeout and the
     announced one. If the server announces none, the finding names the software whose default matches.
 
-    Kind inverted: a client keeps its connections for longer than that. Its pool will hand out one that the server has closed or
-    is about to close. Kind stop: no timeout closed the connections. A process of the server ended (a reload, a restart, a
-    deployment, a recycled worker), and all its idle connections ended with it at one moment.
+    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out one that the
+    server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended (a
+    reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
 
 Why it hurts
-    The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer that
-    keeps idle connections longer than the server behind it loses a request now and then (keep-alive-race).
+    The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer
+    that keeps idle connections longer than the server does may lose a request now and then (keep-alive-race).
 
 How it is proved
-    The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
-    request came in between. If the server announced 1 s, a close after that counts, too.
+    The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and
+    no request came in between. If the server announced 1 s, a close after one second counts, too.
 
     inverted: a client used another connection again after an idle time beyond the timeout. The timeout was observed at two
-    moments, or matches the announcement or a common default. A client that ignores the server's FIN proves nothing: many pools
-    check a connection only before they use it.
+    moments, or matches the announcement or a common default. A client that does not react to the server's FIN proves
+    nothing: many pools check a connection only before they use it.
 
-    stop: within 50 ms the server closed connections without a request in progress, and one of six facts shows a stop. First:
-    there are three or more, and the longest idle time is more than twice the shortest. Second: there are two or more, and a SYN
-    was refused within a second. Third: at the same moment the server cut off a response or a tunnel, or left a request
-    unanswered, and no idle timeout explains that. Fourth: the server refused the next SYN, whenever it came. Fifth: there are
-    three or more, no older connection was used again, and a later connection stays idle as long without a close. Sixth: there
-    are two or more, their responses had ended at different times, the server closed no other connections, and no older
-    connection was used again; and they were idle for less than a second, or for more than a second less than announced, or
-    another connection was idle for more than twice as long and stayed open. It is not a stop if an announced or otherwise known
-    idle timeout had passed on all of them. A stop is not reported as premature-close or as a broken promise, and no timeout is
-    learned from it.
+    stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
+
+    1. There are three or more, and the longest idle time is more than twice the shortest.
+
+    2. There are two or more, and a SYN was refused within a second.
+
+    3. At the same moment the server cut off a response or a tunnel, or left a request unanswered, and no idle timeout
+    explains it.
+
+    4. The server refused the next SYN, whenever it came.
+
+    5. There are three or more, no older connection was used again, and a later connection stays idle for as long without a
+    close.
+
+    6. There are two or more, their responses had ended at different times, the server closed no other connections, and no
+    older connection was used again. In addition, they were idle for less than a second, or for more than a second less than
+    announced. Or another connection was idle for more than twice as long and stayed open.
+
+    It is not a stop if an announced or otherwise known idle timeout had expired on all of them. A stop is not reported as
+    premature-close or as a broken promise, and no timeout is learned from it.
 
 What it is not
     A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is
     idle-timeout-broken-promise. A close by the client does not count.
 
 What to do
-    Nothing if all clients give up idle connections sooner than the server. If one does not, shorten the idle timeout of
-    its pool, or lengthen the server's. In a restart, start the new process first, and let the old one finish its
-    requests.
+    Nothing has to change if all clients give up idle connections sooner than the server. inverted: shorten the idle timeout
+    of that client's pool, or lengthen the server's. stop: if requests were lost, start the new process first, and let the
+    old one finish its requests.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
@@ -111,7 +121,9 @@ RULE = Rule(
 )
 
 SPREAD = Threshold(
-    "20 %", "if idle times differ by more than this, no timeout closed the connections: the server was stopped or needed room"
+    "20 %",
+    "if idle times differ by more than this, no timeout closed the connections: the server was stopped, or closed "
+    "them to free resources",
 )
 APART = Threshold("100 ms", "closes within this time may be one stop of the server; closes further apart come from two timers")
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")

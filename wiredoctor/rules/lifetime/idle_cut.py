@@ -1,32 +1,35 @@
 """An open stream or tunnel was closed because no data passed for a while.
 
 What it means
-    An event stream, a WebSocket, a tunnel or another incomplete response carried no data in either direction for a while. Then
-    one side closed the connection without notice. That side, or a proxy or balancer in front of it, has an idle timeout.
+    An event stream, a WebSocket, a tunnel or another incomplete response carried no data in either direction for a while.
+    Then one side closed the connection without notice. Probably that side, or a proxy or balancer in front of it, has an
+    idle timeout.
 
 Why it hurts
     A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, and a tunnel breaks in
-    the middle of a session. Events between the close and the next connection are lost. Tests do not show it, because they have
-    no quiet time that is long enough.
+    the middle of a session. Events between the close and the next connection are lost. Tests seldom show it, because they
+    have no quiet time that is long enough.
 
 How it is proved
     All data is acknowledged, the window is open, no byte of payload passes for 5 s or longer, and the next event is the FIN or
     RST.
 
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or
-    50 ms). It is also high if three or more of its connections had the same idle time (within 1 % + 20 ms, or 300 ms, by which
-    nginx and HAProxy are early). These must be three quarters of the connections that this side closed while idle. Confidence is
-    medium if two of two had the same idle time (within 1 % + 20 ms). A single one is a note.
+    50 ms). It is also high if three or more connections that one side closed had the same idle time. They must be three
+    quarters of the connections that this side closed while idle. The same means within 1 % plus 20 ms, or within 300 ms, by
+    which nginx and HAProxy may be early. Confidence is medium if only two connections were closed and both had the same idle
+    time (within 1 % plus 20 ms). A single one is a note.
 
 What it is not
-    A user who leaves the page is a client that closed, after a time that no other connection shares. A WebSocket close frame or
-    a last chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A
-    request without any response yet (a long poll) belongs to client-abort or no-response. If the connection was
-    idle between two requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them
-    either. HTTP/2 is not judged.
+    If a user leaves a page, the client closes after a time that no other connection shares. A WebSocket close frame or a
+    last chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A
+    request without any response yet (a long poll) belongs to client-abort or no-response. If the connection was idle between
+    two requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them either.
+    HTTP/2 is not judged.
 
 What to do
-    Let one side send something more often than that: WebSocket pings, or comments in event streams. Or lengthen the timeout.
+    Let one side send something more often than the timeout: WebSocket pings, or comments in event streams. Or lengthen the
+    timeout.
 
 References
     RFC 6455 section 5.5.2, the HTML standard on event streams, nginx on WebSockets, HAProxy's timeout tunnel, AWS and Azure on
@@ -79,17 +82,17 @@ SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
     "300 ms",
-    "the time by which nginx and HAProxy may fire early, because they do not restart a timer for less; used for three or "
+    "nginx and HAProxy may close this much early, because they do not restart a timer for less; used for three or "
     "more idle times",
 )
 ENOUGH = Threshold(
     "3 rests",
-    "the number of equal idle times that prove a timeout; of three random ones, two agreed in half of the recordings, but "
-    "never three",
+    "the number of equal idle times that prove a timeout; of three unrelated ones, two agreed in half of the "
+    "recordings, but never all three",
 )
 PAIR = Threshold(
     "2 rests",
-    "the number of equal idle times that are enough without others; if two of two agree, that is unlikely to be a coincidence",
+    "two equal idle times are enough if there are no others: two of two are unlikely to agree by coincidence",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"

@@ -4,28 +4,30 @@ What it means
     With Keep-Alive: timeout=30 a server tells its clients how long it keeps an idle connection, so that they can close it
     first. Here the server closed more than a second before the announced time.
 
-    Kind once: it did so at one moment only. Then a restart or a reload may have closed the connection.
+    Kind once: it did so at one moment only, so a restart or a reload may have closed the connection.
 
 Why it hurts
-    Clients that use the announcement (Node's fetch, Apache HttpClient, browsers) rely on it. They send a request on a
-    connection that is gone, and lose it (keep-alive-race). Other clients are no worse off.
+    Clients that use the announcement (Node's fetch, Apache HttpClient, browsers) rely on it. They may send a request on a
+    connection that is gone, and lose that request (keep-alive-race). Other clients are not affected.
 
 How it is proved
-    The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N. The server's FIN or RST came
-    more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came in
-    between, and the client had not closed. (A server counts from the moment at which it has written the response, which may
-    then wait in buffers.)
+    The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N. The server's FIN or RST
+    came more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came
+    in between, and the client had not closed. (The time counts from the beginning of the response on purpose: the server
+    starts its timer when it has written the response, which may then wait in buffers.)
 
-    A habit is shown by closes at two moments after similar idle times, or at three moments. With less, the kind is once.
+    It counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
+    Otherwise the kind is once.
 
 What it is not
-    A close after the announced time is idle-close. A close within a second is premature-close. A server that counts requests
-    announces with max=0 that it accepts no other; any other max is an upper bound. A close by the client does not count. If a
-    process of the server ended with all its idle connections, idle-close reports it as kind stop.
+    A close after the announced time is idle-close. A close within a second is premature-close. max in Keep-Alive is a number
+    of requests: with max=0 the server announces that it accepts no further request, so a close is not reported. A close by
+    the client does not count. If a process of the server ended with all its idle connections, idle-close reports it as kind
+    stop.
 
 What to do
-    Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in front
-    of it.
+    Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in
+    front of it. once: check whether the server was restarted or reloaded at that time; then nothing has to change.
 
 References
     RFC 9112 section 9.5, RFC 2068 section 19.7.1.1, Apache's KeepAliveTimeout, Node's server.keepAliveTimeout.

@@ -5,9 +5,9 @@ What it means
     turned off in the server or in a proxy in front of it, or the server does not support it.
 
 Why it hurts
-    Each request needs its own connection. That costs a handshake (two round trips before the first byte of the response
-    instead of one), one or two more round trips for HTTPS, and the slow start of a new connection. Both sides keep state of
-    closed connections for a while, and run out of ports under load.
+    Each request needs its own connection. That costs a handshake (one more round trip before the first byte of the
+    response), one or two more round trips for HTTPS, and the slow start of a new connection. Both sides keep state of closed
+    connections for a while, and may run out of ports under load.
 
 How it is proved
     A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured.
@@ -15,9 +15,9 @@ How it is proved
     responses are needed.
 
 What it is not
-    If the client asks for the close, it is no-connection-reuse. HTTP/1.0 is http10-downgrade. After errors many servers and
-    gateways close anyway (400, 408, 413, 500, 502, ...), so errors are not counted. A server may also end a connection with the
-    last of many responses.
+    If the client asks for the close, no-connection-reuse reports it. HTTP/1.0 is http10-downgrade. After errors many servers
+    and gateways close anyway (400, 408, 413, 500, 502, ...), so errors are not counted. A server may also end a connection
+    with the last of many responses.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server.

@@ -2,7 +2,7 @@
 
 What it means
     Client and server share a kept-alive connection, and either may close it after some idle time. Here the server closed it,
-    and the client still sent its next request on it. The server never accepted that request, and it was not answered.
+    and the client still sent its next request on it. That request was never answered.
 
     Kind race: the FIN was still on its way when the request left, so the client could not know. Kind stale-pool: the FIN had
     arrived, but the client's pool did not check the connection before it used it again. Kind forgotten: the server, or a
@@ -17,31 +17,38 @@ Why it hurts
 
 How it is proved
     The server's FIN (or RST with ACK flag) acknowledges no byte of the request, and the request was never answered. The
-    acknowledgment number of the request shows whether the client had received the FIN. Both hold at any capture point.
+    acknowledgment number of the request shows whether the client had received the FIN. Both facts look the same at every
+    capture point.
 
-    forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. Its sequence
-    number is the acknowledgment number of the request, and no FIN came before or soon after.
+    forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
+    sequence number is the request's acknowledgment number, and no FIN came before it or soon after.
 
-    at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle time
-    is the proof: the server closed milliseconds after the request, at the idle time after which it closes other connections.
-    That time is learned from its other closes, or it is announced, or it is a common default. An RST instead of a FIN shows
-    that data was left unread (RFC 1122); a FIN needs a timeout that is known exactly. It is not reported if the server closed
-    connections with a shorter idle time within 50 ms: then a process ended.
+    at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
+    time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from
+    its other closes, announced by the server, or a common default. An RST instead of a FIN shows that data was left unread
+    (RFC 1122). With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is
+    reported if within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process
+    ended.
 
-    A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections that
-    were idle for too long before it reads from them. Three facts show this. For more than a second before the close the server
-    sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was at least
-    the timeout. It is not reported if a SYN was refused at that time. Here the server has to change: no timeout of the client's
-    pool would have helped.
+    A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
+    that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the
+    server sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was
+    at least the timeout. Nothing is reported if a SYN was refused at that time. In this case the server has to change: no
+    idle timeout of the client's pool would have helped.
 
 What it is not
-    If the server received the request and closed without an answer, but no timeout had expired, or if it is the first request
-    of a fresh connection, no-response reports it. A connection that was closed while idle and not used again is
-    idle-close. A request may be pipelined before the client can know that an earlier response announces the close: it must be
-    repeated on another connection. A request that the client sent after that response is reported.
+    If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
+    no-response also reports the first request of a new connection. A connection that was closed while idle and not used
+    again is idle-close. A client may pipeline a request before it knows that an earlier response announces the close. That
+    request is not reported: the client has to repeat it on another connection. A request that the client sent after that
+    response is reported.
 
 What to do
-    Let the client's pool give up idle connections sooner than the server does. Let it repeat requests that are safe to repeat.
+    Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests.
+    stale-pool: let the pool check a connection before it reuses it. forgotten: stay below the timeouts of balancers, NATs
+    and firewalls too, or send TCP keep-alive probes. at-limit: if the server was paused, find out what paused it. If a
+    process of the server ended, let it answer the requests that have arrived before it closes. If it closes without
+    announcing it, let it send `Connection: close`.
 
 References
     RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
@@ -132,39 +139,49 @@ RULE = Rule(
 
 QUICK_RST = Threshold(
     "100 ms",
-    "the maximum time from a request that arrived at the idle timeout to the server's RST; nine in ten servers are this quick",
+    "the server's RST may come this long after a request that arrived when the idle timeout expired; nine in ten "
+    "servers are this quick",
 )
 SLOW_RST = Threshold(
     "1500 ms",
-    "the maximum time to the server's RST for a request that came after the timeout; the slowest of 359 recorded ones took 1.1 s",
+    "the server's RST may come this long after a request that arrived later than the timeout; the slowest of 359 "
+    "recorded ones took 1.1 s",
 )
 QUICK_FIN = Threshold(
     "50 ms",
-    "the maximum time from a request that arrived at the idle timeout to the server's FIN; shorter, because a process that "
-    "has read the request also sends a FIN",
+    "the server's FIN may come this long after a request that arrived when the idle timeout expired; less than for "
+    "an RST, because a process that has read the request also sends a FIN",
 )
-SLOW_FIN = Threshold("500 ms", "the maximum time to the server's FIN for a request that came after the timeout")
+SLOW_FIN = Threshold("500 ms", "the server's FIN may come this long after a request that arrived later than the timeout")
 UNSURE_FIN = Threshold(
     "10 ms",
-    "the maximum time to the server's FIN if the timeout is not learned from several closes; a later FIN may answer the request",
+    "the server's FIN may come this long after the request if the timeout is not learned from several closes; a "
+    "later FIN may be a reaction to the request",
 )
-LATE_RST = Threshold("100 ms", "the maximum lateness of a timer before an RST, if the timeout is not learned from several closes")
-LATE_FIN = Threshold("20 ms", "the maximum lateness of a timer before a FIN, which proves less than an RST")
+LATE_RST = Threshold(
+    "100 ms", "an RST may come this long after a timeout that is not learned from several closes; timers may be late"
+)
+LATE_FIN = Threshold(
+    "20 ms",
+    "a FIN may come this long after a timeout that is not learned from several closes; less than for an RST, because "
+    "a FIN proves less",
+)
 STILL = Threshold(
     "1 s",
-    "the minimum silence of a suspended process; during a shorter one it is just busy, which the other thresholds allow for",
+    "a server counts as paused if it sent nothing for longer than this; in a shorter time it may just be busy, which "
+    "the other thresholds allow for",
 )
 LAY = Threshold(
     "2 connections",
-    "the minimum number of connections with a waiting request that show a suspended process; on a single one, a slow "
+    "a server counts as paused if requests were waiting on at least this many connections; on a single one, a slow "
     "handler may have given up",
 )
 COMPANY = Threshold(
     "2 connections",
-    "the number of connections closed together with this one by a server that checks for idle connections periodically",
+    "a server that checks for idle connections periodically must have closed at least this many others at the same moment",
 )
 
-YOUNGER = Threshold("90 %", "the share of the timeout below which an idle connection was closed for another reason")
+YOUNGER = Threshold("90 %", "a connection that was idle for less than this share of the timeout was closed for another reason")
 UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single timeout closed the connections")
 
 

@@ -1,14 +1,15 @@
 """The response announced a close, but the connection stayed open.
 
 What it means
-    A response with Connection: close is the last one on its connection, and the server closes after sending it. Here it did not
-    close for more than five seconds, and the client waited.
+    A response with Connection: close is the last one on its connection, and the server closes after sending it. Here the
+    connection stayed open for more than five seconds.
 
     Kind close-delimited: the close is also the end of the body, so the client could not know that it had all of it.
 
 Why it hurts
-    The connection is useless, and holds a socket, a port and often a worker on both sides. Clients that wait for the close
-    (HTTP/1.0 clients, some proxies) wait that long. If the close ends the body, every client waits, and so does the user.
+    The connection can no longer be used, but occupies a socket on both sides, a port, and often a worker. Clients that wait
+    for the close (HTTP/1.0 clients, some proxies) lose that time. If the close ends the body, every client waits, and so
+    does the user.
 
 How it is proved
     The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a FIN
@@ -16,13 +17,14 @@ How it is proved
     close came five seconds or more after the last byte of the body, and the client had not closed before.
 
 What it is not
-    A response that leaves the connection open is idle-close. A response without any end that did not announce the close is
-    missing-framing. Event streams and tunnels are idle between two events. If the capture ends before the time is over, or if
-    packets were dropped in that time, the close may be missing from the capture. A server that answered before an upload was
-    complete may read the rest, so that no reset destroys its answer.
+    If the response leaves the connection open, idle-close reports the close. A response without any end that did not
+    announce the close is missing-framing. Event streams and tunnels are idle between two events. If the capture ends before
+    the time is over, or if packets were dropped in that time, the close may be missing from the capture. A server that
+    answered before an upload was complete may read the rest first, so that no reset destroys its response.
 
 What to do
-    Let the server close at once: shut down the sending side, read what still arrives, then close.
+    Let the server close at once: shut down the sending side, read what still arrives, then close. close-delimited: also let
+    it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
 
 References
     RFC 9112 section 9.6, RFC 9112 section 6.3.
@@ -73,8 +75,8 @@ RULE = Rule(
 
 LINGERS = Threshold(
     "5 s",
-    "the minimum time before the close: longer than any round trip, and than a server needs to learn that everything was "
-    "received",
+    "the close must come at least this late; this is longer than any round trip, and than a server needs to learn "
+    "that everything was received",
 )
 
 

@@ -1,16 +1,16 @@
 """The server closed a connection without answering a request.
 
 What it means
-    The server, or a device in its place, ended the connection without a single byte of a response while the client was waiting.
-    Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But they show how
-    much of the request had arrived.
+    The server, or a device in front of it, ended the connection without a single byte of a response while the client was
+    waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
+    they show how much of the request had arrived.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
-    mid-request: the server closed in the middle of an upload, when a part of the request had arrived. Kind unread: the server
+    mid-request: the server closed in the middle of an upload, when part of the request had arrived. Kind unread: the server
     sent an RST which shows that no process had read the request. Kind at-once: the server closed within milliseconds of the
-    request. Kind later: the server closed after it had had the request for a while. Kind half-closed: the client had closed its
-    sending side right after the request, and the server took this to mean that the client had left. Perhaps it had: a client
-    that does not want the response looks the same.
+    request. Kind later: the server closed some time after the request. Kind half-closed: the client had closed its sending
+    side right after the request, which the server took to mean that the client had left. The client may indeed have left:
+    packets look the same then.
 
 Why it hurts
     A browser shows an empty page ("ERR_EMPTY_RESPONSE"), curl reports "Empty reply from server" or "Connection reset by peer",
@@ -18,26 +18,27 @@ Why it hurts
     cannot safely repeat a request that is not idempotent.
 
 How it is proved
-    The server sent no data after the request, and the client had not closed before. In all kinds but on-arrival and mid-request,
-    the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if a process
-    closes, or ends, with unread data (RFC 1122): then the request was not read. An RST without the ACK flag comes from a host
-    that does not know the connection.
+    The server sent no data after the request, and the client had not closed before. In all kinds but on-arrival and
+    mid-request, the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if
+    a process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK
+    flag comes from a host that does not know the connection.
 
-    on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. mid-request:
-    the close acknowledges the beginning of the request. The body was not complete at that time, whatever the client sent
-    afterwards.
+    on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK.
+    mid-request: the close acknowledges the beginning of the request. The body was not complete at that time, even if the
+    client sent more afterwards.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
-    truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its response,
-    this is only a warning. Requests after a response that announced the close are not counted, pipelined or not. Neither is an
-    upload that the client itself broke off. An upload that was answered and then reset before its body was complete is
-    reset-destroys-response.
+    truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its
+    response, the finding is only a warning. Requests that the client sent after a response that announced the close are not
+    counted, even if they were pipelined before it arrived. Neither is an upload that the client itself broke off. An upload
+    that was answered and then reset before its body was complete is reset-destroys-response.
 
 What to do
-    Look into the server's log at that time, and find what restarts its processes. on-arrival: find out what listens on the
-    port. mid-request: if no byte of the body had come for a while, find out what the client was waiting for, and check the
-    server's timeout for bodies.
+    Look into the server's log at that time, and find out what ends or restarts its processes. on-arrival: find out what
+    listens on the port. mid-request: if no byte of the body had come for a while, find out what the client was waiting for,
+    and check the server's timeout for bodies. half-closed: let the client close its sending side only after it has the
+    response.
 
 References
     RFC 9110 section 15.6, RFC 9112 section 9.6, RFC 1122 section 4.2.2.13, nginx client_body_timeout.
@@ -166,7 +167,7 @@ RULE = Rule(
 
 PAUSE = Threshold(
     "1 s",
-    "the longest pause in a body that is still being sent; after a longer one, the client or the path has stopped",
+    "a body that is still being sent has no longer pause; after a longer one, the client or the path has stopped",
 )
 
 _KINDS = {

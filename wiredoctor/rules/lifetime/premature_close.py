@@ -1,30 +1,33 @@
 """The server closed a connection that it had left open for the next request.
 
 What it means
-    Request and response both left the connection persistent (RFC 9112 section 9.3), but the server closed it right after the
-    response. It should have sent `Connection: close`. In the words of the .NET Framework: "The underlying connection was
-    closed: A connection that was expected to be kept alive was closed by the server."
+    Neither the request nor the response announced a close, so the connection was persistent (RFC 9112 section 9.3), but the
+    server closed it right after the response. It should have sent `Connection: close`. In the words of the .NET Framework:
+    "The underlying connection was closed: A connection that was expected to be kept alive was closed by the server."
 
 Why it hurts
-    A client may send its next request before it sees the close. That request is lost. The error comes and goes, and it is more
-    frequent with fast clients. Clients that wait for the close lose a handshake per request.
+    A client may send its next request before it sees the close. That request is lost. The error comes and goes, and it is
+    more frequent with fast clients. Clients that notice the close in time need a new handshake for each request.
 
 How it is proved
-    The request is complete. The response is complete and marks its own end (Content-Length or chunked). Neither announces the
-    close, and the server's FIN or RST follows within a second. The client had not closed before. Acknowledgment numbers show
-    that, so it holds at any capture point.
+    The request is complete. The response is complete and marks its own end (Content-Length or chunked). Neither announces
+    the close, and the server's FIN or RST follows within a second. Acknowledgment numbers show, at any capture point, that
+    the client had not closed before.
 
-    A close within 20 ms belongs to the response. Later closes are a habit at two moments after similar times, or at three
-    moments. With less, the kind is once.
+    A close within 20 ms of the response belongs to that response. A later one may have another reason, such as a restart. It
+    counts as a habit if the server closed at another moment after a similar time, or closed this soon at three moments.
+    Otherwise the kind is once.
 
 What it is not
-    Servers close idle connections after more than a second, or after the one second that they announced (Keep-Alive:
-    timeout=1). A response may say `Connection: close`, or its body may end with the connection. The client may close first, or
-    both sides at once. A close after an upgrade or a tunnel is not judged. If a process of the server ended with all its idle
-    connections, idle-close reports it as kind stop.
+    Not reported: a close more than a second after the response, which ends an idle connection, or a close one second after
+    it if the server announced that timeout (Keep-Alive: timeout=1). Nor is a response that says `Connection: close`, or
+    whose body ends with the connection, nor a close that the client began or that both sides began at once. Closes after an
+    upgrade or of a tunnel are not judged. If a process of the server ended with all its idle connections, idle-close reports
+    it as kind stop.
 
 What to do
-    Send `Connection: close` in the response that ends a connection, or keep the connection open.
+    Send `Connection: close` in the response that ends a connection, or keep the connection open. once: check whether the
+    server was restarted or reloaded at that time; then nothing has to change.
 
 References
     RFC 9112 sections 9.3 and 9.6, Microsoft HttpWebRequest.KeepAlive, Microsoft HttpFilterProc.

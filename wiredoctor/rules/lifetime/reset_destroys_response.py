@@ -1,22 +1,23 @@
 """The server answered an upload before reading all of it, and its reset may have destroyed the response.
 
 What it means
-    The server responded before it had read the complete request: a 413, a 401, or a program that ignores the body. Then it
-    closed its socket. If data is unread or still arriving, the kernel sends an RST instead of a FIN. An RST makes the receiver
-    discard what it has not read yet, such as the response.
+    The server responded before it had read the complete request, for example with a 413 or a 401, or because its program
+    ignores the body. Then it closed its socket. If data is unread or still arriving, the kernel sends an RST instead of a
+    FIN. An RST makes the receiver discard what it has not read yet, such as the response.
 
 Why it hurts
-    The client sees "connection reset by peer" or "broken pipe" instead of the status that names the problem, and tries again.
-    Whether the response gets through depends on chance, on the client's system and on the distance. No wrong setting is needed:
-    Python's http.server does it, and gunicorn's sync worker did it for a long time.
+    The client sees "connection reset by peer" or "broken pipe" instead of the status that names the problem, and tries
+    again. Whether the response gets through depends on chance, on the client's system and on the distance. It happens
+    without any wrong setting: Python's http.server does it, and gunicorn's sync worker did it for a long time.
 
 How it is proved
     The packet with the head of the response does not acknowledge the complete request, or the request never became complete.
-    The server's RST follows at once, before any FIN or RST of the client. It does not acknowledge the complete request either.
+    The server's RST follows at once, before any FIN or RST of the client. The RST does not acknowledge the complete request
+    either.
 
 What it is not
     A server may answer early and go on reading, or send its FIN and wait for the client's (a lingering close). A client may
-    stop when it has seen the response. A reset that cuts off the response to a complete request is
+    stop its upload when it has seen the response. A reset that cuts off the response to a complete request is
     truncated-response.
 
 What to do
@@ -70,8 +71,8 @@ RULE = Rule(
 
 AT_ONCE = Threshold(
     "1 s",
-    "the maximum time, or two round trips if longer, from the response to the RST; a server that resets later has gone on "
-    "reading, as it should",
+    "the RST must come this soon after the response (or within two round trips, if longer); a server that resets "
+    "later has gone on reading, as it should",
 )
 
 

@@ -1,30 +1,32 @@
 """The server ended the connection before its response was complete.
 
 What it means
-    The response announces its length (Content-Length) or a last chunk, or its head was still being sent. The server's FIN or
-    RST came before its end.
+    The server's FIN or RST came before the end of the response: before all bytes of its Content-Length, before its last
+    chunk, or before the end of its head.
 
     Kind stream: an event stream or another endless medium ended without its last chunk. Every stream ends like this if its
-    server stops or is deployed. That is a note, and there is one for all streams that end within 50 ms.
+    server stops or is deployed. Such an end is a note, and streams that end within 50 ms share one note.
 
 Why it hurts
-    The client has a part of the response. Good clients report an error ("transfer closed with outstanding read data remaining",
-    IncompleteRead, "unexpected end of stream"). Others store or show the part as if it were complete. Clients of streams
-    reconnect.
+    The client has only part of the response. Good clients report an error ("transfer closed with outstanding read data
+    remaining", IncompleteRead, "unexpected end of stream"). Others store or show the part as if it were complete. Clients of
+    event streams reconnect.
 
 How it is proved
-    Between the head of the response and the server's FIN or RST there are fewer bytes than its Content-Length, or the last
-    chunk (size 0) is missing. The client had not closed before, as acknowledgment numbers show.
+    Between the head of the response and the server's FIN or RST there are fewer bytes than the Content-Length announces, or
+    the last chunk (size 0) is missing. Acknowledgment numbers show that the client had not closed before.
 
-    The server may have given up on a client that had not read for a second or more until shortly before (zero-window-stall).
-    Then the finding says so, with medium confidence.
+    The server may have given up because the client had not read for a second or more until shortly before the close
+    (zero-window-stall). Then the finding mentions it and has medium confidence.
 
 What it is not
-    The capture may end, or lack packets, before the end of the response. A client that gave up is client-abort. A body without
-    an announced end looks like a complete one: close-delimited. Responses to HEAD, and 204 and 304, have no body.
+    Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
+    client-abort reports it. If a body has no announced end (close-delimited), packets do not show whether it is complete.
+    Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time. If a program sets Content-Length, let it count bytes.
+    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes. stream: nothing has
+    to change if the server was stopped on purpose.
 
 References
     RFC 9112 sections 8 and 6.3.

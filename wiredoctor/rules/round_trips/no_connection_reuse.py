@@ -4,29 +4,32 @@ What it means
     The exchanges follow one another, each on its own connection. The server would have kept the connection open. The
     client closed it, or left it idle, and opened another.
 
-    Kind asked: the requests themselves say Connection: close, so the client can change it. Kind cheap: the handshakes took next
-    to none of the time (a loop of curl, a health check).
+    Kind asked: the requests themselves say Connection: close, so the client itself requested the close. Kind cheap: the
+    handshakes took a negligible part of the time (a loop of curl, a health check).
 
 Why it hurts
-    Each request waits for a handshake (a round trip; with TLS two or three) and begins with the slow start of a new connection.
-    Under load the client runs out of ports and sockets.
+    Each request waits for a handshake (a round trip; with TLS two or three) and begins with the slow start of a new
+    connection. Under load the client may run out of ports and sockets.
 
 How it is proved
-    There are three or more exchanges of a client (host and User-Agent) with a server. They do not overlap from the SYN to the
-    last byte of the response, and each begins within 5 s of the previous one. Each is the only one on its connection. Request
-    and response leave the connection open (asked: the request says Connection: close). When the next SYN came, the server had
-    not closed it. Cheap: the handshakes took less than 5 % of the time of the exchanges. Or they took less than 1 % of the time
-    from the first to the last, with fewer than ten in a second.
+    There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN to the last byte of the
+    response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only one on its
+    connection. Neither the request nor the response announces a close (in the kind asked, the request does). When the next
+    SYN came, the server had not closed the connection. cheap: the handshakes took less than 5 % of the exchanges' time. Or
+    they took less than 1 % of the time from the first exchange to the last, and fewer than ten exchanges began in any
+    second.
 
 What it is not
-    Browsers and pools open connections side by side. If the server closes after each response, it is keep-alive-disabled or
-    premature-close. HTTP/1.0 without keep-alive cannot reuse connections. If requests are further apart, the program with the
-    connection may have ended. A client may reuse connections in most cases, and open some for requests that must not be
-    repeated. The connections of a pool may still be open, and idle for less than three times the longest time between its
-    requests. A session may find its connection closed by the server and open another.
+    Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
+    premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two
+    requests, the program with the connection may have ended. A client may reuse connections in most cases, and open some for
+    requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
+    assumed if they are still open and have been idle for less than three times the longest pause between the pool's
+    requests. A client may also open a new connection because it checked its own and found it closed by the server.
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
+    asked: also remove Connection: close from the requests. cheap: nothing has to change.
 
 References
     RFC 9112 section 9.3, requests' Session, .NET's guidelines for HttpClient, nginx's upstream keepalive.
@@ -108,29 +111,33 @@ RULE = Rule(
 ENOUGH = Threshold("3 exchanges", "the minimum number of exchanges: two connections in a row may be two programs")
 FOLLOWS = Threshold(
     "5 s",
-    "the maximum time between two exchanges; a later request may come from another program: a health check, a shell loop, "
-    "or a user",
+    "the next exchange must begin within this time; a later request may come from another program: a health check, a "
+    "shell loop, or a user",
 )
-IMMEDIATE = Threshold("1 s", "if the server closes this soon, the client could not reuse the connection: premature-close")
+IMMEDIATE = Threshold(
+    "1 s", "if the server closes this soon after the response, the client could not reuse the connection: premature-close"
+)
 SHARE = Threshold("5 %", "if handshakes take a smaller share of the exchanges' time, users do not notice them")
 SPAN_SHARE = Threshold(
     "1 %",
-    "the maximum share of the time from the first to the last exchange for handshakes; the program did something else most "
-    "of the time",
+    "the maximum share that handshakes may take of the time from the first exchange to the last; the program did "
+    "something else most of the time",
 )
-DENSE = Threshold("10 exchanges", "the number of exchanges within a second that are worth a pool, however cheap a handshake is")
+DENSE = Threshold(
+    "10 exchanges", "if this many exchanges begin within a second, a pool is worthwhile however cheap a handshake is"
+)
 UNUSED = Threshold(
     "3 times",
-    "how many times as long as the longest time between two requests an unused connection stays idle; a pool uses each "
-    "connection sooner",
+    "an open connection counts as unused if it was idle for this many times the longest pause between two requests; "
+    "a pool would have used it by then",
 )
 ABANDONED = Threshold(
-    "75 %", "the minimum share of the open connections that are unused; a growing pool has only just used the newest"
+    "75 %", "at least this share of the open connections must be unused; in a pool that grows, more of them were used recently"
 )
 LOOKED = Threshold(
     "50 ms",
-    "the maximum time between the client's FIN and its next SYN if it checked the connection and found that the server had "
-    "closed it",
+    "a client that checks its connection and finds it closed by the server sends its FIN and the next SYN within "
+    "this time, plus a round trip",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

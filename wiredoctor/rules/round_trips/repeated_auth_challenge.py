@@ -11,11 +11,12 @@ Why it hurts
 How it is proved
     Three or more requests without credentials got a 401 or 407 and came again with credentials. The same server had accepted
     credentials of that user before, for the same path or one above it. NTLM and Negotiate authenticate a connection and must
-    challenge each new one. For them only challenges on a connection with accepted credentials count.
+    challenge each new one. For these two schemes, only challenges on a connection with accepted credentials count.
 
 What it is not
-    The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A Digest
-    challenge with stale=true asks for a new nonce. Credentials may also be refused.
+    The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A
+    Digest challenge with stale=true asks for a new nonce, so it is needed too. Refused credentials are another matter and
+    not counted.
 
 What to do
     Turn preemptive authentication on in the client.

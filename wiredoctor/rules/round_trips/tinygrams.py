@@ -6,13 +6,14 @@ What it means
 
 Why it hurts
     Each packet costs headers, an interrupt and a system call on both sides, and more if packets are filtered, encrypted or
-    counted. Ten writes of 30 bytes take ten times the packets of one buffer, and a lossy path loses ten times as many.
+    counted. Ten writes of 30 bytes need ten times as many packets as one write of 300, and a lossy path loses ten times as
+    many.
 
 How it is proved
-    Eight or more small segments of one message follow one another, each within 20 ms of the previous one, with less than a
-    quarter of the MSS on average, or of 1,460 bytes if the MSS is larger, as on loopback. Their sender is proved to have turned
-    off Nagle's algorithm: earlier data was not yet acknowledged, or it sent faster than ACKs can come back. The counts are those
-    of the run up to the packet that proves it; the run may go on.
+    Eight or more small segments of one message follow one another, each within 20 ms of the previous one. Their average size
+    is less than a quarter of the MSS. If the MSS is larger than 1,460 bytes, as on loopback, 1,460 bytes count instead.
+    Their sender is proved to have turned off Nagle's algorithm: earlier data was not yet acknowledged, or it sent faster
+    than ACKs can come back. The reported numbers count the segments up to the packet that proves it; more may follow.
 
 What it is not
     Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
@@ -21,7 +22,7 @@ What it is not
     previous one, as the tokens of a language model do, each was flushed on purpose, to be read at once.
 
 What to do
-    Collect related data, and write it once. TCP_NODELAY is right for programs that do so.
+    Collect related data, and write it once. TCP_NODELAY can stay on in programs that do so.
 
 References
     RFC 9293 section 3.7.4, RFC 896.
@@ -57,16 +58,14 @@ RULE = Rule(
     ),
 )
 
-SURE_WAY = Threshold("5 ms", "the minimum round trip: a shorter one varies too much to count how many of them a run took")
+SURE_WAY = Threshold("5 ms", "the minimum round trip: a shorter one varies too much to count how many round trips a run took")
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
 LARGEST_SHARE = Threshold(
-    "25 %", "the maximum average size as a share of the MSS; below it, a quarter of the packets would be enough"
+    "25 %", "the maximum average size as a share of the MSS; with smaller segments, a quarter of the packets would be enough"
 )
-ETHERNET = Threshold(
-    "1460 bytes", "the MSS of Ethernet, by which segments on loopback and other paths with a larger MSS are measured, too"
-)
+ETHERNET = Threshold("1460 bytes", "the MSS of Ethernet; it replaces the larger MSS of loopback and some other paths")
 LONGEST_LOOK = Threshold("64 segments", "a run that is not proved by then is not examined further")
 SIDES = Threshold(
     "16384 connection sides",

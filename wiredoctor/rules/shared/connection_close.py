@@ -9,7 +9,10 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close belongs to the response")
 DECIDED = Threshold(
-    "1 s", "the time, or two round trips if longer, within which a late packet makes a close a keep-alive-race", most="1 s"
+    "1 s",
+    "a packet that comes this long after the close (or two round trips, if longer) may still make it a "
+    "keep-alive-race; if the capture ends sooner, confidence is lower",
+    most="1 s",
 )
 
 FRAMING_ERRORS = (

@@ -38,29 +38,28 @@ TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long time
 
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
-PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
+PAUSES = Threshold("2 pauses", "the application must have paused at least this often: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
 SEVERAL = Threshold(
     "3 connections",
-    "the number of connections with different waits that a program closed; timeouts would not close these at the same moment",
+    "a program must have closed at least this many connections with different waits; timeouts would not close these "
+    "at the same moment",
 )
-PAIR = Threshold(
-    "2 connections", "the number of connections that are enough if the client then requests nothing more from that server"
-)
-REPLACED = Threshold("50 ms", "the time, plus two round trips, within which a program replaces a request by the next one")
+PAIR = Threshold("2 connections", "this many connections are enough if the client then requests nothing more from that server")
+REPLACED = Threshold("50 ms", "a program replaces a request by the next one within this time, plus two round trips")
 MOVED = Threshold(
     "500 ms",
-    "the time, plus two round trips, within which a browser requests the next page and cancels the previous page's requests",
+    "a browser requests the next page and cancels the previous page's requests within this time, plus two round trips",
 )
-SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; no common timeout expires sooner")
-TIMER = Threshold("20 ms", "the tolerance for a whole number of seconds; timers are seldom later")
+SHORT = Threshold("4 s", "a user who leaves a loading page has waited less than this; a longer wait is more likely a timeout")
+TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a repeated SYN; timers are seldom later")
 RETRIED = Threshold(
-    "900 ms", "the minimum time from the first SYN to the request if the SYN was repeated: most systems repeat it after 1 s"
+    "900 ms", "the SYN was repeated if the request came this long after the first SYN: most systems repeat it after 1 s"
 )
 LONGER = Threshold(
     "110 %",
-    "the minimum length, as a share of this wait, of an earlier wait for the same; a client that waited this long has no "
-    "shorter timeout",
+    "an earlier wait for the same response counts if it was at least this share of the present wait: a client that "
+    "waited so long has no shorter timeout",
 )
 
 _STREAMS = (

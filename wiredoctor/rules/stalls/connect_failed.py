@@ -6,34 +6,34 @@ What it means
     that forbids the connection, answered with an ICMP error. Kind unreachable: a router answered with another ICMP error. It
     has no route to the server, no host in that network has the address, or the packet ran into a routing loop. Kind
     timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the server answered with a
-    SYN-ACK, and reset the connection before either side had sent anything. A relay does that if nothing listens behind it,
-    and so does a service that does not let the client in.
+    SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens behind it, and so
+    does a service that does not let the client in.
 
     Not every failed attempt is a failure. Kind tried-next: the client knows another address of the server, which answered. Kind
     not-up-yet: a program checked whether a port is free, or whether a server is up already. Kind down: the server was back
     within a minute.
 
 Why it hurts
-    The program that needed the connection failed. At least a refusal is quick. Without an answer clients wait for a long time
-    (Linux for more than two minutes, Windows for 21 s), unless they have their own connect timeout. Programs on Linux
+    The program that needed the connection failed. A refusal is at least quick. Without an answer, clients wait for a long
+    time (Linux for more than two minutes, Windows for 21 s), unless they have their own connect timeout. Programs on Linux
     report an RST or ICMP "port unreachable" as "Connection refused". They report other ICMP errors as "No route to host" or
     "Network is unreachable", prohibitions in ICMPv6 as "Permission denied", and a missing answer as "Connection timed out".
-    They report closed-at-once as "Connection reset by peer", often from a function that reads, not from the one that connects.
-    Other systems ignore some of these errors and go on waiting.
+    They report closed-at-once as "Connection reset by peer", often when the program reads, not when it connects. Other
+    systems ignore some of these errors and go on waiting.
 
 How it is proved
-    refused: an RST acknowledges the SYN and nothing else, and no SYN-ACK came before or after it.
+    refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
 
     prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
     connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
-    with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. A host answers TCP to a closed port with an RST, so "port
-    unreachable" also comes from a firewall. All other errors are of kind unreachable. Confidence is lower within 3 s of the
-    last SYN, because some clients try again.
+    with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among
+    them: a host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are
+    of kind unreachable. Confidence is lower within 3 s of the last SYN, because some clients try again.
 
-    timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s after
-    the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower
-    confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN and
-    0.9 s.
+    timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s
+    after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with
+    lower confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or
+    one SYN that stayed unanswered for 0.9 s.
 
     closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client none
     either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of either
@@ -41,10 +41,11 @@ How it is proved
 
     The kind of an attempt is the first of these that applies:
 
-    1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so during
-    the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, its SYN came in that time instead. This
-    also applies to attempts without an answer. Packets do not show which IPv4 and IPv6 addresses belong to one host. So outside
-    the loopback interface the rule requires that no other client got an answer from that IP version on that port in that time.
+    1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so
+    during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that its SYN was
+    sent in that time. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6
+    addresses belong to one host. So, except on the loopback interface, the rule also requires that no other client got an
+    answer from that IP version on that port during that time.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
 
@@ -52,36 +53,38 @@ How it is proved
 
     4. refused, prohibited, unreachable, timed-out or closed-at-once.
 
-    A connection that was closed at once does not count as an answer of another address, and does not show that a server is up.
+    A connection that the server resets at once does not count as an answer of another address, nor does it show that a
+    server is up.
 
-    If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they are one attempt, and the second one counts. There is one
+    If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they count as one attempt, the second one. There is one
     finding per client and server, with the number of failures.
 
-    The time lost is the time from the first SYN to the answer that ended the attempt, or to the last SYN if no answer came: the
-    client may have waited longer, which packets do not show. With tried-next it ends with the SYN to the other address.
-    Attempts of one client in one finding count once where they overlap in time. So do attempts on one port, first at one IP
-    version and within 300 ms at the other. No time is lost in attempts that took less than a millisecond, in not-up-yet and
-    down, and if a server refuses the first SYN of a client three times or more, because a program then tries again and again.
-    The attempts of a client at more than 20 addresses and ports do not count either.
+    The time lost is the time from the first SYN to the answer that ended the attempt. If no answer came, it ends with the
+    last SYN, although the client may have waited longer. With tried-next it ends with the SYN to the other address. If
+    attempts of one client in one finding overlap, the common time counts once. This also holds if a client tries a port
+    first at one IP version and within 300 ms at the other. No time is lost in attempts that took less than a millisecond, or
+    in not-up-yet and down. Nor is time lost if a server refuses the first SYN of a client three times or more: a program
+    then tries again and again by itself. The attempts of a client at more than 20 addresses and ports do not count either.
 
 What it is not
-    If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench and
-    redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted under "not
-    analyzed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on another connection
-    of the same client or server, SYNs without an answer are not reported. A client that only checks whether a port is open
-    closes first. A server that closes with FIN may have nothing to send (FTP, an empty file), and a program that reads gets an
-    end, not an error. If neither side sent anything, packets do not show whether the client expected more: the report lists
-    such a connection under "Not judged". If the client had sent an HTTP request, no-response reports the close. A reset that
-    the server did not send is foreign-reset. The attempt of a gateway keeps its kind, such as refused, even if another one
-    succeeds: the result of its client's request is more important.
+    If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench
+    and redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted
+    under "not analyzed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on
+    another connection of the same client or server, SYNs without an answer are not reported. A client that only checks
+    whether a port is open closes first. A server that closes with a FIN may have nothing to send (FTP, an empty file), and
+    the client's program reads an end of file, not an error. If neither side sent anything, packets do not show whether the
+    client expected more: the report lists such a connection under "Not judged". If the client had sent an HTTP request,
+    no-response reports the close. If the server did not send the reset, foreign-reset reports it. The attempt of a gateway
+    keeps its kind, such as refused, even if another one succeeds: the result of its client's request is more important.
 
 What to do
     refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
-    addresses. down: let the new process listen before the old one stops. prohibited: find the rule on the host that sent the
-    error (iptables -nvL, nft list ruleset, ip route), and allow the connection. unreachable: check the routes and neighbors of
-    that router (ip route get, ip neigh). timed-out: check whether the server is up, and which firewall on the path drops the
-    packets. closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
-    whether the service lets this client in.
+    addresses. down: let the new process listen before the old one stops. not-up-yet: nothing has to change, because the
+    program tried again. prohibited: find the rule on the host that sent the error (iptables -nvL, nft list ruleset, ip
+    route), and allow the connection. unreachable: check the routes and neighbors of that router (ip route get, ip neigh).
+    timed-out: check whether the server is up, and which firewall on the path drops the packets. closed-at-once: check
+    whether a process listens behind the balancer or relay that accepted the connection, and whether the service lets this
+    client in.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
@@ -190,27 +193,38 @@ RULE = Rule(
     ends=True,
 )
 
-SYNS = Threshold("3 SYNs", "the minimum number of SYNs: two may be lost on a bad path, and some scanners send only one")
+SYNS = Threshold("3 SYNs", "fewer SYNs prove nothing: two may be lost on a bad path, and some scanners send only one")
 PATIENCE = Threshold(
-    "30 s", "the time after the last SYN: longer than any answer takes, and than the pauses between the first five SYNs of Linux"
+    "30 s",
+    "no answer may come for this long after the last SYN; this is longer than any answer takes, and than the pauses "
+    "between the first five SYNs of Linux",
 )
-AT_THE_END = Threshold("3 s", "the time after the third SYN if the capture ends sooner: longer than any round trip")
+AT_THE_END = Threshold(
+    "3 s", "the same time, counted from the third SYN, if the capture ends sooner; still longer than any round trip"
+)
 GIVEN_UP = Threshold(
     "2 SYNs",
-    "the number of SYNs that are enough if a gateway has reported the failure to its own client, because then it has given up",
+    "this many SYNs are enough if a gateway has reported the failure to its own client: then it has given up",
 )
-LONE = Threshold("900 ms", "the time after the single SYN of such a gateway; Linux would repeat it after 1 s")
+LONE = Threshold(
+    "900 ms", "if such a gateway sent a single SYN, it must have stayed unanswered for this long; Linux would repeat it after 1 s"
+)
 MANY_SERVERS = Threshold(
-    "20 servers", "a client that fails at more addresses and ports is looking for open ones; reported as one finding"
+    "20 servers",
+    "a client that fails at more addresses and ports is looking for open ones; its attempts are reported as one finding",
 )
 MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients fail at one server, the server is the common cause; reported as one finding"
+    "20 clients", "if more clients fail at one server, the server is the common cause; they are reported as one finding"
 )
 MANY_TIMES = Threshold("100 connections", "if a client fails more often at one server, the failures are reported as one finding")
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
-NEXT_WAIT = Threshold("1 s", "if a client tries the other address this late, a user has waited, so it is a warning")
-POLLS = Threshold("3 refusals", "a client that a server refuses this often tries again on its own: no user waits for one try")
-AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
+NEXT_WAIT = Threshold(
+    "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
+)
+POLLS = Threshold(
+    "3 refusals", "a client that a server refuses this often tries again by itself, so no user waits for a single attempt"
+)
+AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 NOTICED = 1_000_000
 """The time in ns from which a failed attempt has cost time: as in the engine, which makes cheaper findings notes."""
 SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")

@@ -1,22 +1,24 @@
 """A connection was established only after a SYN retransmission.
 
 What it means
-    The client's first SYN, or the server's answer to it, did not arrive. TCP waits long before it retransmits a SYN: 1 s on
-    Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). A later SYN was answered.
+    The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a
+    SYN: 1 s on Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). A later SYN was answered.
 
 Why it hurts
-    The program that needs the connection waits for one, three or seven seconds. No other lost packet costs as much. Users see a
-    page that sometimes takes exactly that much longer.
+    The program that needs the connection waits for one, three or seven seconds. Hardly any other lost packet costs as much.
+    Users see a page that sometimes takes exactly one, three or seven seconds longer.
 
 How it is proved
-    The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later one was answered by a
-    SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, the answer was lost. If the SYN-ACK echoes the
-    timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had arrived, and its answer was lost or
-    late. If an ICMP error quotes an earlier SYN, a router had no route at that time.
+    The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later one was answered
+    by a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
+    client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN
+    had arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN
+    at that time.
 
 What it is not
-    A SYN with another sequence number is a new connection. A mirror port may copy a SYN. If the round trip is longer than the
-    client's timer, the SYN is sent again although nothing is lost. A connection that was never established is connect-failed.
+    A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied
+    it. If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. A connection
+    that was never established is connect-failed.
 
 What to do
     Check whether the server drops SYNs because its queue of new connections is full. If it does not, find the loss between
@@ -65,7 +67,11 @@ _ANSWER_LOST = (
     "server to the client: captures from both ends show where."
 )
 
-MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Windows after a refusal 500 ms); copies come sooner")
+MIN_WAIT = Threshold(
+    "200 ms",
+    "shorter than the SYN timers of all common systems (1 s; on Windows 500 ms after a refusal); copies of one "
+    "packet come sooner",
+)
 
 
 def screen() -> pl.Expr:

@@ -10,13 +10,15 @@ Why it hurts
     cause is easy to overlook.
 
 How it is proved
-    The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250 ms
-    after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of that.
-    Otherwise the client may read the body from a slow source, and would have been as late without Expect.
+    The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250
+    ms after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of
+    that wait. With longer pauses the client may be reading the body from a slow source, and would have been as late without
+    Expect.
 
 What it is not
-    A client may not wait at all and read its body from a slow source. A server may send the 100 late, or a final response
-    before the body. An upload may be slow after it has begun. A body may be lost and retransmitted.
+    Not reported: a client that does not wait for the 100 but reads its body from a slow source, a server that sends the 100
+    late or a final response before the body, an upload that is slow only after it has begun, and a body that is lost and
+    retransmitted.
 
 What to do
     Let the server answer 100 (Continue), or let the client send the body at once.

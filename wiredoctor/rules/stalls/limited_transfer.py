@@ -1,40 +1,42 @@
 """A long transfer was limited by a buffer at one of its ends.
 
 What it means
-    A sender may have no more bytes in flight than the receiver's window allows. It also keeps sent data in its own send buffer
-    until the data is acknowledged. Either way one buffer is transferred per round trip, whatever the network could carry: 64 kB
-    per 80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
+    A sender may have no more bytes in flight than the receiver's window allows. It also keeps sent data in its own send
+    buffer until the data is acknowledged. Either way at most one buffer is transferred per round trip, whatever the network
+    could carry: 64 kB per 80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
 
     Kind receive-window: the limit is the window that the receiver announced. Kind no-window-scaling: the window cannot grow
     beyond 65,535 bytes, because a SYN lacks the window scale option (RFC 7323). Kind send-buffer: the bytes in flight reached a
     ceiling below the window.
 
 Why it hurts
-    On a fast network, each download or upload over a long distance is still slow. Several parallel connections hide it.
+    On a fast network, each download or upload over a long distance is still slow. Several parallel connections hide the
+    limit.
 
 How it is proved
     The body takes at least 1 s and has 40 segments or more. Its time is divided into round trips.
 
-    A round trip is limited by the receiver's window on three conditions. At the sender, less than a segment of the window
-    was left. The window was as large as it had ever been. The round trip did not become longer: if queues are full, a larger
-    window only makes them longer.
+    A round trip counts as limited by the receiver's window on three conditions. The sender had less than a segment of the
+    window left. The window was as large as it had ever been. And the round-trip time did not grow: if it grows, queues are
+    full, and a larger window only makes them longer.
 
-    A round trip is limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was reached in most
-    of ten round trips or more, does not grow, is seldom exceeded, and leaves room for two segments in the window. The sender may
-    wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
+    A round trip counts as limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was
+    reached in most of ten round trips or more, does not grow, is seldom exceeded, and leaves room for two segments in the
+    window. The sender may wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
 
-    The buffer took 60 % of the time, and the round trip is at least 5 ms. For send-buffer confidence is low: a congestion
-    window that does not grow, and a program that writes at a steady pace, can look the same.
+    Together, the limited round trips take at least 60 % of the time, and the round trip is at least 5 ms. For send-buffer,
+    confidence is low: a congestion window that does not grow, and a program that writes at a steady pace, can look the same.
 
 What it is not
-    Slow start, a growing congestion window and losses are other limits. A program may have nothing to send; if segments carry
-    timestamps, they must confirm that, because otherwise the path stalled. A receiver that does not read shrinks its window
-    (if it closes, that is zero-window-stall). A path may have full queues. Without the handshake in the capture, the scale of
-    the windows is unknown.
+    Slow start, a growing congestion window and losses are other limits. A program may have nothing to send; if segments
+    carry timestamps, they must confirm that, because otherwise the path stalled. A receiver that does not read shrinks its
+    window (if it closes, that is zero-window-stall). Full queues on the path lengthen the round trip. Without the handshake
+    in the capture, the scale of the windows is unknown.
 
 What to do
-    Let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off. Raise the limits of the kernel
-    if bandwidth x round trip is larger than they allow. Check that nothing removes the window scale option from SYNs.
+    receive-window, send-buffer: let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off.
+    If bandwidth x round trip is larger than the kernel's limits allow, raise the limits. no-window-scaling: turn window
+    scaling on, and check that nothing removes the window scale option from SYNs.
 
 References
     RFC 7323 section 2. Zhang et al., SIGCOMM 2002.
@@ -103,7 +105,9 @@ RULE = Rule(
 )
 
 MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end in slow start")
-MIN_SHARE = Threshold("60 %", "the minimum share of the body's time; a buffer that takes less is not the limit")
+MIN_SHARE = Threshold(
+    "60 %", "the limited round trips must take at least this share of the body's time; otherwise the buffer is not the main limit"
+)
 MIN_RTT = Threshold(
     "5 ms",
     "the minimum round trip: with a shorter one even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as "

@@ -1,75 +1,80 @@
 """A small segment waited for a delayed ACK.
 
 What it means
-    One side wrote a message in two pieces. Its TCP sent the first and held back the second, because Nagle's algorithm (RFC 9293
-    section 3.7.4) sends a small segment only when all earlier data has been acknowledged. The other side's TCP delays its ACK
-    in the hope of data to send with it (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer expired: 40 ms on
-    Linux, 200 ms on older Windows.
+    One side wrote a message in two pieces (two writes, two segments). Its TCP sent the first and held back the second,
+    because Nagle's algorithm (RFC 9293 section 3.7.4) sends a small segment only when all earlier data has been
+    acknowledged. The other side's TCP delays its ACK in the hope of data to send with it (RFC 9293 section 3.8.6.3). So both
+    waited until the delayed-ACK timer expired: 40 ms on Linux, 200 ms on older Windows.
 
-    Kind head-body-split: the first write was the head of a message and the second its body. Kind tail: full segments left, and
-    the small end of the message waited. Kind write-write-read: the first write was any other small piece. Kind probe-released:
-    no ACK came, and a timer of the sender's own TCP sent the second piece. Kind corked: TCP_CORK (or MSG_MORE, or TCP_NOPUSH)
-    held back the small end of a message until a timer of the sender sent it, although all earlier data had been acknowledged.
+    Kind head-body-split: the first write was the head of a message and the second its body. Kind tail: full segments were
+    sent at once, and the small end of the message waited. Kind write-write-read: the first write was any other small piece.
+    Kind probe-released: no ACK came, and the second piece was sent when a timer of the sender's own TCP expired. Kind
+    corked: TCP_CORK (or MSG_MORE, or TCP_NOPUSH) held back the small end of a message until a timer of the sender expired,
+    although all earlier data had been acknowledged.
 
 Why it hurts
-    Every exchange of the connection loses the timer's time, with server, network and client all idle. Software
-    that blames "the network" or "a slow server" for 40 or 200 ms per request mostly suffers from this. Linux hides
-    it in the first exchange of a connection, where it acknowledges at once.
+    Every such exchange loses the timer's time while server, network and client are all idle. It is a common reason why users
+    blame "the network" or "a slow server" for 40 or 200 ms per request. The first exchange of a connection is often fast,
+    because Linux acknowledges the first segments at once.
 
 How it is proved
-    A pure ACK acknowledges the first write, the last data in flight, after a delay that only a timer explains. The sender had
-    not finished its message, and its next segment, small and new, leaves as soon as the ACK arrives. A kernel does that; no
-    application is that punctual. In between the receiver sent no data, nothing was retransmitted, and the window had room for
-    the held-back segment. A sender that sent small segments without waiting has turned Nagle's algorithm off and is never
-    reported. A sender whose segments are as late after a prompt ACK is not reported either. If the handshake was not captured,
-    the round trip is only estimated: one such release proves nothing, but two similar ones do.
+    A pure ACK acknowledges the first write, the last data in flight, after a delay that only a timer explains. The sender
+    had not finished its message, and its next segment, small and new, leaves as soon as the ACK arrives. A kernel does that;
+    applications are rarely that punctual. Between the first write and the ACK the receiver sent no data, nothing was
+    retransmitted, and the window had room for the held-back segment. A sender that sent small segments without waiting has
+    turned Nagle's algorithm off and is never reported. Nor is a sender that pauses for as long when the ACK comes at once.
+    If the handshake was not captured, the round trip is only estimated: one such segment proves nothing, but two similar
+    ones do.
 
-    A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning.
-    A tail is certain only if a small segment was in flight too. After full segments alone, Linux does not hold back the end of a
-    message, so a full send buffer may be the reason.
+    A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning. A
+    tail has more than low confidence only if a small segment was in flight too. After full segments alone, Linux does not
+    hold back the end of a message, so a full send buffer may be the reason.
 
-    In the kind probe-released the first write has no ACK of its own. The sender's tail loss probe carried the second piece 200 ms
-    or more after it, and the ACK of both came only then. If that ACK carries data, confidence is low: a capture filter may have
-    left out a pure ACK of the first write.
+    probe-released: the first write has no ACK of its own. The second piece left 200 ms or more after the first, as a tail
+    loss probe of the sender, and a single ACK of both came only then. If that ACK carries data, confidence is low: a capture
+    filter may have left out a pure ACK of the first write.
 
-    A cork is proved by three messages in a row. In each of them the small end leaves 198 to 216 ms and a round trip after the
-    last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
+    corked: three messages in a row must show it. In each of them the small end leaves one round trip plus 198 to 216 ms
+    after the last full segment was acknowledged. That is Linux's retransmission timeout, after which it sends what a cork
+    holds back.
 
-    A program may write at regular times, such as 24 pictures a second. Its next write can then leave as a delayed ACK arrives.
-    If both programs run on one host, that happens again and again: the processor that wakes for the program first sends the
-    overdue ACK.
-    So the gap before the held-back segment is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its
-    first segment was acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long (within 10 % and
-    1 ms), there is no finding. A finding therefore waits for these later gaps, for 2 s at most.
+    A program may write at regular times, such as 24 pictures a second. Its next write may then coincide with the arrival of
+    a delayed ACK. If both programs run on one host, that happens again and again: the processor that wakes for the program
+    first sends the overdue ACK. So the pause before the held-back segment is compared with up to 32 earlier and 8 later
+    pauses of the same sender. A pause counts if the segment before it was acknowledged within 5 ms and the receiver sent no
+    data during the pause. If three of them are equally long (within 10 % and 1 ms), there is no finding. A finding therefore
+    waits up to 2 s for these later pauses.
 
-    These gaps do not count on a side that clearly uses Nagle's algorithm: at least three of its small segments, and at least one
-    in eight, left just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events do
-    not count either. But a segment was not held back if it leaves clearly later after the ACK than those segments did (0.1 ms
-    and twice their mean).
+    These pauses do not count if the sender clearly uses Nagle's algorithm: at least three of its small segments, and at
+    least one in eight, left just as prompt ACKs of other small segments arrived. In an event stream of such a sender, pauses
+    between events do not count either. But a segment that leaves clearly later after its ACK than those segments did (by
+    more than 0.1 ms plus twice their mean) was not held back.
 
-    Payload that is not HTTP does not show whether a message was finished, so it needs more proof. One segment that leaves as the
-    ACK arrives may be chance: a segment of its side, or of its endpoint, must leave within 0.6 ms of the ACK's arrival, or a
-    tenth of the round trip, or three must leave with an ACK. If the clock of the capture counts milliseconds, 1 ms is added.
-    If the side wrote eight times before without being held back, the first two stalls are not reported. Nor is there a finding if
-    the receiver's host sent data on another connection within 1.5 ms of the ACK: that may be the answer for which the sender
-    waited. The first two findings have low confidence if the snap length cut the payload, if a gap opened in the data of the
-    side, or if the capture ends before the connection closes.
+    Payload that is not HTTP does not show whether a message was finished, so it needs more proof. A single segment that
+    leaves as the ACK arrives may be a coincidence. So one segment of this sender (on any connection to the same endpoint)
+    must leave within 0.6 ms of the ACK's arrival, or within a tenth of the round trip. Otherwise three must leave as an ACK
+    arrives. If the capture's clock counts milliseconds, 1 ms is added. If the sender wrote eight times before without being
+    held back, its first two stalls are not reported. Nor is there a finding if the receiver's host sent data on another
+    connection within 1.5 ms of the ACK: that may be the response for which the sender waited. The first two findings have
+    low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or if the capture
+    ends before the connection closes.
 
-    Without the handshake, the held-back segments may mostly come more than 1.5 ms after their ACKs. Then nothing is reported
-    before the fourth time. Nor is it if the times from the first writes vary less than half as much as the times from the ACKs:
-    then the program may have chosen them.
+    If the handshake was not captured, the held-back segments may mostly leave more than 1.5 ms after their ACKs. Then
+    nothing is reported before the fourth of them. Nothing is reported either if the time from the first write to the
+    held-back segment varies less than half as much as the time from the ACK to it: then the program may have chosen that
+    time.
 
 What it is not
-    A server that computes between head and body sends its next segment some time after the ACK, not as it arrives.
-    A program may write at regular times: a video stream, a game, a ticker.
-    A delayed ACK of a message's last segment delays nothing.
-    If the round trip is long, every ACK takes as long, and the receiver delays none of them.
-    After a retransmission timeout the sender repeats earlier data.
-    A sender that has to wait for the ACK even with a full segment is delayed-ack-stall.
+    A server that computes between head and body sends its next segment some time after the ACK, not as it arrives. A program
+    that writes at regular times (a video stream, a game, a ticker) does not wait for ACKs. A delayed ACK of a message's last
+    segment delays nothing. If the round trip is long, every ACK arrives late although no receiver delays it. After a
+    retransmission timeout the sender repeats earlier data. If the sender has to wait for the ACK even with a full segment,
+    delayed-ack-stall reports it.
 
 What to do
     Fix the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). If the sender cannot be
-    changed, turn off delayed ACKs at the receiver. Take a cork off after the last write.
+    changed, turn off delayed ACKs at the receiver. tail: a send buffer that holds a complete message also helps. corked:
+    take the cork off after the last write of each message (TCP_CORK 0, or no MSG_MORE on the last send).
 
 References
     RFC 9293 sections 3.7.4 and 3.8.6.3, RFC 896, Microsoft Q240146.
@@ -192,12 +197,15 @@ RULE = Rule(
 )
 
 TAIL_LOSS_PROBE = Threshold(
-    "200 ms", "besides round trips, the shortest wait of Linux's tail loss probe with one segment in flight (TCP_RTO_MIN)"
+    "200 ms", "Linux's tail loss probe with one segment in flight waits at least this long (TCP_RTO_MIN), plus round trips"
 )
-MIN_CORK = Threshold("198 ms", "Linux's cork timer: the minimum retransmission timeout of 200 ms, less the error of a clock")
-MAX_CORK = Threshold("216 ms", "the same timer plus three ticks of a kernel at 250 Hz; 204 to 215 ms were measured")
+MIN_CORK = Threshold(
+    "198 ms", "Linux sends corked data after the minimum retransmission timeout of 200 ms; 2 ms are allowed for an inexact clock"
+)
+MAX_CORK = Threshold("216 ms", "the same timeout plus three ticks of a kernel at 250 Hz; 204 to 215 ms were measured")
 COUNTER_EVIDENCE = Threshold(
-    "16 exchanges", "the number of exchanges of counter-evidence: enough for a median, few enough to follow a change of load"
+    "16 exchanges",
+    "the number of exchanges without a delayed ACK that are compared: enough for a median, few enough to follow a change of load",
 )
 
 

@@ -2,8 +2,9 @@
 
 What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
-    retransmission timer expired, which takes at least 200 ms on Linux and doubles with each try (RFC 6298). Kind fast: three
-    duplicate ACKs reported the loss (RFC 5681), which takes a round trip, or a few if queues are full.
+    retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further try (RFC 6298).
+    Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
+    full.
 
 Why it hurts
     A lost packet adds the complete timeout to an exchange that would have taken a few milliseconds. Short exchanges suffer
@@ -11,21 +12,24 @@ Why it hurts
 
 How it is proved
     Forward progress is new data, a FIN, or an ACK that advances. None was captured for at least 150 ms before the
-    retransmission, which was then acknowledged. Several retransmissions are one stall. A first copy that comes late counts as a
-    retransmission if the other side's ACK was waiting for it: then the loss is before the capture point.
+    retransmission, which was then acknowledged. Several retransmissions are one stall. If the first captured copy comes
+    late, and the other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the
+    capture point.
 
 What it is not
-    Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK, or an ACK that came
-    too early to answer the retransmission and does not echo its timestamp, shows that. A segment may be late instead of lost,
-    because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the timestamp of the first
-    copy (RFC 3522); without timestamps it looks like a loss. An idle connection with keep-alive probes is not stalled. A server
-    that computes its response has acknowledged the request. A copy into a closed window, or the first copy after it opened, is
-    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, it looks like
-    a pause and is not reported.
+    Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK shows that the
+    receiver had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A
+    segment may also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the
+    wait echoes the timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection
+    with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and
+    nothing is retransmitted. A copy sent into a closed window, or the first copy after the window opened, is
+    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, it looks
+    like a pause and is not reported.
 
 What to do
-    Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides of
-    a suspect. The first data of a connection may also have been dropped by the server, because its listen queue was full.
+    Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
+    of a suspect. If the first data of a connection was lost, the server may have dropped it because its listen queue was
+    full.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522.
@@ -81,7 +85,8 @@ RULE = Rule(
 MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
 EARLIEST_RETRANSMISSION = Threshold(
     "50 ms",
-    "the minimum time without progress before a retransmission; reordering, tail loss probes and round trips cause shorter gaps",
+    "the minimum time without progress before a retransmission; reordering, tail loss probes and round trips cause "
+    "shorter pauses",
 )
 MAX_ANSWER = Threshold(
     "5 s",
@@ -90,7 +95,7 @@ MAX_ANSWER = Threshold(
 DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
 FAST = Threshold(
     "4 round trips",
-    "the maximum number of round trips in which duplicate ACKs repair a loss, if queues are full; after that it was the timer",
+    "duplicate ACKs repair a loss within this time even if queues are full; a longer wait was ended by the timer",
 )
 
 

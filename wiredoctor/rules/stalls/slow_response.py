@@ -9,24 +9,26 @@ Why it hurts
     The user waits. Only the owner of the server knows whether that is a fault: long polling waits on purpose.
 
 How it is proved
-    The time from the last byte of the request to the first byte of the response, less the round trip between capture point and
-    server, is at least 1 s. For pipelined requests it counts from the end of the previous response. If the server sent an
-    interim response such as 102 or 103, it counts from the last of these.
+    The time from the last byte of the request to the first byte of the response, less the round trip between capture point
+    and server, is at least 1 s. For pipelined requests the time counts from the end of the previous response. After an
+    interim response such as 102 or 103 it counts from that response.
 
     mid-response: one pause of the server of 1 s or more in the middle of a response, at least three times as long as all its
     other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
 
-    If a capture holds both sides of a gateway, the time of a server behind it belongs to that server. The rest counts as the
-    gateway's own if it is 1 s or more (in-gateway).
+    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
+    the gateway's own. If it is 1 s or more, the kind is in-gateway.
 
 What it is not
     If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response.
-    Nor is a response that comes in many pieces, such as an event stream or a throttled download, or a server that reports
-    every half second that it is still working. An exchange is ignored if its pairing is only assumed, because messages were
-    not captured. If the first copy of a response was lost before the capture point, nothing shows that loss.
+    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a response before which the server
+    reports every half second that it is still working. An exchange is ignored if messages are missing from the capture, so
+    that request and response are paired only by assumption. If the first copy of a response was lost before the capture
+    point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
+    in-gateway: find out what requests wait for in the gateway, such as a queue, a limit of connections, or a DNS lookup.
 
 References
     RFC 9110 section 15.2.

@@ -1,23 +1,23 @@
 """One of several servers that answer the same requests is slow.
 
 What it means
-    A client sends the same requests to several servers, as behind a balancer or a name with several addresses. One of them
-    takes at least five times as long as the others to answer.
+    A client sends the same requests to several servers, for example through a balancer or a name with several addresses. One
+    of them takes at least five times as long as the others to answer.
 
 Why it hurts
-    Some requests are slow, seemingly at random. Averages hide it, and a test that reaches another server finds nothing. A
-    round-robin balancer sends the slow server as many requests as the others.
+    Some requests are slow, seemingly at random. Averages hide the slow server, and a test that reaches another server finds
+    nothing. A round-robin balancer sends the slow server as many requests as the others.
 
 How it is proved
-    Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path
-    (digits in it do not count). What counts is the time from the end of a request to the beginning of its response, less the
-    round trip. The median of the slow server is at least five times that of the others, and at least 100 ms longer. Three in four
-    of its responses take longer than nine in ten of the others' responses.
+    Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and
+    path (paths that differ only in digits count as the same). What counts is the time from the end of a request to the
+    beginning of its response, less the round trip. The median of the slow server is at least five times that of the others,
+    and at least 100 ms longer. Three in four of its responses take longer than nine in ten of the responses of the others.
 
 What it is not
-    Servers of different sites, or whose responses differ in size, do different work. Programs that watch servers send the same
-    requests to all of them (Prometheus, health checks). A server that is slow only at times is slow-response. Time lost in TCP
-    is reported by the other rules about stalls.
+    Servers of different sites, or with responses of very different sizes, do different work. Monitoring programs
+    (Prometheus, health checks) send the same requests to servers that do different work, so they are excluded. If a server
+    is slow only at times, slow-response reports it. Time lost in TCP is reported by the other rules about stalls.
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
@@ -61,10 +61,11 @@ TIMES = Threshold("5 times", "the minimum factor: servers that share a load diff
 BEYOND = Threshold(
     "100 ms", "the minimum difference that users notice; one of two fast servers may well take five times as long as the other"
 )
-ABOVE = Threshold("75 %", "the minimum share of the server's responses that are slow, so it is always slow and not just at times")
+ABOVE = Threshold("75 %", "at least this share of the server's responses must be slow: then it is always slow, not just at times")
 USUAL = Threshold(
     "90 %",
-    "the minimum share of the other servers' responses that must be faster; those servers may be slow sometimes, too",
+    "a response is slow if it takes longer than this share of the other servers' responses; those servers may be "
+    "slow sometimes, too",
 )
 SIZES = Threshold("4 times", "the maximum factor between sizes of responses; a larger one means different work")
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")

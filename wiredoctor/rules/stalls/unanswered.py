@@ -2,44 +2,48 @@
 
 What it means
     The kernel of the receiver acknowledges everything that arrives, even if its application is slow, busy or stopped. If the
-    same data is sent four times and no ACK comes back, the path between the hosts loses all packets, or all of one kind. Or the
-    receiver is gone.
+    same data is sent four times and no ACK comes back, the path between the hosts loses all packets, or all packets of one
+    kind (such as large ones). Or the receiver is gone.
 
-    Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full segments
-    are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP that it
-    cannot deliver them. Kind after-idle: the connection had been idle, and a NAT, a firewall or a balancer has forgotten it.
-    Kind mid-message: the path broke while a message was being sent. Kind gone: none of these.
+    Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full
+    segments are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP
+    that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
+    balancer had forgotten it. Kind mid-message: the path broke while a message was being sent. Kind gone: none of these; the
+    receiver or the complete path is gone.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
     timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
-    The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four times
-    over a second or more. Three times are enough over three seconds, or if the sender then gave up (RST, FIN, or the same
-    request on a new connection). No ACK covers its first byte, although the receiver had acknowledged the handshake or earlier
-    data in this capture, and its window was not closed.
+    The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four
+    times, spread over at least a second. Three times are enough if they are spread over at least three seconds, or if the
+    sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
+    receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
-    If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender. Then
-    the same data comes three more times over 0.8 s after its ACK had passed, and nothing new follows. Such a finding has medium
-    confidence. While the fault lasts, `wiredoctor live` reports it three seconds after the fourth copy.
+    If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender.
+    After an ACK of the data has passed the capture point, the same data must come three more times, spread over at least 0.8
+    s, and no new data may follow. Such a finding has medium confidence. While the fault lasts, `wiredoctor live` reports it
+    three seconds after the fourth copy.
 
-    Beyond a path MTU black hole no copy is in the capture, as at the client of a download. Then sequence numbers show it: those
-    of the sender's small packets (its ACKs, the end of the message) are ahead of all data that came. It is large-only with
-    medium confidence if at least two full segments are missing (one if it is missing for a second), no full segment came before,
-    and the receiver acknowledged none of them and closed after a second without data. Without a close, packets like
-    that have to come over 3 s.
+    A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
+    numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
+    arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing,
+    or one for at least a second. No full segment arrived before. The receiver acknowledged none of the missing data. And it
+    closed the connection after a second without data, or packets ahead of the gap were seen for at least 3 s.
 
 What it is not
-    The kernel of a slow server has acknowledged the request. Data that is acknowledged in the end is retransmission-stall. A
-    closed window is zero-window-stall. A request that gets an RST without ACK flag is keep-alive-race. Keep-alive probes, and
-    copies after the receiver's RST, do not count. A capture may have only one direction, or end before the last copy can be
-    acknowledged. If the capture dropped segments, their receiver acknowledged them: capture-loss. A loss that is repaired later,
-    even after the receiver's FIN, is not a black hole.
+    If the server is only slow, its kernel has acknowledged the request. Data that is acknowledged in the end is
+    retransmission-stall. A closed window is zero-window-stall. A request that gets an RST without ACK flag is
+    keep-alive-race. Keep-alive probes, and copies after the receiver's RST, do not count. Nothing is reported if the capture
+    has only one direction, or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments
+    that are not in the capture, the capture dropped them: capture-loss reports that. A loss that is repaired later, even
+    after the receiver's FIN, is not a black hole.
 
 What to do
-    The kind decides. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
-    connections earlier or send keep-alive probes. Otherwise capture on the path to see where the packets end.
+    too-large, large-only: clamp the MSS or let ICMP through. after-idle: close idle connections earlier, or send keep-alive
+    probes. unreachable: find out why the router that sent the ICMP error does not deliver the packets. mid-message, gone:
+    capture on both sides of each suspect on the path to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -131,35 +135,49 @@ RULE = Rule(
     ends=True,
 )
 
-COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, but hardly ever four in a row with growing pauses")
+COPIES = Threshold("4 copies", "a packet or its ACK is lost now and then, but hardly ever this many in a row with growing pauses")
 SPAN = Threshold(
-    "1 s", "the minimum time span of the copies; in a shorter time, all four may be lost in one outage of a busy link"
+    "1 s",
+    "the copies must be spread over at least this time; in a shorter time, all of them may be lost in one outage of a busy link",
 )
 LONG_SPAN = Threshold(
-    "3 s", "the time span of three copies that is enough: a timer that has grown that long leaves no time for a fourth"
+    "3 s",
+    "three copies are enough if they are spread over this time: by then the pauses are so long that sender or "
+    "capture often end before a fourth",
 )
-GAVE_UP = Threshold("3 copies", "the number of copies that are enough if the sender itself then gave up")
+GAVE_UP = Threshold("3 copies", "this many copies are enough if the sender then gave up")
 NEVER_CAME = Threshold(
-    "3 s", "the minimum time with packets after missing data that never came; Linux has sent it four times by then"
+    "3 s",
+    "packets ahead of the gap must be seen for this long without the missing data arriving; Linux has sent it four times by then",
 )
 AGAIN_SPAN = Threshold(
-    "800 ms", "the minimum time span of copies of acknowledged data; on Linux three come within 1.4 s of the first"
+    "800 ms", "copies of acknowledged data must be spread over at least this time; on Linux three come within 1.4 s of the first"
 )
 REST = Threshold(
     "5 s",
-    "the minimum idle time: no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest observed times were "
-    "some seconds",
+    "an idle time counts from this length; NATs hardly forget a connection sooner (RFC 5382 demands more than two "
+    "hours), and the shortest observed times were a few seconds",
 )
 ALIVE = Threshold(
     "10 ms",
-    "the time, plus the round trip to the receiver, after which a packet shows that the receiver was alive; an earlier one "
-    "may have been sent before the first copy arrived",
+    "a packet of the receiver shows that it was running if it comes this much (plus the round trip to the receiver) "
+    "after the first copy; an earlier packet may have been sent before that copy arrived",
 )
 RECENT = Threshold(
-    "1 s", "the time, or four round trips if longer, before the first copy in which a packet shows that the receiver was running"
+    "1 s",
+    "a packet of the receiver shows that it was running if it came at most this long (or four round trips, if "
+    "longer) before the first copy",
 )
-PATH_MTU = Threshold("536 bytes", "the segment size that every IPv4 path carries (RFC 9293 section 3.7.1)")
-ANSWERABLE = Threshold("500 ms", "the time, or two round trips if longer, within which an ACK of the last copy may still come")
+PATH_MTU = Threshold(
+    "536 bytes",
+    "smaller segments are not lost for their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
+    "practically every path carries",
+)
+ANSWERABLE = Threshold(
+    "500 ms",
+    "an ACK of the last copy may still come within this time (or two round trips, if longer); if the capture ends "
+    "sooner, that copy does not count",
+)
 
 
 def cutoffs() -> dict[str, int]:

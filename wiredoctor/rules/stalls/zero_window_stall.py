@@ -1,52 +1,54 @@
 """A closed receive window kept the sender waiting.
 
 What it means
-    The receiving application did not read, so its socket buffer became full. Its TCP announced a window of 0, or of less than a
-    segment. The sender had more data and was not allowed to send it. Or the receive buffer is smaller than two segments: then
-    the window never has room for a full one, however fast the application reads.
+    The receiving application did not read, so its socket buffer became full. Its TCP announced a window of 0, or of less
+    than a segment. The sender had more data and was not allowed to send it. Or the receive buffer is so small (less than two
+    segments) that the announced window stays below a full segment, however fast the application reads.
 
 Why it hurts
-    The transfer stalls, however fast network and sender are. The cause is a process that is busy, blocked or stopped: a
-    client that writes to a slow disk, or a server that forwards an upload to something slower.
+    The transfer stalls, however fast the network and the sender are. The cause is a process that is busy, blocked or
+    stopped: a client that writes to a slow disk, or a server that forwards an upload to something slower.
 
 How it is proved
-    The receiver announced a window of 0 (or less than one MSS, and a full segment followed), and opened it at least 100 ms
-    later. The sender had data to send: its next segment leaves as soon as the window update reaches it, or it sent probes.
-    Without either, nobody waited.
+    The receiver announced a window of 0, or of less than one MSS with a full segment sent when it opened. It opened the
+    window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the window update reaches
+    it, or it sent probes. Without either, nobody waited.
 
-    A kernel without memory discards data that was on its way, and answers each copy with the same ACK number and window 0. Such
-    copies are probes, not losses. The wait lasts until one of them is acknowledged, because the sender's back-off
-    goes on after the window has opened. If the window has room for a copy and no ACK comes within a round trip, or 50 ms, the
-    copy was lost. Then the wait ends, and a retransmission-stall begins.
+    A kernel whose receive buffer is exhausted discards data that was on its way, and answers each copy with the same ACK
+    number and window 0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the
+    sender may wait for its back-off timer although the window has opened. If the window has room for a copy and no ACK comes
+    within 50 ms plus a round trip, the copy was lost. Then the wait ends, and a retransmission-stall begins.
 
-    A window below a full segment holds the sender until the override timer sends the data that fits. That segment comes 100 ms
-    or more after the announcement and fills the window exactly, as the one before it did, with nothing else in flight. At least
-    two in a row do so, without room for two full segments in between, and most of those that fill the window.
+    If the window is smaller than a full segment, the sender waits until its override timer sends the data that fits. That
+    segment comes 100 ms or more after the announcement and fills the window exactly, with nothing else in flight. The
+    segment before it had filled the window too. At least two such segments in a row are needed, with no window for two full
+    segments between them. And of the segments that fill such a window, more must come late than at once.
 
-    A window may still be 0 when the connection or the capture ends. Then two probes, or probes over a second, show that the
-    sender had data. Its FIN or RST shows that it gave up.
+    A window may still be 0 when the connection or the capture ends. Then two probes, or one at least a second after the
+    window closed, show that the sender had data. The sender's FIN or RST shows that it gave up.
 
-    Scaling removed: the sender's SYN offered window scaling, the receiver's SYN has no window scale option, and the small windows
-    are the window of that SYN divided by a power of two, as a receiver announces them that scales its windows.
+    Scaling removed: the sender's SYN offered window scaling, the receiver's SYN has no window scale option, and the small
+    windows are the window of that SYN divided by a power of two. A receiver that believes scaling was agreed announces such
+    windows.
 
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
-    differ by 5 % at most), or the bytes between two openings are in proportion to the time between them (four in a row, 5 %; two
-    if there are no more, 1 %). Windows that were closed for 20 ms or longer count.
-    This holds for at least half of its closed windows. No window is closed for more than two such periods, and no period is
-    longer than 60 s. The first closed window may last longer if the client had read ahead: up to its end, the average rate of
-    the response was at least the later rate. Or the response is audio or video, or the client is a player (User-Agent), and the
-    window opens again within 60 s. Gateways are excluded, because their own clients wait.
+    differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a
+    row, within 5 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its closed windows must fit. No window is closed for more than two such periods, and
+    no period is longer than 60 s. Only the first closed window may last longer, because the client had read ahead. That is
+    assumed if the average rate up to the end of that window was at least the client's rate afterwards. Or the response is
+    audio or video, or the client is a player (User-Agent), and the window opens again within 60 s. Gateways are excluded,
+    because their own clients may be the reason.
 
 What it is not
-    A small window may open at once. The sender may have nothing to send, or its message may be complete. A full window with
-    data in flight is emptied within a round trip. Keep-alive probes do not count. A segment may be lost while the window is
-    open. A client that limits its rate shows no pace in its first pauses: Linux opens a full receive buffer only after the
-    application has read much of it.
+    Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
+    keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window
+    is open is a retransmission-stall. The first pauses of a client that limits its rate show no pace yet, so they are
+    reported as a warning: Linux opens a full receive buffer only after the application has read much of it.
 
 What to do
-    Find out what the receiving process does in that time. A larger receive buffer helps only against short interruptions, or if
-    it is smaller than two segments. A client that reads at its own pace needs no change. If the scaling was removed, find the
-    firewall or balancer that strips the option from SYN packets.
+    Find out what the receiving process does during the stall. A larger receive buffer helps only against short
+    interruptions, or if the present buffer is smaller than two segments. own-pace: nothing has to change if the rate is
+    limited on purpose. scaling-removed: find the firewall or balancer that strips the window scale option from SYN packets.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2, RFC 7323 section 2.2.
@@ -104,18 +106,22 @@ RULE = Rule(
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
 PACE_WAIT = Threshold("20 ms", "the minimum wait that counts for the pace of a client; shorter ones have other reasons")
 PROBES = Threshold(
-    "2 probes", "the minimum number of probes of a window that never opened; a single one may answer a stray segment"
+    "2 probes",
+    "at least this many probes must be sent to a window that never opened; a single small segment may be a reply to "
+    "a stray segment",
 )
-PROBED = Threshold("1 s", "the minimum time from the closing of the window to a probe, if there were fewer probes")
+PROBED = Threshold("1 s", "a single probe is enough if it comes this long after the window closed")
 FIRST_PROBE = Threshold(
     "3 s",
     "a sender with data probes the window within this time; a later one, on a connection without HTTP, is a keep-alive probe",
 )
 OWN_PACE = Threshold(
-    "60 s", "the maximum pause of a player that reads 2 MB of 256 kbit/s audio at a time; a longer pause may be a fault"
+    "60 s", "a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long; a longer pause may be a fault"
 )
 TIMERS = Threshold(
-    "2 waits", "the minimum number of consecutive waits; a single such segment may have been delayed on the path, or written late"
+    "2 waits",
+    "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
+    "path, or written late",
 )
 
 

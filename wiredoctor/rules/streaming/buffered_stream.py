@@ -11,7 +11,7 @@ What it means
 
 Why it hurts
     Live updates come late or only at the end. Progress bars freeze and then jump. The tokens of a language model appear as
-    one block. Clients with a timeout give up on a stream that is healthy at its source.
+    one block. Clients with a timeout give up, although the stream is healthy at its source.
 
 How it is proved
     A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms
@@ -21,27 +21,27 @@ How it is proved
     body, after decoding gzip or deflate.
 
     Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
-    follows. A program does not stop there, but a full buffer does. Second: two lumps or more hold nine tenths of at least 20
-    events, and an earlier stream of the same path came event by event. Third: the capture has both sides of a gateway, and the
-    events had reached the gateway half a second earlier.
+    follows. A full buffer ends there, but programs write complete events. Second: at least 20 events came, nine tenths of
+    them in two or more lumps, and an earlier stream of the same path came event by event. Third: the capture has both sides
+    of a gateway, and the events had reached the gateway half a second earlier.
 
-    Kind event-stream is a note with low confidence if it is only likely. Then the complete body is one lump of 20 events or
-    more, or it consists of two or more lumps of at least 10 events each. If the content coding cannot be decoded, the complete
-    body came in one lump a second or more after the request.
+    Kind event-stream is a note with low confidence if buffering is only likely. In that case the complete body is one lump
+    of 20 events or more, or it consists of two or more lumps of at least 10 events each. Or its content coding cannot be
+    decoded, and the complete body came in one lump a second or more after the request.
 
-    Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its data
-    chunks came together. In addition, the other side of a gateway shows that the chunks were there 500 ms earlier, or the
-    server has already streamed a response of this media type.
+    Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its
+    data chunks came together. In addition, the other side of a gateway shows that the chunks had reached the gateway 500 ms
+    earlier, or the server has already streamed a response of this media type.
 
 What it is not
-    Events that come one by one, however fast or slow, are a healthy stream. So are several events at each step of a program, as
-    agents and dashboards send them: they occurred together. A path that stalls, a slow reader, a lost packet and a stall
-    have their own rules. JSON lines with a Content-Length or sent as an attachment are a file. A query may also take its
-    time and then return all its rows.
+    Events that come one by one, however fast or slow, are a healthy stream. So are several events at each step of a program,
+    as agents and dashboards send them: these events occurred together. A slow reader, a lost packet and other stalls have
+    their own rules. JSON lines with a Content-Length or sent as an attachment are a file. A query may also run for a while
+    and then return all its rows at once.
 
 What to do
-    Capture on both sides of each proxy, beginning at the program, and find the first hop after which the parts come together.
-    Turn buffering and compression off there for this media type, or make the filter flush.
+    Capture on both sides of each proxy, beginning at the program, and find the first hop after which the parts arrive
+    together. Turn buffering and compression off there for this media type, or make the filter flush.
 
 References
     WHATWG HTML, server-sent events. nginx, proxy_buffering. RFC 9112 section 7.1.
@@ -107,15 +107,19 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("500 ms", "the minimum wait, longer than programs need to begin a stream")
+MIN_WAIT = Threshold("500 ms", "nothing must come for this long before a lump; programs begin a stream sooner")
 MIN_CODED_WAIT = Threshold(
-    "1 s", "the minimum wait if the body cannot be decoded: it may be a single event that took long to compute"
+    "1 s", "the same time if the body cannot be decoded: it may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
 MIN_EVENTS = Threshold("3 events", "the minimum number of events in one lump; two may be a coincidence")
 MANY_EVENTS = Threshold("20 events", "the minimum number of events in the whole body; a program may send fewer in one step")
 MOST_OF = Threshold("90 %", "the minimum share of the events that came in lumps")
-MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two come from a program that flushes", most="2 chunks")
+MIN_CHUNKS = Threshold(
+    "2 chunks",
+    "the minimum number of data chunks: one chunk is a body of unknown length, two come from a program that flushes",
+    most="2 chunks",
+)
 ENDPOINTS = Threshold(
     "16384 servers",
     "the number of servers, media types and paths that are remembered as having streamed, which bounds the memory",

@@ -7,16 +7,16 @@ What it means
 Why it hurts
     HTTP/1.0 has no chunked transfer coding. A response that is generated while it is sent has no length, so it ends with its
     connection. A proxy that must know the length first holds the complete response back. The connection is also closed after
-    each response unless both sides ask to keep it. Users then pay for a handshake per request.
+    each response unless both sides ask to keep it open, which costs a handshake per request.
 
 How it is proved
     The request line ends with HTTP/1.1 and the status line begins with HTTP/1.0, in every response of the server.
 
 What it is not
-    A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After the 2xx response to a CONNECT
-    nothing is HTTP. A server that also answers with HTTP/1.1 is left out: balancers and firewalls have error pages that begin
-    with HTTP/1.0, whatever the server behind them speaks. Endless media, such as a radio station, end with their connection
-    anyway (column endless of the table exchanges).
+    A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After a 2xx response to CONNECT, the
+    connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
+    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. Endless media, such as a radio
+    station, end with their connection anyway (column endless of the table exchanges).
 
 What to do
     Configure HTTP/1.1 on the server, or on the proxy toward its application.

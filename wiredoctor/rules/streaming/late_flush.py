@@ -5,8 +5,8 @@ What it means
     sheets and scripts, were ready much earlier. The client could have fetched these files while the server worked on the rest.
 
 Why it hurts
-    The time of the server and the time for the page's files add up, although they could overlap. The page is complete later, by
-    the shorter of the two.
+    The time that the server needs and the time for loading the page's files add up, although they could overlap. The user
+    waits longer by up to the shorter of the two times.
 
 How it is proved
     The first byte of an HTML response came 500 ms or more after the request, and its body came in one burst. Within a second
@@ -14,8 +14,8 @@ How it is proved
     per page, over all connections.
 
 What it is not
-    A page that comes in several bursts is flushed already. A fast page has nothing to gain. Requests of another client, later
-    requests, and requests whose Referer names only the site are not counted.
+    A page that comes in several bursts is already flushed early. A fast page would gain nothing. Requests of another client,
+    later requests, and requests whose Referer names only the site are not counted.
 
 What to do
     Flush the head of the page before the slow work begins, and let nothing on the path buffer it. Or send 103 Early Hints.
@@ -70,7 +70,7 @@ RULE = Rule(
 
 MIN_WAIT = Threshold("500 ms", "the minimum time to the first byte; with less, an early flush gains nothing")
 SOON = Threshold("1 s", "a browser requests the files of a page as soon as it has the page; later requests may be a click")
-MIN_REQUESTS = Threshold("2 requests", "the minimum number of requests: one may be anything, such as the site's icon")
+MIN_REQUESTS = Threshold("2 requests", "the minimum number of requests: a single one may be anything, such as the site's icon")
 SHOWN = Threshold("2 loads", "the maximum number of loads whose packets are shown; the message has the totals")
 
 HTML = ("text/html", "application/xhtml+xml")

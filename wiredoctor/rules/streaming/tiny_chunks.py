@@ -5,18 +5,20 @@ What it means
     and the line traveled in its own packet.
 
 Why it hurts
-    Each chunk costs a size line and two line ends (six bytes or more), a system call, and a step of the parser on both sides. A
-    small write may also cost a packet. Compression and proxies work chunk by chunk, so they lose just as much.
+    Each chunk costs its size in hexadecimal and two line ends (five bytes or more), a system call, and a step of the parser
+    on both sides. A small write may also cost a packet. A compressor that is flushed at every write compresses badly, and a
+    proxy that forwards each chunk has the same costs again.
 
 How it is proved
     The response has 2 kB or more in ten or more data chunks, and their median is below 128 bytes. Or a chunk-size line came in
     a packet without content five times or more.
 
 What it is not
-    The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless media
-    are meant to leave one by one. The same holds for any stream in which at least half of the chunks come 5 ms or more after
-    the previous one: each can be read when it comes. Other cases are a few small chunks among large ones, such as the last ones
-    of a response, and responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it instead.
+    The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
+    media are meant to leave one by one. The same holds for any stream in which at least half of the chunks come 5 ms or more
+    after the previous one: each can be read when it comes. Not reported either: a few small chunks among large ones, such as
+    the last ones of a response, and responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it
+    instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
@@ -63,10 +65,12 @@ RULE = Rule(
 )
 
 MIN_CHUNKS = Threshold("10 chunks", "this many small chunks are a habit of the program; fewer may be the end of a response")
-TINY = Threshold("128 bytes", "the maximum median chunk size; framing takes 5 % or more of a smaller chunk", most="1024 bytes")
+TINY = Threshold(
+    "128 bytes", "the maximum median chunk size; the framing of a smaller chunk adds about 5 % or more to it", most="1024 bytes"
+)
 MIN_BYTES = Threshold("2000 bytes", "the minimum size of the body; with less there is nothing to save")
 MIN_ALONE = Threshold(
-    "5 lines", "the minimum number of size lines without content in their packet; a single one may follow a full packet"
+    "5 lines", "the minimum number of size lines that traveled in a packet without content; a single one may follow a full packet"
 )
 
 

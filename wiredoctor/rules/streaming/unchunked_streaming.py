@@ -11,16 +11,16 @@ Why it hurts
 
 How it is proved
     The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
-    bursts with a pause of the application of 50 ms or more (of 200 ms if it is the only one in a body of 64 kB or more). During
-    the pause all earlier data was acknowledged, the receiver's window was open, and nothing was lost. If segments carry
-    timestamps (RFC 7323), the server's clock must show the pause, too: at least half of it, less a round trip, lies between the
-    segments before and after it.
+    bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more must be
+    at least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and nothing was
+    lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: at least half of it, less a
+    round trip, lies between the segments before and after it.
 
 What it is not
-    A slow reader, a lost packet or a stall in the middle of a body are not pauses of the application. Neither are a path that
-    stalls and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless of
-    the table exchanges), such as the pictures of a camera, are left out: their clients show each part as it comes, and nothing
-    is missing when they leave.
+    A slow reader, a lost packet or a stall in the middle of a body are not pauses of the application. Neither are a path
+    that stalls and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless
+    of the table exchanges), such as the pictures of a camera, are left out: their clients show each part as it comes, and
+    need no complete body.
 
 What to do
     Let the server use Transfer-Encoding: chunked. IIS stops using it when HTTP keep-alive is turned off.
