@@ -47,13 +47,13 @@ RULE = Rule(
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
-        "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
-        "server behind it.",
+        "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} without waiting for a server "
+        "behind it.",
     },
     remedy={
-        None: "Find out what the server does in that time: log the time of the request in its access log, trace it through the "
-        "services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), "
-        "nothing is wrong.",
+        None: "Find out what the server does in that time: let its access log record how long requests take, trace it through "
+        "the services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long "
+        "polling), nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",

@@ -159,7 +159,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-            ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed_time()))),
+            ("opened_frame", "opened_time", pl.format("the window update, {} after the window closed", duration(_closed_time()))),
             ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
         ),
     )
@@ -296,9 +296,9 @@ def _stall_texts() -> list[pl.Expr]:
         .then(pl.lit("the connection or the capture ended"))
         .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
-    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} copies into the closed window)", "copies")).otherwise(pl.lit(""))
+    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} packets into the closed window)", "copies")).otherwise(pl.lit(""))
     backed_off = pl.format(
-        ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
+        ": it sent that data again at growing intervals{}, and its timer expired only {} after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
     times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
@@ -307,7 +307,7 @@ def _stall_texts() -> list[pl.Expr]:
         *_text_columns(
             _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
             _by_sort("window", "closed window", "closed window"),
-            _by_sort(", less than a full segment, and no larger one for", " and did not open it in", threw),
+            _by_sort(", less than a full segment, and no larger one for", " and did not open it for", threw),
             _by_sort(": it " + small, pl.format(", until {}: its application did not read", until), why),
             _by_sort("had more to send and waited for", "had data to send for", "had data to send and waited for"),
             _by_sort(_BUFFER, "", pl.when(long).then(pl.lit("")).otherwise(pl.lit(_BUFFER))),
