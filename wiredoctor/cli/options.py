@@ -191,7 +191,8 @@ FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 if a finding has at least this severity; any: also for unexplained failures.",
+        help="Exit with 1 if a finding has at least this severity; with any, also if a failure has no explanation or packets "
+        "were dropped.",
         show_default=False,
     ),
 ]
@@ -206,7 +207,7 @@ Configurations = Annotated[
 ]
 Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_COLOR turns auto off.")]
 Secrets = Annotated[
-    bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
+    bool, typer.Option("--show-secrets", help="Mask nothing: show query strings, credentials in URLs, and payload as sent.")
 ]
 _quiet = functools.partial(typer.Option, "--quiet", "-q")
 _verbose = functools.partial(typer.Option, "--verbose", "-v")

@@ -154,7 +154,7 @@ def test_the_first_syn_had_arrived() -> None:
     assert "had reached the server" in retry["cause"]
     assert "listen queue is not the cause" in retry["check"]
     [retry] = found("connect-retry", rows("connections", retried()))
-    assert retry["why"] == "its SYN had to be retransmitted"
+    assert retry["why"] == "the SYN had to be retransmitted"
     assert "ListenOverflows" in retry["check"]
 
 

@@ -106,7 +106,8 @@ def compare(
         bool, typer.Option("--any-server", help="Match by method and path only, ignoring the server's address and port.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore smaller differences in time.")
+        float,
+        typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore differences in time that are smaller than this."),
     ] = 10.0,
     fail_on: Annotated[
         list[Worse] | None,

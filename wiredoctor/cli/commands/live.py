@@ -79,7 +79,8 @@ def live(
             "--interface",
             "-i",
             metavar="IFACE",
-            help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
+            help="Interface to capture on, such as lo or any (repeatable). Without it, live asks which one; --ssh and "
+            "--kubectl capture on all (any).",
             autocompletion=interfaces,
             show_default=False,
         ),

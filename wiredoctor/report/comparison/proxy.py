@@ -100,7 +100,8 @@ def _exchanges(result: Proxied) -> Iterator[str]:
     if result.own:
         yield f"{count(result.own, 'request')} not forwarded: answered by the proxy itself, or forwarded elsewhere."
     if result.unasked:
-        yield f"{count(result.unasked, 'exchange')} at the back without a request at the front: the proxy's own or for others."
+        asked = "the proxy sent them on its own, or for other clients"
+        yield f"{count(result.unasked, 'exchange')} at the back without a request at the front: {asked}."
 
 
 def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:

@@ -293,7 +293,7 @@ def _stall_texts() -> list[pl.Expr]:
     ).otherwise(pl.lit(no_memory))
     until = (
         pl.when(c("sender_close_frame").is_null())
-        .then(pl.lit("the connection or the capture ended"))
+        .then(pl.lit("the last packet of the connection"))
         .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
     repeated = pl.when(c("copies") > 0).then(pl.format(" ({} packets into the closed window)", "copies")).otherwise(pl.lit(""))
