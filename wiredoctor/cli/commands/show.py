@@ -85,7 +85,7 @@ def show(
         bool,
         typer.Option(
             "--follow",
-            help="Print what both sides sent on the connection, or in the finding's exchange, without masking.",
+            help="Print the bytes of the connection, or of the finding's exchange, unmasked.",
         ),
     ] = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
