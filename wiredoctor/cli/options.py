@@ -100,7 +100,8 @@ MaxSpool = Annotated[
     typer.Option(
         "--max-spool",
         metavar="SIZE",
-        help="Disk space for unpacking a compressed capture or standard input (10GiB; default: 2GB or half the free space).",
+        help="Disk space for unpacking a compressed capture or standard input, such as 10GiB (default: 2GB, or half the free "
+        "space if that is less).",
         show_default=False,
     ),
 ]
@@ -186,7 +187,7 @@ MinConfidence = Annotated[
     Confidence | None,
     typer.Option("--min-confidence", help="Report only findings with at least this confidence.", show_default=False),
 ]
-OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In FILE.pcapng, keep only connections with findings.")]
+OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In -o FILE.pcapng, keep only connections with findings.")]
 FailOn = Annotated[
     Failing | None,
     typer.Option(

@@ -99,7 +99,10 @@ def live(
     image: Annotated[
         str | None,
         typer.Option(
-            "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
+            "--image",
+            metavar="IMAGE",
+            help=f"With --kubectl: the container image, which must contain tcpdump (default: {IMAGE}).",
+            show_default=False,
         ),
     ] = None,
     filter: CaptureFilter = None,

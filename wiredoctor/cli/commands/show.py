@@ -79,7 +79,7 @@ def show(
     at: At = None,
     utc: Utc = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")
+        bool, typer.Option("--all", help="Show all packets (at most 20,000) and header sections (at most 1,000).")
     ] = False,
     follow: Annotated[
         bool,

@@ -35,9 +35,9 @@ RULE = Rule(
     symptom="a login that never succeeds",
     severity="error",
     title="The server closed the connection in the middle of an authentication ({scheme})",
-    message="The {status} to {request} carries a {scheme} challenge, which the client has to answer on the same connection. "
-    "But the server closed that connection with {close} {gap} after the end of the response{announced}. The challenge "
-    "is valid only on that connection, so no login succeeds.",
+    message="The {status} to {request} carries a challenge ({scheme}) that the client has to answer on the same connection. "
+    "But the server closed that connection with {close} {gap} after the end of the response{announced}. The challenge is valid "
+    "only on that connection, so no login succeeds.",
     remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and remove "
     "any filter or module that ends the request on its own. On every proxy and balancer in front of it, use one "
     "connection to the server per client connection.",

@@ -135,7 +135,7 @@ def _cause() -> pl.Expr:
     """Return the text about what the capture shows of the first SYN."""
     answered = pl.format("the server's SYN-ACK (frame {}) was lost on its way to the client", "first_answer_frame")
     echoed = pl.lit(
-        "the first SYN had reached the server, because its SYN-ACK echoes the timestamp of the first SYN and not that of the "
+        "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
         "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
     )
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")

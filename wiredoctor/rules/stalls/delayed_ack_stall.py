@@ -66,9 +66,9 @@ RULE = Rule(
     "TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The next {held_bytes:,} bytes "
     "left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full segments: "
     "{reason}{inferred}",
-    remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
-    "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
-    "write.{receiver}",
+    remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even the smallest buffer that it "
+    "chooses holds three segments and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF "
+    "above the size of a write.{receiver}",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9293 section 3.8.6.3, delayed ACKs", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.3"),

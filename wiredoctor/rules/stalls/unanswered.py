@@ -393,7 +393,7 @@ def _texts() -> list[pl.Expr]:
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
-        "{}, although an ACK of the {} for this data had passed the capture point: its ACKs do not reach the {}.",
+        "{}, although an ACK of the {} for this data had passed the capture point: the ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
@@ -444,7 +444,7 @@ def _smaller_segments_text() -> pl.Expr:
     longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
     arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
     return pl.format(
-        " In {} no full segment arrived ({} bytes); {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
+        " For {} no full segment ({} bytes) arrived; {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
     )
 
 

@@ -351,7 +351,7 @@ def _stall_evidence() -> pl.Expr:
     return evidence(
         ("start_frame", "start_time", start),
         ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-        ("copy_frame", "copy_time", "the sender retransmits data that has no room"),
+        ("copy_frame", "copy_time", "the sender retransmits data for which there is no room"),
         ("opened_frame", "opened_time", "the window opens"),
         ("sent_frame", "sent_time", sent),
         ("newest_frame", "last_time", end),

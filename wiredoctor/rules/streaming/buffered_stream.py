@@ -355,7 +355,7 @@ def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.Lazy
 
 
 def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
-    note = f"its first part on the other side of the gateway, {ahead} earlier"
+    note = f"the first part of the body on the other side of the gateway, {ahead} earlier"
     events = f"On the other side of the gateway the first of them came {ahead} earlier, so the gateway held them back."
     return row | {
         "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
