@@ -145,7 +145,7 @@ def test_a_folder_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (tmp_path / name / "one.pcap").write_bytes(CONTENT)
     monkeypatch.setattr(limits.FOLDER_ENTRIES, "value", 5)
     assert _names(tmp_path, said.append) == ["a/one.pcap", "b/one.pcap"]
-    assert said == [f"{tmp_path / 'c'}: not searched, nor what follows: {tmp_path} has more than 5 files and folders"]
+    assert said == [f"{tmp_path / 'c'}: not searched, like all folders after it: {tmp_path} has more than 5 files and folders"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root cannot read")

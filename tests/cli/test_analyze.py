@@ -16,7 +16,7 @@ from tests.report.examples import capture_loss, connection, finding, report
 def test_text_is_the_default(run: Run) -> None:
     result = run("analyze", "trace.pcap")
     assert result.exit_code == 0
-    assert result.stdout.startswith("The capture lacks packets. 200 ms was lost by waiting: ")
+    assert result.stdout.startswith("The capture lacks packets. 200 ms was lost to waiting: ")
     assert "\n3 warnings. Time lost: 200 ms.\n" in result.stdout
     assert "What was read" in result.stdout
     assert result.stderr == ""
@@ -183,7 +183,7 @@ def test_an_incomplete_report_ends_with_2_whatever_was_found(run: Run, analysis:
     result = run("analyze", "a.gz", "--fail-on", "note")
     assert result.exit_code == 2
     assert result.stderr == "wiredoctor: Only the first 2 GB of a.gz were read.\n"
-    assert result.stdout.startswith("Only the first 2 GB of a.gz were read. 200 ms was lost by waiting: ")
+    assert result.stdout.startswith("Only the first 2 GB of a.gz were read. 200 ms was lost to waiting: ")
 
 
 def test_nothing_readable(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:

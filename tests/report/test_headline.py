@@ -148,7 +148,7 @@ def test_other_errors_then_time_then_warnings() -> None:
     fine = report([framing, slow, plain], [connection(1)], [exchange(1)])
     assert said(fine) == "The server sent more (10.0.0.2:80)."
     fine = report([slow, plain, plain], [connection(1)], [exchange(1)])
-    assert said(fine) == "No request failed, but 400 ms was lost by waiting: the server held back a small write (10.0.0.2:80)."
+    assert said(fine) == "No request failed, but 400 ms was lost to waiting: the server held back a small write (10.0.0.2:80)."
     fine = report([plain, plain], [connection(1)], [exchange(1)])
     assert said(fine) == "A field is folded (10.0.0.2:80, 2 times)."
 
@@ -170,7 +170,7 @@ def test_what_was_not_checked_is_not_called_healthy() -> None:
     two, one = {"slow-response": slow_response, "tinygrams": tinygrams}, {"tinygrams": tinygrams}
     tables = [connection(1)], [exchange(1)]
     slow = finding(delay=0.4)
-    assert said(report([slow], *tables, checked=two, unasked=no_response)).startswith("400 ms was lost by waiting: Nagle's")
+    assert said(report([slow], *tables, checked=two, unasked=no_response)).startswith("400 ms was lost to waiting: Nagle's")
     assert said(report([], *tables, checked=two, unasked=no_response)) == "The 2 selected rules found nothing."
     assert said(report([], *tables, checked=one, unasked=no_response)) == "The selected rule found nothing."
     cut = capture_loss(rule="damaged-file", title="The capture file could not be read to its end")
@@ -191,7 +191,7 @@ SLOW_RULES = "slow-response,nagle-delayed-ack,delayed-ack-stall"
 @pytest.mark.parametrize(
     ("name", "first"),
     [
-        ("gives-up-rtt-20-client.pcap", "2.01 s was lost by waiting: "),
+        ("gives-up-rtt-20-client.pcap", "2.01 s was lost to waiting: "),
         (
             "foreign-reset-of-a-request-server.pcap",
             "The 3 selected rules found nothing, but the only request was not answered completely (rules that did not run may "
@@ -229,7 +229,7 @@ def test_a_faulty_capture_is_not_called_healthy() -> None:
 
 def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     one = report([finding(delay=0.4)], [connection(1)], [exchange(1, response_status=503)])
-    assert said(one).startswith("400 ms was lost by waiting: Nagle")
+    assert said(one).startswith("400 ms was lost to waiting: Nagle")
     assert said(one).endswith("; the only response has status 503.")
 
 

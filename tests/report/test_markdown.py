@@ -27,7 +27,7 @@ def page(one: Report, **options: Any) -> str:
 
 
 ONE = """\
-## wiredoctor: No request failed, but 200 ms was lost by waiting: Nagle's algorithm met a delayed ACK (10.0.0.2:80).
+## wiredoctor: No request failed, but 200 ms was lost to waiting: Nagle's algorithm met a delayed ACK (10.0.0.2:80).
 
 1 warning. Time lost: 200 ms.
 
@@ -119,11 +119,11 @@ def test_what_the_text_says_beside_the_findings() -> None:
 
 def test_an_incomplete_report_begins_with_the_reasons() -> None:
     text = page(busy([finding()], incomplete=["Only the first 2 GB of a*b.gz were read."], secrets=True))
-    assert text.startswith("## wiredoctor: Only the first 2 GB of a\\*b.gz were read. 200 ms was lost by waiting: ")
+    assert text.startswith("## wiredoctor: Only the first 2 GB of a\\*b.gz were read. 200 ms was lost to waiting: ")
     healthy = report([], [connection(1)], [exchange(1)])
     assert page(replace(healthy, incomplete=["Cut off."]), quiet=True) == "**Cut off.**\n"
     many = page(busy([finding()], incomplete=["Cut off."] * 500))
-    assert many.startswith("## wiredoctor: Cut off. 499 more inputs could not be read completely. 200 ms was lost by waiting: ")
+    assert many.startswith("## wiredoctor: Cut off. 499 more inputs could not be read completely. 200 ms was lost to waiting: ")
     assert "\n**497 more inputs could not be read completely.**\n" in many
 
 

@@ -478,7 +478,7 @@ def test_an_exchange_of_a_gateway_names_the_exchange_of_its_client(width: int, n
         assert ids == [[f"{front}#0"], [f"{sure}#0"], [f"{doubtful}#0"]]
         return
     assert ids == [[f"{front}#0"], [f"{sure}#0", f"{front}#0"], [f"{doubtful}#0", f"{front}#0?"]]
-    assert "front: a gateway sent this request for that exchange (? = probably)" in " ".join(lines)
+    assert "front: the exchange for which a gateway sent this request (? = probably)" in " ".join(lines)
     without = choose_rows(one, "exchanges", RowChoice(top=1))
     assert "front" not in " ".join(table(exchanges, without, width))
 

@@ -33,7 +33,7 @@ def busy(findings: list[Finding], **changes: Any) -> Report:
 
 
 ONE = """\
-No request failed, but 200 ms was lost by waiting: Nagle's algorithm met a
+No request failed, but 200 ms was lost to waiting: Nagle's algorithm met a
 delayed ACK (10.0.0.2:80).
 1 warning. Time lost: 200 ms.
 Times are UTC; the first packet is from 2026-01-31 12:00:00.000.
@@ -402,7 +402,7 @@ def test_an_incomplete_report_begins_with_the_reasons() -> None:
     text = page(busy([finding()], incomplete=four[:1], secrets=True))
     first, _, rest = text.partition("\n")
     assert first.startswith("This report contains secrets")
-    assert rest.startswith("Only the first 1 kB of 1.gz were read. 200 ms was lost by waiting: ")
+    assert rest.startswith("Only the first 1 kB of 1.gz were read. 200 ms was lost to waiting: ")
     healthy = report([], [connection(1)], [exchange(1)])
     assert page(replace(healthy, incomplete=four[:3]), quiet=True) == "".join(f"{line}\n" for line in four[:3])
     assert page(report([], incomplete=four), 160).startswith(

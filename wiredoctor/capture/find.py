@@ -164,7 +164,7 @@ def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
             continue
         seen += len(entries)
         if seen > limits.FOLDER_ENTRIES.value:
-            on_error(f"{folder}: not searched, nor what follows: {top} has more than {limits.FOLDER_ENTRIES.text}")
+            on_error(f"{folder}: not searched, like all folders after it: {top} has more than {limits.FOLDER_ENTRIES.text}")
             break
         files += [(entry, number) for entry in entries if (number := _inode(entry)) is not None]
         folders += [entry.path for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]

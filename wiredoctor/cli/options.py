@@ -100,7 +100,8 @@ MaxSpool = Annotated[
     typer.Option(
         "--max-spool",
         metavar="SIZE",
-        help="Disk space for unpacking a compressed capture or standard input (10GiB; default: 2GB or half the free space).",
+        help="Disk space for unpacking a compressed capture or standard input, such as 10GiB (default: 2GB, or half the free "
+        "space if that is less).",
         show_default=False,
     ),
 ]
@@ -186,12 +187,13 @@ MinConfidence = Annotated[
     Confidence | None,
     typer.Option("--min-confidence", help="Report only findings with at least this confidence.", show_default=False),
 ]
-OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In FILE.pcapng, keep only connections with findings.")]
+OnlyFindings = Annotated[bool, typer.Option("--only-findings", help="In -o FILE.pcapng, keep only connections with findings.")]
 FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 if a finding has at least this severity; any: also for unexplained failures.",
+        help="Exit with 1 if a finding has at least this severity; with any, also if a failure has no explanation or packets "
+        "were dropped.",
         show_default=False,
     ),
 ]
@@ -206,7 +208,7 @@ Configurations = Annotated[
 ]
 Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_COLOR turns auto off.")]
 Secrets = Annotated[
-    bool, typer.Option("--show-secrets", help="Mask nothing: show queries, user information and payload as sent.")
+    bool, typer.Option("--show-secrets", help="Mask nothing: show query strings, credentials in URLs, and payload as sent.")
 ]
 _quiet = functools.partial(typer.Option, "--quiet", "-q")
 _verbose = functools.partial(typer.Option, "--verbose", "-v")

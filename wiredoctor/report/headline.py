@@ -56,10 +56,24 @@ _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", 
 
 _LOSS = "capture-loss"
 
-_FIRST_WORDS = ("A", "After", "An", "Chunks", "Events", "No", "One", "Only", "Pages", "Responses", "Segments", "The")
+_FIRST_WORDS = (
+    "A",
+    "After",
+    "An",
+    "Chunks",
+    "Connecting",
+    "Events",
+    "No",
+    "One",
+    "Only",
+    "Pages",
+    "Responses",
+    "Segments",
+    "The",
+)
 """The first words of titles that become lower case within a sentence; others may be names."""
 
-_SUBJECTS = ("A", "An", "Segments", "The")
+_SUBJECTS = ("A", "An", "Connecting", "Segments", "The")
 """The first words of titles that can follow "because"."""
 
 _THE_SERVER = Regex(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")
@@ -330,9 +344,10 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     answers = reach.answers
     answered = answers.requests and answers.answered == answers.requests and not unexplained(reach)
     fine = answered and knows_failures(report) and not report.left_out and not missing(report)
-    lost = f"{'No request failed, but ' if fine else ''}{duration(report.delay)} was lost by waiting"
+    lost = f"{'No request failed, but ' if fine else ''}{duration(report.delay)} was lost to waiting"
     if not costly:
         return lost
     most = max(costly, key=lambda group: group.delay or 0.0)
     share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it here"
-    return f"{lost}{share}: {_lower(_title_and_place(most))}"
+    title = _title_and_place(most)
+    return f"{lost}{share}. {title}" if ": " in title else f"{lost}{share}: {_lower(title)}"

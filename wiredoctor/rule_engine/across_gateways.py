@@ -309,7 +309,9 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
                 f"{last.server} and answered {front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
-            whole = "The gateway made it look complete: its client cannot know that something is missing."
+            whole = (
+                "The gateway forwarded the response as if it were complete, so its client cannot know that something is missing."
+            )
             changes[number] = {"addition": whole}
     return _with_changes(rows, changes, _TEXT)
 
@@ -391,20 +393,24 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 rest = duration_text(behind - own)
                 changes[number] = {
                     "delay": behind,
-                    "addition": f"Of that, the gateway waited {rest} for the rest of a response from {servers} that had begun.",
+                    "addition": f"For {rest} of that time, the gateway waited for the rest of a response from {servers} that "
+                    "had begun.",
                 }
             else:
                 changes[number] = {
                     "kind": "in-gateway", "delay": own, "wait": own,
-                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
+                    "addition": f"The gateway also waited {duration_text(row['delay'] - own)} for {servers}; that time is not "
+                                "counted.",
                 }  # fmt: skip
         elif row["kind"] is None and (one := known.at(row)):
             front = known.fronts.get(one.front)
             if front is not None and front.asked is not None and front.began is not None:
                 waited = front.began - front.asked
                 own = max(waited - _open(known.tries[one.front], front.asked, front.began), 0)
-                took = f", of which the gateway took {duration_text(own)}"
-                changes[number] = {"addition": f"{front.client} waited {duration_text(waited)} for it{took}."}
+                took = f", including {duration_text(own)} in the gateway"
+                changes[number] = {
+                    "addition": f"The gateway's client ({front.client}) waited {duration_text(waited)} for its response{took}."
+                }
     made = _with_changes(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
     return made.filter(~pl.int_range(pl.len()).is_in(gone))
 

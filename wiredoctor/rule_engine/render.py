@@ -213,9 +213,12 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
 
 _ONE = re.compile(
     r"(?<![\w.,:])(?<!\bof )1 (byte|packet|segment|connection|exchange|request|response|burst|chunk|event|pause|place|write)s\b"
-    r"( are\b| were\b| have\b)?"
+    r"( are\b| were\b| have\b| come\b| carry\b| contradict\b)?"
 )
-_SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
+_SINGULAR = {
+    "": "", " are": " is", " were": " was", " have": " has",
+    " come": " comes", " carry": " carries", " contradict": " contradicts",
+}  # fmt: skip
 
 _ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|request|response)s\b")
 

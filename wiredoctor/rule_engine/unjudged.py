@@ -478,7 +478,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were in transit' if number else ''}",
-    "closed-unanswered": "the server closed it without a byte of a response",
+    "closed-unanswered": "the server closed the connection without a byte of a response",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
     "breaks-off": lambda waited, number: (
         f"{_bytes(number)} neither acknowledged nor retransmitted, and no packet for "
@@ -486,9 +486,9 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     ),
     "refused": "an RST answered the SYN",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
-    "probes-unanswered": "the client sent nothing but probes, which the server did not answer. It may have opened the connection "
-    "with a window of 0: then a device answers in its place (a SYN proxy, a balancer) and does not reach it",
-    "closed-unused": "the server closed it less than a second after its SYN-ACK, and nothing was sent",
+    "probes-unanswered": "the client sent nothing but probes, which the server did not answer. The SYN-ACK may have announced "
+    "a window of 0: then a device answers in place of the server (a SYN proxy, a balancer) and does not reach it",
+    "closed-unused": "the server closed the connection less than a second after its SYN-ACK, and nothing was sent",
     "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent after the previous response had announced the close, so the client has to repeat it",
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",

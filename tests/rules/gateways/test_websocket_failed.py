@@ -35,7 +35,7 @@ def test_those_who_got_it_are_counted_too() -> None:
 def test_a_server_that_has_one_is_told_from_one_that_may_have_none() -> None:
     for words in ("426 says", "names the version that it was asked for"):
         [told] = of(words)
-        assert "A proxy in between has dropped that field" in told.message
+        assert "a proxy in between has dropped the field" in told.message
     [told] = of("the server has no WebSocket")
     assert "Either the server has no WebSocket on this path, or a proxy" in told.message
 

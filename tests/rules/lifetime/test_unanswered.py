@@ -46,7 +46,7 @@ def test_a_pipeline_is_told_once() -> None:
     other = request(**CLOSED, connection=1)
     found = candidates("no-response", *lost, other)
     assert [(c["connection"], c["exchange"], c["requests"]) for c in found] == [(0, 1, 3), (1, 1, 1)]
-    assert [c["behind"] for c in found] == [" Lost with it, behind it in the pipeline: 2 requests.", ""]
+    assert [c["behind"] for c in found] == [" Also lost, because they followed it in the pipeline: 2 requests.", ""]
 
 
 def test_an_interim_response_is_no_answer() -> None:

@@ -89,7 +89,7 @@ def test_a_client_that_looks_for_open_ports_is_one_finding(count: int, findings:
     if findings == 1:
         assert (told[0]["connection"], told[0]["client"], told[0]["server"]) == (None, "10.0.0.1", None)
         assert told[0]["where"] == f"{count} ports of 10.0.0.2"
-        assert "is looking for open ports" in told[0]["many"]
+        assert "is looking for open ones" in told[0]["many"]
 
 
 @pytest.mark.parametrize(("count", "findings"), [(20, 20), (21, 1), (1000, 1)])
@@ -150,11 +150,11 @@ def retried(**changes: Any) -> dict[str, Any]:
 
 def test_the_first_syn_had_arrived() -> None:
     [retry] = found("connect-retry", rows("connections", retried(answer_echoes_first_syn=True)))
-    assert retry["why"] == "the answer to its SYN was lost or late"
+    assert retry["why"] == "the answer to the SYN was lost or late"
     assert "had reached the server" in retry["cause"]
     assert "listen queue is not the cause" in retry["check"]
     [retry] = found("connect-retry", rows("connections", retried()))
-    assert retry["why"] == "its SYN had to be retransmitted"
+    assert retry["why"] == "the SYN had to be retransmitted"
     assert "ListenOverflows" in retry["check"]
 
 
@@ -163,7 +163,7 @@ def test_the_first_syn_had_arrived() -> None:
     [
         ({}, "the first SYN or its answer was lost"),
         ({"refused_frame": 9, "refused_time": MS}, "refused by an RST (frame 9)"),
-        ({"first_answer_frame": 2, "first_answer_time": MS}, "answer to it (frame 2) was lost"),
+        ({"first_answer_frame": 2, "first_answer_time": MS}, "SYN-ACK (frame 2) was lost"),
     ],
 )
 def test_what_became_of_the_first_syn(changes: dict[str, Any], words: str) -> None:

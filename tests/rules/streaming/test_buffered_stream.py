@@ -48,12 +48,15 @@ def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[st
     ).to_dicts()
 
 
+WHERE = " A capture on each side of every proxy shows which of them holds them back."
+
+
 def test_what_it_says() -> None:
     [one] = held(response_server="nginx/1.22.1", response_via="1.1 varnish")
     assert (one["kind"], one["side"], one["confidence"], one["delay"]) == ("event-stream", "server", "low", None)
     assert (one["severity"], one["proof"], one["were"]) == ("note", "likely", "may have been")
     assert one["end"] - one["start"] >= 500 * MS
-    assert one["named"] == "The response names Server: nginx/1.22.1 and Via: 1.1 varnish."
+    assert one["named"] == "The response says Server: nginx/1.22.1 and Via: 1.1 varnish." + WHERE
     assert "proxy_buffering off" in one["switches"]
     assert "beresp.do_stream" in one["switches"]
     assert "flushpackets" not in one["switches"]
@@ -61,7 +64,7 @@ def test_what_it_says() -> None:
 
 def test_without_names() -> None:
     [one] = held()
-    assert (one["named"], one["switches"], one["asked"]) == ("Neither Server nor Via names a proxy.", "", "")
+    assert (one["named"], one["switches"], one["asked"]) == ("Neither Server nor Via names a proxy." + WHERE, "", "")
 
 
 def test_an_application_that_has_asked_not_to_be_buffered() -> None:

@@ -99,7 +99,9 @@ PrintedFormat = Annotated[ComparisonFormat, typer.Option("--format", "-f", help=
 AnyServer = Annotated[
     bool, typer.Option("--any-server", help="Match by method and path only, ignoring the server's address and port.")
 ]
-Tolerance = Annotated[float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore smaller differences in time.")]
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="Ignore differences in time that are smaller than this.")
+]
 FailOn = Annotated[
     list[Worse] | None,
     typer.Option(

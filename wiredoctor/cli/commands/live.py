@@ -76,7 +76,8 @@ InterfaceOption = Annotated[
         "--interface",
         "-i",
         metavar="IFACE",
-        help="Interface to capture on, such as lo or any (repeatable). Without it, live asks; --ssh and --kubectl use any.",
+        help="Interface to capture on, such as lo or any (repeatable). Without it, live asks which one; --ssh and "
+        "--kubectl capture on all (any).",
         autocompletion=interfaces,
         show_default=False,
     ),
@@ -94,7 +95,10 @@ Kubectl = Annotated[
 Image = Annotated[
     str | None,
     typer.Option(
-        "--image", metavar="IMAGE", help=f"With --kubectl: the image, with tcpdump (default: {IMAGE}).", show_default=False
+        "--image",
+        metavar="IMAGE",
+        help=f"With --kubectl: the container image, which must contain tcpdump (default: {IMAGE}).",
+        show_default=False,
     ),
 ]
 WrittenFile = Annotated[

@@ -74,12 +74,12 @@ Exchange = Annotated[
 Frames = Annotated[
     str | None, typer.Option("--frames", metavar="A-B", help="Show only these frames of the connection.", show_default=False)
 ]
-Everything = Annotated[bool, typer.Option("--all", help="Show all packets and header sections (at most 20,000 and 1,000).")]
+Everything = Annotated[bool, typer.Option("--all", help="Show all packets (at most 20,000) and header sections (at most 1,000).")]
 Follow = Annotated[
     bool,
     typer.Option(
         "--follow",
-        help="Print what both sides sent, or a finding's exchange, without masking.",
+        help="Print the bytes of the connection, or of the finding's exchange, unmasked.",
     ),
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --follow and --side: write the bytes unchanged to a pipe or file.")]

@@ -223,7 +223,7 @@ def source_sentence(name: str, source: Source) -> str:
     """Describe one of the two inputs: its name and kind, and its numbers of connections, exchanges and occurrences."""
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
     kind = "JSON report" if source.kind == "report" else "analyzed"
-    lost = f", {duration(source.delay)} lost by waiting" if source.delay else ""
+    lost = f", {duration(source.delay)} lost to waiting" if source.delay else ""
     numbers = f"{count(source.connections, 'TCP connection')}, {count(source.exchanges, 'HTTP exchange')}"
     return f"{name}: {source.name} ({kind}{files}): {numbers}, {count(source.findings, 'occurrence')}{lost}"
 

@@ -50,7 +50,7 @@ def headline(result: Proxied) -> str:
     wrong = [one for one in result.answers if (one.status or 500) >= 500]
     parts = [f"{count(result.matched, 'exchange')} went through the proxy"]
     if wrong:
-        parts.append(f"the proxy itself answered {len(wrong):,} of them with an error")
+        parts.append(f"{len(wrong):,} of them ended with an error from the proxy or without a response")
     held = result.responses_collected
     if held:
         parts.append(f"{count(held, 'response')} {'was' if held == 1 else 'were'} buffered until the last byte arrived")
@@ -100,7 +100,8 @@ def _exchanges(result: Proxied) -> Iterator[str]:
     if result.own:
         yield f"{count(result.own, 'request')} not forwarded: answered by the proxy itself, or forwarded elsewhere."
     if result.unasked:
-        yield f"{count(result.unasked, 'exchange')} at the back without a request at the front: the proxy's own or for others."
+        asked = "the proxy sent them on its own, or for other clients"
+        yield f"{count(result.unasked, 'exchange')} at the back without a request at the front: {asked}."
 
 
 def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:

@@ -109,7 +109,7 @@ CAPTURE = _object(
         "type": "boolean",
         "description": "true if the file is far from time order: it was sorted, and frames have the numbers after reordercap",
     },
-    clock_steps=_integer("packets with an earlier timestamp than the previous one on their interface that were not sorted"),
+    clock_steps=_integer("packets that were not sorted, although the previous packet on their interface has a later timestamp"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),
 )
 

@@ -181,7 +181,7 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
         last = " (sorted last, unless it is part of an error or warning)" if order is Order.duration else ""
         yield f"> = the response was not complete when the capture ended{last}"
     if "front" in layout.fields:
-        yield f"front: a gateway sent this request for that exchange{' (? = probably)' if layout.has_doubt else ''}"
+        yield f"front: the exchange for which a gateway sent this request{' (? = probably)' if layout.has_doubt else ''}"
     yield "exch 7#2: show --connection 7#2"
 
 

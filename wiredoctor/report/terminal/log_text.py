@@ -90,7 +90,7 @@ def offset_text(offset: Offset | None) -> str:
     text = f"The log's clock is {duration(abs(middle) / SECOND)} {where} the capture's{give} {support}."
     beside = abs(middle) % _OF_A_ZONE
     is_zone = abs(middle) >= _OF_A_ZONE - half and min(beside, _OF_A_ZONE - beside) <= max(half, SECOND)
-    return f"{text} Such an offset is usually another time zone." if is_zone else text
+    return f"{text} Such an offset usually means a different time zone." if is_zone else text
 
 
 def _write_line(writer: TerminalWriter, report: Report, one: ExplainedLine) -> None:

@@ -60,8 +60,8 @@ def opening(report: Report) -> list[str]:
 def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
     """Return a sentence for each capture that is far from time order, and what to do; too many are counted."""
     lines = [
-        f"{capture.file} is not in time order, so its packets were sorted: frame and connection numbers are those after "
-        "reordercap IN OUT."
+        f"{capture.file} is not in time order, so its packets were sorted: frame and connection numbers are those of the file "
+        "that reordercap IN OUT writes."
         if capture.sorted
         else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}. No finding depends on "
         "times across such a place. If files were appended, sort the result first: reordercap IN OUT."

@@ -42,7 +42,7 @@ _PAGE = 40
 
 _TIED = "\xa0"
 
-_FAILED = "failed: not answered completely, or with an error that a gateway made (wiredoctor analyze says why)"
+_FAILED = "failed: requests without a complete response, or with an error from a gateway itself (wiredoctor analyze says why)"
 _TIMES = "p50 to max: from the end of the request to the response"
 _TOO_FEW = f"p50, p95 and p99 need {', '.join(map(str, [*FEWEST.values()][:-1]))} and {FEWEST['p99']} responses"
 _NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"

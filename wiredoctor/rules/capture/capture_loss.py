@@ -47,7 +47,8 @@ from wiredoctor.rules.shared.numbers import duration
 
 _REMEDY = (
     "Capture again with a larger buffer, the snap length that the traffic needs (tcpdump -B 32768 -s 0), and a filter for the "
-    "packets that you need. In immediate mode the default frame size leaves room for only eight packets in a 2 MB ring."
+    "packets that you need. In immediate mode, the default snap length of tcpdump leaves room for only eight packets in its "
+    "buffer of 2 MB."
 )
 
 RULE = Rule(
@@ -95,7 +96,7 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     reused = c("reuse_frame").is_not_null()
-    hole = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
+    hole = pl.format("connection {}: an ACK for bytes that are not in the capture", "connection")
     again = pl.format("connection {}: it uses the ports of an earlier connection, and its handshake is missing", "connection")
     places = connections.with_columns(
         pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"),

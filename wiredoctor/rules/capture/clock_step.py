@@ -60,23 +60,24 @@ RULE = Rule(
         "the clock was set back, or captures were appended. If a connection has packets before and after such a step, times "
         "between them are not used.",
         "out-of-order": (
-            "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: several threads or "
-            "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
-            "Findings that depend on times between such packets have medium confidence at most."
+            "In the file, {steps:,} packets come after others with a timestamp up to {worst} later: several threads or "
+            "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. Findings "
+            "that depend on times between such packets have medium confidence at most."
         ),
         "unsorted": (
-            "{steps:,} packets come after others in the file whose timestamp is up to {worst} later: captures were appended, or "
-            "an interface was written later than another. The packets were sorted by time; frame and connection numbers are "
-            "those after reordercap. Findings that depend on times where packets were moved have medium confidence at most."
+            "In the file, {steps:,} packets come after others with a timestamp up to {worst} later: captures were appended, or "
+            "the packets of one interface were written later than those of another. The packets were sorted by time; frame and "
+            "connection numbers are those after reordercap. Findings that depend on times where packets were moved have medium "
+            "confidence at most."
         ),
     },
     remedy={
         None: "Capture again without setting the clock: let chrony or ntpd slew it (chrony: no makestep after the start). If "
         "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
-        "out-of-order": "This report needs no change. Before Wireshark or another program reads the file, sort it: "
+        "out-of-order": "Nothing has to be done for this report. Before Wireshark or another program reads the file, sort it: "
         "reordercap in.pcap out.pcap.",
-        "unsorted": "This report needs no change. To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap. "
-        "Join captures by time: mergecap without -a.",
+        "unsorted": "Nothing has to be done for this report. To find its frames in Wireshark, sort the file: reordercap "
+        "in.pcap out.pcap. Join captures by time: mergecap without -a.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

@@ -67,7 +67,7 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
             "packets",
-            read.is_not_null().replace_strict({True: "; packets after them are unknown", False: ""}).alias("unknown"),
+            read.is_not_null().replace_strict({True: "; later packets are unknown", False: ""}).alias("unknown"),
             pl.format("frame.number <= {}", read).fill_null("").alias("those"),
             pl.when(pl.col("packets") > 0).then(pl.lit("to its end")).otherwise(pl.lit("at all")).alias("how_far"),
             pl.when(pl.col("damage").str.contains("link type", literal=True))

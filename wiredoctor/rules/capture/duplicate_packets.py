@@ -38,9 +38,9 @@ RULE = Rule(
     symptom="nothing (the copies are left out)",
     severity="note",
     title="{duplicates:,} packets were captured twice",
-    message="{duplicates:,} packets on {touched:,} of {connections:,} connections are second copies of packets that were "
-    "captured before{told_apart}. They were removed before the analysis.",
-    remedy="{cure} In an existing capture editcap -d removes the copies if all their bytes are equal.",
+    message="{duplicates:,} packets on {touched:,} of {connections:,} connections are second copies of packets that had "
+    "already been captured{told_apart}. They were removed before the analysis.",
+    remedy="{cure} In an existing capture, editcap -d removes the copies if all their bytes are equal.",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("Wireshark wiki, Ethernet capture setup", "https://wiki.wireshark.org/CaptureSetup/Ethernet"),

@@ -94,7 +94,7 @@ def _most(text: str, name: str) -> pl.Expr:
     """List the most frequent values, with the number of connections if it is more than one; "" if there are none."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
-    told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)
+    told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)
     most = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value).implode().list.join(", ")
     rest = values.n_unique().cast(pl.Int64) - NAMED.value
     more = pl.when(rest > 0).then(pl.format(" and {} more", rest)).otherwise(pl.lit(""))

@@ -34,8 +34,8 @@ RULE = Rule(
     severity="warning",
     title="Packets were cut after {snap_length} bytes, {cut:,} of them inside HTTP heads or chunk framing",
     message="{cut:,} packets on {touched:,} of {connections:,} connections were cut short inside HTTP heads or chunk framing. "
-    "The longest part of a packet in the capture has {snap_length} bytes. The missing lines are unknown, and so is the "
-    "beginning of the next messages. No conclusion is drawn from that.",
+    "No packet in the capture has more than {snap_length} bytes. The missing lines are unknown, and so is where the next "
+    "messages begin. No conclusion is drawn from the missing data.",
     remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
     "length of 2,000 bytes keeps complete packets with an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
     "packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",

@@ -42,9 +42,9 @@ RULE = Rule(
         "announced": "{of_the} announces a body, which it cannot have",
     },
     message={
-        None: "{of_the} ends with its head, whatever its fields say, but bytes of the server follow that do not begin another "
-        "response. The client takes these bytes for the beginning of the next response, so the next request on this connection "
-        "fails.",
+        None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after it, and they are not "
+        "the beginning of another response. The client takes these bytes for the beginning of the next response, so the "
+        "next request on this connection fails.",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with it. Most "
         "clients ignore that. Some gateways reject such a response and answer with their own error: Varnish with 503, "
         "nghttpx with 502.",
@@ -80,7 +80,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     bodiless = (c("status") < 200) | c("status").is_in([204, 304])
     of = pl.when(bodiless).then(pl.format("a {}", "status")).otherwise(pl.format("the answer to HEAD ({})", "status"))
     of_the = pl.when(bodiless).then(pl.format("A {}", "status")).otherwise(pl.format("The answer to HEAD ({})", "status"))
-    head = pl.format("the response, {}: it ends with its head", "status")
+    head = pl.format("the response, {}, which ends with its head", "status")
     proof = pl.format("after the head: {}, which is not the start of a response", quoted_excerpt())
     said = pl.format("its head says {}", quoted_excerpt())
     texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))

@@ -25,7 +25,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_begins
 
 RULE = Rule(
     symptom="stray numbers in pages and downloads",
@@ -34,8 +34,8 @@ RULE = Rule(
     message="{request} used {request_version}, and the {status} to it says Transfer-Encoding: chunked, which came "
     "with HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to close.",
     remedy="Let the program that writes the chunks check the version of the request, or leave the framing to the server, which "
-    "checks it. To HTTP/1.0 it has to send Content-Length, or end the body by closing. If a proxy sends HTTP/1.0 requests, "
-    "configure it for HTTP/1.1.",
+    "checks it. To HTTP/1.0 clients it has to send Content-Length, or end the body by closing. If a proxy sends "
+    "HTTP/1.0 requests, configure it for HTTP/1.1.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
@@ -50,5 +50,5 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each chunked response to an HTTP/1.0 request."""
-    begins, proof = pl.format("the {} begins", message_label()), pl.format("its head: {}", "excerpt")
+    begins, proof = message_begins(), pl.format("its head: {}", "excerpt")
     return candidates_of_fault(faults, "chunked-to-http10", begins, proof, pl.col("request_version"))

@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
 
 RULE = Rule(
     symptom="400, 502, requests that nobody sent",
@@ -62,7 +62,5 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message whose framing fields contradict each other."""
-    head = pl.format("the head of the {}: {}", message_label(), "excerpt")
-    return candidates_of_fault(
-        faults, "conflicting-framing", pl.format("the {} begins", message_label()), head, pl.col("excerpt")
-    )
+    head = pl.format("its head: {}", "excerpt")
+    return candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"))

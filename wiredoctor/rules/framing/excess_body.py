@@ -36,13 +36,13 @@ from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_
 RULE = Rule(
     symptom="the next request fails, *excess found in a read*",
     severity="error",
-    title="The {side} sent more than the Content-Length of its {what} announced",
-    message="The {what} announced {due:,} bytes of body (Content-Length), but more bytes of the {side} follow that do not "
-    "begin another message. The {peer} stops after Content-Length bytes: the end of the body is lost, and the {peer} takes the "
-    "rest for the beginning of the next {what} on this connection.",
-    remedy="Let the program that sets Content-Length count bytes and not characters, after compression, templates and filters, "
-    "with line ends. Or leave the field to the server, the framework or the HTTP library, which count correctly. A proxy "
-    "that changes bodies must change the length, too.",
+    title="The {side} sent more bytes than the Content-Length of its {what} announced",
+    message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} sent more bytes after them, and they "
+    "are not the beginning of another message. The {peer} stops after Content-Length bytes: the end of the body is "
+    "lost, and the {peer} takes the rest for the beginning of the next {what} on this connection.",
+    remedy="Let the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
+    "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
+    "A proxy that changes bodies must change the length, too.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 8.6, Content-Length", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.6"),

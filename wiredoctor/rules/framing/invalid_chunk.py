@@ -39,13 +39,14 @@ RULE = Rule(
     title="The {what} has an invalid chunk",
     message=(
         "The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes where a chunk size, or the CRLF "
-        "after a chunk, must be. After that, body and framing cannot be distinguished: the {peer} has to give up, and closes "
-        "the connection."
+        "after a chunk, must be. From there on, body and framing cannot be distinguished: the {peer} has to give up, and "
+        "closes the connection."
     ),
     remedy="Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: chunked by "
-    "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, CRLF, "
-    "CRLF. Common mistakes are a field without chunks, a body that is chunked twice, a length in characters instead of "
-    "bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding does the same.",
+    "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, "
+    "CRLF, CRLF. Common mistakes are setting the field without writing chunks, a body that is chunked twice, a length "
+    "in characters instead of bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding "
+    "does the same.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),

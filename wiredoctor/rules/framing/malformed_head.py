@@ -45,7 +45,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_label, quoted_excerpt, request_or_response
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins, quoted_excerpt
 
 _NO_STATUS = "no-status-line"
 
@@ -123,9 +123,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """For each side of a connection, return a row per kind of fault, about the first head with that fault."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
-    head = pl.format("the fault in the head of the {}: {}", message_label(), "excerpt")
-    what = request_or_response()
-    begins = pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
+    head = pl.format("the fault in its head: {}", "excerpt")
+    begins = message_begins()
     also = pl.lit("", pl.String).alias("also")
     told = candidates(rows, c("fault"), begins, head, c("excerpt").alias("place"), also, _answer().alias("answer"))
     answered = c("kind") == _NO_STATUS

@@ -53,8 +53,8 @@ RULE = Rule(
         "left-waiting": _UNFRAMED
         + "The connection stayed open for {waited} after the last byte, until {until}. In that time the "
         "client could not know that it had the complete response.",
-        "closed": _UNFRAMED + "It was closed {waited} after the last byte by {until}: the response got through, but the "
-        "promised connection is gone, and a truncated response would have looked the same.",
+        "closed": _UNFRAMED + "The connection was closed {waited} after the last byte by {until}. The response got through, "
+        "but the connection could not be used again, and a truncated response would have looked the same.",
     },
     remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
     "advance. If it has to end the response by closing, let it send Connection: close and close at once.",

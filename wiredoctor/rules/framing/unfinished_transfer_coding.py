@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
 
 RULE = Rule(
     symptom="400 or 501, unreadable pages",
@@ -37,9 +37,9 @@ RULE = Rule(
     message='The head of the {what} says "{excerpt}". Only chunked, once and as the final coding, marks the end of a message: '
     "readers treat anything else differently, and careful ones reject it.",
     remedy="Let the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
-    "Content-Encoding: gzip. A second chunked comes from programs that set the field by hand although the server or the library "
-    "frames the message, and from proxies that copy it from the message that they received. It belongs to one connection and "
-    "must not be copied.",
+    "Content-Encoding: gzip. If chunked occurs twice, a program has set the field by hand although the server or the library "
+    "frames the message, or a proxy has copied the field from the message that it received. The field belongs to one "
+    "connection and must not be copied.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
@@ -53,7 +53,5 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message whose transfer codings do not end with chunked, or contain it twice."""
-    head = pl.format("the head of the {}: {}", message_label(), "excerpt")
-    return candidates_of_fault(
-        faults, "unfinished-transfer-coding", pl.format("the {} begins", message_label()), head, pl.col("excerpt")
-    )
+    head = pl.format("its head: {}", "excerpt")
+    return candidates_of_fault(faults, "unfinished-transfer-coding", message_begins(), head, pl.col("excerpt"))

@@ -34,9 +34,9 @@ RULE = Rule(
     symptom="data that never arrives, and a 400",
     severity="error",
     title="The request has a body, but neither Content-Length nor Transfer-Encoding",
-    message="The request {request} ({version}) has neither Content-Length nor Transfer-Encoding, so it ends with its head. "
-    "But bytes of the client follow that do not begin another request. The server does not accept them as a body: the data is "
-    "lost, and the server reads it as an invalid next request.",
+    message="The request {request} ({version}) has neither Content-Length nor Transfer-Encoding, so it ends with its head. But "
+    "the client sent more bytes after it, and they are not the beginning of another request. The server does not "
+    "accept them as a body: the data is lost, and the server reads it as an invalid next request.",
     remedy="Let the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
     "advance. HTTP libraries do so if they get the body; programs without a library must do it themselves. ",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",

@@ -18,11 +18,12 @@ How it is proved
     off because the server's response did.
 
     A try is one attempt of the gateway to get the response from a server. The last try decides the kind. refused: an RST
-    answers the SYN. unreachable: nothing answers it, or only an ICMP error does. closed: a FIN or RST came before any byte of a response, and before the
-    gateway's own close. timed-out: the gateway closed its connection to the server, or answered its client, first. unsent:
-    as timed-out, but the server's window was closed before it had the complete request. rejected-response: the server had
-    sent a complete or partial response, or bytes that are not HTTP, and the gateway did not forward them. truncated: the
-    server's response broke off, and the gateway's response broke off too or never began. not-passed-on: there was no try.
+    answers the SYN. unreachable: nothing answers it, or only an ICMP error does. closed: a FIN or RST came before any byte of
+    a response, and before the gateway's own close. timed-out: the gateway closed its connection to the server, or answered
+    its client, first. unsent: as timed-out, but the server's window was closed before it had the complete request.
+    rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did not
+    forward them. truncated: the server's response broke off, and the gateway's response broke off too or never began.
+    not-passed-on: there was no try.
 
     unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture does not
     contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be behind
@@ -95,9 +96,10 @@ RULE = Rule(
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
-        "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was {wait}.{looks}"
-        "{limit} With this status a gateway reports the failure of a server behind it. The capture has no such "
-        "server that can be read{behind}, so wiredoctor cannot tell whether the gateway or a server behind it sent it, and why.",
+        "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
+        "{wait}.{looks}{limit} With this status a gateway reports the failure of a server behind it. The capture has no "
+        "readable connection to such a server{behind}, so it is unknown whether the gateway or a server behind it sent the "
+        "status, and why.",
     },
     remedy={
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
@@ -113,8 +115,8 @@ RULE = Rule(
         "here ({setting}).",
         "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
-        "rejected-response": "Find out what is wrong with the response ({what}). If its head is too long for the gateway: nginx "
-        "proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
+        "rejected-response": "Examine what the server behind the gateway sent: {what}. If the head is too long for the "
+        "gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
         "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
         "truncated": "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for "
         "taking too long, or a wrong Content-Length.",
@@ -140,7 +142,7 @@ RULE = Rule(
         )
     ),
     advice=(
-        Advice("server", "nginx", "nginx: its error log names the server behind and the reason (upstream ...).", "own"),
+        Advice("server", "nginx", "nginx: its error log names the server behind it and the reason (upstream ...).", "own"),
         Advice("server", "Apache", "Apache httpd: its error log has the reason (AH01102, AH00957 and the like).", "own"),
     ),
     summary=True,
@@ -536,7 +538,7 @@ def _client_result(front: Exchange) -> tuple[str, str]:
     gone = not front.server_first
     if front.begun:
         left = ", and the client left" if gone else ", which closed the connection"
-        return f"got only a part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
+        return f"got only part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
     left = ", and the client left" if gone else ", which closed the connection"
     return f"got no response from {gateway}{left}", "The gateway sent no response"
 
@@ -547,7 +549,7 @@ def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, 
     if last is None:
         return (*_not_passed_on(front, lost, no_neighbor), "")
     one = len({tried.server for tried in failure.tries}) == 1
-    behind = f"the server behind it, {last.server}," if failure.whole or one else "a server behind it"
+    behind = f"the server behind it ({last.server})" if failure.whole or one else "a server behind it"
     if isinstance(last, Attempt):
         if failure.kind == "refused":
             return f"{behind} refused the connection", "the server behind it refused the connection", ""
@@ -563,7 +565,7 @@ def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, 
         why = f"{behind} closed the connection ({close}) {after} after the request, without a response"
         return why, "the server behind it closed the connection without a response", ""
     if failure.kind == "timed-out":
-        part = "sent only a part of a head" if last.begun and not _is_late(last) else "had not answered"
+        part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
         after = duration_text(max(_gave_up_at(front, failure) - last.asked, 0))
         return f"{behind} {part} after {after}, and the gateway gave up", "the server behind it did not answer in time", ""
     if failure.kind == "unsent":
@@ -571,33 +573,37 @@ def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, 
         return why, "the server behind it did not read the request", ""
     if failure.kind == "rejected-response":
         what = _fault_text(last)
-        return f"the gateway rejected the response of {behind} {what}", "it rejected the response of the server behind it", what
+        return f"{behind} sent {what}, and the gateway rejected it", "it rejected the response of the server behind it", what
     if last.server_first:
         why = f"{behind} broke off its response ({close})"
     else:
-        why = f"{behind} had sent only a part of its response, and the gateway gave up"
+        why = f"{behind} had sent only part of its response, and the gateway gave up"
     return why, "the response of the server behind it broke off", ""
 
 
 def _fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
-        return "which is not HTTP"
+        return "a response that is not HTTP"
     head = last.values["response_head_bytes"]
     if not last.has_head:
         if last.server_first:
-            return "which broke off inside its head"
-        return f"whose head has more than {head:,} bytes" if (head or 0) >= LONG_HEAD else "whose head it did not read to the end"
+            return "a response that broke off inside its head"
+        return (
+            f"a response whose head has more than {head:,} bytes"
+            if (head or 0) >= LONG_HEAD
+            else ("a response whose head the gateway did not read to its end")
+        )
     of = "" if head is None else f" with a head of {head:,} bytes"
-    fault = "" if last.whole else ", which is invalid" if last.invalid else ", which broke off"
-    return f"a {last.status}{of}{fault}"
+    fault = "a" if last.whole else "an invalid" if last.invalid else "an incomplete"
+    return f"{fault} {last.status}{of}"
 
 
 def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
     reason = "it sent the request to no server"
     if no_neighbor:
-        times = "for that long, a host sends ARP requests for a neighbor that does not answer, and no SYN"
-        return f"the gateway sent the request to no server, and {times}", reason
+        times = "for that long, a host sends ARP requests instead of a SYN to a neighbor that does not answer"
+        return f"the gateway sent the request to no server; {times}", reason
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
         return f"the gateway sent the request to no server; it could not reach {lost['lost_server']} {before} earlier", reason
@@ -627,10 +633,13 @@ def _tries_text(failure: Failure) -> str:
     if failure.through:
         said.append(f"The request was forwarded by {_list_servers([one.server for one in failure.through])}")
     if failure.guessed:
-        whose = "of other requests" if failure.last is None else "of this request"
-        said.append(f"Several requests waited at that time, and the tries that failed were probably {whose}")
+        whose = "other requests" if failure.last is None else "this request"
+        said.append(f"Several requests waited at that time, and the failed tries probably belonged to {whose}")
     elif not failure.whole:
-        said.append("Several requests waited at that time, so the tries cannot be assigned to them; all failed like this")
+        said.append(
+            "Several requests waited at that time, and it is unknown which try belongs to which of them; all tries "
+            "failed like this"
+        )
     return "".join(f" {one}." for one in said)
 
 
@@ -681,7 +690,9 @@ def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]
     yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
     if _is_late(one):
         close = "RST" if v["client_close_rst"] == 1 else "FIN"
-        yield from _frames(v, ("client_close_frame", "client_close_time", f"the gateway's {close}: it had received no response"))
+        yield from _frames(
+            v, ("client_close_frame", "client_close_time", f"the gateway's {close}, without having received a response")
+        )
         return
     yield from _end_evidence(one, "the server's", "the gateway's")
 
@@ -700,8 +711,8 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str,
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
-    waited = ", without a response" if one.server_first else ": it had received no response"
-    before = ", before the response is complete" if one.begun else waited
+    waited = ", without a response" if one.server_first else ", without having received a response"
+    before = ", before the response was complete" if one.begun else waited
     yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}{before}"))
 
 

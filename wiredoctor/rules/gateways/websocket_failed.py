@@ -57,7 +57,7 @@ RULE = Rule(
     },
     message={
         "dropped": _ANSWERED + "The gateway had forwarded the request to {behind} {how}: that server got an ordinary GET, and "
-        "cannot know that the client wanted a WebSocket.",
+        "could not know that the client wanted a WebSocket.",
         "version": _ANSWERED + "The client requests version {asked} of the protocol, but the server supports {spoken}.",
         "unsupported": _ANSWERED + "{guess}",
     },
@@ -96,8 +96,8 @@ _OLD = (
     "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
-    "A server with a WebSocket on this path answers like this if Upgrade is missing. A proxy in between has dropped that field; "
-    "a capture behind the proxy would show it."
+    "A server with a WebSocket on this path answers like this if the field Upgrade is missing. So a proxy in between has "
+    "dropped the field; a capture behind that proxy would show this."
 )
 
 

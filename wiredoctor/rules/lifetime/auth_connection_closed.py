@@ -37,12 +37,12 @@ RULE = Rule(
     symptom="a login that never succeeds",
     severity="error",
     title="The server closed the connection in the middle of an authentication ({scheme})",
-    message="The {status} to {request} carries a challenge of the scheme {scheme}, which the client has to answer on the same "
-    "connection. But the server closed that connection with {close} {gap} after the end of the response{announced}. A "
-    "challenge is useless on another connection, so no login succeeds.",
-    remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and use no "
-    "filter or module that ends the request on its own. On every proxy and balancer in front of it, use one connection to the "
-    "server per client connection.",
+    message="The {status} to {request} carries a challenge ({scheme}) that the client has to answer on the same connection. "
+    "But the server closed that connection with {close} {gap} after the end of the response{announced}. The challenge is valid "
+    "only on that connection, so no login succeeds.",
+    remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and remove "
+    "any filter or module that ends the request on its own. On every proxy and balancer in front of it, use one "
+    "connection to the server per client connection.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 4559 section 6, on connections behind a proxy", "https://www.rfc-editor.org/rfc/rfc4559.html#section-6"),
@@ -62,8 +62,8 @@ RULE = Rule(
         Advice(
             "server",
             "nginx",
-            'nginx as a proxy: proxy_http_version 1.1 with proxy_set_header Connection ""; upstream connections are '
-            "shared between clients, so that NTLM passes only with one connection each.",
+            'nginx as a proxy: proxy_http_version 1.1 with proxy_set_header Connection ""; but upstream connections are '
+            "shared between clients, and NTLM needs one for each client.",
         ),
         Advice("server", "Apache", "Apache httpd: KeepAlive On."),
     ),

@@ -33,9 +33,10 @@ How it is proved
     just come.
 
     left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
-    requested a page at most 4 s before, and then requested nothing more. Or it had waited longer for the same response before, which a client with a timeout does not do. If the response had begun, as in a long
-    poll, the wait for its end counts; then the response must have no Content-Length, and the wait must match no common
-    timeout. Or the client plays audio or video (media type, User-Agent), and data was coming.
+    requested a page at most 4 s before, and then requested nothing more. Or it had waited longer for the same response
+    before, which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end
+    counts; then the response must have no Content-Length, and the wait must match no common timeout. Or the client plays
+    audio or video (media type, User-Agent), and data was coming.
 
     seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
@@ -143,7 +144,7 @@ RULE = Rule(
         "gave-up": "warning",
     },
     title={
-        "stopped": "A program of the client ended while it waited: it closed {closed} connections at once",
+        "stopped": "A program on the client ended while it was waiting: it closed {closed} connections at once",
         "unread": "The client closed the connection {unread}",
         "superseded": "The client {superseded} after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
@@ -158,7 +159,8 @@ RULE = Rule(
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
-        "stream": _CLOSED + " The response has no length and came piece by piece: a client can end it only by closing.",
+        "stream": _CLOSED
+        + " The response has no length and came piece by piece: a client can end it only by closing the connection.",
         "timeout": _CLOSED + "{timeout_means}{unknown_there}",
         "gave-up": _CLOSED + "{unknown_there}",
     },
@@ -322,18 +324,20 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
     elif one.plays:
-        told["left_means"] = " It plays media, and data was coming: its user stopped it, or it had the part that it wanted."
+        told["left_means"] = (
+            " It plays media, and data was still arriving: the user stopped it, or it had the part that it wanted."
+        )
     elif one.longest:
         told["left_means"] = (
             f" It had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
         )
     waits = sorted(close.waited for close in one.others if close.waited is not None)
     if one.others:
-        span = f" ({duration_text(waits[0])} to {duration_text(waits[-1])})" if len(waits) > 1 else ""
+        span = f" (for {duration_text(waits[0])} to {duration_text(waits[-1])})" if len(waits) > 1 else ""
         told["waits"] = (
-            f" and was waiting on {len(waits):,} of them{span}"
+            f" and was waiting for a response on {len(waits):,} of them{span}"
             if len(waits) < len(one.others)
-            else f" and was waiting on all of them{span}"
+            else f" and was waiting for a response on all of them{span}"
         )
         more = [close for close in one.others if close.connection != connection][:_SHOWN]
         notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
@@ -422,7 +426,7 @@ def _received_text() -> pl.Expr:
     """Return the text that describes the part of the response that the client had received when it closed."""
     quiet = pl.col("client_close_time") - pl.col("response_end")
     part = pl.format(
-        "it had only a part of the {} (the capture has {} bytes of the body){}",
+        "the client had received only part of the {} (the capture has {} bytes of the body){}",
         "response_status",
         "response_body_bytes",
         pl.when(quiet >= QUIET.value).then(pl.format(", and nothing had come for {}", duration(quiet))).otherwise(pl.lit("")),
@@ -431,7 +435,7 @@ def _received_text() -> pl.Expr:
         pl.when(_received_nothing())
         .then(pl.lit("no part of the response had come"))
         .when(whole_response())
-        .then(pl.format("it had not acknowledged the complete {}, and never did", "response_status"))
+        .then(pl.format("the client had not acknowledged the complete {}, and never did", "response_status"))
         .otherwise(part)
     )
 
@@ -457,7 +461,7 @@ def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
     """Return the texts about timeouts (s) that count from the first of several SYNs; other rows keep their texts."""
     texts = {
         "timeout_named": ": a timeout of {} s",
-        "timeout_means": " It had sent its first SYN {} s before it closed, and had to repeat it: a timeout expired.",
+        "timeout_means": " It had sent its first SYN {} s before it closed, and had to retransmit it: a timeout expired.",
         "timeout_where": " Look for a timeout of {} s in the client.",
     }
     known = pl.lit(pl.Series("from_syn", seconds, pl.Int64))

@@ -51,8 +51,8 @@ RULE = Rule(
     symptom="*connection reset by peer*",
     severity="warning",
     title="A device between client and server, not the {sender}, {ended} the connection{where}",
-    message="The {close} that ended the connection carries the address of the {sender}, which did not send it: {signs}. "
-    "{missing}{cut}{more}",
+    message="The {close} that ended the connection carries the address of the {sender}, but the {sender} did not send it: "
+    "{signs}. {missing}{cut}{more}",
     remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
     "rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose rules reject "
     "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
@@ -158,9 +158,7 @@ def _texts() -> list[pl.Expr]:
         .then(pl.format(" {} more requests were lost with it.", c("requests") - 1))
         .otherwise(pl.lit(""))
     )
-    carried = pl.format(
-        "At that time {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes"
-    )
+    carried = pl.format("By then {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes")
     cut = (
         pl.when(c("lost") & _cut_off())
         .then(pl.when(missing.is_not_null()).then(part).otherwise(unsized))

@@ -88,7 +88,7 @@ RULE = Rule(
         "stop": "A process of the server ended, and {closes:,} idle {connection_word} with it",
     },
     message={
-        None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose a request.",
+        None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer may lose a request.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that crosses such a close is lost.",
         "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} This was a stop, a "
         "reload, a restart, a deployment or a recycled worker, and not an idle timeout.",

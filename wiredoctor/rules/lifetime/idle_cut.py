@@ -56,8 +56,8 @@ RULE = Rule(
     symptom="WebSocket close code 1006, an event stream that reconnects again and again",
     severity="warning",
     title="{subject} was closed after {limit} idle",
-    message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with {close}, "
-    "without notice.{alike}{named}",
+    message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with "
+    "{close}, without announcing it.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
     "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -402,8 +402,10 @@ def _similar_closes_text() -> pl.Expr:
     span = pl.when(shortest == longest).then(longest).otherwise(pl.format("{} to {}", shortest, longest))
     limit = pl.format(": that is a timeout of {}.", duration(c("limit_ns")))
     several = which + pl.format(" that the {} closed while idle had been idle for {}", "side", span) + limit
-    single = pl.lit(" The capture has no similar close: it may be a timeout, or a decision of that side.")
-    differ = pl.format(" The {} idle times after which it closed differ: these may be decisions of that side.", "rests")
+    single = pl.lit(" The capture shows no similar close: a timeout may have expired, or that side decided to close.")
+    differ = pl.format(
+        " The {} idle times after which that side closed connections differ: it may have decided to close each of them.", "rests"
+    )
     low = pl.when(c("rests") > 1).then(differ).otherwise(single)
     return pl.when("again").then(several).when(c("verdict") == "low").then(low).otherwise(pl.lit(""))
 

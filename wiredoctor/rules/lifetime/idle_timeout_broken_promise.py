@@ -60,10 +60,10 @@ RULE = Rule(
     },
     remedy={
         None: "Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
-        "front of it closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, "
-        "and let the device that talks to the client announce its own.",
-        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise record "
-        "for longer. If it closes early again, announce the idle timeout that the server really has.",
+        "front of it closes sooner (a balancer, a reverse proxy, a firewall). In that case set the longer timeout nearer "
+        "to the server, and let the device that talks to the client announce its own.",
+        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
+        "capture for longer. If it closes early again, announce the idle timeout that the server really has.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(

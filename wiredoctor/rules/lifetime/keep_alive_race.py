@@ -81,7 +81,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
-_IDLE = "When the request was sent, the connection had been idle for {idle}{idle_unknown}." + _CLOSED
+_IDLE = "When the client sent the request, its end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
     "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -99,16 +99,17 @@ RULE = Rule(
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },
     message={
-        "race": "{request} was sent on a connection that the server had closed: its {close} acknowledges no byte of that "
-        "request, {unaware}. It was never answered.{behind} " + _IDLE,
-        "stale-pool": "{request} was sent {known_for} after {what_was_known}. It was never answered.{behind} " + _IDLE,
-        "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence "
-        "number is the request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
-        "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. The idle "
-        "timeout is at most that long.{elsewhere}{behind}",
-        "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
-        "kernel had acknowledged the request, but {taken}{unread}."
-        "{behind} When the request was sent, the connection had been idle for {idle}." + _CLOSED,
+        "race": "{request} and the server's {close} crossed on the way: the {close} acknowledges no byte of the request, "
+        "{unaware}. The request was never answered.{behind} " + _IDLE,
+        "stale-pool": "{request} was sent {known_for} after {what_was_known}. The request was never answered.{behind} " + _IDLE,
+        "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence number is the "
+        "request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
+        "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. "
+        "If an idle timeout is the cause, it is at most that long; a restarted host would look the "
+        "same.{elsewhere}{behind}",
+        "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. "
+        "The server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the "
+        "request, its end of the connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -366,11 +367,11 @@ def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explan
     if limit.how == "soon":
         times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
         means = f" after the previous response, as it often does without announcing it ({times})."
-        return _Explanation(_SURE[limit.how], "The server closed it ", row["rested"] or None, means, _ANNOUNCE)
+        return _Explanation(_SURE[limit.how], "The server closed its end ", row["rested"] or None, means, _ANNOUNCE)
     means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
     return _Explanation(
-        _SURE.get(limit.how, "low"), "The server closed it after ", row["rested"], means, shorter, limit.low, True
+        _SURE.get(limit.how, "low"), "The server closed its end after ", row["rested"], means, shorter, limit.low, True
     )
 
 
@@ -414,7 +415,7 @@ def _on_waking(
         f"it sent nothing on any connection, while requests were waiting on {connections:,}."
     )
     return _Explanation(
-        "high" if lives else "medium", "The server closed it after ", rested, means, _AWAKE, limit.low, False, "server",
+        "high" if lives else "medium", "The server closed its end after ", rested, means, _AWAKE, limit.low, False, "server",
         "A request was lost: the server was paused and closed the idle connection when it resumed",
         "the process was paused, and when it resumed, it closed the connection before reading",
     )  # fmt: skip
@@ -438,27 +439,29 @@ def _explain_close(
     if announced or row["warned"]:
         shorter = "" if row["kind"] == "stale-pool" and row["warned"] else _HEED
         return _Explanation(
-            "high", "The server closed it ", rested or None, _after_previous_response(rested) + _WITH_WARNING, shorter
+            "high", "The server closed its end ", rested or None, _after_previous_response(rested) + _WITH_WARNING, shorter
         )
     if stop is not None:
-        return _Explanation("high", "The server closed it ", rested or None, _stop_text(rested, row["connection"], stop), _DRAIN)
+        return _Explanation(
+            "high", "The server closed its end ", rested or None, _stop_text(rested, row["connection"], stop), _DRAIN
+        )
     if together := _closed_together_text(limits, rested, others):
         means = f" idle, and within {duration_text(TOGETHER)} it also closed {together}: a process of the server ended then."
-        return _Explanation("high", "The server closed it after ", rested, means, _DRAIN)
+        return _Explanation("high", "The server closed its end after ", rested, means, _DRAIN)
     if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
         return _Explanation(
-            "high", "The server closed it ", rested or None, _after_previous_response(rested) + _UNANNOUNCED, _ANNOUNCE
+            "high", "The server closed its end ", rested or None, _after_previous_response(rested) + _UNANNOUNCED, _ANNOUNCE
         )
     limit = next((one for one in limits if one.has(rested)), None)
     known = limits[0] if limits and limits[0].how != "usual" else None
     if limit is None and known is not None:
         means = f" idle. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
-        return _Explanation("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
+        return _Explanation("high", "The server closed its end after ", rested, means, _SHORTER.format(""), pool_limit=True)
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
     means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
-    return _Explanation("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+    return _Explanation("high", "The server closed its end after ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _stop_text(rested: int, connection: int, stop: Stop) -> str:
@@ -484,13 +487,13 @@ def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Exp
         means = (
             f" idle. It also closed {count}: a process of the server ended then, or the same idle timeout expired on all of them."
         )
-        return _Explanation("high", "The server closed it after ", rested, means, _DRAIN + _SHORTER.format(""))
+        return _Explanation("high", "The server closed its end after ", rested, means, _DRAIN + _SHORTER.format(""))
     if said is not None:
         promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
         kept = next((one for one in promised if one.has(rested)), None)
         means = f" idle, its idle timeout, {kept.origin()}." if kept else f" idle, although it had announced {said} s."
     shorter = _SHORTER.format(f" (here {duration_text(rested)})")
-    return _Explanation("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+    return _Explanation("high", "The server closed its end after ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _closed_together_text(limits: list[Limit], rested: int, others: list[int]) -> str:
@@ -530,7 +533,9 @@ def _unknown_idle_time() -> pl.Expr:
 def _unaware() -> pl.Expr:
     c = pl.col
     how = pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
-    return how + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
+    return how + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(
+        pl.lit(", so the client could not know that the server was closing")
+    )
 
 
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
@@ -538,8 +543,10 @@ _RST_UNSEEN = "and a client that has received an RST sends no request"
 _WARNED = ". But the client had the previous response, which announced the close"
 _ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
 _HEED = "Let the client give up a connection whose response says Connection: close. "
-_LOOK = "Let the pool check a connection before it uses it again: an idle connection that is readable has ended. "
-_DRAIN = "Before a server process ends, let it accept no more requests, answer those that came, and then close. "
+_LOOK = (
+    "Let the pool check a connection before it uses it again: an idle connection that is readable has been closed by the server. "
+)
+_DRAIN = "Before a server process ends, let it stop accepting requests, answer those that it has, and then close. "
 _UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
     "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "

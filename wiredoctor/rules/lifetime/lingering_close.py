@@ -47,8 +47,8 @@ RULE = Rule(
         "close-delimited": "The client waited {waited} for the close that ends the {status}",
     },
     message={
-        None: "The {status} to {request} is complete and says Connection: close, but the server did not close: the connection "
-        "stayed open for {waited} after it, until {until}. It can no longer be used, and it holds resources on both sides.",
+        None: "The {status} to {request} is complete and says Connection: close, but the connection stayed open for {waited} "
+        "after it, until {until}. In that time it could not be used, and it held resources on both sides.",
         "close-delimited": "The {status} to {request} ends when its connection closes, and the server closed it {waited} after "
         "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
     },
@@ -132,7 +132,7 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
         until.otherwise(pl.lit("the end of the capture")).alias("until"),
         frame.alias("close_frame"),
         pl.when(uploaded).then("request_last_frame").when(~delimited).then("response_last_frame").alias("end_frame"),
-        pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("it ends here")).alias("end_note"),
+        pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("the response ends here")).alias("end_note"),
         start.alias("start"),
     )
     return rows.select(
@@ -158,5 +158,5 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _head_note(delimited: pl.Expr) -> pl.Expr:
-    ends = pl.lit("the head: no Content-Length, no Transfer-Encoding; the close is the end of the body")
+    ends = pl.lit("the head: no Content-Length, no Transfer-Encoding; the body ends when the connection closes")
     return pl.when(delimited).then(ends).otherwise(pl.lit("the head: Connection: close"))

@@ -77,8 +77,8 @@ from wiredoctor.text.durations import duration_text
 
 _TAKEN = "{request} arrived (the server's {close} acknowledges its last byte), and "
 _RELAYS = (
-    "a TCP relay does if nothing listens behind it (docker-proxy, ssh -L, kubectl port-forward, a layer 4 balancer), and a "
-    "server at its connection limit"
+    "A TCP relay behind which nothing listens closes like this (docker-proxy, ssh -L, kubectl port-forward, a layer 4 "
+    "balancer), and so does a server at its connection limit"
 )
 _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
@@ -103,25 +103,27 @@ RULE = Rule(
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
-        "nothing of {request}, the first request of the connection.{behind} That is what "
+        "nothing of {request}, the first request of the connection.{behind} "
         + _RELAYS
         + ". The server never accepted the request, so it can be repeated.",
         "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} A worker ends like this if it is "
-        "recycled, restarted, stopped or killed, or was busy until then. An application that resets on purpose and a firewall "
-        "look the same. A request that no process has read can be repeated, whatever its method: the server's log shows "
-        "whether this one was.",
-        "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
-        "{first_use}{ended} In such a short time the server closed on purpose (nginx: return 444; a firewall rule; an aborted "
-        "handler), or a process ended as it took the request{used_before}. The client cannot know whether it was carried out.",
-        "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
-        "{ended} A process had the request, and ended or gave up.{worker_limit} The client cannot know whether it was "
-        "carried out.",
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} This happens if a worker is recycled, "
+        "restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
+        "purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
+        "server's log shows whether this one was.",
+        "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
+        "response{interim_only}.{behind}{first_use}{ended} A close this soon means that the server closed "
+        "on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
+        "it took the request{used_before}. The client cannot know whether the request was carried out.",
+        "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
+        "response{interim_only}.{behind}{ended} A process had the request, and ended or gave "
+        "up.{worker_limit} The client cannot know whether the request was carried out.",
         "half-closed": (
             "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
-            "response; one that has closed and wants no response looks the same. {wait} after the request the server closed the "
-            "connection with {close}, without a byte of a response: it took the FIN to mean that the client had left."
+            "response; a client that has closed and wants no response looks the same. {wait} after the request the server "
+            "closed the connection with {close}, without a byte of a response: it took the FIN to mean that the client had "
+            "left."
         ),
     },
     remedy={
@@ -218,7 +220,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
         pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
-        pl.when(early).then(pl.lit(f" It was the first request of a fresh connection: that is also what {_RELAYS}."))
+        pl.when(early).then(pl.lit(f" It was the first request of a fresh connection. {_RELAYS}."))
         .otherwise(pl.lit("")).alias("first_use"),
         pl.when(early).then(pl.lit(_LISTEN)).otherwise(pl.lit("")).alias("listen"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
@@ -350,7 +352,7 @@ _NOT_READ = (
 
 
 def _race_text(rest: pl.Expr) -> pl.Expr:
-    return pl.format(", or the request crossed the close of the connection, which had been idle for {}", duration(rest))
+    return pl.format(", or that the request crossed the close of the connection, which had been idle for {}", duration(rest))
 
 
 # in the middle of a request

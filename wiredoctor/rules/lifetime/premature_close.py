@@ -53,8 +53,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 
 _CLOSED = (
     "The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
-    "{close}. Neither had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
-    "the response has no header field Connection: close."
+    "{close}. Nothing had announced the close: request ({request_version}) and response ({response_version}) leave the "
+    "connection open, and the response has no header field Connection: close."
 )
 
 RULE = Rule(
@@ -71,8 +71,9 @@ RULE = Rule(
         None: "Let the server send Connection: close in the response after which it closes, or keep the connection open. "
         "{cure}Until then let clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
         "resort.",
-        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise record "
-        "for longer. If it closes so again, let the server send Connection: close in the response after which it closes.",
+        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
+        "capture for longer. If it closes like this again, let the server send Connection: close in the response after "
+        "which it closes.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -146,8 +147,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),
         evidence(
-            ("request_frame", "request_start", "the request: no Connection: close"),
-            ("response_frame", "response_start", pl.format("the response, {}: no Connection: close either", "response_status")),
+            ("request_frame", "request_start", "the request, without Connection: close"),
+            (
+                "response_frame",
+                "response_start",
+                pl.format("the response, {}, also without Connection: close", "response_status"),
+            ),
             ("server_close_frame", "server_close_time", _close_note(gap)),
         ),
     )

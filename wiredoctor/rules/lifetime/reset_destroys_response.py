@@ -41,8 +41,9 @@ RULE = Rule(
     severity="error",
     title="The {status} to an upload may have been lost: the server reset the connection before it had read the request",
     message="The server answered {request} with {status} when it had received {received}{due} bytes of its body, and reset the "
-    "connection {gap} later, while the client was still sending. A reset makes the client's system discard data that the client "
-    'has not read yet: it may see "connection reset by peer" or "broken pipe" instead of the {status}.',
+    "connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
+    'the client has not read yet, so the client may see "connection reset by peer" or "broken pipe" instead of the '
+    "{status}.",
     remedy="Let the server read and discard the rest of the request, up to a limit in bytes and seconds, before it closes: "
     "shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete requests "
     "does it for the server. Let clients send Expect: 100-continue with large bodies, so that the server can refuse them first. "

@@ -65,7 +65,7 @@ RULE = Rule(
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "the missing part of the {status} to {request} was never sent, or the server discarded it.",
+        "the missing part of the {status} to {request} was never sent, or was discarded by the server.",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after it began, without the last "
         "chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },

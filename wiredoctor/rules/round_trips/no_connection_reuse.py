@@ -68,8 +68,8 @@ RULE = Rule(
         "each, with a large enough pool. Let it read every response to its end before it continues.",
         "asked": "Let the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
         'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
-        "keepalive in the upstream block (releases of 2026 do so by default).",
-        "cheap": "Nothing has to change. If the server is further away, or speaks TLS, let the client use a pool.",
+        "keepalive in the upstream block (the defaults in releases of 2026).",
+        "cheap": "Nothing has to change. If the server is further away, or uses TLS, let the client use a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

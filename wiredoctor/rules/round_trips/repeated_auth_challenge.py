@@ -41,9 +41,9 @@ RULE = Rule(
     symptom="every request takes twice as long; a log full of 401s",
     severity="warning",
     title="The client waits for a challenge before it sends its credentials: {requests:,} requests were sent twice",
-    message="{client} sent {requests:,} requests to {server} without credentials, got a {challenge} each time, and repeated them "
-    "with credentials ({scheme}), although the server had accepted these before. The needless exchanges took {delay}. Only the "
-    "first request needs a challenge.",
+    message="{client} sent {requests:,} requests to {server} without credentials, got a {challenge} each time, and repeated "
+    "them with credentials ({scheme}), although the server had accepted these credentials before. The needless exchanges took "
+    "{delay}. Only the first request needs a challenge.",
     remedy="Turn preemptive authentication on in the client, so that it sends accepted credentials at once. {connection_bound}",
     display_filter="frame.number in {{{frames}}}",
     references=(

@@ -61,10 +61,11 @@ _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (r
 
 _UNREAD = (
     " The payload is not readable HTTP, so the ends of messages are unknown. That more data was pending is inferred from the "
-    "segment that was sent when the ACK came. If the application wrote it later than the piece before, it waited for less."
+    "segment that was sent when the ACK came. If the application wrote that segment later than the previous one, the segment "
+    "waited for less time."
 )
 
-_AT_MOST = " If they were written some time after the first write, they waited for less."
+_AT_MOST = " If they were written some time after the first write, they waited for less time."
 """The text for data without known ends of messages, event streams and small writes: S may have been written later than D."""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"

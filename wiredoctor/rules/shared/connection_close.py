@@ -93,8 +93,9 @@ POOLS = (
     Advice(
         "client",
         r"^$|\.NET|MS Web Services|WinHttp",
-        "If the client is .NET, which sends no User-Agent: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 "
-        "before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
+        "If the client is .NET (which by default sends no User-Agent): SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
+        "minute, 2 before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last "
+        "resort.",
         "pool_limit",
     ),
     Advice(

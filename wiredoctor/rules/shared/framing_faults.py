@@ -58,6 +58,12 @@ def message_label() -> pl.Expr:
     return pl.coalesce(pl.format("{}, {}", request_or_response(), "status"), request_or_response())
 
 
+def message_begins() -> pl.Expr:
+    """Return the note of a message's first packet: "the request begins", "the response, 200, begins"."""
+    what = request_or_response()
+    return pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
+
+
 def quoted_excerpt() -> pl.Expr:
     """Return the bytes that show the fault, in quotation marks."""
     return pl.format('"{}"', "excerpt")

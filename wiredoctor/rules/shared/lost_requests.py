@@ -95,7 +95,7 @@ def also_lost_text() -> pl.Expr:
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)
-        .then(pl.format(" Lost with it, behind it in the pipeline: {} requests.", others))
+        .then(pl.format(" Also lost, because they followed it in the pipeline: {} requests.", others))
         .otherwise(pl.lit(""))
         .alias("behind")
     )

@@ -130,8 +130,8 @@ RULE = Rule(
         "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: the "
         "server is not there, or something on the path drops the packets.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
-        'byte. Programs say "Connection reset by peer". Either a relay accepted it without a server behind it, or the '
-        "service or a filter on the path does not let this client in.{many}",
+        'byte. Programs say "Connection reset by peer". Either a relay accepted it although no server was available behind '
+        "the relay, or the service or a filter on the path rejects this client.{many}",
         "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
         "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
@@ -144,17 +144,17 @@ RULE = Rule(
         "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
         "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
         "prohibited": (
-            "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset "
-            "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
-            "administratively prohibited). Or ip route has a prohibit route. On other routers it is an access list. Allow "
-            "this client and port there, or let the client use another path. In Kubernetes kube-proxy rejects a Service "
-            "without ready endpoints like this (kubectl get endpointslices). Security groups of a cloud are not the cause: "
-            "they do not answer at all."
+            "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset (iptables "
+            "-j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+            "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
+            "access list. Allow this client and port there, or let the client use another path. In Kubernetes, kube-proxy "
+            "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
+            "of a cloud are not the cause: they do not answer at all."
         ),
-        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be "
-        "missing, or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server "
-        "is up and has this address, and whether the client has the right one (DNS, a recreated container or pod). "
-        "If the time to live was exceeded, traceroute shows which routers send the packets in circles.",
+        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be missing, "
+        "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
+        "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
+        "live was exceeded, traceroute shows which routers forward the packets in a loop.",
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "Give clients a connect timeout of a few seconds, so that they try the next address.",
@@ -162,13 +162,13 @@ RULE = Rule(
             "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward "
             "and other relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP "
             "wrappers in hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections), and "
-            "whether it was just stopping. Its log at that time shows which."
+            "whether the service was just stopping. The log of the service at that time shows which."
         ),
         "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
         "without a host; nginx: listen 80 and listen [::]:80). Or let the name resolve only to the address on which it listens "
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
-        "not-up-yet": "Nothing has to change if the client tries again. Otherwise start it when the server is ready: use a "
-        "readiness probe, or condition: service_healthy in depends_on of Docker Compose.",
+        "not-up-yet": "Nothing has to change if the client tries again. Otherwise start the client when the server is ready: "
+        "use a readiness probe, or condition: service_healthy in depends_on of Docker Compose.",
         "down": "Let the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
         "a rolling update behind a balancer), or let clients try again for that long.",
     },
@@ -574,7 +574,7 @@ _REASONS = {
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),
-    ": the packet passed too many routers, usually because some of them send it in circles": ((4, 11, 0), (6, 3, 0)),
+    ": the packet passed too many routers, usually because of a routing loop": ((4, 11, 0), (6, 3, 0)),
 }
 _ERRNO = {
     '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
@@ -603,7 +603,7 @@ def _with_texts(told: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.format("{} ports of {} hosts", "servers", "server_hosts"))
     )
     whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
-    scan = pl.lit(" A client that tries this many is looking for open ports, or its configuration names wrong ones.")
+    scan = pl.lit(" A client that tries this many ports is looking for open ones, or is configured with wrong ones.")
     more = pl.format(" {} connections failed in this way; the first is shown.", "failures")
     several = pl.when(c("failures") > 1).then(more).otherwise(pl.lit(""))
     tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
@@ -637,7 +637,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
     }
     other = pl.format(" {} had refused it just before.", _other_address())
     longest = pl.format(" (it went down {} times; this is the longest)", "outages")
-    waited = pl.format(" The client tried it only after {}.", duration(c("waited_for")))
+    waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
     return (
         c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),

@@ -40,7 +40,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 RULE = Rule(
     symptom="a request that takes one, three or seven seconds more",
     severity="warning",
-    title="A connection took {delay} longer because {why}",
+    title="Connecting took {delay} longer because {why}",
     message=(
         "The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
         "{lost_time} after the first, when the client's timer expired (1 s on common systems, doubled with each "
@@ -133,16 +133,16 @@ def _answer_lost() -> pl.Expr:
 
 
 def _why() -> pl.Expr:
-    lost = pl.lit("the answer to its SYN was lost or late")
-    return pl.when(_answer_lost()).then(lost).otherwise(pl.lit("its SYN had to be retransmitted"))
+    lost = pl.lit("the answer to the SYN was lost or late")
+    return pl.when(_answer_lost()).then(lost).otherwise(pl.lit("the SYN had to be retransmitted"))
 
 
 def _cause() -> pl.Expr:
     """Return the text about what the capture shows of the first SYN."""
-    answered = pl.format("the server's answer to it (frame {}) was lost on its way to the client", "first_answer_frame")
+    answered = pl.format("the server's SYN-ACK (frame {}) was lost on its way to the client", "first_answer_frame")
     echoed = pl.lit(
-        "the first SYN had reached the server, whose answer echoes the timestamp of that SYN and not of the repeated one; an "
-        "earlier answer was lost, or this one was late"
+        "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
+        "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
     )
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
     return (

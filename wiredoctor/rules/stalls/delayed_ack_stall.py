@@ -25,11 +25,10 @@ How it is proved
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
     the ACK, not as it arrives. A program that is busy between head and body may write at that moment by chance, so the first
-    stall there is reported only when the endpoint has a second one. With
-    pipelined requests, a response may begin late because the server computes it, so the ACK of the previous response does not
-    count. If the delayed ACK announces a window without room for a
-    full segment, the window update releases the next one. After a retransmission timeout the sender repeats earlier data. A
-    small segment that waits after a small one is nagle-delayed-ack.
+    stall there is reported only when the endpoint has a second one. With pipelined requests, a response may begin late
+    because the server computes it, so the ACK of the previous response does not count. If the delayed ACK announces a window
+    without room for a full segment, the window update releases the next one. After a retransmission timeout the sender
+    repeats earlier data. A small segment that waits after a small one is nagle-delayed-ack.
 
 What to do
     Give the sender a larger send buffer, or let it write again before the first write is acknowledged: several overlapped
@@ -63,14 +62,14 @@ if TYPE_CHECKING:
 RULE = Rule(
     symptom="40 to 200 ms more for an upload or a download",
     severity="warning",
-    title="The {side} sends one write at a time and waited {delay} for a delayed ACK",
-    message="The {side} had {in_flight:,} bytes in flight and stopped{more}, until the {peer} "
-    "acknowledged them. The {peer}'s TCP delayed that ACK for {ack_delay} ({timer}). In between neither side sent anything. The "
-    "next {held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
-    "segments: {reason}{inferred}",
-    remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
-    "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
-    "write.{receiver}",
+    title="The {side} stopped until its last write was acknowledged, and waited {delay} for a delayed ACK",
+    message="The {side} had {in_flight:,} bytes in flight and stopped{more}, until the {peer} acknowledged them. The {peer}'s "
+    "TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The next {held_bytes:,} bytes "
+    "left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full segments: "
+    "{reason}{inferred}",
+    remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even the smallest buffer that it "
+    "chooses holds three segments and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF "
+    "above the size of a write.{receiver}",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9293 section 3.8.6.3, delayed ACKs", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.3"),

@@ -65,9 +65,9 @@ MIN_WAIT = Threshold(
 )
 
 _TIMERS = (
-    (330, 450, ", the timeout of the .NET Framework (350 ms)"),
-    (950, 1_200, ", the timeout of curl, Go and .NET (1 s)"),
-    (2_900, 3_300, ", the timeout of Apache HttpClient (3 s)"),
+    (330, 450, ": the .NET Framework waits for 350 ms"),
+    (950, 1_200, ": curl, Go and .NET wait for 1 s"),
+    (2_900, 3_300, ": Apache HttpClient waits for 3 s"),
 )
 """The range of a wait (ms), and the client with that timeout."""
 

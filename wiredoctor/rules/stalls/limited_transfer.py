@@ -52,12 +52,12 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
 _WINDOW = (
-    "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of the {side} was full: the "
-    "{peer} may have {window:,} bytes in flight, and has to wait a round trip of {rtt} for their ACK. {window:,} bytes / "
-    "{rtt} = {limit} at most, whatever the path can carry"
+    "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the receive window of the {side} was "
+    "full: the {peer} can have {window:,} bytes in flight, and then has to wait a round trip ({rtt}) for their ACK. {window:,} "
+    "bytes / {rtt} = {limit} at most, whatever the path can carry"
 )
 _NEEDED = " 100 Mbit/s over this round trip needs {needed:,} bytes in flight (bandwidth x round trip)."
-_CHECK = " On Linux `ss -ti` at the {peer} shows it as rwnd_limited."
+_CHECK = " On Linux `ss -ti` at the {peer} shows such a connection as rwnd_limited."
 
 RULE = Rule(
     symptom="a slow download or upload over a long distance, on a link that could carry more",
@@ -69,28 +69,28 @@ RULE = Rule(
     },
     message={
         "receive-window": _WINDOW + ".{rest}" + _NEEDED,
-        "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of "
-        "its receiver was full, and it cannot be larger: the SYN of the {side} lacks the window scale option, so no window of "
-        "this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the path can carry.{rest}"
-        + _NEEDED,
-        "send-buffer": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the {side} had about "
-        "the same amount in flight in each round trip, {window:,} bytes, although the {peer} announced a window of "
-        "{announced:,} bytes. {window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
+        "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the window "
+        "of its receiver was full, and the window cannot be larger: the SYN of the {side} lacks the window scale option, so no "
+        "window of this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the path can "
+        "carry.{rest}" + _NEEDED,
+        "send-buffer": "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the {side} had "
+        "about the same amount of data in flight ({window:,} bytes), although the {peer} announced a window of {announced:,} "
+        "bytes. {window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
     },
     remedy={
         "receive-window": "Let the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
         "net.ipv4.tcp_rmem, unless the program sets SO_RCVBUF: remove that setting (nginx: rcvbuf of listen; Apache httpd: "
         "ReceiveBufferSize; HAProxy: tune.rcvbuf.client, tune.rcvbuf.server), or raise the limit above bandwidth x round trip. "
-        "On Windows `netsh interface tcp show global` should say normal as its Receive Window Auto-Tuning Level." + _CHECK,
+        "On Windows `netsh interface tcp show global` should show normal as the Receive Window Auto-Tuning Level." + _CHECK,
         "no-window-scaling": "Let the {side} offer window scaling: net.ipv4.tcp_window_scaling = 1 on Linux (the default), a "
         "Receive Window Auto-Tuning Level of normal on Windows (`netsh interface tcp show global`). If the SYN has the option "
         "when it leaves the {side}, something on the path removes it: look for firewalls and balancers that normalize TCP "
-        "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies keeps the "
-        "option only together with timestamps.",
-        "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether it is sndbuf_limited, or "
-        "whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send buffers up to the "
-        "third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of listen; Apache "
-        "httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
+        "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies can use the "
+        "option only if timestamps are on, too.",
+        "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether the connection is "
+        "sndbuf_limited, or whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send "
+        "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of "
+        "listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -240,7 +240,7 @@ def _evidence() -> pl.Expr:
         (
             "filled_frame",
             "filled_time",
-            pl.format("the window is full: later data waits for an ACK, {}", duration(pl.col("rtt"))),
+            pl.format("the window is full: more data has to wait for an ACK ({})", duration(pl.col("rtt"))),
         ),
         ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
         ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),

@@ -103,28 +103,29 @@ if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
 
 _WHY = (
-    "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and "
-    "the {peer}'s TCP delayed that ACK for {ack_delay} ({timer}). In between neither side sent anything. The {held_bytes:,} "
-    "bytes left {release} after the ACK had reached the sender: they were ready, and waited for {delay}.{inferred}"
+    "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
+    "{peer}'s TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back "
+    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they were ready, and waited for "
+    "{delay}.{inferred}"
 )
 _TAIL = (
-    "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in "
-    "the {side}'s TCP sends a small segment only when all earlier data is acknowledged. The {peer}'s TCP delayed that ACK for "
-    "{ack_delay} ({timer}). In between neither side sent anything. The {held_bytes:,} bytes left {release} after the ACK had "
-    "reached the sender: they were ready, and waited for {delay}.{doubt}{inferred}"
+    "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in the "
+    "{side}'s TCP sends a small segment only when all earlier data is acknowledged. The {peer}'s TCP delayed that ACK for "
+    "{ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back {held_bytes:,} bytes left {release} after "
+    "the ACK had reached the sender: they were ready, and waited for {delay}.{doubt}{inferred}"
 )
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
     "algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged. So the next "
-    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP sent them (on Linux the tail "
-    "loss probe, 200 ms and two round trips after the last segment). The ACK of both pieces came only then. An application that "
-    "writes this late would look the same."
+    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP expired (on Linux that of "
+    "the tail loss probe, 200 ms and two round trips after the last segment). Only then did the {peer} acknowledge both "
+    "writes. An application that writes this late would look the same."
 )
 _CORKED = (
     "The {side} sent full segments of its {what} and held back the last {held_bytes:,} bytes, although the {peer} had "
-    "acknowledged everything in flight. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
-    "them. Neither Nagle's algorithm nor the {peer} holds back such an end. TCP_CORK does, or MSG_MORE on the last write, for "
-    "200 ms and more. It happened in three or more messages in a row."
+    "acknowledged everything in flight. They left {delay} after the last full segment, when a timer of the {side}'s TCP "
+    "expired. Neither Nagle's algorithm nor the {peer} holds back such an end. TCP_CORK does, or MSG_MORE on the last write, "
+    "for 200 ms and more. This happened in three or more messages in a row."
 )
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
@@ -135,7 +136,7 @@ RULE = Rule(
         "head-body-split": "The {side} held back the body of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
         "tail": "The {side} held back the end of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
         "write-write-read": "The {side} held back a small write for {delay}: Nagle's algorithm met a delayed ACK",
-        "probe-released": "The {side} held back a small write for {delay} until a timer sent it: Nagle's algorithm, and no ACK",
+        "probe-released": "The {side} held back a small write for {delay} until a timer expired: Nagle's algorithm, and no ACK",
         "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not taken off",
     },
     message={
@@ -265,7 +266,7 @@ def _message_label() -> pl.Expr:
 
 def _counterexample_text() -> pl.Expr:
     """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
-    told = " Earlier on this connection the receiver acknowledged such a piece at once, and nothing waited."
+    told = " Earlier on this connection the receiver had acknowledged such a segment at once, so there was no delay."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
@@ -278,7 +279,7 @@ def _doubt() -> pl.Expr:
 def _evidence() -> pl.Expr:
     first = ack_release.data_note(pl.format("first write: {} bytes sent", "sent_bytes"))
     freed = pl.format("the held-back {} bytes, sent when the ACK arrives", "held_bytes")
-    probed = pl.format("the held-back {} bytes, sent by a timer", "held_bytes")
+    probed = pl.format("the held-back {} bytes, sent when a timer expired", "held_bytes")
     corked = pl.col("kind") == "corked"
     by_timer = corked | (pl.col("kind") == "probe-released")
     arrived = pl.lit("its ACK: nothing is left in flight")
@@ -286,5 +287,5 @@ def _evidence() -> pl.Expr:
         ("frame", "start", first),
         ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(ack_release.ack_note())),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
-        ("answer_frame", "answer_time", "the first ACK of both writes"),
+        ("answer_frame", "answer_time", "the first ACK that covers both writes"),
     )

@@ -58,7 +58,7 @@ RULE = Rule(
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
     },
     message={
-        "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed when its "
+        "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed this when its "
         "retransmission timer expired (at least 200 ms on Linux, longer with each try); {again}.",
         "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
@@ -190,8 +190,8 @@ def _retransmission_text() -> pl.Expr:
         pl.when(pl.col("retransmitted_late"))
         .then(pl.format("the missing {} then came, and were acknowledged", what))
         .when(tries > 1)
-        .then(pl.format("it retransmitted the {} {} times until they were acknowledged", what, tries))
-        .otherwise(pl.format("it retransmitted the {}, and they were acknowledged", what))
+        .then(pl.format("the sender retransmitted the {} {} times until they were acknowledged", what, tries))
+        .otherwise(pl.format("the sender retransmitted the {}, and they were acknowledged", what))
     )
 
 

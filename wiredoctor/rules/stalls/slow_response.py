@@ -21,10 +21,10 @@ How it is proved
 
 What it is not
     If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response.
-    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a response before which the server
-    reports every half second that it is still working. An exchange is ignored if messages are missing from the capture, so
-    that request and response are paired only by assumption. If the first copy of a response was lost before the capture
-    point, the loss looks like a slow server.
+    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a response before
+    which the server reports every half second that it is still working. An exchange is ignored if messages are missing from
+    the capture, so that request and response are paired only by assumption. If the first copy of a response was lost before
+    the capture point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
@@ -54,16 +54,16 @@ RULE = Rule(
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
-        "in-gateway": "{since}. Until the response ({status}) began, the gateway took {wait} in which it did not wait for a "
-        "server behind it.",
+        "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} without waiting for a server "
+        "behind it.",
         "mid-response": "The response ({status}) had begun; then the server sent nothing for {wait}. The client had acknowledged "
         "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
         "behind it.",
     },
     remedy={
-        None: "Find out what the server does in that time: log the time of the request in its access log, trace it through the "
-        "services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), "
-        "nothing is wrong.",
+        None: "Find out what the server does in that time: let its access log record how long requests take, trace it through "
+        "the services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long "
+        "polling), nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",

@@ -40,8 +40,9 @@ RULE = Rule(
     symptom="slow pages now and then",
     severity="warning",
     title="One of {servers} servers is slow: it takes {median}, the others {usual_time}",
-    message="{server} took {median} (median of {requests:,}) to answer {what}. For the same requests {others}. It got "
-    "{share} % of {all_requests:,} requests, which took {delay} longer in total than at the others' median.",
+    message="{server} took {median} (median of {requests:,}) to answer {what}. For the same requests {others}. {server} got "
+    "{requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in total than they would have at "
+    "the median of the others.",
     remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
     "memory, neighbors on the same machine, its path to the database. Let the balancer prefer servers with few open requests "
     "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
@@ -219,10 +220,8 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
             c("median", "others_median", "others", "listed", "evidence").first(),
         )
     )
-    # all digits are 0 here
     what = [
-        f"{redact.method(method)} {redact.target(path).replace('0', '#')}"
-        for method, path in several.select(path[1:]).iter_rows()
+        _any_number(f"{redact.method(method)} {redact.target(path)}") for method, path in several.select(path[1:]).iter_rows()
     ]
     every = c("requests") + c("others_requests")
     return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
@@ -242,6 +241,11 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
         every.alias("all_requests"),
         c("evidence").cast(EVIDENCE),
     ).sort("frame", "server", "what")  # fmt: skip
+
+
+def _any_number(request: str) -> str:
+    """Return a request whose digits are all 0 with # instead of numbers."""
+    return f"{request.replace('0', '#')} (# is any digit)" if "0" in request else request
 
 
 def _evidence() -> pl.Expr:

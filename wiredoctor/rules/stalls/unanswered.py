@@ -62,8 +62,8 @@ from wiredoctor.tables import CLIENT, SERVER
 
 _SENT = "{sent_again} {seen}"
 _FIND = (
-    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. Check "
-    "its log, its drop counters and its failovers at that time. "
+    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. "
+    "Check the logs, drop counters and failovers of these devices at that time. "
 )
 _LIMIT = (
     "The kernel retransmits data for 15 minutes on Linux. Give requests a timeout, or set TCP_USER_TIMEOUT "
@@ -71,34 +71,34 @@ _LIMIT = (
 )
 _SIZES = (
     "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
-    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they report "
-    "the size to the sender. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Otherwise lower the MTU of the "
-    "sender's interface or route (ip route change ... mtu N) to the size that a VPN or tunnel leaves."
+    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they report the size "
+    "to the sender. Where they cannot pass, net.ipv4.tcp_mtu_probing=1 lets the sender find the size by itself. Otherwise "
+    "lower the MTU of the sender's interface or route (ip route change ... mtu N) to the size that a VPN or tunnel leaves."
 )
 
 RULE = Rule(
     symptom="*read timed out*, a request that hangs while others work",
     severity="error",
     title={
-        "too-large": "Segments of the {sender} are too large for a link on the path, which carries {mtu:,} bytes",
+        "too-large": "Segments of the {sender} are too large for the path, where a link carries only {mtu:,} bytes",
         "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, but smaller ones do",
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
         "after-idle": "After {idle} idle the {sender}'s data was never acknowledged: the path has probably forgotten the "
         "connection",
         "mid-message": "The path broke in the middle of a message: the {sender}'s data was never acknowledged",
-        "gone": "The {sender} sent data {copies} times, and it was never acknowledged",
+        "gone": "The {sender} sent the same data {copies} times, and it was never acknowledged",
     },
     message={
-        "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
-        "it, or it ignores it.",
+        "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not "
+        "reach the {sender}, or is ignored.",
         "large-only": _SENT + "{sizes} A link on the path carries no packets of that size, and the ICMP message that should "
         "report it does not arrive, or is ignored: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT
-        + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
-        "for each connection and drops it after some time without packets. Then it silently discards later packets."
-        "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
-        "240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
+        + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
+        "connection, and drops that state after some time without packets. From then on it silently discards the connection's "
+        "packets.{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load "
+        "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
         "mid-message": _SENT + "{context} {fate}{others}",
         "gone": _SENT + "{context} {fate}{others}",
     },
@@ -411,7 +411,7 @@ def _texts() -> list[pl.Expr]:
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
-        "{}, although an ACK of the {} for this data had passed the capture point: its ACKs do not reach the {}.",
+        "{}, although an ACK of the {} for this data had passed the capture point: the ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
@@ -459,10 +459,10 @@ def _missing_data_text() -> pl.Expr:
 def _smaller_segments_text() -> pl.Expr:
     """Return the text about the segments that arrived, and how long the receiver waited for the others."""
     c = pl.col
-    longest = pl.format("the longest segment that did has {} bytes", grouped(c("largest_acknowledged")))
-    arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did"))
+    longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
+    arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
     return pl.format(
-        " In {} no full segment arrived ({} bytes); {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
+        " For {} no full segment ({} bytes) arrived; {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
     )
 
 
@@ -497,7 +497,7 @@ def _last_packet_text() -> pl.Expr:
     since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
-        " It had waited for the rest of the {} for {} without a byte when it closed.", message, duration(c("rest"))
+        " Before it closed, it had waited for the rest of the {} for {} and had received nothing.", message, duration(c("rest"))
     )
     closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))

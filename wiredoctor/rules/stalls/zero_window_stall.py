@@ -32,12 +32,12 @@ How it is proved
     windows.
 
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
-    differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a
-    row, within 5 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its closed windows must fit. No window is closed for more than two such periods, and
-    no period is longer than 60 s. Only the first closed window may last longer, because the client had read ahead. That is
-    assumed if the average rate up to the end of that window was at least the client's rate afterwards. Or the response is
-    audio or video, or the client is a player (User-Agent), and the window opens again within 60 s. Gateways are excluded,
-    because their own clients may be the reason.
+    differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
+    within 5 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of
+    its closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only
+    the first closed window may last longer, because the client had read ahead. That is assumed if the average rate up to the
+    end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
+    (User-Agent), and the window opens again within 60 s. Gateways are excluded, because their own clients may be the reason.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
@@ -170,7 +170,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-            ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed_time()))),
+            ("opened_frame", "opened_time", pl.format("the window update, {} after the window closed", duration(_closed_time()))),
             ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
         ),
     )
@@ -308,12 +308,12 @@ def _stall_texts() -> list[pl.Expr]:
     ).otherwise(pl.lit(no_memory))
     until = (
         pl.when(c("sender_close_frame").is_null())
-        .then(pl.lit("the connection or the capture ended"))
+        .then(pl.lit("the last packet of the connection"))
         .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
-    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} copies into the closed window)", "copies")).otherwise(pl.lit(""))
+    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} packets into the closed window)", "copies")).otherwise(pl.lit(""))
     backed_off = pl.format(
-        ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
+        ": it sent that data again at growing intervals{}, and its timer expired only {} after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
     times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
@@ -322,7 +322,7 @@ def _stall_texts() -> list[pl.Expr]:
         *_text_columns(
             _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
             _by_sort("window", "closed window", "closed window"),
-            _by_sort(", less than a full segment, and no larger one for", " and did not open it in", threw),
+            _by_sort(", less than a full segment, and no larger one for", " and did not open it for", threw),
             _by_sort(": it " + small, pl.format(", until {}: its application did not read", until), why),
             _by_sort("had more to send and waited for", "had data to send for", "had data to send and waited for"),
             _by_sort(_BUFFER, "", pl.when(long).then(pl.lit("")).otherwise(pl.lit(_BUFFER))),
@@ -366,7 +366,7 @@ def _stall_evidence() -> pl.Expr:
     return evidence(
         ("start_frame", "start_time", start),
         ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-        ("copy_frame", "copy_time", "the sender retransmits data that has no room"),
+        ("copy_frame", "copy_time", "the sender retransmits data for which there is no room"),
         ("opened_frame", "opened_time", "the window opens"),
         ("sent_frame", "sent_time", sent),
         ("newest_frame", "last_time", end),

@@ -62,7 +62,7 @@ from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text.durations import duration_text
 
-_NAMED = "{named} A capture on each side of every proxy shows where they begin to come together."
+_CAPTURE = " A capture on each side of every proxy shows which of them holds them back."
 
 RULE = Rule(
     symptom="live updates that come all at once, at the end",
@@ -73,12 +73,12 @@ RULE = Rule(
     },
     message={
         "event-stream": "The {status} to {request} is {media}: its {events_word} are meant to arrive one by one. {how} {why} "
-        + _NAMED,
+        "{named}",
         "chunked": "The body of the {status} to {request} was written in {chunks:,} chunks ({why}), but they came together: "
         "nothing came for {wait}, then all {body_bytes:,} bytes in one burst. Something between the program and the capture "
-        "point holds back flushed data, or the program flushes only at its end. " + _NAMED,
+        "point holds back flushed data, or the program flushes only at its end. {named}",
     },
-    remedy="Starting at the program, find the first hop after which the parts come together, and turn buffering and "
+    remedy="Starting at the program, find the first hop after which the parts arrive together, and turn buffering and "
     "compression off there for this media type.{switches} A program behind nginx can turn buffering off in its response: "
     "X-Accel-Buffering: no.{asked}",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
@@ -301,7 +301,7 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
         return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
     held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
     least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, then three {word} or more came at once"
-    return f"{lumps:,} times {least}: {held:,} of its {events:,} {word}."
+    return f"{lumps:,} times {least}, in all {held:,} of its {events:,} {word}."
 
 
 _WHY = {
@@ -359,10 +359,11 @@ def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.Lazy
 
 
 def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
-    note = f"its first part on the other side of the gateway, {ahead} earlier"
-    events = f"On the other side of the gateway the first of them came {ahead} earlier."
+    note = f"the first part of the body on the other side of the gateway, {ahead} earlier"
+    events = f"On the other side of the gateway the first of them came {ahead} earlier, so the gateway held them back."
     return row | {
         "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
+        "named": row["named"].removesuffix(_CAPTURE),
         "why": row["why"] if row["kind"] == "chunked" else events,
         "evidence": [_packet(row["earlier_frame"], row["earlier_time"], note), *row["evidence"]],
     }  # fmt: skip
@@ -409,6 +410,6 @@ def _candidate(
 
 def _proxy_text(server: str, via: str) -> str:
     if not server and not via:
-        return "Neither Server nor Via names a proxy."
+        return f"Neither Server nor Via names a proxy.{_CAPTURE}"
     fields = [f"{name}: {shorten(value, MAX_NAMED)}" for name, value in (("Server", server), ("Via", via)) if value]
-    return f"The response names {' and '.join(fields)}."
+    return f"The response says {' and '.join(fields)}.{_CAPTURE}"

@@ -40,9 +40,9 @@ RULE = Rule(
     symptom="a blank page, and then everything at once",
     severity="note",
     title="The page {page} was sent only when complete, after {wait}: its files had to wait",
-    message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request "
-    "its files: {requests} GETs within a second of its end name it as their Referer. If the head of the page were flushed early, "
-    "they would overlap with the work of the server.",
+    message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request its "
+    "files: {requests} GETs within a second of its end name it as their Referer. If the head of the page were flushed early, "
+    "these requests would overlap with the server's work on the rest of the page.",
     remedy="Send the head of the page (up to its style sheets and scripts) before the slow work begins, and flush it; or answer "
     "with 103 Early Hints first. Compression and proxies must forward flushed data: nginx proxy_buffering off (or "
     "X-Accel-Buffering: no in the response), Apache httpd flushpackets=on.",

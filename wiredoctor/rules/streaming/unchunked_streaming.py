@@ -41,10 +41,10 @@ RULE = Rule(
     symptom="a stream that comes late, or breaks off unnoticed",
     severity="warning",
     title="The server streams its response without Transfer-Encoding: chunked",
-    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts ({pauses:,} pauses "
-    "of the application, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends "
-    "when the connection closes. {says_close} An intermediary cannot forward such a stream piece by piece, and a stream that "
-    "broke off looks complete.",
+    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts ({pauses:,} pauses of the "
+    "application, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends when "
+    "the connection closes. {says_close} An intermediary may hold back such a stream until it ends, and a stream that broke "
+    "off looks complete.",
     remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -126,7 +126,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         _says_close().alias("says_close"),
         evidence(
             ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
-            ("before", "pause_start", "the end of a burst of its body: all of it was acknowledged, and the window was open"),
+            ("before", "pause_start", "a burst of the body ends: all of it was acknowledged, and the window was open"),
             ("after", "pause_end", pl.format("the next burst, {} later", duration(pause))),
         ),
     )
