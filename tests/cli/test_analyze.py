@@ -116,7 +116,7 @@ def test_selection_reaches_the_analysis(run: Run, analysis: FakeAnalysis) -> Non
 def test_filters_narrow_what_is_reported(run: Run) -> None:
     one = json.loads(run("analyze", "x", "-f", "json", "--full", "--connection", 3, "--host", "10.0.0.1", "--port", 80).stdout)
     assert [c["id"] for c in one["connections"]] == [3]
-    assert [f["rule"] for f in one["findings"]] == ["nagle-delayed-ack", "capture-loss"]
+    assert [f["rule"] for f in one["findings"]] == ["nagle-delayed-ack"]
     text = run("analyze", "x", "--connection", 3).stdout
     assert "1 TCP connection, 1 HTTP exchange shown (only connection 3; all was read)" in text
 

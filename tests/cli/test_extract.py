@@ -183,7 +183,8 @@ def test_what_only_the_extract_shows_is_named(tmp_path: Path) -> None:
     path = tmp_path / "whole.pcap"
     path.write_bytes(capture(AT_A_GATEWAY))
     said = run(path, "--connection", "0", "--connection", "2", "-o", tmp_path / "small.pcapng").output
-    assert "only the extract shows gateway-error (not-passed-on), because other packets are missing from it" in said
+    only = "only the extract shows gateway-error (not-passed-on), because other packets are missing from it"
+    assert only in " ".join(said.split())
 
 
 def test_a_connection_says_what_takes_others(tmp_path: Path) -> None:

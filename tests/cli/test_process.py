@@ -71,7 +71,7 @@ def test_machines_need_no_typesetting(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "RULE-OR-WORDS...")]
+    ("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "[RULE-OR-WORDS...]")]
 )
 def test_help_names_arguments_as_other_programs_do(command: str, usage: str) -> None:
     done = subprocess.run(

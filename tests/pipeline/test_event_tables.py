@@ -109,7 +109,7 @@ CLOSED = LARGE + "  0.022  >  .    win 0\n  0.322  >  .    win 64240\n  0.332  <
         pytest.param(CLOSED + "  0.333  <  .    2921:4381(1460)\n", [(8, 6, 0, 0, 7)], id="the first segment only"),
         pytest.param(CLOSED.replace("win 0", "win 1459"), [(8, 6, 1459, 0, 7)], id="less than a segment"),
         pytest.param(CLOSED.replace("win 0", "win 1460"), [], id="room for a segment"),
-        pytest.param(CLOSED.replace("0.322", "0.121"), [], id="shorter than any wait that a rule looks for"),
+        pytest.param(CLOSED.replace("0.322", "0.041"), [], id="shorter than any wait that a rule looks for"),
     ],
 )
 def test_closures(text: str, expected: list[Row], read: Read) -> None:

@@ -53,7 +53,7 @@ def test_rules_have_what_code_scanning_shows() -> None:
     nagle = rules[1]
     assert nagle["name"] == "NagleDelayedAck"
     assert nagle["shortDescription"]["text"] == "A small segment waited for a delayed ACK."
-    assert nagle["fullDescription"]["text"].startswith("One side wrote a message in two pieces.")
+    assert nagle["fullDescription"]["text"].startswith("One side wrote a message in two pieces (two writes, two segments). ")
     assert nagle["defaultConfiguration"] == {"level": "warning"}
 
 

@@ -441,7 +441,7 @@ def test_an_unknown_duration_comes_after_all_known_ones() -> None:
     assert (count_waiting(one), count_waiting(first)) == (1, 0)
     out = StringIO()
     exchanges.write(first, out, Terminal(200), waiting_left_out=1)
-    assert "1 other request was still waiting for a complete response when the capture ended; " in out.getvalue()
+    assert "1 other request was still waiting for a complete response when the capture ended: " in out.getvalue()
 
 
 @pytest.mark.parametrize("module", [exchanges, connections])

@@ -73,6 +73,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "server closes after 401",
         "authentication filter closes the connection",
         "keep-alive is enabled but the server closes the connection",
+        "closed although keep-alive was expected",
     ),
     "keep-alive-race": (
         "keepalive 502",
@@ -93,6 +94,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
             "idle timeout",
             "keep-alive timeout",
             "keepalive_timeout",
+            "keepalive timeout",
             "connection was closed",
             "connection closed",
             "idle connection",

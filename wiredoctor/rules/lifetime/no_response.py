@@ -96,7 +96,7 @@ RULE = Rule(
     title={
         "on-arrival": "The server closed a fresh connection as soon as it had accepted it, without a response",
         "mid-request": "The server closed the connection in the middle of a request, without a response",
-        "unread": "The server reset the connection, probably without having read the request",
+        "unread": "The server reset the connection instead of responding",
         "at-once": "The server closed the connection without an answer, at once",
         "later": "The server closed the connection without an answer, {wait} after the request",
         "half-closed": "The server closed the connection without an answer after the client's FIN",
@@ -132,7 +132,8 @@ RULE = Rule(
         "unread": "{listen}"
         + _LOG
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion)? "
-        "Let a process answer all accepted requests before it ends. Let the client repeat requests that were not read.",
+        "Let a process answer all accepted requests before it ends. Let the client repeat a request if the log shows that "
+        "it was not read.",
         "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended? " + _SAY,
         "half-closed": "If the client wants the response, let it keep its side of the connection open until it has it (nc "
         "without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
