@@ -156,6 +156,7 @@ def test_explain_reads_a_stack_trace(words: tuple[str, ...]) -> None:
     assert "What the words mean (Java HttpClient): " in paste(input=trace).stdout
     empty = paste(input="")
     assert (empty.exit_code, empty.stderr) == (2, "wiredoctor: standard input is empty\n")
+    assert "ECONNRESET" not in paste(input=b"\xff\xfe zqzq").stdout
     unknown = paste(input="zqzq " * 1000)
     assert unknown.exit_code == 2
     assert len(unknown.stderr) < 1000

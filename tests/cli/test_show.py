@@ -84,7 +84,7 @@ def test_text_has_the_ladder_and_the_heads() -> None:
         ([SPLIT, "--connection", "0#5"], "--exchange 5: connection 0 has no exchange with this number"),
         ([SPLIT, "--connection", "0#"], "--connection: '0#' is neither a number nor"),
         ([SPLIT, "--connection", "-1"], "--connection: '-1' is neither a number nor"),
-        ([SPLIT, "--connection", "0#1", "--exchange", "1"], "--connection: '0#1' is neither a number nor"),
+        ([SPLIT, "--connection", "0#1", "--exchange", "1"], "--connection 0#1 names an exchange already: omit --exchange"),
         ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange with this number"),
         ([SPLIT, LOST, "--connection", "0"], "name one capture"),
         ([SPLIT, "--connection", "0", "--frames", "9-3"], "is a reversed range"),

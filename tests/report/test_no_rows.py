@@ -71,6 +71,12 @@ SPAN = "The packets are from 2026-01-31 12:00:00.000 to 12:00:12.500 UTC."
         ),
         (
             "exchanges",
+            {"begin": Moment.parse("1769866200"), "end": Moment.parse("1769866200.1")},
+            RowChoice(),
+            f"None of 4 HTTP exchanges matches the time span. {SPAN}",
+        ),
+        (
+            "exchanges",
             {"begin": Moment.parse("13:00:00 +0200"), "end": Moment.parse("13:00:00.1 +0200")},
             RowChoice(),
             f"None of 4 HTTP exchanges matches the time span. {SPAN}",

@@ -377,6 +377,15 @@ def test_names_are_complete_where_there_is_room() -> None:
         assert ("+2: 2 more names" in out.getvalue()) == (width == 80)
 
 
+@pytest.mark.parametrize("name", ["shop +bar", "shop +5"])
+def test_a_captured_name_is_no_number_of_names(name: str) -> None:
+    row = ServerStatistics("10.9.1.2:80", (name,), 4, 0, 0, 0, 0, 0, 0.1, 0.1, 0.1, 0.2, 1, timed=4)
+    out = io.StringIO()
+    servers.write(example_report(), [row], out, Terminal(width=80, color=False, unicode=False), by=Grouping.server)
+    assert name in out.getvalue()
+    assert "more name" not in out.getvalue()
+
+
 def test_forwarded_requests_are_named() -> None:
     """haproxy answers 504 for the one request of its client, which it sent on to the server behind."""
     proxied = wiredoctor.analyze(find_recording("behind-haproxy-timeout.pcap"))

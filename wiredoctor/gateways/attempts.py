@@ -27,7 +27,8 @@ RELAY = 50 * MILLISECOND
 class Attempt(NamedTuple):
     """A connection without a request whose SYN was refused or never answered.
 
-    Hosts and endpoints are numbers, as in Rows. time: of the first SYN, in ns since the first packet.
+    Hosts and endpoints are numbers, as in Rows. time: of the first SYN, in ns since the first packet. refused: of the RST that
+    answered it, or LATE.
     """
 
     connection: int
@@ -35,6 +36,7 @@ class Attempt(NamedTuple):
     server_host: int
     client_host: int
     time: int
+    refused: int
 
 
 def attempts(failed: pl.DataFrame) -> list[Attempt]:
@@ -46,6 +48,7 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
         host_code(c("client_host")).reinterpret(signed=True).alias("client_host"),
         "syn_time",
+        c("refused_time").fill_null(LATE),
     )  # fmt: skip
     return [Attempt(*row) for row in made.iter_rows()]
 
@@ -92,7 +95,8 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
     """Return, by endpoint, the hosts that are other addresses of its gateway, although no request at the back shows them.
 
-    All attempts of such a host began while the endpoint failed to answer exchanges, and at least one soon after such a request.
+    All attempts of such a host began while the endpoint failed to answer exchanges. At least one began soon after such a request,
+    and if it was refused, the response came soon after that: other hosts may connect in vain by chance.
     """
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
@@ -107,7 +111,8 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
         some = some[(rows.head[some] - SLACK <= one.time) & (one.time <= rows.answered[some] + SLACK)]
         some = some[rows.server[some] != one.server]
         endpoints.setdefault(one.client_host, {*rows.server[some].tolist()}).intersection_update(rows.server[some].tolist())
-        if (one.time - rows.head[some] <= RELAY).any():
+        answered = (one.refused == LATE) | (rows.answered[some] - one.refused <= RELAY)
+        if ((one.time - rows.head[some] <= RELAY) & answered).any():
             prompt.add(one.client_host)
     made: dict[int, set[int]] = {}
     for host in prompt:

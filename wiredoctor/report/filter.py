@@ -36,7 +36,7 @@ class Moment(NamedTuple):
     """A bound of a time span, in ns since the first packet of a capture, since 1970, or since midnight.
 
     `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet. `offset`: the ns by which the zone
-    that a time of day or date names is ahead of UTC; None if it names none.
+    that a time of day or date names is ahead of UTC; 0 for a number of seconds; None if it names none.
     """
 
     nanoseconds: int
@@ -52,7 +52,7 @@ class Moment(NamedTuple):
         """
         if _NUMBER.fullmatch(text.strip()):
             number = Fraction(text.strip())
-            return cls(round(number * SECOND), "first packet" if number < FAR else "1970")
+            return cls(round(number * SECOND), "first packet" if number < FAR else "1970", offset=0)
         time = parse_log_time(text)
         return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit, time.offset)
 

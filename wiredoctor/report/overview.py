@@ -115,10 +115,10 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
     """Return a sentence if a problem precedes one of the same severity that cost more, and one if the times lost add up to more
-    than the total; otherwise an empty string.
+    than the total; otherwise an empty string. The first is omitted if there are too many problems to compare their order.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
-    notes = [] if costs == sorted(costs) else [CAUSES_FIRST]
+    notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
     if -sum(cost for _, cost in costs) - report.delay > max(LEAST_OVERLAP, report.delay / 100):
         notes.append(OVERLAP)
     return " ".join(notes)

@@ -40,12 +40,12 @@ def _suggestion(words: str, rules: Collection[str]) -> str:
 
 
 def _question(words: list[str]) -> str:
-    """Return the words of the command line, or of standard input: at most its first MAX_INPUT characters."""
+    """Return the words of the command line, or of standard input: at most its first MAX_INPUT bytes."""
     if words not in ([], ["-"]):
         return " ".join(words)
-    if not words and sys.stdin.isatty():
+    if sys.stdin is None or (not words and sys.stdin.isatty()):  # pyright: ignore[reportUnnecessaryComparison]
         raise UsageError("name a rule, or paste an error message: wiredoctor explain 'socket hang up'")
-    wanted = sys.stdin.read(MAX_INPUT).strip()
+    wanted = sys.stdin.buffer.read(MAX_INPUT).decode(errors="replace").strip()
     if not wanted:
         raise UsageError("standard input is empty")
     return wanted

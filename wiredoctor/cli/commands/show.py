@@ -147,7 +147,9 @@ def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[i
     """Return the connection and the exchange that --connection and --exchange name."""
     if place is None:
         return None, exchange
-    parts = place.split("#") if exchange is None else [place]
+    parts = place.split("#")
+    if len(parts) == 2 and exchange is not None:
+        raise UsageError(f"--connection {place} names an exchange already: omit --exchange")
     if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
         raise UsageError(f"--connection: {place!r} is neither a number nor, like 8#3, a connection and its exchange")
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else exchange

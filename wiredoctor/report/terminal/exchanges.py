@@ -165,7 +165,7 @@ def _left_out(waiting: int) -> str:
     were = "were" if waiting > 1 else "was"
     return (
         f"{count(waiting, 'other request')} {were} still waiting for a complete response when the capture ended: "
-        "see the end of the list without --top."
+        "the list without --top shows them."
     )
 
 

@@ -75,7 +75,7 @@ def write(
     fields = _fields(lines, by, order, max(paper.width, _NARROWEST))
     out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
     for one, cells in zip(shown, lines, strict=True):
-        texts = cells | {"name": _fitting_names(one, fields["name"].width, paper)} if "name" in fields else cells
+        texts = cells | {"name": _fitting_names(one, fields["name"].width, paper)[0]} if "name" in fields else cells
         text = " ".join(field.pad(shorten(texts[name], field.width, paper.gap)) for name, field in fields.items()).rstrip()
         out.write(
             paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
@@ -85,8 +85,7 @@ def write(
     totals = _totals(statistics, len(shown), by, forwarded, order, overall_statistics(report) if forwarded else None)
     if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
         totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
-    texts = [_fitting_names(one, fields["name"].width, paper) for one in shown] if "name" in fields else []
-    more = max((int(text.rpartition(" +")[2]) for text in texts if " +" in text), default=0)
+    more = max((_fitting_names(one, fields["name"].width, paper)[1] for one in shown), default=0) if "name" in fields else 0
     legends = (
         (_FAILED, any(one.failed for one in shown)),
         (_NO_CONNECTION, "no conn" in fields),
@@ -134,15 +133,16 @@ def _names(one: ServerStatistics) -> list[str]:
     return [clean(name) for name in one.names if name != one.key and name.strip("[]") != host(one.key)]
 
 
-def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> str:
-    """Return the names that fit in full, and the number of others; the first one is shortened if it has no room."""
+def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
+    """Return the names that fit in full, with the number of others, and this number; the first name is shortened if necessary."""
     names = _names(one)
     for number in range(len(names), 0, -1):
-        more = f" +{len(names) - number}" if number < len(names) else ""
+        left = len(names) - number
+        more = f" +{left}" if left else ""
         text = ", ".join(names[:number])
         if len(text) + len(more) <= room or number == 1:
-            return shorten(text, room - len(more), paper.gap) + more
-    return ""
+            return shorten(text, room - len(more), paper.gap) + more, left
+    return "", 0
 
 
 def _share(part: int, whole: int) -> str:

@@ -121,7 +121,7 @@ def write(
 def _hidden(report: Report, groups: list[Group]) -> int:
     """Return the number of problems that a report does not show in full, unless all are requested.
 
-    If the packets were not kept, the report cannot be printed again, so it shows all that fit in the table.
+    If the packets were not kept, the report cannot be printed again, so it shows up to MAX_ROWS in full.
     """
     if len(groups) <= MAX_ROWS and not any(was_kept(one.file) for one in report.captures):
         return 0

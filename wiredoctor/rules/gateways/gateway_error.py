@@ -63,6 +63,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     LATE,
     LONG_HEAD,
     OF_CONNECTION,
+    SLACK,
     Attempt,
     Exchange,
     Failure,
@@ -553,9 +554,9 @@ def _reasons(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, 
     if isinstance(last, Attempt):
         if failure.kind == "refused":
             return f"{behind} refused the connection", "the server behind it refused the connection", ""
-        if last.rejected < LATE:
+        if last.rejected <= front.answered + SLACK:
             said = "an ICMP error answered its SYN"
-            return f"the gateway could not connect to {behind.removesuffix(',')}: {said}", f"{said} to the server behind it", ""
+            return f"the gateway could not connect to {behind}: {said}", f"{said} to the server behind it", ""
         syns = last.values["syns"]
         times = f" (SYN sent {syns} times)" if syns > 1 else ""
         return f"{behind} did not answer{times}", "the server behind it did not answer the SYN", ""
@@ -669,18 +670,20 @@ def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None)
             lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which the gateway could not reach"
         )
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
-        yield from _of_try(one, one in failure.through)
+        yield from _of_try(one, one in failure.through, front.answered + SLACK)
     yield from _end_evidence(front, "the gateway's", "the client's")
 
 
-def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]]:
+def _of_try(one: Attempt | Exchange, passed_on: bool, until: int) -> Iterator[dict[str, Any]]:
+    """Yield the evidence of a try; an ICMP error that came after the time `until` (ns) did not decide anything."""
     v = one.values
     if isinstance(one, Attempt):
+        rejected = one.rejected <= until
         yield from _frames(v, ("syn_frame", "syn_time", f"the gateway's SYN to {one.server}"))
-        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and one.rejected == LATE:
+        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and not rejected:
             yield from _frames(v, ("last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"))
         yield from _frames(v, ("refused_frame", "refused_time", "an RST refuses it"))
-        if one.rejected < LATE:
+        if rejected:
             yield from _frames(v, ("syn_error_frame", "syn_error_time", "an ICMP error rejects it"))
         return
     if passed_on:

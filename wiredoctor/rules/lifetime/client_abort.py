@@ -33,7 +33,7 @@ How it is proved
     just come.
 
     left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
-    requested a page at most 4 s before, and then requested nothing more. Or it had waited longer for the same response
+    requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same response
     before, which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end
     counts; then the response must have no Content-Length, and the wait must match no common timeout. Or the client plays
     audio or video (media type, User-Agent), and data was coming.
@@ -317,7 +317,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
         told["instead"] = f"{asked}{part}"
         told["left_means"] = (
-            f" A page was loading ({asked}), and the same client requested nothing more: the page was closed."
+            f" A page was loading ({asked}), and the same client requested nothing for the next 5 s: the page was closed."
             if one.closed
             else f" At that time the same client requested a page: {asked}."
         )

@@ -493,7 +493,10 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
         return None
     before = clients.other_requests(own, own.start - SHORT.value, own.start)
     page = next((other for other in before if other.navigation), None)
-    if page is None or clients.went_on(row["connection"], row["ended_at"] + 1, row["ended_at"] + WINDOW):
+    after = row["ended_at"] + 1
+    if page is None or clients.went_on(row["connection"], after, after + WINDOW):
+        return None
+    if any(clients.other_requests(own, after, after + WINDOW)):
         return None
     return page
 

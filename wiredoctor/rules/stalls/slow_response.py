@@ -180,7 +180,8 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
         *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
     )
-    return found.select(
+    # a server may answer while the request still arrives, and then it waits for the client
+    return found.filter(c("last_time") >= c("request_end")).select(
         "connection",
         "exchange",
         pl.lit("mid-response").alias("kind"),
