@@ -100,6 +100,17 @@ def test_a_table_of_problems_and_the_worst_two_in_full_and_no_more_than_a_commen
     assert huge.endswith("</details>\n")
 
 
+def test_without_the_packets_all_problems_that_fit_are_in_full() -> None:
+    live = [capture(file="live: lo")]
+    few = page(busy([finding(capture="live: lo", server=f"10.0.1.{i}:80") for i in range(5)], captures=live))
+    assert (few.count("\n### "), "in full" in few, "Wireshark" in few) == (5, False, False)
+    long = [finding(capture="live: lo", server=f"10.0.1.{i}:80", message="word " * 4000) for i in range(9)]
+    huge = page(busy(long, captures=live))
+    assert len(huge.encode()) <= MAX_BYTES
+    rest = "The other 7 problems in full: capture with -w FILE.pcapng, then `wiredoctor analyze FILE.pcapng --all`"
+    assert f"\n{rest}\n" in huge
+
+
 def test_what_the_text_says_beside_the_findings() -> None:
     one = capture(duplicates=7, damage="ends inside packet 8")
     text = page(

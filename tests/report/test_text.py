@@ -288,6 +288,12 @@ def test_nothing_points_to_packets_that_were_not_kept() -> None:
     assert "The packets were not kept: capture with -w FILE.pcapng" in " ".join(live.split())
 
 
+def test_the_rest_of_many_problems_needs_the_packets() -> None:
+    many = [finding(capture="live: lo", server=f"10.0.1.{i}:80") for i in range(22)]
+    live = " ".join(page(busy(many, captures=[capture(file="live: lo")])).split())
+    assert "The other 21 problems in full: capture with -w FILE.pcapng, then wiredoctor analyze FILE.pcapng --all" in live
+
+
 def test_long_proofs_are_cut() -> None:
     long = finding(evidence=tuple(Evidence(i, i / 10, f"note {i}") for i in range(1, 31)))
     assert "and 19 more frames (--all shows them)" in page(busy([long]))

@@ -82,28 +82,29 @@ BERLIN = 9 * 3600 + 42 * 60 + 16
 
 
 @pytest.mark.parametrize(
-    ("text", "fraction", "unit"),
+    ("text", "fraction", "unit", "zone_hours"),
     [
-        ("31/Jan/2026:10:42:16 +0100", 0, SECOND),  # nginx, Apache
-        ("[31/Jan/2026:10:42:16 +0100]", 0, SECOND),
-        ("31/Jan/2026:10:42:16.123", 123, SECOND // 1000),  # haproxy
-        ("2026/01/31 10:42:16", 0, SECOND),  # the error log of nginx
-        ("Sat Jan 31 10:42:16.123456 2026", 123.456, 1000),  # that of Apache
-        ("2026-01-31T09:42:16.123Z", 123, SECOND // 1000),  # Envoy
-        ("2026-01-31T09:42:16.123456Z", 123.456, 1000),  # AWS ALB
-        ("2026-01-31 10:42:16,123", 123, SECOND // 1000),  # Python's logging
-        ("2026-01-31T10:42:16+01:00", 0, SECOND),
-        ("2026-01-31 10:42:16 +0100", 0, SECOND),
-        ("Sat, 31 Jan 2026 09:42:16 GMT", 0, SECOND),  # RFC 9110
-        ("2026-01-31 10:42:16", 0, SECOND),
+        ("31/Jan/2026:10:42:16 +0100", 0, SECOND, 1),  # nginx, Apache
+        ("[31/Jan/2026:10:42:16 +0100]", 0, SECOND, 1),
+        ("31/Jan/2026:10:42:16.123", 123, SECOND // 1000, None),  # haproxy
+        ("2026/01/31 10:42:16", 0, SECOND, None),  # the error log of nginx
+        ("Sat Jan 31 10:42:16.123456 2026", 123.456, 1000, None),  # that of Apache
+        ("2026-01-31T09:42:16.123Z", 123, SECOND // 1000, 0),  # Envoy
+        ("2026-01-31T09:42:16.123456Z", 123.456, 1000, 0),  # AWS ALB
+        ("2026-01-31 10:42:16,123", 123, SECOND // 1000, None),  # Python's logging
+        ("2026-01-31T10:42:16+01:00", 0, SECOND, 1),
+        ("2026-01-31 10:42:16 +0100", 0, SECOND, 1),
+        ("Sat, 31 Jan 2026 09:42:16 GMT", 0, SECOND, 0),  # RFC 9110
+        ("2026-01-31 10:42:16", 0, SECOND, None),
     ],
 )
-def test_times_of_logs(monkeypatch: pytest.MonkeyPatch, text: str, fraction: float, unit: int) -> None:
+def test_times_of_logs(monkeypatch: pytest.MonkeyPatch, text: str, fraction: float, unit: int, zone_hours: int | None) -> None:
     """All say 10:42:16 in Berlin, which those without a zone are in."""
     zone(monkeypatch, "Europe/Berlin")
     expected = nanoseconds("2026-01-31T09:42:16Z")
     assert expected is not None
-    assert parse_log_time(text)[:3] == (expected + round(fraction * 1_000_000), unit, True)
+    offset = None if zone_hours is None else zone_hours * 3600 * SECOND
+    assert parse_log_time(text) == (expected + round(fraction * 1_000_000), unit, True, offset)
 
 
 def test_a_time_without_a_zone_follows_utc(monkeypatch: pytest.MonkeyPatch) -> None:

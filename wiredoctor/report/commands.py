@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.words import clean
+from wiredoctor.report.words import clean, count
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Finding, Report
@@ -55,6 +55,14 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
     return [command for command in (show_command(report, finding), f"wiredoctor explain {finding.rule}") if command]
 
 
+def rest_in_full(report: Report, rest: int) -> tuple[str, str]:
+    """Return how to see the problems that a report does not show in full: the words before the command, and the command."""
+    others = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
+    if are_kept(report):
+        return others, analyze_command(report)
+    return f"{others} capture with -w FILE.pcapng, then", "wiredoctor analyze FILE.pcapng --all"
+
+
 def analyze_command(report: Report) -> str:
     """Return the command that analyzes the same captures with --all."""
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
@@ -65,6 +73,11 @@ def analyze_command(report: Report) -> str:
 def was_kept(file: str) -> bool:
     """Return whether the packets of a capture are in a file that can be opened again, or were piped in by the user."""
     return not file.startswith(_LIVE)
+
+
+def are_kept(report: Report) -> bool:
+    """Return whether the packets of any capture were kept (was_kept)."""
+    return any(was_kept(one.file) for one in report.captures)
 
 
 def _is_file(capture: CaptureSummary) -> bool:

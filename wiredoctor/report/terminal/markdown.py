@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.capture_clocks import zone_line
-from wiredoctor.report.commands import analyze_command, next_commands, show_any_command
+from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
@@ -52,7 +52,7 @@ MAX_CELL = 100
 """The maximum length of a server with its path in the table of problems, in characters."""
 
 IN_FULL = 2
-"""The number of problems shown with message, evidence and remedy, unless all are requested."""
+"""The number of problems shown with message, evidence and remedy, unless all are requested or the packets were not kept."""
 
 PROOF = Terminal(width=88, unicode=True)
 """The widest code block that needs no scroll bar, in characters."""
@@ -119,7 +119,8 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
     room = MAX_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MAX_NAME
     several = len(report.captures) > 1
     written = 0
-    for group in groups if everything else groups[:IN_FULL]:
+    # without the packets, the report cannot be written again
+    for group in groups if everything or not are_kept(report) else groups[:IN_FULL]:
         text = "\n".join(_group(group, several=several, report=report))
         room -= len(text.encode()) + 1
         if room < 0:
@@ -127,8 +128,8 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
         said.append(text)
         written += 1
     if rest := len(groups) - written:
-        command = code(analyze_command(report))
-        said.append(f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full: {command}\n")
+        which, command = rest_in_full(report, rest)
+        said.append(f"{which} {code(command)}\n")
     out.write("\n".join([*said, closing]).encode("utf-8", "backslashreplace"))
 
 
@@ -174,7 +175,7 @@ def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
         yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
     yield f"**{change(worst)}:** {escape_markdown(worst.remedy)}"
     yield ""
-    if worst.display_filter:
+    if worst.display_filter and was_kept(worst.capture):
         yield f"Wireshark: {code(worst.display_filter)}"
         yield ""
     if worst.references:

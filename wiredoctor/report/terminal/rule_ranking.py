@@ -24,7 +24,7 @@ _FILLER = 0.2
 _STATUS = 2.0
 """The weight of a status code, which says more than the words around it."""
 
-_LEAST = 0.38
+_LEAST = 0.4
 """The minimum score of a rule, relative to the best one; others would be noise."""
 
 _SAME = (

@@ -100,6 +100,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
             "idle connection",
         ),
         *("502 bad gateway", "KeepAliveFailure", "server closed idle connection"),
+        "504 keepalive timeout shorter than that of the load balancer",  # HTTP 504, cause 2, of AWS Classic Load Balancer
     ),
     "truncated-response": (
         *("large response truncated", "response truncated", "response cut off", "body cut short"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
-from wiredoctor.report.commands import analyze_command, next_commands, show_any_command, was_kept
+from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
@@ -123,7 +123,7 @@ def _hidden(report: Report, groups: list[Group]) -> int:
 
     If the packets were not kept, the report cannot be printed again, so it shows up to MAX_ROWS in full.
     """
-    if len(groups) <= MAX_ROWS and not any(was_kept(one.file) for one in report.captures):
+    if len(groups) <= MAX_ROWS and not are_kept(report):
         return 0
     return max(0, len(groups) - (IN_FULL_BESIDE_MANY if len(groups) > MAX_ROWS else IN_FULL))
 
@@ -137,7 +137,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
             writer.paragraph(note)
         if command := show_any_command(report):
             writer.unbroken(("Next: ", "bold"), command)
-        elif not any(was_kept(one.file) for one in report.captures):
+        elif not are_kept(report):
             writer.paragraph("The packets were not kept: capture with -w FILE.pcapng to look at them with wiredoctor show.")
     if left:
         writer.paragraph(f"{other_problems(left)}.")
@@ -151,8 +151,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
         write_group(writer, group, report=report, several=several, everything=everything, detail=detail)
     if rest := len(groups) - len(in_full):
         writer.blank()
-        command = analyze_command(report)
-        which = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
+        which, command = rest_in_full(report, rest)
         if len(text := f"{which} {command}") <= writer.width:
             writer.unbroken(text)
         else:

@@ -357,10 +357,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         if (page := _closed_page(own, row, clients)) is not None:
             return Ended("left", page, closed=True)
         if group := _interrupted(row["connection"], row["ended_at"], row["to_client"], clients) if not row["received"] else ():
-            first = group[0]
-            silent = first.connection != row["connection"] and bool(
-                _interrupted(first.connection, first.time, row["to_client"], clients)
-            )
+            first = next((close for close in group if _awaits(close, clients)), None)
+            if first is None or first.connection == row["connection"]:
+                return Ended("stopped", others=group)
+            silent = bool(_interrupted(first.connection, first.time, row["to_client"], clients))
             return Ended("stopped", others=group, silent=silent)
         longest = _longest_wait(own, row, clients)
         if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
@@ -425,6 +425,12 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
         if not longest or longest + to_client < close.waited:
             return ()
     return tuple(waiting)
+
+
+def _awaits(close: Close, clients: Clients) -> bool:
+    """Return whether the client closed before the response to its newest request on this connection began."""
+    own = clients.newest_request(close.connection)
+    return own is not None and (own.answered is None or own.answered > close.time)
 
 
 def _timer(wait: int) -> int | None:
