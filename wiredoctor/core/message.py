@@ -54,7 +54,7 @@ NO_END: Final = 1 << 61
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause of a body: the frames, times and TSvals of the packets before and after it, and the round trip known then (ns)."""
+    """A pause in a body: the frames, times and TSvals of the packets before and after it, and the round trip in ns then."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -236,7 +236,7 @@ class Exchange:
         return last
 
     def last_time(self) -> i64:
-        """Return the time at which both messages had ended; NEVER if none was captured."""
+        """Return the time at which both messages had ended; NEVER if neither was captured."""
         last: i64 = NEVER
         request, response = self.request, self.response
         if request is not None:
@@ -254,7 +254,7 @@ class Exchange:
             interim.times.pop()
 
     def leave_unanswered(self) -> None:
-        """Drop the response of an exchange, because reading of the connection stopped before it was complete."""
+        """Drop the incomplete response of an exchange, because the connection is no longer read."""
         self.response = None
         self.interim = None
         self.upgraded = True

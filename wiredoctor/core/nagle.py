@@ -36,10 +36,11 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim that Nagle is off if it is proved. Drop the claims whose ACK came within a millisecond.
+    """Accept the first claim that Nagle is off if it is proved; drop claims that an ACK refutes.
 
-    A claim is proved when its millisecond has passed, or when one ACK covers both of its segments. `clock` is the watermark,
-    which never decreases.
+    A claim says that a small segment was sent while an earlier small one was unacknowledged. It is proved if one ACK covers both,
+    or if no ACK of the earlier one comes for a millisecond. An ACK of only the earlier one within that time refutes it. `clock`
+    is the watermark.
     """
     if nagle.claim_time == NEVER:
         return
@@ -52,7 +53,10 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the claims whose data was acknowledged, and make the first remaining claim the current one."""
+    """Drop the claims that Nagle is off whose earlier small segment was acknowledged; the first remaining claim is checked next.
+
+    `acknowledged`: the offset up to which the peer has acknowledged data.
+    """
     nagle.claim_time = NEVER
     later = nagle.later_claims
     if later is None:
@@ -127,9 +131,10 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 
 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
-    """Return the frame number of the probe if a packet of the receiver acknowledges it together with the data before it.
+    """Return the frame number of a possible tail loss probe if one packet acknowledges the probe and the data before it.
 
-    Otherwise return 0. A retransmission of either segment, or an ACK of the data alone, shows that it was not a probe.
+    Otherwise return 0. If either is retransmitted, or if only the data is acknowledged, the segment was not a probe and is
+    forgotten.
     """
     if nagle.probe_frame == NEVER:
         return 0

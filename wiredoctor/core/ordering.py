@@ -34,7 +34,7 @@ COMPARED: Final = 256
 
 
 class HeldPacket:
-    """A packet that is held until others have been read, and its TCP numbers if its headers were read."""
+    """A packet that is held until later records have been read, with its sequence numbers if its headers were read."""
 
     def __init__(self) -> None:
         self.packet: Packet = Packet()
@@ -57,7 +57,8 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: more records may be written, so nothing is held before the first packet that is out of order.
+    `is_growing`: the file is still being written. To avoid a delay, packets are then returned at once until the first one is out
+    of order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
@@ -96,7 +97,7 @@ class Ordering:
         """True if it is proved, not only assumed, that packets were out of order."""
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet with the next one in time order; return False if there is none."""
+        """Fill the packet from the record that comes next in time order. Return False if there is none."""
         if self.sleeps:
             if not self.records.next(packet):
                 return False
@@ -300,7 +301,7 @@ class Ordering:
         self.queue[first:] = rest
 
     def read(self, held: HeldPacket) -> None:
-        """Read the headers of a packet. If it may begin a connection, reserve an id now, so ids follow the file order."""
+        """Read the headers of a packet. If it may open a connection, reserve the connection id now: ids follow the file order."""
         scratch = self.scratch
         copy_record(held.packet, scratch)
         scratch.frame, scratch.clock = held.packet.frame, held.packet.clock
@@ -323,9 +324,9 @@ class Ordering:
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN opens a later connection on the same ports: its side's newest SYN has another sequence number.
+        """Return whether a SYN opens a later connection on the same ports: the previous SYN has a different sequence number.
 
-        That SYN may be among the held packets.
+        That previous SYN of the same side may still be among the held packets.
         """
         base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
         frame: i64 = -1
@@ -348,10 +349,9 @@ class Ordering:
                 self.weigh(other, held)
 
     def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
-        """Count whether the sequence and ACK numbers of two packets confirm the order of the file or the order of the
-        timestamps.
+        """Count two packets of a connection as evidence for the order of the file or for the order of the timestamps.
 
-        `first` comes first in the file, and `second` has the earlier timestamp.
+        Their sequence and acknowledgment numbers decide. `first` comes first in the file, but `second` has the earlier timestamp.
         """
         order = order_of(first, second)
         if order > 0:
@@ -399,7 +399,10 @@ def time_of(held: HeldPacket) -> int:
 
 
 def order_of(first: HeldPacket, second: HeldPacket) -> i64:
-    """Return 1 if the numbers of two packets of a connection show that `second` is later, -1 if earlier, 0 if unknown."""
+    """Return 1 if sequence and acknowledgment numbers show that `second` was sent after `first`, -1 if before, 0 if unknown.
+
+    Both packets belong to one connection.
+    """
     if first.addresses == 0:
         return 0
     if first.is_turned == second.is_turned:

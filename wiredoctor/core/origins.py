@@ -1,12 +1,12 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. These signs show
-it: the time to live or IP identification does not fit the host; the host continues to send; the packet came too early for a
-reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Two of the signs are
-required, because each may occur by itself.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. There are six
+signs: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet came too
+early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
+occur by chance, so two are required.
 
-The usual IP properties of a side's packets are in `Side.ip`, so that checking a packet takes one comparison; changes are in
-`Side.path`.
+`Side.ip` holds the newest time to live and IP identification of a side, so that checking a packet takes one comparison.
+`Side.path` holds unusual changes of them.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64
 
 
 def first_sent(flight: Flight, ack: i64) -> i64:
-    """Return the capture time of the first segment with the last byte that an ACK covers; NEVER if it was not captured."""
+    """Return the time at which the last byte that an ACK covers was first captured; NEVER if it was not captured."""
     at: i64 = len(flight.segments) - 1
     while at >= 0:
         sent = flight.segments[at]
@@ -194,10 +194,10 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 
 
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
-    """Return the time since which all packets of the peer have acknowledged `offset`; NEVER if it is unknown.
+    """Return the earliest time from which on every packet of the peer acknowledges exactly `offset`; NEVER if it is unknown.
 
-    Packets before an idle time are ignored. An RST without the ACK flag responds to one of the other packets (RFC 9293 section
-    3.5.2).
+    An RST without the ACK flag has the acknowledgment number of the packet to which it responds as its sequence number (RFC 9293
+    section 3.5.2), so it responds to one of these packets. After a long idle time, only the packets since then count.
     """
     if peer.acknowledged != offset:
         return NEVER
@@ -287,8 +287,9 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return all signs that a FIN or RST of a side is not from its host, as bits; `ip`: the properties of the packet, packed as
-    in Side.ip.
+    """Return all signs that a FIN or RST of a side is not from its host, as bits.
+
+    `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
     """
     found: i64 = 0 if signs is None else signs.found
     if own.ip != NEVER:
@@ -336,7 +337,7 @@ def rst_origin(own: Side, closing: Close) -> i64:
 
 
 def is_doubtful(own: Side) -> bool:
-    """Return whether one sign, but not a second, shows that a side's first RST is not from its host."""
+    """Return whether exactly one sign indicates that another device sent a side's first RST; only two signs are conclusive."""
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:
         return False

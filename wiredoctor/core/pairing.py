@@ -384,12 +384,12 @@ class HttpConnection:
         return exchange
 
     def find_request(self, client: Reader, server: Reader, message: Message) -> Exchange | None:
-        """Return the exchange of a response if messages may be missing, and make it the first waiting one.
+        """Find the request of a response if messages may be missing. Return its exchange, or None if the request is missing.
 
-        Return None if its request is missing. A response can answer a request that the server had received (`message.ack`) if the
-        client had not received the response when it sent the request (`request.ack`). The answered request is certain if it was
-        sent when all earlier requests had their responses (`is_fresh`), and if the response begins at the ACK number of that
-        request. Then no response between them is missing.
+        The server must have received the request before it sent the response (`message.ack`). The client must have sent the
+        request before it received the response (`request.ack`). The match is certain if all earlier requests had been answered
+        when the request was sent (`is_fresh`), and the response begins at the request's ACK number, so none between is missing.
+        The exchange becomes the first one that waits.
         """
         ack, offset = message.ack, message.offset
         newest: Exchange | None = None
@@ -527,7 +527,7 @@ class HttpConnection:
                 reader.switch_off()
 
     def stop_reading(self, last: Exchange) -> None:
-        """Stop reading after the request head of `last`, because too many requests wait for a response."""
+        """Stop reading the connection after the request head of exchange `last`: too many requests wait for a response."""
         self.http.met.add(limits.PIPELINED)
         self.stop(None)
         self.next_index = last.index + 1
@@ -647,7 +647,7 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
 
 
 def clear(part: MessagePart) -> None:
-    """Set the fields for a packet that contains no new bytes of a message."""
+    """Set the fields to the values for a packet without new bytes of a message."""
     part.message = NEVER
     part.last_message = NEVER
     part.exchange = -1
@@ -661,7 +661,7 @@ def clear(part: MessagePart) -> None:
 
 
 def clear_unread(part: MessagePart) -> None:
-    """Set the fields for a packet of a connection whose payload is not read."""
+    """Set the fields to the values for a packet of a connection whose payload is not read."""
     clear(part)
     part.http = False
     part.is_incomplete = True

@@ -157,7 +157,7 @@ def tzsp(layers: Layers, block: bytes) -> i64:
 
 
 def capwap(layers: Layers, block: bytes) -> i64:
-    """Read a CAPWAP data header (RFC 5415 section 4.3), from an access point to its controller, unless it is encrypted."""
+    """Read an unencrypted CAPWAP data header between a Wi-Fi access point and its controller (RFC 5415 section 4.3)."""
     layers.names |= NAMED_CAPWAP
     if not layers.has(4) or block[layers.at] != 0:
         return layers.refuse(UDP_PROTOCOL)

@@ -67,11 +67,10 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how many bytes the sequence number of a packet is ahead of its side's newest byte, and how many its ACK is ahead
-    of the peer's.
+    """Return how many bytes a packet's sequence number is ahead of its sender's data, and its ACK ahead of the peer's data.
 
-    Each is negative if the number is behind, and 0 if unknown. The distance from the newest numbers is used if it is shorter,
-    because a damaged packet may have moved the newest byte.
+    Each distance is negative if the number is behind; both are 0 if one of them is unknown. A damaged packet may have moved the
+    end of the data, so distances from the newest sequence and acknowledgment numbers are used if they are shorter.
     """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0
@@ -85,7 +84,7 @@ def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
 
 
 def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i64:
-    """Return the signed distance of a number from the nearest of the three offsets."""
+    """Return the signed distance of a number from the nearest of three: `highest`, `sequence` and `acknowledgment`."""
     first, second, third = wrap(number - highest), wrap(number - sequence), wrap(number - acknowledgment)
     if max(second, -second) < max(first, -first):
         first = second
@@ -101,7 +100,10 @@ def newest(side: Side, other: Side) -> i64:
 
 
 def window_of(receiver: Side, sender: Side) -> i64:
-    """Return a number of bytes by which no valid sequence number goes back: at least the receiver's window."""
+    """Return by how many bytes, at most, the sequence number of a valid packet may be behind the newest data of `sender`.
+
+    It is at least the receiver's window, and at least FAR.
+    """
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR
     return max(FAR, receiver.window_edge - receiver.acknowledged, sender.highest - receiver.acknowledged)
@@ -146,9 +148,10 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet is a copy of its side's newest packet with other numbers. If so, store the numbers of both sides.
+    """Return whether a packet is a copy of its side's newest packet with different sequence and acknowledgment numbers.
 
-    Such a connection was captured on both sides of a firewall that changes the numbers, and packets continue from both.
+    This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with either numbers
+    will follow, so store the old numbers of both sides.
     """
     is_first = packet.is_turned == connection.is_turned
     if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):

@@ -79,7 +79,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Count how often the path seems to limit a side's longest segment, to learn the largest segment that the path carries.
 
-    The message of the segment must be known by now.
+    Call this after the segment's message was determined.
     """
     # every host accepts segments of the default MSS, so no path needs smaller ones
     least: i64 = DEFAULT_MSS
@@ -108,7 +108,10 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether the path of a connection may carry less than its ends accept; not on loopback or with jumbo frames."""
+    """Return whether the path may carry only smaller segments than both hosts accept.
+
+    This is impossible on loopback, and assumed to be so with jumbo frames.
+    """
     key = connection.key
     is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]
     return not is_loopback and segment.mss <= LARGEST_PATH

@@ -1,7 +1,8 @@
-"""Read a file that is far from time order sorted by time, like reordercap(1), in bounded memory.
+"""Sort a file whose packets are far out of time order, like reordercap(1), but in bounded memory.
 
-The packets are divided into lanes, each of them in time order, as few as possible: one for each appended part or each interface
-that was written late. A lane is a list of runs of consecutive packets. The lanes are merged like the files of a chain.
+The packets are divided into as few lanes as possible, each of which is in time order. Usually there is one for each appended
+part, or for each interface that was written late. A lane is a list of runs of consecutive packets. The lanes are merged by time,
+like the files of a chain.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Lanes:
             self.tails[self.current] = self.tail
 
     def begin_run(self, frame: i64, start: i64, time: i64) -> None:
-        """Begin a run in the lane with the latest last time that is not after `time`, or in a new lane."""
+        """Begin a run with a packet of time `time`, in the lane whose last time precedes it most closely, or in a new lane."""
         self.end_run()
         run = len(self.starts)
         self.starts.append(start)
@@ -147,14 +148,14 @@ class Lanes:
         self.next_tail = self.tails[at + 1] if at + 1 < len(self.tails) else LATEST + 1
 
     def note_state(self, frame: i64) -> None:
-        """Store the state of the records if it has changed."""
+        """Store the state of the file's records (see Records.state) if it has changed."""
         state = self.records.state()
         if not self.states or self.states[len(self.states) - 1] != state:
             self.states.append(state)
             self.state_frames.append(frame)
 
     def state_at(self, frame: i64) -> tuple[int, int, bool]:
-        """Return the state of the records at a frame."""
+        """Return the stored state of the file's records (see Records.state) at a frame."""
         return self.states[bisect_right(self.state_frames, frame) - 1]
 
     def finish(self) -> None:
@@ -170,7 +171,7 @@ class Lanes:
 
 
 class LaneRecords(Records):
-    """The records of one lane. `inner`: the file's records, which no other lane uses."""
+    """The records of one lane. `inner`: records of the file that were opened for this lane only."""
 
     def __init__(self, inner: Records, lanes: Lanes, lane: i64) -> None:
         super().__init__(inner.source)
@@ -215,7 +216,10 @@ class LaneRecords(Records):
 
 
 class LaneFiles(Files):
-    """Opens lanes as files of a chain. Of packets with equal times, the first one in the file comes first."""
+    """Gives a chain the lanes of one file, as if they were separate files.
+
+    If packets have equal times, the one that comes first in the file is returned first.
+    """
 
     def __init__(self, source: Source, name: str, lanes: Lanes) -> None:
         super().__init__()
@@ -224,7 +228,7 @@ class LaneFiles(Files):
         self.lanes: Lanes = lanes
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a lane. The last number is that of the first lane, because a chain begins with the last file."""
+        """Return the records of a lane. Lanes are numbered backwards, because a chain begins with its last file."""
         inner = open_records(self.source, self.name)
         return LaneRecords(inner, self.lanes, len(self.lanes.first_runs) - 1 - number)
 
@@ -234,7 +238,7 @@ class LaneFiles(Files):
         return None
 
     def size(self, number: i64) -> i64:
-        """Return 0: SortedRecords tells the position itself."""
+        """Return 0, because SortedRecords computes the position itself."""
         del number
         return 0
 
@@ -267,7 +271,7 @@ class SortedRecords(ChainRecords):
 
     @property
     def position(self) -> int:
-        """The share of the file's bytes that the packets read so far have, if all packets have the same size."""
+        """The number of bytes that the packets read so far would occupy in the file if all packets had the same size."""
         return int(self.frame) * int(self.file_size) // max(int(self.total), 1)
 
     def activate(self) -> ChainFile | None:
@@ -287,7 +291,7 @@ class SortedRecords(ChainRecords):
         super().hand_out(packet, file)
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the number of an interface, which is that in the file."""
+        """Return the interface number `own` unchanged, because all lanes are from one file."""
         del file
         return own
 

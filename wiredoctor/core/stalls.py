@@ -225,7 +225,11 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side that are decided. If `is_over` is true, write all, because no more gaps will come."""
+        """Write the held rows of a side, except those that later gaps between its segments may still change.
+
+        If `is_over` is true, write all of them, because no more gaps will come. Rows of segments that a program sent at regular
+        times are dropped instead.
+        """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
         left: list[HeldRelease] = []
@@ -257,7 +261,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write the held rows of a connection that has ended or gets no more packets."""
+        """Write the rows held for a connection, because no more packets of it will come."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)

@@ -1,7 +1,7 @@
 """Analyze a packet within its connection, in a fixed order of steps.
 
-`follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and sets to which message
-they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
+`follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and records the message to
+which they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
 """
 
 from __future__ import annotations
@@ -124,9 +124,10 @@ class Story:
     def write_events(self, connection: Connection, packet: Packet) -> None:
         """Write the events that a packet ends, and store what later packets need.
 
-        prove: Nagle off, tail loss probe. find_stalls: end of a stall, closed window, run of small segments. count: packets,
-        bytes, history. compare_copies: retransmissions with different bytes. learn_path_mss: length of full segments.
-        stalls.write: waits for an ACK or timer. recorder.write: the row of `segments`, if requested.
+        `prove` finds evidence about Nagle's algorithm, and tail loss probes. `find_stalls` finds ended stalls, closed windows and
+        runs of small segments. `count` updates the totals of packets and bytes. `compare_copies` finds retransmissions with
+        different bytes. `learn_path_mss` learns the size of full segments. `stalls.write` writes the rows of stalls, and
+        `recorder.write` those of `segments` and `pieces`, if they were requested.
         """
         segment = self.segment
         if segment.direction == 0:

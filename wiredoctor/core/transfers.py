@@ -104,7 +104,10 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Count the ACKs as known that have reached the sender at time `now`."""
+        """Move the ACKs that have reached the sender by `now` from those in transit to those that the sender knows.
+
+        `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
+        """
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].time + way <= now:
@@ -112,7 +115,10 @@ class KnownWindow:
         self.take(i, way)
 
     def take(self, count: i64, way: i64) -> None:
-        """Count the ACKs before index `count` as known to the sender."""
+        """Move the ACKs before index `count` from those in transit to those that the sender knows.
+
+        `way`: the time in ns from the capture of the newest of them until data sent in response passed the capture point.
+        """
         if count == self.first:
             return
         coming = self.coming
@@ -132,9 +138,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Count the ACKs as known up to the first one that permits the sender to send up to offset `end`.
+        """Record that the sender has sent up to offset `end`, so it must know the first ACK in transit whose window permits that.
 
-        Return the time in ns since that ACK was captured, or NEVER if no ACK permits it.
+        That ACK and earlier ones are no longer in transit. Return the time in ns from its capture to `now`, or NEVER if no ACK
+        permits it.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -147,7 +154,10 @@ class KnownWindow:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK reached the sender just before `now`, when it sent the current packet."""
+        """Return whether an ACK seems to have triggered the packet captured at `now`, because it reached the sender just before.
+
+        `way`: the round trip in ns from the capture point to the sender.
+        """
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:
             return True
@@ -286,7 +296,7 @@ class Transfer:
             self.fill(packet, segment, end)
 
     def measure(self, segment: Segment) -> None:
-        """Set the round trips of the connection to those known now."""
+        """Set the round trips to those that the connection has now."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
@@ -351,12 +361,12 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return how uncertain the use of a window is, in bytes, because the travel times of its ACKs vary."""
+        """Return the uncertainty, in bytes, of how much of the window was in use, because the travel times of ACKs vary."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Add the time of the round trip that ends at `end` (ns) to the class that limited it."""
+        """Add the time of the round trip that ends at `end` (ns) to what limited the sender in it, such as loss or the window."""
         now = self.round
         time = max(end - now.start, 0)
         # while queues are full, a larger window or buffer would only make them longer
@@ -393,7 +403,7 @@ class Transfer:
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
-        """Store the bytes in flight in a round trip; of many round trips, only every second, fourth, ... one is stored."""
+        """Store the bytes in flight in a round trip. If there are many round trips, store only every second, fourth, ... one."""
         self.skipped += 1
         if self.skipped < self.stride:
             return

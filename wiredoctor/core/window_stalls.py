@@ -91,9 +91,9 @@ class WindowStalls:
         return True
 
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Record new data that does not fit in the peer's window, or that the sender's timer sent to fill that window.
+        """Record new data that exceeds the peer's window, or that a timer of the sender sent to fill a small window.
 
-        `waits`: the state of the peer, whose window it is.
+        `waits`: the state of the peer.
         """
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
@@ -112,10 +112,10 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the time that a segment waited before it filled a window with less room than a full segment.
+        """If a timer sent a segment that fills a window smaller than a full segment, add the time that the segment waited.
 
-        It counts only if the sender had more to send all the time: the previous data had filled the window too, and nothing was
-        in flight.
+        It counts only if the previous data had filled the window too, so the sender had more to send all the time, and if nothing
+        was in flight.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
@@ -137,7 +137,7 @@ class WindowStalls:
         add(stall, waited, 0, packet.frame, packet.time)
 
     def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
-        """Record that a side announces a window of 0 while data is unacknowledged; it discards that data."""
+        """Record that a side announces a window of 0 without acknowledging data in flight: it probably discards that data."""
         waits = own.waits
         if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
             return
@@ -148,7 +148,10 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Add the time for which a side refused data, when it acknowledges some of that data. `waits`: the state of that side."""
+        """When a side acknowledges some of the data that it had discarded, add the time since it closed its window.
+
+        `waits`: the state of that side.
+        """
         if segment.ack >= waits.refused_end:
             waits.refused_end = waits.resumed_end = NEVER
         window = waits.zero_window

@@ -64,9 +64,10 @@ def _without_rows(dtype: pl.DataType) -> pl.Series:
 class Table:
     """A table: its name, the meaning of a row, and its columns in order.
 
-    `at_packet`: a row is final when its packet was read; later events of its exchange do not change it. `exchange_by_time`:
-    candidates from rows without an exchange belong to the exchange that waited at that time. `writer`: the function below
-    wiredoctor/ that decides what becomes a row, or describes it: "core/stalls.py:Stalls.write_release".
+    `at_packet`: a row is final as soon as its packet has been read; later events of its exchange do not change it.
+    `exchange_by_time`: if a row names no exchange, a finding from it belongs to the exchange that was waiting at the row's time.
+    `writer`: the function that decides what becomes a row, or whose docstring explains it, with its path below wiredoctor/, such
+    as "core/stalls.py:Stalls.write_release".
     """
 
     name: str
