@@ -75,7 +75,7 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
 
 
 def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clock: i64) -> None:
-    """Add a claim that Nagle is off if a small segment follows an unacknowledged small one and no timer can have sent it."""
+    """If a small segment follows an unacknowledged small one, and no timer can have sent it, claim that Nagle is disabled."""
     data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
@@ -113,7 +113,7 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
     """Store a small segment if it may be a tail loss probe of its sender.
 
-    A probe follows a small segment that is alone in flight, `least` to `longest` ns plus one round trip later (RFC 8985 section
+    A probe is sent one round trip plus `least` to `longest` ns after a small segment that is alone in flight (RFC 8985 section
     7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
     """
     data = own.previous

@@ -147,9 +147,10 @@ class Ordering:
         return True
 
     def compare_past(self, held: HeldPacket, newest: i64, is_turned: bool) -> None:
-        """Compare a held packet with packets of its connection that were returned within the last 100 ms (see `weigh`).
+        """Compare a held packet with recently returned packets that one side of its connection sent (see `weigh`).
 
-        `newest`: the number in copies.py of one side's newest packet. `is_turned`: the direction of that side.
+        `newest`: the number of that side's newest packet in `Copies.ring`. `is_turned`: the value of Packet.is_turned for that
+        side.
         """
         copies = self.copies
         while newest >= copies.oldest:
@@ -190,7 +191,10 @@ class Ordering:
             self.gone = 0
 
     def take(self) -> bool:
-        """Read a record and put it into the queue or among the late ones. Return False if there is no record."""
+        """Read a record, and put it into the queue or, if its time is earlier than expected, among the late packets.
+
+        Return False if there is no record.
+        """
         held = self.free.pop() if self.free else HeldPacket()
         packet, times = held.packet, self.records.times
         if not self.records.next(packet):
@@ -269,7 +273,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Add a packet before which the clock of its own or of another interface was set back."""
+        """Queue a packet just before which a clock was set back: the clock of its own interface, or of another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)

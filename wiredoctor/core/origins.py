@@ -101,7 +101,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the signs that a FIN or RST was not sent by the host in its source address; None if there are none.
 
-    `known`: the signs of packets that were sent with it; new ones are added.
+    `known`: the signs of earlier packets of the same burst, to which those of this packet are added; None if there are none.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
@@ -136,9 +136,9 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
     It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
-    sender's newest value, and either the sender increments it or the value equals the peer's newest one (or that plus one). If
-    packets before it were not captured (`is_ahead`), the sender may have incremented it in between. A host with one counter for
-    all its connections is far ahead after an idle time.
+    sender's newest value and equals the peer's newest value, or is one higher. For a sender that increments it, being far from
+    the newest value is enough, except after uncaptured packets (`is_ahead`) or an idle time: a host with one counter for all its
+    connections may have advanced it meanwhile.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -160,7 +160,7 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
 
 
 def newest_time(own: Side) -> i64:
-    """Return the time of a side's newest data or pure ACK; NEVER, which is long ago, if it has sent none."""
+    """Return the time of a side's newest data or pure ACK. If it has sent none, return NEVER, which is before all times."""
     previous = own.previous
     return NEVER if previous is None else max(previous.time, previous.ack_time)
 
@@ -301,7 +301,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or RST of a side: ENDPOINT or BETWEEN, or UNKNOWN if there is only one sign."""
+    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN); UNKNOWN if undecided."""
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
@@ -309,7 +309,7 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side: ENDPOINT, BETWEEN or UNKNOWN.
+    """Return who sent the first FIN of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN.
 
     Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
     nothing.
@@ -325,14 +325,14 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
 
 
 def has_signs(own: Side, closing: Close) -> bool:
-    """Return whether there may be signs other than the time to live that a side's FIN or RST is not from its host."""
+    """Return whether something other than the time to live may indicate that a side's FIN or RST is not from its host."""
     if closing.rst_signs is not None or closing.fin_signs is not None:
         return True
     return closing.fin_frame != NEVER and own.reached > closing.fin_offset + 1
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side: ENDPOINT, BETWEEN or UNKNOWN."""
+    """Return who sent the first RST of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 
@@ -345,15 +345,15 @@ def is_doubtful(own: Side) -> bool:
 
 
 class ForeignCloses:
-    """Writes the table `foreign_closes`. Such closes are few, so each row is a tuple in column order."""
+    """Writes the table `foreign_closes`: FINs and RSTs that a device on the path sent. They are few, so each row is a tuple."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write the foreign closes of an ended connection that have no row yet because they ended no exchange.
+        """Write the FINs and RSTs of an ended connection that a device on the path sent and that ended no exchange.
 
-        `client`: the direction of the client.
+        The others already have rows. `client`: the direction of the client.
         """
         direction: i64 = 0
         while direction < 2:
@@ -372,9 +372,9 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write a foreign close that ended no exchange, unless it already has a row.
+        """Write a row for a FIN (`is_fin`) or RST that a device on the path sent and that ended no exchange, unless it has a row.
 
-        `signs` is None if the close is not foreign.
+        `signs` is None if the host itself sent it.
         """
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)

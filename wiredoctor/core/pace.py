@@ -109,7 +109,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many recent gaps that the program chose are as long as `gap` (ns)."""
+    """Return how many recent gaps between segments, of lengths that the program chose, are about as long as `gap` (ns)."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -187,7 +187,7 @@ def is_paced(held: HeldRelease) -> bool:
 
 
 def watch(sender: Side, packet: Packet) -> Watch:
-    """Begin to watch for an answer on another connection, after the delayed ACK `packet` of data of `sender`."""
+    """Begin to watch for an answer on another connection. `packet`: the delayed ACK of data that `sender` had sent."""
     pace = pace_of(sender)
     pace.watch = made = Watch(packet.addresses, packet.ports, packet.is_turned, packet.time + ANSWERED_WITHIN)
     return made

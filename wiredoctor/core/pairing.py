@@ -206,7 +206,7 @@ class HttpConnection:
     # segments
 
     def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Set in `part` to which messages the first and the last byte of a packet belong."""
+        """Store in `part` the messages to which the first and the last new byte of a packet belong."""
         start = segment.new_start
         end = reader.packet_end
         partial = reader.partial if reader.mode == HEAD and not reader.waits else None
@@ -419,11 +419,11 @@ class HttpConnection:
         return found
 
     def is_fresh(self, exchange: Exchange, server: Reader) -> bool:
-        """Return whether all earlier requests had their responses when the request of this exchange was sent.
+        """Return whether all earlier requests had been answered when the request of this exchange was sent.
 
         Unless a client is known to do otherwise, it sends a request or a pipeline only after it has received all responses. After
-        a gap in the client's stream, an earlier response must show it: the server sent it after receiving the gap, and the client
-        had received it.
+        a gap in the client's stream, a response must confirm it: the server sent that response after receiving the bytes of the
+        gap, and the client received it before it sent the request.
         """
         request = exchange.request
         if request is None or self.is_sliding:
@@ -561,7 +561,7 @@ class HttpConnection:
         self.write_closes(rtt_client, rtt_server, False)
 
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
-        """Write the rows of `exchanges` for final exchanges, in their order. The round trips are in ns."""
+        """Write the rows of `exchanges`, in order, up to the first exchange that is not final. The round trips are in ns."""
         exchange = self.unwritten
         while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
@@ -569,7 +569,7 @@ class HttpConnection:
         self.unwritten = exchange
 
     def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
-        """Write the rows of `closes` for written exchanges that another exchange follows.
+        """Write the rows of `closes` for exchanges that have a row of `exchanges` and are followed by another exchange.
 
         `with_last`: also write the row for the last exchange. The round trips are in ns.
         """

@@ -182,5 +182,5 @@ def skip_routes(layers: Layers, block: bytes) -> bool:
 
 
 def is_aruba(kind: i64) -> bool:
-    """Return whether this GRE protocol type is one of Aruba's access points, which use one type per queue for 802.11 frames."""
+    """Return whether Aruba's access points use this GRE protocol type for 802.11 frames. They use one type per queue."""
     return kind == 0x9000 or (0x8200 <= kind < 0x8380 and not kind & 0x0F)

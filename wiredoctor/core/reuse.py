@@ -39,8 +39,9 @@ def is_near(connection: Connection, packet: Packet) -> bool:
 def is_another(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet other than a client's SYN belongs to a later connection on the same ports.
 
-    Both of its numbers must have jumped. An RST shows nothing, because its numbers may be arbitrary, nor does a packet captured
-    out of order, because it repeats old numbers. Since the previous packet there must have been time for a handshake.
+    Both its sequence and its acknowledgment number must have jumped, and the time since the previous packet must suffice for a
+    handshake. An RST does not count, because its numbers may be arbitrary. Nor does a packet captured out of order, because it
+    has old numbers.
     """
     if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
         if packet.flags & (ACK | RST) == ACK:
@@ -125,8 +126,7 @@ def follows_time_wait(distance: i64) -> bool:
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as the numbers of
-    that connection.
+    """Return whether a packet continues the previous connection on the same ports. If so, store its numbers for later packets.
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """

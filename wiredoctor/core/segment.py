@@ -1,4 +1,4 @@
-"""Facts about the current segment that depend on its connection, and its content. Objects are reused for each packet."""
+"""The current segment: facts that depend on its connection, and its part of a message. All packets share these objects."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NONE: Final = -1
 
 
 class Lanes:
-    """The lanes of a file, which are numbered in the order of their first packets.
+    """The lanes of a file: disjoint lists of its packets, each in time order. They are numbered in the order of first packets.
 
     `set_back`: the frames before which a clock was set back, ascending. Packets are not sorted across these places.
     """
@@ -165,7 +165,7 @@ class Lanes:
 
     @property
     def first_time(self) -> int | None:
-        """The earliest time in ns since 1970; None without any timestamp."""
+        """The earliest time in ns since 1970; None if no packet has a timestamp."""
         first = self.records.times.first
         return None if first is None else first + min(self.first_times)
 
@@ -283,7 +283,7 @@ class SortedRecords(ChainRecords):
         return file
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set frame number and time, and record a place where packets were moved."""
+        """Set the packet's frame number and time. Record a place where the order differs from that of the file."""
         if file.records.frame < self.own_frame:
             self.moved = self.frame + 1
             self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))

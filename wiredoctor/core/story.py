@@ -68,12 +68,12 @@ class Story:
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
-        """Set the facts about a packet that depend on its connection; each step sets other fields of `segment`.
+        """Set the facts about a packet that depend on its connection. Each field of `segment` is set by exactly one step.
 
-        number: stream offsets and acknowledged offset. read_syn, agree, find_client: what SYNs determine. deliver: new bytes.
-        learn: the sender's clock, from its timestamp. see_acknowledged: bytes that were not captured. acknowledge: newly
-        acknowledged data, and its delay. measure_flight: bytes in flight, and the window. recognize_retransmission: sent before.
-        measure_size: full, small, or a pure ACK. announce_window: window update, or duplicate ACK. close: FIN, RST.
+        The steps are: `number` (stream offset and acknowledged offset), `read_handshake` (SYNs), `deliver` (new bytes), `learn`
+        (the clock behind the sender's timestamps), `see_acknowledged` (acknowledged bytes that were not captured), `acknowledge`
+        (newly acknowledged data and its delay), `measure_flight` (bytes in flight and the window), `recognize_retransmission`,
+        `measure_size` (full, small, or a pure ACK), `announce_window` (window update or duplicate ACK), and `close` (FIN or RST).
         """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
@@ -115,7 +115,10 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Drop old first copies as of a multiple of FORGET_EVERY frames, so every process drops them at the same frame."""
+        """Drop old first copies of data from `flights`.
+
+        Their age is counted from a multiple of FORGET_EVERY frames, so every process drops the same ones.
+        """
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
         self.flights = flight.forget_old(self.flights, newest) + self.new_flights
         self.new_flights = []
@@ -227,7 +230,7 @@ class Story:
             stalls.close(connection, packet)
 
     def end(self, connection: Connection, frame: i64, clock: i64) -> None:
-        """Write the rows of an ended connection that were held back: releases, repeated data and window stalls."""
+        """Write the rows of an ended connection that were held back, in `releases`, `unacknowledged` and `window_stalls`."""
         if connection.first.waits is None and connection.second.waits is None:
             return
         self.stalls.end(connection, frame)

@@ -3,8 +3,8 @@
 The time of the body is divided among the receiver's window, the sender's buffer, loss, the applications and the path. These are
 the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
 trip: it begins with a segment and ends with the first segment that the sender could send after its ACK. Each round trip counts
-completely for one class. Times are those at the sender, wherever the capture was made: an ACK counts one round trip between
-capture point and sender after its capture.
+completely for one class. If the capture point is far from the sender, an ACK takes effect later than it was captured, by the
+round trip between the two.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ TRANSFERS: Final = (
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is the time of the first."""
+    """An ACK: the offsets up to which it acknowledges data (`ack`) and permits the sender to send (`edge`).
+
+    Several ACKs in quick succession count as one, whose `time` is that of the first.
+    """
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame
@@ -209,7 +212,10 @@ class Round:
 
 @mypyc_attr(acyclic=True)
 class Transfer:
-    """A long body, and how many ns of its round trips each class limited. `close` sets `send_buffer` and `path`."""
+    """A long body, and for how many ns each possible limit (window, buffer, loss, application, path) determined its rate.
+
+    `close` sets `send_buffer` and `path`; the others are updated at the end of each round trip.
+    """
 
     def __init__(self) -> None:
         self.known: KnownWindow = KnownWindow()
@@ -397,8 +403,8 @@ class Transfer:
     def has_rest(self, now: Round) -> bool:
         """Return whether no segment passed for a considerable part of a round trip.
 
-        If a queue on the path is never empty, segments follow each other continuously. The capture may not show that such a queue
-        grows.
+        If segments follow each other continuously instead, there may be a queue on the path that is never empty, even if the
+        capture does not show that it grows.
         """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
@@ -470,8 +476,9 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body if it has many segments, has lasted long enough (a fraction of `least` ns), and round trips are
-    known.
+    """Begin to track a body if it is long so far, and the round trips are known.
+
+    It must have had BEGINS segments, and must have lasted for the fraction 1/BEGINS of `least` ns.
     """
     if message.body_bytes < BEGINS * segment.mss:
         return

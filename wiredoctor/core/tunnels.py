@@ -209,7 +209,7 @@ def udp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read a VXLAN header (RFC 7348). On a nonstandard port, every byte must match the standard."""
+    """Read a VXLAN header (RFC 7348). On Linux's nonstandard port, all reserved bits must be 0."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not block[at] & 0x08:

@@ -139,11 +139,11 @@ class Repetitions:
         self.write_missing(connection, 1, clock)
 
     def due(self) -> i64:
-        """Return the time at which the next early row is due; FOREVER if there is none."""
+        """Return the time at which the next row about still unacknowledged data is due; FOREVER if none is."""
         return self.pending[0].time if self.pending else FOREVER
 
     def pass_time(self, clock: i64) -> None:
-        """Write the early rows that are due at the watermark `clock`."""
+        """Write the rows about still unacknowledged data that are due at the watermark `clock`, before the connection ends."""
         while self.pending and self.pending[0].time <= clock:
             pending = self.pending.pop(0)
             connection = pending.connection
@@ -298,7 +298,7 @@ class Repetitions:
 
 
 class Pending:
-    """An early row that is written at `time` unless the data is acknowledged before."""
+    """A row about unacknowledged data that is written at the watermark `time` unless the data has been acknowledged by then."""
 
     def __init__(self, time: i64, connection: Connection, repetition: Repetition, direction: i64) -> None:
         self.time: i64 = time
@@ -310,9 +310,9 @@ class Pending:
 def begin(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
 ) -> Repetition:  # fmt: skip
-    """Return the state of repeated data, created at the second copy.
+    """Create and return the state of repeated data, when its second copy is captured.
 
-    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before.
+    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before this copy.
     """
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
@@ -356,7 +356,7 @@ def find_missing(own: Side) -> tuple[i64, i64]:
 
 
 def begin_missing(connection: Connection, packet: Packet, segment: Segment, start: i64) -> Repetition:
-    """Return the state of missing data, created at the first packet that shows that the data was sent."""
+    """Create and return the state of missing data, at the first packet that shows that the data was sent."""
     missing = Repetition(start, False)
     missing.copies = 0
     missing.mss = segment.mss

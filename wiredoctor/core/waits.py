@@ -98,9 +98,9 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The newest gaps before segments of a side that did not wait for an ACK, and rows that need more of these gaps.
+    """The regularity of a side's writes: the newest gaps between segments that did not wait for an ACK.
 
-    A gap is the time between two segments with new data (pace.py).
+    A gap is the time between two segments with new data (pace.py). `held` are rows that later gaps will decide.
     """
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ class Repetition:
 
 @mypyc_attr(acyclic=True)
 class Waits:
-    """The state that only few sides need.
+    """State that few sides of connections need, so it is created on first use.
 
     It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
     closed.

@@ -1,8 +1,8 @@
 """Find window stalls: times in which a receiver's small or closed window delayed the sender for longer than it was closed.
 
-The sender's timer causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of one kind
-are one row. It is written when the sender continues without a stall, when the message ends, or when the connection or the capture
-ends.
+Either a timer of the sender causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of
+one kind share a row, which is written when the sender continues without a stall, or when the message, the connection or the
+capture ends.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NO_WINDOW: Final = ClosedWindow()
 
 
 class WindowStalls:
-    """Tracks the receive windows of all connections that are closed or have no room for a full segment."""
+    """Tracks receive windows that are closed or have no room for a full segment, in all connections."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -181,9 +181,10 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if its stalls are over.
+        """Return the row for a stall that began at time `start` (ns): a new row, or the current one if it can be continued.
 
-        `sort`: the kind of stall. `receiver`: the direction whose window it is.
+        If it cannot, write the current row first. `sort`: the kind of stall. `receiver`: the direction whose window stalled the
+        sender.
         """
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
@@ -199,7 +200,7 @@ class WindowStalls:
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of an ended connection: the current ones, and one for each window that is still closed."""
+        """Write the rows of an ended connection: those of current stalls, and one for each window that is still closed."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
@@ -219,7 +220,7 @@ class WindowStalls:
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
         """Write the row about the windows of direction `receiver`, if there is one, and drop it.
 
-        `window`: the window if it is still closed at the end of the connection.
+        `window`: that direction's window, if it was still closed when the connection ended.
         """
         peer, own = connection.first, connection.second
         if receiver == 1:
