@@ -54,7 +54,7 @@ NO_END: Final = 1 << 61
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause in a body: the frames, times and TSvals of the packets before and after it, and the round trip in ns then."""
+    """A pause in a body: the frames, times and TSvals of the packets before and after it, and the connection's round trip."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -92,7 +92,7 @@ class Message:
     """The captured part of a message.
 
     `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the
-    TCP stream, like ACK numbers. Over plain TCP, the two are the same.
+    TCP stream, like ACK numbers. Over plain TCP, both count the same bytes.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:

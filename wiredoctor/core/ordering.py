@@ -191,7 +191,7 @@ class Ordering:
             self.gone = 0
 
     def take(self) -> bool:
-        """Read a record, and put it into the queue or, if its time is earlier than expected, among the late packets.
+        """Read a record, and put its packet into the queue. If its time shows disorder, put it among the late packets instead.
 
         Return False if there is no record.
         """
@@ -398,7 +398,7 @@ class Ordering:
 
 
 def time_of(held: HeldPacket) -> int:
-    """Return the time of a held packet, to sort by it."""
+    """Return the time of a held packet, as a sort key."""
     return held.packet.time
 
 

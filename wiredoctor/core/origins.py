@@ -265,7 +265,7 @@ def note_later(closing: Close, packet: Packet) -> None:
 
 
 def forget_rst(closing: Close) -> None:
-    """Drop an RST that closed nothing."""
+    """Forget a side's RST, because it did not close the connection."""
     closing.rst_frame = closing.rst_time = closing.rst_ack = closing.rst_offset = closing.rst_ip = NEVER
     closing.rst_signs = None
 
@@ -380,9 +380,9 @@ class ForeignCloses:
             self.write(connection, NONE, direction, client, is_fin)
 
     def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
-        """Write the row for a direction's FIN (`is_fin`) or RST. `exchange`: the exchange that it ended, or NONE.
+        """Write a row of `foreign_closes` for a direction's FIN (`is_fin`) or RST.
 
-        `client`: the direction of the client.
+        `exchange`: the exchange that it ended, or NONE. `client`: the direction of the client.
         """
         own, peer = connection.first, connection.second
         if direction == 1:

@@ -109,7 +109,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many recent gaps between segments, of lengths that the program chose, are about as long as `gap` (ns)."""
+    """Return how many recent gaps between segments are about as long as `gap` (ns), if the program chose their lengths."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -206,7 +206,7 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of this side's newest data answered on another connection just after its ACK."""
+    """Return whether the receiver of the newest data of `sender` answered on another connection just after its ACK."""
     return (
         sender.waits is not None
         and sender.waits.pace is not None

@@ -49,7 +49,7 @@ CLOSE_FRAME: Final = 0x88
 
 @mypyc_attr(acyclic=True)
 class HttpConnection:
-    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head was read.
+    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head has been read.
 
     `take_apart` breaks the reference cycles.
     """
@@ -388,8 +388,8 @@ class HttpConnection:
 
         The server must have received the request before it sent the response (`message.ack`). The client must have sent the
         request before it received the response (`request.ack`). The match is certain if all earlier requests had been answered
-        when the request was sent (`is_fresh`), and the response begins at the request's ACK number, so none between is missing.
-        The exchange becomes the first one that waits.
+        when the request was sent (`is_fresh`), and the response begins at the request's ACK number, so no response in between is
+        missing. The exchange becomes the first in the list of waiting exchanges.
         """
         ack, offset = message.ack, message.offset
         newest: Exchange | None = None
@@ -520,7 +520,7 @@ class HttpConnection:
     def stop(self, upgraded: Exchange | None) -> None:
         """Stop reading both directions, because the connection no longer carries HTTP/1.x.
 
-        Only the end of the upgrade request is still read (RFC 9110 section 7.8).
+        `upgraded`: the exchange with the upgrade, if there is one. The end of its request is still read (RFC 9110 section 7.8).
         """
         for reader in (self.first, self.second):
             if upgraded is None or reader.message is None or reader.exchange is not upgraded:

@@ -1,4 +1,4 @@
-"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the number of the next (layers.py).
+"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the next one, as a constant of layers.py.
 
 If the header of a tunnel is invalid, the packet counts as plain UDP.
 """
@@ -55,7 +55,7 @@ def is_rare_tunnel(port: i64) -> bool:
 
 
 def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read the header of the tunnel that uses this port; return the number of the next header."""
+    """Read the header of the tunnel that uses this port. Return the next header, as a constant of layers.py."""
     if port == TEREDO:
         following = teredo(layers, block)
     elif port == LISP:

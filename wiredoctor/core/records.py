@@ -117,7 +117,7 @@ class Times:
         return is_similar or self.earliest == LATEST
 
     def watch(self, packet: Packet) -> None:
-        """Record a clock step if the time of this packet is earlier than that of the previous packet of its interface."""
+        """Record a clock step if this packet's time is more than 1 ms before that of the previous packet of its interface."""
         if packet.interface != self.interface:
             self.change_interface(packet)
         self.is_stamped = True

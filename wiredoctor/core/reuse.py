@@ -103,7 +103,7 @@ def newest(side: Side, other: Side) -> i64:
 def window_of(receiver: Side, sender: Side) -> i64:
     """Return by how many bytes, at most, the sequence number of a valid packet may be behind the newest data of `sender`.
 
-    It is at least the receiver's window, and at least FAR.
+    The result is at least the receiver's window, and at least FAR.
     """
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR

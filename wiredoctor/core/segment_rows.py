@@ -88,7 +88,7 @@ class SegmentRecorder:
     def write(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
     ) -> None:  # fmt: skip
-        """Write the rows of a segment from `own`, the state of its sender before the segment."""
+        """Write the rows of a segment. `own`: the state of its sender before the segment."""
         if self.selection is not None and not self.selection.has(connection.id, packet.frame):
             return
         role = sender_role(connection, segment)
@@ -122,7 +122,7 @@ class SegmentRecorder:
             write_piece(rows, connection, role, packet, segment, piece.start, piece.end)
 
     def write_packet(self, out: BytesWriter, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
-        """Write the cells with fields of the headers."""
+        """Write the cells that contain header fields."""
         write_i64_le(out, packet.frame)
         write_i64_le(out, packet.time)
         write_i64_le(out, packet.interface)

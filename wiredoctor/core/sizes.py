@@ -110,7 +110,7 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
     """Return whether the path may carry only smaller segments than both hosts accept.
 
-    This is impossible on loopback, and assumed to be so with jumbo frames.
+    This is impossible on loopback, and assumed to be impossible with jumbo frames.
     """
     key = connection.key
     is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]

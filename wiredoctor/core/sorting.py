@@ -26,9 +26,10 @@ NONE: Final = -1
 
 
 class Lanes:
-    """The lanes of a file: disjoint lists of its packets, each in time order. They are numbered in the order of first packets.
+    """The lanes of a file: disjoint lists of its packets, each of which is in time order.
 
-    `set_back`: the frames before which a clock was set back, ascending. Packets are not sorted across these places.
+    Lanes are numbered in the order of their first packets. `set_back`: the frames before which a clock was set back, ascending.
+    Packets are not sorted across these places.
     """
 
     def __init__(self, records: Records, set_back: list[int]) -> None:
@@ -111,7 +112,7 @@ class Lanes:
         return count
 
     def begin_section(self) -> None:
-        """Begin with new lanes, because a clock was set back."""
+        """Begin new lanes for the following packets, because a clock was set back."""
         self.end_run()
         self.section += 1
         self.tails, self.open, self.current = [], [], NONE
@@ -212,7 +213,7 @@ class LaneRecords(Records):
         self.left, self.run = lanes.counts[self.run], lanes.following[self.run]
 
     def end(self) -> None:
-        """Do nothing: damage was found when the lanes were made."""
+        """Do nothing: damage was found when the lanes were built."""
 
 
 class LaneFiles(Files):
@@ -233,7 +234,7 @@ class LaneFiles(Files):
         return LaneRecords(inner, self.lanes, len(self.lanes.first_runs) - 1 - number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
-        """Return None: damage was found when the lanes were made."""
+        """Return None: damage was found when the lanes were built."""
         del number, records
         return None
 

@@ -85,7 +85,7 @@ class Stalls:
         """The watermark at which the first held row is written even without further gaps."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows of the events that a segment ends, before the segment changes the state of its side."""
+        """Write the rows of the events that a segment ends. `own`: the state of its sender before the segment."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -108,10 +108,10 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return how a segment may have waited: for an ACK (WAITED, PROMPT), for a timer (PROBE, CORKED), or not at all (0).
+        """Return for what a segment may have waited: a delayed ACK (WAITED), a prompt ACK (PROMPT), or a timer (PROBE, CORKED).
 
-        PROMPT means that the ACK of the previous data came at once. The result is 0 if the peer sent data, something was
-        retransmitted, or the sender had nothing left to send.
+        Return 0 otherwise: for instance, if the sender had nothing left to send, the peer sent data, or something was
+        retransmitted.
         """
         if segment.opens_gap:
             pace.note_loss(own)
@@ -228,10 +228,10 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side, except those that later gaps between its segments may still change.
+        """Write the held rows of a side that are decided, whatever gaps between its segments follow.
 
-        If `is_over` is true, write all of them, because no more gaps will come. Rows of segments that a program sent at regular
-        times are dropped instead.
+        If `is_over` is true, decide all rows now, because no more gaps will come. Rows of segments that a program sent at regular
+        times are dropped.
         """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
@@ -244,7 +244,10 @@ class Stalls:
         own.waits.pace.held = left
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
-        """Write a held row unless its segment was sent at a program's regular times. `frame`: the packet that decides this."""
+        """Write a row of `releases` that was held, unless a program sent the segment at regular times.
+
+        `frame`: the packet that decides this.
+        """
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
@@ -252,7 +255,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the rows that were held until the watermark `clock` at the latest. `frame`: the number of the current frame."""
+        """Write the held rows that must not wait beyond the watermark `clock`. `frame`: the number of the current frame."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
@@ -319,7 +322,7 @@ class Stalls:
         put.put(sort)
 
     def put_data(self, put: Rows, data: Previous) -> None:
-        """Write the cells that describe the data before a segment."""
+        """Write the cells that describe the sender's previous segment with new data."""
         put.put(data.frame)
         put.put(data.time)
         put.put(data.length if data.frame != NEVER else -1)

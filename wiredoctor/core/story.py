@@ -152,7 +152,7 @@ class Story:
         self.remember(own, peer, packet)
 
     def prove(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Set what a packet proves about Nagle's algorithm and tail loss probes, on its own side and on the peer's."""
+        """Update the states of both sides with what a packet proves about Nagle's algorithm and tail loss probes."""
         segment, events, cutoffs, clock = self.segment, self.events, self.cutoffs, packet.clock
         events.nagle_off = False
         events.probe_frame = 0
@@ -171,7 +171,7 @@ class Story:
             events.nagle_off = nagle.is_off(own.waits.nagle, clock)
 
     def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the stall, the closed window and the run of small segments that a packet ends or continues."""
+        """Set in `events` the stall, the closed window and the run of small segments that a packet ends or continues."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
         events.stall = None
         if peer.waits is not None:
@@ -211,7 +211,7 @@ class Story:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the closed window that a packet ends, and update the windows of both sides."""
+        """Set in `events` the closed window that a packet ends, and update the windows of both sides."""
         segment, events, stalls = self.segment, self.events, self.window_stalls
         waits = peer.waits
         if waits is not None:

@@ -372,7 +372,7 @@ class Transfer:
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Add the time of the round trip that ends at `end` (ns) to what limited the sender in it, such as loss or the window."""
+        """Charge the time of the round trip that ends at `end` (ns) to what limited the sender, such as loss or the window."""
         now = self.round
         time = max(end - now.start, 0)
         # while queues are full, a larger window or buffer would only make them longer
@@ -458,7 +458,10 @@ class Transfer:
         return self.steady // count * kept
 
     def is_clocked(self, count: i64) -> bool:
-        """Return whether ACKs triggered the data. If not, the application may have written it at regular times."""
+        """Return whether ACKs triggered most of the data. If not, the application may have written it at regular times.
+
+        `count`: the number of round trips without an apparent limit.
+        """
         return self.bursts >= count and self.released * 5 >= self.bursts * 4
 
     def is_capped(self, middle: i64) -> bool:

@@ -1,6 +1,6 @@
 """Parse unencrypted IEEE 802.11 data frames, with or without a radiotap header.
 
-Functions return the number of the next header.
+Functions return the next header, as a constant of layers.py.
 """
 
 from __future__ import annotations

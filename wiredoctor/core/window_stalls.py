@@ -112,7 +112,7 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """If a timer sent a segment that fills a window smaller than a full segment, add the time that the segment waited.
+        """If a timer sent a segment that fills a window smaller than a full segment, add the segment's wait to a row.
 
         It counts only if the previous data had filled the window too, so the sender had more to send all the time, and if nothing
         was in flight.
@@ -148,7 +148,7 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """When a side acknowledges some of the data that it had discarded, add the time since it closed its window.
+        """When a side acknowledges some of the data that it had discarded, add the stall since it closed its window to a row.
 
         `waits`: the state of that side.
         """
