@@ -19,7 +19,7 @@ from wiredoctor.core.waits import Claim, Nagle
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""The maximum gap in ns between two small segments that no timer can cause; it must not exceed a round trip either."""
+"""A gap between two small segments is too short for a timer if it is at most this long (ns), and at most a round trip."""
 ALONE: Final = 150 * MILLISECOND
 """The gap in ns after a lone segment in flight below which Linux's tail loss probe and cork timer (200 ms) do not fire."""
 MAX_CLAIMS: Final = 1_024

@@ -26,9 +26,9 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""The number of packets with continuing earlier times that show a clock set back, if no connection contradicts."""
+"""If at least this many packets in a row have earlier times, the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""The minimum time span in ns of these packets, for the same conclusion."""
+"""If packets with earlier times span at least this time in ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 
@@ -57,8 +57,7 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: the file is still being written. To avoid a delay, packets are then returned at once until the first one is out
-    of order.
+    `is_growing`: the file is still being written. To avoid a delay, packets are then returned at once until one is out of order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
@@ -122,7 +121,7 @@ class Ordering:
                 return False
 
     def wake(self, packet: Packet, step: Step) -> bool:
-        """Start holding packets, because the clock went back at this one.
+        """Start holding packets, because the clock went back at this packet by `step`.
 
         Return False if it went back too far for mere disorder.
         """

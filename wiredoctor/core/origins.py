@@ -48,7 +48,7 @@ SHORTEST_RTT: Final = 2 * MILLISECOND
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
-"""The maximum age in ns of a packet to which an RST responds, or that it overtakes; a longer round trip allows up to four."""
+"""An RST responds to, or overtakes, only packets that are at most this old in ns, or four round trips if these are longer."""
 BURST: Final = 20 * MILLISECOND
 """The time in ns within which a device that injects an RST often sends several."""
 

@@ -51,7 +51,7 @@ AT_ONCE: Final = MILLISECOND // 4
 A tenth of the time from the capture point is added. The number comes from the same recordings as OFTEN.
 """
 QUICKEST: Final = MILLISECOND // 10
-"""The time in ns that, with twice the mean of the side's prompt releases, replaces AT_ONCE if it is shorter.
+"""The kernel sends held-back data within this time (ns) plus twice the mean of earlier releases, or AT_ONCE if that is shorter.
 
 If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Released
 segments followed within 0.1 ms. Both numbers come from the same recordings as OFTEN.

@@ -22,7 +22,7 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""The minimum time in ns by which a clock is set back in a step; several processors or queues cause smaller disorder."""
+"""In a clock step, times go back by more than this many ns; several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
 """The maximum time in ns by which threads of a capture program write late; a clock that is off by less is slewed instead."""

@@ -25,7 +25,7 @@ captured).
 FAR: Final = 1 << 20
 """The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
 LEAST: Final = MILLISECOND
-"""The minimum time in ns between two connections: a handshake, and usually a close, takes place in it."""
+"""The minimum time in ns between two connections, in which a handshake, and usually a close, must take place."""
 PART: Final = 8
 """If each direction had sent an eighth of a jump before, the connection may have continued while packets were lost."""
 

@@ -19,12 +19,12 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
-"""The maximum time in ns to a segment whose data was ready when the previous one was sent, so the size limit ended that one."""
+"""If the next segment follows within this many ns, its data was already waiting, so a size limit ended the previous segment."""
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
 """The size in bytes of a jumbo frame: a host that announces more is not on a physical network."""
 BLOCK: Final = 256
-"""The divisor in bytes of the sizes of typical program buffers."""
+"""The sizes of typical program buffers are multiples of this many bytes."""
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:

@@ -49,10 +49,10 @@ class Lanes:
         self.first_times: list[int] = []
         """The first time of each lane, in ns since the first packet of the file."""
         self.sections: list[int] = []
-        """The section between two places where a clock was set back, of each lane."""
+        """The number of each lane's section. Between two sections, a clock was set back."""
         self.states: list[tuple[int, int, bool]] = []
         self.state_frames: list[int] = []
-        """The state of the records (see Records.state), and the frames from which on it was so."""
+        """The frames from which on each of `states` (see Records.state) holds."""
         self.late: i64 = 0
         """The number of packets whose time is more than 1 ms earlier than that of a packet before them in the file."""
         self.worst: i64 = 0

@@ -172,7 +172,7 @@ class Stalls:
         """Return whether a segment after a prompt ACK gets a row, so rules can compare it with segments after delayed ACKs.
 
         It shows how late the program writes if no delayed ACK is involved. After a full segment, only the late end of a message
-        counts, because every download has prompt ones.
+        gets a row: in every download, many segments follow full segments and prompt ACKs.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False

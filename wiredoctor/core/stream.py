@@ -215,7 +215,7 @@ class Stream:
         self.reached = first.start
 
     def next_piece(self, found: Range) -> bool:
-        """Remove the next waiting piece that is in order, and set `found` to it. Return False if there is none."""
+        """Remove the next stored piece if no gap precedes it, and set `found` to its bytes. Return False if there is none."""
         waiting = self.waiting
         while waiting is not None:
             first = waiting.pieces[0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
-"""The number of segments, and the fraction (1/10) of a long body's time, after which tracking begins.
+"""Tracking begins after this many segments of a body, and after this fraction (1/10) of the minimum time of a long body.
 
 This many segments are sent without an ACK (RFC 6928). Shorter bodies need no state; the earlier time counts as the first tracked
 round trip.
@@ -37,12 +37,12 @@ NO_WAY: Final = 200_000
 FINENESS: Final = 256
 """The number of parts of a round trip; ACKs in transit within one part count as one."""
 MAX_ROUNDS: Final = 1024
-"""The maximum number of round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
+"""The maximum number of round trips whose bytes in flight are compared. If there are more, every second, fourth, ... one is."""
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
 """In one of this many round trips a sender may exceed its send buffer a little: kernels count memory, not bytes."""
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns after the previous data of a segment that an ACK, or new data, triggered."""
+"""A segment at least this many ns after the previous one did not simply follow it: an ACK, or new data, triggered it."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
 """The maximum of a body's time in us, and of a round trip in ns: products with bytes must fit in 64 bits."""
@@ -180,7 +180,7 @@ class Round:
         self.flight: i64 = 0
         """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The room in the window in bytes when `flight` was reached; NEVER if unknown."""
+        """The minimum room left in the window, in bytes; NEVER if unknown."""
         self.is_filled: bool = False
         """True if the receiver's window was full."""
         self.is_unread: bool = False

@@ -65,7 +65,7 @@ class Repetitions:
         self.rows: Rows = Rows(len(UNACKNOWLEDGED))
         self.is_early: bool = False
         self.pending: list[Pending] = []
-        """The early rows that are still to be written, in the order of their times."""
+        """The rows that are to be written before their connections end, in the order of their times."""
 
     def note_copy(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
         """Count a segment that repeats its side's lowest unacknowledged data, or data that was acknowledged before."""
