@@ -123,7 +123,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Make the rows about unacknowledged data of a reset connection due now, because no ACK can come any longer."""
+        """Make the rows about unacknowledged data of a reset connection due now, because no ACK will follow."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:

@@ -44,7 +44,7 @@ WINDOW_STALLS: Final = (
 """The cell names of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""If an ACK comes later than a round trip plus this time in ns, a segment that fitted in the window was lost."""
+"""If an ACK comes later than a round trip plus this time in ns, a segment that fit in the window was lost."""
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
 LARGE_WINDOW: Final = 2
