@@ -182,7 +182,7 @@ def is_decided(held: HeldRelease) -> bool:
 
 
 def is_paced(held: HeldRelease) -> bool:
-    """Return whether the gaps known so far show that the program sent the segment of a held row at its regular time."""
+    """Return whether the gaps known so far show that the program sent the segment of a held row at regular times."""
     return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 

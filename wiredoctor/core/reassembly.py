@@ -132,7 +132,7 @@ def skip_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
-    """Skip the gaps of a direction after which there are stored bytes below `offset`."""
+    """Skip gaps of a direction until all stored bytes below `offset` have been read."""
     while reader.has_before(offset):
         skip_gap(talk, reader)
 

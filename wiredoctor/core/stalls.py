@@ -255,7 +255,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the held rows that must not wait beyond the watermark `clock`. `frame`: the number of the current frame."""
+        """Write the held rows of `releases` whose waiting time has ended at the watermark `clock`. `frame`: the current frame."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
